@@ -1,0 +1,3 @@
+//! `allotd` hands out numbers of a huge pool, each to exactly one holder at a time.
+
+pub mod numbers;

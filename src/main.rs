@@ -1,0 +1,3 @@
+//! The `allotd` binary.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Numbers, sets of numbers, and how they are read.

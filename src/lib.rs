@@ -1,3 +1,4 @@
 //! `allotd` hands out numbers of a huge pool, each to exactly one holder at a time.
 
+pub mod engine;
 pub mod numbers;

@@ -1,0 +1,3 @@
+//! The engine: pools of numbers, and the operations on them.
+
+pub mod settings;

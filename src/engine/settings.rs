@@ -1,0 +1,375 @@
+//! What an operator can set for a pool: how long leases last, what becomes of a number afterwards,
+//! in which order numbers are handed out.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// Longest lease, in seconds (one year).
+pub const MAX_TTL_SECONDS: u32 = 366 * 24 * 3600;
+/// Longest rest after a return or an expiry, in seconds (ten years).
+pub const MAX_REST_SECONDS: u32 = 10 * 366 * 24 * 3600;
+/// How long a lease lasts when neither the call nor the pool says, in seconds.
+pub const DEFAULT_TTL_SECONDS: u32 = 300;
+/// The longest lease a call may ask for when the pool does not say, in seconds.
+pub const DEFAULT_TTL_MAX_SECONDS: u32 = 24 * 3600;
+/// Longest pool name, in bytes.
+pub const MAX_POOL_NAME_BYTES: usize = 64;
+/// Longest outcome name, in bytes.
+pub const MAX_OUTCOME_BYTES: usize = 64;
+/// Most outcome rules of one pool.
+pub const MAX_OUTCOMES: usize = 64;
+
+/// A setting that cannot be accepted; the message says what to give instead.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SettingsError {
+    /// The name of a pool breaks its rules.
+    #[error(
+        "\"{0}\" is not a pool name: use 1 to {MAX_POOL_NAME_BYTES} of a-z, A-Z, 0-9, \"-\", \"_\" and \".\", beginning with a letter or digit"
+    )]
+    PoolName(String),
+    /// A value that is none of the known words.
+    #[error("{field} is \"{value}\": give {expected}")]
+    Word {
+        /// The setting.
+        field: &'static str,
+        /// What was given.
+        value: String,
+        /// What can be given.
+        expected: &'static str,
+    },
+    /// A number of seconds out of its bounds.
+    #[error("{field} is {value} seconds: give {min} to {max}")]
+    Seconds {
+        /// The setting.
+        field: &'static str,
+        /// What was given.
+        value: u64,
+        /// Least.
+        min: u32,
+        /// Most.
+        max: u32,
+    },
+    /// The default lease is longer than the longest allowed one.
+    #[error("ttl is {ttl} seconds, more than ttl_max ({ttl_max}): lower ttl or raise ttl_max")]
+    TtlOverMax {
+        /// The default lease, in seconds.
+        ttl: u32,
+        /// The longest lease, in seconds.
+        ttl_max: u32,
+    },
+    /// An outcome's name breaks its rules.
+    #[error("an outcome is named by 1 to {MAX_OUTCOME_BYTES} bytes of printable text, not \"{0}\"")]
+    OutcomeName(String),
+    /// More outcome rules than a pool keeps.
+    #[error("{0} outcome rules: a pool keeps at most {MAX_OUTCOMES}")]
+    TooManyOutcomes(usize),
+}
+
+/// The name of a pool: 1 to 64 of `[A-Za-z0-9._-]`, beginning with a letter or digit, so that it
+/// is safe as a path segment and as a directory name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PoolName(String);
+
+impl PoolName {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for PoolName {
+    type Err = SettingsError;
+
+    fn from_str(name: &str) -> Result<Self, SettingsError> {
+        let starts_well = name.as_bytes().first().is_some_and(u8::is_ascii_alphanumeric);
+        let all_known = name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+        if starts_well && all_known && name.len() <= MAX_POOL_NAME_BYTES {
+            Ok(Self(name.to_owned()))
+        } else {
+            Err(SettingsError::PoolName(name.chars().take(MAX_POOL_NAME_BYTES).collect()))
+        }
+    }
+}
+
+impl fmt::Display for PoolName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// In which order a pool hands out its numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Order {
+    /// From an unpredictable place.
+    #[default]
+    Random,
+    /// Onward through the pool, so that what was returned longest ago comes last.
+    Sequential,
+    /// The lowest available number.
+    Lowest,
+}
+
+impl FromStr for Order {
+    type Err = SettingsError;
+
+    fn from_str(word: &str) -> Result<Self, SettingsError> {
+        match word {
+            "random" => Ok(Self::Random),
+            "sequential" => Ok(Self::Sequential),
+            "lowest" => Ok(Self::Lowest),
+            _ => Err(SettingsError::Word {
+                field: "order",
+                value: word.to_owned(),
+                expected: "random, sequential or lowest",
+            }),
+        }
+    }
+}
+
+/// What becomes of a number when its lease is over. In JSON `"available"`, `{"rest":14400}`,
+/// `"done"` or `"retired"`; in a query or on a command line `available`, `rest:14400`, `done`, `retired`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Then {
+    /// It can be leased again at once.
+    #[default]
+    Available,
+    /// It rests for so many seconds first.
+    Rest(u32),
+    /// It is done until the pool's next round.
+    Done,
+    /// It is never handed out again, until an operator reinstates it.
+    Retired,
+}
+
+impl Then {
+    /// A rest of no time is no rest.
+    pub fn from_rest_seconds(seconds: u32) -> Self {
+        if seconds == 0 { Self::Available } else { Self::Rest(seconds) }
+    }
+
+    /// Refuses a rest longer than [`MAX_REST_SECONDS`].
+    pub fn checked(self, field: &'static str) -> Result<Self, SettingsError> {
+        match self {
+            Self::Rest(seconds) if seconds > MAX_REST_SECONDS => {
+                Err(SettingsError::Seconds { field, value: seconds.into(), min: 0, max: MAX_REST_SECONDS })
+            }
+            Self::Rest(seconds) => Ok(Self::from_rest_seconds(seconds)),
+            other => Ok(other),
+        }
+    }
+}
+
+impl FromStr for Then {
+    type Err = SettingsError;
+
+    fn from_str(word: &str) -> Result<Self, SettingsError> {
+        let unknown = || SettingsError::Word {
+            field: "then",
+            value: word.to_owned(),
+            expected: "available, rest:SECONDS, done or retired",
+        };
+        match word {
+            "available" => Ok(Self::Available),
+            "done" => Ok(Self::Done),
+            "retired" => Ok(Self::Retired),
+            _ => {
+                let seconds = word.strip_prefix("rest:").ok_or_else(unknown)?;
+                Self::Rest(seconds.parse().map_err(|_| unknown())?).checked("rest")
+            }
+        }
+    }
+}
+
+/// The settings of a pool, as kept in `pool.toml` and shown by the API.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// In which order numbers are handed out.
+    pub order: Order,
+    /// How long a lease lasts unless the call says, in seconds.
+    pub ttl: u32,
+    /// The longest lease a call may ask for, in seconds.
+    pub ttl_max: u32,
+    /// How long a returned number rests unless the call or an outcome rule says, in seconds.
+    pub rest: u32,
+    /// What becomes of a number whose lease ends without a return.
+    pub on_expiry: Then,
+    /// What becomes of a number that is returned with an outcome of this name.
+    #[serde(default)]
+    pub outcomes: BTreeMap<String, Then>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            order: Order::default(),
+            ttl: DEFAULT_TTL_SECONDS,
+            ttl_max: DEFAULT_TTL_MAX_SECONDS,
+            rest: 0,
+            on_expiry: Then::Available,
+            outcomes: BTreeMap::new(),
+        }
+    }
+}
+
+/// A change of some settings; what is `None` stays. In JSON the body of `PATCH /v1/pools/{pool}`.
+/// `outcomes` replaces all outcome rules.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SettingsChange {
+    /// See [`Settings::order`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub order: Option<Order>,
+    /// See [`Settings::ttl`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ttl: Option<u32>,
+    /// See [`Settings::ttl_max`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ttl_max: Option<u32>,
+    /// See [`Settings::rest`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rest: Option<u32>,
+    /// See [`Settings::on_expiry`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_expiry: Option<Then>,
+    /// See [`Settings::outcomes`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outcomes: Option<BTreeMap<String, Then>>,
+}
+
+impl Settings {
+    /// These settings with a change applied, or why the result would be wrong. A `ttl_max` that was
+    /// not given grows with a longer `ttl` that was.
+    pub fn changed(&self, change: &SettingsChange) -> Result<Self, SettingsError> {
+        let mut next = self.clone();
+        next.order = change.order.unwrap_or(next.order);
+        next.ttl = change.ttl.unwrap_or(next.ttl);
+        next.ttl_max = match (change.ttl_max, change.ttl) {
+            (Some(ttl_max), _) => ttl_max,
+            (None, Some(ttl)) => next.ttl_max.max(ttl),
+            (None, None) => next.ttl_max,
+        };
+        next.rest = change.rest.unwrap_or(next.rest);
+        next.on_expiry = change.on_expiry.unwrap_or(next.on_expiry).checked("on_expiry")?;
+        if let Some(outcomes) = &change.outcomes {
+            next.outcomes = outcomes.clone();
+        }
+        next.check()?;
+        Ok(next)
+    }
+
+    fn check(&self) -> Result<(), SettingsError> {
+        let seconds = |field, value: u32, min, max| {
+            if (min..=max).contains(&value) {
+                Ok(())
+            } else {
+                Err(SettingsError::Seconds { field, value: value.into(), min, max })
+            }
+        };
+        seconds("ttl", self.ttl, 1, MAX_TTL_SECONDS)?;
+        seconds("ttl_max", self.ttl_max, 1, MAX_TTL_SECONDS)?;
+        seconds("rest", self.rest, 0, MAX_REST_SECONDS)?;
+        if self.ttl > self.ttl_max {
+            return Err(SettingsError::TtlOverMax { ttl: self.ttl, ttl_max: self.ttl_max });
+        }
+        if self.outcomes.len() > MAX_OUTCOMES {
+            return Err(SettingsError::TooManyOutcomes(self.outcomes.len()));
+        }
+        for (name, then) in &self.outcomes {
+            check_outcome_name(name)?;
+            then.checked("outcomes")?;
+        }
+        Ok(())
+    }
+
+    /// What becomes of a returned number: the call's own word first, then the pool's rule for the
+    /// outcome, then the pool's default.
+    pub fn then_for(&self, then: Option<Then>, outcome: Option<&str>) -> Then {
+        then.or_else(|| outcome.and_then(|name| self.outcomes.get(name).copied()))
+            .unwrap_or(Then::from_rest_seconds(self.rest))
+    }
+}
+
+/// Refuses a name that no outcome may have.
+pub fn check_outcome_name(name: &str) -> Result<(), SettingsError> {
+    let printable = !name.is_empty() && !name.chars().any(char::is_control);
+    if printable && name.len() <= MAX_OUTCOME_BYTES {
+        Ok(())
+    } else {
+        Err(SettingsError::OutcomeName(name.chars().take(MAX_OUTCOME_BYTES).collect()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pool_names_are_safe_directory_names() {
+        for good in ["ru", "a", "9", "us-east_1.mobile"] {
+            assert_eq!(good.parse::<PoolName>().map(|n| n.to_string()), Ok(good.to_owned()));
+        }
+        for bad in ["", ".", "..", ".hidden", "-x", "a/b", "a b", "é", &"x".repeat(MAX_POOL_NAME_BYTES + 1)]
+        {
+            assert!(bad.parse::<PoolName>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn then_reads_and_writes_both_forms() {
+        for (word, json, then) in [
+            ("available", "\"available\"", Then::Available),
+            ("rest:60", "{\"rest\":60}", Then::Rest(60)),
+            ("done", "\"done\"", Then::Done),
+            ("retired", "\"retired\"", Then::Retired),
+        ] {
+            assert_eq!(word.parse(), Ok(then));
+            assert_eq!(serde_json::to_string(&then).unwrap(), json);
+            assert_eq!(serde_json::from_str::<Then>(json).unwrap(), then);
+        }
+        assert_eq!("rest:0".parse(), Ok(Then::Available));
+        for bad in ["", "rest", "rest:", "rest:-1", "rest:1h", "rest:4294967295", "Done"] {
+            assert!(bad.parse::<Then>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_change_keeps_what_it_does_not_name_and_is_refused_whole() {
+        let base = Settings::default();
+        let longer =
+            base.changed(&SettingsChange { ttl: Some(100_000), ..SettingsChange::default() }).unwrap();
+        assert_eq!((longer.ttl, longer.ttl_max, longer.rest), (100_000, 100_000, 0));
+        let refused = [
+            SettingsChange { ttl: Some(0), ..SettingsChange::default() },
+            SettingsChange { ttl_max: Some(1), ..SettingsChange::default() },
+            SettingsChange { ttl: Some(MAX_TTL_SECONDS + 1), ..SettingsChange::default() },
+            SettingsChange { rest: Some(u32::MAX), ..SettingsChange::default() },
+            SettingsChange { on_expiry: Some(Then::Rest(u32::MAX)), ..SettingsChange::default() },
+            SettingsChange {
+                outcomes: Some(BTreeMap::from([(String::new(), Then::Done)])),
+                ..SettingsChange::default()
+            },
+        ];
+        for change in refused {
+            assert!(base.changed(&change).is_err(), "{change:?}");
+        }
+    }
+
+    #[test]
+    fn the_calls_word_wins_over_the_outcome_and_the_outcome_over_the_default() {
+        let settings = Settings {
+            rest: 7,
+            outcomes: BTreeMap::from([("answered".to_owned(), Then::Done)]),
+            ..Settings::default()
+        };
+        assert_eq!(settings.then_for(Some(Then::Retired), Some("answered")), Then::Retired);
+        assert_eq!(settings.then_for(None, Some("answered")), Then::Done);
+        assert_eq!(settings.then_for(None, Some("unheard of")), Then::Rest(7));
+        assert_eq!(settings.then_for(None, None), Then::Rest(7));
+    }
+}

@@ -2,3 +2,5 @@
 
 pub mod engine;
 pub mod numbers;
+pub mod state;
+mod sync;

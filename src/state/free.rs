@@ -313,7 +313,7 @@ mod tests {
         index.announce(0, 777_777 >> NODE_SHIFT);
         assert_eq!(index.take(0..1_000_000, 1, SLOT), None);
         assert_eq!(index.levels.last().unwrap()[0].load(Ordering::SeqCst), 0);
-        assert!(index.mutations.none_since(index.mutations.finished()));
+        assert_eq!(index.mutations.begun(), index.mutations.finished());
         index.put(999_999, SLOT);
         assert_eq!(index.take(0..1_000_000, 1, SLOT).unwrap().ranks().next(), Some(999_999));
     }

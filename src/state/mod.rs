@@ -4,6 +4,7 @@
 pub mod due;
 pub mod free;
 pub mod mutations;
+pub mod ranks;
 pub mod table;
 pub mod time;
 pub mod word;

@@ -50,10 +50,10 @@ impl Mutations {
         finished
     }
 
-    /// Asked after a search: whether no change ran since `finished` was.
-    pub fn none_since(&self, finished: u64) -> bool {
+    /// To be asked after a search: if it is what [`Self::finished`] was before, none ran meanwhile.
+    pub fn begun(&self) -> u64 {
         total_order_for_loom();
-        self.slots.iter().map(|pair| pair.begun.load(Ordering::SeqCst)).sum::<u64>() == finished
+        self.slots.iter().map(|pair| pair.begun.load(Ordering::SeqCst)).sum()
     }
 }
 

@@ -168,6 +168,11 @@ impl Word {
         timed.then(|| Timestamp::new(self.until_bits()))
     }
 
+    /// The round that a done number was done in.
+    pub fn done_in_round(self) -> Option<u32> {
+        (self.state() == State::Done).then(|| self.until_bits())
+    }
+
     /// The number leased until then, one generation on.
     pub fn lease(self, until: Timestamp) -> Result<Self, LeaseRefusal> {
         if !self.is_available() {
@@ -243,6 +248,16 @@ impl Word {
     pub fn reinstate(self) -> Option<Self> {
         let retired = self.state() == State::Retired && self.generation() < MAX_GENERATION;
         retired.then(|| Self::build(self.generation() + 1, Phase::Returned, 0, true))
+    }
+
+    /// When the number becomes available by itself, if nobody renews or returns it before.
+    pub fn available_at(self, on_expiry: OnExpiry) -> Option<Timestamp> {
+        let due = self.due()?;
+        match (self.state(), on_expiry) {
+            (State::Resting, _) | (_, OnExpiry::Available) => Some(due),
+            (_, OnExpiry::Rest(seconds)) => Some(due.after(seconds)),
+            _ => None,
+        }
     }
 
     /// The word as someone who looks at `now` sees it, whether the sweep has been there or not.

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::io::{self, Cursor, Read};
 
-use csv::{ByteRecord, ErrorKind, ReaderBuilder, Trim};
+use csv::{ByteRecord, ErrorKind, Position, ReaderBuilder, Terminator};
 
 use super::import::{ImportError, Progress};
 use super::list::{InvalidLine, LineFault, ListOptions, OnInvalid, parse_line, parse_number};
@@ -31,11 +31,13 @@ pub(super) fn read_csv(
     progress: Progress<'_>,
 ) -> Result<NumberList, ImportError> {
     let row_bytes = Cell::new(0);
+    let cut_at = Cell::new(None);
     let input = without_byte_order_mark(input)?;
-    let metered = Metered { input, bytes_read: 0, row_bytes: &row_bytes, progress };
+    let metered = Metered { input, bytes_read: 0, row_bytes: &row_bytes, cut_at: &cut_at, progress };
     let mut reader = ReaderBuilder::new()
         .flexible(true)
-        .trim(Trim::All)
+        // Line numbers are exact only if a row ends with its line; the carriage return is trimmed from the cell.
+        .terminator(Terminator::Any(b'\n'))
         .comment(Some(b'#'))
         .buffer_capacity(BUFFER_BYTES)
         .from_reader(metered);
@@ -45,11 +47,14 @@ pub(super) fn read_csv(
     let mut row = ByteRecord::new();
     while reader.read_byte_record(&mut row).map_err(import_error)? {
         row_bytes.set(0);
+        if row.iter().all(|cell| cell.trim_ascii().is_empty()) && row.len() == 1 {
+            continue;
+        }
         match parse_row(&row, &columns, options) {
             Ok(range) if range.len() == 1 => singles.push(range.first()),
             Ok(range) => ranges.push(range),
             Err(reason) => {
-                let line = row.position().map_or(0, csv::Position::line);
+                let line = first_line(&row, reader.position(), cut_at.get());
                 let text = row.iter().collect::<Vec<_>>().join(&b',');
                 let refused = InvalidLine::new(line, &text, reason);
                 if options.on_invalid == OnInvalid::Refuse {
@@ -66,13 +71,21 @@ pub(super) fn read_csv(
     Ok(NumberList::new(singles, ranges, threads).with_invalid(invalid, first_invalid))
 }
 
+/// The line that `row` starts on, from where the reader stands after it: the row's own position lies before
+/// the blank lines and comments above it. `cut_at` is the length of an input whose last line has no end.
+fn first_line(row: &ByteRecord, after: &Position, cut_at: Option<u64>) -> u64 {
+    let inside = memchr::memchr_iter(b'\n', row.as_slice()).count() as u64;
+    let ended = u64::from(cut_at != Some(after.byte()));
+    after.line().saturating_sub(inside + ended)
+}
+
 fn find_columns(header: &ByteRecord, options: &ListOptions) -> Result<Columns, ImportError> {
     let names: Vec<&str> = header
         .iter()
         .map(std::str::from_utf8)
         .collect::<Result<_, _>>()
         .map_err(|_| ImportError::NotUtf8Csv)?;
-    let find = |wanted: &str| names.iter().position(|name| name.eq_ignore_ascii_case(wanted));
+    let find = |wanted: &str| names.iter().position(|name| name.trim().eq_ignore_ascii_case(wanted));
     let wanted = options.column.as_deref().unwrap_or(NUMBER_COLUMN);
     if let Some(number) = find(wanted) {
         return Ok(Columns::Number(number));
@@ -87,7 +100,9 @@ fn find_columns(header: &ByteRecord, options: &ListOptions) -> Result<Columns, I
 }
 
 fn parse_row(row: &ByteRecord, columns: &Columns, options: &ListOptions) -> Result<NumberRange, LineFault> {
-    let cell = |column: usize| row.get(column).filter(|cell| !cell.is_empty()).ok_or(LineFault::NoValue);
+    let cell = |column: usize| {
+        row.get(column).map(<[u8]>::trim_ascii).filter(|cell| !cell.is_empty()).ok_or(LineFault::NoValue)
+    };
     match *columns {
         Columns::Number(number) => parse_line(cell(number)?, options)?.ok_or(LineFault::NoValue),
         Columns::Range(first, last) => {
@@ -112,6 +127,8 @@ struct Metered<'a, R> {
     bytes_read: u64,
     /// Bytes read since the last row ended.
     row_bytes: &'a Cell<usize>,
+    /// Bytes read so far, while the last of them ends no line.
+    cut_at: &'a Cell<Option<u64>>,
     progress: Progress<'a>,
 }
 
@@ -123,6 +140,9 @@ impl<R: Read> Read for Metered<'_, R> {
         let count = self.input.read(buffer)?;
         self.row_bytes.set(self.row_bytes.get() + count);
         self.bytes_read += count as u64;
+        if let Some(last) = buffer[..count].last() {
+            self.cut_at.set((*last != b'\n').then_some(self.bytes_read));
+        }
         (self.progress)(self.bytes_read);
         Ok(count)
     }

@@ -168,9 +168,16 @@ mod tests {
 
     #[test]
     fn a_bad_csv_row_is_named() {
-        for (text, line) in
-            [("number\n1\n\nx\n", 4), ("a,number\n\"1\n2\",3\n4\n", 4), ("first,last\n9,8\n", 2)]
-        {
+        for (text, line) in [
+            ("number\n1\n\nx\n", 4),
+            ("number\n1\n# c\nx", 4),
+            ("number\r\n1\r\n\r\nx\r\n", 4),
+            ("number\r\n1\r\nx", 3),
+            ("number\r\n\"1\"\r\n\"x\"\r\n", 3),
+            ("a,number\n\"1\n2\",3\n\"4\n\",\n", 4),
+            ("a,number\n1,2\n4", 3),
+            ("first,last\n9,8\n", 2),
+        ] {
             let error = read(text.as_bytes(), &csv()).unwrap_err();
             let ImportError::InvalidLine(invalid) = error else { panic!("{error}") };
             assert_eq!(invalid.line, line, "{text:?}");

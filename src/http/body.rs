@@ -96,7 +96,7 @@ impl StreamWriter {
 }
 
 /// The next piece of a request's body; `None` at its end.
-async fn next_chunk(body: &mut Incoming) -> Option<Result<Bytes, Box<Problem>>> {
+async fn next_chunk(body: &mut Incoming) -> Option<Result<Bytes, Problem>> {
     loop {
         // Nearly always the bytes are there already: no timer then.
         let mut pending = true;
@@ -113,14 +113,20 @@ async fn next_chunk(body: &mut Incoming) -> Option<Result<Bytes, Box<Problem>>> 
             let patience = Duration::from_secs(BODY_PAUSE_SECONDS);
             match tokio::time::timeout(patience, poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx))).await {
                 Ok(frame) => frame,
-                Err(_) => return Some(Err(Problem::bad_request("The body did not come: send it without long pauses"))),
+                Err(_) => {
+                    return Some(Err(Problem::bad_request(
+                        "The body did not come: send it without long pauses",
+                    )));
+                }
             }
         } else {
             at_once
         };
         match frame {
             None => return None,
-            Some(Err(_)) => return Some(Err(Problem::bad_request("The body broke off: send the whole body"))),
+            Some(Err(_)) => {
+                return Some(Err(Problem::bad_request("The body broke off: send the whole body")));
+            }
             Some(Ok(frame)) => {
                 if let Ok(data) = frame.into_data() {
                     return Some(Ok(data));
@@ -131,7 +137,7 @@ async fn next_chunk(body: &mut Incoming) -> Option<Result<Bytes, Box<Problem>>> 
 }
 
 /// A whole body of at most [`MAX_JSON_BODY_BYTES`].
-pub(crate) async fn collect_json(mut body: Incoming) -> Result<Bytes, Box<Problem>> {
+pub(crate) async fn collect_json(mut body: Incoming) -> Result<Bytes, Problem> {
     let too_large = || {
         Problem::new(
             Code::TooLarge,
@@ -192,8 +198,8 @@ impl Read for Upload {
 /// breaks off is an error to `work`, never an end.
 pub(crate) async fn upload<T: Send + 'static>(
     mut body: Incoming,
-    work: impl FnOnce(&mut Upload) -> Result<T, Box<Problem>> + Send + 'static,
-) -> Result<T, Box<Problem>> {
+    work: impl FnOnce(&mut Upload) -> Result<T, Problem> + Send + 'static,
+) -> Result<T, Problem> {
     let (sender, pieces) = mpsc::channel(CHUNKS_IN_FLIGHT);
     let job = blocking(move || work(&mut Upload { pieces, current: Bytes::new(), ended: false }));
     let mut discarded_bytes = 0;
@@ -228,8 +234,8 @@ pub(crate) async fn upload<T: Send + 'static>(
 
 /// Runs `work` on a thread that may block.
 pub(crate) fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Box<Problem>> + Send + 'static,
-) -> impl Future<Output = Result<T, Box<Problem>>> {
+    work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
+) -> impl Future<Output = Result<T, Problem>> {
     let job = tokio::task::spawn_blocking(work);
     async move {
         job.await.unwrap_or_else(|_| {
@@ -237,4 +243,3 @@ pub(crate) fn blocking<T: Send + 'static>(
         })
     }
 }
-

@@ -37,29 +37,30 @@ impl Format {
     }
 
     /// The first type in `Accept` that an export can have; text if anything is welcome.
-    fn accepted(headers: &HeaderMap) -> Result<Self, Box<Problem>> {
+    fn accepted(headers: &HeaderMap) -> Result<Self, Problem> {
         let Some(accept) = headers.get(ACCEPT) else { return Ok(Self::Text) };
         let types = accept.to_str().unwrap_or_default().split(',');
         types
-            .filter_map(|item| match item.split(';').next().unwrap_or_default().trim() {
+            .find_map(|item| match item.split(';').next().unwrap_or_default().trim() {
                 "text/plain" | "text/*" | "*/*" => Some(Self::Text),
                 "text/csv" => Some(Self::Csv),
                 "application/octet-stream" => Some(Self::Roaring),
                 _ => None,
             })
-            .next()
             .ok_or_else(|| {
-                Problem::bad_request("Accept names no type of an export: text/plain, text/csv or application/octet-stream")
+                Problem::bad_request(
+                    "Accept names no type of an export: text/plain, text/csv or application/octet-stream",
+                )
             })
     }
 }
 
 /// The parameters of an export.
-pub(super) fn query(text: Option<&str>) -> Result<Query, Box<Problem>> {
+pub(super) fn query(text: Option<&str>) -> Result<Query, Problem> {
     Query::parse(text, &["state", "within"])
 }
 
-fn states_of(query: &Query) -> Result<StateSet, Box<Problem>> {
+fn states_of(query: &Query) -> Result<StateSet, Problem> {
     let Some(text) = query.text("state") else { return Ok(StateSet::all()) };
     let mut states = StateSet::empty();
     for word in text.split(',') {
@@ -74,7 +75,7 @@ fn states_of(query: &Query) -> Result<StateSet, Box<Problem>> {
 }
 
 /// Streams the numbers of a pool.
-pub(super) async fn export(pool: Arc<Pool>, query: Result<Query, Box<Problem>>, headers: HeaderMap) -> Reply {
+pub(super) async fn export(pool: Arc<Pool>, query: Result<Query, Problem>, headers: HeaderMap) -> Reply {
     let query = query?;
     let states = states_of(&query)?;
     let format = Format::accepted(&headers)?;
@@ -137,7 +138,7 @@ fn put_csv_columns(chunk: &mut BytesMut, row: &ExportRow) {
 }
 
 /// Writes the numbers as a set into a file without a name: a set's count stands at its beginning.
-fn roaring_file(export: &mut Export) -> Result<File, Box<Problem>> {
+fn roaring_file(export: &mut Export) -> Result<File, Problem> {
     let failed = |error: &dyn std::fmt::Display| {
         Problem::new(Code::Internal, format!("The export could not be written to a temporary file: {error}"))
     };

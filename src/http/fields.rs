@@ -16,8 +16,9 @@ pub const MAX_LEASE_COUNT: u32 = 65_536;
 pub const MAX_HELD_ITEMS: usize = 65_536;
 
 /// Reads a whole body; the error says where and why.
-pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Box<Problem>> {
-    serde_json::from_slice(body).map_err(|error| Problem::bad_request(format!("The body is refused: {error}")))
+pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    serde_json::from_slice(body)
+        .map_err(|error| Problem::bad_request(format!("The body is refused: {error}")))
 }
 
 /// Reads an integer of a range, and says `expected` for anything else.
@@ -124,7 +125,9 @@ mod tests {
     fn each_field_names_itself_when_it_refuses() {
         for json in ["0", "65537", "-1", "1.5", "\"1\"", "null", "[]", "18446744073709551616"] {
             assert!(refusal::<Count>(json).contains("for count an integer from 1 to 65536"), "{json}");
-            assert!(refusal::<TokenField>(json).is_empty() || refusal::<TokenField>(json).contains("for token"));
+            assert!(
+                refusal::<TokenField>(json).is_empty() || refusal::<TokenField>(json).contains("for token")
+            );
         }
         for json in ["0", "31622401", "true"] {
             assert!(refusal::<TtlSeconds>(json).contains("for ttl whole seconds"), "{json}");

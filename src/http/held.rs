@@ -17,7 +17,10 @@ use crate::numbers::Number;
 const STALE_DETAIL: &str = "Someone else has leased them since, the tokens are wrong, or the numbers are not in the pool: lease anew";
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, expecting = "an object like {\"leases\":[{\"number\":1,\"token\":\"…\"}],\"ttl\":60}")]
+#[serde(
+    deny_unknown_fields,
+    expecting = "an object like {\"leases\":[{\"number\":1,\"token\":\"…\"}],\"ttl\":60}"
+)]
 struct RenewBody {
     leases: Vec<RenewItemBody>,
     ttl: Option<TtlSeconds>,
@@ -31,7 +34,10 @@ struct RenewItemBody {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, expecting = "an object like {\"leases\":[{\"number\":1,\"token\":\"…\"}],\"outcome\":\"answered\"}")]
+#[serde(
+    deny_unknown_fields,
+    expecting = "an object like {\"leases\":[{\"number\":1,\"token\":\"…\"}],\"outcome\":\"answered\"}"
+)]
 struct ReturnBody {
     leases: Vec<ReturnItemBody>,
     outcome: Option<String>,
@@ -47,7 +53,7 @@ struct ReturnItemBody {
     then: Option<Then>,
 }
 
-fn check_items(count: usize) -> Result<(), Box<Problem>> {
+fn check_items(count: usize) -> Result<(), Problem> {
     if (1..=MAX_HELD_ITEMS).contains(&count) {
         Ok(())
     } else {
@@ -67,9 +73,12 @@ pub(super) fn renew(pool: &Pool, body: &[u8]) -> Reply {
     let ttl_seconds = wanted.ttl.map(|ttl| ttl.0);
     worker::with(|state| {
         state.held.clear();
-        state.held.extend(wanted.leases.iter().filter_map(|item| {
-            item.token.0.map(|token| HeldLease { number: item.number.0, token })
-        }));
+        state.held.extend(
+            wanted
+                .leases
+                .iter()
+                .filter_map(|item| item.token.0.map(|token| HeldLease { number: item.number.0, token })),
+        );
         pool.renew(&mut state.engine, &state.held, ttl_seconds, &mut state.renewed)
             .map_err(|error @ RenewError::TtlOutOfBounds { .. }| Problem::bad_request(error.to_string()))?;
         let mut succeeded = false;
@@ -129,7 +138,7 @@ pub(super) fn give_back(pool: &Pool, body: &[u8]) -> Reply {
 }
 
 /// 200 if any item succeeded, else `stale` with the same results.
-fn answer(body: BytesMut, succeeded: bool) -> Result<Response<Body>, Box<Problem>> {
+fn answer(body: BytesMut, succeeded: bool) -> Result<Response<Body>, Problem> {
     if succeeded {
         return Ok(super::ok_json(body));
     }

@@ -38,7 +38,7 @@ struct LeaseBody {
 const PLAIN: LeaseRequest<'static> = LeaseRequest { count: 1, ttl_seconds: None, within: None };
 
 /// The answer to a call without a body: everything happens here, on the worker.
-pub(super) fn plain(api: &Api, pool: &Pool) -> Result<Response<Body>, Box<Problem>> {
+pub(super) fn plain(api: &Api, pool: &Pool) -> Result<Response<Body>, Problem> {
     match lease(pool, &PLAIN) {
         Ok(leases) => Ok(super::ok_json(leases)),
         Err(LeaseError::Exhausted) => {
@@ -81,10 +81,7 @@ fn lease(pool: &Pool, request: &LeaseRequest<'_>) -> Result<BytesMut, LeaseError
 }
 
 /// The counts of what the call could have chosen from.
-async fn count(
-    pool: Arc<Pool>,
-    within: Option<Within>,
-) -> Result<(Counts, Option<Timestamp>), Box<Problem>> {
+async fn count(pool: Arc<Pool>, within: Option<Within>) -> Result<(Counts, Option<Timestamp>), Problem> {
     match within {
         Some(within) if within.len() > MAX_WORDS_COUNTED_AT_ONCE => {
             body::blocking(move || Ok(pool.counts_within(Some(&within)))).await
@@ -93,7 +90,7 @@ async fn count(
     }
 }
 
-fn exhausted(counts: &Counts, next: Option<Timestamp>, now: Timestamp) -> Box<Problem> {
+fn exhausted(counts: &Counts, next: Option<Timestamp>, now: Timestamp) -> Problem {
     let (when, next_json) = match next {
         Some(time) => (format!("try again at {time}, when the next one comes"), format!("\"{time}\"")),
         None => (
@@ -113,7 +110,7 @@ fn exhausted(counts: &Counts, next: Option<Timestamp>, now: Timestamp) -> Box<Pr
         .retry_after(retry_after)
 }
 
-fn refused(error: &LeaseError) -> Box<Problem> {
+fn refused(error: &LeaseError) -> Problem {
     let code = match error {
         LeaseError::Exhausted => Code::Exhausted,
         LeaseError::Paused => Code::Paused,

@@ -15,12 +15,12 @@ use crate::engine::Pool;
 use crate::numbers::Number;
 
 /// The parameters of adding numbers.
-pub(super) fn add_query(text: Option<&str>) -> Result<Query, Box<Problem>> {
+pub(super) fn add_query(text: Option<&str>) -> Result<Query, Problem> {
     Query::parse(text, &LIST_PARAMETERS)
 }
 
 /// The parameters of retire and reinstate.
-pub(super) fn mark_query(text: Option<&str>) -> Result<Query, Box<Problem>> {
+pub(super) fn mark_query(text: Option<&str>) -> Result<Query, Problem> {
     Query::parse(text, &[LIST_PARAMETERS.as_slice(), &["dry_run"]].concat())
 }
 
@@ -28,7 +28,7 @@ pub(super) fn mark_query(text: Option<&str>) -> Result<Query, Box<Problem>> {
 pub(super) async fn add(
     api: Arc<Api>,
     pool: Arc<Pool>,
-    query: Result<Query, Box<Problem>>,
+    query: Result<Query, Problem>,
     headers: HeaderMap,
     body: Incoming,
 ) -> Reply {
@@ -48,7 +48,7 @@ pub(super) async fn add(
 pub(super) async fn mark(
     pool: Arc<Pool>,
     reinstate: bool,
-    query: Result<Query, Box<Problem>>,
+    query: Result<Query, Problem>,
     headers: HeaderMap,
     body: Incoming,
 ) -> Reply {

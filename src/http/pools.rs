@@ -19,7 +19,7 @@ use crate::numbers::InvalidLine;
 const SETTING_PARAMETERS: [&str; 6] = ["order", "ttl", "ttl_max", "rest", "on_expiry", "holders"];
 
 /// One pool as the list shows it.
-fn pool_json(pool: &Pool) -> Result<String, Box<Problem>> {
+fn pool_json(pool: &Pool) -> Result<String, Problem> {
     let counts = pool.counts();
     let settings = serde_json::to_string(&*pool.settings()).map_err(|error| Problem::internal(&error))?;
     Ok(format!(
@@ -43,7 +43,7 @@ pub(super) fn show(pool: &Pool) -> Reply {
     pool_json(pool).map(super::ok_json)
 }
 
-fn settings_of(query: &Query) -> Result<Settings, Box<Problem>> {
+fn settings_of(query: &Query) -> Result<Settings, Problem> {
     if query.flag("holders")? {
         return Err(Problem::bad_request("holders is not available in this version yet: leave it out"));
     }
@@ -61,23 +61,23 @@ fn settings_of(query: &Query) -> Result<Settings, Box<Problem>> {
 /// `PUT /v1/pools/{pool}`
 pub(super) async fn create(
     api: Arc<Api>,
-    name: Result<PoolName, Box<Problem>>,
-    query: Result<Query, Box<Problem>>,
+    name: Result<PoolName, Problem>,
+    query: Result<Query, Problem>,
     headers: HeaderMap,
     body: Incoming,
 ) -> Reply {
     let (name, query) = (name?, query?);
     if api.engine.pool(name.as_str()).is_some() {
-        let detail = format!("There is a pool {name}: add to it with POST /v1/pools/{name}/numbers, or delete it");
+        let detail =
+            format!("There is a pool {name}: add to it with POST /v1/pools/{name}/numbers, or delete it");
         return Err(Problem::new(Code::PoolExists, detail));
     }
     let settings = settings_of(&query)?;
     let source = Source::of(&headers, &query)?;
     let pool = json::quoted(name.as_str());
-    let loaded = body::upload(body, move |input| {
-        Ok(api.engine.create_pool(&name, settings, source.over(input))?)
-    })
-    .await?;
+    let loaded =
+        body::upload(body, move |input| Ok(api.engine.create_pool(&name, settings, source.over(input))?))
+            .await?;
     let Loaded { numbers, duplicates, invalid, first_invalid } = loaded;
     let mut text =
         format!("{{\"pool\":{pool},\"numbers\":{numbers},\"duplicates\":{duplicates},\"invalid\":{invalid}");
@@ -89,7 +89,7 @@ pub(super) async fn create(
 }
 
 /// What a `PUT` reads of its query.
-pub(super) fn create_query(text: Option<&str>) -> Result<Query, Box<Problem>> {
+pub(super) fn create_query(text: Option<&str>) -> Result<Query, Problem> {
     Query::parse(text, &[SETTING_PARAMETERS.as_slice(), &LIST_PARAMETERS].concat())
 }
 
@@ -124,7 +124,7 @@ pub(super) async fn change(pool: Arc<Pool>, body: Incoming) -> Reply {
 }
 
 /// `DELETE /v1/pools/{pool}`
-pub(super) async fn delete(api: Arc<Api>, pool: Arc<Pool>, query: Result<Query, Box<Problem>>) -> Reply {
+pub(super) async fn delete(api: Arc<Api>, pool: Arc<Pool>, query: Result<Query, Problem>) -> Reply {
     let force = query?.flag("force")?;
     let name = pool.name().clone();
     drop(pool);
@@ -138,7 +138,11 @@ pub(super) async fn delete(api: Arc<Api>, pool: Arc<Pool>, query: Result<Query, 
 /// `POST /v1/pools/{pool}/pause` and `/resume`
 pub(super) async fn set_paused(pool: Arc<Pool>, paused: bool) -> Reply {
     body::blocking(move || {
-        if paused { pool.pause()? } else { pool.resume()? }
+        if paused {
+            pool.pause()?
+        } else {
+            pool.resume()?
+        }
         Ok(super::ok_json(format!("{{\"paused\":{}}}", pool.is_paused())))
     })
     .await
@@ -154,11 +158,11 @@ pub(super) async fn start_round(pool: Arc<Pool>) -> Reply {
 }
 
 /// The parameters of `DELETE`.
-pub(super) fn delete_query(text: Option<&str>) -> Result<Query, Box<Problem>> {
+pub(super) fn delete_query(text: Option<&str>) -> Result<Query, Problem> {
     Query::parse(text, &["force"])
 }
 
 /// A pool's name out of a path.
-pub(super) fn name_of(segment: &str) -> Result<PoolName, Box<Problem>> {
-    segment.parse().map_err(Box::<Problem>::from)
+pub(super) fn name_of(segment: &str) -> Result<PoolName, Problem> {
+    segment.parse().map_err(Problem::from)
 }

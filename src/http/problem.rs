@@ -66,9 +66,12 @@ impl Code {
     }
 }
 
-/// An error on its way to the caller.
+/// An error on its way to the caller. Boxed: it is rare, and every result carries the room for it.
 #[derive(Debug)]
-pub(crate) struct Problem {
+pub(crate) struct Problem(Box<Parts>);
+
+#[derive(Debug)]
+struct Parts {
     code: Code,
     detail: Cow<'static, str>,
     allow: Option<&'static str>,
@@ -79,19 +82,25 @@ pub(crate) struct Problem {
 
 impl Problem {
     /// An error whose detail says what to do.
-    pub(crate) fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Box<Self> {
+    pub(crate) fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
         let retry_after_seconds =
             matches!(code, Code::Overloaded | Code::NotReady).then_some(RETRY_AFTER_SECONDS);
-        Box::new(Self { code, detail: detail.into(), allow: None, retry_after_seconds, members: String::new() })
+        Self(Box::new(Parts {
+            code,
+            detail: detail.into(),
+            allow: None,
+            retry_after_seconds,
+            members: String::new(),
+        }))
     }
 
     /// `bad_request` with a detail that names the field and what to give.
-    pub(crate) fn bad_request(detail: impl Into<Cow<'static, str>>) -> Box<Self> {
+    pub(crate) fn bad_request(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Code::BadRequest, detail)
     }
 
     /// `pool_not_found`.
-    pub(crate) fn pool_not_found() -> Box<Self> {
+    pub(crate) fn pool_not_found() -> Self {
         Self::new(
             Code::PoolNotFound,
             "There is no pool of this name: see GET /v1/pools, or create it with PUT /v1/pools/{pool}",
@@ -99,66 +108,69 @@ impl Problem {
     }
 
     /// `not_found`.
-    pub(crate) fn not_found() -> Box<Self> {
-        Self::new(Code::NotFound, "There is nothing at this path: the calls are under /v1/pools and /v1/stats")
+    pub(crate) fn not_found() -> Self {
+        Self::new(
+            Code::NotFound,
+            "There is nothing at this path: the calls are under /v1/pools and /v1/stats",
+        )
     }
 
     /// `method_not_allowed`, with the methods that there are.
-    pub(crate) fn method_not_allowed(allow: &'static str) -> Box<Self> {
+    pub(crate) fn method_not_allowed(allow: &'static str) -> Self {
         let mut problem = Self::new(Code::MethodNotAllowed, format!("Use {allow} here"));
-        problem.allow = Some(allow);
+        problem.0.allow = Some(allow);
         problem
     }
 
     /// `internal`: an error of the disk or of the daemon itself.
-    pub(crate) fn internal(error: &dyn std::fmt::Display) -> Box<Self> {
+    pub(crate) fn internal(error: &dyn std::fmt::Display) -> Self {
         Self::new(Code::Internal, error.to_string())
     }
 
     /// Says when to try again.
-    pub(crate) fn retry_after(mut self: Box<Self>, seconds: u64) -> Box<Self> {
-        self.retry_after_seconds = Some(seconds);
+    pub(crate) fn retry_after(mut self, seconds: u64) -> Self {
+        self.0.retry_after_seconds = Some(seconds);
         self
     }
 
     /// More members of the body: JSON that begins with a comma.
-    pub(crate) fn with_members(mut self: Box<Self>, members: String) -> Box<Self> {
-        self.members = members;
+    pub(crate) fn with_members(mut self, members: String) -> Self {
+        self.0.members = members;
         self
     }
 
     /// The answer that tells of this error.
     pub(crate) fn into_response(self) -> Response<Body> {
-        let (status, code, title) = self.code.parts();
+        let (status, code, title) = self.0.code.parts();
         let mut text = format!(
             "{{\"type\":\"about:blank\",\"title\":{},\"status\":{},\"code\":\"{code}\",\"detail\":{}",
             json::quoted(title),
             status.as_u16(),
-            json::quoted(&self.detail),
+            json::quoted(&self.0.detail),
         );
-        text.push_str(&self.members);
+        text.push_str(&self.0.members);
         text.push('}');
         let mut response = Response::new(Body::from(text));
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if let Some(allow) = self.allow {
+        if let Some(allow) = self.0.allow {
             headers.insert(ALLOW, HeaderValue::from_static(allow));
         }
-        if let Some(seconds) = self.retry_after_seconds {
+        if let Some(seconds) = self.0.retry_after_seconds {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }
 }
 
-impl From<SettingsError> for Box<Problem> {
+impl From<SettingsError> for Problem {
     fn from(error: SettingsError) -> Self {
         Problem::bad_request(error.to_string())
     }
 }
 
-impl From<ChangeError> for Box<Problem> {
+impl From<ChangeError> for Problem {
     fn from(error: ChangeError) -> Self {
         match error {
             ChangeError::Settings(error) => error.into(),
@@ -167,7 +179,7 @@ impl From<ChangeError> for Box<Problem> {
     }
 }
 
-impl From<DeleteError> for Box<Problem> {
+impl From<DeleteError> for Problem {
     fn from(error: DeleteError) -> Self {
         match error {
             DeleteError::NotFound => Problem::pool_not_found(),
@@ -177,7 +189,7 @@ impl From<DeleteError> for Box<Problem> {
     }
 }
 
-impl From<LoadError> for Box<Problem> {
+impl From<LoadError> for Problem {
     fn from(error: LoadError) -> Self {
         let code = match &error {
             LoadError::PoolExists(_) => Code::PoolExists,

@@ -16,14 +16,17 @@ pub(crate) struct Query {
 
 impl Query {
     /// Reads a query that may have only the parameters in `known`.
-    pub(crate) fn parse(query: Option<&str>, known: &[&str]) -> Result<Self, Box<Problem>> {
+    pub(crate) fn parse(query: Option<&str>, known: &[&str]) -> Result<Self, Problem> {
         let mut parameters: Vec<(String, String)> = Vec::new();
         for pair in query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let (name, value) = (decode(name)?, decode(value)?);
             if !known.contains(&name.as_str()) {
-                let expected =
-                    if known.is_empty() { "it has none".to_owned() } else { format!("give {}", known.join(", ")) };
+                let expected = if known.is_empty() {
+                    "it has none".to_owned()
+                } else {
+                    format!("give {}", known.join(", "))
+                };
                 return Err(Problem::bad_request(format!(
                     "\"{name}\" is not a parameter of this call: {expected}"
                 )));
@@ -42,7 +45,7 @@ impl Query {
     }
 
     /// A parameter that reads itself, with its own message when it cannot.
-    pub(crate) fn parsed<T: FromStr<Err: Display>>(&self, name: &str) -> Result<Option<T>, Box<Problem>> {
+    pub(crate) fn parsed<T: FromStr<Err: Display>>(&self, name: &str) -> Result<Option<T>, Problem> {
         let parse = |text: &str| {
             text.parse().map_err(|error| Problem::bad_request(format!("{name} is \"{text}\": {error}")))
         };
@@ -50,28 +53,27 @@ impl Query {
     }
 
     /// A whole number of at most 32 bits.
-    pub(crate) fn integer(&self, name: &str, meaning: &str) -> Result<Option<u32>, Box<Problem>> {
+    pub(crate) fn integer(&self, name: &str, meaning: &str) -> Result<Option<u32>, Problem> {
         let parse = |text: &str| {
-            text.parse()
-                .map_err(|_| Problem::bad_request(format!("{name} is \"{text}\": give {meaning} as an integer")))
+            text.parse().map_err(|_| {
+                Problem::bad_request(format!("{name} is \"{text}\": give {meaning} as an integer"))
+            })
         };
         self.text(name).map(parse).transpose()
     }
 
     /// `true` or `false`; false when it is missing.
-    pub(crate) fn flag(&self, name: &str) -> Result<bool, Box<Problem>> {
+    pub(crate) fn flag(&self, name: &str) -> Result<bool, Problem> {
         match self.text(name) {
             None | Some("false") => Ok(false),
             Some("true") => Ok(true),
-            Some(other) => {
-                Err(Problem::bad_request(format!("{name} is \"{other}\": give true or false")))
-            }
+            Some(other) => Err(Problem::bad_request(format!("{name} is \"{other}\": give true or false"))),
         }
     }
 }
 
 /// Refuses any parameter.
-pub(crate) fn none(query: Option<&str>) -> Result<(), Box<Problem>> {
+pub(crate) fn none(query: Option<&str>) -> Result<(), Problem> {
     match query {
         None | Some("") => Ok(()),
         some => Query::parse(some, &[]).map(drop),
@@ -79,10 +81,9 @@ pub(crate) fn none(query: Option<&str>) -> Result<(), Box<Problem>> {
 }
 
 /// Decodes `%XX` and `+`.
-fn decode(text: &str) -> Result<String, Box<Problem>> {
-    let malformed = || {
-        Problem::bad_request("The query is malformed: encode special characters as %XX, in UTF-8")
-    };
+fn decode(text: &str) -> Result<String, Problem> {
+    let malformed =
+        || Problem::bad_request("The query is malformed: encode special characters as %XX, in UTF-8");
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {

@@ -30,7 +30,7 @@ pub struct Api {
 }
 
 /// What a call answers.
-pub(crate) type Reply = Result<Response<Body>, Box<Problem>>;
+pub(crate) type Reply = Result<Response<Body>, Problem>;
 
 /// An answer that is there, or one that has to wait for a body or a blocking thread.
 enum Answer {
@@ -132,7 +132,7 @@ const ACTIONS: [(&str, Call); 9] = [
     ("resume", Call::Resume),
 ];
 
-fn found(pool: Option<Arc<Pool>>) -> Result<Arc<Pool>, Box<Problem>> {
+fn found(pool: Option<Arc<Pool>>) -> Result<Arc<Pool>, Problem> {
     pool.ok_or_else(Problem::pool_not_found)
 }
 
@@ -142,11 +142,7 @@ fn is_get(method: &Method) -> bool {
 
 /// A path that can only be read.
 fn get_only(call: Call, request: &Request<Incoming>, reply: impl FnOnce() -> Reply) -> (Call, Answer) {
-    if is_get(request.method()) {
-        (call, Answer::Now(reply()))
-    } else {
-        not_allowed("GET, HEAD")
-    }
+    if is_get(request.method()) { (call, Answer::Now(reply())) } else { not_allowed("GET, HEAD") }
 }
 
 fn not_allowed(allow: &'static str) -> (Call, Answer) {
@@ -167,15 +163,14 @@ fn route_lease(api: &Arc<Api>, pool: Option<Arc<Pool>>, request: Request<Incomin
     }
 }
 
-fn lease_preconditions(
-    pool: Option<Arc<Pool>>,
-    request: &Request<Incoming>,
-) -> Result<Arc<Pool>, Box<Problem>> {
+fn lease_preconditions(pool: Option<Arc<Pool>>, request: &Request<Incoming>) -> Result<Arc<Pool>, Problem> {
     let pool = found(pool)?;
     query::none(request.uri().query())?;
     // Ignoring it would let a repeated call lease twice.
     if request.headers().contains_key("idempotency-key") {
-        return Err(Problem::bad_request("Idempotency-Key is not available in this version yet: leave it out"));
+        return Err(Problem::bad_request(
+            "Idempotency-Key is not available in this version yet: leave it out",
+        ));
     }
     Ok(pool)
 }
@@ -189,9 +184,10 @@ fn whole_pool(api: &Arc<Api>, name: &str, request: &Request<Incoming>) -> Option
     let pool = || found(api.engine.pool(name));
     Some(match request.method().as_str() {
         "PUT" | "PATCH" => return None,
-        "GET" | "HEAD" => {
-            (Call::ShowPool, Answer::Now(query::none(query_text).and_then(|()| pool()).and_then(|pool| pools::show(&pool))))
-        }
+        "GET" | "HEAD" => (
+            Call::ShowPool,
+            Answer::Now(query::none(query_text).and_then(|()| pool()).and_then(|pool| pools::show(&pool))),
+        ),
         "DELETE" => {
             let answer = match pool() {
                 Ok(pool) => {
@@ -244,7 +240,10 @@ fn route_action(
     let answer = match call {
         Call::AddNumbers if is_export => {
             let query = export::query(query_text);
-            return (Call::Export, Answer::later(export::export(pool, query, request.into_parts().0.headers)));
+            return (
+                Call::Export,
+                Answer::later(export::export(pool, query, request.into_parts().0.headers)),
+            );
         }
         Call::AddNumbers => {
             let query = numbers::add_query(query_text);

@@ -29,7 +29,7 @@ pub(crate) fn media_type(headers: &HeaderMap) -> Option<&str> {
 
 impl Source {
     /// Reads the content type and the parameters of a list.
-    pub(crate) fn of(headers: &HeaderMap, query: &Query) -> Result<Self, Box<Problem>> {
+    pub(crate) fn of(headers: &HeaderMap, query: &Query) -> Result<Self, Problem> {
         let media_type = media_type(headers).unwrap_or_default().to_ascii_lowercase();
         let format = match media_type.as_str() {
             "text/plain" => ListFormat::Text,
@@ -69,7 +69,7 @@ impl Source {
     }
 }
 
-fn unsupported(given: &str) -> Box<Problem> {
+fn unsupported(given: &str) -> Problem {
     let detail = match given {
         "application/x-www-form-urlencoded" => {
             "application/x-www-form-urlencoded is what curl sends by itself: add -H 'content-type: text/plain' \
@@ -85,7 +85,7 @@ fn unsupported(given: &str) -> Box<Problem> {
 }
 
 /// Refuses a JSON body that says it is something else.
-pub(crate) fn check_json(headers: &HeaderMap) -> Result<(), Box<Problem>> {
+pub(crate) fn check_json(headers: &HeaderMap) -> Result<(), Problem> {
     match media_type(headers) {
         None => Ok(()),
         Some(given) if given.eq_ignore_ascii_case("application/json") => Ok(()),

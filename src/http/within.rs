@@ -19,7 +19,8 @@ pub(crate) struct WithinField(pub(crate) Vec<NumberRange>);
 
 /// Reads one prefix or range.
 fn push_text(text: &str, ranges: &mut Vec<NumberRange>) -> Result<(), String> {
-    let refused = |why: &dyn fmt::Display| format!("within: \"{text}\" is neither a prefix nor a range: {why}");
+    let refused =
+        |why: &dyn fmt::Display| format!("within: \"{text}\" is neither a prefix nor a range: {why}");
     if let Some((first, last)) = text.split_once('-') {
         let number = |digits: &str| Number::parse_digits(digits.as_bytes()).map_err(|e| refused(&e));
         ranges.push(NumberRange::new(number(first)?, number(last)?).map_err(|e| refused(&e))?);
@@ -31,7 +32,7 @@ fn push_text(text: &str, ranges: &mut Vec<NumberRange>) -> Result<(), String> {
 
 impl WithinField {
     /// Reads the comma-separated form of a query.
-    pub(crate) fn from_query(text: &str) -> Result<Self, Box<Problem>> {
+    pub(crate) fn from_query(text: &str) -> Result<Self, Problem> {
         let mut ranges = Vec::new();
         for (index, item) in text.split(',').enumerate() {
             if index >= MAX_WITHIN_ITEMS {
@@ -88,7 +89,9 @@ impl<'de> Deserialize<'de> for WithinField {
                 while items.next_element_seed(Item(&mut ranges))?.is_some() {
                     count += 1;
                     if count > MAX_WITHIN_ITEMS {
-                        return Err(A::Error::custom("within has at most 1000 items: lease in several calls"));
+                        return Err(A::Error::custom(
+                            "within has at most 1000 items: lease in several calls",
+                        ));
                     }
                 }
                 if count == 0 {
@@ -119,7 +122,8 @@ mod tests {
 
     #[test]
     fn refuses_and_names_itself() {
-        for json in ["[]", "7912", "[null]", "[\"\"]", "[\"79x\"]", "[\"9-1\"]", "[\"1-\"]", "[-1]", "[0]", "[1.5]"]
+        for json in
+            ["[]", "7912", "[null]", "[\"\"]", "[\"79x\"]", "[\"9-1\"]", "[\"1-\"]", "[-1]", "[0]", "[1.5]"]
         {
             let error = serde_json::from_str::<WithinField>(json).unwrap_err().to_string();
             assert!(error.contains("within"), "{json}: {error}");

@@ -39,7 +39,7 @@ impl Format {
     /// The first type in `Accept` that an export can have; text if anything is welcome.
     fn accepted(headers: &HeaderMap) -> Result<Self, Problem> {
         let Some(accept) = headers.get(ACCEPT) else { return Ok(Self::Text) };
-        let types = accept.to_str().unwrap_or_default().split(',');
+        let mut types = accept.to_str().unwrap_or_default().split(',');
         types
             .find_map(|item| match item.split(';').next().unwrap_or_default().trim() {
                 "text/plain" | "text/*" | "*/*" => Some(Self::Text),

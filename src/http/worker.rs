@@ -26,10 +26,10 @@ thread_local! {
 }
 
 /// Makes this thread a worker.
-pub(crate) fn install(engine: Worker, stats: Arc<WorkerStats>) {
+pub(crate) fn install(engine: Worker, counters: Arc<WorkerStats>) {
     let state = WorkerState {
         engine,
-        stats,
+        stats: counters,
         times: TimeText::new(),
         leases: Vec::new(),
         held: Vec::new(),

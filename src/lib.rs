@@ -3,7 +3,10 @@
 pub mod cli;
 pub mod client;
 pub mod config;
+pub mod disk;
 pub mod engine;
 pub mod http;
 pub mod numbers;
+pub mod state;
 pub mod stats;
+mod sync;

@@ -1,0 +1,132 @@
+//! Exporting the numbers of a pool by state, block by block and in ascending order.
+
+use std::ops::Range;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use crate::numbers::number::Rank;
+use crate::state::word::State;
+
+use super::pool::{NumberState, Pool};
+use super::segment::{Segments, Within};
+
+/// Most numbers of one block.
+pub const EXPORT_BLOCK_NUMBERS: usize = 8_192;
+
+const STATES: [State; 5] = [State::Available, State::Leased, State::Resting, State::Done, State::Retired];
+
+/// The word is not that of a state.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("\"{0}\" is not a state: give available, leased, resting, done or retired")]
+pub struct NotAState(String);
+
+impl State {
+    /// The state as the API names it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Available => "available",
+            Self::Leased => "leased",
+            Self::Resting => "resting",
+            Self::Done => "done",
+            Self::Retired => "retired",
+        }
+    }
+}
+
+impl FromStr for State {
+    type Err = NotAState;
+
+    fn from_str(word: &str) -> Result<Self, NotAState> {
+        STATES
+            .into_iter()
+            .find(|s| s.as_str() == word)
+            .ok_or_else(|| NotAState(word.chars().take(32).collect()))
+    }
+}
+
+/// Some of the states.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct StateSet(u8);
+
+impl StateSet {
+    /// Every state.
+    pub fn all() -> Self {
+        STATES.into_iter().fold(Self::default(), Self::with)
+    }
+
+    /// These and one more.
+    #[must_use]
+    pub fn with(self, state: State) -> Self {
+        Self(self.0 | 1 << state as u8)
+    }
+
+    /// Whether the state is among them.
+    pub fn contains(self, state: State) -> bool {
+        self.0 & 1 << state as u8 != 0
+    }
+}
+
+/// The ranks of one segment that are still to be exported.
+struct Part {
+    segment: usize,
+    spans: std::vec::IntoIter<Range<u32>>,
+    ranks: Range<u32>,
+    next: Option<crate::numbers::number::Number>,
+}
+
+/// An export in progress. Numbers are in the state that they are seen in when their block is made.
+pub struct Export {
+    pool: Arc<Pool>,
+    segments: Arc<Segments>,
+    states: StateSet,
+    parts: Vec<Part>,
+}
+
+impl Export {
+    /// An export of the numbers in these states, of all the pool or of some of it.
+    pub fn new(pool: Arc<Pool>, states: StateSet, within: Option<&Within>) -> Self {
+        let segments = pool.segments.load_full();
+        let within = within.unwrap_or(&segments.whole);
+        let part = |segment: usize| {
+            let spans = within.spans.iter().filter(|span| span.segment as usize == segment);
+            let spans: Vec<Range<u32>> = spans.map(|span| span.ranks.clone()).collect();
+            let mut part = Part { segment, spans: spans.into_iter(), ranks: 0..0, next: None };
+            part.advance(&segments);
+            part
+        };
+        let parts = (0..segments.list.len()).map(part).collect();
+        Self { pool, segments, states, parts }
+    }
+
+    /// Replaces `rows` by the next block; `false` when there is none. A block can be empty.
+    pub fn next_block(&mut self, rows: &mut Vec<NumberState>) -> bool {
+        rows.clear();
+        for looked_at in 0..EXPORT_BLOCK_NUMBERS {
+            let parts = self.parts.iter_mut().filter(|part| part.next.is_some());
+            let Some(part) = parts.min_by_key(|part| part.next) else { return looked_at > 0 };
+            let Some(number) = part.next else { return looked_at > 0 };
+            let word = self.segments.list[part.segment].ranks.words.get(part.ranks.start);
+            let row = NumberState::new(number, self.pool.seen(word));
+            if self.states.contains(row.state) {
+                rows.push(row);
+            }
+            part.ranks.start += 1;
+            part.advance(&self.segments);
+        }
+        true
+    }
+}
+
+impl Part {
+    /// Finds the number of the next rank.
+    fn advance(&mut self, segments: &Segments) {
+        while self.ranks.is_empty() {
+            let Some(ranks) = self.spans.next() else {
+                self.next = None;
+                return;
+            };
+            self.ranks = ranks;
+        }
+        self.next = segments.list[self.segment].set.select(Rank(self.ranks.start));
+    }
+}

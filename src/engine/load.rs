@@ -1,0 +1,371 @@
+//! Reading numbers into the data directory: a new pool, or a new segment of one.
+//!
+//! Files are put together in a staging directory and moved to their place when they are whole, so a
+//! call that fails, or a process that ends, leaves nothing half-made.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufWriter, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rand::TryRng;
+use rand::rngs::SysRng;
+
+use crate::disk::{self, MappedBytes};
+use crate::numbers::import::{ImportError, NumberList, read_list};
+use crate::numbers::list::{InvalidLine, ListOptions};
+use crate::numbers::mapped::{Format, NumberSet, SetError, open_any, wrap_32bit_header};
+use crate::numbers::number::{Number, NumberRange};
+use crate::numbers::writer::{SetWriter, WriteError, Written};
+
+use super::manifest::{Manifest, SegmentEntry};
+use super::pool::{ChangeError, Pool};
+use super::segment::{self, Segment, SegmentError, Segments};
+use super::settings::{PoolName, Settings};
+
+/// Most segments of one pool: each is looked at for each number that a call names.
+pub const MAX_SEGMENTS: usize = 1_000;
+/// Bytes of a Roaring file moved at once.
+const COPY_BYTES: usize = 1 << 20;
+/// The directory of staged files, in the data directory.
+pub(crate) const STAGING_DIR: &str = "staging";
+
+/// Where numbers come from. `progress` is called with the number of bytes read so far.
+pub enum NumberSource<'a> {
+    /// A list as text or CSV.
+    List {
+        /// The list.
+        input: &'a mut (dyn Read + Send),
+        /// How to read it.
+        options: ListOptions,
+        /// Told how many bytes were read.
+        progress: &'a (dyn Fn(u64) + Sync),
+    },
+    /// A portable Roaring bitmap of 32 or 64 bits.
+    Roaring {
+        /// The bitmap.
+        input: &'a mut (dyn Read + Send),
+        /// Told how many bytes were read.
+        progress: &'a (dyn Fn(u64) + Sync),
+    },
+    /// Ranges that are known already, ascending and disjoint.
+    Ranges(&'a [NumberRange]),
+}
+
+/// What a source held.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Loaded {
+    /// How many different numbers.
+    pub numbers: u64,
+    /// How many were there again.
+    pub duplicates: u64,
+    /// How many lines were skipped as invalid.
+    pub invalid: u64,
+    /// The first of these.
+    pub first_invalid: Vec<InvalidLine>,
+}
+
+/// What adding numbers came to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Added {
+    /// How many numbers are new in the pool.
+    pub added: u64,
+    /// How many it had already.
+    pub existing: u64,
+    /// What the source held.
+    pub loaded: Loaded,
+}
+
+/// Numbers that could not be read or kept; nothing changed.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// There is a pool of this name.
+    #[error("there is a pool \"{0}\" already: choose another name, add numbers to it, or delete it first")]
+    PoolExists(PoolName),
+    /// Too many pools.
+    #[error("{0} pools: no more fit into one daemon")]
+    TooManyPools(usize),
+    /// Numbers were added too often.
+    #[error(
+        "numbers were added to this pool {MAX_SEGMENTS} times: export it and create a new pool from the export"
+    )]
+    TooManySegments,
+    /// The list is wrong.
+    #[error(transparent)]
+    Import(#[from] ImportError),
+    /// The Roaring file is wrong.
+    #[error("the body is not a portable Roaring bitmap: {0}")]
+    Set(#[from] SetError),
+    /// No room on the disk.
+    #[error("the disk of the data directory is full: free some space and try again")]
+    StorageFull,
+    /// The pool was deleted meanwhile.
+    #[error("the pool was deleted")]
+    Deleted,
+    /// Reading the source or writing the data directory failed.
+    #[error("{0}")]
+    Io(io::Error),
+    /// The files just written could not be opened.
+    #[error(transparent)]
+    Segment(#[from] SegmentError),
+}
+
+impl From<io::Error> for LoadError {
+    fn from(error: io::Error) -> Self {
+        if disk::is_storage_full(&error) { Self::StorageFull } else { Self::Io(error) }
+    }
+}
+
+impl From<WriteError> for LoadError {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Io(error) => error.into(),
+            other => Self::Io(io::Error::other(other)),
+        }
+    }
+}
+
+impl From<ChangeError> for LoadError {
+    fn from(error: ChangeError) -> Self {
+        match error {
+            ChangeError::Io(error) => error.into(),
+            ChangeError::Deleted => Self::Deleted,
+            other => Self::Io(io::Error::other(other)),
+        }
+    }
+}
+
+/// A directory for files in the making; removed with all that is in it unless they were moved away.
+pub(crate) struct Staging {
+    dir: PathBuf,
+}
+
+impl Staging {
+    pub(crate) fn new(staging_dir: &Path) -> io::Result<Self> {
+        let dir = staging_dir.join(format!("{:016x}", random_id()?));
+        fs::create_dir_all(&dir)?;
+        Ok(Self { dir })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.dir
+    }
+}
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        // What cannot be removed now is removed at the next start.
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
+
+/// An unpredictable number.
+pub(crate) fn random_id() -> io::Result<u64> {
+    SysRng.try_next_u64().map_err(io::Error::other)
+}
+
+/// A source that was read whole: its numbers as ascending disjoint ranges.
+pub(crate) enum Numbers {
+    List(NumberList),
+    Set { set: NumberSet<MappedBytes>, path: PathBuf, _staging: Staging },
+    Ranges(Vec<NumberRange>),
+}
+
+impl Numbers {
+    /// Reads a source to its end, checking all of it.
+    pub(crate) fn read(source: NumberSource<'_>, staging_dir: &Path) -> Result<Self, LoadError> {
+        match source {
+            NumberSource::List { input, options, progress } => {
+                Ok(Self::List(read_list(input, &options, progress)?))
+            }
+            NumberSource::Roaring { input, progress } => read_roaring(input, progress, staging_dir),
+            NumberSource::Ranges(ranges) => Ok(Self::Ranges(ranges.to_vec())),
+        }
+    }
+
+    pub(crate) fn loaded(&self) -> Loaded {
+        match self {
+            Self::List(list) => Loaded {
+                numbers: list.numbers(),
+                duplicates: list.duplicates,
+                invalid: list.invalid,
+                first_invalid: list.first_invalid.clone(),
+            },
+            Self::Set { set, .. } => Loaded { numbers: set.len(), ..Loaded::default() },
+            Self::Ranges(ranges) => {
+                Loaded { numbers: ranges.iter().map(|range| range.len()).sum(), ..Loaded::default() }
+            }
+        }
+    }
+
+    pub(crate) fn ranges(&self) -> Box<dyn Iterator<Item = NumberRange> + '_> {
+        match self {
+            Self::List(list) => Box::new(list.ranges()),
+            Self::Set { set, .. } => Box::new(set.ranges()),
+            Self::Ranges(ranges) => Box::new(ranges.iter().copied()),
+        }
+    }
+
+    /// Writes the numbers as the set file `path`; a Roaring file is used as it is.
+    fn write_set(&self, path: &Path) -> Result<Written, LoadError> {
+        if let Self::Set { set, path: staged, .. } = self {
+            let (crc32c, bytes) = disk::crc32c_of(set.as_bytes());
+            fs::rename(staged, path)?;
+            return Ok(Written { numbers: set.len(), bytes, crc32c });
+        }
+        write_ranges(path, self.ranges())
+    }
+}
+
+fn write_ranges(path: &Path, ranges: impl Iterator<Item = NumberRange>) -> Result<Written, LoadError> {
+    let file = OpenOptions::new().write(true).create_new(true).open(path)?;
+    let mut writer = SetWriter::new(BufWriter::with_capacity(COPY_BYTES, &file))?;
+    for range in ranges {
+        writer.push(range)?;
+    }
+    let written = writer.finish()?;
+    file.sync_all()?;
+    Ok(written)
+}
+
+fn read_roaring(
+    input: &mut (dyn Read + Send),
+    progress: &(dyn Fn(u64) + Sync),
+    staging_dir: &Path,
+) -> Result<Numbers, LoadError> {
+    let staging = Staging::new(staging_dir)?;
+    let path = staging.path().join("body");
+    let mut file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
+    copy(input, &mut file, progress)?;
+    file.sync_all()?;
+    let (format, set) = open_any(MappedBytes::open(&path)?)?;
+    let (set, path) = if format == Format::Portable64 {
+        (set, path)
+    } else {
+        // The same bytes are the only bucket of a 64-bit set.
+        let wrapped = staging.path().join("wrapped");
+        let mut whole = OpenOptions::new().write(true).create_new(true).open(&wrapped)?;
+        whole.write_all(&wrap_32bit_header())?;
+        file.rewind()?;
+        io::copy(&mut file, &mut whole)?;
+        whole.sync_all()?;
+        (NumberSet::open(MappedBytes::open(&wrapped)?)?, wrapped)
+    };
+    set.validate()?;
+    if set.is_empty() {
+        return Err(ImportError::Empty.into());
+    }
+    Ok(Numbers::Set { set, path, _staging: staging })
+}
+
+fn copy(input: &mut (dyn Read + Send), out: &mut File, progress: &(dyn Fn(u64) + Sync)) -> io::Result<()> {
+    let mut buffer = vec![0; COPY_BYTES];
+    let mut total = 0;
+    loop {
+        let read = match input.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        out.write_all(&buffer[..read])?;
+        total += read as u64;
+        progress(total);
+    }
+}
+
+/// Writes the files of segment `id` into `dir`; the numbers come from `write`.
+fn make_segment(
+    dir: &Path,
+    id: u32,
+    write: impl FnOnce(&Path) -> Result<Written, LoadError>,
+) -> Result<SegmentEntry, LoadError> {
+    let (set_path, words_path) = segment::files(dir, id);
+    let written = write(&set_path)?;
+    // A set holds at most MAX_SET_NUMBERS, which ranks can count.
+    disk::create_words(&words_path, written.numbers as u32)?;
+    Ok(SegmentEntry {
+        id,
+        numbers: written.numbers,
+        numbers_bytes: written.bytes,
+        numbers_crc32c: written.crc32c,
+    })
+}
+
+/// Makes the whole directory of a new pool, ready to be moved to its place.
+pub(crate) fn make_pool(staging: &Staging, settings: Settings, numbers: &Numbers) -> Result<(), LoadError> {
+    let entry = make_segment(staging.path(), 1, |path| numbers.write_set(path))?;
+    Manifest::new(random_id()?, settings, vec![entry]).write(staging.path())?;
+    Ok(())
+}
+
+impl Pool {
+    /// Adds the numbers of the source that the pool does not have, as a new segment. Leases in
+    /// progress are not affected.
+    pub fn add_numbers(&self, source: NumberSource<'_>) -> Result<Added, LoadError> {
+        let numbers = Numbers::read(source, &self.shared.staging_dir)?;
+        let loaded = numbers.loaded();
+        let operator = self.operator();
+        let segments = self.segments.load_full();
+        if segments.list.len() >= MAX_SEGMENTS {
+            return Err(LoadError::TooManySegments);
+        }
+        let staging = Staging::new(&self.shared.staging_dir)?;
+        let new = numbers.ranges().flat_map(|range| segments.missing(range));
+        let id = self.change_manifest(|_| Ok(()), Manifest::next_segment_id)?;
+        let entry = make_segment(staging.path(), id, |path| write_ranges(path, new))?;
+        let added = entry.numbers;
+        if added > 0 {
+            let (set_path, words_path) = segment::files(&self.dir, id);
+            let (staged_set, staged_words) = segment::files(staging.path(), id);
+            fs::rename(staged_set, set_path)?;
+            fs::rename(staged_words, words_path)?;
+            disk::sync_directory(&self.dir)?;
+            let (segment, counts) = Segment::open(&self.dir, id, added, self.shared.slots)?;
+            self.change_manifest(
+                |manifest| {
+                    manifest.segments.push(entry);
+                    Ok(())
+                },
+                |_| {
+                    self.counters.found(operator.slot, counts);
+                    let list = segments.list.iter().cloned().chain([Arc::new(segment)]).collect();
+                    self.segments.store(Arc::new(Segments::new(list)));
+                },
+            )?;
+        }
+        Ok(Added { added, existing: loaded.numbers - added, loaded })
+    }
+}
+
+impl Segments {
+    /// The parts of a range that no segment has.
+    fn missing(&self, range: NumberRange) -> Vec<NumberRange> {
+        let mut existing: Vec<NumberRange> = Vec::new();
+        for segment in &self.list {
+            let ranks = segment.set.rank_range(range);
+            if !ranks.is_empty() {
+                let runs = segment.set.ranges_from(crate::numbers::number::Rank(ranks.start));
+                existing.extend(runs.take_while(|run| run.first() <= range.last()));
+            }
+        }
+        existing.sort_unstable_by_key(|run| run.first());
+        let mut missing = Vec::new();
+        let mut next = range.first().get();
+        let mut gap = |next: u64, end: u64| {
+            if let (Ok(first), Ok(last)) = (Number::new(next), Number::new(end)) {
+                missing.extend(NumberRange::new(first, last));
+            }
+        };
+        for run in existing {
+            if run.first().get() > next {
+                gap(next, run.first().get() - 1);
+            }
+            next = next.max(run.last().get() + 1);
+        }
+        if next <= range.last().get() {
+            gap(next, range.last().get());
+        }
+        missing
+    }
+}

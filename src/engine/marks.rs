@@ -1,0 +1,135 @@
+//! What operators do with many numbers at once: retire and reinstate lists, open the next round.
+
+use crate::state::mutations::Slot;
+use crate::state::word::{MAX_ROUND, State, Word};
+
+use super::load::{LoadError, NumberSource, Numbers};
+use super::pool::{ChangeError, Pool};
+
+/// What retiring or reinstating a list came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Marked {
+    /// How many numbers changed, or would have in a dry run.
+    pub changed: u64,
+    /// How many were in that state already (reinstate: were not retired).
+    pub already: u64,
+    /// How many are not in the pool.
+    pub unknown: u64,
+    /// How many of the changed ones someone held at that moment; their leases are over.
+    pub leased: u64,
+}
+
+/// What opening a round came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RoundStarted {
+    /// The round now.
+    pub round: u32,
+    /// How many numbers came back.
+    pub available: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mark {
+    Retire,
+    Reinstate,
+}
+
+impl Pool {
+    /// Retires the numbers of the source: they are never handed out, until reinstated. `dry_run` only
+    /// counts.
+    pub fn retire(&self, source: NumberSource<'_>, dry_run: bool) -> Result<Marked, LoadError> {
+        self.mark(Mark::Retire, source, dry_run)
+    }
+
+    /// Makes the retired numbers of the source available again. `dry_run` only counts.
+    pub fn reinstate(&self, source: NumberSource<'_>, dry_run: bool) -> Result<Marked, LoadError> {
+        self.mark(Mark::Reinstate, source, dry_run)
+    }
+
+    fn mark(&self, mark: Mark, source: NumberSource<'_>, dry_run: bool) -> Result<Marked, LoadError> {
+        let numbers = Numbers::read(source, &self.shared.staging_dir)?;
+        let operator = self.operator();
+        let slot = operator.slot;
+        let segments = self.segments.load();
+        let mut marked = Marked::default();
+        let mut found = 0;
+        for range in numbers.ranges() {
+            for segment in &segments.list {
+                for rank in segment.set.rank_range(range) {
+                    found += 1;
+                    let change = |word: Word| {
+                        match mark {
+                            Mark::Retire => word.retire(),
+                            Mark::Reinstate => word.reinstate(),
+                        }
+                        .ok_or(())
+                    };
+                    let changed = if dry_run {
+                        let word = segment.ranks.words.get(rank);
+                        change(word).map(|after| (word, after))
+                    } else {
+                        segment.ranks.change(rank, slot, change)
+                    };
+                    let Ok((before, after)) = changed else {
+                        marked.already += 1;
+                        continue;
+                    };
+                    marked.changed += 1;
+                    marked.leased += u64::from(self.seen(before).state() == State::Leased);
+                    if !dry_run {
+                        self.counted(segment, slot, rank, before, after);
+                    }
+                }
+            }
+        }
+        marked.unknown = numbers.loaded().numbers - found;
+        Ok(marked)
+    }
+
+    /// Opens the next round: all that is done becomes available.
+    pub fn start_round(&self) -> Result<RoundStarted, ChangeError> {
+        let operator = self.operator();
+        let slot = operator.slot;
+        let round = self.change_manifest(
+            |manifest| {
+                if manifest.round == MAX_ROUND {
+                    return Err(ChangeError::NoMoreRounds);
+                }
+                manifest.round += 1;
+                Ok(())
+            },
+            |manifest| {
+                // Before the scan: a number that is marked done in the old round from here on is made
+                // available by the one who marks it.
+                self.set_round(manifest.round);
+                manifest.round
+            },
+        )?;
+        Ok(RoundStarted { round, available: self.open_round(slot, round) })
+    }
+
+    /// Does what a process that ended in the middle of [`Self::start_round`] left undone.
+    pub(crate) fn finish_round(&self) {
+        let operator = self.operator();
+        if self.counts().done > 0 {
+            self.open_round(operator.slot, self.round());
+        }
+    }
+
+    fn open_round(&self, slot: Slot, round: u32) -> u64 {
+        let mut available = 0;
+        for segment in &self.segments.load().list {
+            for rank in 0..segment.ranks.words.len() {
+                if segment.ranks.words.get(rank).open_round(round).is_none() {
+                    continue;
+                }
+                let opened = segment.ranks.change(rank, slot, |word| word.open_round(round).ok_or(()));
+                if let Ok((before, after)) = opened {
+                    available += 1;
+                    self.counted(segment, slot, rank, before, after);
+                }
+            }
+        }
+        available
+    }
+}

@@ -1,0 +1,157 @@
+//! In which order numbers are taken out of the free index.
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use crate::state::mutations::Slot;
+use crate::sync::{AtomicU64, Ordering};
+
+use super::segment::{Segment, Segments, Span, Within};
+use super::settings::Order;
+
+/// Random places looked at before going on from the last one in order. Half full, one look nearly
+/// always finds a number; nearly empty, each costs a cache miss for nothing.
+const RANDOM_PROBES: u32 = 3;
+
+/// A rank taken out of the free index, not leased yet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Claim {
+    pub(crate) segment: u32,
+    pub(crate) rank: u32,
+}
+
+/// The handle of one thread that calls the engine: its counters' slot, its random numbers, its
+/// scratch memory. A thread has its own; it is not shared.
+pub struct Worker {
+    pub(crate) slot: Slot,
+    random: StdRng,
+    pub(crate) claims: Vec<Claim>,
+}
+
+impl Worker {
+    pub(crate) fn new(slot: Slot, seed: [u8; 32]) -> Self {
+        Self { slot, random: StdRng::from_seed(seed), claims: Vec::new() }
+    }
+
+    /// A random number below `bound`, which is not 0.
+    #[inline]
+    fn below(&mut self, bound: u64) -> u64 {
+        // The high half of a product: biased by less than bound / 2^64.
+        ((u128::from(self.random.next_u64()) * u128::from(bound)) >> 64) as u64
+    }
+}
+
+/// Where sequential leases of one thread go on: segment and rank in one word.
+pub(crate) struct Cursor(AtomicU64);
+
+impl Cursor {
+    pub(crate) fn new(segment: u32, rank: u32) -> Self {
+        Self(AtomicU64::new(u64::from(segment) << 32 | u64::from(rank)))
+    }
+
+    fn get(&self) -> (u32, u32) {
+        let place = self.0.load(Ordering::Relaxed);
+        ((place >> 32) as u32, place as u32)
+    }
+
+    fn set(&self, segment: u32, rank: u32) {
+        self.0.store(u64::from(segment) << 32 | u64::from(rank), Ordering::Relaxed);
+    }
+}
+
+/// How to look for free ranks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// Through the tree.
+    Tree,
+    /// At every leaf.
+    Leaves,
+}
+
+/// Takes free ranks of some of a pool's numbers in the pool's order.
+pub(crate) struct Picker<'a> {
+    pub(crate) segments: &'a Segments,
+    pub(crate) within: &'a Within,
+    pub(crate) order: Order,
+    pub(crate) cursor: &'a Cursor,
+}
+
+impl Picker<'_> {
+    /// Takes up to `want` ranks into `worker.claims`, which is cleared first. None: none was seen.
+    #[inline]
+    pub(crate) fn pick(&self, worker: &mut Worker, want: usize, look: Look) {
+        worker.claims.clear();
+        if self.within.is_empty() {
+            return;
+        }
+        match self.order {
+            Order::Random => self.pick_random(worker, want, look),
+            Order::Sequential => {
+                let (segment, rank) = self.cursor.get();
+                let (span, rank) = self.within.from(segment, rank);
+                self.pick_onward(worker, (span, rank), want, look);
+                if let Some(last) = worker.claims.last() {
+                    self.cursor.set(last.segment, last.rank + 1);
+                }
+            }
+            Order::Lowest => self.pick_onward(worker, self.within.at(0), want, look),
+        }
+    }
+
+    fn segment(&self, span: &Span) -> &Segment {
+        &self.segments.list[span.segment as usize]
+    }
+
+    #[inline]
+    fn pick_random(&self, worker: &mut Worker, want: usize, look: Look) {
+        'picks: while worker.claims.len() < want {
+            let mut place = (0, 0);
+            for _ in 0..RANDOM_PROBES {
+                let position = worker.below(self.within.len());
+                place = self.within.at(position);
+                let span = &self.within.spans[place.0];
+                let near = self.segment(span).ranks.free.take_near(place.1..span.ranks.end, 1, worker.slot);
+                if let Some(rank) = near.and_then(|taken| taken.ranks().next()) {
+                    worker.claims.push(Claim { segment: span.segment, rank });
+                    continue 'picks;
+                }
+            }
+            let before = worker.claims.len();
+            self.pick_onward(worker, place, before + 1, look);
+            if worker.claims.len() == before {
+                return;
+            }
+        }
+    }
+
+    /// Takes ranks from a place on through all spans and round to that place again, until there are
+    /// `want` claims.
+    fn pick_onward(&self, worker: &mut Worker, place: (usize, u32), want: usize, look: Look) {
+        let spans = &self.within.spans;
+        for step in 0..=spans.len() {
+            let span = &spans[(place.0 + step) % spans.len()];
+            let mut ranks = span.ranks.clone();
+            if step == 0 {
+                ranks.start = place.1;
+            } else if step == spans.len() {
+                ranks.end = place.1;
+            }
+            let free = &self.segment(span).ranks.free;
+            while worker.claims.len() < want {
+                let count = (want - worker.claims.len()).min(64) as u32;
+                let taken = match look {
+                    Look::Tree => free.take(ranks.clone(), count, worker.slot),
+                    Look::Leaves => free.take_scanning(ranks.clone(), count, worker.slot),
+                };
+                let Some(taken) = taken else { break };
+                for rank in taken.ranks() {
+                    worker.claims.push(Claim { segment: span.segment, rank });
+                    ranks.start = rank + 1;
+                }
+            }
+            if worker.claims.len() >= want {
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! A pool: a named set of numbers with its settings. Its operations are in `lease`, `holding`,
+//! `sweep`, `marks`, `load` and `export`; here is what they share.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::{ArcSwap, Guard};
+
+use crate::numbers::number::{Number, NumberRange};
+use crate::state::mutations::Slot;
+use crate::state::time::Timestamp;
+use crate::state::word::{OnExpiry, State, Word};
+use crate::sync::{AtomicU32, Ordering};
+
+use super::clock::Clock;
+use super::counters::{Counts, PoolCounters, Totals};
+use super::manifest::Manifest;
+use super::order::{Cursor, Worker};
+use super::segment::{Segments, Within};
+use super::settings::{PoolName, Settings, SettingsChange, SettingsError, Then};
+use super::token::{SECRET_BYTES, TokenKey};
+
+/// What all pools of an engine share.
+pub(crate) struct Shared {
+    pub(crate) clock: Clock,
+    pub(crate) secret: [u8; SECRET_BYTES],
+    /// How many threads call the engine, the operators' one included.
+    pub(crate) slots: usize,
+    /// The operators' calls come one after another, from whatever thread.
+    pub(crate) operator: Mutex<Worker>,
+    /// Where files are put together before they are moved to their place.
+    pub(crate) staging_dir: PathBuf,
+}
+
+/// A change of a pool that could not be made; nothing changed.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangeError {
+    /// The settings are wrong.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The pool's rounds are used up.
+    #[error("this pool has had all its rounds: create a new pool")]
+    NoMoreRounds,
+    /// The pool was deleted meanwhile.
+    #[error("the pool was deleted")]
+    Deleted,
+    /// The change could not be written to the disk.
+    #[error("the change could not be written to the data directory: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+/// Whether a pool hands out numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum Mode {
+    Open,
+    Paused,
+    Deleted,
+}
+
+/// The state of one number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NumberState {
+    /// The number.
+    pub number: Number,
+    /// What it is seen as.
+    pub state: State,
+    /// How many times it was leased or reinstated.
+    pub generation: u32,
+    /// When the lease or the rest ends; only while leased or resting.
+    pub until: Option<Timestamp>,
+}
+
+impl NumberState {
+    pub(crate) fn new(number: Number, seen: Word) -> Self {
+        Self { number, state: seen.state(), generation: seen.generation(), until: seen.due() }
+    }
+}
+
+/// See the module.
+pub struct Pool {
+    pub(crate) name: PoolName,
+    pub(crate) dir: PathBuf,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) key: TokenKey,
+    settings: ArcSwap<Settings>,
+    pub(crate) segments: ArcSwap<Segments>,
+    /// What is on the disk. Held while it is changed, so that such changes come one after another.
+    manifest: Mutex<Manifest>,
+    round: AtomicU32,
+    mode: AtomicU32,
+    pub(crate) counters: PoolCounters,
+    pub(crate) cursors: Box<[Cursor]>,
+}
+
+impl Pool {
+    /// A pool over opened segments, whose numbers were found in the states `counts`.
+    pub(crate) fn new(
+        name: PoolName,
+        dir: PathBuf,
+        shared: Arc<Shared>,
+        manifest: Manifest,
+        segments: Segments,
+        counts: Counts,
+    ) -> Self {
+        let counters = PoolCounters::new(shared.slots);
+        counters.found(Slot(0), counts);
+        let cursors = (0..shared.slots)
+            .map(|slot| {
+                // Threads begin in different parts of the pool.
+                let position = segments.whole.len() / shared.slots as u64 * slot as u64;
+                if segments.whole.is_empty() {
+                    return Cursor::new(0, 0);
+                }
+                let (span, rank) = segments.whole.at(position);
+                Cursor::new(segments.whole.spans[span].segment, rank)
+            })
+            .collect();
+        let mode = if manifest.paused { Mode::Paused } else { Mode::Open };
+        Self {
+            name,
+            dir,
+            key: TokenKey::new(&shared.secret, manifest.pool_id()),
+            shared,
+            settings: ArcSwap::from_pointee(manifest.settings.clone()),
+            segments: ArcSwap::from_pointee(segments),
+            round: AtomicU32::new(manifest.round),
+            mode: AtomicU32::new(mode as u32),
+            manifest: Mutex::new(manifest),
+            counters,
+            cursors,
+        }
+    }
+
+    /// The pool's name.
+    pub fn name(&self) -> &PoolName {
+        &self.name
+    }
+
+    /// The settings now.
+    pub fn settings(&self) -> Guard<Arc<Settings>> {
+        self.settings.load()
+    }
+
+    /// The round now; the first is 1.
+    pub fn round(&self) -> u32 {
+        self.round.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn set_round(&self, round: u32) {
+        self.round.store(round, Ordering::SeqCst);
+    }
+
+    /// Whether new leases are refused.
+    pub fn is_paused(&self) -> bool {
+        self.mode() == Mode::Paused
+    }
+
+    pub(crate) fn mode(&self) -> Mode {
+        match self.mode.load(Ordering::SeqCst) {
+            0 => Mode::Open,
+            1 => Mode::Paused,
+            _ => Mode::Deleted,
+        }
+    }
+
+    pub(crate) fn set_mode(&self, mode: Mode) {
+        self.mode.store(mode as u32, Ordering::SeqCst);
+    }
+
+    /// How many numbers the pool holds.
+    pub fn numbers(&self) -> u64 {
+        self.segments.load().whole.len()
+    }
+
+    /// How many numbers are in each state, as counted; no word is looked at.
+    pub fn counts(&self) -> Counts {
+        self.counters.counts()
+    }
+
+    /// How often each thing happened.
+    pub fn totals(&self) -> Totals {
+        self.counters.totals()
+    }
+
+    /// The pool's numbers that lie in any of the ranges.
+    pub fn within(&self, ranges: &[NumberRange]) -> Within {
+        self.segments.load().within(ranges)
+    }
+
+    pub(crate) fn on_expiry(&self) -> OnExpiry {
+        match self.settings.load().on_expiry {
+            Then::Available => OnExpiry::Available,
+            Then::Rest(seconds) => OnExpiry::Rest(seconds),
+            Then::Done => OnExpiry::Done(self.round()),
+            Then::Retired => OnExpiry::Retired,
+        }
+    }
+
+    /// The word as seen now.
+    pub(crate) fn seen(&self, word: Word) -> Word {
+        word.seen(self.shared.clock.now(), self.on_expiry(), self.round())
+    }
+
+    /// The state of one number, if it is in the pool.
+    pub fn lookup(&self, number: Number) -> Option<NumberState> {
+        let segments = self.segments.load();
+        let (segment, rank) = segments.locate(number)?;
+        let word = segments.list[segment as usize].ranks.words.get(rank);
+        Some(NumberState::new(number, self.seen(word)))
+    }
+
+    /// The operators' handle; held for one operation.
+    pub(crate) fn operator(&self) -> MutexGuard<'_, Worker> {
+        self.shared.operator.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the manifest on the disk, then calls `apply` while no other change can come between.
+    pub(crate) fn change_manifest<T>(
+        &self,
+        change: impl FnOnce(&mut Manifest) -> Result<(), ChangeError>,
+        apply: impl FnOnce(&Manifest) -> T,
+    ) -> Result<T, ChangeError> {
+        let mut manifest = self.manifest.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.mode() == Mode::Deleted {
+            return Err(ChangeError::Deleted);
+        }
+        let mut next = manifest.clone();
+        change(&mut next)?;
+        if next != *manifest {
+            next.write(&self.dir)?;
+        }
+        *manifest = next;
+        Ok(apply(&manifest))
+    }
+
+    /// Changes settings.
+    pub fn change_settings(&self, change: &SettingsChange) -> Result<Arc<Settings>, ChangeError> {
+        self.change_manifest(
+            |manifest| {
+                manifest.settings = manifest.settings.changed(change)?;
+                Ok(())
+            },
+            |manifest| {
+                let settings = Arc::new(manifest.settings.clone());
+                self.settings.store(settings.clone());
+                settings
+            },
+        )
+    }
+
+    /// Refuses new leases until [`Self::resume`].
+    pub fn pause(&self) -> Result<(), ChangeError> {
+        self.set_paused(true)
+    }
+
+    /// Hands out numbers again.
+    pub fn resume(&self) -> Result<(), ChangeError> {
+        self.set_paused(false)
+    }
+
+    fn set_paused(&self, paused: bool) -> Result<(), ChangeError> {
+        self.change_manifest(
+            |manifest| {
+                manifest.paused = paused;
+                Ok(())
+            },
+            |_| self.set_mode(if paused { Mode::Paused } else { Mode::Open }),
+        )
+    }
+
+    /// Writes all words to the disk.
+    pub(crate) fn flush(&self) -> std::io::Result<()> {
+        self.segments.load().list.iter().try_for_each(|segment| segment.ranks.words.memory().flush())
+    }
+}

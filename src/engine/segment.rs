@@ -1,0 +1,281 @@
+//! A segment: an immutable set of numbers and, by their ranks, their words, the free index and the
+//! due hints.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::disk::{MappedBytes, MappedWords};
+use crate::numbers::mapped::{NumberSet, SetError};
+use crate::numbers::number::{Number, NumberRange};
+use crate::state::due::{BLOCK_WORDS, DueHints};
+use crate::state::free::FreeIndex;
+use crate::state::ranks::Ranks;
+use crate::state::table::WordTable;
+use crate::state::word::Word;
+
+use super::counters::Counts;
+
+/// Ranks a leaf of the free index.
+const LEAF_RANKS: u32 = 64;
+/// A rebuild gives each thread at least this many words.
+const MIN_WORDS_A_THREAD: u32 = 1 << 20;
+
+/// Why the files of a segment cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SegmentError {
+    /// A file cannot be read.
+    #[error("{0}: {1}")]
+    Io(PathBuf, #[source] std::io::Error),
+    /// The number set is damaged.
+    #[error("{0} is damaged: {1}")]
+    Set(PathBuf, #[source] SetError),
+    /// The number set is not the one that the pool's manifest names.
+    #[error("{0} holds {1} numbers, the pool's manifest says {2}")]
+    OtherSet(PathBuf, u64, u64),
+}
+
+/// See the module.
+pub(crate) struct Segment {
+    pub(crate) set: NumberSet<MappedBytes>,
+    pub(crate) ranks: Ranks<MappedWords>,
+}
+
+/// Where the files of segment `id` are in a pool's directory: its numbers and its words.
+pub(crate) fn files(pool_dir: &Path, id: u32) -> (PathBuf, PathBuf) {
+    (pool_dir.join(format!("{id:04}.numbers")), pool_dir.join(format!("{id:04}.words")))
+}
+
+/// Maps the number set of segment `id`.
+pub(crate) fn open_set(path: &Path, numbers: u64) -> Result<NumberSet<MappedBytes>, SegmentError> {
+    let bytes = MappedBytes::open(path).map_err(|e| SegmentError::Io(path.to_owned(), e))?;
+    let set = NumberSet::open(bytes).map_err(|e| SegmentError::Set(path.to_owned(), e))?;
+    if set.len() != numbers {
+        return Err(SegmentError::OtherSet(path.to_owned(), set.len(), numbers));
+    }
+    Ok(set)
+}
+
+/// What a scan of some words found.
+struct Scanned {
+    leaves: Vec<u64>,
+    counts: Counts,
+}
+
+impl Segment {
+    /// Opens a segment and rebuilds what is derived from its words. `slots` is how many threads will
+    /// change it.
+    pub(crate) fn open(
+        pool_dir: &Path,
+        id: u32,
+        numbers: u64,
+        slots: usize,
+    ) -> Result<(Self, Counts), SegmentError> {
+        let (set_path, words_path) = files(pool_dir, id);
+        let set = open_set(&set_path, numbers)?;
+        let len = set.len() as u32;
+        let words = MappedWords::open(&words_path, len).map_err(|e| SegmentError::Io(words_path, e))?;
+        words.populate();
+        let words = WordTable::new(words);
+        let due = DueHints::new(len);
+        let mut counts = Counts::default();
+        let mut leaves = Vec::with_capacity(len.div_ceil(LEAF_RANKS) as usize);
+        for part in scan_in_parallel(&words, &due) {
+            leaves.extend(part.leaves);
+            counts.merge(part.counts);
+        }
+        let free = FreeIndex::build(len, slots, leaves);
+        Ok((Self { set, ranks: Ranks { words, free, due } }, counts))
+    }
+
+    /// The rank of a number.
+    #[inline]
+    pub(crate) fn rank(&self, number: Number) -> Option<u32> {
+        self.set.rank(number).map(|rank| rank.0)
+    }
+}
+
+impl Counts {
+    /// Adds other counts to these.
+    pub(crate) fn merge(&mut self, other: Self) {
+        self.numbers += other.numbers;
+        self.available += other.available;
+        self.leased += other.leased;
+        self.resting += other.resting;
+        self.done += other.done;
+        self.retired += other.retired;
+    }
+}
+
+fn scan_in_parallel(words: &WordTable<MappedWords>, due: &DueHints) -> Vec<Scanned> {
+    let len = words.len();
+    let threads = std::thread::available_parallelism().map_or(1, usize::from) as u32;
+    let part = len.div_ceil(threads).max(MIN_WORDS_A_THREAD).next_multiple_of(BLOCK_WORDS);
+    let parts = (0..len).step_by(part as usize).map(|start| start..start.saturating_add(part).min(len));
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = parts.map(|ranks| scope.spawn(move || scan(words, due, ranks))).collect();
+        threads.into_iter().map(|t| t.join().unwrap_or_else(|p| std::panic::resume_unwind(p))).collect()
+    })
+}
+
+fn scan(words: &WordTable<MappedWords>, due: &DueHints, ranks: Range<u32>) -> Scanned {
+    let mut scanned = Scanned {
+        leaves: Vec::with_capacity((ranks.len()).div_ceil(LEAF_RANKS as usize)),
+        counts: Counts::default(),
+    };
+    let mut start = ranks.start;
+    while start < ranks.end {
+        let end = (start + LEAF_RANKS).min(ranks.end);
+        let mut leaf = 0;
+        let mut earliest = None;
+        for rank in start..end {
+            let word = words.get(rank);
+            if word == Word::NEW {
+                leaf |= 1 << (rank - start);
+                continue;
+            }
+            scanned.counts.add(word.state());
+            leaf |= u64::from(word.is_available()) << (rank - start);
+            earliest = match (earliest, word.due()) {
+                (Some(a), Some(b)) => Some(std::cmp::min(a, b)),
+                (a, b) => a.or(b),
+            };
+        }
+        if let Some(until) = earliest {
+            due.note(start, until);
+        }
+        scanned.leaves.push(leaf);
+        start = end;
+    }
+    let new = ranks.len() as u64 - scanned.counts.numbers;
+    scanned.counts.merge(Counts { numbers: new, available: new, ..Counts::default() });
+    scanned
+}
+
+/// The segments of a pool; adding one makes a new value of this.
+pub(crate) struct Segments {
+    pub(crate) list: Vec<Arc<Segment>>,
+    pub(crate) whole: Within,
+}
+
+impl Segments {
+    pub(crate) fn new(list: Vec<Arc<Segment>>) -> Self {
+        let spans = list.iter().enumerate().map(|(i, segment)| (i as u32, 0..segment.ranks.free.len()));
+        Self { whole: Within::new(spans), list }
+    }
+
+    /// Which segment a number is in, and its rank there.
+    #[inline]
+    pub(crate) fn locate(&self, number: Number) -> Option<(u32, u32)> {
+        self.list.iter().enumerate().find_map(|(i, segment)| Some((i as u32, segment.rank(number)?)))
+    }
+
+    /// The ranks of all members of the number ranges, each once.
+    pub(crate) fn within(&self, ranges: &[NumberRange]) -> Within {
+        let mut spans: Vec<(u32, Range<u32>)> = Vec::new();
+        for (i, segment) in self.list.iter().enumerate() {
+            let mut ranks: Vec<Range<u32>> =
+                ranges.iter().map(|range| segment.set.rank_range(*range)).collect();
+            ranks.retain(|ranks| !ranks.is_empty());
+            ranks.sort_unstable_by_key(|ranks| ranks.start);
+            for ranks in ranks {
+                match spans.last_mut() {
+                    Some((last, before)) if *last == i as u32 && before.end >= ranks.start => {
+                        before.end = before.end.max(ranks.end);
+                    }
+                    _ => spans.push((i as u32, ranks)),
+                }
+            }
+        }
+        Within::new(spans.into_iter())
+    }
+}
+
+/// Some of a pool's numbers, as rank ranges of its segments.
+#[derive(Debug, Clone)]
+pub struct Within {
+    pub(crate) spans: Vec<Span>,
+    len: u64,
+}
+
+/// A rank range of one segment.
+#[derive(Debug, Clone)]
+pub(crate) struct Span {
+    pub(crate) segment: u32,
+    pub(crate) ranks: Range<u32>,
+    /// How many ranks the spans before this one hold.
+    offset: u64,
+}
+
+impl Within {
+    fn new(spans: impl Iterator<Item = (u32, Range<u32>)>) -> Self {
+        let mut len = 0;
+        let spans = spans
+            .filter(|(_, ranks)| !ranks.is_empty())
+            .map(|(segment, ranks)| {
+                let offset = len;
+                len += u64::from(ranks.end - ranks.start);
+                Span { segment, ranks, offset }
+            })
+            .collect();
+        Self { spans, len }
+    }
+
+    /// How many numbers these are.
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether these are none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The span and the rank at a position below [`Self::len`].
+    #[inline]
+    pub(crate) fn at(&self, position: u64) -> (usize, u32) {
+        let span = if self.spans.len() == 1 {
+            0
+        } else {
+            self.spans.partition_point(|span| span.offset <= position) - 1
+        };
+        let found = &self.spans[span];
+        (span, found.ranks.start + (position - found.offset) as u32)
+    }
+
+    /// The first span and rank at or after a place, or the very first ones.
+    #[inline]
+    pub(crate) fn from(&self, segment: u32, rank: u32) -> (usize, u32) {
+        let found = self.spans.partition_point(|span| (span.segment, span.ranks.end) <= (segment, rank));
+        match self.spans.get(found) {
+            Some(span) if span.segment == segment => (found, span.ranks.start.max(rank)),
+            Some(span) => (found, span.ranks.start),
+            None => (0, self.spans.first().map_or(0, |span| span.ranks.start)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_and_places_in_spans() {
+        let within = Within::new([(0, 5..8), (0, 9..9), (2, 0..2), (2, 10..11)].into_iter());
+        assert_eq!(within.len(), 6);
+        let all: Vec<_> = (0..6).map(|position| within.at(position)).collect();
+        assert_eq!(all, [(0, 5), (0, 6), (0, 7), (1, 0), (1, 1), (2, 10)]);
+        for (place, found) in [
+            ((0, 0), (0, 5)),
+            ((0, 7), (0, 7)),
+            ((0, 8), (1, 0)),
+            ((1, 3), (1, 0)),
+            ((2, 1), (1, 1)),
+            ((2, 2), (2, 10)),
+            ((2, 11), (0, 5)),
+            ((9, 9), (0, 5)),
+        ] {
+            assert_eq!(within.from(place.0, place.1), found, "{place:?}");
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Tokens: the proof of a lease. A keyed hash, so that nothing is stored for one.
+
+use std::fmt;
+use std::hash::Hasher;
+use std::str::FromStr;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use siphasher::sip::SipHasher24;
+
+use crate::numbers::number::Number;
+
+/// Bytes of a data directory's secret.
+pub const SECRET_BYTES: usize = 16;
+/// Characters of a token as text.
+pub const TOKEN_CHARS: usize = 11;
+
+/// Proof of one lease of one number: SipHash-2-4 under the data directory's secret over the pool's
+/// id, the number and the generation. As text the eight little-endian bytes in URL-safe Base64
+/// without padding.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Token(u64);
+
+/// The text is not that of a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a token has {TOKEN_CHARS} characters of URL-safe Base64, as the lease returned it")]
+pub struct NotAToken;
+
+impl Token {
+    /// The token as its eleven characters.
+    #[inline]
+    pub fn encode(self) -> [u8; TOKEN_CHARS] {
+        let mut text = [0; TOKEN_CHARS];
+        let written = URL_SAFE_NO_PAD.encode_slice(self.0.to_le_bytes(), &mut text);
+        debug_assert_eq!(written, Ok(TOKEN_CHARS));
+        text
+    }
+
+    /// Reads the eleven characters.
+    #[inline]
+    pub fn decode(text: &[u8]) -> Result<Self, NotAToken> {
+        let mut bytes = [0; 8];
+        if text.len() != TOKEN_CHARS || URL_SAFE_NO_PAD.decode_slice(text, &mut bytes) != Ok(8) {
+            return Err(NotAToken);
+        }
+        Ok(Self(u64::from_le_bytes(bytes)))
+    }
+}
+
+impl fmt::Display for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&String::from_utf8_lossy(&self.encode()))
+    }
+}
+
+impl FromStr for Token {
+    type Err = NotAToken;
+
+    fn from_str(text: &str) -> Result<Self, NotAToken> {
+        Self::decode(text.as_bytes())
+    }
+}
+
+/// Makes the tokens of one pool.
+#[derive(Clone, Copy)]
+pub struct TokenKey {
+    /// Already fed with the pool's id.
+    hasher: SipHasher24,
+}
+
+impl TokenKey {
+    /// The key of a pool. The id differs also from that of a deleted pool of the same name, so that
+    /// an old token never opens a new pool.
+    pub fn new(secret: &[u8; SECRET_BYTES], pool_id: u64) -> Self {
+        let mut hasher = SipHasher24::new_with_key(secret);
+        hasher.write_u64(pool_id);
+        Self { hasher }
+    }
+
+    /// The token of a number's lease of this generation.
+    #[inline]
+    pub fn token(&self, number: Number, generation: u32) -> Token {
+        let mut hasher = self.hasher;
+        hasher.write_u64(number.get());
+        hasher.write_u32(generation);
+        Token(hasher.finish())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_differ_by_everything_and_read_back() {
+        let number = |n| Number::new(n).unwrap();
+        let key = TokenKey::new(&[1; 16], 7);
+        let token = key.token(number(79_123_456_789), 1);
+        assert_eq!(token.to_string().len(), TOKEN_CHARS);
+        assert_eq!(token.to_string().parse(), Ok(token));
+        for other in [
+            key.token(number(79_123_456_780), 1),
+            key.token(number(79_123_456_789), 2),
+            TokenKey::new(&[1; 16], 8).token(number(79_123_456_789), 1),
+            TokenKey::new(&[2; 16], 7).token(number(79_123_456_789), 1),
+        ] {
+            assert_ne!(token, other);
+        }
+        for bad in ["", "short", "Yc1q0l6yBv+", "Yc1q0l6yBvM=", "Yc1q0l6yBvMM", "Yc1q0l6yBvN"] {
+            assert!(bad.parse::<Token>().is_err(), "{bad}");
+        }
+    }
+}

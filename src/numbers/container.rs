@@ -1,0 +1,343 @@
+//! One container of a Roaring bitmap, read in place: up to 65,536 values that share their upper bits.
+//!
+//! The bytes may be damaged when a set was opened but not validated: every function here then gives some
+//! answer, and none panics.
+
+use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
+
+/// Most values of an array container; above it the format has a bitmap (RoaringFormatSpec).
+pub(super) const MAX_ARRAY_VALUES: u32 = 4096;
+/// Bytes of a bitmap container: one bit for each of 65,536 values.
+pub(super) const BITMAP_BYTES: usize = 8192;
+/// Words counted together: one cache line of a bitmap a sample.
+const WORDS_A_SAMPLE: usize = 8;
+/// Runs counted together.
+const RUNS_A_SAMPLE: usize = 8;
+/// How far around the interpolated place an array is searched first: with evenly spread values the place is
+/// wrong by about half the square root of their count, which is 32 for the fullest array.
+const GUESS_SLACK: usize = 32;
+
+/// The three encodings of a container, over its bytes.
+#[derive(Clone, Copy)]
+pub(super) enum Container<'a> {
+    /// Ascending values.
+    Array(&'a [[u8; 2]]),
+    /// 1024 words, and how many bits are set before each eighth of them.
+    Bitmap(&'a [[u8; 8]], &'a [AtomicU16]),
+    /// Ascending runs (first value, length - 1), and how many values are before each eighth of them.
+    Runs(&'a [[u8; 4]], &'a [AtomicU16]),
+}
+
+/// What is wrong inside a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// Values or runs that do not ascend, overlap, or pass 65,535.
+    Order,
+    /// Not as many values as the directory says.
+    Count,
+}
+
+/// Samples that a bitmap needs.
+pub(super) const BITMAP_SAMPLES: usize = BITMAP_BYTES / 8 / WORDS_A_SAMPLE;
+
+/// Samples that a container of `runs` runs needs: none if all runs are counted at once.
+pub(super) fn run_samples(runs: usize) -> usize {
+    if runs <= RUNS_A_SAMPLE { 0 } else { runs.div_ceil(RUNS_A_SAMPLE) }
+}
+
+impl Container<'_> {
+    /// The values below `low`, as `Ok` if `low` itself is in the container, else as `Err`.
+    pub(super) fn find(&self, low: u16) -> Result<u32, u32> {
+        match self {
+            Container::Array(values) => find_in_array(values, low),
+            Container::Bitmap(words, samples) => find_in_bitmap(words, samples, low),
+            Container::Runs(runs, samples) => find_in_runs(runs, samples, low),
+        }
+    }
+
+    /// The value that has `index` values below it.
+    pub(super) fn select(&self, index: u32) -> Option<u16> {
+        match self {
+            Container::Array(values) => values.get(index as usize).map(|value| u16::from_le_bytes(*value)),
+            Container::Bitmap(words, samples) => select_in_bitmap(words, samples, index),
+            Container::Runs(runs, samples) => select_in_runs(runs, samples, index),
+        }
+    }
+
+    /// Fills the samples. Two threads may do it at once: both store the same values.
+    pub(super) fn build_samples(&self) {
+        let mut before = 0_u32;
+        match self {
+            Container::Array(_) => {}
+            Container::Bitmap(words, samples) => {
+                for (sample, block) in samples.iter().zip(words.chunks(WORDS_A_SAMPLE)) {
+                    sample.store(before as u16, Relaxed);
+                    before += block.iter().map(|word| u64::from_le_bytes(*word).count_ones()).sum::<u32>();
+                }
+            }
+            Container::Runs(runs, samples) => {
+                for (sample, block) in samples.iter().zip(runs.chunks(RUNS_A_SAMPLE)) {
+                    sample.store(before as u16, Relaxed);
+                    before = block.iter().fold(before, |sum, run| sum.wrapping_add(run_len(*run)));
+                }
+            }
+        }
+    }
+
+    /// Checks all of it against the format and the cardinality that the directory states.
+    pub(super) fn validate(&self, cardinality: u32) -> Result<(), Fault> {
+        let counted = match self {
+            Container::Array(values) => {
+                if !values.is_sorted_by(|a, b| u16::from_le_bytes(*a) < u16::from_le_bytes(*b)) {
+                    return Err(Fault::Order);
+                }
+                values.len() as u64
+            }
+            Container::Bitmap(words, _) => {
+                words.iter().map(|word| u64::from(u64::from_le_bytes(*word).count_ones())).sum()
+            }
+            Container::Runs(runs, _) => count_runs(runs)?,
+        };
+        if counted == u64::from(cardinality) { Ok(()) } else { Err(Fault::Count) }
+    }
+
+    /// A cursor at the value `low`, which has `index` values below it.
+    pub(super) fn cursor_at(&self, low: u16, index: u32) -> RunCursor {
+        let item = match self {
+            Container::Array(_) => index as usize,
+            Container::Bitmap(..) => 0,
+            Container::Runs(runs, _) => runs_started(runs, low).saturating_sub(1),
+        };
+        RunCursor { item, from: u32::from(low) }
+    }
+
+    /// The next run of consecutive values, first and last, at or after the cursor.
+    pub(super) fn next_run(&self, cursor: &mut RunCursor) -> Option<(u16, u16)> {
+        match self {
+            Container::Array(values) => {
+                let rest = values.get(cursor.item..)?;
+                let first = u16::from_le_bytes(*rest.first()?);
+                let more = rest[1..]
+                    .iter()
+                    .zip(u32::from(first) + 1..)
+                    .take_while(|(value, expected)| u32::from(u16::from_le_bytes(**value)) == *expected)
+                    .count();
+                cursor.item += more + 1;
+                Some((first, first.saturating_add(more as u16)))
+            }
+            Container::Bitmap(words, _) => {
+                let first = next_bit(words, cursor.from, 0)?;
+                let end = next_bit(words, first, u64::MAX).unwrap_or(1 << 16);
+                cursor.from = end;
+                Some((first as u16, (end - 1) as u16))
+            }
+            Container::Runs(runs, _) => {
+                let run = *runs.get(cursor.item)?;
+                cursor.item += 1;
+                let last = u32::from(run_start(run)) + run_len(run) - 1;
+                let first = u32::from(run_start(run)).max(std::mem::take(&mut cursor.from));
+                Some((first as u16, last.clamp(first, 0xFFFF) as u16))
+            }
+        }
+    }
+}
+
+/// Where an iteration stands in a container.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct RunCursor {
+    /// Index of the next value of an array, or of the next run.
+    item: usize,
+    /// Nothing below this value comes any more.
+    from: u32,
+}
+
+fn find_in_array(values: &[[u8; 2]], low: u16) -> Result<u32, u32> {
+    let value_at = |index: usize| u16::from_le_bytes(values[index]);
+    // Evenly spread values are near their share of the array: one or two cache lines instead of a binary
+    // search over all of them.
+    let guess = (usize::from(low) * values.len()) >> 16;
+    let (mut from, mut to) = (guess.saturating_sub(GUESS_SLACK), (guess + GUESS_SLACK).min(values.len()));
+    if from > 0 && value_at(from - 1) >= low {
+        (from, to) = (0, from - 1);
+    } else if to < values.len() && value_at(to) < low {
+        (from, to) = (to + 1, values.len());
+    }
+    let index = from + values[from..to].partition_point(|value| u16::from_le_bytes(*value) < low);
+    match values.get(index) {
+        Some(value) if u16::from_le_bytes(*value) == low => Ok(index as u32),
+        _ => Err(index as u32),
+    }
+}
+
+fn find_in_bitmap(words: &[[u8; 8]], samples: &[AtomicU16], low: u16) -> Result<u32, u32> {
+    let (word, bit) = (usize::from(low >> 6), u32::from(low & 63));
+    let sample = word / WORDS_A_SAMPLE;
+    let mut below = samples.get(sample).map_or(0, |sample| u32::from(sample.load(Relaxed)));
+    for word in words.get(sample * WORDS_A_SAMPLE..word).unwrap_or_default() {
+        below += u64::from_le_bytes(*word).count_ones();
+    }
+    let word = words.get(word).map_or(0, |word| u64::from_le_bytes(*word));
+    below += (word & ((1 << bit) - 1)).count_ones();
+    if word >> bit & 1 == 1 { Ok(below) } else { Err(below) }
+}
+
+fn find_in_runs(runs: &[[u8; 4]], samples: &[AtomicU16], low: u16) -> Result<u32, u32> {
+    let Some(at) = runs_started(runs, low).checked_sub(1) else { return Err(0) };
+    let sample = at / RUNS_A_SAMPLE;
+    // Without samples all runs are in the first block.
+    let mut below = samples.get(sample).map_or(0, |sample| u32::from(sample.load(Relaxed)));
+    for run in &runs[sample * RUNS_A_SAMPLE..at] {
+        below += run_len(*run);
+    }
+    let into = u32::from(low - run_start(runs[at]));
+    if into < run_len(runs[at]) { Ok(below + into) } else { Err(below + run_len(runs[at])) }
+}
+
+fn select_in_bitmap(words: &[[u8; 8]], samples: &[AtomicU16], index: u32) -> Option<u16> {
+    let sample = sample_of(samples, index);
+    let mut left = index.checked_sub(u32::from(samples.get(sample)?.load(Relaxed)))?;
+    let first_word = sample * WORDS_A_SAMPLE;
+    for (word_index, word) in (first_word..).zip(words.get(first_word..first_word + WORDS_A_SAMPLE)?) {
+        let word = u64::from_le_bytes(*word);
+        let ones = word.count_ones();
+        if left < ones {
+            return Some((word_index * 64) as u16 + select_in_word(word, left));
+        }
+        left -= ones;
+    }
+    None
+}
+
+fn select_in_runs(runs: &[[u8; 4]], samples: &[AtomicU16], index: u32) -> Option<u16> {
+    let sample = sample_of(samples, index);
+    let before = samples.get(sample).map_or(0, |sample| u32::from(sample.load(Relaxed)));
+    let mut left = index.checked_sub(before)?;
+    for run in runs.get(sample * RUNS_A_SAMPLE..)?.iter().take(RUNS_A_SAMPLE) {
+        if left < run_len(*run) {
+            return run_start(*run).checked_add(left as u16);
+        }
+        left -= run_len(*run);
+    }
+    None
+}
+
+/// The last sample that counts no more than `index`.
+fn sample_of(samples: &[AtomicU16], index: u32) -> usize {
+    samples.partition_point(|sample| u32::from(sample.load(Relaxed)) <= index).saturating_sub(1)
+}
+
+/// Position of the bit that has `index` set bits below it; `index` is less than the word's count.
+fn select_in_word(word: u64, index: u32) -> u16 {
+    const LOW_BITS: u64 = 0x0101_0101_0101_0101;
+    const HIGH_BITS: u64 = LOW_BITS << 7;
+    // Byte k of `sums` counts the bits of bytes 0 to k: no branch until the byte is known.
+    let pairs = word - ((word >> 1) & 0x5555_5555_5555_5555);
+    let nibbles = (pairs & 0x3333_3333_3333_3333) + ((pairs >> 2) & 0x3333_3333_3333_3333);
+    let sums = ((nibbles + (nibbles >> 4)) & 0x0F0F_0F0F_0F0F_0F0F).wrapping_mul(LOW_BITS);
+    // A high bit remains for each byte whose sum is at most `index`: those are before the one sought.
+    let not_above = ((u64::from(index) * LOW_BITS) | HIGH_BITS).wrapping_sub(sums) & HIGH_BITS;
+    let shift = not_above.count_ones() * 8;
+    let before = ((sums << 8) >> (shift & 63)) & 0xFF;
+    let mut byte = (word >> (shift & 63)) & 0xFF;
+    for _ in before..u64::from(index) {
+        byte &= byte.wrapping_sub(1);
+    }
+    (shift + byte.trailing_zeros()) as u16
+}
+
+/// The first position from `from` whose bit differs from those of `plain` (all zeros or all ones).
+fn next_bit(words: &[[u8; 8]], from: u32, plain: u64) -> Option<u32> {
+    let mut index = (from / 64) as usize;
+    let mut word = (u64::from_le_bytes(*words.get(index)?) ^ plain) & (u64::MAX << (from % 64));
+    while word == 0 {
+        index += 1;
+        word = u64::from_le_bytes(*words.get(index)?) ^ plain;
+    }
+    Some(index as u32 * 64 + word.trailing_zeros())
+}
+
+fn run_start(run: [u8; 4]) -> u16 {
+    u16::from_le_bytes([run[0], run[1]])
+}
+
+fn run_len(run: [u8; 4]) -> u32 {
+    u32::from(u16::from_le_bytes([run[2], run[3]])) + 1
+}
+
+/// How many runs start at or below `low`.
+fn runs_started(runs: &[[u8; 4]], low: u16) -> usize {
+    runs.partition_point(|run| run_start(*run) <= low)
+}
+
+fn count_runs(runs: &[[u8; 4]]) -> Result<u64, Fault> {
+    let (mut counted, mut free_from) = (0, 0);
+    for run in runs {
+        let start = u32::from(run_start(*run));
+        let end = start + run_len(*run);
+        if start < free_from || end > 1 << 16 {
+            return Err(Fault::Order);
+        }
+        counted += u64::from(run_len(*run));
+        free_from = end;
+    }
+    Ok(counted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn select_in_word_finds_every_bit() {
+        let mut word = 0x9E37_79B9_7F4A_7C15_u64;
+        for word in std::iter::repeat_with(|| {
+            word = word.wrapping_mul(0xD129_0D3A_2F5F_D0C5).rotate_left(17) ^ 0x5555;
+            word & word.rotate_left((word % 64) as u32)
+        })
+        .take(2_000)
+        .chain([1, u64::MAX, 1 << 63, 0xFF00_0000_0000_00FF])
+        {
+            let bits = (0..64_u16).filter(|bit| word >> bit & 1 == 1);
+            for (index, bit) in bits.enumerate() {
+                assert_eq!(select_in_word(word, index as u32), bit, "{word:#x} {index}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_array_is_searched_right_however_its_values_lie() {
+        let spread: Vec<u16> = (0..4096).map(|index| index * 16).collect();
+        let low: Vec<u16> = (0..4096).collect();
+        let high: Vec<u16> = (0..4096).map(|index| index + 61_440).collect();
+        for values in [spread, low, high, vec![7], vec![0, 65_535]] {
+            let bytes: Vec<[u8; 2]> = values.iter().map(|value| value.to_le_bytes()).collect();
+            let container = Container::Array(&bytes);
+            container.validate(values.len() as u32).unwrap();
+            for low in 0..=u16::MAX {
+                let expected = values.binary_search(&low).map(|i| i as u32).map_err(|i| i as u32);
+                assert_eq!(container.find(low), expected, "{low}");
+            }
+        }
+    }
+
+    #[test]
+    fn damaged_bytes_give_answers_and_no_panic() {
+        let values: Vec<[u8; 2]> = (0..5000_u32).map(|i| ((i * 40_503) as u16).to_le_bytes()).collect();
+        let words: Vec<[u8; 8]> = (0..1024_u64).map(|i| i.wrapping_mul(0x9E37_79B9).to_le_bytes()).collect();
+        let runs: Vec<[u8; 4]> = (0..500_u32).map(|i| i.wrapping_mul(0x9E37_79B9).to_le_bytes()).collect();
+        let samples: Vec<AtomicU16> = (0..BITMAP_SAMPLES).map(|_| AtomicU16::new(0)).collect();
+        for container in
+            [Container::Array(&values), Container::Bitmap(&words, &samples), Container::Runs(&runs, &samples)]
+        {
+            container.build_samples();
+            assert!(container.validate(1).is_err());
+            for low in 0..=u16::MAX {
+                let _ = container.find(low);
+                let _ = container.select(u32::from(low));
+            }
+            let mut cursor = container.cursor_at(3, 1);
+            let found = std::iter::from_fn(|| container.next_run(&mut cursor)).count();
+            assert!(found <= 65_536, "the iteration ends");
+        }
+    }
+}

@@ -1,0 +1,428 @@
+//! A set of numbers over the bytes of a portable Roaring bitmap, used in place.
+
+use std::ops::Range;
+use std::sync::atomic::AtomicU16;
+
+use thiserror::Error;
+
+use super::container::{BITMAP_BYTES, Container, Fault, RunCursor};
+use super::directory::{Directory, Entry, Kind};
+use super::number::{Number, NumberRange, Rank};
+
+/// Bytes of the header that makes a 64-bit set of a 32-bit one.
+pub const WRAP_HEADER_BYTES: usize = 12;
+
+/// The two portable Roaring formats (RoaringFormatSpec).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Buckets of 32-bit sets; the format of `*.numbers` files.
+    Portable64,
+    /// One 32-bit set.
+    Portable32,
+}
+
+/// Why bytes are not a number set. Offsets are in bytes from the start.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum SetError {
+    /// The bytes end inside a header or a container.
+    #[error("the number set ends too early, at byte {offset}: copy the file again in full")]
+    Truncated {
+        /// Where the bytes end.
+        offset: u64,
+    },
+    /// Bytes after the last container.
+    #[error("bytes follow the end of the number set at byte {offset}: copy the file again, or cut it there")]
+    TrailingBytes {
+        /// Where the set ends.
+        offset: u64,
+    },
+    /// Neither of the two cookies of the format.
+    #[error(
+        "no portable Roaring bitmap starts at byte {offset} (cookie {cookie}): serialize it in the portable format"
+    )]
+    BadCookie {
+        /// Where the cookie is.
+        offset: u64,
+        /// What stands there.
+        cookie: u32,
+    },
+    /// More containers than keys.
+    #[error("the count of containers at byte {offset} is over 65536: serialize the number set again")]
+    BadCount {
+        /// Where the count is.
+        offset: u64,
+    },
+    /// Keys that do not ascend.
+    #[error("the keys do not ascend at byte {offset}: serialize the number set again")]
+    KeyOrder {
+        /// Where the lower key is.
+        offset: u64,
+    },
+    /// An offset header that is not the sequential layout.
+    #[error(
+        "the container offset at byte {offset} is not where the container lies: serialize the number set again"
+    )]
+    WrongOffset {
+        /// Where the offset is stated.
+        offset: u64,
+    },
+    /// Values or runs out of order.
+    #[error("the container at byte {offset} is out of order: serialize the number set again")]
+    ContainerOrder {
+        /// Where the container's values are.
+        offset: u64,
+    },
+    /// A container with another count than stated.
+    #[error(
+        "the container at byte {offset} holds another count of numbers than its header says: serialize the number set again"
+    )]
+    ContainerCount {
+        /// Where the container's values are.
+        offset: u64,
+    },
+    /// The set holds 0.
+    #[error("the container at byte {offset} holds the number 0: remove it, numbers start at 1")]
+    NumberZero {
+        /// Where the container's values are.
+        offset: u64,
+    },
+    /// The set holds something above [`Number::MAX`].
+    #[error("the container described at byte {offset} holds a number of more than 15 digits: remove it")]
+    NumberTooHigh {
+        /// Where the container or its description is.
+        offset: u64,
+    },
+    /// More than [`super::number::MAX_SET_NUMBERS`].
+    #[error(
+        "the number set holds more than 4000000000 numbers up to byte {offset}: split it into several pools"
+    )]
+    TooManyNumbers {
+        /// Where the limit is passed.
+        offset: u64,
+    },
+    /// Larger than the directory can describe.
+    #[error("the number set is too large at byte {offset}: split it into several pools")]
+    TooLarge {
+        /// Where the limit is passed.
+        offset: u64,
+    },
+    /// Neither a 64-bit nor a 32-bit set.
+    #[error(
+        "this is no number set. As 64-bit portable Roaring: {as_64}. As 32-bit portable Roaring: {as_32}"
+    )]
+    NeitherFormat {
+        /// Why it is no 64-bit set.
+        as_64: Box<SetError>,
+        /// Why it is no 32-bit set.
+        as_32: Box<SetError>,
+    },
+}
+
+/// What to write before the bytes of a 32-bit set to make them a 64-bit one: one bucket, with key 0.
+pub fn wrap_32bit_header() -> [u8; WRAP_HEADER_BYTES] {
+    let mut header = [0; WRAP_HEADER_BYTES];
+    header[0] = 1;
+    header
+}
+
+/// Opens bytes that a user gave, as a 64-bit set or else as a 32-bit one.
+pub fn open_any<B: AsRef<[u8]>>(bytes: B) -> Result<(Format, NumberSet<B>), SetError> {
+    let as_64 = match Directory::read(bytes.as_ref(), Format::Portable64) {
+        Ok(directory) => return Ok((Format::Portable64, NumberSet::new(bytes, directory))),
+        Err(error) => error,
+    };
+    match Directory::read(bytes.as_ref(), Format::Portable32) {
+        Ok(directory) => Ok((Format::Portable32, NumberSet::new(bytes, directory))),
+        Err(as_32) => Err(SetError::NeitherFormat { as_64: Box::new(as_64), as_32: Box::new(as_32) }),
+    }
+}
+
+/// An immutable sorted set of numbers. Lookups take no lock and may run on any number of threads.
+#[derive(Debug)]
+pub struct NumberSet<B> {
+    bytes: B,
+    directory: Directory,
+    /// Counts inside bitmap and run containers, filled when a container is first asked.
+    samples: Vec<AtomicU16>,
+}
+
+impl<B: AsRef<[u8]>> NumberSet<B> {
+    /// Opens a set in the 64-bit portable format. Reads its headers only: values that are damaged are found by
+    /// [`NumberSet::validate`], and never make a later call panic.
+    pub fn open(bytes: B) -> Result<Self, SetError> {
+        let directory = Directory::read(bytes.as_ref(), Format::Portable64)?;
+        Ok(NumberSet::new(bytes, directory))
+    }
+
+    fn new(bytes: B, directory: Directory) -> Self {
+        let samples = (0..directory.samples_len).map(|_| AtomicU16::new(0)).collect();
+        NumberSet { bytes, directory, samples }
+    }
+
+    /// Checks every value: order, counts, and that each is a number.
+    pub fn validate(&self) -> Result<(), SetError> {
+        for index in 0..self.directory.containers().len() {
+            let Some((entry, cardinality)) = self.directory.container(index) else { break };
+            let offset = entry.offset() as u64;
+            self.container(entry, cardinality).validate(cardinality).map_err(|fault| match fault {
+                Fault::Order => SetError::ContainerOrder { offset },
+                Fault::Count => SetError::ContainerCount { offset },
+            })?;
+            if entry.key() == 0 && self.sampled(entry, cardinality).find(0).is_ok() {
+                return Err(SetError::NumberZero { offset });
+            }
+            let highest = self.sampled(entry, cardinality).select(cardinality - 1);
+            if highest.is_some_and(|low| entry.key() << 16 | u64::from(low) > Number::MAX.get()) {
+                return Err(SetError::NumberTooHigh { offset });
+            }
+        }
+        Ok(())
+    }
+
+    /// How many numbers it holds.
+    pub fn len(&self) -> u64 {
+        u64::from(self.directory.len())
+    }
+
+    /// Whether it holds no number.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The serialized bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.bytes.as_ref()
+    }
+
+    /// Bytes of memory that it takes besides the serialized ones.
+    pub fn index_bytes(&self) -> usize {
+        self.directory.memory_bytes() + self.samples.len() * size_of::<AtomicU16>()
+    }
+
+    /// Whether `number` is in the set.
+    pub fn contains(&self, number: Number) -> bool {
+        self.rank(number).is_some()
+    }
+
+    /// The position of `number` in the set.
+    pub fn rank(&self, number: Number) -> Option<Rank> {
+        let index = self.directory.by_key(number.get() >> 16).ok()?;
+        let (entry, cardinality) = self.directory.container(index)?;
+        let below = self.sampled(entry, cardinality).find(number.get() as u16).ok()?;
+        // A damaged container may count more than its header says; no rank passes the length.
+        (below < cardinality).then(|| Rank(entry.first_rank + below))
+    }
+
+    /// The number at a position.
+    pub fn select(&self, rank: Rank) -> Option<Number> {
+        if rank.0 >= self.directory.len() {
+            return None;
+        }
+        let (entry, cardinality) = self.directory.container(self.directory.by_rank(rank.0))?;
+        let low = self.sampled(entry, cardinality).select(rank.0 - entry.first_rank)?;
+        Number::new(entry.key() << 16 | u64::from(low)).ok()
+    }
+
+    /// The ranks of all members inside `range`.
+    pub fn rank_range(&self, range: NumberRange) -> Range<u32> {
+        let start = self.count_below(range.first().get());
+        start..self.count_below(range.last().get() + 1).max(start)
+    }
+
+    /// All numbers as ascending runs, each as long as can be.
+    pub fn ranges(&self) -> Ranges<'_, B> {
+        self.ranges_from(Rank(0))
+    }
+
+    /// The numbers from `rank` on as ascending runs, each as long as can be.
+    pub fn ranges_from(&self, rank: Rank) -> Ranges<'_, B> {
+        let mut ranges = Ranges {
+            set: self,
+            index: self.directory.containers().len(),
+            cursor: RunCursor::default(),
+            pending: None,
+        };
+        if rank.0 < self.directory.len() {
+            ranges.index = self.directory.by_rank(rank.0);
+            if let Some((entry, cardinality)) = self.directory.container(ranges.index) {
+                let container = self.sampled(entry, cardinality);
+                let into = rank.0 - entry.first_rank;
+                if let Some(low) = container.select(into).filter(|_| into > 0) {
+                    ranges.cursor = container.cursor_at(low, into);
+                }
+            }
+        }
+        ranges
+    }
+
+    fn count_below(&self, value: u64) -> u32 {
+        let index = match self.directory.by_key(value >> 16) {
+            Ok(index) => index,
+            Err(next) => {
+                return self.directory.container(next).map_or(self.directory.len(), |(e, _)| e.first_rank);
+            }
+        };
+        let Some((entry, cardinality)) = self.directory.container(index) else { return self.directory.len() };
+        let (Ok(below) | Err(below)) = self.sampled(entry, cardinality).find(value as u16);
+        entry.first_rank + below.min(cardinality)
+    }
+
+    /// A container whose samples stand.
+    fn sampled(&self, entry: &Entry, cardinality: u32) -> Container<'_> {
+        let container = self.container(entry, cardinality);
+        if !matches!(container, Container::Array(_)) && !entry.samples_ready() {
+            container.build_samples();
+            entry.set_samples_ready();
+        }
+        container
+    }
+
+    fn container(&self, entry: &Entry, cardinality: u32) -> Container<'_> {
+        let body = self.bytes.as_ref().get(entry.offset()..).unwrap_or_default();
+        let body = |bytes: usize| body.get(..bytes).unwrap_or_default();
+        let (first_sample, sample_count) = entry.sample_place();
+        let samples = self.samples.get(first_sample..first_sample + sample_count).unwrap_or_default();
+        match entry.kind() {
+            Kind::Array => Container::Array(body(cardinality as usize * 2).as_chunks().0),
+            Kind::Bitmap => Container::Bitmap(body(BITMAP_BYTES).as_chunks().0, samples),
+            Kind::Runs => Container::Runs(body(entry.run_count() * 4).as_chunks().0, samples),
+        }
+    }
+}
+
+/// Ascending runs of a set's numbers; see [`NumberSet::ranges`].
+#[derive(Debug)]
+pub struct Ranges<'a, B> {
+    set: &'a NumberSet<B>,
+    index: usize,
+    cursor: RunCursor,
+    /// A run that the next one may go on.
+    pending: Option<(u64, u64)>,
+}
+
+impl<B: AsRef<[u8]>> Ranges<'_, B> {
+    /// The next run, not yet joined with one in the following container.
+    fn next_run(&mut self) -> Option<(u64, u64)> {
+        loop {
+            let (entry, cardinality) = self.set.directory.container(self.index)?;
+            if let Some((first, last)) = self.set.container(entry, cardinality).next_run(&mut self.cursor) {
+                let base = entry.key() << 16;
+                return Some((base | u64::from(first), base | u64::from(last)));
+            }
+            self.index += 1;
+            self.cursor = RunCursor::default();
+        }
+    }
+}
+
+impl<B: AsRef<[u8]>> Iterator for Ranges<'_, B> {
+    type Item = NumberRange;
+
+    fn next(&mut self) -> Option<NumberRange> {
+        loop {
+            let next = self.next_run();
+            let done = match (&mut self.pending, next) {
+                (Some(pending), Some(next)) if next.0 == pending.1 + 1 => {
+                    pending.1 = next.1;
+                    continue;
+                }
+                (None, None) => return None,
+                (pending, next) => std::mem::replace(pending, next),
+            };
+            // A damaged set may hold 0 or more than 15 digits: those are left out.
+            if let Some((first, last)) = done
+                && let Ok(first) = Number::new(first.max(1))
+                && let Ok(last) = Number::new(last.min(Number::MAX.get()))
+                && let Ok(range) = NumberRange::new(first, last)
+            {
+                return Some(range);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use roaring::{RoaringBitmap, RoaringTreemap};
+
+    use super::*;
+
+    fn number(value: u64) -> Number {
+        Number::new(value).unwrap()
+    }
+
+    fn serialized(values: impl IntoIterator<Item = u64>) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        values.into_iter().collect::<RoaringTreemap>().serialize_into(&mut bytes).unwrap();
+        bytes
+    }
+
+    #[test]
+    fn a_small_set_answers() {
+        let set = NumberSet::open(serialized([5, 70_000, 79_123_456_789, 79_123_456_790])).unwrap();
+        set.validate().unwrap();
+        assert_eq!(set.len(), 4);
+        assert_eq!(set.rank(number(79_123_456_789)), Some(Rank(2)));
+        assert_eq!(set.rank(number(6)), None);
+        assert_eq!(set.select(Rank(1)), Some(number(70_000)));
+        assert_eq!(set.select(Rank(4)), None);
+        assert!(set.contains(number(5)) && !set.contains(number(4)));
+        let range = NumberRange::new(number(6), number(79_123_456_789)).unwrap();
+        assert_eq!(set.rank_range(range), 1..3);
+        assert_eq!(set.rank_range(NumberRange::ALL), 0..4);
+        let last = NumberRange::new(number(79_123_456_789), number(79_123_456_790)).unwrap();
+        assert_eq!(set.ranges().last(), Some(last));
+        assert_eq!(set.ranges_from(Rank(3)).next(), Some(NumberRange::single(number(79_123_456_790))));
+    }
+
+    #[test]
+    fn an_empty_set_answers_nothing() {
+        let set = NumberSet::open(serialized([])).unwrap();
+        set.validate().unwrap();
+        assert!(set.is_empty());
+        assert_eq!(set.select(Rank(0)), None);
+        assert_eq!(set.rank(number(1)), None);
+        assert_eq!(set.rank_range(NumberRange::ALL), 0..0);
+        assert_eq!(set.ranges().next(), None);
+    }
+
+    #[test]
+    fn a_32_bit_set_is_told_apart_and_wrapped() {
+        let bitmap: RoaringBitmap = (1..100_000).chain([4_000_000_000]).collect();
+        let mut bytes = Vec::new();
+        bitmap.serialize_into(&mut bytes).unwrap();
+        let (format, set) = open_any(bytes.as_slice()).unwrap();
+        assert_eq!((format, set.len()), (Format::Portable32, 100_000));
+        let wrapped = [wrap_32bit_header().as_slice(), bytes.as_slice()].concat();
+        let (format, set) = open_any(wrapped).unwrap();
+        set.validate().unwrap();
+        assert_eq!((format, set.select(Rank(99_999))), (Format::Portable64, Some(number(4_000_000_000))));
+    }
+
+    #[test]
+    fn what_is_neither_format_says_both_reasons() {
+        let message = open_any(b"79123456789\n79123456790\n".as_slice()).unwrap_err().to_string();
+        assert!(message.contains("As 64-bit") && message.contains("As 32-bit"), "{message}");
+    }
+
+    #[test]
+    fn zero_and_sixteen_digits_are_refused() {
+        let zero = NumberSet::open(serialized([0, 1])).unwrap();
+        assert!(matches!(zero.validate(), Err(SetError::NumberZero { .. })));
+        assert_eq!(zero.select(Rank(0)), None);
+        assert_eq!(zero.ranges().next(), Some(NumberRange::single(number(1))));
+        let just_above = NumberSet::open(serialized([Number::MAX.get() + 1])).unwrap();
+        assert!(matches!(just_above.validate(), Err(SetError::NumberTooHigh { .. })));
+        assert_eq!(just_above.ranges().next(), None);
+        let far_above = NumberSet::open(serialized([1 << 60]));
+        assert!(matches!(far_above, Err(SetError::NumberTooHigh { .. })));
+    }
+
+    #[test]
+    fn trailing_bytes_are_refused() {
+        let mut bytes = serialized([1, 2, 3]);
+        let end = bytes.len() as u64;
+        bytes.push(0);
+        assert_eq!(NumberSet::open(bytes).unwrap_err(), SetError::TrailingBytes { offset: end });
+    }
+}

@@ -1,0 +1,355 @@
+//! The index of free numbers: a tree of bitmaps over the ranks of a segment.
+//!
+//! A leaf bit says "this rank is probably available"; a bit above says "there is something below".
+//! Taking a rank is one atomic clear of its leaf bit: whoever cleared it may try the word. All of it
+//! is a hint that is rebuilt from the words at start.
+//!
+//! The races, and why nothing is lost:
+//!
+//! 1. *Two takers of one bit.* `fetch_and` tells each what it cleared; one of them cleared the bit.
+//! 2. *A taker empties a node while another thread puts a bit into it.* Each change of a node from
+//!    zero sets the bit above, each change to zero clears it and then looks at the node again, and
+//!    sets the bit again if it is no longer zero. The look comes after the clear, the other's set of
+//!    the bit above after its set of the node: if the clear came last, the look sees the node.
+//! 3. *In the middle of 2* a bit is set below a cleared one, and a search does not find it. Both
+//!    changes count as under way in [`Mutations`], so the search is not believed.
+//! 4. *A bit above with nothing below* can be left by 2. A search that meets one clears it as in 2.
+
+use std::ops::Range;
+
+use super::mutations::{Mutations, Slot};
+use crate::sync::{AtomicU64, Ordering, total_order_for_loom};
+
+/// Bits a node: 64, or few under loom so that small models have all levels.
+const NODE_BITS: u32 = if cfg!(allotd_loom) { 2 } else { 64 };
+const NODE_SHIFT: u32 = NODE_BITS.trailing_zeros();
+const NODE_MASK: u64 = u64::MAX >> (64 - NODE_BITS);
+
+/// Ranks taken from one leaf: bit `i` of `bits` is the rank `base + i`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Taken {
+    /// Rank of bit 0.
+    pub base: u32,
+    /// The ranks taken.
+    pub bits: u64,
+}
+
+impl Taken {
+    /// The ranks, ascending.
+    #[inline]
+    pub fn ranks(self) -> impl Iterator<Item = u32> {
+        let mut bits = self.bits;
+        std::iter::from_fn(move || {
+            let bit = (bits != 0).then(|| bits.trailing_zeros())?;
+            bits &= bits - 1;
+            Some(self.base + bit)
+        })
+    }
+}
+
+/// See the module.
+pub struct FreeIndex {
+    len: u32,
+    /// `levels[0]` are the leaves; the last level is one node.
+    levels: Vec<Box<[AtomicU64]>>,
+    mutations: Mutations,
+}
+
+/// The bits of a node from `from` on (`from` below [`NODE_BITS`]).
+fn bits_from(from: u32) -> u64 {
+    (NODE_MASK >> from) << from
+}
+
+fn lowest(bits: u64, count: u32) -> u64 {
+    if bits.count_ones() <= count {
+        return bits;
+    }
+    let mut rest = bits;
+    for _ in 0..count {
+        rest &= rest - 1;
+    }
+    bits ^ rest
+}
+
+impl FreeIndex {
+    /// An index of `len` ranks whose leaf `i` is `leaf(i)`; bits past the end must be clear.
+    pub fn build(len: u32, slots: usize, leaves: impl IntoIterator<Item = u64>) -> Self {
+        let mut nodes: Vec<u64> = leaves.into_iter().collect();
+        nodes.resize(len.div_ceil(NODE_BITS).max(1) as usize, 0);
+        let mut levels = Vec::new();
+        loop {
+            let above: Vec<u64> = nodes
+                .chunks(NODE_BITS as usize)
+                .map(|chunk| chunk.iter().enumerate().fold(0, |bits, (i, n)| bits | u64::from(*n != 0) << i))
+                .collect();
+            levels.push(nodes.into_iter().map(AtomicU64::new).collect::<Box<[_]>>());
+            if levels.last().is_none_or(|level| level.len() == 1) {
+                return Self { len, levels, mutations: Mutations::new(slots) };
+            }
+            nodes = above;
+        }
+    }
+
+    /// How many ranks the index is over.
+    pub fn len(&self) -> u32 {
+        self.len
+    }
+
+    /// Whether the index is over no rank at all.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The changes under way in this index and in the words under it.
+    pub fn mutations(&self) -> &Mutations {
+        &self.mutations
+    }
+
+    #[inline]
+    fn node(&self, level: usize, index: u32) -> &AtomicU64 {
+        &self.levels[level][index as usize]
+    }
+
+    /// Says that a rank is free. To be called after its word became available.
+    #[inline]
+    pub fn put(&self, rank: u32, slot: Slot) {
+        debug_assert!(rank < self.len);
+        let _mutation = self.mutations.begin(slot);
+        let leaf = rank >> NODE_SHIFT;
+        if self.node(0, leaf).fetch_or(1 << (rank % NODE_BITS), Ordering::SeqCst) == 0 {
+            self.announce(0, leaf);
+        }
+    }
+
+    /// Sets the bit above a node that is not zero; whoever makes a node non-zero sets the next.
+    fn announce(&self, level: usize, index: u32) {
+        let mut index = index;
+        for above in level + 1..self.levels.len() {
+            let bit = 1 << (index % NODE_BITS);
+            index >>= NODE_SHIFT;
+            if self.node(above, index).fetch_or(bit, Ordering::SeqCst) != 0 {
+                return;
+            }
+        }
+    }
+
+    /// Clears the bits above a node that became zero. The caller holds a [`Mutation`](super::mutations::Mutation).
+    #[cold]
+    fn withdraw(&self, level: usize, index: u32) {
+        let (mut level, mut index) = (level, index);
+        while level + 1 < self.levels.len() {
+            let bit = 1 << (index % NODE_BITS);
+            let above = index >> NODE_SHIFT;
+            let before = self.node(level + 1, above).fetch_and(!bit, Ordering::SeqCst);
+            total_order_for_loom();
+            if self.node(level, index).load(Ordering::SeqCst) != 0 {
+                return self.announce(level, index);
+            }
+            if before != bit {
+                return;
+            }
+            (level, index) = (level + 1, above);
+        }
+    }
+
+    /// Takes up to `count` (at most 64) free ranks from the leaf of `range.start`, within `range`.
+    #[inline]
+    pub fn take_near(&self, range: Range<u32>, count: u32, slot: Slot) -> Option<Taken> {
+        if range.is_empty() {
+            return None;
+        }
+        let leaf = range.start >> NODE_SHIFT;
+        let base = leaf << NODE_SHIFT;
+        let mut mask = bits_from(range.start - base);
+        if range.end - base < NODE_BITS {
+            mask &= !bits_from(range.end - base);
+        }
+        self.take_masked(leaf, mask, count, slot)
+    }
+
+    #[inline]
+    fn take_masked(&self, leaf: u32, mask: u64, count: u32, slot: Slot) -> Option<Taken> {
+        let node = self.node(0, leaf);
+        loop {
+            let wanted = lowest(node.load(Ordering::SeqCst) & mask, count);
+            if wanted == 0 {
+                return None;
+            }
+            let before = node.fetch_and(!wanted, Ordering::SeqCst);
+            let won = before & wanted;
+            if won == 0 {
+                continue;
+            }
+            if won == before {
+                // The bits above still say "something below": only clearing them can hide a rank.
+                let _mutation = self.mutations.begin(slot);
+                self.withdraw(0, leaf);
+            }
+            return Some(Taken { base: leaf << NODE_SHIFT, bits: won });
+        }
+    }
+
+    /// Takes up to `count` (at most 64) free ranks of one leaf, the first at or after `range.start`
+    /// that has any; a handful of loads however few are left. `None`: none was found, which is only
+    /// certain if no mutation ran meanwhile.
+    #[inline]
+    pub fn take(&self, range: Range<u32>, count: u32, slot: Slot) -> Option<Taken> {
+        let mut range = range.start..range.end.min(self.len);
+        while !range.is_empty() {
+            if let Some(taken) = self.take_near(range.clone(), count, slot) {
+                return Some(taken);
+            }
+            let next = self.next_leaf(range.start >> NODE_SHIFT, slot)?;
+            range.start = next << NODE_SHIFT;
+        }
+        None
+    }
+
+    /// The first leaf after `leaf` that seems to have a bit.
+    fn next_leaf(&self, leaf: u32, slot: Slot) -> Option<u32> {
+        let (mut level, mut index) = (0, leaf);
+        loop {
+            // Up and to the right, until a node has something further on.
+            level += 1;
+            if level >= self.levels.len() {
+                return None;
+            }
+            let (bit, above) = (index % NODE_BITS, index >> NODE_SHIFT);
+            let further = if bit + 1 == NODE_BITS { 0 } else { bits_from(bit + 1) };
+            let found = self.node(level, above).load(Ordering::SeqCst) & further;
+            if found == 0 {
+                index = above;
+                continue;
+            }
+            // And down along the first bits.
+            index = (above << NODE_SHIFT) + found.trailing_zeros();
+            loop {
+                level -= 1;
+                let below = self.node(level, index).load(Ordering::SeqCst);
+                if below == 0 {
+                    let _mutation = self.mutations.begin(slot);
+                    self.withdraw(level, index);
+                    break; // on from this empty node, upwards
+                }
+                if level == 0 {
+                    return Some(index);
+                }
+                index = (index << NODE_SHIFT) + below.trailing_zeros();
+            }
+        }
+    }
+
+    /// As [`Self::take`], but by looking at every leaf: what is behind a bit above that is cleared for
+    /// a moment is found too.
+    pub fn take_scanning(&self, range: Range<u32>, count: u32, slot: Slot) -> Option<Taken> {
+        let end = range.end.min(self.len);
+        let mut start = range.start;
+        while start < end {
+            if let Some(taken) = self.take_near(start..end, count, slot) {
+                return Some(taken);
+            }
+            start = ((start >> NODE_SHIFT) + 1) << NODE_SHIFT;
+        }
+        None
+    }
+
+    /// How many ranks are marked free; exact when nobody changes the index.
+    pub fn count(&self) -> u64 {
+        self.levels[0].iter().map(|node| u64::from(node.load(Ordering::Relaxed).count_ones())).sum()
+    }
+
+    /// Whether a rank is marked free.
+    pub fn contains(&self, rank: u32) -> bool {
+        let leaf = self.node(0, rank >> NODE_SHIFT).load(Ordering::SeqCst);
+        leaf & (1 << (rank % NODE_BITS)) != 0
+    }
+}
+
+#[cfg(test)]
+#[cfg(not(allotd_loom))]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    const SLOT: Slot = Slot(0);
+
+    fn full(len: u32) -> FreeIndex {
+        let leaf = |i: u32| if len - i * 64 < 64 { !bits_from(len % 64) } else { u64::MAX };
+        FreeIndex::build(len, 1, (0..len.div_ceil(64)).map(leaf))
+    }
+
+    #[test]
+    fn takes_each_rank_once() {
+        for len in [1, 63, 64, 65, 4096, 4097, 300_000] {
+            let index = full(len);
+            let mut seen = 0;
+            while let Some(taken) = index.take(0..len, 7, SLOT) {
+                for rank in taken.ranks() {
+                    assert_eq!(rank, seen);
+                    seen += 1;
+                }
+            }
+            assert_eq!((seen, index.count()), (len, 0));
+        }
+    }
+
+    #[test]
+    fn finds_the_last_one_from_anywhere() {
+        let index = FreeIndex::build(1_000_000, 1, []);
+        index.put(777_777, SLOT);
+        for start in [0, 64, 700_000, 777_777] {
+            assert_eq!(index.take(start..1_000_000, 1, SLOT).unwrap().ranks().next(), Some(777_777));
+            index.put(777_777, SLOT);
+        }
+        assert_eq!(index.take(0..777_777, 1, SLOT), None);
+        assert_eq!(index.take(777_778..1_000_000, 1, SLOT), None);
+        assert_eq!(index.take(777_777..u32::MAX, 64, SLOT).unwrap().bits.count_ones(), 1);
+    }
+
+    #[test]
+    fn a_bit_above_with_nothing_below_is_cleared_on_the_way() {
+        let index = FreeIndex::build(1_000_000, 1, []);
+        index.announce(0, 777_777 >> NODE_SHIFT);
+        assert_eq!(index.take(0..1_000_000, 1, SLOT), None);
+        assert_eq!(index.levels.last().unwrap()[0].load(Ordering::SeqCst), 0);
+        assert_eq!(index.mutations.begun(), index.mutations.finished());
+        index.put(999_999, SLOT);
+        assert_eq!(index.take(0..1_000_000, 1, SLOT).unwrap().ranks().next(), Some(999_999));
+    }
+
+    #[test]
+    fn a_cleared_bit_above_hides_nothing_from_the_scan() {
+        let index = full(10_000);
+        for level in 1..index.levels.len() {
+            index.levels[level].iter().for_each(|node| node.store(0, Ordering::SeqCst));
+        }
+        assert_eq!(index.take(100..10_000, 64, SLOT).unwrap().base, 64);
+        assert_eq!(index.take(100..10_000, 64, SLOT), None);
+        assert_eq!(index.take_scanning(100..10_000, 64, SLOT).unwrap().base, 128);
+    }
+
+    proptest! {
+        #[test]
+        fn behaves_as_a_set(len in 1u32..5000, events in prop::collection::vec((0u8..3, any::<u32>(), any::<u32>(), 1u32..65), 1..400)) {
+            let index = FreeIndex::build(len, 1, []);
+            let mut model = BTreeSet::new();
+            for (kind, a, b, count) in events {
+                let (a, b) = (a % len, b % (len + 1));
+                if kind == 0 {
+                    index.put(a, SLOT);
+                    model.insert(a);
+                } else {
+                    let taken = if kind == 1 { index.take(a..b, count, SLOT) } else { index.take_scanning(a..b, count, SLOT) };
+                    let first = if a < b { model.range(a..b).next().copied() } else { None };
+                    let expected: Vec<u32> = first.map_or(vec![], |first| {
+                        model.range(first..b.min((first / 64 + 1) * 64)).take(count as usize).copied().collect()
+                    });
+                    prop_assert_eq!(taken.map_or(vec![], |t| t.ranks().collect()), expected.clone());
+                    expected.iter().for_each(|rank| { model.remove(rank); });
+                }
+                prop_assert_eq!(index.count(), model.len() as u64);
+            }
+        }
+    }
+}

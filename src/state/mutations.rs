@@ -1,0 +1,71 @@
+//! Counts the changes to a free index that are under way, so that a search that found nothing knows
+//! whether it may be believed.
+//!
+//! A search reads words one after another; a number that comes back behind it while another is taken
+//! in front of it would make it say "none" although one was there all the time. So each thread counts
+//! the changes it began and those it finished. If all that had begun by the end of a search were
+//! finished before its beginning, none ran during the search, and what it saw is what was.
+
+use crossbeam::utils::CachePadded;
+
+use crate::sync::{AtomicU64, Ordering, total_order_for_loom};
+
+/// The place of one thread among the per-thread counters; no two threads use one at the same time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Slot(pub usize);
+
+struct Pair {
+    begun: AtomicU64,
+    finished: AtomicU64,
+}
+
+/// See the module.
+pub struct Mutations {
+    slots: Box<[CachePadded<Pair>]>,
+}
+
+impl Mutations {
+    /// Counters for so many threads.
+    pub fn new(slots: usize) -> Self {
+        let pair = || CachePadded::new(Pair { begun: AtomicU64::new(0), finished: AtomicU64::new(0) });
+        Self { slots: (0..slots).map(|_| pair()).collect() }
+    }
+
+    /// Begins a change; it lasts until the answer is dropped.
+    #[inline]
+    pub fn begin(&self, slot: Slot) -> Mutation<'_> {
+        let pair = &self.slots[slot.0];
+        // Only this thread writes the pair, so a load and a store do for an addition. The change that
+        // follows is a read-modify-write on the index: whoever sees that, or comes after it, sees this.
+        let begun = pair.begun.load(Ordering::Relaxed) + 1;
+        pair.begun.store(begun, Ordering::Release);
+        total_order_for_loom();
+        Mutation { pair }
+    }
+
+    /// To be asked before a search.
+    pub fn finished(&self) -> u64 {
+        let finished = self.slots.iter().map(|pair| pair.finished.load(Ordering::Acquire)).sum();
+        total_order_for_loom();
+        finished
+    }
+
+    /// To be asked after a search: if it is what [`Self::finished`] was before, none ran meanwhile.
+    pub fn begun(&self) -> u64 {
+        total_order_for_loom();
+        self.slots.iter().map(|pair| pair.begun.load(Ordering::SeqCst)).sum()
+    }
+}
+
+/// A change under way.
+pub struct Mutation<'a> {
+    pair: &'a Pair,
+}
+
+impl Drop for Mutation<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        let finished = self.pair.finished.load(Ordering::Relaxed) + 1;
+        self.pair.finished.store(finished, Ordering::Release);
+    }
+}

@@ -1,0 +1,100 @@
+//! The words of a segment together with what is derived from them: each change of a word, and what
+//! the free index and the due hints are told of it.
+
+use super::due::DueHints;
+use super::free::FreeIndex;
+use super::mutations::Slot;
+use super::table::WordTable;
+use super::time::Timestamp;
+use super::word::{LeaseRefusal, OnExpiry, Word};
+use crate::sync::AtomicU64;
+
+/// See the module. `W` owns the memory of the words.
+pub struct Ranks<W> {
+    /// The truth.
+    pub words: WordTable<W>,
+    /// Which ranks are probably available.
+    pub free: FreeIndex,
+    /// When the next one's time comes.
+    pub due: DueHints,
+}
+
+impl<W: AsRef<[AtomicU64]>> Ranks<W> {
+    /// Leases a rank that the caller took out of the free index. A refusal is no loss: whoever makes
+    /// the number available puts the rank back after that.
+    #[inline]
+    pub fn lease(&self, rank: u32, until: Timestamp) -> Result<Word, LeaseRefusal> {
+        let (_, word) = self.words.update(rank, |word| word.lease(until))?;
+        self.due.note(rank, until);
+        Ok(word)
+    }
+
+    /// Changes a word by a pure transition and tells the index and the hints. Answers with the word
+    /// before and after.
+    #[inline]
+    pub fn change<E>(
+        &self,
+        rank: u32,
+        slot: Slot,
+        change: impl FnMut(Word) -> Result<Word, E>,
+    ) -> Result<(Word, Word), E> {
+        let (before, after) = self.words.update(rank, change)?;
+        if before == after {
+            return Ok((before, after));
+        }
+        if let Some(until) = after.due() {
+            self.due.note(rank, until);
+        }
+        match (before.is_available(), after.is_available()) {
+            (false, true) => self.free.put(rank, slot),
+            (true, false) => self.take_out(rank, slot),
+            _ => {}
+        }
+        Ok((before, after))
+    }
+
+    /// Takes a rank out of the free index whose number is not available, without losing it should it
+    /// have become available meanwhile.
+    #[cold]
+    fn take_out(&self, rank: u32, slot: Slot) {
+        let _mutation = self.free.mutations().begin(slot);
+        if self.free.take_near(rank..rank + 1, 1, slot).is_some() && self.words.get(rank).is_available() {
+            self.free.put(rank, slot);
+        }
+    }
+
+    /// Sweeps one due block, if there is one: tells `changed` of each word before and after. `cursor`
+    /// is where to look first.
+    pub fn sweep_one(
+        &self,
+        now: Timestamp,
+        on_expiry: OnExpiry,
+        cursor: &mut usize,
+        slot: Slot,
+        mut changed: impl FnMut(u32, Word, Word),
+    ) -> bool {
+        if !self.due.is_due(now) {
+            return false;
+        }
+        // From before the hint is raised until all that is due is in the index, nobody may believe
+        // that there is nothing.
+        let _mutation = self.free.mutations().begin(slot);
+        self.due.sweep_one(now, cursor, |ranks| {
+            let mut earliest: Option<Timestamp> = None;
+            for rank in ranks {
+                let mut due = self.words.get(rank).due();
+                if due.is_some_and(|due| due <= now) {
+                    due = None;
+                    // Else another thread changed the word, and tells the hints of what it made of it.
+                    let swept = self.change(rank, slot, |word| word.sweep(now, on_expiry).ok_or(()));
+                    if let Ok((before, after)) = swept {
+                        changed(rank, before, after);
+                        due = after.due();
+                    }
+                }
+                earliest = [earliest, due].into_iter().flatten().min();
+            }
+            earliest
+        })
+    }
+}

@@ -1,0 +1,94 @@
+//! The word table: one atomic word a rank, over memory that somebody else owns and maps.
+
+use super::word::Word;
+use crate::sync::{AtomicU64, Ordering};
+
+/// The words of a segment. `W` owns the memory: a mapping, or a boxed slice in tests and models.
+pub struct WordTable<W> {
+    words: W,
+}
+
+impl<W: AsRef<[AtomicU64]>> WordTable<W> {
+    /// A table over these words, each a little-endian `u64` of [`Word`] bits.
+    pub fn new(words: W) -> Self {
+        Self { words }
+    }
+
+    /// The memory of the words.
+    pub fn memory(&self) -> &W {
+        &self.words
+    }
+
+    /// How many words there are.
+    pub fn len(&self) -> u32 {
+        self.words.as_ref().len() as u32
+    }
+
+    /// Whether there is no word.
+    pub fn is_empty(&self) -> bool {
+        self.words.as_ref().is_empty()
+    }
+
+    /// The word of a rank now.
+    #[inline]
+    pub fn get(&self, rank: u32) -> Word {
+        // SeqCst here and in `update`: due.rs and the rounds rely on one order of words and hints.
+        Word::from_bits(u64::from_le(self.words.as_ref()[rank as usize].load(Ordering::SeqCst)))
+    }
+
+    /// Applies a pure transition with one compare-exchange, again if another thread was faster.
+    /// Answers with the word before and after, or the transition's refusal. A transition that
+    /// returns the word it was given writes nothing.
+    #[inline]
+    pub fn update<E>(
+        &self,
+        rank: u32,
+        mut change: impl FnMut(Word) -> Result<Word, E>,
+    ) -> Result<(Word, Word), E> {
+        let cell = &self.words.as_ref()[rank as usize];
+        let mut before = cell.load(Ordering::SeqCst);
+        loop {
+            let word = Word::from_bits(u64::from_le(before));
+            let next = change(word)?;
+            debug_assert!(next >= word, "a word only grows");
+            if next == word {
+                return Ok((word, word));
+            }
+            match cell.compare_exchange(before, next.bits().to_le(), Ordering::SeqCst, Ordering::SeqCst) {
+                Ok(_) => return Ok((word, next)),
+                Err(now) => before = now,
+            }
+        }
+    }
+
+    /// Asks the processor to fetch a word that will be needed soon.
+    #[inline]
+    pub fn prefetch(&self, rank: u32) {
+        #[cfg(all(target_arch = "x86_64", not(allotd_loom)))]
+        if let Some(cell) = self.words.as_ref().get(rank as usize) {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            // SAFETY: the address is that of a live word, and a prefetch changes nothing that a program sees.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(cell).cast()) };
+        }
+        #[cfg(any(not(target_arch = "x86_64"), allotd_loom))]
+        let _ = rank;
+    }
+}
+
+#[cfg(test)]
+#[cfg(not(allotd_loom))]
+mod tests {
+    use super::*;
+    use crate::state::time::Timestamp;
+
+    #[test]
+    fn update_writes_what_the_transition_says_or_nothing() {
+        let table = WordTable::new([AtomicU64::new(0), AtomicU64::new(0)]);
+        let leased = table.update(1, |word| word.lease(Timestamp::new(9))).unwrap().1;
+        assert_eq!((table.get(0), table.get(1)), (Word::NEW, leased));
+        assert!(table.update(1, |word| word.lease(Timestamp::new(9))).is_err());
+        assert_eq!(table.update(1, |word| Ok::<_, ()>(word)), Ok((leased, leased)));
+        assert_eq!(table.get(1), leased);
+        table.prefetch(7);
+    }
+}

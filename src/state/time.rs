@@ -1,0 +1,62 @@
+//! Points in time as the words keep them.
+
+use std::fmt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Seconds from the Unix epoch to 2020-01-01T00:00:00Z, where [`Timestamp`]s begin.
+pub const EPOCH_UNIX_SECONDS: u64 = 1_577_836_800;
+
+/// Whole seconds since 2020-01-01T00:00:00Z, in 31 bits: good until 2088.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Debug, Hash)]
+pub struct Timestamp(u32);
+
+impl Timestamp {
+    /// The latest time that can be kept.
+    pub const MAX: Self = Self((1 << 31) - 1);
+
+    /// The point so many seconds after the beginning of 2020, or [`Self::MAX`] if that is later.
+    pub fn new(seconds: u32) -> Self {
+        Self(seconds.min(Self::MAX.0))
+    }
+
+    /// Seconds since 2020-01-01T00:00:00Z.
+    pub fn seconds(self) -> u32 {
+        self.0
+    }
+
+    /// Seconds since the Unix epoch.
+    pub fn unix_seconds(self) -> u64 {
+        EPOCH_UNIX_SECONDS + u64::from(self.0)
+    }
+
+    /// The same as the standard library's time.
+    pub fn system_time(self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(self.unix_seconds())
+    }
+
+    /// So many seconds later, [`Self::MAX`] at most.
+    #[must_use]
+    pub fn after(self, seconds: u32) -> Self {
+        Self::new(self.0.saturating_add(seconds))
+    }
+}
+
+/// RFC 3339 in UTC, for example `2026-11-23T22:05:00Z`.
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        humantime::format_rfc3339_seconds(self.system_time()).fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shows_as_rfc_3339() {
+        assert_eq!(Timestamp::new(0).to_string(), "2020-01-01T00:00:00Z");
+        assert_eq!(Timestamp::MAX.to_string(), "2088-01-19T03:14:07Z");
+        assert_eq!(Timestamp::new(u32::MAX), Timestamp::MAX);
+        assert_eq!(Timestamp::MAX.after(1), Timestamp::MAX);
+    }
+}

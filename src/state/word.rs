@@ -1,0 +1,370 @@
+//! The 64-bit state of one number, and every change it can make. Pure: no memory, no clock, no threads.
+//!
+//! ```text
+//! bit 63          34 33 32 31                     1  0
+//!     | generation  | phase| until                 | swept |
+//!       30 bits       2      31 bits                 1
+//! ```
+//!
+//! * `generation`: how many times the number was leased (or reinstated).
+//! * `phase`: leased 0, returned 1, done 2, retired 3.
+//! * `until`: a [`Timestamp`] for leased and returned; the round it was done in for done; 0 for retired.
+//! * `swept`: the time (or the round) has come and the number is available again. Set by the one who
+//!   puts the number back into the free index, so that exactly one does and counts it.
+//!
+//! The word of a number that was never leased is 0 and available, so a new table is a file of zeros.
+//! Every change makes the word larger as an unsigned integer: merging two histories is `max`.
+
+use super::time::Timestamp;
+
+const SWEPT: u64 = 1;
+const UNTIL_SHIFT: u32 = 1;
+const UNTIL_BITS: u32 = 31;
+const PHASE_SHIFT: u32 = UNTIL_SHIFT + UNTIL_BITS;
+const PHASE_BITS: u32 = 2;
+const GENERATION_SHIFT: u32 = PHASE_SHIFT + PHASE_BITS;
+const GENERATION_BITS: u32 = 30;
+const _: () = assert!(GENERATION_SHIFT + GENERATION_BITS == u64::BITS);
+
+/// The last generation: a number that reaches it is retired at its next lease.
+pub const MAX_GENERATION: u32 = (1 << GENERATION_BITS) - 1;
+/// The last round of a pool.
+pub const MAX_ROUND: u32 = (1 << UNTIL_BITS) - 1;
+
+/// The state a number is seen in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum State {
+    /// It can be leased.
+    Available,
+    /// Someone holds it.
+    Leased,
+    /// It was given back and rests.
+    Resting,
+    /// It is done for this round.
+    Done,
+    /// It is never handed out.
+    Retired,
+}
+
+/// What a lease or its end turns a number into, as the words keep it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Available at once.
+    Available,
+    /// Resting until then.
+    Rest(Timestamp),
+    /// Done in this round.
+    Done(u32),
+    /// Retired.
+    Retired,
+}
+
+/// What the sweep does with a lease that ended without a return.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnExpiry {
+    /// Available at once.
+    Available,
+    /// Rests for so many seconds after the lease's end.
+    Rest(u32),
+    /// Done in this round.
+    Done(u32),
+    /// Retired.
+    Retired,
+}
+
+/// Why a number cannot be leased.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LeaseRefusal {
+    /// It is leased, resting, done or retired.
+    NotAvailable,
+    /// Its generations are used up; it has to be retired.
+    WornOut,
+}
+
+/// The lease that was to be renewed or returned is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LeaseOver;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Leased = 0,
+    Returned = 1,
+    Done = 2,
+    Retired = 3,
+}
+
+/// See the module.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Word(u64);
+
+impl Word {
+    /// The word of a number that was never leased.
+    pub const NEW: Self = Self(0);
+
+    /// The word with these bits.
+    pub fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
+    /// The bits of the word.
+    pub fn bits(self) -> u64 {
+        self.0
+    }
+
+    fn build(generation: u32, phase: Phase, until: u32, swept: bool) -> Self {
+        debug_assert!(generation <= MAX_GENERATION && until <= Timestamp::MAX.seconds());
+        Self(
+            u64::from(generation) << GENERATION_SHIFT
+                | (phase as u64) << PHASE_SHIFT
+                | u64::from(until) << UNTIL_SHIFT
+                | u64::from(swept),
+        )
+    }
+
+    /// How many times the number was leased or reinstated.
+    pub fn generation(self) -> u32 {
+        (self.0 >> GENERATION_SHIFT) as u32
+    }
+
+    fn phase(self) -> Phase {
+        match (self.0 >> PHASE_SHIFT) & ((1 << PHASE_BITS) - 1) {
+            0 => Phase::Leased,
+            1 => Phase::Returned,
+            2 => Phase::Done,
+            _ => Phase::Retired,
+        }
+    }
+
+    fn until_bits(self) -> u32 {
+        (self.0 >> UNTIL_SHIFT) as u32 & Timestamp::MAX.seconds()
+    }
+
+    fn is_swept(self) -> bool {
+        self.0 & SWEPT != 0
+    }
+
+    /// Whether a lease may take the number.
+    pub fn is_available(self) -> bool {
+        self == Self::NEW || (self.is_swept() && self.phase() != Phase::Retired)
+    }
+
+    /// The state that the number is counted in: what it was at its last change or sweep.
+    pub fn state(self) -> State {
+        if self.is_available() {
+            return State::Available;
+        }
+        match self.phase() {
+            Phase::Leased => State::Leased,
+            Phase::Returned => State::Resting,
+            Phase::Done => State::Done,
+            Phase::Retired => State::Retired,
+        }
+    }
+
+    /// When the sweep has to look at this word: the end of the lease or the rest.
+    pub fn due(self) -> Option<Timestamp> {
+        let timed = matches!(self.state(), State::Leased | State::Resting);
+        timed.then(|| Timestamp::new(self.until_bits()))
+    }
+
+    /// The round that a done number was done in.
+    pub fn done_in_round(self) -> Option<u32> {
+        (self.state() == State::Done).then(|| self.until_bits())
+    }
+
+    /// The number leased until then, one generation on.
+    pub fn lease(self, until: Timestamp) -> Result<Self, LeaseRefusal> {
+        if !self.is_available() {
+            return Err(LeaseRefusal::NotAvailable);
+        }
+        if self.generation() == MAX_GENERATION {
+            return Err(LeaseRefusal::WornOut);
+        }
+        Ok(Self::build(self.generation() + 1, Phase::Leased, until.seconds(), false))
+    }
+
+    /// The same lease, until then if that is later. A lease whose time has passed can be renewed as
+    /// long as nobody leased the number since.
+    pub fn renew(self, until: Timestamp) -> Result<Self, LeaseOver> {
+        if self.phase() != Phase::Leased || self.generation() == 0 {
+            return Err(LeaseOver);
+        }
+        let until = if self.is_swept() {
+            until.seconds().max((self.until_bits() + 1).min(Timestamp::MAX.seconds()))
+        } else {
+            until.seconds().max(self.until_bits())
+        };
+        Ok(self.max(Self::build(self.generation(), Phase::Leased, until, false)))
+    }
+
+    /// The number given back by its holder. Giving it back again changes nothing.
+    pub fn give_back(self, end: End) -> Result<Self, LeaseOver> {
+        if self.generation() == 0 {
+            return Err(LeaseOver);
+        }
+        if self.phase() != Phase::Leased {
+            return Ok(self);
+        }
+        Ok(self.ended(end))
+    }
+
+    fn ended(self, end: End) -> Self {
+        let (phase, until, swept) = match end {
+            End::Available => (Phase::Returned, 0, true),
+            End::Rest(until) => (Phase::Returned, until.seconds(), false),
+            End::Done(round) => (Phase::Done, round.min(MAX_ROUND), false),
+            End::Retired => (Phase::Retired, 0, false),
+        };
+        Self::build(self.generation(), phase, until, swept)
+    }
+
+    /// What the sweep makes of the word if its time has come by `now`.
+    pub fn sweep(self, now: Timestamp, on_expiry: OnExpiry) -> Option<Self> {
+        let due = self.due().filter(|due| *due <= now)?;
+        let swept = Self(self.0 | SWEPT);
+        if self.phase() == Phase::Returned {
+            return Some(swept);
+        }
+        Some(match on_expiry {
+            OnExpiry::Available => swept,
+            OnExpiry::Rest(seconds) => self.ended(End::Rest(due.after(seconds))),
+            OnExpiry::Done(round) => self.ended(End::Done(round)),
+            OnExpiry::Retired => self.ended(End::Retired),
+        })
+    }
+
+    /// A number done in an earlier round, available in this one.
+    pub fn open_round(self, round: u32) -> Option<Self> {
+        (self.state() == State::Done && self.until_bits() < round).then_some(Self(self.0 | SWEPT))
+    }
+
+    /// The number retired, unless it already is.
+    pub fn retire(self) -> Option<Self> {
+        (self.phase() != Phase::Retired).then(|| self.ended(End::Retired))
+    }
+
+    /// A retired number available again, unless its generations are used up.
+    pub fn reinstate(self) -> Option<Self> {
+        let retired = self.state() == State::Retired && self.generation() < MAX_GENERATION;
+        retired.then(|| Self::build(self.generation() + 1, Phase::Returned, 0, true))
+    }
+
+    /// When the number becomes available by itself, if nobody renews or returns it before.
+    pub fn available_at(self, on_expiry: OnExpiry) -> Option<Timestamp> {
+        let due = self.due()?;
+        match (self.state(), on_expiry) {
+            (State::Resting, _) | (_, OnExpiry::Available) => Some(due),
+            (_, OnExpiry::Rest(seconds)) => Some(due.after(seconds)),
+            _ => None,
+        }
+    }
+
+    /// The word as someone who looks at `now` sees it, whether the sweep has been there or not.
+    #[must_use]
+    pub fn seen(self, now: Timestamp, on_expiry: OnExpiry, round: u32) -> Self {
+        let mut word = self.open_round(round).unwrap_or(self);
+        while let Some(next) = word.sweep(now, on_expiry) {
+            word = next;
+        }
+        word
+    }
+}
+
+#[cfg(test)]
+#[cfg(not(allotd_loom))]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn at(seconds: u32) -> Timestamp {
+        Timestamp::new(seconds)
+    }
+
+    #[test]
+    fn a_lease_goes_round() {
+        let leased = Word::NEW.lease(at(100)).unwrap();
+        assert_eq!((leased.state(), leased.generation(), leased.due()), (State::Leased, 1, Some(at(100))));
+        assert_eq!(leased.lease(at(200)), Err(LeaseRefusal::NotAvailable));
+        assert_eq!(leased.sweep(at(99), OnExpiry::Available), None);
+        let swept = leased.sweep(at(100), OnExpiry::Available).unwrap();
+        assert_eq!((swept.state(), swept.due()), (State::Available, None));
+        let again = swept.lease(at(300)).unwrap();
+        assert_eq!((again.state(), again.generation()), (State::Leased, 2));
+        let rested = again.give_back(End::Rest(at(400))).unwrap();
+        assert_eq!((rested.state(), rested.due()), (State::Resting, Some(at(400))));
+        assert_eq!(rested.renew(at(900)), Err(LeaseOver));
+        assert_eq!(rested.give_back(End::Done(1)), Ok(rested), "returning twice changes nothing");
+        assert_eq!(rested.sweep(at(400), OnExpiry::Done(1)).unwrap().state(), State::Available);
+    }
+
+    #[test]
+    fn a_passed_lease_can_still_be_renewed_and_returned() {
+        let swept = Word::NEW.lease(at(100)).unwrap().sweep(at(100), OnExpiry::Available).unwrap();
+        let renewed = swept.renew(at(150)).unwrap();
+        assert_eq!((renewed.state(), renewed.generation(), renewed.due()), (State::Leased, 1, Some(at(150))));
+        assert!(renewed > swept && swept.renew(at(100)).unwrap() > swept);
+        assert_eq!(swept.give_back(End::Done(3)).unwrap().state(), State::Done);
+    }
+
+    #[test]
+    fn a_renewal_never_shortens() {
+        let leased = Word::NEW.lease(at(100)).unwrap();
+        assert_eq!(leased.renew(at(50)), Ok(leased));
+    }
+
+    #[test]
+    fn expiry_follows_the_pool() {
+        let leased = Word::NEW.lease(at(100)).unwrap();
+        let rests = leased.sweep(at(130), OnExpiry::Rest(20)).unwrap();
+        assert_eq!((rests.state(), rests.due()), (State::Resting, Some(at(120))));
+        assert_eq!(leased.seen(at(130), OnExpiry::Rest(20), 1).state(), State::Available);
+        assert_eq!(leased.sweep(at(130), OnExpiry::Done(2)).unwrap().state(), State::Done);
+        assert_eq!(leased.sweep(at(130), OnExpiry::Retired).unwrap().state(), State::Retired);
+    }
+
+    #[test]
+    fn done_comes_back_in_a_later_round_only() {
+        let done = Word::NEW.lease(at(100)).unwrap().give_back(End::Done(1)).unwrap();
+        assert_eq!(done.open_round(1), None);
+        assert_eq!(done.open_round(2).unwrap().state(), State::Available);
+        assert_eq!(done.sweep(Timestamp::MAX, OnExpiry::Available), None);
+    }
+
+    #[test]
+    fn retired_stays_until_reinstated() {
+        for word in [Word::NEW, Word::NEW.lease(at(100)).unwrap()] {
+            let retired = word.retire().unwrap();
+            assert!(retired > word);
+            assert_eq!((retired.state(), retired.retire()), (State::Retired, None));
+            assert_eq!(retired.lease(at(1)), Err(LeaseRefusal::NotAvailable));
+            let back = retired.reinstate().unwrap();
+            assert_eq!((back.state(), back.generation()), (State::Available, word.generation() + 1));
+            assert_eq!(back.reinstate(), None);
+        }
+    }
+
+    #[test]
+    fn a_worn_out_number_is_never_leased() {
+        let worn = Word::build(MAX_GENERATION, Phase::Returned, 0, true);
+        assert_eq!(worn.lease(at(1)), Err(LeaseRefusal::WornOut));
+        assert_eq!(worn.retire().unwrap().reinstate(), None);
+    }
+
+    proptest! {
+        #[test]
+        fn every_change_grows_the_word(bits: u64, seconds in 0..=Timestamp::MAX.seconds(), round in 0..=MAX_ROUND, rest: u32) {
+            let word = Word::from_bits(bits);
+            let end = [End::Available, End::Rest(at(seconds)), End::Done(round), End::Retired];
+            let expiry = [OnExpiry::Available, OnExpiry::Rest(rest), OnExpiry::Done(round), OnExpiry::Retired];
+            let mut changes = vec![word.lease(at(seconds)).ok(), word.retire(), word.reinstate(), word.open_round(round)];
+            changes.extend(expiry.map(|e| word.sweep(at(seconds), e)));
+            for next in changes.into_iter().flatten() {
+                prop_assert!(next > word, "{word:?} -> {next:?}");
+            }
+            for next in end.iter().filter_map(|e| word.give_back(*e).ok()).chain(word.renew(at(seconds)).ok()) {
+                prop_assert!(next >= word, "{word:?} -> {next:?}");
+            }
+        }
+    }
+}

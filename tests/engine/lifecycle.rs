@@ -1,0 +1,141 @@
+//! Data directories: created, opened again, damaged, held by another.
+
+use std::fs;
+
+use allotd::engine::check::check_directory;
+use allotd::engine::lease::{LeaseError, LeaseRequest};
+use allotd::engine::load::{LoadError, NumberSource};
+use allotd::engine::settings::{Settings, SettingsChange};
+use allotd::engine::{DeleteError, Engine, EngineConfig, OpenError};
+
+use super::{WORKERS, create, open, range};
+
+fn try_open(dir: &std::path::Path) -> Result<std::sync::Arc<Engine>, OpenError> {
+    Engine::open(&EngineConfig { data_dir: dir.to_owned(), workers: WORKERS })
+}
+
+#[test]
+fn a_directory_is_held_by_one_engine() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = open(dir.path());
+    assert!(matches!(try_open(dir.path()), Err(OpenError::Locked(_))));
+    assert!(matches!(check_directory(dir.path()), Err(OpenError::Locked(_))));
+    drop(engine);
+    open(dir.path());
+}
+
+#[test]
+fn another_version_or_another_directory_is_refused_and_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("letters.txt"), "mine").unwrap();
+    assert!(matches!(try_open(dir.path()), Err(OpenError::NotADataDirectory(_))));
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("LOCK"), "allotd data directory, format 2\n").unwrap();
+    assert!(matches!(try_open(dir.path()), Err(OpenError::OtherVersion(_))));
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+
+    let dir = tempfile::tempdir().unwrap();
+    create(&open(dir.path()), "p", &[range(1, 9)], &SettingsChange::default());
+    let manifest = dir.path().join("pools/p/pool.toml");
+    let text = fs::read_to_string(&manifest).unwrap();
+    fs::write(&manifest, text.replace("format = 1", "format = 2")).unwrap();
+    let error = try_open(dir.path()).err().unwrap().to_string();
+    assert!(error.contains("format 2") && error.contains("pool.toml"), "{error}");
+}
+
+#[test]
+fn a_pool_comes_back_as_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = open(dir.path());
+    let pool =
+        create(&engine, "p", &[range(1, 1_000)], &SettingsChange { ttl: Some(7), ..Default::default() });
+    let mut leases = Vec::new();
+    let request = LeaseRequest { count: 10, ttl_seconds: None, within: None };
+    pool.lease(&mut engine.worker(), &request, &mut leases).unwrap();
+    pool.pause().unwrap();
+    pool.start_round().unwrap();
+    pool.add_numbers(NumberSource::Ranges(&[range(990, 1_010)])).unwrap();
+    drop((pool, engine));
+    let engine = open(dir.path());
+    let pool = engine.pool("p").unwrap();
+    assert_eq!((pool.settings().ttl, pool.is_paused(), pool.round(), pool.numbers()), (7, true, 2, 1_010));
+    assert_eq!((pool.counts().leased, pool.counts().available), (10, 1_000));
+    assert_eq!(pool.lease(&mut engine.worker(), &request, &mut leases), Err(LeaseError::Paused));
+}
+
+#[test]
+fn a_failed_load_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = open(dir.path());
+    let pool = create(&engine, "p", &[range(1, 9)], &SettingsChange::default());
+    let again = engine.create_pool(pool.name(), Settings::default(), NumberSource::Ranges(&[range(1, 2)]));
+    assert!(matches!(again, Err(LoadError::PoolExists(_))));
+    let mut garbage: &[u8] = b"this is no bitmap";
+    let roaring = NumberSource::Roaring { input: &mut garbage, progress: &|_| {} };
+    assert!(matches!(
+        engine.create_pool(&"q".parse().unwrap(), Settings::default(), roaring),
+        Err(LoadError::Set(_))
+    ));
+    assert!(engine.pool("q").is_none());
+    assert_eq!(fs::read_dir(dir.path().join("staging")).unwrap().count(), 0);
+    assert_eq!(fs::read_dir(dir.path().join("pools")).unwrap().count(), 1);
+}
+
+#[test]
+fn deleting_is_refused_while_numbers_are_leased() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = open(dir.path());
+    let pool = create(&engine, "p", &[range(1, 9)], &SettingsChange::default());
+    let mut leases = Vec::new();
+    let request = LeaseRequest { count: 3, ttl_seconds: None, within: None };
+    let mut worker = engine.worker();
+    pool.lease(&mut worker, &request, &mut leases).unwrap();
+    assert!(matches!(engine.delete_pool("p", false), Err(DeleteError::InUse(3))));
+    pool.lease(&mut worker, &request, &mut leases).unwrap();
+    engine.delete_pool("p", true).unwrap();
+    assert_eq!(pool.lease(&mut worker, &request, &mut leases), Err(LeaseError::Deleted));
+    assert!(matches!(engine.delete_pool("p", true), Err(DeleteError::NotFound(_))));
+    assert_eq!(fs::read_dir(dir.path().join("pools")).unwrap().count(), 0);
+}
+
+#[test]
+fn check_finds_nothing_in_a_sound_directory_and_every_fault_in_a_damaged_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = open(dir.path());
+    create(&engine, "p", &[range(1, 100), range(1_000_000, 1_200_000)], &SettingsChange::default());
+    drop(engine);
+    let sound = check_directory(dir.path()).unwrap();
+    assert_eq!((sound.pools, sound.numbers, sound.faults), (1, 200_101, vec![]));
+    let set = dir.path().join("pools/p/0001.numbers");
+    let content = fs::read(&set).unwrap();
+    for at in 0..content.len() {
+        let mut damaged = content.clone();
+        damaged[at] ^= 1 << (at % 8);
+        fs::write(&set, damaged).unwrap();
+        assert!(!check_directory(dir.path()).unwrap().faults.is_empty(), "byte {at}");
+        // Opening may or may not see it; using it must never panic.
+        if let Ok(engine) = try_open(dir.path()) {
+            let pool = engine.pool("p").unwrap();
+            let request = LeaseRequest { count: 1_000, ttl_seconds: Some(1), within: None };
+            let _ = pool.lease(&mut engine.worker(), &request, &mut Vec::new());
+            drop((pool, engine));
+            fs::write(dir.path().join("pools/p/0001.words"), vec![0; 200_101 * 8]).unwrap();
+        }
+    }
+    fs::write(&set, content).unwrap();
+    fs::write(dir.path().join("pools/p/0001.words"), vec![0; 8]).unwrap();
+    assert!(try_open(dir.path()).is_err());
+    assert_eq!(check_directory(dir.path()).unwrap().faults.len(), 1);
+    let mut words = vec![0; 200_101 * 8];
+    words[15] = 0x7f;
+    words[8..12].fill(0xfe);
+    fs::write(dir.path().join("pools/p/0001.words"), words).unwrap();
+    let faults = check_directory(dir.path()).unwrap().faults;
+    assert_eq!(faults.len(), 1, "{faults:?}");
+    assert!(faults[0].to_string().contains("rank 1 "), "{faults:?}");
+    fs::write(dir.path().join("pools/p/stray"), "").unwrap();
+    fs::remove_file(dir.path().join("secret")).unwrap();
+    assert_eq!(check_directory(dir.path()).unwrap().faults.len(), 3);
+}

@@ -1,0 +1,34 @@
+//! The engine without HTTP: a naive model against the real pool, threads, restarts, failures.
+
+mod lifecycle;
+mod model;
+mod threads;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use allotd::engine::load::NumberSource;
+use allotd::engine::settings::{Settings, SettingsChange};
+use allotd::engine::{Engine, EngineConfig, Pool};
+use allotd::numbers::number::{Number, NumberRange};
+
+/// Threads that the tests may call the engine from.
+const WORKERS: usize = 10;
+
+fn number(value: u64) -> Number {
+    Number::new(value).unwrap()
+}
+
+fn range(first: u64, last: u64) -> NumberRange {
+    NumberRange::new(number(first), number(last)).unwrap()
+}
+
+fn open(dir: &Path) -> Arc<Engine> {
+    Engine::open(&EngineConfig { data_dir: dir.to_owned(), workers: WORKERS }).unwrap()
+}
+
+fn create(engine: &Engine, name: &str, ranges: &[NumberRange], change: &SettingsChange) -> Arc<Pool> {
+    let settings = Settings::default().changed(change).unwrap();
+    engine.create_pool(&name.parse().unwrap(), settings, NumberSource::Ranges(ranges)).unwrap();
+    engine.pool(name).unwrap()
+}

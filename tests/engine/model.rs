@@ -1,0 +1,384 @@
+//! A pool against a model that keeps a plain record for each number, under random calls and time.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use allotd::engine::export::{Export, StateSet};
+use allotd::engine::holding::{HeldLease, RenewResult, ReturnItem, ReturnResult};
+use allotd::engine::lease::{Lease, LeaseError, LeaseRequest};
+use allotd::engine::load::NumberSource;
+use allotd::engine::settings::{Order, SettingsChange, Then};
+use allotd::engine::{Engine, Pool, Worker};
+use allotd::numbers::number::NumberRange;
+use allotd::state::time::Timestamp;
+use allotd::state::word::State;
+use proptest::prelude::*;
+
+use super::{create, number, open, range};
+
+#[derive(Debug, Clone, Copy)]
+struct Record {
+    state: State,
+    generation: u32,
+    until: Option<Timestamp>,
+    round: u32,
+    /// Whether the last lease can still be renewed or returned.
+    holder: bool,
+}
+
+struct Model {
+    numbers: BTreeMap<u64, Record>,
+    on_expiry: Then,
+    round: u32,
+    paused: bool,
+}
+
+impl Model {
+    /// Lets time pass: what has ended is over.
+    fn tick(&mut self, now: Timestamp) {
+        for record in self.numbers.values_mut() {
+            while let Some(until) = record.until.filter(|until| *until <= now) {
+                record.until = None;
+                let then = if record.state == State::Leased { self.on_expiry } else { Then::Available };
+                // A lease that just ended can still be renewed or returned; one that was made
+                // something else of cannot.
+                record.holder &= then == Then::Available;
+                match then {
+                    Then::Available => record.state = State::Available,
+                    Then::Rest(seconds) => {
+                        record.state = State::Resting;
+                        record.until = Some(until.after(seconds));
+                    }
+                    Then::Done => {
+                        record.state = State::Done;
+                        record.round = self.round;
+                    }
+                    Then::Retired => record.state = State::Retired,
+                }
+            }
+        }
+    }
+
+    fn count(&self, state: State) -> u64 {
+        self.numbers.values().filter(|record| record.state == state).count() as u64
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Event {
+    Lease { count: u32, ttl: u32, within: Option<(u64, u64)> },
+    Renew { which: usize, ttl: u32 },
+    Return { which: usize, then: Then },
+    Skip { seconds: u32 },
+    Retire { first: u64, len: u64 },
+    Reinstate { first: u64, len: u64 },
+    Add { first: u64, len: u64 },
+    Round,
+    Pause(bool),
+    OnExpiry(Then),
+    Restart,
+}
+
+const FIRST: u64 = 79_000_000_000;
+const SPREAD: u64 = 200_000;
+
+fn then() -> impl Strategy<Value = Then> {
+    prop_oneof![Just(Then::Available), (1u32..50).prop_map(Then::Rest), Just(Then::Done), Just(Then::Retired)]
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let place = || (0..SPREAD).prop_map(|offset| FIRST + offset);
+    prop_oneof![
+        8 => (1u32..120, 1u32..100, prop::option::of((place(), 0..SPREAD / 4)))
+            .prop_map(|(count, ttl, within)| Event::Lease { count, ttl, within }),
+        4 => (any::<usize>(), 1u32..100).prop_map(|(which, ttl)| Event::Renew { which, ttl }),
+        8 => (any::<usize>(), then()).prop_map(|(which, then)| Event::Return { which, then }),
+        6 => (0u32..60).prop_map(|seconds| Event::Skip { seconds }),
+        1 => (place(), 1..SPREAD / 8).prop_map(|(first, len)| Event::Retire { first, len }),
+        1 => (place(), 1..SPREAD / 4).prop_map(|(first, len)| Event::Reinstate { first, len }),
+        1 => (place(), 1u64..300).prop_map(|(first, len)| Event::Add { first, len }),
+        1 => Just(Event::Round),
+        1 => any::<bool>().prop_map(Event::Pause),
+        1 => then().prop_map(Event::OnExpiry),
+        1 => Just(Event::Restart),
+    ]
+}
+
+/// A pool, its model, and every lease that was ever given.
+struct Run {
+    dir: tempfile::TempDir,
+    engine: Arc<Engine>,
+    pool: Arc<Pool>,
+    worker: Worker,
+    model: Model,
+    leases: Vec<Lease>,
+    skipped: u32,
+    added: bool,
+}
+
+impl Run {
+    fn new(ranges: &[NumberRange], order: Order) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = open(dir.path());
+        let change = SettingsChange { order: Some(order), ..SettingsChange::default() };
+        let pool = create(&engine, "p", ranges, &change);
+        let new = Record { state: State::Available, generation: 0, until: None, round: 0, holder: false };
+        let numbers =
+            ranges.iter().flat_map(|r| r.first().get()..=r.last().get()).map(|n| (n, new)).collect();
+        let model = Model { numbers, on_expiry: Then::Available, round: 1, paused: false };
+        Self {
+            worker: engine.worker(),
+            dir,
+            engine,
+            pool,
+            model,
+            leases: Vec::new(),
+            skipped: 0,
+            added: false,
+        }
+    }
+
+    fn apply(&mut self, event: &Event) {
+        self.sweep_all();
+        match *event {
+            Event::Lease { count, ttl, within } => self.lease(count, ttl, within),
+            Event::Renew { which, ttl } => self.renew(which, ttl),
+            Event::Return { which, then } => self.give_back(which, then),
+            Event::Skip { seconds } => {
+                self.engine.clock().skip(seconds);
+                self.skipped += seconds;
+            }
+            Event::Retire { first, len } => self.mark(first, len, true),
+            Event::Reinstate { first, len } => self.mark(first, len, false),
+            Event::Add { first, len } => self.add(first, len),
+            Event::Round => {
+                let done = self.model.count(State::Done);
+                self.model.round += 1;
+                let started = self.pool.start_round().unwrap();
+                assert_eq!((started.round, started.available), (self.model.round, done));
+                for record in self.model.numbers.values_mut().filter(|r| r.state == State::Done) {
+                    record.state = State::Available;
+                }
+            }
+            Event::Pause(paused) => {
+                if paused { self.pool.pause() } else { self.pool.resume() }.unwrap();
+                self.model.paused = paused;
+            }
+            Event::OnExpiry(then) => {
+                let change = SettingsChange { on_expiry: Some(then), ..SettingsChange::default() };
+                self.pool.change_settings(&change).unwrap();
+                self.model.on_expiry = then;
+            }
+            Event::Restart => self.restart(),
+        }
+    }
+
+    /// A lease within nothing finds nothing, but all that is due is swept then.
+    fn sweep_all(&mut self) {
+        let paused = self.model.paused;
+        self.pool.resume().unwrap();
+        let nowhere = self.pool.within(&[]);
+        let request = LeaseRequest { count: 1, ttl_seconds: None, within: Some(&nowhere) };
+        assert_eq!(self.pool.lease(&mut self.worker, &request, &mut Vec::new()), Err(LeaseError::Exhausted));
+        if paused {
+            self.pool.pause().unwrap();
+        }
+        self.model.tick(self.engine.now());
+    }
+
+    fn lease(&mut self, count: u32, ttl: u32, within: Option<(u64, u64)>) {
+        let within = within.map(|(first, len)| range(first, first + len));
+        let chosen = within.map(|range| self.pool.within(&[range, range]));
+        let request = LeaseRequest { count, ttl_seconds: Some(ttl), within: chosen.as_ref() };
+        let mut leases = Vec::new();
+        let answer = self.pool.lease(&mut self.worker, &request, &mut leases);
+        let now = self.engine.now();
+        if self.model.paused {
+            assert_eq!(answer, Err(LeaseError::Paused));
+            return;
+        }
+        let candidates: Vec<u64> = self
+            .model
+            .numbers
+            .iter()
+            .filter(|(n, r)| r.state == State::Available && within.is_none_or(|w| w.contains(number(**n))))
+            .map(|(n, _)| *n)
+            .collect();
+        if answer == Err(LeaseError::Exhausted) {
+            assert!(candidates.is_empty(), "exhausted with {} available", candidates.len());
+            return;
+        }
+        answer.unwrap();
+        assert_eq!(leases.len(), candidates.len().min(count as usize));
+        if self.pool.settings().order == Order::Lowest {
+            // Lowest of the first segment, then of the next ones.
+            let got: Vec<u64> = leases.iter().map(|lease| lease.number.get()).collect();
+            if !self.added {
+                assert_eq!(got, candidates[..got.len()]);
+            }
+        }
+        for lease in leases {
+            let record = self.model.numbers.get_mut(&lease.number.get()).unwrap();
+            assert_eq!(record.state, State::Available, "{lease:?}");
+            assert_eq!(lease.generation, record.generation + 1);
+            assert!(lease.expires_at >= now.after(ttl) && lease.expires_at <= now.after(ttl + 1));
+            *record = Record {
+                state: State::Leased,
+                generation: lease.generation,
+                until: Some(lease.expires_at),
+                round: 0,
+                holder: true,
+            };
+            self.leases.push(lease);
+        }
+    }
+
+    fn some_lease(&self, which: usize) -> Option<Lease> {
+        (!self.leases.is_empty()).then(|| self.leases[which % self.leases.len()])
+    }
+
+    fn renew(&mut self, which: usize, ttl: u32) {
+        let Some(lease) = self.some_lease(which) else { return };
+        let mut results = Vec::new();
+        let held = HeldLease { number: lease.number, token: Some(lease.token) };
+        self.pool.renew(&mut self.worker, &[held], Some(ttl), &mut results).unwrap();
+        let record = self.model.numbers.get_mut(&lease.number.get()).unwrap();
+        let same = record.generation == lease.generation;
+        match results[0] {
+            RenewResult::Renewed { expires_at } => {
+                assert!(same && record.holder, "{record:?} {lease:?}");
+                assert!(expires_at >= self.engine.now().after(ttl));
+                record.until = Some(expires_at);
+                record.state = State::Leased;
+            }
+            RenewResult::Stale => assert!(!same || !record.holder, "{record:?} {lease:?}"),
+            RenewResult::Unknown => panic!("unknown"),
+        }
+    }
+
+    fn give_back(&mut self, which: usize, then: Then) {
+        let Some(lease) = self.some_lease(which) else { return };
+        let mut results = Vec::new();
+        let held = HeldLease { number: lease.number, token: Some(lease.token) };
+        self.pool.give_back(&mut self.worker, &[ReturnItem { lease: held, then }], &mut results);
+        let record = self.model.numbers.get_mut(&lease.number.get()).unwrap();
+        if record.generation != lease.generation {
+            assert_eq!(results[0], ReturnResult::Stale);
+            return;
+        }
+        let ReturnResult::Returned { state, available_at } = results[0] else {
+            panic!("{results:?} {record:?}")
+        };
+        if record.holder && record.state == State::Leased || record.state == State::Available && record.holder
+        {
+            record.state = match then {
+                Then::Available => State::Available,
+                Then::Rest(_) => State::Resting,
+                Then::Done => State::Done,
+                Then::Retired => State::Retired,
+            };
+            record.until = available_at;
+            record.round = self.model.round;
+        }
+        record.holder = false;
+        assert_eq!(state, record.state);
+    }
+
+    fn mark(&mut self, first: u64, len: u64, retire: bool) {
+        let ranges = [range(first, first + len)];
+        let (from, to) =
+            if retire { (None, State::Retired) } else { (Some(State::Retired), State::Available) };
+        let members: Vec<u64> = self.model.numbers.range(first..=first + len).map(|(n, _)| *n).collect();
+        let changing: Vec<u64> = members
+            .iter()
+            .copied()
+            .filter(|n| {
+                let state = self.model.numbers[n].state;
+                from.map_or(state != State::Retired, |from| state == from)
+            })
+            .collect();
+        for dry_run in [true, false] {
+            let source = NumberSource::Ranges(&ranges);
+            let marked =
+                if retire { self.pool.retire(source, dry_run) } else { self.pool.reinstate(source, dry_run) }
+                    .unwrap();
+            assert_eq!(marked.changed, changing.len() as u64);
+            assert_eq!(marked.already, (members.len() - changing.len()) as u64);
+            assert_eq!(marked.unknown, len + 1 - members.len() as u64);
+        }
+        for n in changing {
+            let record = self.model.numbers.get_mut(&n).unwrap();
+            record.state = to;
+            record.until = None;
+            record.holder = false;
+            record.generation += u32::from(!retire);
+        }
+    }
+
+    fn add(&mut self, first: u64, len: u64) {
+        let ranges = [range(first, first + len - 1)];
+        let added = self.pool.add_numbers(NumberSource::Ranges(&ranges)).unwrap();
+        let before = self.model.numbers.len();
+        for n in first..first + len {
+            let new = Record { state: State::Available, generation: 0, until: None, round: 0, holder: false };
+            self.model.numbers.entry(n).or_insert(new);
+        }
+        self.added = true;
+        let new = (self.model.numbers.len() - before) as u64;
+        assert_eq!((added.added, added.existing), (new, len - new));
+    }
+
+    /// Opens the directory anew; without a close, as after a kill, half of the time.
+    fn restart(&mut self) {
+        if self.skipped.is_multiple_of(2) {
+            self.engine.close().unwrap();
+        }
+        let empty = tempfile::tempdir().unwrap();
+        self.engine = open(empty.path());
+        self.pool = create(&self.engine, "p", &[range(1, 1)], &SettingsChange::default());
+        self.worker = self.engine.worker();
+        // Nothing refers to the old engine any more: its lock is free.
+        self.engine = open(self.dir.path());
+        self.engine.clock().skip(self.skipped);
+        self.pool = self.engine.pool("p").unwrap();
+        self.worker = self.engine.worker();
+        self.model.tick(self.engine.now());
+    }
+
+    fn compare(&mut self) {
+        self.sweep_all();
+        let counts = self.pool.counts();
+        let expected = [State::Available, State::Leased, State::Resting, State::Done, State::Retired]
+            .map(|s| self.model.count(s));
+        let (now, all) = (counts, self.pool.counts_within(Some(&self.pool.within(&[NumberRange::ALL]))));
+        assert_eq!([now.available, now.leased, now.resting, now.done, now.retired], expected, "counted");
+        assert_eq!([all.available, all.leased, all.resting, all.done, all.retired], expected, "by the words");
+        let mut export = Export::new(self.pool.clone(), StateSet::all(), None);
+        let (mut rows, mut exported) = (Vec::new(), Vec::new());
+        while export.next_block(&mut rows) {
+            exported.extend(rows.iter().map(|row| (row.number.get(), row.state, row.generation, row.until)));
+        }
+        let model: Vec<_> =
+            self.model.numbers.iter().map(|(n, r)| (*n, r.state, r.generation, r.until)).collect();
+        assert_eq!(exported, model);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, max_shrink_iters: 400, ..ProptestConfig::default() })]
+    #[test]
+    fn the_pool_behaves_as_the_model(
+        starts in prop::collection::btree_set(0..SPREAD / 100, 1..20),
+        len in 1u64..100,
+        order in prop_oneof![Just(Order::Random), Just(Order::Sequential), Just(Order::Lowest)],
+        events in prop::collection::vec(event(), 1..80),
+    ) {
+        let ranges: Vec<NumberRange> =
+            starts.into_iter().map(|s| range(FIRST + s * 100, FIRST + s * 100 + len - 1)).collect();
+        let mut run = Run::new(&ranges, order);
+        for event in &events {
+            run.apply(event);
+        }
+        run.compare();
+    }
+}

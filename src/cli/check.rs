@@ -15,18 +15,15 @@ pub(super) struct CheckArgs {
 }
 
 pub(super) fn run(args: &CheckArgs) -> Result<(), CliError> {
-    if let Err(error) = std::fs::read_dir(&args.dir) {
-        let path = args.dir.display();
-        return Err(CliError::Failed(format!(
-            "{path} cannot be read: {error}. Name the daemon's data directory"
-        )));
-    }
-    let faults = check_directory(&args.dir);
-    if faults.is_empty() {
-        return output::print("no fault found\n");
-    }
-    for fault in &faults {
+    let checked = check_directory(&args.dir).map_err(|error| CliError::Failed(error.to_string()))?;
+    for fault in &checked.faults {
         output::print(&format!("{fault}\n"))?;
+    }
+    if checked.faults.is_empty() {
+        return output::print(&format!(
+            "{} pools, {} numbers: no fault found\n",
+            checked.pools, checked.numbers
+        ));
     }
     Err(CliError::Told)
 }

@@ -1,7 +1,5 @@
 //! `allotd demo`: the daemon with a pool of real ranges, and what to try.
 
-use std::io::Read;
-
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,10 +7,10 @@ use clap::Args;
 
 use super::{CliError, output, serve};
 use crate::config::ServeArgs;
+use crate::engine::Engine;
+use crate::engine::load::NumberSource;
 use crate::engine::settings::{PoolName, Settings};
-use crate::engine::{Engine, NumberSource};
 use crate::numbers::sample::{Spread, ru_mobile_sample};
-use crate::numbers::{ListOptions, NumberRange};
 
 /// The pool of the demo.
 const POOL: &str = "demo";
@@ -62,30 +60,7 @@ fn create(engine: &Arc<Engine>, numbers: u32) -> Result<(), CliError> {
     step(&format!("drew {numbers} numbers from the ranges of Russian mobile operators"), started)?;
     let started = Instant::now();
     let name: PoolName = POOL.parse().map_err(|error| failed(&error))?;
-    let mut input = RangeLines { ranges: ranges.into_iter(), line: Vec::new(), at: 0 };
-    let options = ListOptions::default();
-    let source = NumberSource::List { input: &mut input, options, progress: &|_| () };
+    let source = NumberSource::Ranges(&ranges);
     let loaded = engine.create_pool(&name, Settings::default(), source).map_err(|error| failed(&error))?;
     step(&format!("created the pool {POOL} of {} numbers", loaded.numbers), started)
-}
-
-/// Ranges as the lines of a number list.
-struct RangeLines<I> {
-    ranges: I,
-    line: Vec<u8>,
-    at: usize,
-}
-
-impl<I: Iterator<Item = NumberRange>> Read for RangeLines<I> {
-    fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
-        if self.at == self.line.len() {
-            let Some(range) = self.ranges.next() else { return Ok(0) };
-            self.line = format!("{}-{}\n", range.first().get(), range.last().get()).into_bytes();
-            self.at = 0;
-        }
-        let length = out.len().min(self.line.len() - self.at);
-        out[..length].copy_from_slice(&self.line[self.at..self.at + length]);
-        self.at += length;
-        Ok(length)
-    }
 }

@@ -185,7 +185,12 @@ impl Read for Upload {
             match self.pieces.blocking_recv() {
                 Some(Piece::Data(data)) => self.current = data,
                 Some(Piece::End) => self.ended = true,
-                None => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the body broke off")),
+                None => {
+                    return Err(io::Error::new(
+                        io::ErrorKind::UnexpectedEof,
+                        "the body broke off: send the whole body",
+                    ));
+                }
             }
         }
         let length = self.current.len().min(out.len());

@@ -13,8 +13,11 @@ use super::problem::{Code, Problem};
 use super::query::Query;
 use super::routes::Reply;
 use super::within::WithinField;
-use crate::engine::{Export, ExportRow, Pool, State, StateSet};
-use crate::numbers::{NumberRange, SetWriter};
+use crate::engine::export::{Export, StateSet};
+use crate::engine::{NumberState, Pool};
+use crate::numbers::number::NumberRange;
+use crate::numbers::writer::SetWriter;
+use crate::state::word::State;
 
 /// About how many bytes are handed to the connection at once.
 const CHUNK_BYTES: usize = 64 << 10;
@@ -62,14 +65,12 @@ pub(super) fn query(text: Option<&str>) -> Result<Query, Problem> {
 
 fn states_of(query: &Query) -> Result<StateSet, Problem> {
     let Some(text) = query.text("state") else { return Ok(StateSet::all()) };
-    let mut states = StateSet::empty();
+    let mut states = StateSet::default();
     for word in text.split(',') {
-        let state: State = word.parse().map_err(|_| {
-            Problem::bad_request(format!(
-                "state is \"{word}\": give available, leased, resting, done or retired, separated by commas"
-            ))
-        })?;
-        states.insert(state);
+        let state: State = word
+            .parse()
+            .map_err(|error: crate::engine::export::NotAState| Problem::bad_request(error.to_string()))?;
+        states = states.with(state);
     }
     Ok(states)
 }
@@ -81,7 +82,7 @@ pub(super) async fn export(pool: Arc<Pool>, query: Result<Query, Problem>, heade
     let format = Format::accepted(&headers)?;
     let within = query.text("within").map(WithinField::from_query).transpose()?;
     let within = within.map(|field| pool.within(&field.0));
-    let mut export = pool.export(states, within);
+    let mut export = Export::new(pool, states, within.as_ref());
     let body = if format == Format::Roaring {
         let file = body::blocking(move || roaring_file(&mut export)).await?;
         let (writer, body) = body::stream();
@@ -109,7 +110,7 @@ fn send_rows(writer: &StreamWriter, export: &mut Export, format: Format) -> io::
         chunk.put_slice(b"number,state,generation,until\n");
     }
     let mut digits = itoa::Buffer::new();
-    let mut rows: Vec<ExportRow> = Vec::new();
+    let mut rows: Vec<NumberState> = Vec::new();
     while export.next_block(&mut rows) {
         for row in rows.drain(..) {
             chunk.put_slice(digits.format(row.number.get()).as_bytes());
@@ -126,7 +127,7 @@ fn send_rows(writer: &StreamWriter, export: &mut Export, format: Format) -> io::
     if chunk.is_empty() { Ok(()) } else { writer.send(chunk.freeze()) }
 }
 
-fn put_csv_columns(chunk: &mut BytesMut, row: &ExportRow) {
+fn put_csv_columns(chunk: &mut BytesMut, row: &NumberState) {
     chunk.put_u8(b',');
     chunk.put_slice(row.state.as_str().as_bytes());
     chunk.put_u8(b',');
@@ -144,7 +145,7 @@ fn roaring_file(export: &mut Export) -> Result<File, Problem> {
     };
     let file = temporary_file().map_err(|error| failed(&error))?;
     let mut set = SetWriter::new(io::BufWriter::new(&file)).map_err(|error| failed(&error))?;
-    let mut rows: Vec<ExportRow> = Vec::new();
+    let mut rows: Vec<NumberState> = Vec::new();
     while export.next_block(&mut rows) {
         for row in rows.drain(..) {
             set.push(NumberRange::single(row.number)).map_err(|error| failed(&error))?;

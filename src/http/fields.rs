@@ -6,14 +6,10 @@ use std::ops::RangeInclusive;
 use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error, IgnoredAny, Visitor};
 
 use super::problem::Problem;
-use crate::engine::Token;
+use crate::engine::lease::MAX_LEASE_COUNT;
 use crate::engine::settings::MAX_TTL_SECONDS;
-use crate::numbers::Number;
-
-/// Most numbers of one lease.
-pub const MAX_LEASE_COUNT: u32 = 65_536;
-/// Most items of one renew or return.
-pub const MAX_HELD_ITEMS: usize = 65_536;
+use crate::engine::token::Token;
+use crate::numbers::number::Number;
 
 /// Reads a whole body; the error says where and why.
 pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
@@ -95,7 +91,7 @@ impl<'de> Deserialize<'de> for TokenField {
             }
 
             fn visit_str<E: Error>(self, text: &str) -> Result<TokenField, E> {
-                Ok(TokenField(text.parse().ok()))
+                Ok(TokenField(Token::decode(text.as_bytes()).ok()))
             }
         }
         deserializer.deserialize_str(TokenVisitor)

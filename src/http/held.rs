@@ -5,14 +5,14 @@ use hyper::Response;
 use serde::Deserialize;
 
 use super::body::Body;
-use super::fields::{self, MAX_HELD_ITEMS, NumberField, TokenField, TtlSeconds};
+use super::fields::{self, NumberField, TokenField, TtlSeconds};
 use super::json;
 use super::problem::{Code, Problem};
 use super::routes::Reply;
 use super::worker;
+use crate::engine::Pool;
+use crate::engine::holding::{HeldLease, MAX_HELD_ITEMS, RenewResult, ReturnItem, ReturnResult};
 use crate::engine::settings::{SettingsError, Then, check_outcome_name};
-use crate::engine::{HeldLease, Pool, RenewError, RenewResult, ReturnItem, ReturnResult};
-use crate::numbers::Number;
 
 const STALE_DETAIL: &str = "Someone else has leased them since, the tokens are wrong, or the numbers are not in the pool: lease anew";
 
@@ -61,11 +61,6 @@ fn check_items(count: usize) -> Result<(), Problem> {
     }
 }
 
-/// What a number gets whose token cannot be one: `unknown` outside of the pool, else `stale`.
-fn with_a_malformed_token<R>(pool: &Pool, number: Number, stale: R, unknown: R) -> R {
-    if pool.lookup(number).is_some() { stale } else { unknown }
-}
-
 /// Renews the leases of a body.
 pub(super) fn renew(pool: &Pool, body: &[u8]) -> Reply {
     let wanted: RenewBody = fields::parse(body)?;
@@ -73,26 +68,12 @@ pub(super) fn renew(pool: &Pool, body: &[u8]) -> Reply {
     let ttl_seconds = wanted.ttl.map(|ttl| ttl.0);
     worker::with(|state| {
         state.held.clear();
-        state.held.extend(
-            wanted
-                .leases
-                .iter()
-                .filter_map(|item| item.token.0.map(|token| HeldLease { number: item.number.0, token })),
-        );
-        pool.renew(&mut state.engine, &state.held, ttl_seconds, &mut state.renewed)
-            .map_err(|error @ RenewError::TtlOutOfBounds { .. }| Problem::bad_request(error.to_string()))?;
-        let mut succeeded = false;
-        let mut engine_results = state.renewed.drain(..);
-        let results = wanted.leases.iter().map(|item| {
-            let number = item.number.0;
-            let result = match item.token.0.and_then(|_| engine_results.next()) {
-                Some(result) => result,
-                None => with_a_malformed_token(pool, number, RenewResult::Stale, RenewResult::Unknown),
-            };
-            succeeded |= matches!(result, RenewResult::Renewed { .. });
-            (number, result)
-        });
-        let body = json::renew_results(results, &mut state.times);
+        let items = wanted.leases.iter();
+        state.held.extend(items.map(|item| HeldLease { number: item.number.0, token: item.token.0 }));
+        pool.renew(&mut state.engine, &state.held, ttl_seconds, &mut state.renewed)?;
+        let succeeded = state.renewed.iter().any(|result| matches!(result, RenewResult::Renewed { .. }));
+        let numbers = state.held.iter().map(|item| item.number);
+        let body = json::renew_results(numbers.zip(state.renewed.drain(..)), &mut state.times);
         answer(body, succeeded)
     })
 }
@@ -116,23 +97,13 @@ pub(super) fn give_back(pool: &Pool, body: &[u8]) -> Reply {
                 (None, None) => settings.then_for(then_of_all, wanted.outcome.as_deref()),
                 (then, outcome) => settings.then_for(then, outcome),
             };
-            if let Some(token) = item.token.0 {
-                state.given_back.push(ReturnItem { number: item.number.0, token, then });
-            }
+            let lease = HeldLease { number: item.number.0, token: item.token.0 };
+            state.given_back.push(ReturnItem { lease, then });
         }
         pool.give_back(&mut state.engine, &state.given_back, &mut state.returned);
-        let mut succeeded = false;
-        let mut engine_results = state.returned.drain(..);
-        let results = wanted.leases.iter().map(|item| {
-            let number = item.number.0;
-            let result = match item.token.0.and_then(|_| engine_results.next()) {
-                Some(result) => result,
-                None => with_a_malformed_token(pool, number, ReturnResult::Stale, ReturnResult::Unknown),
-            };
-            succeeded |= matches!(result, ReturnResult::Returned { .. });
-            (number, result)
-        });
-        let body = json::return_results(results, &mut state.times);
+        let succeeded = state.returned.iter().any(|result| matches!(result, ReturnResult::Returned { .. }));
+        let numbers = state.given_back.iter().map(|item| item.lease.number);
+        let body = json::return_results(numbers.zip(state.returned.drain(..)), &mut state.times);
         answer(body, succeeded)
     })
 }

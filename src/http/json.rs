@@ -2,13 +2,14 @@
 
 use bytes::{BufMut, BytesMut};
 
-use crate::engine::{Counts, Lease, RenewResult, ReturnResult, Timestamp};
-use crate::numbers::Number;
+use crate::engine::counters::Counts;
+use crate::engine::holding::{RenewResult, ReturnResult};
+use crate::engine::lease::Lease;
+use crate::numbers::number::Number;
+use crate::state::time::Timestamp;
 
 /// Length of a time as text: `2026-11-23T22:05:00Z`.
 const TIME_BYTES: usize = 20;
-/// Length of a token as text.
-const TOKEN_BYTES: usize = 11;
 /// Most bytes that one item of an answer takes.
 const MAX_ITEM_BYTES: usize = 128;
 /// Bytes of an answer beside its items.
@@ -57,9 +58,7 @@ pub(crate) fn leases(leases: &[Lease], times: &mut TimeText) -> BytesMut {
         separator = b",{\"number\":";
         put_number(&mut out, lease.number.get());
         out.put_slice(b",\"token\":\"");
-        let mut token = [0; TOKEN_BYTES];
-        lease.token.write(&mut token);
-        out.put_slice(&token);
+        out.put_slice(&lease.token.encode());
         out.put_slice(b"\",\"generation\":");
         put_number(&mut out, lease.generation.into());
         put_time(&mut out, b",\"expires_at\":\"", lease.expires_at, times);

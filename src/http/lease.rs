@@ -13,7 +13,10 @@ use super::problem::{Code, Problem};
 use super::routes::{Api, Reply};
 use super::within::WithinField;
 use super::worker;
-use crate::engine::{Counts, LeaseError, LeaseRequest, Pool, Timestamp, Within};
+use crate::engine::counters::Counts;
+use crate::engine::lease::{LeaseError, LeaseRequest};
+use crate::engine::{Pool, Within};
+use crate::state::time::Timestamp;
 
 /// Up to so many words are looked at for the counts of an `exhausted` on the worker itself, which takes
 /// some microseconds; more go to a thread that may block.
@@ -42,10 +45,10 @@ pub(super) fn plain(api: &Api, pool: &Pool) -> Result<Response<Body>, Problem> {
     match lease(pool, &PLAIN) {
         Ok(leases) => Ok(super::ok_json(leases)),
         Err(LeaseError::Exhausted) => {
-            let (counts, next) = pool.counts_within(None);
+            let (counts, next) = (pool.counts(), pool.next_available_at(None));
             Err(exhausted(&counts, next, api.engine.now()))
         }
-        Err(error) => Err(refused(&error)),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -69,7 +72,7 @@ pub(super) async fn with_body(api: Arc<Api>, pool: Arc<Pool>, body: hyper::body:
             let (counts, next) = count(pool, within).await?;
             Err(exhausted(&counts, next, now))
         }
-        Err(error) => Err(refused(&error)),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -84,10 +87,14 @@ fn lease(pool: &Pool, request: &LeaseRequest<'_>) -> Result<BytesMut, LeaseError
 async fn count(pool: Arc<Pool>, within: Option<Within>) -> Result<(Counts, Option<Timestamp>), Problem> {
     match within {
         Some(within) if within.len() > MAX_WORDS_COUNTED_AT_ONCE => {
-            body::blocking(move || Ok(pool.counts_within(Some(&within)))).await
+            body::blocking(move || Ok(look(&pool, Some(&within)))).await
         }
-        within => Ok(pool.counts_within(within.as_ref())),
+        within => Ok(look(&pool, within.as_ref())),
     }
+}
+
+fn look(pool: &Pool, within: Option<&Within>) -> (Counts, Option<Timestamp>) {
+    (pool.counts_within(within), pool.next_available_at(within))
 }
 
 fn exhausted(counts: &Counts, next: Option<Timestamp>, now: Timestamp) -> Problem {
@@ -108,14 +115,4 @@ fn exhausted(counts: &Counts, next: Option<Timestamp>, now: Timestamp) -> Proble
     Problem::new(Code::Exhausted, detail)
         .with_members(format!(",{},\"next_available_at\":{next_json}", json::counts(counts)))
         .retry_after(retry_after)
-}
-
-fn refused(error: &LeaseError) -> Problem {
-    let code = match error {
-        LeaseError::Exhausted => Code::Exhausted,
-        LeaseError::Paused => Code::Paused,
-        LeaseError::Busy => Code::Overloaded,
-        LeaseError::TtlOutOfBounds { .. } | LeaseError::CountOutOfBounds => Code::BadRequest,
-    };
-    Problem::new(code, error.to_string())
 }

@@ -9,10 +9,10 @@ use super::body;
 use super::pools::push_first_invalid;
 use super::problem::{Code, Problem};
 use super::query::Query;
-use super::routes::{Api, Reply};
+use super::routes::Reply;
 use super::source::{LIST_PARAMETERS, Source};
 use crate::engine::Pool;
-use crate::numbers::Number;
+use crate::numbers::number::Number;
 
 /// The parameters of adding numbers.
 pub(super) fn add_query(text: Option<&str>) -> Result<Query, Problem> {
@@ -26,20 +26,18 @@ pub(super) fn mark_query(text: Option<&str>) -> Result<Query, Problem> {
 
 /// `POST /v1/pools/{pool}/numbers`
 pub(super) async fn add(
-    api: Arc<Api>,
     pool: Arc<Pool>,
     query: Result<Query, Problem>,
     headers: HeaderMap,
     body: Incoming,
 ) -> Reply {
     let source = Source::of(&headers, &query?)?;
-    let added =
-        body::upload(body, move |input| Ok(api.engine.add_numbers(&pool, source.over(input))?)).await?;
+    let added = body::upload(body, move |input| Ok(pool.add_numbers(source.over(input))?)).await?;
     let mut text = format!(
         "{{\"added\":{},\"existing\":{},\"duplicates\":{},\"invalid\":{}",
-        added.added, added.existing, added.duplicates, added.invalid
+        added.added, added.existing, added.loaded.duplicates, added.loaded.invalid
     );
-    push_first_invalid(&mut text, &added.first_invalid);
+    push_first_invalid(&mut text, &added.loaded.first_invalid);
     text.push('}');
     Ok(super::ok_json(text))
 }

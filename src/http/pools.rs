@@ -12,16 +12,17 @@ use super::query::Query;
 use super::routes::{Api, Reply};
 use super::source::{LIST_PARAMETERS, Source};
 use super::{fields, json};
+use crate::engine::Pool;
+use crate::engine::load::Loaded;
 use crate::engine::settings::{PoolName, Settings, SettingsChange};
-use crate::engine::{Loaded, Pool};
-use crate::numbers::InvalidLine;
+use crate::numbers::list::InvalidLine;
 
 const SETTING_PARAMETERS: [&str; 6] = ["order", "ttl", "ttl_max", "rest", "on_expiry", "holders"];
 
 /// One pool as the list shows it.
 fn pool_json(pool: &Pool) -> Result<String, Problem> {
     let counts = pool.counts();
-    let settings = serde_json::to_string(&*pool.settings()).map_err(|error| Problem::internal(&error))?;
+    let settings = serde_json::to_string(&**pool.settings()).map_err(|error| Problem::internal(&error))?;
     Ok(format!(
         "{{\"pool\":{},\"numbers\":{},{},\"round\":{},\"paused\":{},\"settings\":{settings}}}",
         json::quoted(pool.name().as_str()),
@@ -139,9 +140,9 @@ pub(super) async fn delete(api: Arc<Api>, pool: Arc<Pool>, query: Result<Query, 
 pub(super) async fn set_paused(pool: Arc<Pool>, paused: bool) -> Reply {
     body::blocking(move || {
         if paused {
-            pool.pause()?
+            pool.pause()?;
         } else {
-            pool.resume()?
+            pool.resume()?;
         }
         Ok(super::ok_json(format!("{{\"paused\":{}}}", pool.is_paused())))
     })

@@ -7,8 +7,10 @@ use hyper::{Response, StatusCode};
 
 use super::body::Body;
 use super::json;
+use crate::engine::lease::LeaseError;
+use crate::engine::load::LoadError;
 use crate::engine::settings::SettingsError;
-use crate::engine::{ChangeError, DeleteError, LoadError};
+use crate::engine::{ChangeError, DeleteError};
 
 /// When to try again after `overloaded` or `not_ready`, in seconds.
 pub(crate) const RETRY_AFTER_SECONDS: u64 = 1;
@@ -170,11 +172,26 @@ impl From<SettingsError> for Problem {
     }
 }
 
+impl From<LeaseError> for Problem {
+    fn from(error: LeaseError) -> Self {
+        let code = match error {
+            LeaseError::Exhausted => Code::Exhausted,
+            LeaseError::Paused => Code::Paused,
+            LeaseError::Deleted => return Self::pool_not_found(),
+            LeaseError::Busy => Code::Overloaded,
+            LeaseError::TtlOutOfBounds { .. } | LeaseError::CountOutOfBounds(_) => Code::BadRequest,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
 impl From<ChangeError> for Problem {
     fn from(error: ChangeError) -> Self {
         match error {
             ChangeError::Settings(error) => error.into(),
-            ChangeError::Storage(error) => Problem::internal(&error),
+            ChangeError::Deleted => Self::pool_not_found(),
+            ChangeError::NoMoreRounds => Self::new(Code::BadRequest, error.to_string()),
+            ChangeError::Io(source) => LoadError::from(source).into(),
         }
     }
 }
@@ -182,9 +199,9 @@ impl From<ChangeError> for Problem {
 impl From<DeleteError> for Problem {
     fn from(error: DeleteError) -> Self {
         match error {
-            DeleteError::NotFound => Problem::pool_not_found(),
-            DeleteError::InUse { .. } => Problem::new(Code::InUse, error.to_string()),
-            DeleteError::Io(_) => Problem::internal(&error),
+            DeleteError::NotFound(_) => Self::pool_not_found(),
+            DeleteError::InUse(_) => Self::new(Code::InUse, error.to_string()),
+            DeleteError::Io(_) => Self::internal(&error),
         }
     }
 }
@@ -193,10 +210,14 @@ impl From<LoadError> for Problem {
     fn from(error: LoadError) -> Self {
         let code = match &error {
             LoadError::PoolExists(_) => Code::PoolExists,
+            LoadError::Deleted => return Self::pool_not_found(),
             LoadError::StorageFull => Code::StorageFull,
-            LoadError::Io(_) => Code::Internal,
-            _ => Code::BadRequest,
+            LoadError::Import(_)
+            | LoadError::Set(_)
+            | LoadError::TooManyPools(_)
+            | LoadError::TooManySegments => Code::BadRequest,
+            LoadError::Io(_) | LoadError::Segment(_) => Code::Internal,
         };
-        Problem::new(code, error.to_string())
+        Self::new(code, error.to_string())
     }
 }

@@ -66,7 +66,7 @@ impl Future for Answering {
             },
             None => Err(Problem::internal(&"an answer was asked for twice")),
         };
-        let response = reply.unwrap_or_else(|problem| problem.into_response());
+        let response = reply.unwrap_or_else(Problem::into_response);
         let status = response.status().as_u16();
         worker::with(|state| state.stats.requests.record(self.call, status, self.started.elapsed()));
         Poll::Ready(Ok(response))
@@ -96,7 +96,7 @@ fn route(api: &Arc<Api>, request: Request<Incoming>) -> (Call, Answer) {
             Some(action) => match ACTIONS.iter().find(|(name, _)| *name == action) {
                 Some((_, call)) => {
                     let found = api.engine.pool(pool);
-                    route_action(api, *call, found, request)
+                    route_action(*call, found, request)
                 }
                 None => match action.strip_prefix("numbers/") {
                     Some(number) if !number.contains('/') => get_only(Call::Lookup, &request, || {
@@ -112,8 +112,8 @@ fn route(api: &Arc<Api>, request: Request<Incoming>) -> (Call, Answer) {
     let no_query = || query::none(request.uri().query());
     match path {
         "/v1/pools" => get_only(Call::ListPools, &request, || no_query().and_then(|()| pools::list(api))),
-        "/v1/stats" => get_only(Call::Stats, &request, || no_query().and_then(|()| stats::show(api))),
-        "/healthz" => get_only(Call::Health, &request, || no_query().and_then(|()| stats::alive())),
+        "/v1/stats" => get_only(Call::Stats, &request, || no_query().map(|()| stats::show(api))),
+        "/healthz" => get_only(Call::Health, &request, || no_query().map(|()| stats::alive())),
         "/readyz" => get_only(Call::Health, &request, || no_query().and_then(|()| stats::ready(api))),
         _ => (Call::Other, Answer::Now(Err(Problem::not_found()))),
     }
@@ -221,12 +221,7 @@ fn route_create(api: &Arc<Api>, request: Request<Incoming>) -> (Call, Answer) {
 }
 
 /// The paths of [`ACTIONS`].
-fn route_action(
-    api: &Arc<Api>,
-    call: Call,
-    pool: Option<Arc<Pool>>,
-    request: Request<Incoming>,
-) -> (Call, Answer) {
+fn route_action(call: Call, pool: Option<Arc<Pool>>, request: Request<Incoming>) -> (Call, Answer) {
     let query_text = request.uri().query();
     let is_export = call == Call::AddNumbers && is_get(request.method());
     if !is_export && *request.method() != Method::POST {
@@ -236,7 +231,6 @@ fn route_action(
         Ok(pool) => pool,
         Err(problem) => return (call, Answer::Now(Err(problem))),
     };
-    let api = Arc::clone(api);
     let answer = match call {
         Call::AddNumbers if is_export => {
             let query = export::query(query_text);
@@ -248,7 +242,7 @@ fn route_action(
         Call::AddNumbers => {
             let query = numbers::add_query(query_text);
             let (parts, body) = request.into_parts();
-            Answer::later(numbers::add(api, pool, query, parts.headers, body))
+            Answer::later(numbers::add(pool, query, parts.headers, body))
         }
         Call::Retire | Call::Reinstate => {
             let query = numbers::mark_query(query_text);

@@ -37,6 +37,11 @@ pub enum ServeError {
     /// A thread or a runtime could not be made.
     #[error("the server's threads could not be started: {0}. Raise the limits on threads and open files")]
     Threads(#[from] io::Error),
+    /// The words could not be written at the end.
+    #[error(
+        "the state of the numbers could not be written to the disk: {0}. Check the disk, then \"allotd check\""
+    )]
+    Close(#[source] io::Error),
 }
 
 /// What a worker is given.
@@ -89,12 +94,13 @@ pub async fn run(
         let _ = handle.tasks.send(Task::Drain(limit));
     }
     let ended = tokio::task::spawn_blocking(move || {
-        threads.into_iter().for_each(|thread| drop(thread.join()));
-        engine.close();
+        for thread in threads {
+            // A panic of a thread was printed already; the others end as they should.
+            drop(thread.join());
+        }
+        engine.close()
     });
-    // A panic of the closing thread was printed already; the process ends in either case.
-    let _ = ended.await;
-    Ok(())
+    ended.await.map_err(io::Error::other)?.map_err(ServeError::Close)
 }
 
 fn start_acceptor(

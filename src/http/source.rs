@@ -6,8 +6,8 @@ use hyper::header::CONTENT_TYPE;
 use super::body::Upload;
 use super::problem::{Code, Problem};
 use super::query::Query;
-use crate::engine::NumberSource;
-use crate::numbers::{ListFormat, ListOptions, OnInvalid};
+use crate::engine::load::NumberSource;
+use crate::numbers::list::{ListFormat, ListOptions, OnInvalid};
 
 /// Parameters that say how a list is to be read.
 pub(crate) const LIST_PARAMETERS: [&str; 4] = ["region", "on_invalid", "length", "column"];
@@ -44,7 +44,7 @@ impl Source {
             other => return Err(unsupported(other)),
         };
         let on_invalid = match query.text("on_invalid") {
-            None | Some("fail") => OnInvalid::Fail,
+            None | Some("fail") => OnInvalid::Refuse,
             Some("skip") => OnInvalid::Skip,
             Some(other) => {
                 return Err(Problem::bad_request(format!("on_invalid is \"{other}\": give fail or skip")));

@@ -3,6 +3,9 @@
 use std::fmt::Write as _;
 use std::sync::atomic::Ordering;
 
+use hyper::Response;
+
+use super::body::Body;
 use super::json;
 use super::problem::{Code, Problem};
 use super::routes::{Api, Reply};
@@ -11,12 +14,12 @@ use crate::stats::memory::resident_bytes;
 use crate::stats::requests::CallSnapshot;
 
 /// `GET /v1/stats`
-pub(super) fn show(api: &Api) -> Reply {
+pub(super) fn show(api: &Api) -> Response<Body> {
     let pools: Vec<_> = api.engine.pools().iter().map(|pool| pool_json(pool)).collect();
     let requests: Vec<_> = api.stats.requests().iter().map(call_json).collect();
     let connections = api.stats.connections();
     let resident = resident_bytes().map_or("null".to_owned(), |bytes| bytes.to_string());
-    Ok(super::ok_json(format!(
+    super::ok_json(format!(
         "{{\"version\":\"{}\",\"uptime_seconds\":{},\"durability\":\"{}\",\"pools\":{{{}}},\"requests\":{{{}}},\
          \"connections\":{{\"open\":{},\"accepted\":{}}},\"memory\":{{\"resident_bytes\":{resident}}}}}",
         env!("CARGO_PKG_VERSION"),
@@ -26,7 +29,7 @@ pub(super) fn show(api: &Api) -> Reply {
         requests.join(","),
         connections.open,
         connections.accepted,
-    )))
+    ))
 }
 
 fn pool_json(pool: &Pool) -> String {
@@ -68,8 +71,8 @@ fn call_json(call: &CallSnapshot) -> String {
 }
 
 /// `GET /healthz`: the process answers.
-pub(super) fn alive() -> Reply {
-    Ok(super::ok_json("{\"status\":\"alive\"}".to_owned()))
+pub(super) fn alive() -> Response<Body> {
+    super::ok_json("{\"status\":\"alive\"}".to_owned())
 }
 
 /// `GET /readyz`: new work is welcome.

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
 
 use super::problem::Problem;
-use crate::numbers::{Number, NumberRange, prefix_ranges};
+use crate::numbers::number::{Number, NumberRange, prefix_ranges};
 
 /// Most items of a `within`.
 pub const MAX_WITHIN_ITEMS: usize = 1_000;

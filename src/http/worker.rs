@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::json::TimeText;
-use crate::engine::{HeldLease, Lease, RenewResult, ReturnItem, ReturnResult, Worker};
+use crate::engine::Worker;
+use crate::engine::holding::{HeldLease, RenewResult, ReturnItem, ReturnResult};
+use crate::engine::lease::Lease;
 use crate::stats::WorkerStats;
 
 /// The state of this thread's worker.

@@ -5,7 +5,7 @@
 
 use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
 
-/// Most values of an array container; above it the format has a bitmap (RoaringFormatSpec).
+/// Most values of an array container; above it the format has a bitmap (`RoaringFormatSpec`).
 pub(super) const MAX_ARRAY_VALUES: u32 = 4096;
 /// Bytes of a bitmap container: one bit for each of 65,536 values.
 pub(super) const BITMAP_BYTES: usize = 8192;

@@ -1,6 +1,6 @@
 //! The directory of a mapped set: where each container lies and which rank it starts with.
 //!
-//! Built at open from the headers alone. In the portable format (RoaringFormatSpec) a 64-bit set is
+//! Built at open from the headers alone. In the portable format (`RoaringFormatSpec`) a 64-bit set is
 //!
 //! | bytes | meaning |
 //! | --- | --- |

@@ -12,7 +12,7 @@ use super::number::{Number, NumberRange, Rank};
 /// Bytes of the header that makes a 64-bit set of a 32-bit one.
 pub const WRAP_HEADER_BYTES: usize = 12;
 
-/// The two portable Roaring formats (RoaringFormatSpec).
+/// The two portable Roaring formats (`RoaringFormatSpec`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// Buckets of 32-bit sets; the format of `*.numbers` files.

@@ -4,7 +4,14 @@
 //! Roaring bitmap ([`writer`]), and is then used in place ([`mapped`]).
 
 mod container;
+pub mod csv_list;
 mod directory;
+pub mod import;
+pub mod list;
 pub mod mapped;
+pub mod national;
 pub mod number;
+mod number_list;
+pub mod sample;
+mod text_list;
 pub mod writer;

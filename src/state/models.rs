@@ -1,1 +1,316 @@
+//! Loom models: every interleaving of a few threads on the real index, hints and words, with nodes
+//! and blocks of two so that all levels are reached. Run with
+//! `RUSTFLAGS="--cfg allotd_loom" cargo test --release --lib models`.
 
+use loom::sync::Arc;
+use loom::thread;
+
+use super::due::DueHints;
+use super::free::FreeIndex;
+use super::mutations::Slot;
+use super::ranks::Ranks;
+use super::table::WordTable;
+use super::time::Timestamp;
+use super::word::{End, OnExpiry, State, Word};
+use crate::sync::{AtomicU64, Ordering};
+
+/// Enough to find every bug that was put in by hand; more takes hours.
+const PREEMPTIONS: usize = 4;
+const SLOTS: usize = 4;
+
+fn check(model: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(PREEMPTIONS);
+    builder.check(model);
+}
+
+fn at(seconds: u32) -> Timestamp {
+    Timestamp::new(seconds)
+}
+
+/// An index over `len` ranks in which `free` are free: three levels from five ranks on.
+fn index(len: u32, free: &[u32]) -> FreeIndex {
+    let mut leaves = vec![0; len.div_ceil(2) as usize];
+    free.iter().for_each(|rank| leaves[(rank / 2) as usize] |= 1 << (rank % 2));
+    FreeIndex::build(len, SLOTS, leaves)
+}
+
+fn take_one(index: &FreeIndex, slot: Slot) -> Option<u32> {
+    index.take(0..index.len(), 1, slot).and_then(|taken| taken.ranks().next())
+}
+
+/// Words of which the free ones are new and the others leased until 10 at generation 1.
+fn ranks(len: u32, free: &[u32]) -> Ranks<Box<[AtomicU64]>> {
+    let leased = Word::NEW.lease(at(10)).unwrap().bits();
+    let words = (0..len).map(|rank| AtomicU64::new(if free.contains(&rank) { 0 } else { leased })).collect();
+    let due = DueHints::new(len);
+    (0..len).filter(|rank| !free.contains(rank)).for_each(|rank| due.note(rank, at(10)));
+    Ranks { words: WordTable::new(words), free: index(len, free), due }
+}
+
+type Model = Ranks<Box<[AtomicU64]>>;
+
+fn lease_one(model: &Model, slot: Slot, until: u32) -> Option<(u32, Word)> {
+    while let Some(rank) = take_one(&model.free, slot) {
+        if let Ok(word) = model.lease(rank, at(until)) {
+            return Some((rank, word));
+        }
+    }
+    None
+}
+
+fn sweep(model: &Model, now: u32, slot: Slot) {
+    while model.sweep_one(at(now), OnExpiry::Available, &mut 0, slot, |_, _, _| {}) {}
+}
+
+/// After all threads: everything available is found through the tree, and nothing else.
+fn index_agrees(model: &Model) {
+    let available = (0..model.words.len()).filter(|rank| model.words.get(*rank).is_available());
+    let mut expected: Vec<u32> = available.collect();
+    let mut found = Vec::new();
+    while let Some((rank, _)) = lease_one(model, Slot(3), 1000) {
+        found.push(rank);
+    }
+    found.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn models_two_takers_of_the_last_two() {
+    check(|| {
+        let shared = Arc::new(index(5, &[1, 4]));
+        let other = shared.clone();
+        let thread = thread::spawn(move || take_one(&other, Slot(1)));
+        let mine = take_one(&shared, Slot(0));
+        let theirs = thread.join().unwrap();
+        // A search can miss a rank that hides for a moment, but nobody gets what another has.
+        assert!(mine.is_none() || mine != theirs);
+        let mut got: Vec<u32> = [mine, theirs].into_iter().flatten().collect();
+        while let Some(rank) = take_one(&shared, Slot(0)) {
+            got.push(rank);
+        }
+        got.sort_unstable();
+        assert_eq!(got, [1, 4]);
+    });
+}
+
+#[test]
+fn models_a_put_beside_a_take_that_empties_the_node() {
+    check(|| {
+        // Away from rank 0, whose leaf a search looks at without the tree.
+        let shared = Arc::new(index(6, &[4]));
+        let other = shared.clone();
+        let thread = thread::spawn(move || other.put(5, Slot(1)));
+        let taken = shared.take(4..5, 1, Slot(0)).map(|taken| taken.bits);
+        assert_eq!(taken, Some(1));
+        thread.join().unwrap();
+        assert_eq!(take_one(&shared, Slot(0)), Some(5), "a put rank is found");
+        assert_eq!(take_one(&shared, Slot(0)), None);
+    });
+}
+
+#[test]
+fn models_two_puts_and_a_take() {
+    check(|| {
+        let shared = Arc::new(index(8, &[]));
+        let threads = [(1, 0), (2, 1)].map(|(slot, rank)| {
+            let shared = shared.clone();
+            thread::spawn(move || shared.put(rank, Slot(slot)))
+        });
+        let mine = take_one(&shared, Slot(0));
+        threads.into_iter().for_each(|t| t.join().unwrap());
+        let mut got: Vec<u32> = mine.into_iter().collect();
+        while let Some(rank) = take_one(&shared, Slot(0)) {
+            got.push(rank);
+        }
+        got.sort_unstable();
+        assert_eq!(got, [0, 1]);
+    });
+}
+
+/// A rank comes back behind the search before the one in front of it is taken: at every instant one
+/// is free, so no search that found none may be believed.
+#[test]
+fn models_none_is_only_believed_when_it_is_true() {
+    check(|| {
+        let shared = Arc::new(index(5, &[4]));
+        let other = shared.clone();
+        let thread = thread::spawn(move || {
+            other.put(0, Slot(1));
+            assert!(other.take(4..5, 1, Slot(1)).is_some());
+        });
+        let finished = shared.mutations().finished();
+        let seen = (0..5).any(|rank| rank % 2 == 0 && shared.contains(rank));
+        let believed = !seen && shared.mutations().begun() == finished;
+        assert!(!believed, "said none while there was one");
+        thread.join().unwrap();
+    });
+}
+
+/// The same with the search through the tree, which takes what it finds.
+#[test]
+fn models_exhausted_is_true() {
+    check(|| {
+        let shared = Arc::new(index(5, &[4]));
+        let other = shared.clone();
+        let thread = thread::spawn(move || {
+            other.put(0, Slot(1));
+            other.take(4..5, 1, Slot(1)).is_some()
+        });
+        let finished = shared.mutations().finished();
+        let mine = take_one(&shared, Slot(0));
+        let believed = mine.is_none() && shared.mutations().begun() == finished;
+        assert!(!believed, "said none while there was one");
+        thread.join().unwrap();
+    });
+}
+
+#[test]
+fn models_two_leases_of_one_number() {
+    check(|| {
+        let shared = Arc::new(ranks(1, &[0]));
+        let other = shared.clone();
+        let thread = thread::spawn(move || lease_one(&other, Slot(1), 20));
+        let mine = lease_one(&shared, Slot(0), 20);
+        let theirs = thread.join().unwrap();
+        assert_eq!(u32::from(mine.is_some()) + u32::from(theirs.is_some()), 1);
+        assert_eq!(shared.words.get(0).generation(), 1);
+    });
+}
+
+#[test]
+fn models_a_late_renewal_against_the_sweep_and_a_lease() {
+    check(|| {
+        let shared = Arc::new(ranks(1, &[]));
+        let (a, b) = (shared.clone(), shared.clone());
+        let renew = thread::spawn(move || {
+            let same = |word: Word| {
+                if word.generation() == 1 { word.renew(at(50)).map_err(|_| ()) } else { Err(()) }
+            };
+            a.change(0, Slot(1), same).is_ok()
+        });
+        let lease = thread::spawn(move || {
+            sweep(&b, 10, Slot(2));
+            lease_one(&b, Slot(2), 60).is_some()
+        });
+        let (renewed, leased) = (renew.join().unwrap(), lease.join().unwrap());
+        let word = shared.words.get(0);
+        assert!(!(renewed && leased), "two hold one number");
+        assert_eq!(word.generation(), 1 + u32::from(leased));
+        // Whatever came first, when its time has come it is found again.
+        sweep(&shared, 100, Slot(0));
+        assert_eq!(shared.words.get(0).state(), State::Available);
+        index_agrees(&shared);
+    });
+}
+
+#[test]
+fn models_a_return_against_the_sweep() {
+    for end in [End::Available, End::Rest(at(30)), End::Done(1)] {
+        check(move || {
+            let shared = Arc::new(ranks(3, &[]));
+            let other = shared.clone();
+            let thread = thread::spawn(move || sweep(&other, 10, Slot(1)));
+            let returned = shared.change(0, Slot(0), |word| word.give_back(end));
+            assert!(returned.is_ok());
+            thread.join().unwrap();
+            sweep(&shared, 10, Slot(0));
+            assert!(shared.words.get(1).is_available() && shared.words.get(2).is_available());
+            let expected = match end {
+                End::Available => State::Available,
+                End::Rest(_) => State::Resting,
+                _ => State::Done,
+            };
+            assert_eq!(shared.words.get(0).state(), expected);
+            sweep(&shared, 30, Slot(0));
+            index_agrees(&shared);
+        });
+    }
+}
+
+/// A lease notes its end while the sweep of the block's other word raises the hint.
+#[test]
+fn models_no_end_is_forgotten() {
+    check(|| {
+        let shared = Arc::new(ranks(5, &[1]));
+        let other = shared.clone();
+        let thread = thread::spawn(move || sweep(&other, 10, Slot(1)));
+        let rank = shared.free.take(1..2, 1, Slot(0)).and_then(|taken| taken.ranks().next());
+        if let Some(rank) = rank {
+            assert!(shared.lease(rank, at(20)).is_ok());
+        }
+        thread.join().unwrap();
+        assert!(shared.due.is_due(at(20)), "the new lease's end is known");
+        sweep(&shared, 20, Slot(0));
+        (0..5).for_each(|rank| assert!(shared.words.get(rank).is_available(), "rank {rank}"));
+        index_agrees(&shared);
+    });
+}
+
+/// What is due is found by a lease that helps, or the sweep that does it counts as under way.
+#[test]
+fn models_exhausted_is_true_while_leases_end() {
+    check(|| {
+        let shared = Arc::new(ranks(3, &[]));
+        let other = shared.clone();
+        let thread = thread::spawn(move || sweep(&other, 10, Slot(1)));
+        let finished = shared.free.mutations().finished();
+        let mine = take_one(&shared.free, Slot(0));
+        let due = shared.due.is_due(at(10));
+        let believed = mine.is_none() && !due && shared.free.mutations().begun() == finished;
+        assert!(!believed, "said none while three had ended");
+        thread.join().unwrap();
+    });
+}
+
+/// The same when another sweeper finds the hints raised by the first, which is not done yet.
+#[test]
+fn models_exhausted_is_true_while_two_sweep() {
+    check(|| {
+        let shared = Arc::new(ranks(1, &[]));
+        let other = shared.clone();
+        let thread = thread::spawn(move || sweep(&other, 10, Slot(1)));
+        let finished = shared.free.mutations().finished();
+        sweep(&shared, 10, Slot(0));
+        let mine = take_one(&shared.free, Slot(0));
+        // Its own sweep counts as begun and finished since.
+        let own = shared.free.mutations().begun_in(Slot(0));
+        let believed = mine.is_none() && shared.free.mutations().begun() - own == finished;
+        assert!(!believed || shared.due.is_due(at(10)), "said none while one had ended");
+        thread.join().unwrap();
+    });
+}
+
+/// A late renewal takes the number out of the index while it is returned.
+#[test]
+fn models_a_late_renewal_against_a_return() {
+    check(|| {
+        let shared = Arc::new(ranks(1, &[]));
+        sweep(&shared, 10, Slot(0));
+        let other = shared.clone();
+        let thread =
+            thread::spawn(move || other.change(0, Slot(1), |word| word.give_back(End::Available)).is_ok());
+        let renewed = shared.change(0, Slot(0), |word| word.renew(at(50)));
+        assert!(thread.join().unwrap());
+        assert!(shared.words.get(0).is_available(), "{renewed:?}");
+        index_agrees(&shared);
+    });
+}
+
+#[test]
+fn models_retire_against_a_lease() {
+    check(|| {
+        let shared = Arc::new(ranks(2, &[0]));
+        let other = shared.clone();
+        let thread = thread::spawn(move || other.change(0, Slot(1), |word| word.retire().ok_or(())).is_ok());
+        let leased = lease_one(&shared, Slot(0), 20);
+        assert!(thread.join().unwrap());
+        assert_eq!(shared.words.get(0).state(), State::Retired);
+        assert_eq!(shared.words.get(0).generation(), u32::from(leased.is_some()));
+        let word = shared.words.memory()[0].load(Ordering::SeqCst);
+        let back = shared.change(0, Slot(0), |word| word.reinstate().ok_or(()));
+        assert!(back.is_ok_and(|(_, after)| after.bits() > word));
+        index_agrees(&shared);
+    });
+}

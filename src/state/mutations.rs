@@ -55,6 +55,12 @@ impl Mutations {
         total_order_for_loom();
         self.slots.iter().map(|pair| pair.begun.load(Ordering::SeqCst)).sum()
     }
+
+    /// How many changes one thread began.
+    #[cfg(all(test, allotd_loom))]
+    pub(crate) fn begun_in(&self, slot: Slot) -> u64 {
+        self.slots[slot.0].begun.load(Ordering::SeqCst)
+    }
 }
 
 /// A change under way.

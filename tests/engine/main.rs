@@ -1,5 +1,7 @@
 //! The engine without HTTP: a naive model against the real pool, threads, restarts, failures.
 
+#![allow(clippy::unwrap_used)]
+
 mod lifecycle;
 mod model;
 mod threads;

@@ -1,0 +1,310 @@
+//! What a lease and its return cost inside the process: through the number set, the free index and
+//! the word alone (`core`), and through all of the engine with tokens, clock and counters (`engine`).
+//!
+//! `cargo bench --bench engine` runs all; a filter such as `core/random` runs a part. Pools of 400
+//! million numbers need 4 GiB of memory and of disk under the temporary directory.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::hint::black_box;
+use std::io::Cursor;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use allotd::disk::{MappedWords, create_words};
+use allotd::engine::holding::{HeldLease, ReturnItem};
+use allotd::engine::lease::{Lease, LeaseRequest};
+use allotd::engine::load::NumberSource;
+use allotd::engine::settings::{Order, Settings, SettingsChange, Then};
+use allotd::engine::{Engine, EngineConfig, Pool, Worker};
+use allotd::numbers::mapped::NumberSet;
+use allotd::numbers::number::{NumberRange, Rank};
+use allotd::numbers::sample::{Spread, ru_mobile_sample};
+use allotd::numbers::writer::SetWriter;
+use allotd::state::due::DueHints;
+use allotd::state::free::FreeIndex;
+use allotd::state::mutations::Slot;
+use allotd::state::ranks::Ranks;
+use allotd::state::table::WordTable;
+use allotd::state::time::Timestamp;
+use allotd::state::word::{End, Word};
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+const REFERENCE: u64 = 40_000_000;
+const SIZES: [u64; 5] = [40_000, 400_000, 4_000_000, REFERENCE, 400_000_000];
+/// How many of ten million numbers are free, and how much of the pool is then taken, in percent.
+const FILLS: [(u64, &str); 5] =
+    [(10_000_000, "0"), (5_000_000, "50"), (100_000, "99"), (1_000, "99.99"), (10, "99.9999")];
+const SLOT: Slot = Slot(0);
+const SEED: u64 = 2022;
+const PROBES: u32 = 3;
+
+fn numbers(count: u64) -> Vec<NumberRange> {
+    ru_mobile_sample(count, SEED, Spread::Blocks).unwrap().collect()
+}
+
+/// A segment of its own: set, words (a mapped file), index and hints.
+struct Core {
+    set: NumberSet<Vec<u8>>,
+    ranks: Ranks<MappedWords>,
+    _dir: tempfile::TempDir,
+}
+
+impl Core {
+    /// `free` of ten million numbers are free, spread evenly; the others are leased for long.
+    fn new(count: u64, free: u64) -> Self {
+        let mut bytes = Cursor::new(Vec::new());
+        let mut writer = SetWriter::new(&mut bytes).unwrap();
+        numbers(count).into_iter().for_each(|range| writer.push(range).unwrap());
+        writer.finish().unwrap();
+        let set = NumberSet::open(bytes.into_inner()).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("words");
+        create_words(&path, count as u32).unwrap();
+        let words = WordTable::new(MappedWords::open(&path, count as u32).unwrap());
+        let leased = Word::NEW.lease(Timestamp::MAX).unwrap();
+        let is_free = |rank: u64| rank.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32 < (free << 32) / 10_000_000;
+        let mut leaves = vec![0u64; count.div_ceil(64) as usize];
+        for rank in 0..count {
+            if is_free(rank) {
+                leaves[(rank / 64) as usize] |= 1 << (rank % 64);
+                // Touched, as in use: no page fault in the measurement.
+                words.update(rank as u32, |word| word.lease(Timestamp::new(1)).map(|w| w)).unwrap();
+                words.update(rank as u32, |word| word.give_back(End::Available)).unwrap();
+            } else {
+                words.update(rank as u32, |_| Ok::<_, ()>(leased)).unwrap();
+            }
+        }
+        let due = DueHints::new(count as u32);
+        Self { set, ranks: Ranks { words, free: FreeIndex::build(count as u32, 4, leaves), due }, _dir: dir }
+    }
+
+    /// Leases the rank, then returns it by its number.
+    #[inline]
+    fn pair(&self, rank: u32, slot: Slot) {
+        if self.ranks.lease(rank, Timestamp::MAX).is_err() {
+            return;
+        }
+        let number = black_box(self.set.select(Rank(rank)).unwrap());
+        let rank = self.set.rank(number).unwrap().0;
+        self.ranks.change(rank, slot, |word| word.give_back(End::Available)).unwrap();
+    }
+
+    #[inline]
+    fn sequential_pair(&self, cursor: &mut u32, slot: Slot) {
+        let len = self.ranks.free.len();
+        let taken =
+            self.ranks.free.take(*cursor..len, 1, slot).or_else(|| self.ranks.free.take(0..len, 1, slot));
+        let Some(rank) = taken.and_then(|taken| taken.ranks().next()) else { return };
+        self.pair(rank, slot);
+        *cursor = rank + 1;
+    }
+
+    #[inline]
+    fn random_pair(&self, random: &mut StdRng, slot: Slot) {
+        let len = self.ranks.free.len();
+        let mut rank = 0;
+        for _ in 0..PROBES {
+            rank = ((u64::from(random.next_u32()) * u64::from(len)) >> 32) as u32;
+            if let Some(taken) = self.ranks.free.take_near(rank..len, 1, slot) {
+                return taken.ranks().for_each(|rank| self.pair(rank, slot));
+            }
+        }
+        let taken =
+            self.ranks.free.take(rank..len, 1, slot).or_else(|| self.ranks.free.take(0..len, 1, slot));
+        taken.into_iter().flat_map(|taken| taken.ranks()).for_each(|rank| self.pair(rank, slot));
+    }
+}
+
+fn core_fill(c: &mut Criterion) {
+    let mut group = c.benchmark_group("core");
+    for (free, name) in FILLS {
+        let core = Core::new(REFERENCE, free);
+        let (mut cursor, mut random) = (0, StdRng::seed_from_u64(SEED));
+        group.bench_function(BenchmarkId::new("sequential/fill", name), |b| {
+            b.iter(|| core.sequential_pair(&mut cursor, SLOT));
+        });
+        group.bench_function(BenchmarkId::new("random/fill", name), |b| {
+            b.iter(|| core.random_pair(&mut random, SLOT));
+        });
+        for (order, sequential) in [("sequential", true), ("random", false)] {
+            group.bench_function(BenchmarkId::new(format!("{order}/two_threads/fill"), name), |b| {
+                b.iter_custom(|pairs| two_threads(&core, sequential, pairs));
+            });
+        }
+    }
+}
+
+/// Wall time of `pairs` pairs, half of them on each of two threads.
+fn two_threads(core: &Core, sequential: bool, pairs: u64) -> Duration {
+    let start = Instant::now();
+    std::thread::scope(|scope| {
+        for thread in 0..2 {
+            scope.spawn(move || {
+                let slot = Slot(thread + 1);
+                let mut cursor = core.ranks.free.len() / 2 * thread as u32;
+                let mut random = StdRng::seed_from_u64(SEED + thread as u64);
+                for _ in 0..pairs.div_ceil(2) {
+                    if sequential {
+                        core.sequential_pair(&mut cursor, slot);
+                    } else {
+                        core.random_pair(&mut random, slot);
+                    }
+                }
+            });
+        }
+    });
+    start.elapsed()
+}
+
+fn core_size(c: &mut Criterion) {
+    let mut group = c.benchmark_group("core");
+    for size in SIZES {
+        let core = Core::new(size, 5_000_000);
+        let (mut cursor, mut random) = (0, StdRng::seed_from_u64(SEED));
+        group.bench_function(BenchmarkId::new("sequential/size", size), |b| {
+            b.iter(|| core.sequential_pair(&mut cursor, SLOT));
+        });
+        group.bench_function(BenchmarkId::new("random/size", size), |b| {
+            b.iter(|| core.random_pair(&mut random, SLOT));
+        });
+    }
+}
+
+struct WholeEngine {
+    engine: Arc<Engine>,
+    pool: Arc<Pool>,
+    worker: Worker,
+    _dir: tempfile::TempDir,
+}
+
+impl WholeEngine {
+    fn new(count: u64, order: Order) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = Engine::open(&EngineConfig { data_dir: dir.path().to_owned(), workers: 4 }).unwrap();
+        let change = SettingsChange { order: Some(order), ttl: Some(86_400), ..SettingsChange::default() };
+        let settings = Settings::default().changed(&change).unwrap();
+        let ranges = numbers(count);
+        engine.create_pool(&"p".parse().unwrap(), settings, NumberSource::Ranges(&ranges)).unwrap();
+        Self { pool: engine.pool("p").unwrap(), worker: engine.worker(), engine, _dir: dir }
+    }
+
+    fn lease(&mut self, count: u32, leases: &mut Vec<Lease>) {
+        let request = LeaseRequest { count, ttl_seconds: None, within: None };
+        self.pool.lease(&mut self.worker, &request, leases).unwrap();
+    }
+}
+
+fn items(leases: &[Lease]) -> Vec<ReturnItem> {
+    let item = |lease: &Lease| ReturnItem {
+        lease: HeldLease { number: lease.number, token: Some(lease.token) },
+        then: Then::Available,
+    };
+    leases.iter().map(item).collect()
+}
+
+fn engine_pair(c: &mut Criterion) {
+    let mut group = c.benchmark_group("engine");
+    for (order, name) in
+        [(Order::Sequential, "sequential"), (Order::Random, "random"), (Order::Lowest, "lowest")]
+    {
+        let mut whole = WholeEngine::new(REFERENCE, order);
+        let (mut leases, mut results) = (Vec::new(), Vec::new());
+        group.throughput(Throughput::Elements(1));
+        group.bench_function(BenchmarkId::new("pair", name), |b| {
+            b.iter(|| {
+                whole.lease(1, &mut leases);
+                let item = items(&leases);
+                whole.pool.give_back(&mut whole.worker, &item, &mut results);
+            });
+        });
+        for count in [100, 10_000] {
+            group.throughput(Throughput::Elements(count));
+            group.bench_function(BenchmarkId::new(format!("batch/{name}"), count), |b| {
+                b.iter_custom(|batches| {
+                    let mut spent = Duration::ZERO;
+                    for _ in 0..batches {
+                        let start = Instant::now();
+                        whole.lease(count as u32, &mut leases);
+                        spent += start.elapsed();
+                        let back = items(&leases);
+                        whole.pool.give_back(&mut whole.worker, &back, &mut results);
+                    }
+                    spent
+                });
+            });
+        }
+    }
+}
+
+/// One million leases that end within the same second: until all are available again, and what
+/// leases cost meanwhile. Printed, as criterion has no notion of one event.
+fn storm(_: &mut Criterion) {
+    let mut whole = WholeEngine::new(REFERENCE, Order::Random);
+    let mut leases = Vec::new();
+    for _ in 0..20 {
+        let request = LeaseRequest { count: 50_000, ttl_seconds: Some(60), within: None };
+        whole.pool.lease(&mut whole.worker, &request, &mut leases).unwrap();
+    }
+    while whole.pool.counts().leased < 1_000_000 {
+        whole.lease(1_000, &mut leases);
+    }
+    whole.engine.clock().skip(62);
+    let start = Instant::now();
+    let (mut latencies, mut results) = (Vec::new(), Vec::new());
+    let back = loop {
+        let call = Instant::now();
+        whole.lease(1, &mut leases);
+        latencies.push(call.elapsed());
+        let item = items(&leases);
+        whole.pool.give_back(&mut whole.worker, &item, &mut results);
+        if whole.pool.counts().leased == 0 {
+            break start.elapsed();
+        }
+    };
+    latencies.sort_unstable();
+    let quantile = |q: f64| latencies[((latencies.len() - 1) as f64 * q) as usize];
+    println!(
+        "storm: 1,000,000 leases ended at once: all available after {back:.2?}; {} leases meanwhile: p50 {:.1?}, p99 {:.1?}, p99.9 {:.1?}, max {:.1?}",
+        latencies.len(),
+        quantile(0.5),
+        quantile(0.99),
+        quantile(0.999),
+        quantile(1.0),
+    );
+}
+
+/// Opening a data directory with one pool of 40 million numbers, half of them leased.
+fn reopen(c: &mut Criterion) {
+    let whole = WholeEngine::new(REFERENCE, Order::Sequential);
+    let WholeEngine { engine, pool, mut worker, _dir: dir } = whole;
+    let mut leases = Vec::new();
+    let request = LeaseRequest { count: 50_000, ttl_seconds: None, within: None };
+    for _ in 0..REFERENCE / 2 / 50_000 {
+        pool.lease(&mut worker, &request, &mut leases).unwrap();
+    }
+    drop((pool, engine));
+    let config = EngineConfig { data_dir: dir.path().to_owned(), workers: 4 };
+    c.bench_function("engine/open", |b| {
+        b.iter_custom(|times| {
+            (0..times)
+                .map(|_| {
+                    let start = Instant::now();
+                    let engine = Engine::open(&config).unwrap();
+                    let spent = start.elapsed();
+                    drop(engine);
+                    spent
+                })
+                .sum()
+        });
+    });
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default().sample_size(10).warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(2));
+    targets = core_fill, engine_pair, storm, reopen, core_size
+}
+criterion_main!(benches);

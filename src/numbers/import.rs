@@ -1,0 +1,192 @@
+//! From a number list, as text or CSV, to its sorted distinct numbers.
+
+use std::io::{self, Read};
+
+use thiserror::Error;
+
+use super::csv_list::read_csv;
+use super::list::{InvalidLine, ListFormat, ListOptions};
+use super::number::MAX_SET_NUMBERS;
+pub use super::number_list::{MAX_KEPT_INVALID, NumberList};
+use super::text_list::{BLOCK_BYTES, read_text};
+
+/// Is told the bytes read so far.
+pub type Progress<'a> = &'a (dyn Fn(u64) + Sync);
+
+/// Why a list was refused.
+#[derive(Debug, Error)]
+pub enum ImportError {
+    /// The input failed.
+    #[error("the number list could not be read: {0}. Check that the file is there and readable")]
+    Io(#[from] io::Error),
+    /// The first bad line of the file.
+    #[error("{0}")]
+    InvalidLine(InvalidLine),
+    /// No line held a number.
+    #[error("the number list holds no number: give at least one")]
+    Empty,
+    /// More than [`MAX_SET_NUMBERS`].
+    #[error("the list stands for {numbers} numbers, more than 4000000000: split it into several pools")]
+    TooMany {
+        /// How many distinct numbers it stands for.
+        numbers: u64,
+    },
+    /// The CSV header does not name the column.
+    #[error(
+        "the CSV has no column {wanted} (its header is: {found}): name one with column=, or call the columns first and last for ranges"
+    )]
+    MissingColumn {
+        /// The column sought.
+        wanted: String,
+        /// The header.
+        found: String,
+    },
+    /// The CSV header is not text.
+    #[error("the CSV header is not UTF-8: save the file as UTF-8")]
+    NotUtf8Csv,
+    /// A row over [`super::csv_list::MAX_ROW_BYTES`].
+    #[error("a CSV row is longer than 1 MiB: look for a quote that is not closed")]
+    RowTooLong,
+    /// A thread of the import ended early.
+    #[error("a thread of the import failed: report this as a bug, with the list if you can")]
+    ParserFailed,
+}
+
+/// Reads a list to its end. `progress` is told the bytes read, from the calling thread.
+pub fn read_list(
+    input: impl Read + Send,
+    options: &ListOptions,
+    progress: Progress<'_>,
+) -> Result<NumberList, ImportError> {
+    read_list_in_blocks(input, options, progress, BLOCK_BYTES)
+}
+
+/// [`read_list`] with a given size of the text blocks that are parsed at a time: for tests.
+#[doc(hidden)]
+pub fn read_list_in_blocks(
+    input: impl Read + Send,
+    options: &ListOptions,
+    progress: Progress<'_>,
+    block_bytes: usize,
+) -> Result<NumberList, ImportError> {
+    let list = match options.format {
+        ListFormat::Text => read_text(input, options, progress, block_bytes.max(1))?,
+        ListFormat::Csv => read_csv(input, options, progress)?,
+    };
+    match list.numbers() {
+        0 => Err(ImportError::Empty),
+        numbers if numbers > MAX_SET_NUMBERS => Err(ImportError::TooMany { numbers }),
+        _ => Ok(list),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::numbers::list::OnInvalid;
+    use crate::numbers::number::NumberRange;
+
+    fn read(text: &[u8], options: &ListOptions) -> Result<NumberList, ImportError> {
+        let list = read_list(text, options, &|_| {});
+        for block_bytes in [1, 2, 7, 30] {
+            let again = read_list_in_blocks(text, options, &|_| {}, block_bytes);
+            assert_eq!(format!("{list:?}"), format!("{again:?}"), "block of {block_bytes} bytes");
+        }
+        list
+    }
+
+    fn csv() -> ListOptions {
+        ListOptions { format: ListFormat::Csv, ..ListOptions::default() }
+    }
+
+    fn lengths(list: &NumberList) -> Vec<(u64, u64)> {
+        list.ranges().map(|range: NumberRange| (range.first().get(), range.len())).collect()
+    }
+
+    #[test]
+    fn a_text_list_is_sorted_and_merged() {
+        let text = b"\xEF\xBB\xBF79123456790\r\n\r\n# more\n79123456789\n79123456789\n5-7\n6-9\n+1 (2) 3";
+        let list = read(text, &ListOptions::default()).unwrap();
+        assert_eq!(lengths(&list), [(5, 5), (123, 1), (79_123_456_789, 2)]);
+        assert_eq!((list.numbers(), list.duplicates, list.invalid), (8, 3, 0));
+    }
+
+    #[test]
+    fn the_first_bad_line_of_the_file_is_named() {
+        let mut text = b"79123456789\n".repeat(100_000);
+        text.extend(b"bad one\n");
+        text.extend(b"79123456789\n".repeat(100_000));
+        text.extend(b"bad two\n");
+        let error = read_list(text.as_slice(), &ListOptions::default(), &|_| {}).unwrap_err();
+        let ImportError::InvalidLine(invalid) = error else { panic!("{error}") };
+        assert_eq!((invalid.line, invalid.text.as_str()), (100_001, "bad one"));
+    }
+
+    #[test]
+    fn skipped_lines_are_counted_and_ten_are_kept() {
+        let text: String =
+            (1..=40).map(|i| if i % 2 == 0 { format!("{i}\n") } else { format!("x{i}\n") }).collect();
+        let options = ListOptions { on_invalid: OnInvalid::Skip, ..ListOptions::default() };
+        let list = read(text.as_bytes(), &options).unwrap();
+        assert_eq!((list.numbers(), list.invalid), (20, 20));
+        let lines: Vec<u64> = list.first_invalid.iter().map(|invalid| invalid.line).collect();
+        assert_eq!(lines, [1, 3, 5, 7, 9, 11, 13, 15, 17, 19]);
+    }
+
+    #[test]
+    fn a_line_of_any_length_is_one_bad_line() {
+        let mut text = b"1\n".to_vec();
+        text.extend(vec![b'7'; 3_000]);
+        text.extend(b"\n2\nx\n");
+        let options = ListOptions { on_invalid: OnInvalid::Skip, ..ListOptions::default() };
+        let list = read(&text, &options).unwrap();
+        let lines: Vec<u64> = list.first_invalid.iter().map(|invalid| invalid.line).collect();
+        assert_eq!((lengths(&list), lines), (vec![(1, 2)], vec![2, 4]));
+    }
+
+    #[test]
+    fn empty_and_too_large_lists_are_refused() {
+        assert!(matches!(read(b"", &ListOptions::default()), Err(ImportError::Empty)));
+        assert!(matches!(read(b"# nothing\n\n", &ListOptions::default()), Err(ImportError::Empty)));
+        let error = read(b"1-999999999999999\n", &ListOptions::default()).unwrap_err();
+        assert!(matches!(error, ImportError::TooMany { numbers: 999_999_999_999_999 }), "{error}");
+    }
+
+    #[test]
+    fn csv_columns_are_found_by_name() {
+        let list = read(b"\xEF\xBB\xBFname, Number\nx,+7 912\n\"a,\nb\",7913\n# c\n", &csv()).unwrap();
+        assert_eq!(lengths(&list), [(7912, 2)]);
+        let list = read(b"first,last,carrier\n10,20,T2\n12,13,Motiv\n", &csv()).unwrap();
+        assert_eq!((lengths(&list), list.duplicates), (vec![(10, 11)], 2));
+        let options = ListOptions { column: Some("phone".into()), ..csv() };
+        assert_eq!(lengths(&read(b"number,phone\n1,2\n", &options).unwrap()), [(2, 1)]);
+        let error = read(b"first,last\n1,2\n", &options).unwrap_err().to_string();
+        assert!(error.contains("no column phone") && error.contains("first,last"), "{error}");
+        assert!(matches!(read(b"79123456789\n", &csv()), Err(ImportError::MissingColumn { .. })));
+        assert!(matches!(read(b"\xFF\n", &csv()), Err(ImportError::NotUtf8Csv)));
+    }
+
+    #[test]
+    fn a_bad_csv_row_is_named() {
+        for (text, line) in [
+            ("number\n1\n\nx\n", 4),
+            ("number\n1\n# c\nx", 4),
+            ("number\r\n1\r\n\r\nx\r\n", 4),
+            ("number\r\n1\r\nx", 3),
+            ("number\r\n\"1\"\r\n\"x\"\r\n", 3),
+            ("a,number\n\"1\n2\",3\n\"4\n\",\n", 4),
+            ("a,number\n1,2\n4", 3),
+            ("first,last\n9,8\n", 2),
+        ] {
+            let error = read(text.as_bytes(), &csv()).unwrap_err();
+            let ImportError::InvalidLine(invalid) = error else { panic!("{error}") };
+            assert_eq!(invalid.line, line, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn an_unclosed_quote_does_not_swallow_the_file() {
+        let text = [b"number\n\"".as_slice(), &b"1\n".repeat(4 << 20)].concat();
+        assert!(matches!(read_list(text.as_slice(), &csv(), &|_| {}), Err(ImportError::RowTooLong)));
+    }
+}

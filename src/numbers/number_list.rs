@@ -1,0 +1,163 @@
+//! The numbers that a list holds: sorted, merged and counted.
+
+use std::thread;
+
+use super::list::InvalidLine;
+use super::number::{Number, NumberRange};
+
+/// Below this many numbers a second thread costs more than it saves.
+const MIN_PARALLEL_NUMBERS: usize = 1 << 16;
+/// Most refused lines that are kept with their text.
+pub const MAX_KEPT_INVALID: usize = 10;
+
+/// What a list holds, in ascending order without duplicates.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NumberList {
+    /// Lines with one number: ascending, distinct.
+    singles: Vec<Number>,
+    /// Lines with a range: ascending, disjoint, not adjacent.
+    ranges: Vec<NumberRange>,
+    numbers: u64,
+    /// How many more numbers the lines stood for than are distinct.
+    pub duplicates: u64,
+    /// How many lines were left out.
+    pub invalid: u64,
+    /// The first [`MAX_KEPT_INVALID`] of them.
+    pub first_invalid: Vec<InvalidLine>,
+}
+
+impl NumberList {
+    /// Sorts and merges what was read, on up to `threads` threads.
+    pub(super) fn new(mut singles: Vec<Number>, mut ranges: Vec<NumberRange>, threads: usize) -> NumberList {
+        let read = ranges.iter().fold(singles.len() as u64, |sum, range| sum.saturating_add(range.len()));
+        if !singles.is_sorted() {
+            sort_parallel(&mut singles, threads);
+        }
+        singles.dedup();
+        if !ranges.is_sorted() {
+            ranges.sort_unstable();
+        }
+        ranges = Merged { singles: &[], ranges: &ranges }.collect();
+        let mut list =
+            NumberList { singles, ranges, numbers: 0, duplicates: 0, invalid: 0, first_invalid: Vec::new() };
+        list.numbers = if list.ranges.is_empty() {
+            list.singles.len() as u64
+        } else {
+            list.ranges().map(NumberRange::len).sum()
+        };
+        list.duplicates = read - list.numbers;
+        list
+    }
+
+    /// The same list, with what was left out of it.
+    pub(super) fn with_invalid(self, invalid: u64, first_invalid: Vec<InvalidLine>) -> NumberList {
+        NumberList { invalid, first_invalid, ..self }
+    }
+
+    /// How many distinct numbers the list holds.
+    pub fn numbers(&self) -> u64 {
+        self.numbers
+    }
+
+    /// The numbers as ascending disjoint ranges, each as long as can be.
+    pub fn ranges(&self) -> impl Iterator<Item = NumberRange> {
+        Merged { singles: &self.singles, ranges: &self.ranges }
+    }
+}
+
+/// Merges ascending numbers and ascending, possibly overlapping ranges.
+struct Merged<'a> {
+    singles: &'a [Number],
+    ranges: &'a [NumberRange],
+}
+
+impl Merged<'_> {
+    /// The lowest range that starts at or below `limit`.
+    fn take_until(&mut self, limit: u64) -> Option<NumberRange> {
+        let single = self.singles.first().filter(|number| number.get() <= limit);
+        let range = self.ranges.first().filter(|range| range.first().get() <= limit);
+        match (single, range) {
+            (Some(single), None) => {
+                self.singles = &self.singles[1..];
+                Some(NumberRange::single(*single))
+            }
+            (Some(single), Some(range)) if *single < range.first() => {
+                self.singles = &self.singles[1..];
+                Some(NumberRange::single(*single))
+            }
+            (_, Some(range)) => {
+                self.ranges = &self.ranges[1..];
+                Some(*range)
+            }
+            (None, None) => None,
+        }
+    }
+}
+
+impl Iterator for Merged<'_> {
+    type Item = NumberRange;
+
+    fn next(&mut self) -> Option<NumberRange> {
+        let mut merged = self.take_until(u64::MAX)?;
+        while let Some(more) = self.take_until(merged.last().get() + 1) {
+            merged = NumberRange::new(merged.first(), merged.last().max(more.last())).unwrap_or(merged);
+        }
+        Some(merged)
+    }
+}
+
+/// Splits at the median until each thread has a part to sort.
+fn sort_parallel(numbers: &mut [Number], threads: usize) {
+    if threads < 2 || numbers.len() < MIN_PARALLEL_NUMBERS {
+        numbers.sort_unstable();
+        return;
+    }
+    let middle = numbers.len() / 2;
+    let (low, _, high) = numbers.select_nth_unstable(middle);
+    thread::scope(|scope| {
+        scope.spawn(|| sort_parallel(low, threads / 2));
+        sort_parallel(high, threads - threads / 2);
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn number(value: u64) -> Number {
+        Number::new(value).unwrap()
+    }
+
+    fn range(first: u64, last: u64) -> NumberRange {
+        NumberRange::new(number(first), number(last)).unwrap()
+    }
+
+    #[test]
+    fn nested_overlapping_and_adjacent_ranges_merge() {
+        let list = NumberList::new(
+            vec![number(30), number(5), number(5), number(14), number(21)],
+            vec![range(10, 20), range(1, 3), range(12, 13), range(18, 20), range(4, 4), range(22, 22)],
+            2,
+        );
+        assert_eq!(list.ranges().collect::<Vec<_>>(), [range(1, 5), range(10, 22), range(30, 30)]);
+        assert_eq!((list.numbers(), list.duplicates), (19, 7));
+    }
+
+    #[test]
+    fn the_whole_number_space_costs_no_memory() {
+        let list = NumberList::new(vec![number(7)], vec![NumberRange::ALL, NumberRange::ALL], 2);
+        assert_eq!(list.numbers(), Number::MAX.get());
+        assert_eq!(list.duplicates, Number::MAX.get() + 1);
+        assert_eq!(list.ranges().collect::<Vec<_>>(), [NumberRange::ALL]);
+    }
+
+    #[test]
+    fn sorting_on_several_threads_sorts() {
+        let mut numbers: Vec<Number> =
+            (1..200_000_u64).map(|i| number(i * 0x9E37_79B9 % 1_000_003 + 1)).collect();
+        let mut expected = numbers.clone();
+        expected.sort();
+        sort_parallel(&mut numbers, 5);
+        assert_eq!(numbers, expected);
+    }
+}

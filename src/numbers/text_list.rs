@@ -1,0 +1,280 @@
+//! Reading a text list at memory speed: the calling thread cuts blocks of whole lines, others parse them.
+
+use std::io::{self, Read};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread;
+
+use crossbeam::channel::{Receiver, Sender, bounded};
+use memchr::{memchr, memrchr};
+
+use super::import::{ImportError, Progress};
+use super::list::{InvalidLine, ListOptions, MAX_LINE_BYTES, OnInvalid, parse_line};
+use super::number::{Number, NumberRange};
+use super::number_list::{MAX_KEPT_INVALID, NumberList};
+
+/// Text that one thread parses at a time: small enough to stay in its cache.
+pub(super) const BLOCK_BYTES: usize = 512 * 1024;
+/// Blocks that wait for a parser.
+const QUEUED_BLOCKS: usize = 4;
+/// Parsers keep up with the reader when there are two; more only take memory.
+const MAX_PARSERS: usize = 4;
+/// What editors on Windows put before UTF-8 text.
+pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+/// A guess for the first allocation: bytes of a line with an 11-digit number.
+const USUAL_LINE_BYTES: usize = 12;
+
+/// Whole lines, numbered in file order.
+struct Block {
+    sequence: usize,
+    text: Vec<u8>,
+}
+
+/// What a block held.
+#[derive(Default)]
+struct Parsed {
+    sequence: usize,
+    lines: u64,
+    singles: Vec<Number>,
+    ranges: Vec<NumberRange>,
+    invalid: u64,
+    /// With line numbers that count from the block's first line.
+    first_invalid: Vec<InvalidLine>,
+}
+
+/// Reads the list in blocks of about `block_bytes`.
+pub(super) fn read_text(
+    input: impl Read,
+    options: &ListOptions,
+    progress: Progress<'_>,
+    block_bytes: usize,
+) -> Result<NumberList, ImportError> {
+    let parsers = thread::available_parallelism().map_or(1, usize::from).clamp(2, MAX_PARSERS);
+    let (blocks_in, blocks_out) = bounded::<Block>(QUEUED_BLOCKS);
+    let (spare_in, spare_out) = bounded::<Vec<u8>>(QUEUED_BLOCKS + parsers);
+    let refused = &AtomicBool::new(false);
+    let (read, parsed) = thread::scope(|scope| {
+        let threads: Vec<_> = (0..parsers)
+            .map(|_| {
+                let (blocks, spare) = (blocks_out.clone(), spare_in.clone());
+                scope.spawn(move || parse_blocks(&blocks, &spare, options, refused))
+            })
+            .collect();
+        // Only the parsers hold the other end: should all of them be gone, sending fails instead of waiting.
+        drop(blocks_out);
+        let read = cut_blocks(input, block_bytes, progress, &spare_out, |block| {
+            !refused.load(Relaxed) && blocks_in.send(block).is_ok()
+        });
+        drop(blocks_in);
+        let parsed: thread::Result<Vec<_>> =
+            threads.into_iter().map(thread::ScopedJoinHandle::join).collect();
+        (read, parsed)
+    });
+    let mut parsed: Vec<Parsed> =
+        parsed.map_err(|_| ImportError::ParserFailed)?.into_iter().flatten().collect();
+    parsed.sort_unstable_by_key(|block| block.sequence);
+    let (invalid, first_invalid) = collect_invalid(&mut parsed);
+    if options.on_invalid == OnInvalid::Refuse
+        && let Some(first) = first_invalid.first()
+    {
+        return Err(ImportError::InvalidLine(first.clone()));
+    }
+    read?;
+    let mut singles = Vec::with_capacity(parsed.iter().map(|block| block.singles.len()).sum());
+    let mut ranges = Vec::new();
+    for block in parsed {
+        singles.extend(block.singles);
+        ranges.extend(block.ranges);
+    }
+    Ok(NumberList::new(singles, ranges, parsers).with_invalid(invalid, first_invalid))
+}
+
+/// Cuts the input at line ends until it ends or `send` declines.
+fn cut_blocks(
+    mut input: impl Read,
+    block_bytes: usize,
+    progress: Progress<'_>,
+    spare: &Receiver<Vec<u8>>,
+    mut send: impl FnMut(Block) -> bool,
+) -> io::Result<()> {
+    let mut bytes_read = 0;
+    let mut sequence = 0;
+    let mut carried = Vec::new();
+    loop {
+        let mut text = spare.try_recv().unwrap_or_default();
+        text.clear();
+        text.reserve(carried.len() + block_bytes);
+        text.append(&mut carried);
+        let count = input.by_ref().take(block_bytes as u64).read_to_end(&mut text)?;
+        bytes_read += count as u64;
+        progress(bytes_read);
+        if count > 0 {
+            let Some(end) = memrchr(b'\n', &text) else {
+                // A line this long is refused whatever follows: its rest need not be kept.
+                text.truncate(MAX_LINE_BYTES + BYTE_ORDER_MARK.len() + 1);
+                carried = text;
+                continue;
+            };
+            carried.extend_from_slice(&text[end + 1..]);
+            text.truncate(end + 1);
+        }
+        if !send(Block { sequence, text }) || count == 0 {
+            return Ok(());
+        }
+        sequence += 1;
+    }
+}
+
+fn parse_blocks(
+    blocks: &Receiver<Block>,
+    spare: &Sender<Vec<u8>>,
+    options: &ListOptions,
+    refused: &AtomicBool,
+) -> Vec<Parsed> {
+    let mut kept = 0;
+    let mut all = Vec::new();
+    for block in blocks {
+        let mut parsed = parse_block(&block, options);
+        // A parser sees its blocks in file order, so the first ten of all are among the first ten of each.
+        parsed.first_invalid.truncate(MAX_KEPT_INVALID - kept);
+        kept += parsed.first_invalid.len();
+        if parsed.invalid > 0 && options.on_invalid == OnInvalid::Refuse {
+            refused.store(true, Relaxed);
+        }
+        all.push(parsed);
+        // Without room for it the buffer is freed.
+        let _ = spare.try_send(block.text);
+    }
+    all
+}
+
+fn parse_block(block: &Block, options: &ListOptions) -> Parsed {
+    let mut parsed = Parsed { sequence: block.sequence, ..Parsed::default() };
+    parsed.singles.reserve(block.text.len() / USUAL_LINE_BYTES + 1);
+    let mut rest = block.text.as_slice();
+    if block.sequence == 0 {
+        rest = rest.strip_prefix(BYTE_ORDER_MARK).unwrap_or(rest);
+    }
+    while !rest.is_empty() {
+        parsed.lines += 1;
+        // With a region plain digits may be a national form.
+        if options.region.is_none()
+            && let Some((number, bytes)) = plain_line(rest)
+        {
+            parsed.singles.push(number);
+            rest = &rest[bytes..];
+            continue;
+        }
+        let end = memchr(b'\n', rest).unwrap_or(rest.len());
+        let line = &rest[..end];
+        rest = rest.get(end + 1..).unwrap_or_default();
+        match parse_line(line, options) {
+            Ok(None) => {}
+            Ok(Some(range)) if range.len() == 1 => parsed.singles.push(range.first()),
+            Ok(Some(range)) => parsed.ranges.push(range),
+            Err(reason) => {
+                parsed.invalid += 1;
+                if parsed.first_invalid.len() < MAX_KEPT_INVALID {
+                    parsed.first_invalid.push(InvalidLine::new(parsed.lines, line, reason));
+                }
+                if options.on_invalid == OnInvalid::Refuse {
+                    return parsed;
+                }
+            }
+        }
+    }
+    parsed
+}
+
+/// Counts the refused lines and numbers the first of them by the whole file. `parsed` is in file order.
+fn collect_invalid(parsed: &mut [Parsed]) -> (u64, Vec<InvalidLine>) {
+    let (mut lines_before, mut invalid) = (0, 0);
+    let mut first = Vec::new();
+    for block in parsed {
+        for mut line in block.first_invalid.drain(..) {
+            if first.len() < MAX_KEPT_INVALID {
+                line.line += lines_before;
+                first.push(line);
+            }
+        }
+        lines_before += block.lines;
+        invalid += block.invalid;
+    }
+    (invalid, first)
+}
+
+/// A line of 8 to 15 plain digits at the start of `rest`, and its length with its end; none if it is anything
+/// else, or so near the end of `rest` that [`parse_line`] must look at it. Eight digits a step.
+fn plain_line(rest: &[u8]) -> Option<(Number, usize)> {
+    const ZEROS: u64 = u64::from_le_bytes([b'0'; 8]);
+    const HIGH_BITS: u64 = u64::from_le_bytes([0x80; 8]);
+    const ABOVE_NINE: u64 = u64::from_le_bytes([0x80 - 10; 8]);
+    const POWERS: [u64; 8] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000];
+    let head = rest.first_chunk::<16>()?;
+    let (eight, more) = head.split_first_chunk::<8>()?;
+    let eight = u64::from_le_bytes(*eight) ^ ZEROS;
+    let more = u64::from_le_bytes(more.try_into().ok()?) ^ ZEROS;
+    let not_digits = |word: u64| (word.wrapping_add(ABOVE_NINE) | word) & HIGH_BITS;
+    if not_digits(eight) != 0 || head[0] == b'0' {
+        return None;
+    }
+    let more_digits = (not_digits(more).trailing_zeros() / 8) as usize;
+    let end = 8 + more_digits;
+    let bytes = match (rest.get(end)?, rest.get(end + 1)) {
+        (b'\n', _) => end + 1,
+        (b'\r', Some(b'\n')) => end + 2,
+        _ => return None,
+    };
+    // Shifted to the top, the digits have zeros before them. More than 7 left above: `head[end]` was no digit.
+    let low = eight_digits((more << (56 - 8 * more_digits.min(7))) << 8);
+    let value = eight_digits(eight) * POWERS.get(more_digits)? + low;
+    Number::new(value).ok().map(|number| (number, bytes))
+}
+
+/// The value of eight digits, the first in the lowest byte.
+fn eight_digits(digits: u64) -> u64 {
+    const EVERY_FOURTH: u64 = 0x0000_00FF_0000_00FF;
+    let pairs = digits.wrapping_mul(10).wrapping_add(digits >> 8);
+    let low = (pairs & EVERY_FOURTH).wrapping_mul(100 + (1_000_000 << 32));
+    let high = ((pairs >> 16) & EVERY_FOURTH).wrapping_mul(1 + (10_000 << 32));
+    low.wrapping_add(high) >> 32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fast_path_reads_what_parse_line_reads() {
+        let options = ListOptions::default();
+        for line in [
+            "12345678",
+            "1234567",
+            "123456789012345",
+            "1234567890123456",
+            "79123456789",
+            "01234567890",
+            "7912345678x",
+            "+79123456789",
+            "99999999",
+            "7912345:789",
+            "7912345/789",
+            "123456789 ",
+            "10000000",
+        ] {
+            for end in ["\n", "\r\n", "\r\r\n"] {
+                let text = format!("{line}{end}79123456789\n79123456789\n");
+                if let Some((number, bytes)) = plain_line(text.as_bytes()) {
+                    assert_eq!(bytes, line.len() + end.len());
+                    assert_eq!(parse_line(line.as_bytes(), &options), Ok(Some(NumberRange::single(number))));
+                }
+            }
+        }
+        let mut value = 10_000_000_u64;
+        while value < 1_000_000_000_000_000 {
+            let text = format!("{value}\n7\n7\n7\n7\n7\n");
+            let expected = Some((Number::new(value).unwrap(), value.to_string().len() + 1));
+            assert_eq!(plain_line(text.as_bytes()), expected);
+            value += value / 97 + 1;
+        }
+    }
+}

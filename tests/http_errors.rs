@@ -6,7 +6,7 @@ use support::Server;
 
 #[test]
 fn json_is_read_strictly() {
-    let server = Server::with_pool("ttl_max=100", "100-102");
+    let server = Server::with_pool("ttl=50&ttl_max=100", "100-102");
     let item = "{\"number\":1,\"token\":\"AAAAAAAAAAA\"}";
     let many = format!("{{\"leases\":[{}{item}]}}", format!("{item},").repeat(65_536));
     for (call, body, named) in [

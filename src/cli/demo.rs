@@ -56,7 +56,8 @@ fn step(what: &str, started: Instant) -> Result<(), CliError> {
 fn create(engine: &Arc<Engine>, numbers: u32) -> Result<(), CliError> {
     let failed = |error: &dyn std::fmt::Display| CliError::Failed(error.to_string());
     let started = Instant::now();
-    let ranges = ru_mobile_sample(numbers.into(), SEED, Spread::Blocks);
+    let sample = ru_mobile_sample(numbers.into(), SEED, Spread::Blocks);
+    let ranges: Vec<_> = sample.map_err(|error| CliError::Usage(error.to_string()))?.collect();
     step(&format!("drew {numbers} numbers from the ranges of Russian mobile operators"), started)?;
     let started = Instant::now();
     let name: PoolName = POOL.parse().map_err(|error| failed(&error))?;

@@ -145,6 +145,7 @@ pub(crate) async fn collect_json(mut body: Incoming) -> Result<Bytes, Problem> {
         )
     };
     if body.size_hint().lower() > MAX_JSON_BODY_BYTES as u64 {
+        discard(&mut body).await;
         return Err(too_large());
     }
     let Some(first) = next_chunk(&mut body).await.transpose()? else { return Ok(Bytes::new()) };
@@ -154,11 +155,23 @@ pub(crate) async fn collect_json(mut body: Incoming) -> Result<Bytes, Problem> {
     let mut whole = BytesMut::from(first);
     while let Some(chunk) = next_chunk(&mut body).await.transpose()? {
         if whole.len() + chunk.len() > MAX_JSON_BODY_BYTES {
+            discard(&mut body).await;
             return Err(too_large());
         }
         whole.extend_from_slice(&chunk);
     }
     Ok(whole.freeze())
+}
+
+/// Reads on, so that a client that sends before it reads sees the answer.
+async fn discard(body: &mut Incoming) {
+    let mut discarded_bytes = 0;
+    while let Some(Ok(chunk)) = next_chunk(body).await {
+        discarded_bytes += chunk.len();
+        if discarded_bytes > MAX_DISCARDED_BYTES {
+            return;
+        }
+    }
 }
 
 /// What travels from a connection to the blocking side. A body that ends without `End` broke off.

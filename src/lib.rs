@@ -1,7 +1,12 @@
 //! `allotd` hands out numbers of a huge pool, each to exactly one holder at a time.
 
+pub mod cli;
+pub mod client;
+pub mod config;
 pub mod disk;
 pub mod engine;
+pub mod http;
 pub mod numbers;
 pub mod state;
+pub mod stats;
 mod sync;

@@ -1,3 +1,9 @@
 //! The `allotd` binary.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    allotd::cli::Cli::parse().run()
+}

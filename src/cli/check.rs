@@ -1,0 +1,29 @@
+//! `allotd check`: every invariant of a data directory, offline.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{CliError, output};
+use crate::engine::check::check_directory;
+
+#[derive(Debug, Args)]
+pub(super) struct CheckArgs {
+    /// The data directory
+    #[arg(value_name = "DIR")]
+    dir: PathBuf,
+}
+
+pub(super) fn run(args: &CheckArgs) -> Result<(), CliError> {
+    let checked = check_directory(&args.dir).map_err(|error| CliError::Failed(error.to_string()))?;
+    for fault in &checked.faults {
+        output::print(&format!("{fault}\n"))?;
+    }
+    if checked.faults.is_empty() {
+        return output::print(&format!(
+            "{} pools, {} numbers: no fault found\n",
+            checked.pools, checked.numbers
+        ));
+    }
+    Err(CliError::Told)
+}

@@ -1,0 +1,38 @@
+//! `allotd return`
+
+use clap::Args;
+use hyper::Method;
+use serde_json::json;
+
+use super::{CliError, Remote, renew};
+use crate::client::Call;
+use crate::engine::settings::Then;
+
+#[derive(Debug, Args)]
+pub(super) struct ReturnArgs {
+    /// The pool
+    pool: String,
+    /// The leases, as "allotd lease" shows them
+    #[arg(required = true, value_name = "NUMBER:TOKEN")]
+    leases: Vec<String>,
+    /// How it went; the pool's rules say what becomes of the numbers
+    #[arg(long, value_name = "NAME")]
+    outcome: Option<String>,
+    /// What becomes of the numbers: available, rest:SECONDS, done or retired
+    #[arg(long, value_name = "THEN")]
+    then: Option<Then>,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+pub(super) fn run(args: ReturnArgs) -> Result<(), CliError> {
+    let mut body = json!({"leases": renew::held(&args.leases)?});
+    if let Some(outcome) = args.outcome {
+        body["outcome"] = outcome.into();
+    }
+    if let Some(then) = args.then {
+        body["then"] = json!(then);
+    }
+    let path = format!("/v1/pools/{}/return", super::pool::checked_name(&args.pool)?);
+    args.remote.call(Call::json(Method::POST, &path, &body), renew::results)
+}

@@ -1,0 +1,47 @@
+//! `allotd lease`
+
+use clap::Args;
+use hyper::Method;
+use serde_json::{Value, json};
+
+use super::{CliError, Remote, output};
+use crate::client::Call;
+
+#[derive(Debug, Args)]
+pub(super) struct LeaseArgs {
+    /// The pool
+    pool: String,
+    /// How many numbers, at most
+    #[arg(long, value_name = "N")]
+    count: Option<u32>,
+    /// Seconds that the lease lasts
+    #[arg(long, value_name = "SECONDS")]
+    ttl: Option<u32>,
+    /// Prefixes (7912) or ranges (79120000000-79129999999) to choose from, separated by commas
+    #[arg(long, value_name = "PREFIX", value_delimiter = ',')]
+    within: Vec<String>,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+/// Shows `NUMBER:TOKEN`, as renew and return take it, and when it ends.
+pub(super) fn run(args: LeaseArgs) -> Result<(), CliError> {
+    let mut body = json!({});
+    if let Some(count) = args.count {
+        body["count"] = count.into();
+    }
+    if let Some(ttl) = args.ttl {
+        body["ttl"] = ttl.into();
+    }
+    if !args.within.is_empty() {
+        body["within"] = args.within.into();
+    }
+    let path = format!("/v1/pools/{}/lease", super::pool::checked_name(&args.pool)?);
+    args.remote.call(Call::json(Method::POST, &path, &body), |answer| {
+        let line = |lease: &Value| {
+            let cell = |name: &str| output::cell(&lease[name]);
+            format!("{}:{}\t{}\n", cell("number"), cell("token"), cell("expires_at"))
+        };
+        answer["leases"].as_array().into_iter().flatten().map(line).collect()
+    })
+}

@@ -1,0 +1,129 @@
+//! The commands, one file each.
+
+mod check;
+mod demo;
+mod give_back;
+mod lease;
+mod output;
+mod pool;
+mod renew;
+mod serve;
+mod stats;
+mod upload;
+
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use thiserror::Error;
+
+use crate::client::{self, Call, ClientError, Server};
+
+/// Hands out numbers of huge pools, each to exactly one holder at a time
+#[derive(Debug, Parser)]
+#[command(name = "allotd", version, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon
+    Serve(crate::config::ServeArgs),
+    /// Run the daemon with a pool "demo" of real mobile ranges, and say what to try
+    Demo(demo::DemoArgs),
+    /// Create, show and change pools
+    #[command(subcommand)]
+    Pool(pool::PoolCommand),
+    /// Lease numbers
+    Lease(lease::LeaseArgs),
+    /// Renew leases
+    Renew(renew::RenewArgs),
+    /// Return numbers
+    Return(give_back::ReturnArgs),
+    /// Show what the daemon counts
+    Stats(stats::StatsArgs),
+    /// Check a data directory that no daemon uses
+    Check(check::CheckArgs),
+}
+
+/// Which daemon to talk to, and how to show its answers.
+#[derive(Debug, Clone, Args)]
+struct Remote {
+    /// The daemon: http://HOST:PORT or unix:PATH
+    #[arg(long, env = "ALLOTD_SERVER", default_value = "http://127.0.0.1:7979", value_name = "URL")]
+    server: String,
+    /// Show the answer as the daemon gives it, in JSON
+    #[arg(long, env = "ALLOTD_JSON", num_args = 0..=1, default_missing_value = "true", require_equals = true, default_value = "false", value_name = "BOOL")]
+    json: bool,
+}
+
+impl Remote {
+    fn server(&self) -> Result<Server, CliError> {
+        Ok(self.server.parse()?)
+    }
+
+    /// Makes a call and shows its answer: as it is with `--json`, else by `show`.
+    fn call(&self, call: Call<'_>, show: impl FnOnce(&serde_json::Value) -> String) -> Result<(), CliError> {
+        let answer = client::send(&self.server()?, call)?;
+        if self.json {
+            return output::print(&format!("{answer}\n"));
+        }
+        let value = serde_json::from_str(&answer).map_err(|error| ClientError::Answer(error.to_string()))?;
+        output::print(&show(&value))
+    }
+}
+
+/// Why a command ends with an exit code other than 0.
+#[derive(Debug, Error)]
+enum CliError {
+    /// Wrong usage: exit code 2.
+    #[error("{0}")]
+    Usage(String),
+    /// Refused or failed: exit code 1.
+    #[error("{0}")]
+    Failed(String),
+    /// Said on standard output already: exit code 1.
+    #[error("")]
+    Told,
+}
+
+impl From<ClientError> for CliError {
+    fn from(error: ClientError) -> Self {
+        match error {
+            ClientError::Address(_) => Self::Usage(error.to_string()),
+            other => Self::Failed(other.to_string()),
+        }
+    }
+}
+
+impl From<crate::config::ConfigError> for CliError {
+    fn from(error: crate::config::ConfigError) -> Self {
+        Self::Usage(error.to_string())
+    }
+}
+
+impl Cli {
+    /// Runs the command: 0 done, 1 refused or failed, 2 wrong usage.
+    pub fn run(self) -> ExitCode {
+        let result = match self.command {
+            Command::Serve(args) => serve::run(args),
+            Command::Demo(args) => demo::run(args),
+            Command::Pool(command) => pool::run(command),
+            Command::Lease(args) => lease::run(args),
+            Command::Renew(args) => renew::run(&args),
+            Command::Return(args) => give_back::run(args),
+            Command::Stats(args) => stats::run(&args),
+            Command::Check(args) => check::run(&args),
+        };
+        let (message, code) = match result {
+            Ok(()) => return ExitCode::SUCCESS,
+            Err(CliError::Usage(message)) => (message, 2),
+            Err(CliError::Failed(message)) => (message, 1),
+            Err(CliError::Told) => return ExitCode::from(1),
+        };
+        // One line, whatever the message holds.
+        eprintln!("allotd: {}", message.split_whitespace().collect::<Vec<_>>().join(" "));
+        ExitCode::from(code)
+    }
+}

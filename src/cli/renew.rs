@@ -1,0 +1,67 @@
+//! `allotd renew`, and the form in which leases are written on a command line.
+
+use clap::Args;
+use hyper::Method;
+use serde_json::{Value, json};
+
+use super::{CliError, Remote, output};
+use crate::client::Call;
+
+#[derive(Debug, Args)]
+pub(super) struct RenewArgs {
+    /// The pool
+    pool: String,
+    /// The leases, as "allotd lease" shows them
+    #[arg(required = true, value_name = "NUMBER:TOKEN")]
+    leases: Vec<String>,
+    /// Seconds that they last from now
+    #[arg(long, value_name = "SECONDS")]
+    ttl: Option<u32>,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+/// Reads `NUMBER:TOKEN`.
+pub(super) fn held(leases: &[String]) -> Result<Value, CliError> {
+    let one = |text: &String| {
+        let refused = || CliError::Usage(format!("\"{text}\" is no lease: give NUMBER:TOKEN"));
+        let (number, token) = text.split_once(':').ok_or_else(refused)?;
+        let number: u64 = number.parse().map_err(|_| refused())?;
+        Ok(json!({"number": number, "token": token}))
+    };
+    leases.iter().map(one).collect::<Result<Vec<_>, _>>().map(Value::from)
+}
+
+/// One line an item: what became of it.
+pub(super) fn results(answer: &Value) -> String {
+    let line = |item: &Value| {
+        let time = ["expires_at", "available_at"].into_iter().find_map(|name| item[name].as_str());
+        let words = [item["result"].as_str(), item["state"].as_str(), time];
+        let words: Vec<_> = words.into_iter().flatten().collect();
+        format!("{}\t{}\n", output::cell(&item["number"]), words.join("\t"))
+    };
+    answer["results"].as_array().into_iter().flatten().map(line).collect()
+}
+
+pub(super) fn run(args: &RenewArgs) -> Result<(), CliError> {
+    let mut body = json!({"leases": held(&args.leases)?});
+    if let Some(ttl) = args.ttl {
+        body["ttl"] = ttl.into();
+    }
+    let path = format!("/v1/pools/{}/renew", super::pool::checked_name(&args.pool)?);
+    args.remote.call(Call::json(Method::POST, &path, &body), results)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_leases() {
+        let leases = held(&["7912:Yc1q0l6yBvM".to_owned()]).unwrap();
+        assert_eq!(leases, json!([{"number": 7912, "token": "Yc1q0l6yBvM"}]));
+        for bad in ["7912", "x:y", ":", "-1:a"] {
+            assert!(held(&[bad.to_owned()]).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! What the daemon is told: flags, environment and file, merged into one validated [`Config`].
+//! A flag wins over the environment (`ALLOTD_…`), which wins over the file.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde::Deserialize;
+use thiserror::Error;
+
+use crate::http::listener::{AddressError, ListenAddress};
+
+/// Where the daemon listens unless told otherwise.
+pub const DEFAULT_LISTEN: &str = "127.0.0.1:7979";
+/// Most worker threads.
+pub const MAX_WORKERS: usize = 256;
+
+/// The flags of `allotd serve`.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ServeArgs {
+    /// Directory of the pools; made if it is missing
+    #[arg(long, env = "ALLOTD_DATA", value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Address to listen on, IP:PORT or unix:PATH; may be repeated [default: 127.0.0.1:7979]
+    #[arg(long, env = "ALLOTD_LISTEN", value_name = "ADDR", value_delimiter = ',')]
+    pub listen: Vec<String>,
+    /// File with the same keys as these flags, in TOML
+    #[arg(long, env = "ALLOTD_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Threads that serve requests [default: one a processor]
+    #[arg(long, env = "ALLOTD_WORKERS", value_name = "N")]
+    pub workers: Option<usize>,
+    /// What a reply promises: none (it survives kill -9, not a power loss)
+    #[arg(long, env = "ALLOTD_DURABILITY", value_name = "MODE")]
+    pub durability: Option<String>,
+    /// Milliseconds between syncs with --durability interval
+    #[arg(long, env = "ALLOTD_SYNC_INTERVAL_MS", value_name = "N")]
+    pub sync_interval_ms: Option<u32>,
+    /// Listen on addresses that other machines can reach, without any protection
+    #[arg(long, env = "ALLOTD_INSECURE", num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
+    pub insecure: Option<bool>,
+}
+
+/// The config file: the same keys as the flags.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    data: Option<PathBuf>,
+    listen: Option<Vec<String>>,
+    workers: Option<usize>,
+    durability: Option<String>,
+    sync_interval_ms: Option<u32>,
+    insecure: Option<bool>,
+}
+
+/// What the daemon does, checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Directory of the pools.
+    pub data_dir: PathBuf,
+    /// Addresses to listen on, at least one.
+    pub listen: Vec<ListenAddress>,
+    /// Threads that serve requests, 1 to [`MAX_WORKERS`].
+    pub workers: usize,
+    /// What a reply promises, as the stats name it.
+    pub durability: &'static str,
+}
+
+/// A setting that cannot be accepted; the message says what to give instead.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("the config file {} cannot be read: {error}. Check the path of --config", path.display())]
+    Unreadable {
+        /// Its path.
+        path: PathBuf,
+        /// What the system says.
+        error: std::io::Error,
+    },
+    /// The file is not understood.
+    #[error("the config file {} is not understood: {message}", path.display())]
+    Malformed {
+        /// Its path.
+        path: PathBuf,
+        /// Where and why.
+        message: String,
+    },
+    /// No directory was named.
+    #[error("no data directory: give --data DIR")]
+    NoData,
+    /// An address that cannot be read.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// An address that other machines can reach.
+    #[error(
+        "{0} can be reached by other machines and nothing would protect the daemon: listen on 127.0.0.1 or a \
+         unix:PATH, or add --insecure if the network itself is closed"
+    )]
+    NotLocal(ListenAddress),
+    /// A count of workers that makes no sense.
+    #[error("--workers is {0}: give 1 to {MAX_WORKERS}")]
+    Workers(usize),
+    /// A durability mode that this version does not have.
+    #[error("--durability {0} is not available in this version yet: give none")]
+    DurabilityNotYet(String),
+    /// An unknown durability mode.
+    #[error("--durability is \"{0}\": give none")]
+    Durability(String),
+    /// A sync interval without a journal.
+    #[error(
+        "--sync-interval-ms is for --durability interval, which is not available in this version yet: leave it out"
+    )]
+    SyncInterval,
+}
+
+impl ServeArgs {
+    /// Merges flags, environment (clap has read it) and file, and checks the result.
+    pub fn into_config(self) -> Result<Config, ConfigError> {
+        let file = match &self.config {
+            None => File::default(),
+            Some(path) => read_file(path.clone())?,
+        };
+        let listen = if self.listen.is_empty() { file.listen.unwrap_or_default() } else { self.listen };
+        let mut addresses =
+            listen.iter().map(|text| text.parse()).collect::<Result<Vec<ListenAddress>, _>>()?;
+        if addresses.is_empty() {
+            addresses.push(DEFAULT_LISTEN.parse()?);
+        }
+        let insecure = self.insecure.or(file.insecure).unwrap_or(false);
+        if let Some(address) = addresses.iter().find(|address| !insecure && !address.is_local()) {
+            return Err(ConfigError::NotLocal(address.clone()));
+        }
+        let workers = self.workers.or(file.workers).unwrap_or_else(default_workers);
+        if !(1..=MAX_WORKERS).contains(&workers) {
+            return Err(ConfigError::Workers(workers));
+        }
+        let durability = match self.durability.or(file.durability).as_deref() {
+            None | Some("none") => "none",
+            Some(mode @ ("sync" | "interval")) => return Err(ConfigError::DurabilityNotYet(mode.to_owned())),
+            Some(other) => return Err(ConfigError::Durability(other.to_owned())),
+        };
+        if self.sync_interval_ms.or(file.sync_interval_ms).is_some() {
+            return Err(ConfigError::SyncInterval);
+        }
+        let data_dir = self.data.or(file.data).ok_or(ConfigError::NoData)?;
+        Ok(Config { data_dir, listen: addresses, workers, durability })
+    }
+}
+
+fn default_workers() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).min(MAX_WORKERS)
+}
+
+fn read_file(path: PathBuf) -> Result<File, ConfigError> {
+    match std::fs::read_to_string(&path) {
+        Ok(text) => toml::from_str(&text)
+            .map_err(|error| ConfigError::Malformed { path, message: error.to_string().trim().to_owned() }),
+        Err(error) => Err(ConfigError::Unreadable { path, error }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args(file: &str) -> (tempfile::TempDir, ServeArgs) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("allotd.toml");
+        std::fs::write(&path, file).unwrap();
+        (directory, ServeArgs { config: Some(path), ..ServeArgs::default() })
+    }
+
+    #[test]
+    fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
+        let (_directory, from_file) =
+            args("data = \"/a\"\nworkers = 3\nlisten = [\"127.0.0.1:1\", \"unix:/s\"]\n");
+        let config = from_file.clone().into_config().unwrap();
+        assert_eq!((config.data_dir, config.workers, config.listen.len()), ("/a".into(), 3, 2));
+        let flags = ServeArgs {
+            data: Some("/b".into()),
+            workers: Some(4),
+            listen: vec!["[::1]:2".into()],
+            ..from_file
+        };
+        let config = flags.into_config().unwrap();
+        assert_eq!((config.data_dir, config.workers), ("/b".into(), 4));
+        assert_eq!(config.listen, ["[::1]:2".parse().unwrap()]);
+        let bare = ServeArgs { data: Some("/c".into()), ..ServeArgs::default() }.into_config().unwrap();
+        assert_eq!(bare.listen, [DEFAULT_LISTEN.parse().unwrap()]);
+        assert_eq!(bare.durability, "none");
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        for (file, expected) in [
+            ("", "no data directory"),
+            ("colour = 1", "unknown field `colour`"),
+            ("data = 1", "not understood"),
+            ("data = \"/a\"\nworkers = 0", "--workers is 0"),
+            ("data = \"/a\"\nworkers = 257", "--workers is 257"),
+            ("data = \"/a\"\ndurability = \"sync\"", "not available in this version"),
+            ("data = \"/a\"\ndurability = \"soon\"", "give none"),
+            ("data = \"/a\"\nsync_interval_ms = 5", "--sync-interval-ms"),
+            ("data = \"/a\"\nlisten = [\"0.0.0.0:1\"]", "--insecure"),
+            ("data = \"/a\"\nlisten = [\"here\"]", "is not an address"),
+        ] {
+            let (_directory, args) = args(file);
+            let message = args.into_config().unwrap_err().to_string();
+            assert!(message.contains(expected), "{file}: {message}");
+        }
+        let missing = ServeArgs { config: Some("/no/such/file".into()), ..ServeArgs::default() };
+        assert!(missing.into_config().unwrap_err().to_string().contains("/no/such/file"));
+    }
+
+    #[test]
+    fn other_machines_are_let_in_only_when_told() {
+        let (_directory, args) = args("data = \"/a\"\nlisten = [\"0.0.0.0:1\"]\ninsecure = true");
+        assert_eq!(args.clone().into_config().unwrap().listen.len(), 1);
+        let flag = ServeArgs { insecure: Some(false), ..args };
+        assert!(matches!(flag.into_config(), Err(ConfigError::NotLocal(_))));
+    }
+}

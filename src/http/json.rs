@@ -1,0 +1,134 @@
+//! The answers of lease, renew and return, written by hand: one allocation an answer.
+
+use bytes::{BufMut, BytesMut};
+
+use crate::engine::counters::Counts;
+use crate::engine::holding::{RenewResult, ReturnResult};
+use crate::engine::lease::Lease;
+use crate::numbers::number::Number;
+use crate::state::time::Timestamp;
+
+/// Length of a time as text: `2026-11-23T22:05:00Z`.
+const TIME_BYTES: usize = 20;
+/// Most bytes that one item of an answer takes.
+const MAX_ITEM_BYTES: usize = 128;
+/// Bytes of an answer beside its items.
+const FRAME_BYTES: usize = 16;
+
+/// The text of a time, kept for as long as the same second is asked for: leases made in one second
+/// end in one second.
+#[derive(Debug)]
+pub(crate) struct TimeText {
+    time: Option<Timestamp>,
+    text: [u8; TIME_BYTES],
+}
+
+impl TimeText {
+    pub(crate) const fn new() -> Self {
+        Self { time: None, text: [0; TIME_BYTES] }
+    }
+
+    fn get(&mut self, time: Timestamp) -> &[u8] {
+        if self.time != Some(time) {
+            let text = time.to_string();
+            let length = text.len().min(TIME_BYTES);
+            self.text[..length].copy_from_slice(&text.as_bytes()[..length]);
+            self.time = Some(time);
+        }
+        &self.text
+    }
+}
+
+fn put_number(out: &mut BytesMut, value: u64) {
+    out.put_slice(itoa::Buffer::new().format(value).as_bytes());
+}
+
+fn put_time(out: &mut BytesMut, name: &[u8], time: Timestamp, times: &mut TimeText) {
+    out.put_slice(name);
+    out.put_slice(times.get(time));
+    out.put_u8(b'"');
+}
+
+/// `{"leases":[…]}`
+pub(crate) fn leases(leases: &[Lease], times: &mut TimeText) -> BytesMut {
+    let mut out = BytesMut::with_capacity(FRAME_BYTES + leases.len() * MAX_ITEM_BYTES);
+    let mut separator: &[u8] = b"{\"leases\":[{\"number\":";
+    for lease in leases {
+        out.put_slice(separator);
+        separator = b",{\"number\":";
+        put_number(&mut out, lease.number.get());
+        out.put_slice(b",\"token\":\"");
+        out.put_slice(&lease.token.encode());
+        out.put_slice(b"\",\"generation\":");
+        put_number(&mut out, lease.generation.into());
+        put_time(&mut out, b",\"expires_at\":\"", lease.expires_at, times);
+        out.put_u8(b'}');
+    }
+    out.put_slice(b"]}");
+    out
+}
+
+/// `{"results":[…]}`, one result an item.
+fn results<R>(
+    items: impl ExactSizeIterator<Item = (Number, R)>,
+    mut put_result: impl FnMut(&mut BytesMut, R),
+) -> BytesMut {
+    let mut out = BytesMut::with_capacity(FRAME_BYTES + items.len() * MAX_ITEM_BYTES);
+    let mut separator: &[u8] = b"{\"results\":[{\"number\":";
+    for (number, result) in items {
+        out.put_slice(separator);
+        separator = b",{\"number\":";
+        put_number(&mut out, number.get());
+        put_result(&mut out, result);
+        out.put_u8(b'}');
+    }
+    out.put_slice(b"]}");
+    out
+}
+
+/// `{"results":[…]}` of a renewal.
+pub(crate) fn renew_results(
+    items: impl ExactSizeIterator<Item = (Number, RenewResult)>,
+    times: &mut TimeText,
+) -> BytesMut {
+    results(items, |out, result| match result {
+        RenewResult::Renewed { expires_at } => {
+            out.put_slice(b",\"result\":\"renewed\"");
+            put_time(out, b",\"expires_at\":\"", expires_at, times);
+        }
+        RenewResult::Stale => out.put_slice(b",\"result\":\"stale\""),
+        RenewResult::Unknown => out.put_slice(b",\"result\":\"unknown\""),
+    })
+}
+
+/// `{"results":[…]}` of a return.
+pub(crate) fn return_results(
+    items: impl ExactSizeIterator<Item = (Number, ReturnResult)>,
+    times: &mut TimeText,
+) -> BytesMut {
+    results(items, |out, result| match result {
+        ReturnResult::Returned { state, available_at } => {
+            out.put_slice(b",\"result\":\"returned\",\"state\":\"");
+            out.put_slice(state.as_str().as_bytes());
+            out.put_u8(b'"');
+            if let Some(time) = available_at {
+                put_time(out, b",\"available_at\":\"", time, times);
+            }
+        }
+        ReturnResult::Stale => out.put_slice(b",\"result\":\"stale\""),
+        ReturnResult::Unknown => out.put_slice(b",\"result\":\"unknown\""),
+    })
+}
+
+/// Counts by state as members of an object: `"available":1,"leased":0,…`.
+pub(crate) fn counts(counts: &Counts) -> String {
+    format!(
+        "\"available\":{},\"leased\":{},\"resting\":{},\"done\":{},\"retired\":{}",
+        counts.available, counts.leased, counts.resting, counts.done, counts.retired
+    )
+}
+
+/// A string as JSON, quotes included.
+pub(crate) fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}

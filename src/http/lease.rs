@@ -1,0 +1,118 @@
+//! `POST /v1/pools/{pool}/lease`
+
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use hyper::Response;
+use serde::Deserialize;
+
+use super::body::{self, Body};
+use super::fields::{self, Count, NotYet, TtlSeconds};
+use super::json;
+use super::problem::{Code, Problem};
+use super::routes::{Api, Reply};
+use super::within::WithinField;
+use super::worker;
+use crate::engine::counters::Counts;
+use crate::engine::lease::{LeaseError, LeaseRequest};
+use crate::engine::{Pool, Within};
+use crate::state::time::Timestamp;
+
+/// Up to so many words are looked at for the counts of an `exhausted` on the worker itself, which takes
+/// some microseconds; more go to a thread that may block.
+const MAX_WORDS_COUNTED_AT_ONCE: u64 = 4_096;
+/// When to try again if no number's time is known to come, in seconds.
+const EXHAUSTED_RETRY_AFTER_SECONDS: u64 = 60;
+
+/// The body of a lease.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "an object like {\"count\":1,\"ttl\":60,\"within\":[\"7912\"]}")]
+struct LeaseBody {
+    count: Option<Count>,
+    ttl: Option<TtlSeconds>,
+    within: Option<WithinField>,
+    #[serde(rename = "holder")]
+    _holder: Option<NotYet>,
+    #[serde(rename = "wait")]
+    _wait: Option<NotYet>,
+}
+
+/// A lease of one number anywhere, as a call without a body asks for.
+const PLAIN: LeaseRequest<'static> = LeaseRequest { count: 1, ttl_seconds: None, within: None };
+
+/// The answer to a call without a body: everything happens here, on the worker.
+pub(super) fn plain(api: &Api, pool: &Pool) -> Result<Response<Body>, Problem> {
+    match lease(pool, &PLAIN) {
+        Ok(leases) => Ok(super::ok_json(leases)),
+        Err(LeaseError::Exhausted) => {
+            let (counts, next) = (pool.counts(), pool.next_available_at(None));
+            Err(exhausted(&counts, next, api.engine.now()))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The answer to a call with a body.
+pub(super) async fn with_body(api: Arc<Api>, pool: Arc<Pool>, body: hyper::body::Incoming) -> Reply {
+    let bytes = body::collect_json(body).await?;
+    if bytes.is_empty() {
+        return plain(&api, &pool);
+    }
+    let wanted: LeaseBody = fields::parse(&bytes)?;
+    let within = wanted.within.map(|field| pool.within(&field.0));
+    let request = LeaseRequest {
+        count: wanted.count.map_or(1, |count| count.0),
+        ttl_seconds: wanted.ttl.map(|ttl| ttl.0),
+        within: within.as_ref(),
+    };
+    match lease(&pool, &request) {
+        Ok(leases) => Ok(super::ok_json(leases)),
+        Err(LeaseError::Exhausted) => {
+            let now = api.engine.now();
+            let (counts, next) = count(pool, within).await?;
+            Err(exhausted(&counts, next, now))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn lease(pool: &Pool, request: &LeaseRequest<'_>) -> Result<BytesMut, LeaseError> {
+    worker::with(|state| {
+        pool.lease(&mut state.engine, request, &mut state.leases)?;
+        Ok(json::leases(&state.leases, &mut state.times))
+    })
+}
+
+/// The counts of what the call could have chosen from.
+async fn count(pool: Arc<Pool>, within: Option<Within>) -> Result<(Counts, Option<Timestamp>), Problem> {
+    match within {
+        Some(within) if within.len() > MAX_WORDS_COUNTED_AT_ONCE => {
+            body::blocking(move || Ok(look(&pool, Some(&within)))).await
+        }
+        within => Ok(look(&pool, within.as_ref())),
+    }
+}
+
+fn look(pool: &Pool, within: Option<&Within>) -> (Counts, Option<Timestamp>) {
+    (pool.counts_within(within), pool.next_available_at(within))
+}
+
+fn exhausted(counts: &Counts, next: Option<Timestamp>, now: Timestamp) -> Problem {
+    let (when, next_json) = match next {
+        Some(time) => (format!("try again at {time}, when the next one comes"), format!("\"{time}\"")),
+        None => (
+            "none comes by itself: start the next round, reinstate numbers or add some".to_owned(),
+            "null".to_owned(),
+        ),
+    };
+    let detail = format!(
+        "Of the {} numbers that the call can choose from {} are leased, {} rest, {} are done and {} retired; {when}",
+        counts.numbers, counts.leased, counts.resting, counts.done, counts.retired
+    );
+    let retry_after = next.map_or(EXHAUSTED_RETRY_AFTER_SECONDS, |next| {
+        next.unix_seconds().saturating_sub(now.unix_seconds()).max(1)
+    });
+    Problem::new(Code::Exhausted, detail)
+        .with_members(format!(",{},\"next_available_at\":{next_json}", json::counts(counts)))
+        .retry_after(retry_after)
+}

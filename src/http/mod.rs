@@ -1,0 +1,34 @@
+//! The HTTP API: small, strict, and stateless beside what the engine keeps.
+//!
+//! [`listener`] binds addresses, [`server`] accepts and spreads connections over the worker threads,
+//! [`connection`] serves one, [`routes`] finds the call; each group of calls has its own file.
+
+pub mod body;
+pub mod connection;
+mod export;
+pub mod fields;
+mod held;
+mod json;
+mod lease;
+pub mod listener;
+mod numbers;
+mod pools;
+mod problem;
+mod query;
+pub mod routes;
+pub mod server;
+mod source;
+mod stats;
+pub mod within;
+mod worker;
+
+use body::Body;
+use hyper::Response;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+
+/// `200` with a JSON body.
+fn ok_json(body: impl Into<Body>) -> Response<Body> {
+    let mut response = Response::new(body.into());
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}

@@ -1,0 +1,278 @@
+//! Which call a request is: path and method to a function, without an allocation.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use hyper::body::{Body as _, Incoming};
+use hyper::{Method, Request, Response};
+
+use super::body::{self, Body};
+use super::problem::Problem;
+use super::{export, held, lease, numbers, pools, query, source, stats, worker};
+use crate::engine::{Engine, Pool};
+use crate::stats::Stats;
+use crate::stats::requests::Call;
+
+/// What the calls need.
+pub struct Api {
+    /// The pools.
+    pub engine: Arc<Engine>,
+    /// The daemon's own counters.
+    pub stats: Arc<Stats>,
+    /// The durability mode, as the stats name it.
+    pub durability: &'static str,
+    /// Set when the shutdown begins.
+    pub draining: AtomicBool,
+}
+
+/// What a call answers.
+pub(crate) type Reply = Result<Response<Body>, Problem>;
+
+/// An answer that is there, or one that has to wait for a body or a blocking thread.
+enum Answer {
+    Now(Reply),
+    Later(Pin<Box<dyn Future<Output = Reply> + Send>>),
+}
+
+impl Answer {
+    fn later(future: impl Future<Output = Reply> + Send + 'static) -> Self {
+        Self::Later(Box::pin(future))
+    }
+}
+
+/// A request on its way to its answer; counts it when it is answered.
+pub(crate) struct Answering {
+    call: Call,
+    started: Instant,
+    answer: Option<Answer>,
+}
+
+impl Future for Answering {
+    type Output = Result<Response<Body>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let reply = match self.answer.take() {
+            Some(Answer::Now(reply)) => reply,
+            Some(Answer::Later(mut future)) => match future.as_mut().poll(cx) {
+                Poll::Ready(reply) => reply,
+                Poll::Pending => {
+                    self.answer = Some(Answer::Later(future));
+                    return Poll::Pending;
+                }
+            },
+            None => Err(Problem::internal(&"an answer was asked for twice")),
+        };
+        let response = reply.unwrap_or_else(Problem::into_response);
+        let status = response.status().as_u16();
+        worker::with(|state| state.stats.requests.record(self.call, status, self.started.elapsed()));
+        Poll::Ready(Ok(response))
+    }
+}
+
+/// Starts to answer a request.
+pub(crate) fn answer(api: &Arc<Api>, request: Request<Incoming>) -> Answering {
+    let started = Instant::now();
+    let (call, answer) = route(api, request);
+    Answering { call, started, answer: Some(answer) }
+}
+
+fn route(api: &Arc<Api>, request: Request<Incoming>) -> (Call, Answer) {
+    let path = request.uri().path();
+    if let Some(rest) = path.strip_prefix("/v1/pools/") {
+        let (pool, action) = match rest.split_once('/') {
+            None => (rest, None),
+            Some((pool, action)) => (pool, Some(action)),
+        };
+        return match action {
+            None => whole_pool(api, pool, &request).unwrap_or_else(|| route_create(api, request)),
+            Some("lease") if *request.method() == Method::POST => {
+                let found = api.engine.pool(pool);
+                (Call::Lease, route_lease(api, found, request))
+            }
+            Some(action) => match ACTIONS.iter().find(|(name, _)| *name == action) {
+                Some((_, call)) => {
+                    let found = api.engine.pool(pool);
+                    route_action(*call, found, request)
+                }
+                None => match action.strip_prefix("numbers/") {
+                    Some(number) if !number.contains('/') => get_only(Call::Lookup, &request, || {
+                        query::none(request.uri().query())?;
+                        let pool = found(api.engine.pool(pool))?;
+                        numbers::lookup(&pool, number)
+                    }),
+                    _ => (Call::Other, Answer::Now(Err(Problem::not_found()))),
+                },
+            },
+        };
+    }
+    let no_query = || query::none(request.uri().query());
+    match path {
+        "/v1/pools" => get_only(Call::ListPools, &request, || no_query().and_then(|()| pools::list(api))),
+        "/v1/stats" => get_only(Call::Stats, &request, || no_query().map(|()| stats::show(api))),
+        "/healthz" => get_only(Call::Health, &request, || no_query().map(|()| stats::alive())),
+        "/readyz" => get_only(Call::Health, &request, || no_query().and_then(|()| stats::ready(api))),
+        _ => (Call::Other, Answer::Now(Err(Problem::not_found()))),
+    }
+}
+
+/// The paths below a pool that take a body or change something.
+const ACTIONS: [(&str, Call); 9] = [
+    ("lease", Call::Lease),
+    ("renew", Call::Renew),
+    ("return", Call::Return),
+    ("numbers", Call::AddNumbers),
+    ("retire", Call::Retire),
+    ("reinstate", Call::Reinstate),
+    ("rounds", Call::StartRound),
+    ("pause", Call::Pause),
+    ("resume", Call::Resume),
+];
+
+fn found(pool: Option<Arc<Pool>>) -> Result<Arc<Pool>, Problem> {
+    pool.ok_or_else(Problem::pool_not_found)
+}
+
+fn is_get(method: &Method) -> bool {
+    *method == Method::GET || *method == Method::HEAD
+}
+
+/// A path that can only be read.
+fn get_only(call: Call, request: &Request<Incoming>, reply: impl FnOnce() -> Reply) -> (Call, Answer) {
+    if is_get(request.method()) { (call, Answer::Now(reply())) } else { not_allowed("GET, HEAD") }
+}
+
+fn not_allowed(allow: &'static str) -> (Call, Answer) {
+    (Call::Other, Answer::Now(Err(Problem::method_not_allowed(allow))))
+}
+
+fn route_lease(api: &Arc<Api>, pool: Option<Arc<Pool>>, request: Request<Incoming>) -> Answer {
+    let pool = match lease_preconditions(pool, &request) {
+        Ok(pool) => pool,
+        Err(problem) => return Answer::Now(Err(problem)),
+    };
+    if request.body().is_end_stream() {
+        return Answer::Now(lease::plain(api, &pool));
+    }
+    match source::check_json(request.headers()) {
+        Ok(()) => Answer::later(lease::with_body(Arc::clone(api), pool, request.into_body())),
+        Err(problem) => Answer::Now(Err(problem)),
+    }
+}
+
+fn lease_preconditions(pool: Option<Arc<Pool>>, request: &Request<Incoming>) -> Result<Arc<Pool>, Problem> {
+    let pool = found(pool)?;
+    query::none(request.uri().query())?;
+    // Ignoring it would let a repeated call lease twice.
+    if request.headers().contains_key("idempotency-key") {
+        return Err(Problem::bad_request(
+            "Idempotency-Key is not available in this version yet: leave it out",
+        ));
+    }
+    Ok(pool)
+}
+
+/// A path with only a pool in it; `None` for `PUT`, which needs the request itself.
+fn whole_pool(api: &Arc<Api>, name: &str, request: &Request<Incoming>) -> Option<(Call, Answer)> {
+    if name.is_empty() {
+        return Some((Call::Other, Answer::Now(Err(Problem::not_found()))));
+    }
+    let query_text = request.uri().query();
+    let pool = || found(api.engine.pool(name));
+    Some(match request.method().as_str() {
+        "PUT" | "PATCH" => return None,
+        "GET" | "HEAD" => (
+            Call::ShowPool,
+            Answer::Now(query::none(query_text).and_then(|()| pool()).and_then(|pool| pools::show(&pool))),
+        ),
+        "DELETE" => {
+            let answer = match pool() {
+                Ok(pool) => {
+                    Answer::later(pools::delete(Arc::clone(api), pool, pools::delete_query(query_text)))
+                }
+                Err(problem) => Answer::Now(Err(problem)),
+            };
+            (Call::DeletePool, answer)
+        }
+        _ => not_allowed("GET, HEAD, PUT, PATCH, DELETE"),
+    })
+}
+
+/// `PUT` and `PATCH` of a pool.
+fn route_create(api: &Arc<Api>, request: Request<Incoming>) -> (Call, Answer) {
+    let name = request.uri().path().rsplit('/').next().unwrap_or_default();
+    if *request.method() == Method::PATCH {
+        let checked = found(api.engine.pool(name))
+            .and_then(|pool| query::none(request.uri().query()).map(|()| pool))
+            .and_then(|pool| source::check_json(request.headers()).map(|()| pool));
+        let answer = match checked {
+            Ok(pool) => Answer::later(pools::change(pool, request.into_body())),
+            Err(problem) => Answer::Now(Err(problem)),
+        };
+        return (Call::ChangePool, answer);
+    }
+    let name = pools::name_of(name);
+    let query = pools::create_query(request.uri().query());
+    let (parts, body) = request.into_parts();
+    (Call::CreatePool, Answer::later(pools::create(Arc::clone(api), name, query, parts.headers, body)))
+}
+
+/// The paths of [`ACTIONS`].
+fn route_action(call: Call, pool: Option<Arc<Pool>>, request: Request<Incoming>) -> (Call, Answer) {
+    let query_text = request.uri().query();
+    let is_export = call == Call::AddNumbers && is_get(request.method());
+    if !is_export && *request.method() != Method::POST {
+        return not_allowed(if call == Call::AddNumbers { "GET, HEAD, POST" } else { "POST" });
+    }
+    let pool = match found(pool) {
+        Ok(pool) => pool,
+        Err(problem) => return (call, Answer::Now(Err(problem))),
+    };
+    let answer = match call {
+        Call::AddNumbers if is_export => {
+            let query = export::query(query_text);
+            return (
+                Call::Export,
+                Answer::later(export::export(pool, query, request.into_parts().0.headers)),
+            );
+        }
+        Call::AddNumbers => {
+            let query = numbers::add_query(query_text);
+            let (parts, body) = request.into_parts();
+            Answer::later(numbers::add(pool, query, parts.headers, body))
+        }
+        Call::Retire | Call::Reinstate => {
+            let query = numbers::mark_query(query_text);
+            let (parts, body) = request.into_parts();
+            Answer::later(numbers::mark(pool, call == Call::Reinstate, query, parts.headers, body))
+        }
+        _ => {
+            if let Err(problem) = query::none(query_text) {
+                return (call, Answer::Now(Err(problem)));
+            }
+            match call {
+                Call::Renew | Call::Return => held_answer(call, pool, request),
+                Call::StartRound => Answer::later(pools::start_round(pool)),
+                _ => Answer::later(pools::set_paused(pool, call == Call::Pause)),
+            }
+        }
+    };
+    (call, answer)
+}
+
+/// Renew and return, once their body is there.
+fn held_answer(call: Call, pool: Arc<Pool>, request: Request<Incoming>) -> Answer {
+    // An empty body has no type to speak of; it is refused for being empty.
+    if !request.body().is_end_stream()
+        && let Err(problem) = source::check_json(request.headers())
+    {
+        return Answer::Now(Err(problem));
+    }
+    Answer::later(async move {
+        let bytes = body::collect_json(request.into_body()).await?;
+        if call == Call::Renew { held::renew(&pool, &bytes) } else { held::give_back(&pool, &bytes) }
+    })
+}

@@ -1,0 +1,97 @@
+//! Numbers in the body of a request: which kind of list it is, and how it is to be read.
+
+use hyper::HeaderMap;
+use hyper::header::CONTENT_TYPE;
+
+use super::body::Upload;
+use super::problem::{Code, Problem};
+use super::query::Query;
+use crate::engine::load::NumberSource;
+use crate::numbers::list::{ListFormat, ListOptions, OnInvalid};
+
+/// Parameters that say how a list is to be read.
+pub(crate) const LIST_PARAMETERS: [&str; 4] = ["region", "on_invalid", "length", "column"];
+
+/// How the numbers of a body are written.
+#[derive(Debug, Clone)]
+pub(crate) enum Source {
+    /// Text or CSV.
+    List(ListOptions),
+    /// A portable Roaring bitmap.
+    Roaring,
+}
+
+/// The type without its parameters, such as `text/csv` of `text/csv; charset=utf-8`.
+pub(crate) fn media_type(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(CONTENT_TYPE)?.to_str().unwrap_or("unreadable");
+    Some(value.split(';').next().unwrap_or_default().trim())
+}
+
+impl Source {
+    /// Reads the content type and the parameters of a list.
+    pub(crate) fn of(headers: &HeaderMap, query: &Query) -> Result<Self, Problem> {
+        let media_type = media_type(headers).unwrap_or_default().to_ascii_lowercase();
+        let format = match media_type.as_str() {
+            "text/plain" => ListFormat::Text,
+            "text/csv" => ListFormat::Csv,
+            "application/octet-stream" => {
+                if let Some(name) = LIST_PARAMETERS.into_iter().find(|name| query.text(name).is_some()) {
+                    let detail = format!("{name} is for text and CSV: leave it out with a Roaring bitmap");
+                    return Err(Problem::bad_request(detail));
+                }
+                return Ok(Self::Roaring);
+            }
+            other => return Err(unsupported(other)),
+        };
+        let on_invalid = match query.text("on_invalid") {
+            None | Some("fail") => OnInvalid::Refuse,
+            Some("skip") => OnInvalid::Skip,
+            Some(other) => {
+                return Err(Problem::bad_request(format!("on_invalid is \"{other}\": give fail or skip")));
+            }
+        };
+        Ok(Self::List(ListOptions {
+            format,
+            on_invalid,
+            region: query.parsed("region")?,
+            length: query.parsed("length")?,
+            column: query.text("column").map(str::to_owned),
+        }))
+    }
+
+    /// The numbers of an upload, for the engine.
+    pub(crate) fn over(self, input: &mut Upload) -> NumberSource<'_> {
+        let progress = &|_| ();
+        match self {
+            Self::List(options) => NumberSource::List { input, options, progress },
+            Self::Roaring => NumberSource::Roaring { input, progress },
+        }
+    }
+}
+
+fn unsupported(given: &str) -> Problem {
+    let detail = match given {
+        "application/x-www-form-urlencoded" => {
+            "application/x-www-form-urlencoded is what curl sends by itself: add -H 'content-type: text/plain' \
+             and send the file with --data-binary @FILE"
+                .to_owned()
+        }
+        "" => "Say how the numbers are written: content-type text/plain, text/csv or application/octet-stream \
+               (Roaring)"
+            .to_owned(),
+        other => format!("\"{other}\" is none of text/plain, text/csv and application/octet-stream (Roaring)"),
+    };
+    Problem::new(Code::UnsupportedMediaType, detail)
+}
+
+/// Refuses a JSON body that says it is something else.
+pub(crate) fn check_json(headers: &HeaderMap) -> Result<(), Problem> {
+    match media_type(headers) {
+        None => Ok(()),
+        Some(given) if given.eq_ignore_ascii_case("application/json") => Ok(()),
+        Some(given) => Err(Problem::new(
+            Code::UnsupportedMediaType,
+            format!("\"{given}\" is not read here: send JSON with -H 'content-type: application/json'"),
+        )),
+    }
+}

@@ -1,0 +1,79 @@
+//! What belongs to one worker thread: its engine handle, its counters, and the vectors it uses again
+//! for each request, so that a lease allocates nothing but its answer.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::json::TimeText;
+use crate::engine::Worker;
+use crate::engine::holding::{HeldLease, RenewResult, ReturnItem, ReturnResult};
+use crate::engine::lease::Lease;
+use crate::stats::WorkerStats;
+
+/// The state of this thread's worker.
+pub(crate) struct WorkerState {
+    pub(crate) engine: Worker,
+    pub(crate) stats: Arc<WorkerStats>,
+    pub(crate) times: TimeText,
+    pub(crate) leases: Vec<Lease>,
+    pub(crate) held: Vec<HeldLease>,
+    pub(crate) renewed: Vec<RenewResult>,
+    pub(crate) given_back: Vec<ReturnItem>,
+    pub(crate) returned: Vec<ReturnResult>,
+}
+
+thread_local! {
+    static STATE: RefCell<Option<WorkerState>> = const { RefCell::new(None) };
+}
+
+/// Makes this thread a worker.
+pub(crate) fn install(engine: Worker, counters: Arc<WorkerStats>) {
+    let state = WorkerState {
+        engine,
+        stats: counters,
+        times: TimeText::new(),
+        leases: Vec::new(),
+        held: Vec::new(),
+        renewed: Vec::new(),
+        given_back: Vec::new(),
+        returned: Vec::new(),
+    };
+    STATE.with_borrow_mut(|place| *place = Some(state));
+}
+
+/// Ends this thread's being a worker.
+pub(crate) fn uninstall() {
+    STATE.with_borrow_mut(|place| *place = None);
+}
+
+/// Runs `work` with this thread's state, which only worker threads have. `work` must not call this again.
+///
+/// # Panics
+/// On any thread that is no worker: requests are served nowhere else.
+pub(crate) fn with<T>(work: impl FnOnce(&mut WorkerState) -> T) -> T {
+    STATE.with_borrow_mut(|state| {
+        work(state.as_mut().expect("requests are served by worker threads, which install their state first"))
+    })
+}
+
+/// Counts a connection of this worker as open for as long as it lives.
+#[derive(Debug)]
+pub(crate) struct OpenConnection {
+    stats: Arc<WorkerStats>,
+}
+
+impl OpenConnection {
+    /// A connection that was assigned to the worker with these counters.
+    pub(crate) fn new(stats: Arc<WorkerStats>) -> Self {
+        stats.open_connections.fetch_add(1, Ordering::Relaxed);
+        stats.accepted_connections.fetch_add(1, Ordering::Relaxed);
+        Self { stats }
+    }
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.stats.open_connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,185 @@
+//! Requests by call and status, and how long they took.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use histogram::{AtomicHistogram, Histogram};
+
+/// Relative error of a latency: 2^-5, about 3 %.
+const GROUPING_POWER: u8 = 5;
+/// Latencies are kept in nanoseconds up to 2^38 (4.6 minutes); longer ones count as that.
+const MAX_VALUE_POWER: u8 = 38;
+/// The statuses that are counted one by one; any other counts in the last place.
+const STATUSES: [u16; 12] = [200, 201, 400, 404, 405, 409, 413, 415, 500, 503, 507, 0];
+
+macro_rules! calls {
+    ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
+        /// A call of the API, as the stats name it.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Call { $($(#[$doc])* $name,)* }
+
+        impl Call {
+            /// Every call, in the order of the enum.
+            pub const ALL: &'static [Call] = &[$(Call::$name,)*];
+
+            /// The call's name in the stats.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Call::$name => $text,)* }
+            }
+        }
+    };
+}
+
+calls! {
+    /// `POST /v1/pools/{pool}/lease`
+    Lease = "lease",
+    /// `POST /v1/pools/{pool}/renew`
+    Renew = "renew",
+    /// `POST /v1/pools/{pool}/return`
+    Return = "return",
+    /// `GET /v1/pools`
+    ListPools = "list_pools",
+    /// `GET /v1/pools/{pool}`
+    ShowPool = "show_pool",
+    /// `PUT /v1/pools/{pool}`
+    CreatePool = "create_pool",
+    /// `PATCH /v1/pools/{pool}`
+    ChangePool = "change_pool",
+    /// `DELETE /v1/pools/{pool}`
+    DeletePool = "delete_pool",
+    /// `POST /v1/pools/{pool}/numbers`
+    AddNumbers = "add_numbers",
+    /// `GET /v1/pools/{pool}/numbers`
+    Export = "export",
+    /// `GET /v1/pools/{pool}/numbers/{number}`
+    Lookup = "lookup",
+    /// `POST /v1/pools/{pool}/retire`
+    Retire = "retire",
+    /// `POST /v1/pools/{pool}/reinstate`
+    Reinstate = "reinstate",
+    /// `POST /v1/pools/{pool}/rounds`
+    StartRound = "start_round",
+    /// `POST /v1/pools/{pool}/pause`
+    Pause = "pause",
+    /// `POST /v1/pools/{pool}/resume`
+    Resume = "resume",
+    /// `GET /v1/stats`
+    Stats = "stats",
+    /// `GET /healthz` and `GET /readyz`
+    Health = "health",
+    /// What is no call: an unknown path, or a method that the path does not have.
+    Other = "other",
+}
+
+/// Counters and latencies of every call, written by one thread.
+#[derive(Debug)]
+pub struct RequestCounters {
+    calls: Vec<CallCounters>,
+}
+
+#[derive(Debug)]
+struct CallCounters {
+    by_status: [AtomicU64; STATUSES.len()],
+    nanoseconds: AtomicHistogram,
+    longest_nanoseconds: AtomicU64,
+}
+
+/// What one call did since the start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallSnapshot {
+    /// Which call.
+    pub call: Call,
+    /// How often it was answered.
+    pub count: u64,
+    /// How often with which status; 0 stands for any other. Only those that occurred.
+    pub by_status: Vec<(u16, u64)>,
+    /// Latencies in nanoseconds: p50, p90, p99, p99.9 and the longest.
+    pub latency_nanoseconds: [u64; 5],
+}
+
+impl Default for RequestCounters {
+    fn default() -> Self {
+        Self { calls: Call::ALL.iter().map(|_| CallCounters::new()).collect() }
+    }
+}
+
+impl CallCounters {
+    fn new() -> Self {
+        Self {
+            by_status: Default::default(),
+            nanoseconds: AtomicHistogram::new(GROUPING_POWER, MAX_VALUE_POWER)
+                .expect("the powers are constants that the histogram accepts"),
+            longest_nanoseconds: AtomicU64::new(0),
+        }
+    }
+}
+
+impl RequestCounters {
+    /// Counts one answered request. To be called by one thread only.
+    pub fn record(&self, call: Call, status: u16, latency: Duration) {
+        let counters = &self.calls[call as usize];
+        let place = STATUSES.iter().position(|&known| known == status).unwrap_or(STATUSES.len() - 1);
+        counters.by_status[place].fetch_add(1, Ordering::Relaxed);
+        let longest_kept = (1 << MAX_VALUE_POWER) - 1;
+        let nanoseconds = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX).min(longest_kept);
+        // Cannot fail: the value was cut to the histogram's range.
+        let _ = counters.nanoseconds.increment(nanoseconds);
+        if nanoseconds > counters.longest_nanoseconds.load(Ordering::Relaxed) {
+            counters.longest_nanoseconds.store(nanoseconds, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Adds up the counters of several threads; calls that never happened are left out.
+pub fn snapshot<'a>(workers: impl Iterator<Item = &'a RequestCounters> + Clone) -> Vec<CallSnapshot> {
+    let of_call = |&call: &Call| {
+        let mut counts = [0; STATUSES.len()];
+        let mut longest = 0;
+        let mut sum: Option<Histogram> = None;
+        for counters in workers.clone().map(|worker| &worker.calls[call as usize]) {
+            for (sum, count) in counts.iter_mut().zip(&counters.by_status) {
+                *sum += count.load(Ordering::Relaxed);
+            }
+            longest = longest.max(counters.longest_nanoseconds.load(Ordering::Relaxed));
+            let one = counters.nanoseconds.load();
+            sum = Some(match sum {
+                Some(sum) => sum.wrapping_add(&one).unwrap_or(sum),
+                None => one,
+            });
+        }
+        let count = counts.iter().sum();
+        let by_status: Vec<_> = STATUSES.into_iter().zip(counts).filter(|(_, count)| *count > 0).collect();
+        let quantile = |q| {
+            let bucket = sum.as_ref().and_then(|sum| sum.quantile_bucket(q).ok().flatten());
+            bucket.map_or(0, |bucket| bucket.end().min(longest))
+        };
+        let latency_nanoseconds = [quantile(0.5), quantile(0.9), quantile(0.99), quantile(0.999), longest];
+        (count > 0).then_some(CallSnapshot { call, count, by_status, latency_nanoseconds })
+    };
+    Call::ALL.iter().filter_map(of_call).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn adds_up_workers_and_leaves_out_calls_that_never_happened() {
+        let workers = [RequestCounters::default(), RequestCounters::default()];
+        for i in 1..=1000 {
+            workers[i % 2].record(Call::Lease, 200, Duration::from_micros(i as u64));
+        }
+        workers[0].record(Call::Lease, 409, Duration::from_micros(1));
+        workers[1].record(Call::Stats, 418, Duration::from_secs(3600));
+        let calls = snapshot(workers.iter());
+        assert_eq!(calls.len(), 2);
+        assert_eq!((calls[0].call, calls[0].count), (Call::Lease, 1001));
+        assert_eq!(calls[0].by_status, [(200, 1000), (409, 1)]);
+        let [p50, p90, p99, p999, longest] = calls[0].latency_nanoseconds;
+        for (got, want) in [(p50, 500_000), (p90, 900_000), (p99, 990_000), (p999, 999_000)] {
+            assert!(got.abs_diff(want) < want / 20, "{got} is not about {want}");
+        }
+        assert_eq!(longest, 1_000_000);
+        assert_eq!((calls[1].call, calls[1].by_status.as_slice()), (Call::Stats, &[(0, 1)][..]));
+    }
+}

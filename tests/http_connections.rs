@@ -1,0 +1,98 @@
+//! Connections: pipelining, keep-alive, chunked bodies, HTTP/2, Unix sockets, the drain.
+
+mod support;
+
+use std::io::{BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use allotd::engine::{Engine, EngineConfig};
+use allotd::http::listener::{BindError, Listener};
+use support::{PATIENCE_SECONDS, Server, read_answer};
+
+#[test]
+fn pipelined_requests_are_answered_in_order() {
+    let server = Server::with_pool("order=lowest", "100-199");
+    let mut connection = server.connect();
+    let one = "POST /v1/pools/ru/lease HTTP/1.1\r\nhost: a\r\n\r\nGET /nowhere HTTP/1.1\r\nhost: a\r\n\r\n";
+    connection.get_mut().write_all(one.repeat(50).as_bytes()).unwrap();
+    let mut numbers = Vec::new();
+    for _ in 0..50 {
+        let leased = read_answer(&mut connection, false);
+        numbers.push(leased.json()["leases"][0]["number"].as_u64().unwrap());
+        assert_eq!(read_answer(&mut connection, false).status, 404);
+    }
+    assert_eq!(numbers, (100..150).collect::<Vec<_>>());
+}
+
+#[test]
+fn chunked_bodies_are_read() {
+    let server = Server::with_pool("order=lowest", "100-199");
+    let mut connection = server.connect();
+    let head = "POST /v1/pools/ru/lease HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n";
+    connection.get_mut().write_all(format!("{head}4\r\n{{\"co\r\n").as_bytes()).unwrap();
+    std::thread::sleep(Duration::from_millis(20));
+    connection.get_mut().write_all(b"7\r\nunt\":2}\r\n0\r\n\r\n").unwrap();
+    assert_eq!(read_answer(&mut connection, false).json()["leases"].as_array().unwrap().len(), 2);
+    let head = "PUT /v1/pools/b HTTP/1.1\r\nhost: a\r\ncontent-type: text/plain\r\ntransfer-encoding: chunked\r\n\r\n";
+    connection.get_mut().write_all(format!("{head}1\r\n7\r\n2\r\n8\n\r\n0\r\n\r\n").as_bytes()).unwrap();
+    assert_eq!(read_answer(&mut connection, false).json()["numbers"], 1);
+}
+
+#[test]
+fn an_upload_that_breaks_off_creates_nothing() {
+    let server = Server::start();
+    let mut connection = server.connect();
+    let head =
+        "PUT /v1/pools/a HTTP/1.1\r\nhost: a\r\ncontent-type: text/plain\r\ncontent-length: 100\r\n\r\n123\n";
+    connection.get_mut().write_all(head.as_bytes()).unwrap();
+    std::thread::sleep(Duration::from_millis(50));
+    drop(connection);
+    for _ in 0..20 {
+        std::thread::sleep(Duration::from_millis(10));
+        assert_eq!(server.call("GET", "/v1/pools").body, "{\"pools\":[]}");
+    }
+}
+
+#[test]
+fn http_2_with_prior_knowledge() {
+    let server = Server::with_pool("", "100-199");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let work = async {
+        let stream = tokio::net::TcpStream::connect(server.address).await.unwrap();
+        let io = hyper_util::rt::TokioIo::new(stream);
+        let executor = hyper_util::rt::TokioExecutor::new();
+        let (mut sender, connection) = hyper::client::conn::http2::handshake(executor, io).await.unwrap();
+        tokio::spawn(async move { drop(connection.await) });
+        let request = hyper::Request::post("http://a/v1/pools/ru/lease");
+        let request = request.body(http_body_util::Empty::<bytes::Bytes>::new()).unwrap();
+        let response = sender.send_request(request).await.unwrap();
+        assert_eq!((response.status(), response.version()), (hyper::StatusCode::OK, hyper::Version::HTTP_2));
+    };
+    let patience = Duration::from_secs(PATIENCE_SECONDS);
+    runtime.block_on(async { tokio::time::timeout(patience, work).await }).unwrap();
+}
+
+#[test]
+fn a_unix_socket_serves_too_and_is_gone_afterwards() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("s");
+    let server = Server::start_with(Some(&path));
+    let stream = UnixStream::connect(&path).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(PATIENCE_SECONDS))).unwrap();
+    let mut connection = BufReader::new(stream);
+    connection.get_mut().write_all(b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
+    assert_eq!(read_answer(&mut connection, false).body, "{\"status\":\"alive\"}");
+    drop(server);
+    assert!(!path.exists());
+    assert_eq!(connection.read(&mut [0]).unwrap(), 0, "the drain closes idle connections");
+}
+
+#[test]
+fn an_address_and_a_directory_have_one_server() {
+    let server = Server::start();
+    let address = server.address.to_string().parse().unwrap();
+    assert!(matches!(Listener::bind(&address), Err(BindError::InUse(_))));
+    let config = EngineConfig { data_dir: server.data.path().join("data"), workers: 1 };
+    assert!(Engine::open(&config).is_err());
+}

@@ -1,0 +1,170 @@
+//! A server on a picked port, and a client that sends raw bytes.
+
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use allotd::engine::{Engine, EngineConfig};
+use allotd::http::listener::{ListenAddress, Listener};
+use allotd::http::server;
+use serde_json::Value;
+
+/// No wait of a test is longer, in seconds.
+pub const PATIENCE_SECONDS: u64 = 20;
+const WORKERS: usize = 2;
+
+/// A server in this process.
+pub struct Server {
+    pub address: SocketAddr,
+    pub data: tempfile::TempDir,
+    shutdown: Option<tokio::sync::oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    pub fn start() -> Self {
+        Self::start_with(None)
+    }
+
+    /// Listens on a socket file too.
+    pub fn start_with(socket: Option<&Path>) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let config = EngineConfig { data_dir: data.path().join("data"), workers: WORKERS };
+        let engine = Engine::open(&config).unwrap();
+        let mut listeners = vec![Listener::bind(&"127.0.0.1:0".parse().unwrap()).unwrap()];
+        listeners.extend(socket.map(|path| Listener::bind(&ListenAddress::Unix(path.into())).unwrap()));
+        let ListenAddress::Tcp(address) = listeners[0].address().unwrap() else { panic!("a TCP address") };
+        let (shutdown, ended) = tokio::sync::oneshot::channel::<()>();
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let ended = async move { drop(ended.await) };
+            runtime.block_on(server::run(listeners, engine, WORKERS, "none", ended)).unwrap();
+        });
+        Self { address, data, shutdown: Some(shutdown), thread: Some(thread) }
+    }
+
+    /// A server with a pool `ru` of these numbers.
+    pub fn with_pool(settings: &str, numbers: &str) -> Self {
+        let server = Self::start();
+        let created = server.send("PUT", &format!("/v1/pools/ru?{settings}"), "text/plain", numbers);
+        assert_eq!(created.status, 201, "{}", created.body);
+        server
+    }
+
+    pub fn connect(&self) -> BufReader<TcpStream> {
+        let stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(PATIENCE_SECONDS))).unwrap();
+        BufReader::new(stream)
+    }
+
+    /// One request with a body on a connection of its own.
+    pub fn send(&self, method: &str, path: &str, content_type: &str, body: &str) -> Answer {
+        let mut connection = self.connect();
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nhost: a\r\ncontent-type: {content_type}\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        connection.get_mut().write_all(request.as_bytes()).unwrap();
+        read_answer(&mut connection, method == "HEAD")
+    }
+
+    /// One request without a body.
+    pub fn call(&self, method: &str, path: &str) -> Answer {
+        let mut connection = self.connect();
+        write!(connection.get_mut(), "{method} {path} HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
+        read_answer(&mut connection, method == "HEAD")
+    }
+
+    /// A POST of JSON.
+    pub fn post(&self, path: &str, body: &str) -> Answer {
+        self.send("POST", path, "application/json", body)
+    }
+
+    /// Leases one number: itself and its token.
+    pub fn lease(&self) -> (u64, String) {
+        let lease = self.call("POST", "/v1/pools/ru/lease").json()["leases"][0].clone();
+        (lease["number"].as_u64().unwrap(), lease["token"].as_str().unwrap().to_owned())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.shutdown.take());
+        let ended = self.thread.take().map(JoinHandle::join);
+        if !std::thread::panicking() {
+            assert!(ended.is_some_and(|result| result.is_ok()));
+        }
+    }
+}
+
+/// What came back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: String,
+}
+
+impl Answer {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error} in {self:?}"))
+    }
+
+    /// Status and code of an error, whose detail is not empty.
+    pub fn problem(&self) -> (u16, String) {
+        assert_eq!(self.header("content-type"), Some("application/problem+json"), "{self:?}");
+        let problem = self.json();
+        assert_eq!(problem["status"], self.status);
+        assert_eq!(problem["type"], "about:blank");
+        assert!(problem["detail"].as_str().is_some_and(|detail| !detail.is_empty()));
+        (self.status, problem["code"].as_str().unwrap().to_owned())
+    }
+}
+
+/// Reads one answer; its length comes from the head, or in chunks.
+pub fn read_answer<S: Read>(connection: &mut BufReader<S>, head_only: bool) -> Answer {
+    let mut line = String::new();
+    connection.read_line(&mut line).unwrap();
+    let status =
+        line.split(' ').nth(1).and_then(|word| word.parse().ok()).unwrap_or_else(|| panic!("{line:?}"));
+    let mut headers = Vec::new();
+    loop {
+        line.clear();
+        connection.read_line(&mut line).unwrap();
+        match line.trim_end().split_once(": ") {
+            Some((name, value)) => headers.push((name.to_ascii_lowercase(), value.to_owned())),
+            None => break,
+        }
+    }
+    let mut answer = Answer { status, headers, body: String::new() };
+    if head_only {
+        return answer;
+    }
+    let mut body = Vec::new();
+    if answer.header("transfer-encoding") == Some("chunked") {
+        loop {
+            line.clear();
+            connection.read_line(&mut line).unwrap();
+            let length = usize::from_str_radix(line.trim_end(), 16).unwrap();
+            let mut chunk = vec![0; length + 2];
+            connection.read_exact(&mut chunk).unwrap();
+            if length == 0 {
+                break;
+            }
+            body.extend_from_slice(&chunk[..length]);
+        }
+    } else {
+        body = vec![0; answer.header("content-length").unwrap().parse().unwrap()];
+        connection.read_exact(&mut body).unwrap();
+    }
+    answer.body = String::from_utf8_lossy(&body).into_owned();
+    answer
+}

@@ -13,8 +13,8 @@
 //!    `SeqCst` operations one of the two looks comes after the other's write.
 //! 3. *In the middle of 2* a bit is set below a cleared one, and a search does not find it. Both
 //!    changes count as under way in [`Mutations`], so the search is not believed.
-//! 4. *A bit above with nothing below* is left where a leaf's parent became zero, and by 2. A search
-//!    that meets one clears it as in 2.
+//! 4. *A bit above with nothing below* is left where few ranks are free, and by 2. A search that meets
+//!    one clears it as in 2.
 
 use std::ops::Range;
 
@@ -156,6 +156,14 @@ impl FreeIndex {
         }
     }
 
+    /// Whether a leaf is the only one that its parent names. Then its bit is left for a search that comes
+    /// by: where free ranks are that few, taking one and putting it back writes nothing above the leaf
+    /// (8 ns less a pair), and a search finds at most one such bit a parent.
+    fn is_alone(&self, leaf: u32) -> bool {
+        let above = self.levels.get(1).map(|level| &level[(leaf >> NODE_SHIFT) as usize]);
+        above.is_none_or(|above| above.load(Ordering::SeqCst) == 1 << (leaf % NODE_BITS))
+    }
+
     /// Takes up to `count` (at most 64) free ranks from the leaf of `range.start`, within `range`.
     #[inline]
     pub fn take_near(&self, range: Range<u32>, count: u32, slot: Slot) -> Option<Taken> {
@@ -184,7 +192,7 @@ impl FreeIndex {
             if won == 0 {
                 continue;
             }
-            if won == before {
+            if won == before && !self.is_alone(leaf) {
                 // The bits above still say "something below": only clearing them can hide a rank.
                 let _mutation = self.mutations.begin(slot);
                 self.withdraw(0, leaf);

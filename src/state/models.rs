@@ -98,14 +98,15 @@ fn models_two_takers_of_the_last_two() {
 #[test]
 fn models_a_put_beside_a_take_that_empties_the_node() {
     check(|| {
-        // Away from rank 0, whose leaf a search looks at without the tree.
-        let shared = Arc::new(index(6, &[4]));
+        // Away from rank 0, whose leaf a search looks at without the tree, and not alone in its parent.
+        let shared = Arc::new(index(8, &[4, 6]));
         let other = shared.clone();
         let thread = thread::spawn(move || other.put(5, Slot(1)));
         let taken = shared.take(4..5, 1, Slot(0)).map(|taken| taken.bits);
         assert_eq!(taken, Some(1));
         thread.join().unwrap();
         assert_eq!(take_one(&shared, Slot(0)), Some(5), "a put rank is found");
+        assert_eq!(take_one(&shared, Slot(0)), Some(6));
         assert_eq!(take_one(&shared, Slot(0)), None);
     });
 }

@@ -1,0 +1,111 @@
+//! From a number list in a file to a written number set: seconds and peak memory.
+//!
+//! `cargo bench --bench import` measures lists of 40 million lines; a filter such as `shuffled` runs a part. Each
+//! import is a process of its own, because the peak of its memory is the process'. Not criterion: one import takes
+//! seconds and is not repeated for statistics, the best of [`RUNS`] is what the machine can do.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
+use std::path::Path;
+use std::process::Command;
+use std::time::Instant;
+
+use allotd::numbers::import::read_list;
+use allotd::numbers::list::ListOptions;
+use allotd::numbers::sample::{Spread, ru_mobile_sample};
+use allotd::numbers::writer::SetWriter;
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
+use rand::{RngExt, SeedableRng};
+
+const LINES: u64 = 40_000_000;
+const SEED: u64 = 2022;
+const RUNS: usize = 2;
+/// Tells the process to do one import: the list, then the set to write.
+const IMPORT_FLAG: &str = "--import-once";
+/// The most an import of [`LINES`] may take on two cores.
+const MAX_SECONDS: f64 = 4.0;
+/// The most memory it may take, in KiB.
+const MAX_PEAK_KIB: u64 = 1_258_291;
+
+fn main() {
+    let args: Vec<String> = std::env::args().collect();
+    if let Some(at) = args.iter().position(|arg| arg == IMPORT_FLAG) {
+        return import_once(args[at + 1].as_ref(), args[at + 2].as_ref());
+    }
+    let filter = args.iter().skip(1).find(|arg| !arg.starts_with("--")).map_or("", String::as_str);
+    let dir = tempfile::tempdir().unwrap();
+    type Source = fn() -> Vec<u64>;
+    let lists: [(&str, Source); 5] = [
+        ("blocks-sorted", || sample(Spread::Blocks)),
+        ("blocks-shuffled", || shuffled(sample(Spread::Blocks))),
+        ("random-sorted", || sample(Spread::Random)),
+        ("random-shuffled", || shuffled(sample(Spread::Random))),
+        ("15-digits-shuffled", fifteen_digits),
+    ];
+    for (name, numbers) in lists.into_iter().filter(|(name, _)| name.contains(filter)) {
+        let (list, set) = (dir.path().join("list.txt"), dir.path().join("set.numbers"));
+        write_list(&list, &numbers());
+        for _ in 0..RUNS {
+            let mut import = Command::new(std::env::current_exe().unwrap());
+            let output = import.arg(IMPORT_FLAG).arg(&list).arg(&set).output().unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            println!("{name:20} {}", String::from_utf8_lossy(&output.stdout).trim_end());
+        }
+        fs::remove_file(&set).unwrap();
+    }
+}
+
+/// One import, told on standard output.
+fn import_once(list: &Path, set: &Path) {
+    let start = Instant::now();
+    let list = read_list(File::open(list).unwrap(), &ListOptions::default(), &|_| {}).unwrap();
+    let read_seconds = start.elapsed().as_secs_f64();
+    let mut writer = SetWriter::new(BufWriter::new(File::create(set).unwrap())).unwrap();
+    list.ranges().for_each(|range| writer.push(range).unwrap());
+    let written = writer.finish().unwrap();
+    let seconds = start.elapsed().as_secs_f64();
+    let peak_kib = peak_memory_kib();
+    let verdict = if seconds > MAX_SECONDS || peak_kib > MAX_PEAK_KIB { "  OVER ITS LIMIT" } else { "" };
+    println!(
+        "{:.2} s (list {read_seconds:.2} s), peak {} MiB, {} numbers in {} bytes{verdict}",
+        seconds,
+        peak_kib / 1024,
+        written.numbers,
+        written.bytes
+    );
+}
+
+fn peak_memory_kib() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+fn sample(spread: Spread) -> Vec<u64> {
+    let ranges = ru_mobile_sample(LINES, SEED, spread).unwrap();
+    ranges.flat_map(|range| range.first().get()..=range.last().get()).collect()
+}
+
+fn shuffled(mut numbers: Vec<u64>) -> Vec<u64> {
+    numbers.shuffle(&mut StdRng::seed_from_u64(SEED));
+    numbers
+}
+
+/// Numbers over all the space of 15 digits: a bucket holds some 170 of them, a container hardly ever two.
+fn fifteen_digits() -> Vec<u64> {
+    let mut random = StdRng::seed_from_u64(SEED);
+    (0..LINES).map(|_| random.random_range(100_000_000_000_000..=999_999_999_999_999)).collect()
+}
+
+fn write_list(path: &Path, numbers: &[u64]) {
+    let mut out = BufWriter::with_capacity(1 << 20, File::create(path).unwrap());
+    let mut digits = itoa::Buffer::new();
+    for number in numbers {
+        out.write_all(digits.format(*number).as_bytes()).unwrap();
+        out.write_all(b"\n").unwrap();
+    }
+    out.flush().unwrap();
+}

@@ -4,7 +4,7 @@
 //! `cargo bench --bench engine` runs all; a filter such as `core/random` runs a part. Pools of 400
 //! million numbers need 4 GiB of memory and of disk under the temporary directory.
 
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::cast_sign_loss, missing_docs)]
 
 use std::hint::black_box;
 use std::io::Cursor;
@@ -57,7 +57,9 @@ impl Core {
     fn new(count: u64, free: u64) -> Self {
         let mut bytes = Cursor::new(Vec::new());
         let mut writer = SetWriter::new(&mut bytes).unwrap();
-        numbers(count).into_iter().for_each(|range| writer.push(range).unwrap());
+        for range in numbers(count) {
+            writer.push(range).unwrap();
+        }
         writer.finish().unwrap();
         let set = NumberSet::open(bytes.into_inner()).unwrap();
         let dir = tempfile::tempdir().unwrap();
@@ -71,7 +73,7 @@ impl Core {
             if is_free(rank) {
                 leaves[(rank / 64) as usize] |= 1 << (rank % 64);
                 // Touched, as in use: no page fault in the measurement.
-                words.update(rank as u32, |word| word.lease(Timestamp::new(1)).map(|w| w)).unwrap();
+                words.update(rank as u32, |word| word.lease(Timestamp::new(1))).unwrap();
                 words.update(rank as u32, |word| word.give_back(End::Available)).unwrap();
             } else {
                 words.update(rank as u32, |_| Ok::<_, ()>(leased)).unwrap();
@@ -114,7 +116,7 @@ impl Core {
         }
         let taken =
             self.ranks.free.take(rank..len, 1, slot).or_else(|| self.ranks.free.take(0..len, 1, slot));
-        taken.into_iter().flat_map(|taken| taken.ranks()).for_each(|rank| self.pair(rank, slot));
+        taken.into_iter().flat_map(allotd::state::free::Taken::ranks).for_each(|rank| self.pair(rank, slot));
     }
 }
 

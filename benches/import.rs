@@ -30,6 +30,8 @@ const MAX_SECONDS: f64 = 4.0;
 /// The most memory it may take, in KiB.
 const MAX_PEAK_KIB: u64 = 1_258_291;
 
+type Source = fn() -> Vec<u64>;
+
 fn main() {
     let args: Vec<String> = std::env::args().collect();
     if let Some(at) = args.iter().position(|arg| arg == IMPORT_FLAG) {
@@ -37,7 +39,6 @@ fn main() {
     }
     let filter = args.iter().skip(1).find(|arg| !arg.starts_with("--")).map_or("", String::as_str);
     let dir = tempfile::tempdir().unwrap();
-    type Source = fn() -> Vec<u64>;
     let lists: [(&str, Source); 5] = [
         ("blocks-sorted", || sample(Spread::Blocks)),
         ("blocks-shuffled", || shuffled(sample(Spread::Blocks))),

@@ -25,7 +25,9 @@ const SPREAD: u64 = 0x9E37_79B9_7F4A_7C15;
 fn set_of(count: u64, spread: Spread) -> NumberSet<Vec<u8>> {
     let mut bytes = Cursor::new(Vec::new());
     let mut writer = SetWriter::new(&mut bytes).unwrap();
-    ru_mobile_sample(count, SEED, spread).unwrap().for_each(|range| writer.push(range).unwrap());
+    for range in ru_mobile_sample(count, SEED, spread).unwrap() {
+        writer.push(range).unwrap();
+    }
     writer.finish().unwrap();
     NumberSet::open(bytes.into_inner()).unwrap()
 }

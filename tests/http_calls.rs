@@ -1,5 +1,7 @@
 //! Every call of the API over a real socket, and what exactly it answers.
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use serde_json::json;

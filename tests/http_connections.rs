@@ -1,5 +1,7 @@
 //! Connections: pipelining, keep-alive, chunked bodies, HTTP/2, Unix sockets, the drain.
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use std::io::{BufReader, Read, Write};

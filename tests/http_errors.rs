@@ -1,5 +1,7 @@
 //! What the API refuses, and how.
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use support::Server;

@@ -32,7 +32,7 @@ fn written(ranges: impl Iterator<Item = NumberRange>) -> Vec<u8> {
     bytes.into_inner()
 }
 
-/// Compares every query with CRoaring at up to [`MAX_LOOKS`] ranks, at their neighbours, and at `also`.
+/// Compares every query with `CRoaring` at up to [`MAX_LOOKS`] ranks, at their neighbours, and at `also`.
 fn assert_same(bytes: &[u8], set: &NumberSet<&[u8]>, reference: &Bitmap64, also: &[u64]) {
     assert_eq!(set.len(), reference.cardinality(), "{bytes:?}");
     let len = set.len();
@@ -77,7 +77,7 @@ fn assert_same_ranges(set: &NumberSet<&[u8]>, reference: &Bitmap64) {
     assert_eq!(counted, reference.cardinality());
 }
 
-/// Opens bytes that may be damaged: no query panics, and what is valid is what CRoaring reads.
+/// Opens bytes that may be damaged: no query panics, and what is valid is what `CRoaring` reads.
 fn open_hostile(bytes: &[u8]) -> bool {
     let Ok(set) = NumberSet::open(bytes) else { return false };
     if set.validate().is_ok() {

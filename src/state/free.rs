@@ -361,7 +361,7 @@ mod tests {
                         model.range(first..b.min((first / 64 + 1) * 64)).take(count as usize).copied().collect()
                     });
                     prop_assert_eq!(taken.map_or(vec![], |t| t.ranks().collect()), expected.clone());
-                    expected.iter().for_each(|rank| { model.remove(rank); });
+                    for rank in &expected { model.remove(rank); }
                 }
                 prop_assert_eq!(index.count(), model.len() as u64);
             }

@@ -87,7 +87,7 @@ mod tests {
         let leased = table.update(1, |word| word.lease(Timestamp::new(9))).unwrap().1;
         assert_eq!((table.get(0), table.get(1)), (Word::NEW, leased));
         assert!(table.update(1, |word| word.lease(Timestamp::new(9))).is_err());
-        assert_eq!(table.update(1, |word| Ok::<_, ()>(word)), Ok((leased, leased)));
+        assert_eq!(table.update(1, Ok::<_, ()>), Ok((leased, leased)));
         assert_eq!(table.get(1), leased);
         table.prefetch(7);
     }

@@ -6,7 +6,7 @@ pub fn resident_bytes() -> Option<u64> {
     parse_resident_bytes(&status)
 }
 
-/// `VmRSS` of a text like `/proc/self/status`: see proc_pid_status(5), the unit is KiB.
+/// `VmRSS` of a text like `/proc/self/status`: see `proc_pid_status(5)`, the unit is KiB.
 fn parse_resident_bytes(status: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;

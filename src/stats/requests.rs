@@ -131,7 +131,7 @@ impl RequestCounters {
 }
 
 /// Adds up the counters of several threads; calls that never happened are left out.
-pub fn snapshot<'a>(workers: impl Iterator<Item = &'a RequestCounters> + Clone) -> Vec<CallSnapshot> {
+pub fn snapshot<'a>(workers: &(impl Iterator<Item = &'a RequestCounters> + Clone)) -> Vec<CallSnapshot> {
     let of_call = |&call: &Call| {
         let mut counts = [0; STATUSES.len()];
         let mut longest = 0;

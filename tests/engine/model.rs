@@ -269,8 +269,7 @@ impl Run {
         let ReturnResult::Returned { state, available_at } = results[0] else {
             panic!("{results:?} {record:?}")
         };
-        if record.holder && record.state == State::Leased || record.state == State::Available && record.holder
-        {
+        if record.holder {
             record.state = match then {
                 Then::Available => State::Available,
                 Then::Rest(_) => State::Resting,

@@ -14,11 +14,11 @@ use allotd::http::server;
 use serde_json::Value;
 
 /// No wait of a test is longer, in seconds.
-pub const PATIENCE_SECONDS: u64 = 20;
+pub(crate) const PATIENCE_SECONDS: u64 = 20;
 const WORKERS: usize = 2;
 
 /// A server in this process.
-pub struct Server {
+pub(crate) struct Server {
     pub address: SocketAddr,
     pub data: tempfile::TempDir,
     shutdown: Option<tokio::sync::oneshot::Sender<()>>,
@@ -26,12 +26,12 @@ pub struct Server {
 }
 
 impl Server {
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self::start_with(None)
     }
 
     /// Listens on a socket file too.
-    pub fn start_with(socket: Option<&Path>) -> Self {
+    pub(crate) fn start_with(socket: Option<&Path>) -> Self {
         let data = tempfile::tempdir().unwrap();
         let config = EngineConfig { data_dir: data.path().join("data"), workers: WORKERS };
         let engine = Engine::open(&config).unwrap();
@@ -48,21 +48,21 @@ impl Server {
     }
 
     /// A server with a pool `ru` of these numbers.
-    pub fn with_pool(settings: &str, numbers: &str) -> Self {
+    pub(crate) fn with_pool(settings: &str, numbers: &str) -> Self {
         let server = Self::start();
         let created = server.send("PUT", &format!("/v1/pools/ru?{settings}"), "text/plain", numbers);
         assert_eq!(created.status, 201, "{}", created.body);
         server
     }
 
-    pub fn connect(&self) -> BufReader<TcpStream> {
+    pub(crate) fn connect(&self) -> BufReader<TcpStream> {
         let stream = TcpStream::connect(self.address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(PATIENCE_SECONDS))).unwrap();
         BufReader::new(stream)
     }
 
     /// One request with a body on a connection of its own.
-    pub fn send(&self, method: &str, path: &str, content_type: &str, body: &str) -> Answer {
+    pub(crate) fn send(&self, method: &str, path: &str, content_type: &str, body: &str) -> Answer {
         let mut connection = self.connect();
         let request = format!(
             "{method} {path} HTTP/1.1\r\nhost: a\r\ncontent-type: {content_type}\r\ncontent-length: {}\r\n\r\n{body}",
@@ -73,19 +73,19 @@ impl Server {
     }
 
     /// One request without a body.
-    pub fn call(&self, method: &str, path: &str) -> Answer {
+    pub(crate) fn call(&self, method: &str, path: &str) -> Answer {
         let mut connection = self.connect();
         write!(connection.get_mut(), "{method} {path} HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
         read_answer(&mut connection, method == "HEAD")
     }
 
     /// A POST of JSON.
-    pub fn post(&self, path: &str, body: &str) -> Answer {
+    pub(crate) fn post(&self, path: &str, body: &str) -> Answer {
         self.send("POST", path, "application/json", body)
     }
 
     /// Leases one number: itself and its token.
-    pub fn lease(&self) -> (u64, String) {
+    pub(crate) fn lease(&self) -> (u64, String) {
         let lease = self.call("POST", "/v1/pools/ru/lease").json()["leases"][0].clone();
         (lease["number"].as_u64().unwrap(), lease["token"].as_str().unwrap().to_owned())
     }
@@ -103,23 +103,23 @@ impl Drop for Server {
 
 /// What came back.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
+pub(crate) struct Answer {
     pub status: u16,
     pub headers: Vec<(String, String)>,
     pub body: String,
 }
 
 impl Answer {
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
     }
 
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error} in {self:?}"))
     }
 
     /// Status and code of an error, whose detail is not empty.
-    pub fn problem(&self) -> (u16, String) {
+    pub(crate) fn problem(&self) -> (u16, String) {
         assert_eq!(self.header("content-type"), Some("application/problem+json"), "{self:?}");
         let problem = self.json();
         assert_eq!(problem["status"], self.status);
@@ -130,7 +130,7 @@ impl Answer {
 }
 
 /// Reads one answer; its length comes from the head, or in chunks.
-pub fn read_answer<S: Read>(connection: &mut BufReader<S>, head_only: bool) -> Answer {
+pub(crate) fn read_answer<S: Read>(connection: &mut BufReader<S>, head_only: bool) -> Answer {
     let mut line = String::new();
     connection.read_line(&mut line).unwrap();
     let status =

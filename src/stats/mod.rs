@@ -66,6 +66,6 @@ impl Stats {
 
     /// The calls that were made at least once.
     pub fn requests(&self) -> Vec<CallSnapshot> {
-        requests::snapshot(self.workers.iter().map(|worker| &worker.requests))
+        requests::snapshot(&self.workers.iter().map(|worker| &worker.requests))
     }
 }

@@ -171,7 +171,7 @@ mod tests {
         }
         workers[0].record(Call::Lease, 409, Duration::from_micros(1));
         workers[1].record(Call::Stats, 418, Duration::from_secs(3600));
-        let calls = snapshot(workers.iter());
+        let calls = snapshot(&workers.iter());
         assert_eq!(calls.len(), 2);
         assert_eq!((calls[0].call, calls[0].count), (Call::Lease, 1001));
         assert_eq!(calls[0].by_status, [(200, 1000), (409, 1)]);

@@ -7,10 +7,22 @@ use clap::Args;
 use serde::Deserialize;
 use thiserror::Error;
 
+use crate::engine::open::DEFAULT_JOURNAL_FILE_BYTES;
 use crate::http::listener::{AddressError, ListenAddress};
+use crate::journal::{Durability, MIN_FILE_BYTES};
 
 /// Where the daemon listens unless told otherwise.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:7979";
+/// Milliseconds between syncs with durability `interval`, unless told otherwise.
+pub const DEFAULT_SYNC_INTERVAL_MS: u32 = 100;
+/// Longest time between syncs, in milliseconds.
+pub const MAX_SYNC_INTERVAL_MS: u32 = 60_000;
+/// Size of a journal file unless told otherwise, in MiB.
+const DEFAULT_JOURNAL_FILE_MIB: u32 = (DEFAULT_JOURNAL_FILE_BYTES >> 20) as u32;
+/// Smallest journal file, in MiB.
+pub const MIN_JOURNAL_FILE_MIB: u32 = (MIN_FILE_BYTES >> 20) as u32;
+/// Largest journal file, in MiB: recovery reads up to three.
+pub const MAX_JOURNAL_FILE_MIB: u32 = 1_024;
 /// Most worker threads.
 pub const MAX_WORKERS: usize = 256;
 
@@ -29,12 +41,19 @@ pub struct ServeArgs {
     /// Threads that serve requests [default: one a processor]
     #[arg(long, env = "ALLOTD_WORKERS", value_name = "N")]
     pub workers: Option<usize>,
-    /// What a reply promises: none (it survives kill -9, not a power loss)
+    /// What a reply promises: sync (it is on the disk), interval (it survives kill -9, and a power loss
+    /// after the sync interval) or none (it survives kill -9) [default: sync]
     #[arg(long, env = "ALLOTD_DURABILITY", value_name = "MODE")]
     pub durability: Option<String>,
-    /// Milliseconds between syncs with --durability interval
+    /// Milliseconds between syncs with --durability interval [default: 100]
     #[arg(long, env = "ALLOTD_SYNC_INTERVAL_MS", value_name = "N")]
     pub sync_interval_ms: Option<u32>,
+    /// Size of a journal file in MiB; there are at most four [default: 128]
+    #[arg(long, env = "ALLOTD_JOURNAL_FILE_MIB", value_name = "N")]
+    pub journal_file_mib: Option<u32>,
+    /// Start with a damaged data directory: the numbers whose state is lost are retired
+    #[arg(long, env = "ALLOTD_RECOVER_DAMAGED", num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
+    pub recover_damaged: Option<bool>,
     /// Listen on addresses that other machines can reach, without any protection
     #[arg(long, env = "ALLOTD_INSECURE", num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
     pub insecure: Option<bool>,
@@ -49,6 +68,8 @@ struct File {
     workers: Option<usize>,
     durability: Option<String>,
     sync_interval_ms: Option<u32>,
+    journal_file_mib: Option<u32>,
+    recover_damaged: Option<bool>,
     insecure: Option<bool>,
 }
 
@@ -61,8 +82,12 @@ pub struct Config {
     pub listen: Vec<ListenAddress>,
     /// Threads that serve requests, 1 to [`MAX_WORKERS`].
     pub workers: usize,
-    /// What a reply promises, as the stats name it.
-    pub durability: &'static str,
+    /// What a reply promises.
+    pub durability: Durability,
+    /// Size of a journal file, in bytes.
+    pub journal_file_bytes: u64,
+    /// Whether to start with a damaged data directory.
+    pub recover_damaged: bool,
 }
 
 /// A setting that cannot be accepted; the message says what to give instead.
@@ -99,17 +124,18 @@ pub enum ConfigError {
     /// A count of workers that makes no sense.
     #[error("--workers is {0}: give 1 to {MAX_WORKERS}")]
     Workers(usize),
-    /// A durability mode that this version does not have.
-    #[error("--durability {0} is not available in this version yet: give none")]
-    DurabilityNotYet(String),
     /// An unknown durability mode.
-    #[error("--durability is \"{0}\": give none")]
+    #[error("--durability is \"{0}\": give sync, interval or none")]
     Durability(String),
-    /// A sync interval without a journal.
-    #[error(
-        "--sync-interval-ms is for --durability interval, which is not available in this version yet: leave it out"
-    )]
-    SyncInterval,
+    /// A sync interval in another mode.
+    #[error("--sync-interval-ms is for --durability interval: leave it out, or add that")]
+    SyncIntervalAlone,
+    /// A sync interval out of its bounds.
+    #[error("--sync-interval-ms is {0}: give 1 to {MAX_SYNC_INTERVAL_MS}")]
+    SyncInterval(u32),
+    /// A size of journal files out of its bounds.
+    #[error("--journal-file-mib is {0}: give {MIN_JOURNAL_FILE_MIB} to {MAX_JOURNAL_FILE_MIB}")]
+    JournalFile(u32),
 }
 
 impl ServeArgs {
@@ -133,17 +159,33 @@ impl ServeArgs {
         if !(1..=MAX_WORKERS).contains(&workers) {
             return Err(ConfigError::Workers(workers));
         }
-        let durability = match self.durability.or(file.durability).as_deref() {
-            None | Some("none") => "none",
-            Some(mode @ ("sync" | "interval")) => return Err(ConfigError::DurabilityNotYet(mode.to_owned())),
-            Some(other) => return Err(ConfigError::Durability(other.to_owned())),
-        };
-        if self.sync_interval_ms.or(file.sync_interval_ms).is_some() {
-            return Err(ConfigError::SyncInterval);
+        let interval = self.sync_interval_ms.or(file.sync_interval_ms);
+        let durability = durability(self.durability.or(file.durability).as_deref(), interval)?;
+        let mib = self.journal_file_mib.or(file.journal_file_mib).unwrap_or(DEFAULT_JOURNAL_FILE_MIB);
+        if !(MIN_JOURNAL_FILE_MIB..=MAX_JOURNAL_FILE_MIB).contains(&mib) {
+            return Err(ConfigError::JournalFile(mib));
         }
+        let journal_file_bytes = u64::from(mib) << 20;
+        let recover_damaged = self.recover_damaged.or(file.recover_damaged).unwrap_or(false);
         let data_dir = self.data.or(file.data).ok_or(ConfigError::NoData)?;
-        Ok(Config { data_dir, listen: addresses, workers, durability })
+        Ok(Config { data_dir, listen: addresses, workers, durability, journal_file_bytes, recover_damaged })
     }
+}
+
+fn durability(mode: Option<&str>, sync_interval_ms: Option<u32>) -> Result<Durability, ConfigError> {
+    let mode = match mode.unwrap_or(Durability::Sync.as_str()) {
+        "interval" => {
+            let sync_interval_ms = sync_interval_ms.unwrap_or(DEFAULT_SYNC_INTERVAL_MS);
+            if !(1..=MAX_SYNC_INTERVAL_MS).contains(&sync_interval_ms) {
+                return Err(ConfigError::SyncInterval(sync_interval_ms));
+            }
+            return Ok(Durability::Interval { sync_interval_ms });
+        }
+        "sync" => Durability::Sync,
+        "none" => Durability::None,
+        other => return Err(ConfigError::Durability(other.to_owned())),
+    };
+    if sync_interval_ms.is_some() { Err(ConfigError::SyncIntervalAlone) } else { Ok(mode) }
 }
 
 fn default_workers() -> usize {
@@ -186,7 +228,9 @@ mod tests {
         assert_eq!(config.listen, ["[::1]:2".parse().unwrap()]);
         let bare = ServeArgs { data: Some("/c".into()), ..ServeArgs::default() }.into_config().unwrap();
         assert_eq!(bare.listen, [DEFAULT_LISTEN.parse().unwrap()]);
-        assert_eq!(bare.durability, "none");
+        assert_eq!(bare.durability, Durability::Sync);
+        let (_directory, timed) = args("data = \"/a\"\ndurability = \"interval\"\nsync_interval_ms = 7");
+        assert_eq!(timed.into_config().unwrap().durability, Durability::Interval { sync_interval_ms: 7 });
     }
 
     #[test]
@@ -197,8 +241,9 @@ mod tests {
             ("data = 1", "not understood"),
             ("data = \"/a\"\nworkers = 0", "--workers is 0"),
             ("data = \"/a\"\nworkers = 257", "--workers is 257"),
-            ("data = \"/a\"\ndurability = \"sync\"", "not available in this version"),
-            ("data = \"/a\"\ndurability = \"soon\"", "give none"),
+            ("data = \"/a\"\ndurability = \"soon\"", "give sync, interval or none"),
+            ("data = \"/a\"\ndurability = \"interval\"\nsync_interval_ms = 0", "give 1 to 60000"),
+            ("data = \"/a\"\njournal_file_mib = 1", "give 2 to 1024"),
             ("data = \"/a\"\nsync_interval_ms = 5", "--sync-interval-ms"),
             ("data = \"/a\"\nlisten = [\"0.0.0.0:1\"]", "--insecure"),
             ("data = \"/a\"\nlisten = [\"here\"]", "is not an address"),

@@ -6,6 +6,7 @@ pub mod config;
 pub mod disk;
 pub mod engine;
 pub mod http;
+pub mod journal;
 pub mod numbers;
 pub mod state;
 pub mod stats;

@@ -1,10 +1,10 @@
 //! The atomics of the crate: those of std, or loom's when a model is checked (`--cfg allotd_loom`).
 
 #[cfg(not(allotd_loom))]
-pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 #[cfg(allotd_loom)]
-pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 /// Nothing, except under loom: there a full fence.
 ///
@@ -15,4 +15,38 @@ pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 pub(crate) fn total_order_for_loom() {
     #[cfg(allotd_loom)]
     loom::sync::atomic::fence(Ordering::SeqCst);
+}
+
+/// A bounded queue of journal records: crossbeam's, or under loom one behind a lock, as loom does not
+/// see into crossbeam.
+#[cfg(not(allotd_loom))]
+pub(crate) type RecordQueue = crossbeam::queue::ArrayQueue<crate::journal::record::Record>;
+
+#[cfg(allotd_loom)]
+pub(crate) struct RecordQueue {
+    records: loom::sync::Mutex<std::collections::VecDeque<crate::journal::record::Record>>,
+    capacity: usize,
+}
+
+#[cfg(allotd_loom)]
+impl RecordQueue {
+    pub(crate) fn new(capacity: usize) -> Self {
+        Self { records: loom::sync::Mutex::default(), capacity }
+    }
+
+    pub(crate) fn push(
+        &self,
+        record: crate::journal::record::Record,
+    ) -> Result<(), crate::journal::record::Record> {
+        let mut records = self.records.lock().unwrap();
+        if records.len() == self.capacity {
+            return Err(record);
+        }
+        records.push_back(record);
+        Ok(())
+    }
+
+    pub(crate) fn pop(&self) -> Option<crate::journal::record::Record> {
+        self.records.lock().unwrap().pop_front()
+    }
 }

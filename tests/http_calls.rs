@@ -196,7 +196,7 @@ fn stats_count_calls_by_status() {
     assert_eq!(stats["requests"]["lease"]["by_status"], json!({"200": 1, "409": 1}));
     assert_eq!(
         (&stats["version"], &stats["durability"]),
-        (&json!(env!("CARGO_PKG_VERSION")), &json!("none"))
+        (&json!(env!("CARGO_PKG_VERSION")), &json!("sync"))
     );
     assert_eq!(
         (&stats["pools"]["ru"]["leased"], &stats["pools"]["ru"]["totals"]["leases"]),

@@ -93,7 +93,7 @@ fn a_pool_from_its_creation_to_its_end() {
     one_line_failure(&daemon.run(&["lease", "ru"]), 1, "(paused)");
     daemon.ok(&["pool", "resume", "ru"]);
     assert!(daemon.ok(&["pool", "round", "ru"]).contains('2'));
-    assert!(daemon.ok(&["stats"]).contains("durability none"));
+    assert!(daemon.ok(&["stats"]).contains("durability sync"));
     assert!(daemon.ok(&["stats", "--json"]).starts_with("{\"version\""));
     one_line_failure(&daemon.run(&["pool", "show", "nope"]), 1, "(pool_not_found)");
     one_line_failure(&daemon.run(&["pool", "show", ".."]), 2, "not a pool name");
@@ -116,7 +116,7 @@ fn a_pool_from_its_creation_to_its_end() {
 fn wrong_usage_is_2_and_failure_is_1() {
     for (args, code, words) in [
         (&["serve"][..], 2, "--data"),
-        (&["serve", "--data", "/tmp/a", "--durability", "sync"], 2, "not available in this version"),
+        (&["serve", "--data", "/tmp/a", "--durability", "often"], 2, "give sync, interval or none"),
         (&["serve", "--data", "/tmp/a", "--listen", "0.0.0.0:1"], 2, "--insecure"),
         (&["serve", "--data", "/proc/version/a"], 1, "/proc/version"),
         (&["check", "/no/such/directory"], 1, "/no/such/directory"),
@@ -136,7 +136,7 @@ fn environment_wins_over_the_file() {
     std::fs::write(&file, "data = \"/tmp/a\"\nworkers = 0\n").unwrap();
     let serve = |workers: Option<&str>| {
         let mut command = allotd();
-        command.arg("serve").env("ALLOTD_CONFIG", &file).env("ALLOTD_DURABILITY", "sync");
+        command.arg("serve").env("ALLOTD_CONFIG", &file).env("ALLOTD_DURABILITY", "often");
         if let Some(workers) = workers {
             command.env("ALLOTD_WORKERS", workers);
         }
@@ -144,5 +144,5 @@ fn environment_wins_over_the_file() {
     };
     one_line_failure(&serve(None), 2, "--workers is 0");
     one_line_failure(&serve(Some("999")), 2, "--workers is 999");
-    one_line_failure(&serve(Some("1")), 2, "--durability sync");
+    one_line_failure(&serve(Some("1")), 2, "--durability is");
 }

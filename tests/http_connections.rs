@@ -95,6 +95,6 @@ fn an_address_and_a_directory_have_one_server() {
     let server = Server::start();
     let address = server.address.to_string().parse().unwrap();
     assert!(matches!(Listener::bind(&address), Err(BindError::InUse(_))));
-    let config = EngineConfig { data_dir: server.data.path().join("data"), workers: 1 };
+    let config = EngineConfig::new(server.data.path().join("data"), 1);
     assert!(Engine::open(&config).is_err());
 }

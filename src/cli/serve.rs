@@ -18,8 +18,17 @@ pub(super) fn run(args: ServeArgs) -> Result<(), CliError> {
 
 /// Opens the data directory.
 pub(super) fn open(config: &Config) -> Result<Arc<Engine>, CliError> {
-    let engine_config = EngineConfig { data_dir: config.data_dir.clone(), workers: config.workers };
-    Engine::open(&engine_config).map_err(|error| CliError::Failed(error.to_string()))
+    let engine_config = EngineConfig {
+        durability: config.durability,
+        journal_file_bytes: config.journal_file_bytes,
+        recover_damaged: config.recover_damaged,
+        ..EngineConfig::new(&config.data_dir, config.workers)
+    };
+    let engine = Engine::open(&engine_config).map_err(|error| CliError::Failed(error.to_string()))?;
+    if !engine.report().journal.files.is_empty() {
+        eprintln!("allotd: {}", engine.report());
+    }
+    Ok(engine)
 }
 
 /// Serves until SIGTERM or SIGINT. `greeting` follows the lines that name the addresses, with `{url}`
@@ -55,8 +64,6 @@ pub(super) fn serve(config: &Config, engine: Arc<Engine>, greeting: &str) -> Res
                 _ = interrupt.recv() => {}
             }
         };
-        server::run(listeners, engine, config.workers, config.durability, shutdown)
-            .await
-            .map_err(|error| failed(&error))
+        server::run(listeners, engine, config.workers, shutdown).await.map_err(|error| failed(&error))
     })
 }

@@ -1,22 +1,20 @@
 //! `allotd check`: every invariant of a data directory, looked at offline and whole.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::disk::{self, MappedWords};
+use crate::disk::{RealDisk, Sharing, WORD_BYTES};
+use crate::journal::recovery;
 use crate::numbers::number::Rank;
-use crate::state::table::WordTable;
-use crate::state::time::Timestamp;
-use crate::state::word::{State, Word};
 
-use super::clock::Clock;
-use super::directory::{OpenError, lock_directory, pool_dirs};
+use super::clock::{Clock, SystemClocks};
+use super::layout::{self, lock_directory, pool_dirs};
 use super::manifest::{MANIFEST_FILE, Manifest, SegmentEntry};
-use super::segment;
-use super::settings::{MAX_REST_SECONDS, MAX_TTL_SECONDS};
-use super::token::SECRET_BYTES;
+use super::open::{EngineConfig, OpenError, RawPools};
+use super::plausible::Plausible;
+use super::segment::{self, RawSegment, SegmentPaths};
 
 /// Faults told of one words file; what is wrong with one word is often wrong with many.
 const MAX_WORD_FAULTS: usize = 10;
@@ -43,6 +41,8 @@ pub struct Checked {
     pub pools: usize,
     /// How many numbers.
     pub numbers: u64,
+    /// How many records of the journal.
+    pub journal_records: u64,
     /// All that is wrong.
     pub faults: Vec<Fault>,
 }
@@ -58,108 +58,146 @@ pub fn check_directory(data_dir: &Path) -> Result<Checked, OpenError> {
     if !data_dir.join("LOCK").is_file() {
         return Err(OpenError::NotADataDirectory(data_dir.to_owned()));
     }
-    let _lock = lock_directory(data_dir)?;
+    let _lock = lock_directory(&RealDisk, data_dir)?;
     let mut checked = Checked::default();
     let secret = data_dir.join("secret");
-    match fs::metadata(&secret) {
-        Ok(found) if found.len() == SECRET_BYTES as u64 => {}
-        Ok(found) => checked.fault(&secret, format!("{} bytes instead of {SECRET_BYTES}", found.len())),
-        Err(error) => checked.fault(&secret, error),
+    match layout::read_secret(&secret) {
+        Ok(Some(_)) => {}
+        Ok(None) => checked.fault(&secret, "is missing: all tokens given out are stale"),
+        Err(error) => checked.fault(data_dir, error),
     }
-    let pools_dir = data_dir.join("pools");
+    let pools_dir = layout::pools_dir(data_dir);
+    let mut raw = RawPools::default();
     match pool_dirs(&pools_dir) {
-        Ok(dirs) => dirs.iter().for_each(|(_, dir)| check_pool(dir, &mut checked)),
+        Ok(dirs) => {
+            for (name, dir) in dirs {
+                let Some(manifest) = check_pool_files(&dir, &mut checked) else { continue };
+                let config = EngineConfig { recover_damaged: true, ..EngineConfig::new(data_dir, 1) };
+                if let Err(error) = raw.open_pool(&config, name, dir.clone(), manifest, Sharing::Private) {
+                    checked.fault(&dir, error);
+                }
+            }
+        }
         Err(error) => checked.fault(&pools_dir, error),
     }
+    check_states(data_dir, raw, &mut checked);
     Ok(checked)
 }
 
-fn check_pool(dir: &Path, checked: &mut Checked) {
+/// What can be seen without the words: the manifest, the sets, the names of the files.
+fn check_pool_files(dir: &Path, checked: &mut Checked) -> Option<Manifest> {
     checked.pools += 1;
     let manifest = match Manifest::read(dir) {
         Ok(manifest) => manifest,
-        Err(error) => return checked.fault(dir, error),
+        Err(error) => {
+            checked.fault(dir, error);
+            return None;
+        }
     };
     let mut expected = BTreeSet::from([dir.join(MANIFEST_FILE)]);
     for entry in &manifest.segments {
-        let (set_path, words_path) = segment::files(dir, entry.id);
-        check_set(&set_path, entry, checked);
-        check_words(&words_path, entry, manifest.round, checked);
+        let paths = SegmentPaths::new(dir, entry.id);
+        if let Err(error) = segment::open_set(&paths.set, entry.numbers)
+            .map_err(|error| error.to_string())
+            .and_then(|set| set.validate().map_err(|error| error.to_string()))
+        {
+            checked.fault(&paths.set, error);
+        }
         checked.numbers += entry.numbers;
-        expected.extend([set_path, words_path]);
+        expected.extend(paths.all().into_iter().cloned());
     }
     check_disjoint(dir, &manifest, checked);
     match fs::read_dir(dir) {
         Ok(entries) => {
             for path in entries.flatten().map(|entry| entry.path()) {
-                if !expected.contains(&path) {
+                if !expected.contains(&path) && !is_unfinished(&path) {
                     checked.fault(&path, "is not named by the pool's manifest");
                 }
             }
         }
         Err(error) => checked.fault(dir, error),
     }
+    Some(manifest)
 }
 
-fn check_set(path: &Path, entry: &SegmentEntry, checked: &mut Checked) {
-    let set = match segment::open_set(path, entry.numbers) {
-        Ok(set) => set,
-        Err(error) => return checked.fault(path, error),
+/// Whether a file is of a segment that was being added, or of a manifest being replaced, when the daemon
+/// ended: the next start removes it.
+fn is_unfinished(path: &Path) -> bool {
+    super::open::is_ours(path)
+}
+
+/// The journal, and the words with what it adds to them.
+fn check_states(data_dir: &Path, mut raw: RawPools, checked: &mut Checked) {
+    let journal_dir = layout::journal_dir(data_dir);
+    let mut report = super::open::OpenReport::default();
+    let read = recovery::read(&journal_dir, recovery::OnDamage::PassOver, &mut |frame, record| {
+        raw.apply_record(frame, record, &mut report);
+    });
+    let recovered = match read {
+        Ok(recovered) => recovered,
+        Err(error) => return checked.fault(&journal_dir, error),
     };
-    let (crc32c, bytes) = disk::crc32c_of(set.as_bytes());
-    if (crc32c, bytes) != (entry.numbers_crc32c, entry.numbers_bytes) {
+    for damage in &recovered.damage {
+        checked.fault(&damage.path, format!("damaged at byte {}: {}", damage.offset, damage.what));
+    }
+    if report.records_refused > 0 {
+        checked.fault(&journal_dir, format!("{} records fit no number", report.records_refused));
+    }
+    if recovered.clean && report.words_changed > 0 {
+        let what = format!(
+            "it says that the daemon closed cleanly, but {} words are newer in it than in their tables",
+            report.words_changed
+        );
+        checked.fault(&journal_dir, what);
+    }
+    checked.journal_records = recovered.records;
+    let last = recovered.last.as_ref().map(|(frame, boot_id)| (frame, boot_id));
+    let now = Clock::resume(std::sync::Arc::new(SystemClocks), last).now();
+    for pool in raw.pools() {
+        let plausible = Plausible::new(now, pool.round());
+        for (segment, journaled) in pool.segments() {
+            check_words(pool.dir(), segment, &plausible, journaled, checked);
+        }
+    }
+}
+
+fn check_words(
+    dir: &Path,
+    segment: &RawSegment,
+    plausible: &Plausible,
+    journaled_generation: u32,
+    checked: &mut Checked,
+) {
+    let path = SegmentPaths::new(dir, segment.id).table.words;
+    let mut faults: BTreeMap<u32, String> = BTreeMap::new();
+    for ranks in segment.damaged() {
+        let what =
+            format!("the checksum of the words of the ranks {} to {} is wrong", ranks.start, ranks.end - 1);
+        faults.insert(ranks.start, what);
+    }
+    for (rank, what) in segment.implausible(plausible, journaled_generation) {
+        faults.entry(rank).or_insert(what);
+    }
+    for (rank, what) in faults.iter().take(MAX_WORD_FAULTS) {
         checked.fault(
-            path,
-            format!(
-                "{bytes} bytes with CRC32C {crc32c:08x}, the manifest says {} with {:08x}",
-                entry.numbers_bytes, entry.numbers_crc32c
-            ),
+            &path,
+            format!("the word of rank {rank} (byte {}): {what}", u64::from(*rank) * WORD_BYTES),
         );
     }
-    if let Err(error) = set.validate() {
-        checked.fault(path, error);
+    if faults.len() > MAX_WORD_FAULTS {
+        checked.fault(&path, format!("and {} more words", faults.len() - MAX_WORD_FAULTS));
     }
-}
-
-fn check_words(path: &Path, entry: &SegmentEntry, round: u32, checked: &mut Checked) {
-    let words = match MappedWords::open(path, entry.numbers as u32) {
-        Ok(words) => WordTable::new(words),
-        Err(error) => return checked.fault(path, error),
-    };
-    let now = Clock::start().now();
-    let mut faults = 0;
-    for rank in 0..words.len() {
-        let Some(what) = impossible(words.get(rank), now, round) else { continue };
-        faults += 1;
-        if faults <= MAX_WORD_FAULTS {
-            checked.fault(path, format!("the word of rank {rank} (byte {}): {what}", u64::from(rank) * 8));
-        }
-    }
-    if faults > MAX_WORD_FAULTS {
-        checked.fault(path, format!("and {} more words", faults - MAX_WORD_FAULTS));
-    }
-}
-
-/// What no history explains in a word.
-fn impossible(word: Word, now: Timestamp, round: u32) -> Option<String> {
-    let latest = now.after(MAX_TTL_SECONDS.max(MAX_REST_SECONDS) + MAX_TTL_SECONDS);
-    match word.state() {
-        State::Leased | State::Resting if word.due().is_some_and(|due| due > latest) => {
-            Some(format!("ends at {}, later than any lease or rest can", word.due()?))
-        }
-        State::Done if word.done_in_round().is_some_and(|done| done > round) => {
-            Some(format!("done in round {}, the pool is in round {round}", word.done_in_round()?))
-        }
-        State::Leased | State::Resting | State::Done if word.generation() == 0 => {
-            Some("in use, but never leased".to_owned())
-        }
-        _ => None,
+    let (free, counts) = segment.rebuilt();
+    if free != counts.available {
+        let what = format!("{} numbers are available, the index has {free}", counts.available);
+        checked.fault(&path, what);
     }
 }
 
 /// No number may be in two segments.
 fn check_disjoint(dir: &Path, manifest: &Manifest, checked: &mut Checked) {
-    let open = |entry: &SegmentEntry| segment::open_set(&segment::files(dir, entry.id).0, entry.numbers).ok();
+    let open =
+        |entry: &SegmentEntry| segment::open_set(&SegmentPaths::new(dir, entry.id).set, entry.numbers).ok();
     let sets: Vec<_> = manifest.segments.iter().filter_map(|entry| Some((entry.id, open(entry)?))).collect();
     for (i, (id, set)) in sets.iter().enumerate() {
         for (earlier_id, earlier) in &sets[..i] {

@@ -1,34 +1,112 @@
-//! The engine's time: a monotonic clock anchored to the wall clock when the daemon starts.
+//! The engine's time: it goes on from where it was, whatever the wall clock does.
+//!
+//! At the start the journal's last frame tells what time the engine had. If the system has not been booted
+//! since, the time since then is known exactly, from the clock that counts from the boot; then the wall
+//! clock plays no part. Else it is the wall clock's time, or the last one used if that is later.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::journal::FrameTime;
+use crate::journal::frame::FrameHead;
 use crate::state::time::{EPOCH_UNIX_SECONDS, Timestamp};
 use crate::sync::{AtomicU64, Ordering};
 
 const NANOS_A_SECOND: u64 = 1_000_000_000;
+const BOOT_ID_PATH: &str = "/proc/sys/kernel/random/boot_id";
 
-/// Time that never steps: a change of the wall clock while the daemon runs is not seen. Tests move it
-/// forward by hand.
+/// The clocks of a machine.
+pub trait Clocks: fmt::Debug + Send + Sync + 'static {
+    /// Time since the Unix epoch, which can step.
+    fn wall(&self) -> Duration;
+    /// Time since the boot, sleep included, which cannot.
+    fn since_boot(&self) -> Duration;
+    /// Which boot that is; zeros if not known.
+    fn boot_id(&self) -> [u8; 16];
+}
+
+/// The clocks of this machine.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClocks;
+
+impl Clocks for SystemClocks {
+    fn wall(&self) -> Duration {
+        SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+    }
+
+    #[inline]
+    fn since_boot(&self) -> Duration {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        Duration::new(now.tv_sec.cast_unsigned(), now.tv_nsec as u32)
+    }
+
+    fn boot_id(&self) -> [u8; 16] {
+        let text = std::fs::read_to_string(BOOT_ID_PATH).unwrap_or_default();
+        let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
+        let mut id = [0; 16];
+        for (byte, pair) in id.iter_mut().zip(digits.chunks(2)) {
+            let pair = std::str::from_utf8(pair).unwrap_or_default();
+            *byte = u8::from_str_radix(pair, 16).unwrap_or_default();
+        }
+        id
+    }
+}
+
+/// See the module. Tests move it forward by hand.
+#[derive(Debug)]
 pub struct Clock {
-    started: Instant,
-    started_at: Duration,
+    clocks: Arc<dyn Clocks>,
+    boot_id: [u8; 16],
+    /// The engine's time when the machine's clock since boot was zero, in nanoseconds since 2020; wraps
+    /// below zero, as the boot may be before 2020 by a wall clock that is not set.
+    at_boot_nanos: u64,
     skipped_nanos: AtomicU64,
 }
 
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
 impl Clock {
-    /// A clock that goes on from the wall clock's time now.
+    /// A clock that goes on from the last frame of the journal and the boot it was written in.
+    pub fn resume(clocks: Arc<dyn Clocks>, last: Option<(&FrameHead, &[u8; 16])>) -> Self {
+        let (wall, boot, boot_id) = (clocks.wall(), nanos(clocks.since_boot()), clocks.boot_id());
+        let wall = nanos(wall.saturating_sub(Duration::from_secs(EPOCH_UNIX_SECONDS)));
+        let now = match last {
+            Some((frame, id)) if *id == boot_id && boot_id != [0; 16] && frame.boot_nanos <= boot => {
+                frame.time_nanos.saturating_add(boot - frame.boot_nanos)
+            }
+            Some((frame, _)) => wall.max(frame.time_nanos),
+            None => wall,
+        };
+        let at_boot_nanos = now.wrapping_sub(boot);
+        Self { clocks, boot_id, at_boot_nanos, skipped_nanos: AtomicU64::new(0) }
+    }
+
+    /// A clock that starts from the wall clock's time.
     pub fn start() -> Self {
-        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self {
-            started: Instant::now(),
-            started_at: unix.saturating_sub(Duration::from_secs(EPOCH_UNIX_SECONDS)),
-            skipped_nanos: AtomicU64::new(0),
-        }
+        Self::resume(Arc::new(SystemClocks), None)
+    }
+
+    fn frame_parts(&self) -> (u64, u64) {
+        let boot = nanos(self.clocks.since_boot());
+        (self.at_boot_nanos.wrapping_add(boot).wrapping_add(self.skipped_nanos.load(Ordering::Relaxed)), boot)
     }
 
     fn nanos(&self) -> u64 {
-        let since = self.started_at + self.started.elapsed();
-        since.as_nanos() as u64 + self.skipped_nanos.load(Ordering::Relaxed)
+        self.frame_parts().0
+    }
+
+    /// The time as a frame of the journal keeps it.
+    pub fn frame_time(&self) -> FrameTime {
+        let (time_nanos, boot_nanos) = self.frame_parts();
+        FrameTime { time_nanos, boot_nanos }
+    }
+
+    /// The boot of the machine.
+    pub fn boot_id(&self) -> [u8; 16] {
+        self.boot_id
     }
 
     /// The last whole second.
@@ -68,5 +146,45 @@ mod tests {
         let now = clock.now();
         clock.skip(100);
         assert!(clock.now() >= now.after(100));
+    }
+
+    #[derive(Debug, Clone, Copy)]
+    struct Fake {
+        wall_seconds: u64,
+        boot_seconds: u64,
+        boot: u8,
+    }
+
+    impl Clocks for Fake {
+        fn wall(&self) -> Duration {
+            Duration::from_secs(EPOCH_UNIX_SECONDS + self.wall_seconds)
+        }
+        fn since_boot(&self) -> Duration {
+            Duration::from_secs(self.boot_seconds)
+        }
+        fn boot_id(&self) -> [u8; 16] {
+            [self.boot; 16]
+        }
+    }
+
+    #[test]
+    fn the_wall_clock_moves_time_only_over_a_boot_and_never_back() {
+        let frame = FrameHead {
+            time_nanos: 1_000 * NANOS_A_SECOND,
+            boot_nanos: 50 * NANOS_A_SECOND,
+            ..FrameHead::default()
+        };
+        let resumed = |wall_seconds, boot_seconds, boot| {
+            let fake = Fake { wall_seconds, boot_seconds, boot };
+            Clock::resume(Arc::new(fake), Some((&frame, &[7; 16]))).now().seconds()
+        };
+        assert_eq!(resumed(9_999_999, 80, 7), 1_030, "a step forward is not seen");
+        assert_eq!(resumed(5, 80, 7), 1_030, "nor one back");
+        assert_eq!(resumed(2_000, 3, 8), 2_000, "another boot: the wall clock");
+        assert_eq!(resumed(5, 3, 8), 1_000, "but never back");
+        assert_eq!(resumed(2_000, 3, 7), 2_000, "an id that is not to be believed");
+        assert_eq!(resumed(2_000, 80, 0), 2_000, "a boot without an id");
+        let boot_id = SystemClocks.boot_id();
+        assert_eq!(boot_id, SystemClocks.boot_id());
     }
 }

@@ -1,5 +1,6 @@
 //! Exporting the numbers of a pool by state, block by block and in ascending order.
 
+use std::io;
 use std::ops::Range;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -114,6 +115,13 @@ impl Export {
             part.advance(&self.segments);
         }
         true
+    }
+}
+
+impl Export {
+    /// Waits until all that the blocks so far told of is committed: nothing that was seen is ever undone.
+    pub fn settle(&self) -> io::Result<()> {
+        self.pool.settle().map_err(io::Error::other)
     }
 }
 

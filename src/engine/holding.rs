@@ -1,5 +1,6 @@
 //! What holders do with their leases: renew and return.
 
+use crate::journal::JournalError;
 use crate::numbers::number::Number;
 use crate::state::mutations::Slot;
 use crate::state::time::Timestamp;
@@ -80,12 +81,14 @@ impl Pool {
         results: &mut Vec<RenewResult>,
     ) -> Result<(), LeaseError> {
         results.clear();
+        self.shared.journal.check()?;
         let until = self.shared.clock.deadline(self.ttl(ttl_seconds)?);
         let segments = self.segments.load();
         for items in items.chunks(ITEMS_AT_ONCE) {
             let places = locate(&segments, items.iter().map(|item| item.number));
             for (item, place) in items.iter().zip(places) {
-                results.push(self.renew_one(&segments, worker.slot, *item, place, until));
+                let result = self.renew_one(&segments, worker, *item, place, until);
+                results.push(result);
             }
         }
         Ok(())
@@ -94,57 +97,84 @@ impl Pool {
     fn renew_one(
         &self,
         segments: &Segments,
-        slot: Slot,
+        worker: &mut Worker,
         item: HeldLease,
         place: Place,
         until: Timestamp,
     ) -> RenewResult {
+        let slot = worker.slot;
         let Some((segment, rank)) = place else { return RenewResult::Unknown };
         let segment = &*segments.list[segment as usize];
+        let changing = self.shared.journal.change(slot);
         let changed = segment.ranks.change(rank, slot, |word| {
             self.check_token(item, word)?;
             word.renew(until)
         });
         let Ok((before, after)) = changed else {
+            worker.observed = true;
             self.counters.count(slot, Total::Stale, 1);
             return RenewResult::Stale;
         };
+        if before == after {
+            // An earlier renewal, perhaps over another connection, made it last this long.
+            worker.observed = true;
+        } else {
+            changing.record(|| self.record(segment, rank, after));
+        }
+        drop(changing);
         self.counted(segment, slot, rank, before, after);
         self.counters.count(slot, Total::Renewals, 1);
         RenewResult::Renewed { expires_at: after.due().unwrap_or(until) }
     }
 
-    /// Returns leases, one result each, in order.
-    pub fn give_back(&self, worker: &mut Worker, items: &[ReturnItem], results: &mut Vec<ReturnResult>) {
+    /// Returns leases, one result each, in order. Fails only if the journal accepts no change, and then
+    /// changes nothing.
+    pub fn give_back(
+        &self,
+        worker: &mut Worker,
+        items: &[ReturnItem],
+        results: &mut Vec<ReturnResult>,
+    ) -> Result<(), JournalError> {
         results.clear();
+        self.shared.journal.check()?;
         let segments = self.segments.load();
         for items in items.chunks(ITEMS_AT_ONCE) {
             let places = locate(&segments, items.iter().map(|item| item.lease.number));
             for (item, place) in items.iter().zip(places) {
-                results.push(self.give_back_one(&segments, worker.slot, item, place));
+                let result = self.give_back_one(&segments, worker, item, place);
+                results.push(result);
             }
         }
+        Ok(())
     }
 
     fn give_back_one(
         &self,
         segments: &Segments,
-        slot: Slot,
+        worker: &mut Worker,
         item: &ReturnItem,
         place: Place,
     ) -> ReturnResult {
+        let slot = worker.slot;
         let Some((segment, rank)) = place else { return ReturnResult::Unknown };
         let segment = &*segments.list[segment as usize];
         let end = self.end(item.then);
+        let changing = self.shared.journal.change(slot);
         let changed = segment.ranks.change(rank, slot, |word| {
             self.check_token(item.lease, word)?;
             word.give_back(end)
         });
         let Ok((before, after)) = changed else {
+            worker.observed = true;
             self.counters.count(slot, Total::Stale, 1);
             return ReturnResult::Stale;
         };
-        if before != after {
+        if before == after {
+            // An earlier return, perhaps over another connection.
+            worker.observed = true;
+        } else {
+            changing.record(|| self.record(segment, rank, after));
+            drop(changing);
             self.counters.count(slot, Total::Returns, 1);
             self.counted(segment, slot, rank, before, after);
         }

@@ -1,5 +1,6 @@
 //! Leasing numbers, and saying truly that there are none.
 
+use crate::journal::JournalError;
 use crate::numbers::number::{Number, Rank};
 use crate::state::mutations::Mutations;
 use crate::state::time::Timestamp;
@@ -71,6 +72,9 @@ pub enum LeaseError {
     /// A count of 0 or too many.
     #[error("count is {0}: give 1 to {MAX_LEASE_COUNT}")]
     CountOutOfBounds(u32),
+    /// The journal accepts no change.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
     /// Numbers came and went so fast that neither one nor their absence could be made sure of.
     #[error("other calls took every number as it came: try again")]
     Busy,
@@ -101,6 +105,7 @@ impl Pool {
         if request.count == 0 || request.count > MAX_LEASE_COUNT {
             return Err(LeaseError::CountOutOfBounds(request.count));
         }
+        self.shared.journal.check()?;
         let until = self.shared.clock.deadline(self.ttl(request.ttl_seconds)?);
         match self.mode() {
             Mode::Open => {}
@@ -123,6 +128,7 @@ impl Pool {
                     Ok(()) => {}
                     Err(_) if !leases.is_empty() => break,
                     Err(error) => {
+                        worker.observed = true;
                         if error == LeaseError::Exhausted {
                             self.counters.count(worker.slot, Total::Exhausted, 1);
                         }
@@ -151,10 +157,12 @@ impl Pool {
                 segments.list[claim.segment as usize].ranks.words.prefetch(claim.rank);
             }
         }
+        let changing = self.shared.journal.change(worker.slot);
         for claim in &worker.claims {
             let segment = &*segments.list[claim.segment as usize];
             match segment.ranks.lease(claim.rank, until) {
                 Ok(word) => {
+                    changing.record(|| self.record(segment, claim.rank, word));
                     // A rank without a number is damage to the set that `allotd check` tells of: the
                     // word stays leased and nobody gets it.
                     let Some(number) = segment.set.select(Rank(claim.rank)) else { continue };

@@ -3,7 +3,6 @@
 //! Files are put together in a staging directory and moved to their place when they are whole, so a
 //! call that fails, or a process that ends, leaves nothing half-made.
 
-use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,17 +10,20 @@ use std::sync::Arc;
 use rand::TryRng;
 use rand::rngs::SysRng;
 
-use crate::disk::{self, MappedBytes};
+use crate::disk::{self, Disk, MappedBytes, SequentialWriter};
+use crate::journal::JournalError;
 use crate::numbers::import::{ImportError, NumberList, read_list};
 use crate::numbers::list::{InvalidLine, ListOptions};
 use crate::numbers::mapped::{Format, NumberSet, SetError, open_any, wrap_32bit_header};
 use crate::numbers::number::{Number, NumberRange};
 use crate::numbers::writer::{SetWriter, WriteError, Written};
 
+use super::counters::Counts;
 use super::manifest::{Manifest, SegmentEntry};
-use super::pool::{ChangeError, Pool};
-use super::segment::{self, Segment, SegmentError, Segments};
+use super::pool::{ChangeError, Pool, Shared};
+use super::segment::{OnDamage, RawSegment, Segment, SegmentError, SegmentPaths, Segments};
 use super::settings::{PoolName, Settings};
+use super::table_file::TableFile;
 
 /// Most segments of one pool: each is looked at for each number that a call names.
 pub const MAX_SEGMENTS: usize = 1_000;
@@ -108,6 +110,9 @@ pub enum LoadError {
     /// The files just written could not be opened.
     #[error(transparent)]
     Segment(#[from] SegmentError),
+    /// The journal accepts no change.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
 }
 
 impl From<io::Error> for LoadError {
@@ -130,6 +135,7 @@ impl From<ChangeError> for LoadError {
         match error {
             ChangeError::Io(error) => error.into(),
             ChangeError::Deleted => Self::Deleted,
+            ChangeError::Journal(error) => Self::Journal(error),
             other => Self::Io(io::Error::other(other)),
         }
     }
@@ -138,13 +144,14 @@ impl From<ChangeError> for LoadError {
 /// A directory for files in the making; removed with all that is in it unless they were moved away.
 pub(crate) struct Staging {
     dir: PathBuf,
+    disk: Arc<dyn Disk>,
 }
 
 impl Staging {
-    pub(crate) fn new(staging_dir: &Path) -> io::Result<Self> {
-        let dir = staging_dir.join(format!("{:016x}", random_id()?));
-        fs::create_dir_all(&dir)?;
-        Ok(Self { dir })
+    pub(crate) fn new(shared: &Shared) -> io::Result<Self> {
+        let dir = shared.staging_dir.join(format!("{:016x}", random_id()?));
+        shared.disk.create_directories(&dir)?;
+        Ok(Self { dir, disk: Arc::clone(&shared.disk) })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -155,7 +162,7 @@ impl Staging {
 impl Drop for Staging {
     fn drop(&mut self) {
         // What cannot be removed now is removed at the next start.
-        let _ = fs::remove_dir_all(&self.dir);
+        let _ = self.disk.remove_directory(&self.dir);
     }
 }
 
@@ -173,12 +180,12 @@ pub(crate) enum Numbers {
 
 impl Numbers {
     /// Reads a source to its end, checking all of it.
-    pub(crate) fn read(source: NumberSource<'_>, staging_dir: &Path) -> Result<Self, LoadError> {
+    pub(crate) fn read(source: NumberSource<'_>, shared: &Shared) -> Result<Self, LoadError> {
         match source {
             NumberSource::List { input, options, progress } => {
                 Ok(Self::List(read_list(input, &options, progress)?))
             }
-            NumberSource::Roaring { input, progress } => read_roaring(input, progress, staging_dir),
+            NumberSource::Roaring { input, progress } => read_roaring(input, progress, shared),
             NumberSource::Ranges(ranges) => Ok(Self::Ranges(ranges.to_vec())),
         }
     }
@@ -207,48 +214,55 @@ impl Numbers {
     }
 
     /// Writes the numbers as the set file `path`; a Roaring file is used as it is.
-    fn write_set(&self, path: &Path) -> Result<Written, LoadError> {
+    fn write_set(&self, disk: &dyn Disk, path: &Path) -> Result<Written, LoadError> {
         if let Self::Set { set, path: staged, .. } = self {
             let (crc32c, bytes) = disk::crc32c_of(set.as_bytes());
-            fs::rename(staged, path)?;
+            disk.rename(staged, path)?;
             return Ok(Written { numbers: set.len(), bytes, crc32c });
         }
-        write_ranges(path, self.ranges())
+        write_ranges(disk, path, self.ranges())
     }
 }
 
-fn write_ranges(path: &Path, ranges: impl Iterator<Item = NumberRange>) -> Result<Written, LoadError> {
-    let file = OpenOptions::new().write(true).create_new(true).open(path)?;
-    let mut writer = SetWriter::new(BufWriter::with_capacity(COPY_BYTES, &file))?;
+fn write_ranges(
+    disk: &dyn Disk,
+    path: &Path,
+    ranges: impl Iterator<Item = NumberRange>,
+) -> Result<Written, LoadError> {
+    let file = disk.create(path)?;
+    let sequential = SequentialWriter::new(disk, &file);
+    let mut writer = SetWriter::new(BufWriter::with_capacity(COPY_BYTES, sequential))?;
     for range in ranges {
         writer.push(range)?;
     }
     let written = writer.finish()?;
-    file.sync_all()?;
+    disk.sync(&file)?;
     Ok(written)
 }
 
 fn read_roaring(
     input: &mut (dyn Read + Send),
     progress: &(dyn Fn(u64) + Sync),
-    staging_dir: &Path,
+    shared: &Shared,
 ) -> Result<Numbers, LoadError> {
-    let staging = Staging::new(staging_dir)?;
+    let disk = &*shared.disk;
+    let staging = Staging::new(shared)?;
     let path = staging.path().join("body");
-    let mut file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
-    copy(input, &mut file, progress)?;
-    file.sync_all()?;
+    let mut file = disk.create(&path)?;
+    copy(input, &mut SequentialWriter::new(disk, &file), progress)?;
+    disk.sync(&file)?;
     let (format, set) = open_any(MappedBytes::open(&path)?)?;
     let (set, path) = if format == Format::Portable64 {
         (set, path)
     } else {
         // The same bytes are the only bucket of a 64-bit set.
         let wrapped = staging.path().join("wrapped");
-        let mut whole = OpenOptions::new().write(true).create_new(true).open(&wrapped)?;
+        let whole_file = disk.create(&wrapped)?;
+        let mut whole = SequentialWriter::new(disk, &whole_file);
         whole.write_all(&wrap_32bit_header())?;
         file.rewind()?;
         io::copy(&mut file, &mut whole)?;
-        whole.sync_all()?;
+        disk.sync(&whole_file)?;
         (NumberSet::open(MappedBytes::open(&wrapped)?)?, wrapped)
     };
     set.validate()?;
@@ -258,7 +272,11 @@ fn read_roaring(
     Ok(Numbers::Set { set, path, _staging: staging })
 }
 
-fn copy(input: &mut (dyn Read + Send), out: &mut File, progress: &(dyn Fn(u64) + Sync)) -> io::Result<()> {
+fn copy(
+    input: &mut (dyn Read + Send),
+    out: &mut dyn Write,
+    progress: &(dyn Fn(u64) + Sync),
+) -> io::Result<()> {
     let mut buffer = vec![0; COPY_BYTES];
     let mut total = 0;
     loop {
@@ -276,14 +294,15 @@ fn copy(input: &mut (dyn Read + Send), out: &mut File, progress: &(dyn Fn(u64) +
 
 /// Writes the files of segment `id` into `dir`; the numbers come from `write`.
 fn make_segment(
+    disk: &dyn Disk,
     dir: &Path,
     id: u32,
     write: impl FnOnce(&Path) -> Result<Written, LoadError>,
 ) -> Result<SegmentEntry, LoadError> {
-    let (set_path, words_path) = segment::files(dir, id);
-    let written = write(&set_path)?;
+    let paths = SegmentPaths::new(dir, id);
+    let written = write(&paths.set)?;
     // A set holds at most MAX_SET_NUMBERS, which ranks can count.
-    disk::create_words(&words_path, written.numbers as u32)?;
+    TableFile::create(disk, &paths.table, written.numbers as u32)?;
     Ok(SegmentEntry {
         id,
         numbers: written.numbers,
@@ -294,34 +313,58 @@ fn make_segment(
 
 /// Makes the whole directory of a new pool, ready to be moved to its place.
 pub(crate) fn make_pool(staging: &Staging, settings: Settings, numbers: &Numbers) -> Result<(), LoadError> {
-    let entry = make_segment(staging.path(), 1, |path| numbers.write_set(path))?;
-    Manifest::new(random_id()?, settings, vec![entry]).write(staging.path())?;
+    let disk = &*staging.disk;
+    let entry = make_segment(disk, staging.path(), 1, |path| numbers.write_set(disk, path))?;
+    Manifest::new(random_id()?, settings, vec![entry]).write(disk, staging.path())?;
     Ok(())
+}
+
+/// Opens a segment that was just made.
+fn open_new_segment(
+    shared: &Shared,
+    dir: &Path,
+    entry: &SegmentEntry,
+) -> Result<(Segment, Counts), LoadError> {
+    let raw = RawSegment::open(&shared.disk, dir, entry, shared.sharing, OnDamage::Refuse)?;
+    Ok(raw.begin(shared.slots)?)
+}
+
+/// Opens a pool that was just made.
+pub(crate) fn open_new_pool(name: PoolName, dir: PathBuf, shared: &Arc<Shared>) -> Result<Pool, LoadError> {
+    let manifest = Manifest::read(&dir).map_err(|error| LoadError::Io(io::Error::other(error)))?;
+    let (mut counts, mut list) = (Counts::default(), Vec::new());
+    for entry in &manifest.segments {
+        let (segment, found) = open_new_segment(shared, &dir, entry)?;
+        counts.merge(found);
+        list.push(Arc::new(segment));
+    }
+    Ok(Pool::new(name, dir, Arc::clone(shared), manifest, Segments::new(list), counts))
 }
 
 impl Pool {
     /// Adds the numbers of the source that the pool does not have, as a new segment. Leases in
     /// progress are not affected.
     pub fn add_numbers(&self, source: NumberSource<'_>) -> Result<Added, LoadError> {
-        let numbers = Numbers::read(source, &self.shared.staging_dir)?;
+        let numbers = Numbers::read(source, &self.shared)?;
         let loaded = numbers.loaded();
         let operator = self.operator();
         let segments = self.segments.load_full();
         if segments.list.len() >= MAX_SEGMENTS {
             return Err(LoadError::TooManySegments);
         }
-        let staging = Staging::new(&self.shared.staging_dir)?;
+        let disk = &*self.shared.disk;
+        let staging = Staging::new(&self.shared)?;
         let new = numbers.ranges().flat_map(|range| segments.missing(range));
         let id = self.change_manifest(|_| Ok(()), Manifest::next_segment_id)?;
-        let entry = make_segment(staging.path(), id, |path| write_ranges(path, new))?;
+        let entry = make_segment(disk, staging.path(), id, |path| write_ranges(disk, path, new))?;
         let added = entry.numbers;
         if added > 0 {
-            let (set_path, words_path) = segment::files(&self.dir, id);
-            let (staged_set, staged_words) = segment::files(staging.path(), id);
-            fs::rename(staged_set, set_path)?;
-            fs::rename(staged_words, words_path)?;
-            disk::sync_directory(&self.dir)?;
-            let (segment, counts) = Segment::open(&self.dir, id, added, self.shared.slots)?;
+            let (staged, placed) = (SegmentPaths::new(staging.path(), id), SegmentPaths::new(&self.dir, id));
+            for (from, to) in staged.all().into_iter().zip(placed.all()) {
+                disk.rename(from, to)?;
+            }
+            disk.sync_directory(&self.dir)?;
+            let (segment, counts) = open_new_segment(&self.shared, &self.dir, &entry)?;
             self.change_manifest(
                 |manifest| {
                     manifest.segments.push(entry);

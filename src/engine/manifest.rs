@@ -1,5 +1,8 @@
 //! `pool.toml`: what a pool is, on the disk. Replaced atomically at each change.
 //!
+//! The first line is a checksum of the rest, so that a flipped bit is not taken for a setting: change
+//! settings by the API, not in the file.
+//!
 //! To change the format: raise [`FORMAT`], keep reading the versions before it, and keep a file of
 //! each in the tests.
 
@@ -8,14 +11,16 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::disk;
+use crate::disk::{self, Disk};
 
 use super::settings::Settings;
 
 /// Version of the manifest and of the files it names.
-pub(crate) const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 2;
 /// The manifest's name in the pool's directory.
 pub(crate) const MANIFEST_FILE: &str = "pool.toml";
+/// The first line: this, eight hexadecimal digits, a quote.
+const CHECKSUM_KEY: &str = "crc32c = \"";
 /// A manifest is never longer.
 const MAX_MANIFEST_BYTES: u64 = 4 << 20;
 
@@ -90,15 +95,19 @@ impl Manifest {
             Ok(text) => text,
             Err(error) => return Err(ManifestError::Damaged(path, error.to_string())),
         };
-        match toml::from_str::<FormatOnly>(&text) {
+        let text = match without_checksum(&text) {
+            Ok(text) => text,
+            Err(what) => return Err(ManifestError::Damaged(path, what)),
+        };
+        match toml::from_str::<FormatOnly>(text) {
             Ok(found) if found.format != FORMAT => {
                 return Err(ManifestError::OtherFormat(path, found.format));
             }
             Ok(_) => {}
             Err(error) => return Err(ManifestError::Damaged(path, error.message().to_owned())),
         }
-        let manifest: Self = toml::from_str(&text)
-            .map_err(|e| ManifestError::Damaged(path.clone(), e.message().to_owned()))?;
+        let manifest: Self =
+            toml::from_str(text).map_err(|e| ManifestError::Damaged(path.clone(), e.message().to_owned()))?;
         manifest.check().map_err(|what| ManifestError::Damaged(path, what))?;
         Ok(manifest)
     }
@@ -118,8 +127,22 @@ impl Manifest {
         Ok(())
     }
 
-    pub(crate) fn write(&self, pool_dir: &Path) -> io::Result<()> {
+    pub(crate) fn write(&self, disk: &dyn Disk, pool_dir: &Path) -> io::Result<()> {
         let text = toml::to_string(self).map_err(io::Error::other)?;
-        disk::replace_file(&pool_dir.join(MANIFEST_FILE), text.as_bytes())
+        let checksum = crc32c::crc32c(text.as_bytes());
+        let whole = format!("{CHECKSUM_KEY}{checksum:08x}\"\n{text}");
+        disk::replace_file(disk, &pool_dir.join(MANIFEST_FILE), whole.as_bytes())
+    }
+}
+
+/// The text after the line with its checksum, if that is right.
+fn without_checksum(text: &str) -> Result<&str, String> {
+    let (line, rest) = text.split_once('\n').unwrap_or((text, ""));
+    let checksum = format!("{:08x}", crc32c::crc32c(rest.as_bytes()));
+    let found = line.strip_prefix(CHECKSUM_KEY).and_then(|line| line.strip_suffix('"'));
+    match found {
+        Some(found) if found == checksum => Ok(rest),
+        Some(found) => Err(format!("its checksum is {checksum}, the first line says {found}")),
+        None => Err("its first line is not a checksum".to_owned()),
     }
 }

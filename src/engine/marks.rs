@@ -47,7 +47,8 @@ impl Pool {
     }
 
     fn mark(&self, mark: Mark, source: NumberSource<'_>, dry_run: bool) -> Result<Marked, LoadError> {
-        let numbers = Numbers::read(source, &self.shared.staging_dir)?;
+        let numbers = Numbers::read(source, &self.shared)?;
+        self.shared.journal.check().map_err(ChangeError::from)?;
         let operator = self.operator();
         let slot = operator.slot;
         let segments = self.segments.load();
@@ -64,6 +65,8 @@ impl Pool {
                         }
                         .ok_or(())
                     };
+                    // For one number at a time: the journal's writer waits for its end.
+                    let changing = self.shared.journal.change(slot);
                     let changed = if dry_run {
                         let word = segment.ranks.words.get(rank);
                         change(word).map(|after| (word, after))
@@ -77,12 +80,16 @@ impl Pool {
                     marked.changed += 1;
                     marked.leased += u64::from(self.seen(before).state() == State::Leased);
                     if !dry_run {
+                        changing.record(|| self.record(segment, rank, after));
                         self.counted(segment, slot, rank, before, after);
                     }
                 }
             }
         }
         marked.unknown = numbers.loaded().numbers - found;
+        if !dry_run {
+            self.shared.journal.settle(slot).map_err(ChangeError::from)?;
+        }
         Ok(marked)
     }
 

@@ -1,17 +1,19 @@
 //! The engine: pools of numbers, and the operations on them. The one place that orders the words of
 //! numbers and what is derived from them.
 //!
-//! * `directory`: the data directory, its pools, the threads' handles.
+//! * `layout`: where things are in the data directory; `open`: from its files to pools in use;
+//!   `directory`: all its pools, the threads' handles.
 //! * `pool`: one pool; its operations are in `lease`, `holding` (renew, return), `sweep`, `marks`
 //!   (retire, reinstate, rounds), `load` (create, add) and `export`.
-//! * `segment`: the numbers, words, free index and due hints of a part of a pool.
+//! * `segment`: the numbers, words, free index and due hints of a part of a pool; `table_file`: the files
+//!   of its words and their checksums; `plausible`: what a word can be.
 //! * `order`, `token`, `clock`, `counters`, `settings`, `manifest`: one concept each.
 //! * `check`: every invariant of a data directory, offline.
 //!
 //! A change is one compare-exchange of one word. Before its answer is given, the free index and the
-//! due hints are told. The journal of a later version stands between these two: a record is written
-//! after the word was won (in `lease_claims`, `renew_one`, `give_back_one`, `sweep_one`, `mark`,
-//! `start_round`) and the answer is held until it is durable.
+//! due hints are told, and its record is with the journal (in `lease_claims`, `renew_one`,
+//! `give_back_one`, `mark`, `sweep_one`); the answer is held until the record is committed. Opening a
+//! round needs no records: the round stands in the manifest, and its opening is done again at a start.
 
 pub mod check;
 pub mod clock;
@@ -19,20 +21,25 @@ pub mod counters;
 pub mod directory;
 pub mod export;
 pub mod holding;
+mod layout;
 pub mod lease;
 pub mod load;
 mod manifest;
 mod marks;
+pub mod open;
 mod order;
+mod plausible;
 pub mod pool;
 mod segment;
 pub mod settings;
 mod sweep;
+mod table_file;
 pub mod token;
 
-pub use directory::{DeleteError, Engine, EngineConfig, OpenError};
+pub use directory::{DeleteError, Engine};
 pub use manifest::ManifestError;
 pub use marks::{Marked, RoundStarted};
+pub use open::{EngineConfig, OpenError, OpenReport};
 pub use order::Worker;
 pub use pool::{ChangeError, NumberState, Pool};
 pub use segment::{SegmentError, Within};

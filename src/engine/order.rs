@@ -1,8 +1,11 @@
 //! In which order numbers are taken out of the free index.
 
+use std::sync::Arc;
+
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
+use crate::journal::{Journal, Position};
 use crate::state::mutations::Slot;
 use crate::sync::{AtomicU64, Ordering};
 
@@ -26,11 +29,31 @@ pub struct Worker {
     pub(crate) slot: Slot,
     random: StdRng,
     pub(crate) claims: Vec<Claim>,
+    journal: Arc<Journal>,
+    /// Whether an answer since the last look told of something that another thread may have changed.
+    pub(crate) observed: bool,
 }
 
 impl Worker {
-    pub(crate) fn new(slot: Slot, seed: [u8; 32]) -> Self {
-        Self { slot, random: StdRng::from_seed(seed), claims: Vec::new() }
+    pub(crate) fn new(slot: Slot, seed: [u8; 32], journal: Arc<Journal>) -> Self {
+        let random = StdRng::from_seed(seed);
+        Self { slot, random, claims: Vec::new(), journal, observed: false }
+    }
+
+    /// Its slot among the engine's threads.
+    pub fn slot(&self) -> Slot {
+        self.slot
+    }
+
+    /// What the journal must have committed before the answers since the last look may be told.
+    /// `observed` says that they tell of more than this thread's own changes.
+    #[inline]
+    pub fn take_position(&mut self, observed: bool) -> Position {
+        if std::mem::take(&mut self.observed) || observed {
+            self.journal.observed_position(self.slot)
+        } else {
+            self.journal.own_position(self.slot)
+        }
     }
 
     /// A random number below `bound`, which is not 0.

@@ -6,6 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::{ArcSwap, Guard};
 
+use crate::disk::{self, Disk, Sharing};
+use crate::journal::record::{Record, WordRecord};
+use crate::journal::{Journal, JournalError};
 use crate::numbers::number::{Number, NumberRange};
 use crate::state::mutations::Slot;
 use crate::state::time::Timestamp;
@@ -14,15 +17,20 @@ use crate::sync::{AtomicU32, Ordering};
 
 use super::clock::Clock;
 use super::counters::{Counts, PoolCounters, Totals};
+use super::directory::SWEEPER_SLOT;
 use super::manifest::Manifest;
 use super::order::{Cursor, Worker};
-use super::segment::{Segments, Within};
+use super::segment::{Segment, Segments, Within};
 use super::settings::{PoolName, Settings, SettingsChange, SettingsError, Then};
 use super::token::{SECRET_BYTES, TokenKey};
 
 /// What all pools of an engine share.
 pub(crate) struct Shared {
-    pub(crate) clock: Clock,
+    pub(crate) clock: Arc<Clock>,
+    pub(crate) journal: Arc<Journal>,
+    pub(crate) disk: Arc<dyn Disk>,
+    /// How the words are mapped.
+    pub(crate) sharing: Sharing,
     pub(crate) secret: [u8; SECRET_BYTES],
     /// How many threads call the engine, the operators' one included.
     pub(crate) slots: usize,
@@ -47,6 +55,9 @@ pub enum ChangeError {
     /// The change could not be written to the disk.
     #[error("the change could not be written to the data directory: {0}")]
     Io(#[from] std::io::Error),
+    /// The journal accepts no change.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
 }
 
 /// Whether a pool hands out numbers.
@@ -83,6 +94,8 @@ pub struct Pool {
     pub(crate) dir: PathBuf,
     pub(crate) shared: Arc<Shared>,
     pub(crate) key: TokenKey,
+    /// Names the pool in the journal and in tokens.
+    id: u64,
     settings: ArcSwap<Settings>,
     pub(crate) segments: ArcSwap<Segments>,
     /// What is on the disk. Held while it is changed, so that such changes come one after another.
@@ -121,6 +134,7 @@ impl Pool {
             name,
             dir,
             key: TokenKey::new(&shared.secret, manifest.pool_id()),
+            id: manifest.pool_id(),
             shared,
             settings: ArcSwap::from_pointee(manifest.settings.clone()),
             segments: ArcSwap::from_pointee(segments),
@@ -228,7 +242,14 @@ impl Pool {
         let mut next = manifest.clone();
         change(&mut next)?;
         if next != *manifest {
-            next.write(&self.dir)?;
+            self.shared.journal.check()?;
+            if let Err(error) = next.write(&*self.shared.disk, &self.dir) {
+                if !disk::is_storage_full(&error) {
+                    // Which of the two manifests the disk has is not known any more.
+                    self.shared.journal.poison("a pool's settings could not be written", &error);
+                }
+                return Err(error.into());
+            }
         }
         *manifest = next;
         Ok(apply(&manifest))
@@ -269,8 +290,25 @@ impl Pool {
         )
     }
 
-    /// Writes all words to the disk.
-    pub(crate) fn flush(&self) -> std::io::Result<()> {
-        self.segments.load().list.iter().try_for_each(|segment| segment.ranks.words.memory().flush())
+    /// Writes all words that changed to their files, durably.
+    pub(crate) fn checkpoint(&self) -> std::io::Result<()> {
+        self.segments.load().list.iter().try_for_each(|segment| segment.checkpoint())
+    }
+
+    /// Ends the use of the files, after the last checkpoint.
+    pub(crate) fn close(&self) -> std::io::Result<()> {
+        self.segments.load().list.iter().try_for_each(|segment| segment.close())
+    }
+
+    /// Waits until all that was seen until now is committed. For threads that may block.
+    pub fn settle(&self) -> Result<(), JournalError> {
+        self.shared.journal.settle(SWEEPER_SLOT)
+    }
+
+    /// The record of a number's word after a change.
+    #[inline]
+    pub(crate) fn record(&self, segment: &Segment, rank: u32, word: Word) -> Record {
+        // A pool has at most MAX_SEGMENTS segments.
+        Record::Word(WordRecord { pool: self.id, segment: segment.id as u16, rank, word, holder: 0 })
     }
 }

@@ -5,9 +5,10 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::disk::{MappedBytes, MappedWords};
+use crate::disk::{self, Disk, MappedBytes, MappedWords, Sharing, WORD_BYTES};
 use crate::numbers::mapped::{NumberSet, SetError};
 use crate::numbers::number::{Number, NumberRange};
+use crate::state::dirty::DirtyBlocks;
 use crate::state::due::{BLOCK_WORDS, DueHints};
 use crate::state::free::FreeIndex;
 use crate::state::ranks::Ranks;
@@ -15,6 +16,9 @@ use crate::state::table::WordTable;
 use crate::state::word::Word;
 
 use super::counters::Counts;
+use super::manifest::SegmentEntry;
+use super::plausible::Plausible;
+use super::table_file::{TableFile, TablePaths};
 
 /// Ranks a leaf of the free index.
 const LEAF_RANKS: u32 = 64;
@@ -33,17 +37,47 @@ pub enum SegmentError {
     /// The number set is not the one that the pool's manifest names.
     #[error("{0} holds {1} numbers, the pool's manifest says {2}")]
     OtherSet(PathBuf, u64, u64),
+    /// Something is not as it was written.
+    #[error(
+        "{path} is damaged at byte {offset}: {what}; restore a backup, or start with --recover-damaged, which \
+         says what it gives up"
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Where in it, in bytes.
+        offset: u64,
+        /// What is wrong.
+        what: String,
+    },
 }
 
 /// See the module.
 pub(crate) struct Segment {
+    pub(crate) id: u32,
     pub(crate) set: NumberSet<MappedBytes>,
     pub(crate) ranks: Ranks<MappedWords>,
+    table: TableFile,
 }
 
-/// Where the files of segment `id` are in a pool's directory: its numbers and its words.
-pub(crate) fn files(pool_dir: &Path, id: u32) -> (PathBuf, PathBuf) {
-    (pool_dir.join(format!("{id:04}.numbers")), pool_dir.join(format!("{id:04}.words")))
+/// Where the files of a segment are.
+#[derive(Debug, Clone)]
+pub(crate) struct SegmentPaths {
+    pub(crate) set: PathBuf,
+    pub(crate) table: TablePaths,
+}
+
+impl SegmentPaths {
+    /// The files of segment `id` in a pool's directory.
+    pub(crate) fn new(pool_dir: &Path, id: u32) -> Self {
+        let path = |kind: &str| pool_dir.join(format!("{id:04}.{kind}"));
+        Self { set: path("numbers"), table: TablePaths { words: path("words"), sums: path("sums") } }
+    }
+
+    /// All of them.
+    pub(crate) fn all(&self) -> [&PathBuf; 3] {
+        [&self.set, &self.table.words, &self.table.sums]
+    }
 }
 
 /// Maps the number set of segment `id`.
@@ -62,30 +96,171 @@ struct Scanned {
     counts: Counts,
 }
 
-impl Segment {
-    /// Opens a segment and rebuilds what is derived from its words. `slots` is how many threads will
-    /// change it.
+/// A segment whose files are open and verified, but which may still have changes to take from the journal.
+pub(crate) struct RawSegment {
+    pub(crate) id: u32,
+    set: NumberSet<MappedBytes>,
+    words: WordTable<MappedWords>,
+    table: TableFile,
+    dirty: DirtyBlocks,
+    /// The largest generation a word can have by the table alone; `None` if not known.
+    max_generation: Option<u32>,
+    /// Ranks whose words were damaged, and are zero until the journal says better.
+    damaged: Vec<Range<u32>>,
+}
+
+/// Whether a damaged table may be opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OnDamage {
+    Refuse,
+    /// The numbers that are damaged and that the journal does not repair are retired.
+    GiveUp,
+}
+
+impl RawSegment {
+    /// Opens the files of a segment and verifies them.
     pub(crate) fn open(
+        disk: &Arc<dyn Disk>,
         pool_dir: &Path,
-        id: u32,
-        numbers: u64,
-        slots: usize,
-    ) -> Result<(Self, Counts), SegmentError> {
-        let (set_path, words_path) = files(pool_dir, id);
-        let set = open_set(&set_path, numbers)?;
+        entry: &SegmentEntry,
+        sharing: Sharing,
+        on_damage: OnDamage,
+    ) -> Result<Self, SegmentError> {
+        let paths = SegmentPaths::new(pool_dir, entry.id);
+        let set = open_set(&paths.set, entry.numbers)?;
+        if disk::crc32c_of(set.as_bytes()) != (entry.numbers_crc32c, entry.numbers_bytes) {
+            let what = "its checksum is not the one in the pool's manifest".to_owned();
+            return Err(SegmentError::Damaged { path: paths.set, offset: 0, what });
+        }
         let len = set.len() as u32;
-        let words = MappedWords::open(&words_path, len).map_err(|e| SegmentError::Io(words_path, e))?;
-        words.populate();
-        let words = WordTable::new(words);
+        let opened = TableFile::open(disk, &paths.table, len, sharing)?;
+        if let (Some(ranks), OnDamage::Refuse) = (opened.damaged.first(), on_damage) {
+            let what = format!(
+                "the checksum of its sector is wrong; {} of the table's sectors are damaged",
+                opened.damaged.len()
+            );
+            let offset = u64::from(ranks.start) * WORD_BYTES;
+            return Err(SegmentError::Damaged { path: paths.table.words, offset, what });
+        }
+        let raw = Self {
+            id: entry.id,
+            set,
+            words: opened.words,
+            table: opened.file,
+            dirty: DirtyBlocks::new(len),
+            max_generation: opened.max_generation,
+            damaged: opened.damaged,
+        };
+        for rank in raw.damaged.iter().cloned().flatten() {
+            raw.words.reset(rank);
+            raw.dirty.mark(rank);
+        }
+        Ok(raw)
+    }
+
+    /// Takes a word from the journal: the larger one stays. Answers whether it changed the table, or
+    /// `None` if the word does not fit the segment.
+    #[inline]
+    pub(crate) fn apply(&self, rank: u32, word: Word, plausible: &Plausible) -> Option<bool> {
+        if rank >= self.words.len() || plausible.fault(word, None).is_some() {
+            return None;
+        }
+        let (before, after) = self.words.update(rank, |before| Ok::<_, ()>(before.max(word))).ok()?;
+        if before != after {
+            self.dirty.mark(rank);
+        }
+        Some(before != after)
+    }
+
+    /// Looks at every word, and makes of those that nothing explains retired ones, if that is allowed.
+    /// Answers with the numbers given up.
+    pub(crate) fn settle(
+        &self,
+        pool_dir: &Path,
+        plausible: &Plausible,
+        journaled_generation: u32,
+        on_damage: OnDamage,
+    ) -> Result<u64, SegmentError> {
+        let max_generation = self.max_generation.map(|generation| generation.max(journaled_generation));
+        let mut given_up = 0;
+        for rank in self.damaged.iter().cloned().flatten() {
+            if self.words.get(rank) == Word::NEW {
+                self.give_up(rank, max_generation);
+                given_up += 1;
+            }
+        }
+        for (rank, what) in self.implausible(plausible, journaled_generation) {
+            if on_damage == OnDamage::Refuse {
+                let path = SegmentPaths::new(pool_dir, self.id).table.words;
+                let offset = u64::from(rank) * WORD_BYTES;
+                return Err(SegmentError::Damaged { path, offset, what });
+            }
+            self.give_up(rank, max_generation);
+            given_up += 1;
+        }
+        Ok(given_up)
+    }
+
+    /// The words that nothing explains.
+    pub(crate) fn implausible(&self, plausible: &Plausible, journaled_generation: u32) -> Vec<(u32, String)> {
+        let max_generation = self.max_generation.map(|generation| generation.max(journaled_generation));
+        let parts = in_parallel(&self.words, |ranks| {
+            let fault = |rank| Some((rank, plausible.fault(self.words.get(rank), max_generation)?));
+            ranks.filter_map(fault).collect::<Vec<_>>()
+        });
+        parts.concat()
+    }
+
+    /// Ranks whose words were not what was written.
+    pub(crate) fn damaged(&self) -> &[Range<u32>] {
+        &self.damaged
+    }
+
+    /// How many ranks the free index would have, and the counts by state.
+    pub(crate) fn rebuilt(&self) -> (u64, Counts) {
+        let due = DueHints::new(self.words.len());
+        let (mut free, mut counts) = (0, Counts::default());
+        for part in in_parallel(&self.words, |ranks| scan(&self.words, &due, ranks)) {
+            free += part.leaves.iter().map(|leaf| u64::from(leaf.count_ones())).sum::<u64>();
+            counts.merge(part.counts);
+        }
+        (free, counts)
+    }
+
+    fn give_up(&self, rank: u32, max_generation: Option<u32>) {
+        self.words.reset(rank);
+        let retired = Word::given_up(max_generation.unwrap_or(0));
+        let _ = self.words.update(rank, |_| Ok::<_, ()>(retired));
+        self.dirty.mark(rank);
+    }
+
+    /// The segment in use: rebuilds what is derived from its words. `slots` is how many threads will
+    /// change it.
+    pub(crate) fn begin(self, slots: usize) -> std::io::Result<(Segment, Counts)> {
+        let Self { id, set, words, table, dirty, .. } = self;
+        table.begin(&words)?;
+        let len = words.len();
         let due = DueHints::new(len);
         let mut counts = Counts::default();
         let mut leaves = Vec::with_capacity(len.div_ceil(LEAF_RANKS) as usize);
-        for part in scan_in_parallel(&words, &due) {
+        for part in in_parallel(&words, |ranks| scan(&words, &due, ranks)) {
             leaves.extend(part.leaves);
             counts.merge(part.counts);
         }
         let free = FreeIndex::build(len, slots, leaves);
-        Ok((Self { set, ranks: Ranks { words, free, due } }, counts))
+        Ok((Segment { id, set, ranks: Ranks { words, free, due, dirty }, table }, counts))
+    }
+}
+
+impl Segment {
+    /// Writes all words that changed to their file, durably.
+    pub(crate) fn checkpoint(&self) -> std::io::Result<()> {
+        self.table.checkpoint(&self.ranks.words, &self.ranks.dirty)
+    }
+
+    /// Ends the use of the files, after the last checkpoint.
+    pub(crate) fn close(&self) -> std::io::Result<()> {
+        self.table.close(&self.ranks.words)
     }
 
     /// The rank of a number.
@@ -107,13 +282,15 @@ impl Counts {
     }
 }
 
-fn scan_in_parallel(words: &WordTable<MappedWords>, due: &DueHints) -> Vec<Scanned> {
+/// Runs `work` over all ranks in parts, on all processors; the answers in order.
+fn in_parallel<T: Send>(words: &WordTable<MappedWords>, work: impl Fn(Range<u32>) -> T + Sync) -> Vec<T> {
     let len = words.len();
     let threads = std::thread::available_parallelism().map_or(1, usize::from) as u32;
     let part = len.div_ceil(threads).max(MIN_WORDS_A_THREAD).next_multiple_of(BLOCK_WORDS);
     let parts = (0..len).step_by(part as usize).map(|start| start..start.saturating_add(part).min(len));
     std::thread::scope(|scope| {
-        let threads: Vec<_> = parts.map(|ranks| scope.spawn(move || scan(words, due, ranks))).collect();
+        let work = &work;
+        let threads: Vec<_> = parts.map(|ranks| scope.spawn(move || work(ranks))).collect();
         threads.into_iter().map(|t| t.join().unwrap_or_else(|p| std::panic::resume_unwind(p))).collect()
     })
 }

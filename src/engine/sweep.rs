@@ -30,7 +30,13 @@ impl Pool {
         cursor: &mut usize,
         slot: Slot,
     ) -> bool {
+        if !segment.ranks.due.is_due(now) {
+            return false;
+        }
+        // Recorded like any other change: what becomes of a number depends on the pool's settings now.
+        let changing = self.shared.journal.change(slot);
         segment.ranks.sweep_one(now, self.on_expiry(), cursor, slot, |rank, before, after| {
+            changing.record(|| self.record(segment, rank, after));
             if before.state() == State::Leased {
                 self.counters.count(slot, Total::Expirations, 1);
             }

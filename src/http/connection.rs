@@ -13,7 +13,9 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::gate::{Gate, Gated};
 use super::routes::{Answering, Api, answer};
+use super::worker;
 
 /// A connection on which no request begins or is under way for so long is closed, in seconds. The time
 /// counts in [`TICK_SECONDS`]. Half a head counts as nothing: this bounds how slowly one may be sent.
@@ -39,6 +41,8 @@ pub(crate) struct Watched {
     answered: AtomicU64,
     command: AtomicU32,
     waker: OnceLock<Waker>,
+    /// What the answers wait for.
+    gate: Arc<Gate>,
 }
 
 impl Watched {
@@ -113,7 +117,7 @@ struct ConnectionService {
     watched: Arc<Watched>,
 }
 
-/// Counts the answer for the idle limit.
+/// Counts the answer for the idle limit, and tells the gate what it waits for.
 pub(crate) struct Tracked {
     answering: Answering,
     watched: Arc<Watched>,
@@ -123,7 +127,13 @@ impl Future for Tracked {
     type Output = <Answering as Future>::Output;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        pin!(&mut self.answering).poll(cx)
+        let polled = pin!(&mut self.answering).poll(cx);
+        if polled.is_ready() {
+            let observed = !self.answering.tells_of_own_changes();
+            let position = worker::with(|state| state.engine.take_position(observed));
+            self.watched.gate.raise(position);
+        }
+        polled
     }
 }
 
@@ -152,13 +162,14 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let watched = connections.add();
+    let gated = Gated::new(stream, Arc::clone(&watched.gate));
     let service = ConnectionService { api, watched: Arc::clone(&watched) };
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().pipeline_flush(true).max_buf_size(MAX_BUFFER_BYTES);
     // hyper's own limit on reading a head sets a timer for every request; the tick does it for nearly nothing.
     builder.http1().header_read_timeout(None::<Duration>);
     builder.http2().max_concurrent_streams(MAX_CONCURRENT_STREAMS);
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(gated), service));
     let mut draining = false;
     std::future::poll_fn(|cx| {
         watched.waker.get_or_init(|| cx.waker().clone());

@@ -119,12 +119,17 @@ fn send_rows(writer: &StreamWriter, export: &mut Export, format: Format) -> io::
             }
             chunk.put_u8(b'\n');
             if chunk.len() >= CHUNK_BYTES {
+                export.settle()?;
                 writer.send(chunk.split().freeze())?;
                 chunk.reserve(CHUNK_BYTES * 2);
             }
         }
     }
-    if chunk.is_empty() { Ok(()) } else { writer.send(chunk.freeze()) }
+    if chunk.is_empty() {
+        return Ok(());
+    }
+    export.settle()?;
+    writer.send(chunk.freeze())
 }
 
 fn put_csv_columns(chunk: &mut BytesMut, row: &NumberState) {
@@ -152,6 +157,7 @@ fn roaring_file(export: &mut Export) -> Result<File, Problem> {
         }
     }
     set.finish().map_err(|error| failed(&error))?;
+    export.settle().map_err(|error| failed(&error))?;
     (&file).rewind().map_err(|error| failed(&error))?;
     Ok(file)
 }

@@ -100,7 +100,7 @@ pub(super) fn give_back(pool: &Pool, body: &[u8]) -> Reply {
             let lease = HeldLease { number: item.number.0, token: item.token.0 };
             state.given_back.push(ReturnItem { lease, then });
         }
-        pool.give_back(&mut state.engine, &state.given_back, &mut state.returned);
+        pool.give_back(&mut state.engine, &state.given_back, &mut state.returned)?;
         let succeeded = state.returned.iter().any(|result| matches!(result, ReturnResult::Returned { .. }));
         let numbers = state.given_back.iter().map(|item| item.lease.number);
         let body = json::return_results(numbers.zip(state.returned.drain(..)), &mut state.times);

@@ -1,12 +1,13 @@
 //! The HTTP API: small, strict, and stateless beside what the engine keeps.
 //!
 //! [`listener`] binds addresses, [`server`] accepts and spreads connections over the worker threads,
-//! [`connection`] serves one, [`routes`] finds the call; each group of calls has its own file.
+//! [`connection`] serves one, `gate` holds its answers until they are durable, [`routes`] finds the call; each group of calls has its own file.
 
 pub mod body;
 pub mod connection;
 mod export;
 pub mod fields;
+mod gate;
 mod held;
 mod json;
 mod lease;

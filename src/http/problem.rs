@@ -11,6 +11,7 @@ use crate::engine::lease::LeaseError;
 use crate::engine::load::LoadError;
 use crate::engine::settings::SettingsError;
 use crate::engine::{ChangeError, DeleteError};
+use crate::journal::JournalError;
 
 /// When to try again after `overloaded` or `not_ready`, in seconds.
 pub(crate) const RETRY_AFTER_SECONDS: u64 = 1;
@@ -166,6 +167,16 @@ impl Problem {
     }
 }
 
+impl From<JournalError> for Problem {
+    fn from(error: JournalError) -> Self {
+        let code = match error {
+            JournalError::Full => Code::StorageFull,
+            JournalError::Poisoned => Code::NotReady,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
 impl From<SettingsError> for Problem {
     fn from(error: SettingsError) -> Self {
         Problem::bad_request(error.to_string())
@@ -179,6 +190,7 @@ impl From<LeaseError> for Problem {
             LeaseError::Paused => Code::Paused,
             LeaseError::Deleted => return Self::pool_not_found(),
             LeaseError::Busy => Code::Overloaded,
+            LeaseError::Journal(error) => return error.into(),
             LeaseError::TtlOutOfBounds { .. } | LeaseError::CountOutOfBounds(_) => Code::BadRequest,
         };
         Self::new(code, error.to_string())
@@ -192,6 +204,7 @@ impl From<ChangeError> for Problem {
             ChangeError::Deleted => Self::pool_not_found(),
             ChangeError::NoMoreRounds => Self::new(Code::BadRequest, error.to_string()),
             ChangeError::Io(source) => LoadError::from(source).into(),
+            ChangeError::Journal(error) => error.into(),
         }
     }
 }
@@ -202,6 +215,7 @@ impl From<DeleteError> for Problem {
             DeleteError::NotFound(_) => Self::pool_not_found(),
             DeleteError::InUse(_) => Self::new(Code::InUse, error.to_string()),
             DeleteError::Io(_) => Self::internal(&error),
+            DeleteError::Journal(error) => error.into(),
         }
     }
 }
@@ -211,6 +225,7 @@ impl From<LoadError> for Problem {
         let code = match &error {
             LoadError::PoolExists(_) => Code::PoolExists,
             LoadError::Deleted => return Self::pool_not_found(),
+            LoadError::Journal(error) => return (*error).into(),
             LoadError::StorageFull => Code::StorageFull,
             LoadError::Import(_)
             | LoadError::Set(_)

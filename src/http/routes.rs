@@ -23,8 +23,6 @@ pub struct Api {
     pub engine: Arc<Engine>,
     /// The daemon's own counters.
     pub stats: Arc<Stats>,
-    /// The durability mode, as the stats name it.
-    pub durability: &'static str,
     /// Set when the shutdown begins.
     pub draining: AtomicBool,
 }
@@ -70,6 +68,14 @@ impl Future for Answering {
         let status = response.status().as_u16();
         worker::with(|state| state.stats.requests.record(self.call, status, self.started.elapsed()));
         Poll::Ready(Ok(response))
+    }
+}
+
+impl Answering {
+    /// Whether the answer tells of nothing but changes that this thread made, unless the engine noted
+    /// otherwise.
+    pub(crate) fn tells_of_own_changes(&self) -> bool {
+        matches!(self.call, Call::Lease | Call::Renew | Call::Return)
     }
 }
 

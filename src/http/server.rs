@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 use tokio::net::{TcpStream, UnixStream};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use super::connection::{self, Connections, TICK_SECONDS};
 use super::listener::{ListenAddress, Listener, Stream};
@@ -42,6 +42,11 @@ pub enum ServeError {
         "the state of the numbers could not be written to the disk: {0}. Check the disk, then \"allotd check\""
     )]
     Close(#[source] io::Error),
+    /// The journal could not be written.
+    #[error(
+        "{0}. Nothing was confirmed after that; what was confirmed before is kept. Check the disk, then start again"
+    )]
+    Poisoned(String),
 }
 
 /// What a worker is given.
@@ -63,14 +68,12 @@ pub async fn run(
     listeners: Vec<Listener>,
     engine: Arc<Engine>,
     workers: usize,
-    durability: &'static str,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     let stats = Arc::new(Stats::new(workers));
     let api = Arc::new(Api {
         engine: Arc::clone(&engine),
         stats: Arc::clone(&stats),
-        durability,
         draining: AtomicBool::new(false),
     });
     let mut handles = Vec::new();
@@ -85,7 +88,13 @@ pub async fn run(
         addresses.push(listener.address()?);
         threads.push(start_acceptor(listener, Arc::clone(&api), handles.clone())?);
     }
-    shutdown.await;
+    let poisoned = Arc::new(Notify::new());
+    let poison = Arc::clone(&poisoned);
+    engine.journal().on_poison(move || poison.notify_one());
+    tokio::select! {
+        () = shutdown => {}
+        () = poisoned.notified() => {}
+    }
     api.draining.store(true, Ordering::SeqCst);
     addresses.iter().for_each(Listener::wake);
     let limit = Instant::now() + Duration::from_secs(DRAIN_LIMIT_SECONDS);
@@ -98,9 +107,13 @@ pub async fn run(
             // A panic of a thread was printed already; the others end as they should.
             drop(thread.join());
         }
-        engine.close()
+        let closed = engine.close();
+        match engine.journal().poisoned_by() {
+            Some(why) => Err(ServeError::Poisoned(why)),
+            None => closed.map_err(ServeError::Close),
+        }
     });
-    ended.await.map_err(io::Error::other)?.map_err(ServeError::Close)
+    ended.await.map_err(io::Error::other)?
 }
 
 fn start_acceptor(
@@ -140,20 +153,26 @@ fn start_worker(
     stats: Arc<WorkerStats>,
     tasks: mpsc::UnboundedReceiver<Task>,
 ) -> io::Result<JoinHandle<()>> {
+    let engine = api.engine.worker();
+    let (slot, parking) = (engine.slot(), Arc::clone(api.engine.journal()));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(BLOCKING_THREADS_PER_WORKER)
+        .on_thread_park(move || parking.wake_for(slot))
         .build()?;
+    let committed = Arc::new(Notify::new());
+    let commit = Arc::clone(&committed);
+    api.engine.journal().on_commit(slot, move || commit.notify_one());
     std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
-        worker::install(api.engine.worker(), stats);
-        runtime.block_on(work(&api, tasks));
+        worker::install(engine, Arc::clone(api.engine.journal()), stats);
+        runtime.block_on(work(&api, tasks, &committed));
         // What has not ended by now is cut; a blocking call runs to its end, so that nothing is left half done.
         drop(runtime);
         worker::uninstall();
     })
 }
 
-async fn work(api: &Arc<Api>, mut tasks: mpsc::UnboundedReceiver<Task>) {
+async fn work(api: &Arc<Api>, mut tasks: mpsc::UnboundedReceiver<Task>, committed: &Notify) {
     let connections = Arc::new(Connections::default());
     let mut tick = tokio::time::interval(Duration::from_secs(TICK_SECONDS.into()));
     loop {
@@ -163,9 +182,15 @@ async fn work(api: &Arc<Api>, mut tasks: mpsc::UnboundedReceiver<Task>) {
                     // A connection that cannot be registered is closed by dropping it.
                     let _ = start_connection(stream, guard, api, &connections);
                 }
-                Some(Task::Drain(limit)) => return drain(&connections, limit).await,
+                Some(Task::Drain(limit)) => {
+                    return tokio::select! {
+                        () = drain(&connections, limit) => {}
+                        () = open_gates(committed) => {}
+                    };
+                }
                 None => return,
             },
+            () = committed.notified() => worker::with(|state| state.gates.open_committed()),
             _ = tick.tick() => connections.tick(),
         }
     }
@@ -197,6 +222,14 @@ fn start_connection(
         }
     }
     Ok(())
+}
+
+/// Opens the gates of this worker's connections as the journal commits.
+async fn open_gates(committed: &Notify) {
+    loop {
+        committed.notified().await;
+        worker::with(|state| state.gates.open_committed());
+    }
 }
 
 async fn drain(connections: &Connections, limit: Instant) {

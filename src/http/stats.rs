@@ -10,6 +10,7 @@ use super::json;
 use super::problem::{Code, Problem};
 use super::routes::{Api, Reply};
 use crate::engine::Pool;
+use crate::journal::JournalError;
 use crate::stats::memory::resident_bytes;
 use crate::stats::requests::CallSnapshot;
 
@@ -21,15 +22,39 @@ pub(super) fn show(api: &Api) -> Response<Body> {
     let resident = resident_bytes().map_or("null".to_owned(), |bytes| bytes.to_string());
     super::ok_json(format!(
         "{{\"version\":\"{}\",\"uptime_seconds\":{},\"durability\":\"{}\",\"pools\":{{{}}},\"requests\":{{{}}},\
-         \"connections\":{{\"open\":{},\"accepted\":{}}},\"memory\":{{\"resident_bytes\":{resident}}}}}",
+         \"connections\":{{\"open\":{},\"accepted\":{}}},\"journal\":{},\"memory\":{{\"resident_bytes\":{resident}}}}}",
         env!("CARGO_PKG_VERSION"),
         api.stats.uptime_seconds(),
-        api.durability,
+        api.engine.journal().durability().as_str(),
         pools.join(","),
         requests.join(","),
         connections.open,
         connections.accepted,
+        journal_json(api),
     ))
+}
+
+fn journal_json(api: &Api) -> String {
+    let journal = api.engine.journal();
+    let counted = journal.stats();
+    let [p50, p99, max] = counted.sync_nanoseconds.map(|nanoseconds| nanoseconds as f64 / 1e3);
+    let records_per_sync = counted.records as f64 / counted.syncs.max(1) as f64;
+    let age = match counted.checkpoint_at_seconds {
+        0 => "null".to_owned(),
+        at => u64::from(api.engine.now().seconds()).saturating_sub(at).to_string(),
+    };
+    format!(
+        "{{\"bytes\":{},\"frames\":{},\"records\":{},\"syncs\":{},\"records_per_sync\":{records_per_sync:.1},\
+         \"sync_us\":{{\"p50\":{p50:.1},\"p99\":{p99:.1},\"max\":{max:.1}}},\"unsynced_records\":{},\"files\":{},\
+         \"checkpoints\":{},\"checkpoint_age_seconds\":{age}}}",
+        counted.bytes,
+        counted.frames,
+        counted.records,
+        counted.syncs,
+        journal.pending_records(),
+        counted.files,
+        counted.checkpoints,
+    )
 }
 
 fn pool_json(pool: &Pool) -> String {
@@ -77,6 +102,9 @@ pub(super) fn alive() -> Response<Body> {
 
 /// `GET /readyz`: new work is welcome.
 pub(super) fn ready(api: &Api) -> Reply {
+    if let Err(error @ JournalError::Poisoned) = api.engine.journal().check() {
+        return Err(error.into());
+    }
     if api.draining.load(Ordering::Relaxed) {
         return Err(Problem::new(Code::NotReady, "The server is shutting down: use another one"));
     }

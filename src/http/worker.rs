@@ -5,16 +5,19 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::gate::Gates;
 use super::json::TimeText;
 use crate::engine::Worker;
 use crate::engine::holding::{HeldLease, RenewResult, ReturnItem, ReturnResult};
 use crate::engine::lease::Lease;
+use crate::journal::Journal;
 use crate::stats::WorkerStats;
 
 /// The state of this thread's worker.
 pub(crate) struct WorkerState {
     pub(crate) engine: Worker,
     pub(crate) stats: Arc<WorkerStats>,
+    pub(crate) gates: Gates,
     pub(crate) times: TimeText,
     pub(crate) leases: Vec<Lease>,
     pub(crate) held: Vec<HeldLease>,
@@ -28,8 +31,9 @@ thread_local! {
 }
 
 /// Makes this thread a worker.
-pub(crate) fn install(engine: Worker, counters: Arc<WorkerStats>) {
+pub(crate) fn install(engine: Worker, journal: Arc<Journal>, counters: Arc<WorkerStats>) {
     let state = WorkerState {
+        gates: Gates::new(journal, engine.slot()),
         engine,
         stats: counters,
         times: TimeText::new(),

@@ -1,6 +1,7 @@
 //! The words of a segment together with what is derived from them: each change of a word, and what
 //! the free index and the due hints are told of it.
 
+use super::dirty::DirtyBlocks;
 use super::due::DueHints;
 use super::free::FreeIndex;
 use super::mutations::Slot;
@@ -17,6 +18,8 @@ pub struct Ranks<W> {
     pub free: FreeIndex,
     /// When the next one's time comes.
     pub due: DueHints,
+    /// What is to be written to the words' file.
+    pub dirty: DirtyBlocks,
 }
 
 impl<W: AsRef<[AtomicU64]>> Ranks<W> {
@@ -25,6 +28,7 @@ impl<W: AsRef<[AtomicU64]>> Ranks<W> {
     #[inline]
     pub fn lease(&self, rank: u32, until: Timestamp) -> Result<Word, LeaseRefusal> {
         let (_, word) = self.words.update(rank, |word| word.lease(until))?;
+        self.dirty.mark(rank);
         self.due.note(rank, until);
         Ok(word)
     }
@@ -42,6 +46,7 @@ impl<W: AsRef<[AtomicU64]>> Ranks<W> {
         if before == after {
             return Ok((before, after));
         }
+        self.dirty.mark(rank);
         if let Some(until) = after.due() {
             self.due.note(rank, until);
         }

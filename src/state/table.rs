@@ -61,6 +61,12 @@ impl<W: AsRef<[AtomicU64]>> WordTable<W> {
         }
     }
 
+    /// Makes a word that of a number that was never leased. Only for a word that was found damaged, before
+    /// anyone uses the table.
+    pub fn reset(&self, rank: u32) {
+        self.words.as_ref()[rank as usize].store(0, Ordering::SeqCst);
+    }
+
     /// Asks the processor to fetch a word that will be needed soon.
     #[inline]
     pub fn prefetch(&self, rank: u32) {

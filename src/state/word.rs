@@ -250,6 +250,11 @@ impl Word {
         retired.then(|| Self::build(self.generation() + 1, Phase::Returned, 0, true))
     }
 
+    /// A retired number of this generation: what stands for a word that was lost.
+    pub fn given_up(generation: u32) -> Self {
+        Self::build(generation.min(MAX_GENERATION), Phase::Retired, 0, false)
+    }
+
     /// When the number becomes available by itself, if nobody renews or returns it before.
     pub fn available_at(self, on_expiry: OnExpiry) -> Option<Timestamp> {
         let due = self.due()?;

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use allotd::engine::load::NumberSource;
 use allotd::engine::settings::{Settings, SettingsChange};
 use allotd::engine::{Engine, EngineConfig, Pool};
+use allotd::journal::MIN_FILE_BYTES;
 use allotd::numbers::number::{Number, NumberRange};
 
 /// Threads that the tests may call the engine from.
@@ -25,8 +26,13 @@ fn range(first: u64, last: u64) -> NumberRange {
     NumberRange::new(number(first), number(last)).unwrap()
 }
 
+/// A small journal, so that its files fill up and are used again.
+fn config(dir: &Path) -> EngineConfig {
+    EngineConfig { journal_file_bytes: MIN_FILE_BYTES, ..EngineConfig::new(dir, WORKERS) }
+}
+
 fn open(dir: &Path) -> Arc<Engine> {
-    Engine::open(&EngineConfig { data_dir: dir.to_owned(), workers: WORKERS }).unwrap()
+    Engine::open(&config(dir)).unwrap()
 }
 
 fn create(engine: &Engine, name: &str, ranges: &[NumberRange], change: &SettingsChange) -> Arc<Pool> {

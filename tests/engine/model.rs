@@ -260,7 +260,7 @@ impl Run {
         let Some(lease) = self.some_lease(which) else { return };
         let mut results = Vec::new();
         let held = HeldLease { number: lease.number, token: Some(lease.token) };
-        self.pool.give_back(&mut self.worker, &[ReturnItem { lease: held, then }], &mut results);
+        self.pool.give_back(&mut self.worker, &[ReturnItem { lease: held, then }], &mut results).unwrap();
         let record = self.model.numbers.get_mut(&lease.number.get()).unwrap();
         if record.generation != lease.generation {
             assert_eq!(results[0], ReturnResult::Stale);

@@ -80,7 +80,8 @@ fn never_exhausted_while_there_is_a_number() {
                             &mut worker,
                             &[ReturnItem { lease, then: Then::Available }],
                             &mut results,
-                        );
+                        )
+                        .unwrap();
                         assert!(matches!(results[0], ReturnResult::Returned { .. }));
                     }
                 });
@@ -125,7 +126,7 @@ fn counts_agree_after_races_of_sweep_renew_and_return() {
                             .into_iter()
                             .map(|lease| ReturnItem { lease, then: thens[turn % 3] })
                             .collect();
-                        pool.give_back(&mut worker, &items, &mut Vec::new());
+                        pool.give_back(&mut worker, &items, &mut Vec::new()).unwrap();
                     }
                 }
             });

@@ -11,6 +11,7 @@ use std::time::Duration;
 use allotd::engine::{Engine, EngineConfig};
 use allotd::http::listener::{ListenAddress, Listener};
 use allotd::http::server;
+use allotd::journal::MIN_FILE_BYTES;
 use serde_json::Value;
 
 /// No wait of a test is longer, in seconds.
@@ -33,7 +34,10 @@ impl Server {
     /// Listens on a socket file too.
     pub(crate) fn start_with(socket: Option<&Path>) -> Self {
         let data = tempfile::tempdir().unwrap();
-        let config = EngineConfig { data_dir: data.path().join("data"), workers: WORKERS };
+        let config = EngineConfig {
+            journal_file_bytes: MIN_FILE_BYTES,
+            ..EngineConfig::new(data.path().join("data"), WORKERS)
+        };
         let engine = Engine::open(&config).unwrap();
         let mut listeners = vec![Listener::bind(&"127.0.0.1:0".parse().unwrap()).unwrap()];
         listeners.extend(socket.map(|path| Listener::bind(&ListenAddress::Unix(path.into())).unwrap()));
@@ -42,7 +46,7 @@ impl Server {
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             let ended = async move { drop(ended.await) };
-            runtime.block_on(server::run(listeners, engine, WORKERS, "none", ended)).unwrap();
+            runtime.block_on(server::run(listeners, engine, WORKERS, ended)).unwrap();
         });
         Self { address, data, shutdown: Some(shutdown), thread: Some(thread) }
     }

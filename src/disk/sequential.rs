@@ -1,0 +1,45 @@
+//! Writing a file from its beginning on through a [`Disk`].
+
+use std::fs::File;
+use std::io::{self, Seek, SeekFrom, Write};
+
+use super::Disk;
+
+/// A file as a [`Write`]: to be wrapped in a `BufWriter`.
+#[derive(Debug)]
+pub struct SequentialWriter<'a> {
+    disk: &'a dyn Disk,
+    file: &'a File,
+    position: u64,
+}
+
+impl<'a> SequentialWriter<'a> {
+    /// Writes from the file's beginning on.
+    pub fn new(disk: &'a dyn Disk, file: &'a File) -> Self {
+        Self { disk, file, position: 0 }
+    }
+}
+
+impl Write for SequentialWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.disk.write_at(self.file, bytes, self.position)?;
+        self.position += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Seek for SequentialWriter<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let target = match to {
+            SeekFrom::Start(at) => Some(at),
+            SeekFrom::Current(by) => self.position.checked_add_signed(by),
+            SeekFrom::End(by) => self.file.metadata()?.len().checked_add_signed(by),
+        };
+        self.position = target.ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(self.position)
+    }
+}

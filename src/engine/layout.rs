@@ -1,0 +1,130 @@
+//! The data directory: its lock, its secret, where things are.
+//!
+//! ```text
+//! data/
+//!   LOCK                     held by the one daemon that uses the directory; names the format
+//!   secret                   key of the tokens (mode 0600), then its CRC32C
+//!   journal/                 see `crate::journal`
+//!   staging/                 files in the making; emptied at each start
+//!   pools/ru/pool.toml       settings and the list of segments, replaced atomically
+//!   pools/ru/0001.numbers    portable 64-bit Roaring, immutable, CRC in pool.toml
+//!   pools/ru/0001.words      one little-endian u64 a number
+//!   pools/ru/0001.sums       checksums of the words
+//! ```
+
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use rand::TryRng;
+use rand::rngs::SysRng;
+
+use crate::disk::{self, DirectoryLock, Disk};
+
+use super::open::OpenError;
+use super::settings::PoolName;
+use super::token::SECRET_BYTES;
+
+/// What `LOCK` says in a directory of this version.
+const FORMAT_LINE: &[u8] = b"allotd data directory, format 2\n";
+/// `LOCK` is never longer.
+const MAX_LOCK_BYTES: u64 = 4_096;
+/// Bytes of the secret's file.
+const SECRET_FILE_BYTES: usize = SECRET_BYTES + 4;
+/// The directory of a pool that was deleted begins with this, which no pool's name does.
+pub(crate) const HIDDEN_PREFIX: &str = ".deleted-";
+
+/// Where the journal's files are.
+pub(crate) fn journal_dir(data_dir: &Path) -> PathBuf {
+    data_dir.join("journal")
+}
+
+/// Where the pools are.
+pub(crate) fn pools_dir(data_dir: &Path) -> PathBuf {
+    data_dir.join("pools")
+}
+
+/// Takes the lock of a data directory, making it one if it is empty.
+pub(crate) fn lock_directory(disk: &dyn Disk, data_dir: &Path) -> Result<DirectoryLock, OpenError> {
+    let io = |path: &Path| {
+        let path = path.to_owned();
+        move |error| OpenError::Io(path, error)
+    };
+    disk.create_directories(data_dir).map_err(io(data_dir))?;
+    let path = data_dir.join("LOCK");
+    if !path.exists() && fs::read_dir(data_dir).map_err(io(data_dir))?.next().is_some() {
+        return Err(OpenError::NotADataDirectory(data_dir.to_owned()));
+    }
+    let lock = DirectoryLock::take(path.clone()).map_err(io(&path))?;
+    let lock = lock.ok_or_else(|| OpenError::Locked(data_dir.to_owned()))?;
+    match disk::read_small_file(&path, MAX_LOCK_BYTES).map_err(io(&path))?.as_slice() {
+        FORMAT_LINE => {}
+        [] => write_format(disk, &path).map_err(io(&path))?,
+        _ => return Err(OpenError::OtherVersion(data_dir.to_owned())),
+    }
+    Ok(lock)
+}
+
+fn write_format(disk: &dyn Disk, path: &Path) -> io::Result<()> {
+    let file = disk.open(path, disk::Access::Buffered)?;
+    disk.write_at(&file, FORMAT_LINE, 0)?;
+    disk.sync(&file)?;
+    disk::sync_parent(disk, path)
+}
+
+/// Reads the secret of a directory.
+pub(crate) fn read_secret(path: &Path) -> Result<Option<[u8; SECRET_BYTES]>, OpenError> {
+    let content = match disk::read_small_file(path, SECRET_FILE_BYTES as u64) {
+        Ok(content) => content,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            return Err(OpenError::Secret(path.to_owned()));
+        }
+        Err(error) => return Err(OpenError::Io(path.to_owned(), error)),
+    };
+    let secret = content.first_chunk::<SECRET_BYTES>().copied();
+    match secret {
+        Some(secret) if content[SECRET_BYTES..] == crc32c::crc32c(&secret).to_le_bytes() => Ok(Some(secret)),
+        _ => Err(OpenError::Secret(path.to_owned())),
+    }
+}
+
+/// Reads the secret, or makes one in a new directory.
+pub(crate) fn secret(disk: &dyn Disk, path: &Path) -> Result<[u8; SECRET_BYTES], OpenError> {
+    if let Some(secret) = read_secret(path)? {
+        return Ok(secret);
+    }
+    let mut secret = [0; SECRET_BYTES];
+    SysRng.try_fill_bytes(&mut secret).map_err(|e| OpenError::Random(io::Error::other(e)))?;
+    let mut content = secret.to_vec();
+    content.extend(crc32c::crc32c(&secret).to_le_bytes());
+    let written = disk::replace_file(disk, path, &content)
+        .and_then(|()| fs::set_permissions(path, Permissions::from_mode(0o600)));
+    written.map_err(|error| OpenError::Io(path.to_owned(), error))?;
+    Ok(secret)
+}
+
+/// Removes what is left of pools that were deleted.
+pub(crate) fn remove_hidden(disk: &dyn Disk, pools_dir: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(pools_dir)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(HIDDEN_PREFIX) {
+            disk.remove_directory(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// The names and directories of all pools.
+pub(crate) fn pool_dirs(pools_dir: &Path) -> io::Result<Vec<(PoolName, PathBuf)>> {
+    let mut dirs = Vec::new();
+    for entry in fs::read_dir(pools_dir)? {
+        let entry = entry?;
+        if let Some(name) = entry.file_name().to_str().and_then(|name| name.parse().ok()) {
+            dirs.push((name, entry.path()));
+        }
+    }
+    dirs.sort();
+    Ok(dirs)
+}

@@ -1,0 +1,169 @@
+//! The gate at the socket: no byte of an answer leaves before what it tells of is committed.
+//!
+//! A request is executed and its answer put into the connection's buffer at once; the connection
+//! remembers what the journal must have committed, and its `poll_write` waits for that. So no call waits
+//! by itself, one sync serves a whole pipeline, and "no confirmation before durability" stands in one
+//! place. If the journal is poisoned the gate never opens: the connection is cut.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::worker;
+use crate::journal::{Journal, Position};
+use crate::state::mutations::Slot;
+
+/// What one connection's answers wait for. Only its worker's thread uses it, so the orderings are relaxed.
+#[derive(Debug, Default)]
+pub(crate) struct Gate {
+    own: AtomicU64,
+    group: AtomicU64,
+    /// Whether it is among the worker's closed gates.
+    listed: AtomicBool,
+    waker: Mutex<Option<Waker>>,
+}
+
+impl Gate {
+    /// Says that the next answer waits for a position.
+    #[inline]
+    pub(crate) fn raise(&self, position: Position) {
+        if position.own > self.own.load(Ordering::Relaxed) {
+            self.own.store(position.own, Ordering::Relaxed);
+        }
+        if position.group > self.group.load(Ordering::Relaxed) {
+            self.group.store(position.group, Ordering::Relaxed);
+        }
+    }
+
+    fn position(&self) -> Position {
+        Position { own: self.own.load(Ordering::Relaxed), group: self.group.load(Ordering::Relaxed) }
+    }
+
+    fn wake(&self) {
+        self.listed.store(false, Ordering::Relaxed);
+        let waker = self.waker.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+/// The journal as one worker's connections see it, and their gates that are closed.
+pub(crate) struct Gates {
+    journal: Arc<Journal>,
+    slot: Slot,
+    closed: Vec<Arc<Gate>>,
+}
+
+impl Gates {
+    pub(crate) fn new(journal: Arc<Journal>, slot: Slot) -> Self {
+        Self { journal, slot, closed: Vec::new() }
+    }
+
+    /// Whether the gate is open; else its task is woken when it may be.
+    #[inline]
+    fn poll_open(&mut self, gate: &Arc<Gate>, cx: &Context<'_>) -> Poll<io::Result<()>> {
+        let position = gate.position();
+        if self.journal.is_committed(self.slot, position) {
+            return Poll::Ready(Ok(()));
+        }
+        if self.journal.is_poisoned() {
+            return Poll::Ready(Err(io::Error::other("the journal cannot be written")));
+        }
+        *gate.waker.lock().unwrap_or_else(PoisonError::into_inner) = Some(cx.waker().clone());
+        if !gate.listed.swap(true, Ordering::Relaxed) {
+            self.closed.push(Arc::clone(gate));
+        }
+        self.journal.wait(self.slot);
+        // Committed in between: then nobody else may tell.
+        if self.journal.is_committed(self.slot, position) || self.journal.is_poisoned() {
+            self.open_committed();
+        }
+        Poll::Pending
+    }
+
+    /// Wakes the tasks whose gates may open now.
+    pub(crate) fn open_committed(&mut self) {
+        loop {
+            let before = self.closed.len();
+            let (journal, slot) = (&self.journal, self.slot);
+            let poisoned = journal.is_poisoned();
+            self.closed.retain(|gate| {
+                let open = poisoned || journal.is_committed(slot, gate.position());
+                if open {
+                    gate.wake();
+                }
+                !open
+            });
+            if self.closed.is_empty() {
+                return;
+            }
+            // Asked for again before the last look.
+            self.journal.wait(self.slot);
+            if self.closed.len() == before {
+                let committed = |gate: &Arc<Gate>| self.journal.is_committed(self.slot, gate.position());
+                if !self.journal.is_poisoned() && !self.closed.iter().any(committed) {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// A connection's socket behind its gate.
+pub(crate) struct Gated<S> {
+    stream: S,
+    gate: Arc<Gate>,
+}
+
+impl<S> Gated<S> {
+    pub(crate) fn new(stream: S, gate: Arc<Gate>) -> Self {
+        Self { stream, gate }
+    }
+
+    fn poll_open(&self, cx: &Context<'_>) -> Poll<io::Result<()>> {
+        worker::with(|state| state.gates.poll_open(&self.gate, cx))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Gated<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, out)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Gated<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        ready!(self.poll_open(cx))?;
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_open(cx))?;
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bytes)
+    }
+}

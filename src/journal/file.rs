@@ -1,0 +1,181 @@
+//! Journal files: made full of zeros once, then overwritten, then used again.
+//!
+//! Measured on ext4: a synced 4 KiB write costs 234 µs where it appends, 294 µs on space that is only
+//! allocated, 144 µs over written blocks, 125 µs there with `O_DIRECT|O_DSYNC`.
+//!
+//! ```text
+//! journal/00000007.journal   the files in use, by their sequence
+//! journal/spare-00000003     to be used again; its content means nothing
+//! journal/spare-….new        being made
+//! ```
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::frame::{HEAD_BYTES, Head};
+use crate::disk::{self, Access, Disk, PageBuffer};
+
+const SUFFIX: &str = ".journal";
+const SPARE_PREFIX: &str = "spare-";
+
+/// The path of a file in use.
+pub fn path_of(dir: &Path, file_sequence: u64) -> PathBuf {
+    dir.join(format!("{file_sequence:08}{SUFFIX}"))
+}
+
+/// The files in use of a journal directory, by their sequence.
+pub fn list(dir: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if let Some(sequence) = name.strip_suffix(SUFFIX).and_then(|digits| digits.parse().ok()) {
+            files.push((sequence, path));
+        }
+    }
+    files.sort_unstable();
+    Ok(files)
+}
+
+/// The spare files of a journal directory that have the size; others are removed.
+pub fn spares(disk: &dyn Disk, dir: &Path, file_bytes: u64) -> io::Result<Vec<PathBuf>> {
+    let mut spares = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if !name.to_string_lossy().starts_with(SPARE_PREFIX) {
+            continue;
+        }
+        let whole = !name.to_string_lossy().ends_with(".new");
+        if whole && entry.metadata()?.len() == file_bytes {
+            spares.push(entry.path());
+        } else {
+            disk.remove_file(&entry.path())?;
+        }
+    }
+    Ok(spares)
+}
+
+/// Makes a spare file: all its blocks are written.
+pub fn make_spare(disk: &dyn Disk, dir: &Path, file_bytes: u64) -> io::Result<PathBuf> {
+    let mut names = (1..).map(|number: u32| dir.join(format!("{SPARE_PREFIX}made-{number}")));
+    let Some(path) = names.find(|path| !path.exists()) else {
+        return Err(io::ErrorKind::AlreadyExists.into());
+    };
+    let new = path.with_extension("new");
+    let made = disk.create(&new).and_then(|file| {
+        // Room for all of it first: a full disk shows before anything is written.
+        disk.allocate(&file, file_bytes)?;
+        disk::fill_with_zeros(disk, &file, file_bytes)?;
+        disk.sync(&file)
+    });
+    match made.and_then(|()| disk.rename(&new, &path)).and_then(|()| disk.sync_directory(dir)) {
+        Ok(()) => Ok(path),
+        Err(error) => {
+            // What is left over is removed at the next start.
+            let _ = disk.remove_file(&new);
+            Err(error)
+        }
+    }
+}
+
+/// Makes a spare file of one that is used no more.
+pub fn to_spare(disk: &dyn Disk, dir: &Path, file_sequence: u64) -> io::Result<PathBuf> {
+    let spare = dir.join(format!("{SPARE_PREFIX}{file_sequence:08}"));
+    disk.rename(&path_of(dir, file_sequence), &spare)?;
+    disk.sync_directory(dir)?;
+    Ok(spare)
+}
+
+/// The file that is being written.
+#[derive(Debug)]
+pub(super) struct JournalFile {
+    disk: Arc<dyn Disk>,
+    file: File,
+    pub(super) sequence: u64,
+    file_bytes: u64,
+    /// Where the next frame goes.
+    position: u64,
+    /// Whether a write is durable when it returns.
+    synced_writes: bool,
+}
+
+impl JournalFile {
+    /// Begins a file on a spare one. Its name becomes that of a file in use when its head is durable.
+    pub(super) fn begin(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        spare: &Path,
+        head: &Head,
+        access: Access,
+    ) -> io::Result<Self> {
+        let (file, synced_writes) = match disk.open(spare, access) {
+            // A file system without direct access, such as an older tmpfs.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                (disk.open(spare, Access::Buffered)?, false)
+            }
+            opened => (opened?, access == Access::DirectSynced),
+        };
+        let mut page = PageBuffer::new(HEAD_BYTES)?;
+        head.encode(&mut page);
+        disk.write_at(&file, &page, 0)?;
+        if !synced_writes {
+            disk.sync(&file)?;
+        }
+        disk.rename(spare, &path_of(dir, head.file_sequence))?;
+        disk.sync_directory(dir)?;
+        let file_bytes = file.metadata()?.len();
+        let (sequence, position) = (head.file_sequence, HEAD_BYTES as u64);
+        Ok(Self { disk, file, sequence, file_bytes, position, synced_writes })
+    }
+
+    /// Bytes that are still free.
+    pub(super) fn room(&self) -> u64 {
+        self.file_bytes - self.position
+    }
+
+    /// Writes a frame after the last one. After an error the same frame may be written again.
+    /// Answers whether it is durable already.
+    pub(super) fn append(&mut self, frame: &[u8]) -> io::Result<bool> {
+        self.disk.write_at(&self.file, frame, self.position)?;
+        self.position += frame.len() as u64;
+        Ok(self.synced_writes)
+    }
+
+    /// Makes all frames durable.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        self.disk.sync(&self.file)
+    }
+}
+
+#[cfg(test)]
+#[cfg(not(allotd_loom))]
+mod tests {
+    use super::*;
+    use crate::disk::RealDisk;
+
+    #[test]
+    fn a_spare_becomes_a_file_and_a_spare_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let bytes = 64 << 10;
+        let spare = make_spare(&RealDisk, dir.path(), bytes).unwrap();
+        fs::write(dir.path().join("spare-00000002"), "short").unwrap();
+        fs::write(dir.path().join("spare-00000003.new"), "unfinished").unwrap();
+        assert_eq!(spares(&RealDisk, dir.path(), bytes).unwrap(), [spare.clone()]);
+        let head = Head { file_sequence: 5, first_frame: 1, boot_id: [0; 16], file_bytes: bytes };
+        for access in [Access::DirectSynced, Access::Buffered] {
+            let spare = spares(&RealDisk, dir.path(), bytes).unwrap().remove(0);
+            let mut file = JournalFile::begin(disk::real(), dir.path(), &spare, &head, access).unwrap();
+            let room = file.room();
+            let page = PageBuffer::new(HEAD_BYTES).unwrap();
+            file.append(&page).unwrap();
+            file.sync().unwrap();
+            assert_eq!(file.room(), room - HEAD_BYTES as u64);
+            assert_eq!(list(dir.path()).unwrap(), [(5, path_of(dir.path(), 5))]);
+            to_spare(&RealDisk, dir.path(), 5).unwrap();
+        }
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+}

@@ -1,0 +1,207 @@
+//! The files of the journal beside the one being written: those that wait for a checkpoint, and the
+//! spare ones. Here a checkpoint is made when a file is full, on a thread of its own, so that nobody
+//! waits for it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::file;
+use super::handle::Journal;
+use crate::disk::{self, Disk};
+use crate::sync::Ordering;
+
+/// Files at most: the one being written, two that wait for their checkpoint, a spare one.
+pub const MAX_FILES: usize = 4;
+/// Pause before the disk is asked again for room, in milliseconds.
+pub(super) const ROOM_RETRY_MS: u64 = 200;
+
+/// Writes all words that changed to their tables, durably.
+pub type Checkpoint = Box<dyn Fn() -> io::Result<()> + Send>;
+
+#[derive(Default)]
+struct State {
+    spares: Vec<PathBuf>,
+    /// Files that were written before the one being written.
+    closed: Vec<u64>,
+    /// Files that may not become spare ones because a backup reads them.
+    pins: usize,
+    no_room: bool,
+    stopped: bool,
+    checkpoint_asked: bool,
+}
+
+/// See the module.
+pub(super) struct Files {
+    disk: Arc<dyn Disk>,
+    pub(super) dir: PathBuf,
+    pub(super) file_bytes: u64,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+impl Files {
+    /// The files of a directory; `closed` are those that recovery read.
+    pub(super) fn new(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        file_bytes: u64,
+        closed: Vec<u64>,
+    ) -> io::Result<Self> {
+        let spares = file::spares(&*disk, dir, file_bytes)?;
+        let checkpoint_asked = !closed.is_empty();
+        let state = State { spares, closed, checkpoint_asked, ..State::default() };
+        Ok(Self { disk, dir: dir.to_owned(), file_bytes, state: Mutex::new(state), changed: Condvar::new() })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes the first file before the writer runs, if there is no spare one.
+    pub(super) fn first_spare(&self) -> io::Result<PathBuf> {
+        if let Some(spare) = self.lock().spares.pop() {
+            return Ok(spare);
+        }
+        file::make_spare(&*self.disk, &self.dir, self.file_bytes)
+    }
+
+    /// Whether the disk had no room for another file.
+    pub(super) fn is_out_of_room(&self) -> bool {
+        let state = self.lock();
+        state.spares.is_empty() && state.no_room
+    }
+
+    /// Takes a spare file, waiting for one; `None` when the journal ends meanwhile.
+    pub(super) fn take_spare(&self, journal: &Journal) -> Option<PathBuf> {
+        let mut state = self.lock();
+        loop {
+            if let Some(spare) = state.spares.pop() {
+                self.changed.notify_all();
+                return Some(spare);
+            }
+            if journal.is_poisoned() || state.stopped {
+                return None;
+            }
+            journal.set_full(state.no_room);
+            let pause = Duration::from_millis(ROOM_RETRY_MS);
+            state = self.changed.wait_timeout(state, pause).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Says that a file is full and the next one has begun: time for a checkpoint.
+    pub(super) fn closed(&self, file_sequence: u64) {
+        let mut state = self.lock();
+        state.closed.push(file_sequence);
+        state.checkpoint_asked = true;
+        self.changed.notify_all();
+    }
+
+    /// Ends [`Self::run`].
+    pub(super) fn stop(&self) {
+        self.lock().stopped = true;
+        self.changed.notify_all();
+    }
+
+    /// Keeps the files of now until the pin is dropped.
+    pub(super) fn pin(self: &Arc<Self>) -> Pin {
+        self.lock().pins += 1;
+        Pin(Arc::clone(self))
+    }
+
+    /// Makes checkpoints and spare files until [`Self::stop`].
+    pub(super) fn run(&self, journal: &Journal, checkpoint: &Checkpoint, now_seconds: &dyn Fn() -> u64) {
+        loop {
+            let mut state = self.lock();
+            let used = state.closed.len() + state.spares.len() + 1;
+            let pause = Duration::from_millis(ROOM_RETRY_MS);
+            if state.stopped || journal.is_poisoned() {
+                return;
+            }
+            if std::mem::take(&mut state.checkpoint_asked) {
+                let closed = state.closed.clone();
+                drop(state);
+                if let Err(error) = self.checkpoint(journal, checkpoint, &closed) {
+                    if disk::is_storage_full(&error) {
+                        self.lock().checkpoint_asked = true;
+                        std::thread::sleep(pause);
+                        continue;
+                    }
+                    return journal.poison("the tables could not be written at a checkpoint", &error);
+                }
+                journal.stats.checkpoints.fetch_add(1, Ordering::Relaxed);
+                journal.stats.checkpoint_at_seconds.store(now_seconds(), Ordering::Relaxed);
+            } else if state.spares.is_empty() && used < MAX_FILES {
+                drop(state);
+                let made = file::make_spare(&*self.disk, &self.dir, self.file_bytes);
+                match made {
+                    Ok(spare) => {
+                        let mut state = self.lock();
+                        state.spares.push(spare);
+                        state.no_room = false;
+                        self.changed.notify_all();
+                    }
+                    Err(error) if disk::is_storage_full(&error) => {
+                        self.lock().no_room = true;
+                        std::thread::sleep(pause);
+                    }
+                    Err(error) => return journal.poison("a journal file could not be made", &error),
+                }
+            } else {
+                let _ = self.changed.wait_timeout(state, pause);
+            }
+            journal.stats.files.store(self.count() as u64, Ordering::Relaxed);
+        }
+    }
+
+    fn count(&self) -> usize {
+        let state = self.lock();
+        state.closed.len() + state.spares.len() + 1
+    }
+
+    /// Makes the words durable in their tables; then the files are needed no more.
+    fn checkpoint(&self, journal: &Journal, checkpoint: &Checkpoint, closed: &[u64]) -> io::Result<()> {
+        checkpoint()?;
+        let mut state = self.lock();
+        while state.pins > 0 && !state.stopped && !journal.is_poisoned() {
+            let pause = Duration::from_millis(ROOM_RETRY_MS);
+            state = self.changed.wait_timeout(state, pause).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        if journal.is_poisoned() {
+            return Ok(());
+        }
+        for sequence in closed {
+            let path = file::path_of(&self.dir, *sequence);
+            let keep = state.spares.len() + 2 < MAX_FILES
+                && std::fs::metadata(&path).is_ok_and(|metadata| metadata.len() == self.file_bytes);
+            if keep {
+                let spare = file::to_spare(&*self.disk, &self.dir, *sequence)?;
+                state.spares.push(spare);
+            } else {
+                self.disk.remove_file(&path)?;
+                self.disk.sync_directory(&self.dir)?;
+            }
+            state.closed.retain(|other| other != sequence);
+        }
+        self.changed.notify_all();
+        Ok(())
+    }
+
+    /// Makes a checkpoint at the journal's end, when nothing is written any more: no file is needed but
+    /// the last one, which says that the daemon closed cleanly.
+    pub(super) fn last_checkpoint(&self, journal: &Journal, checkpoint: &Checkpoint) -> io::Result<()> {
+        let closed = self.lock().closed.clone();
+        self.checkpoint(journal, checkpoint, &closed)
+    }
+}
+
+/// Keeps the journal's files; see [`Files::pin`].
+pub struct Pin(Arc<Files>);
+
+impl Drop for Pin {
+    fn drop(&mut self) {
+        self.0.lock().pins -= 1;
+        self.0.changed.notify_all();
+    }
+}

@@ -1,0 +1,398 @@
+//! The bytes of a journal file: a head of one page, then frames, each of whole pages.
+//!
+//! ```text
+//! head                                      sector of a frame, 512 bytes
+//!      0  "ALLOTDJ" and 1        8 bytes         0  CRC32C of the rest        u32
+//!      8  format                 u32             4  "ALJF"                    4 bytes
+//!     12  CRC32C of the rest     u32             8  file's sequence           u64
+//!     16  file's sequence        u64            16  frame's sequence          u64
+//!     24  first frame's sequence u64            24  place in the frame        u16
+//!     32  boot's id              16 bytes       26  sectors of the frame      u16
+//!     48  file's length          u64            28  records in it             u8
+//!     56  zeros to the page's end               29  flags: 1 = closed cleanly u8
+//!                                               30  0                         u16
+//!                                               32  15 slots of 32 bytes: records, then zeros
+//! first slot of a frame's first sector
+//!      0  durable below this frame's sequence u64
+//!      8  writer's epoch                      u64
+//!     16  engine's time, ns since 2020        u64
+//!     24  time since boot, ns                 u64
+//! ```
+//!
+//! All little-endian. A disk writes a sector whole or not at all, so each sector vouches for itself, the
+//! padding at a frame's end too: one that is of another file's sequence, or all zeros, was not written (a
+//! *torn* frame, at a loss of power); one whose checksum is wrong was written and has changed since
+//! (*damage*). A frame belongs to the file whose sequence it names: what a file held before it was used
+//! again is never taken for new. Frames are numbered through all files without a gap. When a frame was
+//! written, all frames below its `durable_below` were on the disk for sure.
+
+use super::record::{RECORD_BYTES, Record};
+use crate::disk::PAGE_BYTES;
+
+/// Version of the format of heads, frames and records.
+pub const FORMAT: u32 = 1;
+/// Bytes of a file's head.
+pub const HEAD_BYTES: usize = PAGE_BYTES;
+/// What a disk writes whole or not at all.
+pub const SECTOR_BYTES: usize = 512;
+/// Bytes of a sector before its slots.
+const SECTOR_HEAD_BYTES: usize = 32;
+/// Records that fit into a sector.
+const SECTOR_SLOTS: usize = (SECTOR_BYTES - SECTOR_HEAD_BYTES) / RECORD_BYTES;
+/// Most bytes of one frame.
+pub const MAX_FRAME_BYTES: usize = 512 << 10;
+/// Most records of one frame; the first slot is taken.
+pub const MAX_FRAME_RECORDS: usize = MAX_FRAME_BYTES / SECTOR_BYTES * SECTOR_SLOTS - 1;
+
+const HEAD_MAGIC: [u8; 8] = *b"ALLOTDJ\x01";
+const FRAME_MAGIC: [u8; 4] = *b"ALJF";
+const FLAG_CLEAN: u8 = 1;
+/// Bytes of a head that say something.
+const HEAD_USED_BYTES: usize = 56;
+
+/// The head of a journal file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head {
+    /// The file's place among all files.
+    pub file_sequence: u64,
+    /// The sequence of its first frame.
+    pub first_frame: u64,
+    /// The id of the system's boot during which the file was begun.
+    pub boot_id: [u8; 16],
+    /// The file's length, in bytes.
+    pub file_bytes: u64,
+}
+
+/// What a frame says beside its records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct FrameHead {
+    /// The file the frame belongs to.
+    pub file_sequence: u64,
+    /// The frame's place among all frames.
+    pub sequence: u64,
+    /// All frames below this one were durable when this one was written.
+    pub durable_below: u64,
+    /// Which writer wrote it; 0 for now.
+    pub epoch: u64,
+    /// The engine's time, in nanoseconds since the beginning of 2020.
+    pub time_nanos: u64,
+    /// Time since the system's boot, in nanoseconds.
+    pub boot_nanos: u64,
+    /// How many records it has.
+    pub records: u32,
+    /// Whether the daemon ended here, with all words written to their tables.
+    pub clean: bool,
+}
+
+/// Why a head cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum HeadError {
+    /// It is no journal's.
+    #[error("it does not begin as a journal file")]
+    NotAJournal,
+    /// Another version of allotd wrote it.
+    #[error("it has format {0}, this allotd reads format {FORMAT}")]
+    OtherFormat(u32),
+    /// Its checksum is wrong.
+    #[error("the checksum of its head is wrong")]
+    Checksum,
+    /// The file was cut or has grown.
+    #[error("it has {found} bytes, its head says {expected}")]
+    Length {
+        /// The file's length, in bytes.
+        found: u64,
+        /// What it had when it was begun.
+        expected: u64,
+    },
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    u64::from_le_bytes(std::array::from_fn(|i| bytes[at + i]))
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes(std::array::from_fn(|i| bytes[at + i]))
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> u16 {
+    u16::from_le_bytes([bytes[at], bytes[at + 1]])
+}
+
+impl Head {
+    /// Writes the head into the first page of `page`.
+    pub fn encode(&self, page: &mut [u8]) {
+        let page = &mut page[..HEAD_BYTES];
+        page.fill(0);
+        page[..8].copy_from_slice(&HEAD_MAGIC);
+        page[8..12].copy_from_slice(&FORMAT.to_le_bytes());
+        page[16..24].copy_from_slice(&self.file_sequence.to_le_bytes());
+        page[24..32].copy_from_slice(&self.first_frame.to_le_bytes());
+        page[32..48].copy_from_slice(&self.boot_id);
+        page[48..56].copy_from_slice(&self.file_bytes.to_le_bytes());
+        let checksum = Self::checksum(page);
+        page[12..16].copy_from_slice(&checksum.to_le_bytes());
+    }
+
+    fn checksum(page: &[u8]) -> u32 {
+        let start = crc32c::crc32c(&page[..12]);
+        crc32c::crc32c_append(start, &page[16..HEAD_USED_BYTES])
+    }
+
+    /// Reads the head of a whole file.
+    pub fn decode(file: &[u8]) -> Result<Self, HeadError> {
+        if file.len() < HEAD_BYTES || file[..8] != HEAD_MAGIC {
+            return Err(HeadError::NotAJournal);
+        }
+        if u32_at(file, 12) != Self::checksum(file) {
+            return Err(HeadError::Checksum);
+        }
+        if u32_at(file, 8) != FORMAT {
+            return Err(HeadError::OtherFormat(u32_at(file, 8)));
+        }
+        let (found, expected) = (file.len() as u64, u64_at(file, 48));
+        if found != expected {
+            return Err(HeadError::Length { found, expected });
+        }
+        Ok(Self {
+            file_sequence: u64_at(file, 16),
+            first_frame: u64_at(file, 24),
+            boot_id: std::array::from_fn(|i| file[32 + i]),
+            file_bytes: expected,
+        })
+    }
+}
+
+/// Bytes of a frame with so many records, padding included.
+pub fn frame_bytes(records: usize) -> usize {
+    ((records + 1).div_ceil(SECTOR_SLOTS) * SECTOR_BYTES).next_multiple_of(PAGE_BYTES)
+}
+
+/// Where slot `slot` of a frame stands: slot 0 is the frame's own, the others are records.
+fn slot_offset(slot: usize) -> usize {
+    slot / SECTOR_SLOTS * SECTOR_BYTES + SECTOR_HEAD_BYTES + slot % SECTOR_SLOTS * RECORD_BYTES
+}
+
+/// Puts the record `index` of a frame in its place in a buffer.
+#[inline]
+pub fn put_record(buffer: &mut [u8], index: usize, record: &Record) {
+    let at = slot_offset(index + 1);
+    buffer[at..at + RECORD_BYTES].copy_from_slice(&record.encode());
+}
+
+impl FrameHead {
+    /// Makes a frame of a buffer in which the records are in their places already. Answers with the
+    /// frame's length.
+    pub fn seal(&self, buffer: &mut [u8]) -> usize {
+        let slots = self.records as usize + 1;
+        let bytes = frame_bytes(self.records as usize);
+        for (at, value) in
+            [(0, self.durable_below), (8, self.epoch), (16, self.time_nanos), (24, self.boot_nanos)]
+        {
+            let at = slot_offset(0) + at;
+            buffer[at..at + 8].copy_from_slice(&value.to_le_bytes());
+        }
+        let sectors = bytes / SECTOR_BYTES;
+        for (index, sector) in buffer[..bytes].chunks_exact_mut(SECTOR_BYTES).enumerate() {
+            let used = slots.saturating_sub(index * SECTOR_SLOTS).min(SECTOR_SLOTS);
+            sector[SECTOR_HEAD_BYTES + used * RECORD_BYTES..].fill(0);
+            sector[4..8].copy_from_slice(&FRAME_MAGIC);
+            sector[8..16].copy_from_slice(&self.file_sequence.to_le_bytes());
+            sector[16..24].copy_from_slice(&self.sequence.to_le_bytes());
+            sector[24..26].copy_from_slice(&(index as u16).to_le_bytes());
+            sector[26..28].copy_from_slice(&(sectors as u16).to_le_bytes());
+            sector[28] = (used - usize::from(index == 0)) as u8;
+            sector[29] = if self.clean { FLAG_CLEAN } else { 0 };
+            sector[30..32].fill(0);
+            let checksum = crc32c::crc32c(&sector[4..]);
+            sector[..4].copy_from_slice(&checksum.to_le_bytes());
+        }
+        bytes
+    }
+}
+
+/// What a sector of a journal file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sector {
+    /// A part of a frame of this file.
+    Written {
+        /// The frame's sequence.
+        frame: u64,
+        /// Its place in the frame.
+        index: u16,
+        /// How many sectors the frame has.
+        sectors: u16,
+    },
+    /// Not written since the file was begun.
+    Old,
+    /// Changed since it was written.
+    Damaged,
+}
+
+impl Sector {
+    /// Reads a sector of the file with this sequence.
+    pub fn read(sector: &[u8], file_sequence: u64) -> Self {
+        if crc32c::crc32c(&sector[4..]) == u32_at(sector, 0) && sector[4..8] == FRAME_MAGIC {
+            if u64_at(sector, 8) != file_sequence {
+                return Self::Old;
+            }
+            return Self::Written {
+                frame: u64_at(sector, 16),
+                index: u16_at(sector, 24),
+                sectors: u16_at(sector, 26),
+            };
+        }
+        if sector.iter().all(|byte| *byte == 0) { Self::Old } else { Self::Damaged }
+    }
+}
+
+/// A whole frame, in place.
+#[derive(Debug, Clone, Copy)]
+pub struct Frame<'a> {
+    /// What it says beside its records.
+    pub head: FrameHead,
+    bytes: &'a [u8],
+}
+
+impl<'a> Frame<'a> {
+    /// Reads the frame of a file at the beginning of `bytes`; `None` if there is no whole one.
+    pub fn decode(bytes: &'a [u8], file_sequence: u64) -> Option<Self> {
+        let first = bytes.get(..SECTOR_BYTES)?;
+        let Sector::Written { frame, index: 0, sectors } = Sector::read(first, file_sequence) else {
+            return None;
+        };
+        let bytes = bytes.get(..usize::from(sectors) * SECTOR_BYTES)?;
+        let mut records = 0;
+        for (index, sector) in bytes.chunks_exact(SECTOR_BYTES).enumerate() {
+            let expected = Sector::Written { frame, index: index as u16, sectors };
+            let used = usize::from(sector[28]) + usize::from(index == 0);
+            if used > SECTOR_SLOTS || Sector::read(sector, file_sequence) != expected {
+                return None;
+            }
+            records += u32::from(sector[28]);
+        }
+        let own = slot_offset(0);
+        let head = FrameHead {
+            file_sequence,
+            sequence: frame,
+            durable_below: u64_at(first, own),
+            epoch: u64_at(first, own + 8),
+            time_nanos: u64_at(first, own + 16),
+            boot_nanos: u64_at(first, own + 24),
+            records,
+            clean: first[29] & FLAG_CLEAN != 0,
+        };
+        Some(Self { head, bytes })
+    }
+
+    /// Bytes of the whole frame, padding included.
+    pub fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The records. One of unknown kind is skipped: its sector's checksum says that it was meant.
+    pub fn records(&self) -> impl Iterator<Item = Record> + use<'a> {
+        self.bytes.chunks_exact(SECTOR_BYTES).enumerate().flat_map(|(index, sector)| {
+            let own = usize::from(index == 0);
+            let (slots, _) = sector[SECTOR_HEAD_BYTES..].as_chunks::<RECORD_BYTES>();
+            slots[own..own + usize::from(sector[28])].iter().filter_map(|slot| Record::decode(slot).ok())
+        })
+    }
+}
+
+#[cfg(test)]
+#[cfg(not(allotd_loom))]
+mod tests {
+    use super::super::record::WordRecord;
+    use super::*;
+    use crate::state::word::Word;
+
+    const FILE: u64 = 7;
+
+    fn word_record(rank: u32) -> Record {
+        Record::Word(WordRecord {
+            pool: 5,
+            segment: 1,
+            rank,
+            word: Word::from_bits(u64::from(rank) << 34),
+            holder: 0,
+        })
+    }
+
+    fn frame(records: u32) -> Vec<u8> {
+        let mut buffer = vec![0xFF; MAX_FRAME_BYTES];
+        for rank in 0..records {
+            put_record(&mut buffer, rank as usize, &word_record(rank));
+        }
+        let head =
+            FrameHead { file_sequence: FILE, sequence: 901, records, clean: true, ..FrameHead::default() };
+        let bytes = head.seal(&mut buffer);
+        buffer.truncate(bytes);
+        buffer
+    }
+
+    #[test]
+    fn a_head_reads_back_and_every_flipped_bit_that_matters_is_seen() {
+        let head = Head {
+            file_sequence: FILE,
+            first_frame: 900,
+            boot_id: *b"0123456789abcdef",
+            file_bytes: HEAD_BYTES as u64,
+        };
+        let mut page = vec![0xFF; HEAD_BYTES];
+        head.encode(&mut page);
+        assert_eq!(Head::decode(&page), Ok(head));
+        for bit in 0..HEAD_BYTES * 8 {
+            let mut flipped = page.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            let read = Head::decode(&flipped);
+            assert_eq!(read.is_err(), bit / 8 < HEAD_USED_BYTES, "bit {bit}: {read:?}");
+        }
+        assert_eq!(Head::decode(&page[1..]), Err(HeadError::NotAJournal));
+        page.push(0);
+        assert!(matches!(Head::decode(&page), Err(HeadError::Length { .. })));
+    }
+
+    #[test]
+    fn a_frame_reads_back_and_every_flipped_bit_is_damage() {
+        for records in [0, 1, 118, 119, 120, 1000] {
+            let bytes = frame(records);
+            assert_eq!(bytes.len(), frame_bytes(records as usize));
+            let read = Frame::decode(&bytes, FILE).unwrap();
+            assert_eq!((read.head.sequence, read.head.clean, read.bytes()), (901, true, bytes.len()));
+            assert_eq!(read.head.records, records);
+            assert_eq!(read.records().collect::<Vec<_>>(), (0..records).map(word_record).collect::<Vec<_>>());
+            assert!(Frame::decode(&bytes, FILE + 1).is_none());
+        }
+        let bytes = frame(3);
+        for bit in 0..bytes.len() * 8 {
+            let mut flipped = bytes.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(Frame::decode(&flipped, FILE).is_none(), "bit {bit}");
+            let sector = bit / 8 / SECTOR_BYTES * SECTOR_BYTES;
+            assert_eq!(Sector::read(&flipped[sector..sector + SECTOR_BYTES], FILE), Sector::Damaged);
+        }
+        for cut in 0..bytes.len() {
+            assert!(Frame::decode(&bytes[..cut], FILE).is_none(), "{cut}");
+        }
+    }
+
+    #[test]
+    fn a_sector_that_was_not_written_is_not_taken_for_damage() {
+        let new = frame(100);
+        for (old, sequence) in [(vec![0; SECTOR_BYTES], FILE), (new[..SECTOR_BYTES].to_vec(), FILE + 1)] {
+            assert_eq!(Sector::read(&old, sequence), Sector::Old);
+        }
+        for sector in 0..new.len() / SECTOR_BYTES {
+            let mut torn = new.clone();
+            torn[sector * SECTOR_BYTES..(sector + 1) * SECTOR_BYTES].fill(0);
+            assert!(Frame::decode(&torn, FILE).is_none());
+        }
+    }
+
+    #[test]
+    fn the_largest_frame_fits() {
+        let bytes = frame(MAX_FRAME_RECORDS as u32);
+        assert_eq!(bytes.len(), MAX_FRAME_BYTES);
+        assert_eq!(Frame::decode(&bytes, FILE).unwrap().records().count(), MAX_FRAME_RECORDS);
+    }
+}

@@ -1,0 +1,279 @@
+//! The journal as the threads that change words see it.
+
+use std::io;
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::thread::Thread;
+use std::time::Duration;
+
+use super::queue::{Position, Queues};
+use super::record::Record;
+use super::stats::{JournalSnapshot, JournalStats};
+use crate::state::mutations::Slot;
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
+
+/// Records that a thread pushes at most before the writer is woken, should it never run out of work.
+const WAKE_RECORDS: u64 = 1_024;
+/// How long a thread with a full queue sleeps before it looks again, should the writer not wake it.
+const FULL_QUEUE_PAUSE_MICROS: u64 = 50;
+
+/// What a reply promises.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// What it confirms is on the disk.
+    #[default]
+    Sync,
+    /// What it confirms survives the process; it is on the disk within so many milliseconds.
+    Interval {
+        /// Milliseconds between two syncs.
+        sync_interval_ms: u32,
+    },
+    /// What it confirms survives the process.
+    None,
+}
+
+impl Durability {
+    /// The mode as flags and stats name it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sync => "sync",
+            Self::Interval { .. } => "interval",
+            Self::None => "none",
+        }
+    }
+}
+
+/// Why no change is accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum JournalError {
+    /// The disk is full.
+    #[error(
+        "the disk of the data directory is full: free some space; changes are accepted again by themselves"
+    )]
+    Full,
+    /// The disk failed; the daemon ends.
+    #[error("the disk failed and the daemon ends: look at its log, check the disk, then start it again")]
+    Poisoned,
+}
+
+const OPEN: u32 = 0;
+const FULL: u32 = 1;
+const POISONED: u32 = 2;
+
+type Callback = Box<dyn Fn() + Send + Sync>;
+
+/// See the module.
+pub struct Journal {
+    pub(super) queues: Queues,
+    durability: Durability,
+    /// Whether changes of words are recorded; not where the tables alone keep them.
+    records_words: bool,
+    state: AtomicU32,
+    /// Up to which count of its records each slot has woken the writer; its thread's own.
+    woken: Box<[AtomicU64]>,
+    on_commit: Box<[OnceLock<Callback>]>,
+    on_poison: OnceLock<Callback>,
+    pub(super) poison: Mutex<Option<String>>,
+    pub(super) writer: OnceLock<Thread>,
+    pub(super) stats: JournalStats,
+}
+
+impl Journal {
+    /// The journal of so many threads, before its writer runs: see [`super::Running::start`].
+    pub fn new(slots: usize, durability: Durability) -> Self {
+        Self {
+            queues: Queues::new(slots),
+            durability,
+            records_words: durability != Durability::None,
+            state: AtomicU32::new(OPEN),
+            woken: (0..slots).map(|_| AtomicU64::new(0)).collect(),
+            on_commit: (0..slots).map(|_| OnceLock::new()).collect(),
+            on_poison: OnceLock::new(),
+            poison: Mutex::new(None),
+            writer: OnceLock::new(),
+            stats: JournalStats::default(),
+        }
+    }
+
+    /// Whether changes are accepted now.
+    #[inline]
+    pub fn check(&self) -> Result<(), JournalError> {
+        match self.state.load(Ordering::Relaxed) {
+            OPEN => Ok(()),
+            FULL => Err(JournalError::Full),
+            _ => Err(JournalError::Poisoned),
+        }
+    }
+
+    /// To be held while the slot's thread changes words; it takes their records.
+    #[inline]
+    pub fn change(&self, slot: Slot) -> Changing<'_> {
+        if self.records_words {
+            self.queues.begin(slot);
+        }
+        Changing { journal: self, slot }
+    }
+
+    /// Pushes a record; waits for the writer while the queue is full. After the journal is poisoned
+    /// records go nowhere, and nothing is confirmed any more.
+    pub fn push(&self, slot: Slot, record: Record) {
+        let mut record = record;
+        while let Err(back) = self.queues.push(slot, record) {
+            if self.is_poisoned() {
+                return;
+            }
+            record = back;
+            self.wake_writer();
+            std::thread::sleep(Duration::from_micros(FULL_QUEUE_PAUSE_MICROS));
+        }
+        if self.queues.pushed(slot) >= self.woken[slot.0].load(Ordering::Relaxed) + WAKE_RECORDS {
+            self.wake_for(slot);
+        }
+    }
+
+    /// Wakes the writer if the slot's thread pushed anything since it last did. To be called when the
+    /// thread runs out of work: groups grow by themselves with the load.
+    #[inline]
+    pub fn wake_for(&self, slot: Slot) {
+        let pushed = self.queues.pushed(slot);
+        if pushed != self.woken[slot.0].swap(pushed, Ordering::Relaxed) {
+            self.wake_writer();
+        }
+    }
+
+    /// Wakes the writer.
+    pub fn wake_writer(&self) {
+        if let Some(writer) = self.writer.get() {
+            writer.unpark();
+        }
+    }
+
+    /// What has to be committed before a reply may tell of the slot's own changes.
+    #[inline]
+    pub fn own_position(&self, slot: Slot) -> Position {
+        Position { own: self.queues.pushed(slot), group: 0 }
+    }
+
+    /// What has to be committed before a reply may tell of anything that was seen until now.
+    pub fn observed_position(&self, slot: Slot) -> Position {
+        let group = self.queues.observe();
+        if group > 0 {
+            self.wake_writer();
+        }
+        Position { own: self.queues.pushed(slot), group }
+    }
+
+    /// Whether all of a position is committed.
+    #[inline]
+    pub fn is_committed(&self, slot: Slot, position: Position) -> bool {
+        self.queues.is_committed(slot, position)
+    }
+
+    /// Asks for the slot's callback at the next commit; look at [`Self::is_committed`] after this.
+    pub fn wait(&self, slot: Slot) {
+        self.queues.wait(slot);
+    }
+
+    /// Waits, on this thread, until all that was seen until now is committed. For threads that may block.
+    pub fn settle(&self, slot: Slot) -> Result<(), JournalError> {
+        let position = self.observed_position(slot);
+        while !self.is_committed(slot, position) {
+            if self.is_poisoned() {
+                return Err(JournalError::Poisoned);
+            }
+            self.wake_writer();
+            std::thread::sleep(Duration::from_micros(FULL_QUEUE_PAUSE_MICROS));
+        }
+        Ok(())
+    }
+
+    /// Sets what is called after a commit that the slot waits for. Once a slot.
+    pub fn on_commit(&self, slot: Slot, callback: impl Fn() + Send + Sync + 'static) {
+        // A second worker on a slot would be a bug that `Engine::worker` excludes.
+        let _ = self.on_commit[slot.0].set(Box::new(callback));
+    }
+
+    /// Sets what is called when the journal is poisoned. Once.
+    pub fn on_poison(&self, callback: impl Fn() + Send + Sync + 'static) {
+        let _ = self.on_poison.set(Box::new(callback));
+        if let (true, Some(callback)) = (self.is_poisoned(), self.on_poison.get()) {
+            callback();
+        }
+    }
+
+    pub(super) fn wake_slot(&self, slot: Slot) {
+        if let Some(callback) = self.on_commit[slot.0].get() {
+            callback();
+        }
+    }
+
+    pub(super) fn set_full(&self, full: bool) {
+        let (from, to) = if full { (OPEN, FULL) } else { (FULL, OPEN) };
+        let _ = self.state.compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst);
+    }
+
+    /// Whether the disk failed: nothing is confirmed any more.
+    pub fn is_poisoned(&self) -> bool {
+        self.state.load(Ordering::SeqCst) == POISONED
+    }
+
+    /// Why the journal is poisoned.
+    pub fn poisoned_by(&self) -> Option<String> {
+        self.poison.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Ends all confirmations: what was said stands, nothing more is said. The first reason is kept.
+    pub fn poison(&self, what: &str, error: &io::Error) {
+        let mut poison = self.poison.lock().unwrap_or_else(PoisonError::into_inner);
+        if poison.is_some() {
+            return;
+        }
+        *poison = Some(format!("{what}: {error}"));
+        self.state.store(POISONED, Ordering::SeqCst);
+        drop(poison);
+        self.queues.wake_all(|slot| self.wake_slot(slot));
+        if let Some(callback) = self.on_poison.get() {
+            callback();
+        }
+        self.wake_writer();
+    }
+
+    /// What a reply promises.
+    pub fn durability(&self) -> Durability {
+        self.durability
+    }
+
+    /// What the journal counted.
+    pub fn stats(&self) -> JournalSnapshot {
+        self.stats.snapshot()
+    }
+
+    /// Records that are not committed yet.
+    pub fn pending_records(&self) -> u64 {
+        self.queues.all_pending()
+    }
+}
+
+/// The slot's thread is changing words; ends when this is dropped.
+pub struct Changing<'a> {
+    journal: &'a Journal,
+    slot: Slot,
+}
+
+impl Changing<'_> {
+    /// Takes the record of a change, once the word was won.
+    #[inline]
+    pub fn record(&self, record: impl FnOnce() -> Record) {
+        if self.journal.records_words {
+            self.journal.push(self.slot, record());
+        }
+    }
+}
+
+impl Drop for Changing<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.journal.records_words {
+            self.journal.queues.finish(self.slot);
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! The journal: what was acknowledged, written before it is told.
+//!
+//! * `record`, `frame`: the bytes of a record, a frame and a file's head; pure.
+//! * `file`: one journal file: made full of zeros, overwritten, used again.
+//! * `files`: those that wait for a checkpoint, and the spare ones.
+//! * `queue`: records on their way from the threads that change words to the writer, and how a thread
+//!   learns that they are committed.
+//! * `handle`: the journal as these threads see it.
+//! * `writer`: the one thread that writes: group commit, the next file, the end when the disk fails.
+//! * `recovery`: reading the files back.
+//! * `start`: from the recovered files to a running journal, and its end.
+//!
+//! A record is the whole word of a number after a change. Words only grow, so records need no order
+//! among the threads: reading them back is taking the maximum. What is ordered is time: a reply is held
+//! until the frames with its records, and with all that it saw, are durable.
+
+pub mod file;
+mod files;
+pub mod frame;
+mod handle;
+pub mod queue;
+pub mod record;
+pub mod recovery;
+mod start;
+mod stats;
+mod writer;
+
+pub use files::{Checkpoint, MAX_FILES, Pin};
+pub use handle::{Changing, Durability, Journal, JournalError};
+pub use queue::Position;
+pub use start::{Callbacks, JournalConfig, MIN_FILE_BYTES, Running, StartError};
+pub use stats::JournalSnapshot;
+pub use writer::{Carried, FrameTime, TimeSource};

@@ -1,0 +1,190 @@
+//! The records of the journal, each of [`RECORD_BYTES`] bytes.
+//!
+//! ```text
+//! offset  word                      key                        lease of a key
+//!      0  pool's id        u64      checksum of the body u64   pool's id        u64
+//!      8  segment          u16      how many, less one   u16   segment          u16
+//!     10  kind = 1         u16      kind = 2             u16   kind = 3         u16
+//!     12  rank             u32      second they end in   u32   rank             u32
+//!     16  word             u64      key, hashed          16    key's first half u64
+//!     24  holder           u64                                 generation       u32
+//!     28                                                       0                u32
+//! ```
+//!
+//! All little-endian. A key record is followed by as many lease records as it says, not always next to it:
+//! together they are what was given out under an `Idempotency-Key`. Each of these numbers has its word
+//! record too.
+//! To add a kind: take the next number, raise [`super::frame::FORMAT`], keep reading those before.
+
+use crate::state::word::Word;
+
+/// Bytes of one record.
+pub const RECORD_BYTES: usize = 32;
+const KIND_WORD: u16 = 1;
+const KIND_KEY: u16 = 2;
+const KIND_KEY_LEASE: u16 = 3;
+
+/// The word of a number after a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WordRecord {
+    /// The pool's id, which differs also from that of a deleted pool of the same name.
+    pub pool: u64,
+    /// The segment of the pool.
+    pub segment: u16,
+    /// The number's rank in the segment.
+    pub rank: u32,
+    /// The word after the change.
+    pub word: Word,
+    /// The holder's id; 0 where the pool tracks none.
+    pub holder: u64,
+}
+
+/// Leases were given out under an `Idempotency-Key`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyRecord {
+    /// Hash of pool and key.
+    pub key: [u8; 16],
+    /// Hash of the request's body.
+    pub body: u64,
+    /// How many, 1 to 65,536.
+    pub leases: u32,
+    /// Second since 2020 at which the leases end.
+    pub until_seconds: u32,
+}
+
+/// One of the leases of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyLeaseRecord {
+    /// The pool's id.
+    pub pool: u64,
+    /// The segment of the pool.
+    pub segment: u16,
+    /// The number's rank in the segment.
+    pub rank: u32,
+    /// First half of the hash of pool and key.
+    pub key_start: [u8; 8],
+    /// The generation that the lease made.
+    pub generation: u32,
+}
+
+/// One record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Record {
+    /// The state of a number.
+    Word(WordRecord),
+    /// What was given out under a key.
+    Key(KeyRecord),
+    /// One of the leases of a key.
+    KeyLease(KeyLeaseRecord),
+}
+
+/// The bytes are those of no record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a record of unknown kind {0}")]
+pub struct UnknownKind(pub u16);
+
+impl Record {
+    /// The record's bytes.
+    #[inline]
+    pub fn encode(&self) -> [u8; RECORD_BYTES] {
+        let mut bytes = [0; RECORD_BYTES];
+        match self {
+            Self::Word(record) => {
+                bytes[..8].copy_from_slice(&record.pool.to_le_bytes());
+                bytes[8..10].copy_from_slice(&record.segment.to_le_bytes());
+                bytes[10..12].copy_from_slice(&KIND_WORD.to_le_bytes());
+                bytes[12..16].copy_from_slice(&record.rank.to_le_bytes());
+                bytes[16..24].copy_from_slice(&record.word.bits().to_le_bytes());
+                bytes[24..].copy_from_slice(&record.holder.to_le_bytes());
+            }
+            Self::Key(record) => {
+                bytes[..8].copy_from_slice(&record.body.to_le_bytes());
+                bytes[8..10].copy_from_slice(&(record.leases.wrapping_sub(1) as u16).to_le_bytes());
+                bytes[10..12].copy_from_slice(&KIND_KEY.to_le_bytes());
+                bytes[12..16].copy_from_slice(&record.until_seconds.to_le_bytes());
+                bytes[16..].copy_from_slice(&record.key);
+            }
+            Self::KeyLease(record) => {
+                bytes[..8].copy_from_slice(&record.pool.to_le_bytes());
+                bytes[8..10].copy_from_slice(&record.segment.to_le_bytes());
+                bytes[10..12].copy_from_slice(&KIND_KEY_LEASE.to_le_bytes());
+                bytes[12..16].copy_from_slice(&record.rank.to_le_bytes());
+                bytes[16..24].copy_from_slice(&record.key_start);
+                bytes[24..28].copy_from_slice(&record.generation.to_le_bytes());
+            }
+        }
+        bytes
+    }
+
+    /// Reads a record's bytes.
+    #[inline]
+    pub fn decode(bytes: &[u8; RECORD_BYTES]) -> Result<Self, UnknownKind> {
+        let u64_at = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| bytes[at + i]));
+        let u32_at = |at: usize| u32::from_le_bytes(std::array::from_fn(|i| bytes[at + i]));
+        let u16_at = |at: usize| u16::from_le_bytes([bytes[at], bytes[at + 1]]);
+        match u16_at(10) {
+            KIND_WORD => Ok(Self::Word(WordRecord {
+                pool: u64_at(0),
+                segment: u16_at(8),
+                rank: u32_at(12),
+                word: Word::from_bits(u64_at(16)),
+                holder: u64_at(24),
+            })),
+            KIND_KEY => Ok(Self::Key(KeyRecord {
+                key: std::array::from_fn(|i| bytes[16 + i]),
+                body: u64_at(0),
+                leases: u32::from(u16_at(8)) + 1,
+                until_seconds: u32_at(12),
+            })),
+            KIND_KEY_LEASE => Ok(Self::KeyLease(KeyLeaseRecord {
+                pool: u64_at(0),
+                segment: u16_at(8),
+                rank: u32_at(12),
+                key_start: std::array::from_fn(|i| bytes[16 + i]),
+                generation: u32_at(24),
+            })),
+            other => Err(UnknownKind(other)),
+        }
+    }
+}
+
+#[cfg(test)]
+#[cfg(not(allotd_loom))]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn record() -> impl Strategy<Value = Record> {
+        let word = (any::<u64>(), any::<u16>(), any::<u32>(), any::<u64>(), any::<u64>());
+        let key = (any::<[u8; 16]>(), any::<u64>(), 1..=65_536_u32, any::<u32>());
+        let lease = (any::<u64>(), any::<u16>(), any::<u32>(), any::<[u8; 8]>(), any::<u32>());
+        prop_oneof![
+            lease.prop_map(|(pool, segment, rank, key_start, generation)| {
+                Record::KeyLease(KeyLeaseRecord { pool, segment, rank, key_start, generation })
+            }),
+            word.prop_map(|(pool, segment, rank, bits, holder)| {
+                Record::Word(WordRecord { pool, segment, rank, word: Word::from_bits(bits), holder })
+            }),
+            key.prop_map(|(key, body, leases, until_seconds)| {
+                Record::Key(KeyRecord { key, body, leases, until_seconds })
+            }),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_back(record in record()) {
+            prop_assert_eq!(Record::decode(&record.encode()), Ok(record));
+        }
+
+        #[test]
+        fn any_bytes_are_a_record_or_an_error(mut bytes: [u8; RECORD_BYTES], kind in 0_u16..6) {
+            bytes[10] = kind as u8;
+            bytes[11] = 0;
+            match Record::decode(&bytes) {
+                Ok(record) => prop_assert_eq!(Record::decode(&record.encode()), Ok(record)),
+                Err(UnknownKind(other)) => prop_assert!(other == kind && !(1..=3).contains(&kind)),
+            }
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! Reading the journal back.
+//!
+//! Records are given to the caller file by file, frame by frame; their order does not matter to words. A
+//! frame that is not whole at the end of the newest file is a torn end: it was never confirmed, and is
+//! cut. Anything else that is not as it was written is damage, and nothing is recovered over it unless the
+//! caller says so. See [`super::frame`] for how the two are told apart.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::file;
+use super::frame::{Frame, FrameHead, HEAD_BYTES, Head, HeadError, MAX_FRAME_BYTES, SECTOR_BYTES, Sector};
+use super::record::Record;
+use crate::disk::{MappedBytes, PAGE_BYTES};
+
+/// Why the journal could not be read back. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum RecoveryError {
+    /// A file cannot be read.
+    #[error("{0}: {1}")]
+    Io(PathBuf, #[source] io::Error),
+    /// A file of another version.
+    #[error("{0} has format {1}: use the version of allotd that wrote it")]
+    OtherFormat(PathBuf, u32),
+    /// Something is not as it was written.
+    #[error(
+        "{0}; `allotd check` tells all that is wrong, a backup can be restored, and `allotd serve \
+         --recover-damaged` starts with what is readable and says what it gives up"
+    )]
+    Damaged(Damage),
+}
+
+/// A place where the journal is not as it was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Damage {
+    /// The file.
+    pub path: PathBuf,
+    /// Where in it, in bytes.
+    pub offset: u64,
+    /// What is wrong.
+    pub what: String,
+}
+
+impl std::fmt::Display for Damage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} is damaged at byte {}: {}", self.path.display(), self.offset, self.what)
+    }
+}
+
+/// What was read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Recovered {
+    /// The sequences of all files, oldest first.
+    pub files: Vec<u64>,
+    /// Whole frames.
+    pub frames: u64,
+    /// Their records.
+    pub records: u64,
+    /// Bytes that were written of frames that were not whole and never confirmed.
+    pub cut_bytes: u64,
+    /// The sequence for the next frame.
+    pub next_frame: u64,
+    /// Head of the newest frame, and the boot during which it was written.
+    pub last: Option<(FrameHead, [u8; 16])>,
+    /// Whether the daemon closed cleanly: the tables hold all.
+    pub clean: bool,
+    /// What is damaged; only not empty if damage was to be passed over.
+    pub damage: Vec<Damage>,
+}
+
+/// Whether to go on over damage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnDamage {
+    /// Stop at the first.
+    Refuse,
+    /// Take all that is readable and report the rest.
+    PassOver,
+}
+
+/// A file whose head was read.
+struct Opened {
+    path: PathBuf,
+    bytes: MappedBytes,
+    head: Head,
+}
+
+/// Reads all files of a journal directory, giving every record to `apply`.
+pub fn read(
+    dir: &Path,
+    on_damage: OnDamage,
+    apply: &mut dyn FnMut(&FrameHead, &Record),
+) -> Result<Recovered, RecoveryError> {
+    let mut recovered = Recovered::default();
+    let mut files = Vec::new();
+    let listed = file::list(dir).map_err(|error| RecoveryError::Io(dir.to_owned(), error))?;
+    for (sequence, path) in listed {
+        recovered.files.push(sequence);
+        match open(sequence, path)? {
+            Ok(file) => files.push(file),
+            Err(damage) => found(&mut recovered, on_damage, damage)?,
+        }
+    }
+    for pair in files.windows(2) {
+        if pair[1].head.file_sequence != pair[0].head.file_sequence + 1 {
+            let what = format!("file {} is missing before it", pair[1].head.file_sequence - 1);
+            found(&mut recovered, on_damage, Damage { path: pair[1].path.clone(), offset: 0, what })?;
+        }
+    }
+    for (index, file) in files.iter().enumerate() {
+        let end = files.get(index + 1).map(|next| next.head.first_frame);
+        read_file(file, end, on_damage, &mut recovered, apply)?;
+    }
+    Ok(recovered)
+}
+
+fn found(recovered: &mut Recovered, on_damage: OnDamage, damage: Damage) -> Result<(), RecoveryError> {
+    if on_damage == OnDamage::Refuse {
+        return Err(RecoveryError::Damaged(damage));
+    }
+    recovered.damage.push(damage);
+    Ok(())
+}
+
+fn open(sequence: u64, path: PathBuf) -> Result<Result<Opened, Damage>, RecoveryError> {
+    let bytes = match MappedBytes::open(&path) {
+        Ok(bytes) => bytes,
+        Err(error) => return Err(RecoveryError::Io(path, error)),
+    };
+    let damage = |path, what: String| Ok(Err(Damage { path, offset: 0, what }));
+    match Head::decode(&bytes) {
+        Ok(head) if head.file_sequence == sequence => Ok(Ok(Opened { path, bytes, head })),
+        Ok(head) => damage(path, format!("its head is that of file {}", head.file_sequence)),
+        Err(HeadError::OtherFormat(format)) => Err(RecoveryError::OtherFormat(path, format)),
+        Err(error) => damage(path, error.to_string()),
+    }
+}
+
+/// Reads the frames of a file. `end` is the sequence of the next file's first frame.
+fn read_file(
+    file: &Opened,
+    end: Option<u64>,
+    on_damage: OnDamage,
+    recovered: &mut Recovered,
+    apply: &mut dyn FnMut(&FrameHead, &Record),
+) -> Result<(), RecoveryError> {
+    let damage =
+        |offset: usize, what: String| Damage { path: file.path.clone(), offset: offset as u64, what };
+    let mut offset = HEAD_BYTES;
+    let mut expected = file.head.first_frame;
+    if recovered.next_frame != 0 && recovered.next_frame != expected {
+        let what = format!("it begins with frame {expected}, {} was expected", recovered.next_frame);
+        found(recovered, on_damage, damage(0, what))?;
+    }
+    while Some(expected) != end {
+        if let Some(frame) = frame_of(file, offset).filter(|frame| frame.head.sequence >= expected) {
+            if frame.head.sequence > expected {
+                let what = format!("frames {expected} to {} are missing", frame.head.sequence - 1);
+                found(recovered, on_damage, damage(offset, what))?;
+            }
+            recovered.frames += 1;
+            recovered.records += u64::from(frame.head.records);
+            recovered.clean = frame.head.clean;
+            recovered.last = Some((frame.head, file.head.boot_id));
+            frame.records().for_each(|record| apply(&frame.head, &record));
+            expected = frame.head.sequence + 1;
+            offset += frame.bytes();
+            continue;
+        }
+        let torn = torn_frame(file, offset, expected);
+        let later = next_frame(file, offset, expected);
+        let was_durable = end.is_some() || later.is_some_and(|(_, later)| later.durable_below > expected);
+        if let Some(at) = torn.damaged_at {
+            let what = format!("a sector of frame {expected} has changed since it was written");
+            found(recovered, on_damage, damage(at, what))?;
+        } else if was_durable {
+            let what = format!("frame {expected} was durable and is not whole");
+            found(recovered, on_damage, damage(offset, what))?;
+        } else {
+            recovered.cut_bytes = torn.written_bytes;
+            break;
+        }
+        let Some((at, _)) = later else { break };
+        offset = at;
+    }
+    recovered.next_frame = end.unwrap_or(expected).max(expected);
+    Ok(())
+}
+
+/// A whole frame of this file.
+fn frame_of(file: &Opened, offset: usize) -> Option<Frame<'_>> {
+    Frame::decode(file.bytes.get(offset..)?, file.head.file_sequence)
+}
+
+/// The first whole frame of this file after an offset whose sequence is not below `expected`.
+fn next_frame(file: &Opened, offset: usize, expected: u64) -> Option<(usize, FrameHead)> {
+    let mut pages = (offset + PAGE_BYTES..file.bytes.len()).step_by(PAGE_BYTES);
+    pages.find_map(|at| {
+        let head = frame_of(file, at)?.head;
+        (head.sequence >= expected).then_some((at, head))
+    })
+}
+
+/// What the sectors of a frame that is not whole are.
+struct Torn {
+    /// Bytes of it that were written.
+    written_bytes: u64,
+    /// Where a sector is that has changed since.
+    damaged_at: Option<usize>,
+}
+
+/// Looks at the sectors where frame `expected` stands, or would.
+fn torn_frame(file: &Opened, offset: usize, expected: u64) -> Torn {
+    let mut torn = Torn { written_bytes: 0, damaged_at: None };
+    let mut end = (offset + MAX_FRAME_BYTES).min(file.bytes.len());
+    let mut at = offset;
+    while at + SECTOR_BYTES <= end {
+        match Sector::read(&file.bytes[at..at + SECTOR_BYTES], file.head.file_sequence) {
+            Sector::Written { frame, index, sectors } if frame == expected => {
+                torn.written_bytes += SECTOR_BYTES as u64;
+                let left = usize::from(sectors).saturating_sub(usize::from(index));
+                end = end.min(at + left * SECTOR_BYTES);
+            }
+            // The next frame: this one ended before it.
+            Sector::Written { frame, .. } if frame > expected => break,
+            Sector::Damaged if torn.damaged_at.is_none() => torn.damaged_at = Some(at),
+            _ => {}
+        }
+        at += SECTOR_BYTES;
+    }
+    torn
+}

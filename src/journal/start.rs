@@ -1,0 +1,177 @@
+//! From the recovered files to a running journal, and its end.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use super::file::JournalFile;
+use super::files::{Checkpoint, Files, Pin};
+use super::frame::{Head, MAX_FRAME_BYTES};
+use super::handle::{Durability, Journal};
+use super::recovery::Recovered;
+use super::writer::{self, Carried, TimeSource, Writer};
+use crate::disk::{Disk, PAGE_BYTES};
+use crate::sync::Ordering;
+
+/// A journal file is never smaller: the largest frame fits several times.
+pub const MIN_FILE_BYTES: u64 = 4 * MAX_FRAME_BYTES as u64;
+
+/// How a journal is run.
+pub struct JournalConfig {
+    /// Where its files are.
+    pub dir: PathBuf,
+    /// What a reply promises.
+    pub durability: Durability,
+    /// Length of its files, at least [`MIN_FILE_BYTES`].
+    pub file_bytes: u64,
+    /// The id of the system's boot.
+    pub boot_id: [u8; 16],
+    /// The disk.
+    pub disk: Arc<dyn Disk>,
+}
+
+/// What the journal asks the engine for.
+pub struct Callbacks {
+    /// The time.
+    pub time: TimeSource,
+    /// What has to stand in the newest file.
+    pub carried: Carried,
+    /// Writes all changed words to their tables.
+    pub checkpoint: Checkpoint,
+    /// The engine's time in seconds, for the stats.
+    pub now_seconds: Box<dyn Fn() -> u64 + Send>,
+}
+
+/// Why the journal could not be started.
+#[derive(Debug, thiserror::Error)]
+#[error("the journal in {dir} could not be started: {error}")]
+pub struct StartError {
+    /// Its directory.
+    pub dir: PathBuf,
+    /// What the system says.
+    #[source]
+    pub error: io::Error,
+}
+
+/// A journal whose threads run.
+pub struct Running {
+    journal: Arc<Journal>,
+    files: Arc<Files>,
+    stopped: Arc<AtomicBool>,
+    threads: Mutex<Option<Threads>>,
+}
+
+struct Threads {
+    writer: JoinHandle<Writer>,
+    checkpointer: JoinHandle<Checkpoint>,
+}
+
+impl Running {
+    /// Begins a new file after those that were recovered, and starts the threads. The recovered files
+    /// stay until the first checkpoint.
+    pub fn start(
+        journal: &Arc<Journal>,
+        config: JournalConfig,
+        recovered: &Recovered,
+        callbacks: Callbacks,
+    ) -> Result<Self, StartError> {
+        let dir = config.dir.clone();
+        Self::try_start(journal, config, recovered, callbacks).map_err(|error| StartError { dir, error })
+    }
+
+    fn try_start(
+        journal: &Arc<Journal>,
+        config: JournalConfig,
+        recovered: &Recovered,
+        callbacks: Callbacks,
+    ) -> io::Result<Self> {
+        let JournalConfig { dir, durability, file_bytes, boot_id, disk } = config;
+        let file_bytes = file_bytes.max(MIN_FILE_BYTES).next_multiple_of(PAGE_BYTES as u64);
+        let closed = recovered.files.clone();
+        let file_sequence = closed.last().map_or(1, |last| last + 1);
+        let next_frame = recovered.next_frame.max(1);
+        let files = Arc::new(Files::new(Arc::clone(&disk), &dir, file_bytes, closed)?);
+        let spare = files.first_spare()?;
+        let head = Head { file_sequence, first_frame: next_frame, boot_id, file_bytes };
+        let access = writer::access(durability);
+        let file = JournalFile::begin(Arc::clone(&disk), &dir, &spare, &head, access)?;
+        let mut writer = Writer {
+            journal: Arc::clone(journal),
+            disk,
+            files: Arc::clone(&files),
+            durability,
+            boot_id,
+            time: callbacks.time,
+            carried: callbacks.carried,
+            file,
+            next_frame,
+            durable_below: next_frame,
+            buffer: writer::frame_buffer()?,
+            records: 0,
+            taken: vec![0; journal.queues.slots()],
+            last_frame_at: Instant::now(),
+            last_sync_at: Instant::now(),
+        };
+        writer.write_carried()?;
+        let stopped = Arc::new(AtomicBool::new(false));
+        let stop = Arc::clone(&stopped);
+        let writer = std::thread::Builder::new()
+            .name("journal-writer".to_owned())
+            .spawn(move || writer.run(|| stop.load(Ordering::SeqCst)))?;
+        // Set before anyone else has the journal.
+        let _ = journal.writer.set(writer.thread().clone());
+        let (thread_files, thread_journal) = (Arc::clone(&files), Arc::clone(journal));
+        let Callbacks { checkpoint, now_seconds, .. } = callbacks;
+        let checkpointer = std::thread::Builder::new().name("checkpoint".to_owned()).spawn(move || {
+            thread_files.run(&thread_journal, &checkpoint, &*now_seconds);
+            checkpoint
+        })?;
+        let threads = Mutex::new(Some(Threads { writer, checkpointer }));
+        Ok(Self { journal: Arc::clone(journal), files, stopped, threads })
+    }
+
+    /// The journal.
+    pub fn journal(&self) -> &Arc<Journal> {
+        &self.journal
+    }
+
+    /// The directory of the journal's files.
+    pub fn dir(&self) -> &std::path::Path {
+        &self.files.dir
+    }
+
+    /// Keeps the files of now until the pin is dropped.
+    pub fn pin(&self) -> Pin {
+        self.files.pin()
+    }
+
+    /// Writes what is queued, makes a last checkpoint, and says in the journal that all is in the tables.
+    /// No thread may push records any more. Does nothing the second time.
+    pub fn close(&self) -> io::Result<()> {
+        let Some((writer, checkpoint)) = self.stop_threads() else { return Ok(()) };
+        if let Some(why) = self.journal.poisoned_by() {
+            return Err(io::Error::other(why));
+        }
+        self.files.last_checkpoint(&self.journal, &checkpoint)?;
+        writer.close()
+    }
+
+    /// Ends the threads without a checkpoint, as after a failure.
+    pub fn abandon(&self) {
+        drop(self.stop_threads());
+    }
+
+    fn stop_threads(&self) -> Option<(Writer, Checkpoint)> {
+        let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        self.stopped.store(true, Ordering::SeqCst);
+        self.journal.wake_writer();
+        // A thread that panicked has said so; there is nothing left of it to end.
+        let writer = threads.writer.join();
+        self.files.stop();
+        let checkpoint = threads.checkpointer.join();
+        Some((writer.ok()?, checkpoint.ok()?))
+    }
+}

@@ -7,6 +7,7 @@
 //!   (retire, reinstate, rounds), `load` (create, add) and `export`.
 //! * `segment`: the numbers, words, free index and due hints of a part of a pool; `table_file`: the files
 //!   of its words and their checksums; `plausible`: what a word can be.
+//! * `keys`: what was given out under an `Idempotency-Key`.
 //! * `order`, `token`, `clock`, `counters`, `settings`, `manifest`: one concept each.
 //! * `check`: every invariant of a data directory, offline.
 //!
@@ -21,6 +22,7 @@ pub mod counters;
 pub mod directory;
 pub mod export;
 pub mod holding;
+pub mod keys;
 mod layout;
 pub mod lease;
 pub mod load;

@@ -12,12 +12,13 @@ use crate::disk::{self, Disk, Sharing};
 use crate::journal::frame::FrameHead;
 use crate::journal::record::{Record, WordRecord};
 use crate::journal::recovery::{self, Recovered, RecoveryError};
-use crate::journal::{Callbacks, Durability, Journal, JournalConfig, Running, StartError};
+use crate::journal::{Callbacks, Durability, Journal, JournalConfig, MIN_FILE_BYTES, Running, StartError};
 use crate::state::time::Timestamp;
 
 use super::clock::{Clock, Clocks, SystemClocks};
 use super::counters::Counts;
 use super::directory::{Engine, MAX_WORKERS, OPERATOR_SLOT, OWN_SLOTS, Pools, SWEEPER_SLOT, seed};
+use super::keys::{Keys, RecoveredKeys};
 use super::layout::{self, lock_directory, pool_dirs};
 use super::load::STAGING_DIR;
 use super::manifest::{MANIFEST_FILE, Manifest, ManifestError};
@@ -181,6 +182,7 @@ pub(crate) struct RawPools {
     pools: Vec<RawPool>,
     /// By pool id and segment id: the places in `pools` and its `segments`.
     places: HashMap<(u64, u16), (usize, usize)>,
+    keys: RecoveredKeys,
     /// The place looked up last, which is nearly always the next one too.
     last: Option<((u64, u16), (usize, usize))>,
 }
@@ -245,7 +247,8 @@ impl RawPools {
     pub(crate) fn apply_record(&mut self, frame: &FrameHead, record: &Record, report: &mut OpenReport) {
         match record {
             Record::Word(record) => self.apply(frame, record, report),
-            Record::Key(_) | Record::KeyLease(_) => {}
+            Record::Key(record) => self.keys.key(record),
+            Record::KeyLease(record) => self.keys.lease(record),
         }
     }
 
@@ -363,20 +366,31 @@ impl Engine {
             clock: Arc::clone(&clock),
             journal: Arc::clone(&journal),
             disk: Arc::clone(disk),
+            keys: Keys::new(&secret, config.journal_file_bytes.max(MIN_FILE_BYTES)),
             sharing,
             secret,
             slots,
             operator: Mutex::new(operator),
             staging_dir,
         });
+        shared.keys.restore(std::mem::take(&mut raw.keys), clock.now());
         let pools = raw.begin(&shared, config, &mut report)?;
         let pools = Arc::new(ArcSwap::from_pointee(pools));
         let running = start_journal(config, &shared, &pools, &report)?;
         let (stop, stopped) = mpsc::sync_channel(0);
-        let swept = pools.clone();
+        let (swept, purged) = (pools.clone(), shared.clone());
         let sweeper = std::thread::Builder::new()
             .name("allotd-sweeper".to_owned())
-            .spawn(move || sweep::run(SWEEPER_SLOT, || swept.load().values().cloned().collect(), &stopped))
+            .spawn(move || {
+                sweep::run(
+                    SWEEPER_SLOT,
+                    || {
+                        purged.keys.purge_some(purged.clock.now());
+                        swept.load().values().cloned().collect()
+                    },
+                    &stopped,
+                );
+            })
             .map_err(in_dir)?;
         Ok(Arc::new(Self::new(
             layout::pools_dir(data_dir),
@@ -405,10 +419,10 @@ fn start_journal(
         disk: Arc::clone(&config.disk),
     };
     let (time, seconds) = (Arc::clone(&shared.clock), Arc::clone(&shared.clock));
-    let checkpointed = Arc::clone(pools);
+    let (carrier, checkpointed) = (Arc::clone(shared), Arc::clone(pools));
     let callbacks = Callbacks {
         time: Box::new(move || time.frame_time()),
-        carried: Box::new(|_| {}),
+        carried: Box::new(move |record| carrier.keys.records(carrier.clock.now(), record)),
         checkpoint: Box::new(move || checkpointed.load().values().try_for_each(|pool| pool.checkpoint())),
         now_seconds: Box::new(move || seconds.now().seconds().into()),
     };

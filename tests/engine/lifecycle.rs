@@ -137,3 +137,38 @@ fn check_finds_nothing_in_a_sound_directory_and_every_fault_in_a_damaged_one() {
     fs::remove_file(dir.path().join("secret")).unwrap();
     assert_eq!(check_directory(dir.path()).unwrap().faults.len(), 3);
 }
+
+/// Keys live as long as their leases: over restarts with and without a close, and over the files of the
+/// journal, which are small here and used again several times.
+#[test]
+fn a_key_survives_restarts_and_checkpoints() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut engine = open(dir.path());
+    let mut pool = create(&engine, "p", &[range(1, 100_000)], &SettingsChange::default());
+    let mut worker = engine.worker();
+    let (mut first, mut again, mut others) = (Vec::new(), Vec::new(), Vec::new());
+    let request = LeaseRequest { count: 50, ttl_seconds: Some(600), within: None };
+    pool.lease_once(&mut worker, b"key", b"body", &request, &mut first).unwrap();
+    for close in [false, true, false] {
+        let before = engine.journal().stats().checkpoints;
+        while engine.journal().stats().checkpoints < before + 3 {
+            let many = LeaseRequest { count: 5_000, ttl_seconds: Some(1), within: None };
+            if pool.lease(&mut worker, &many, &mut others).is_err() {
+                engine.clock().skip(2);
+            }
+        }
+        if close {
+            engine.close().unwrap();
+        }
+        drop((pool, worker, engine));
+        engine = open(dir.path());
+        pool = engine.pool("p").unwrap();
+        worker = engine.worker();
+        pool.lease_once(&mut worker, b"key", b"body", &request, &mut again).unwrap();
+        assert_eq!(again, first);
+        assert_eq!(
+            pool.lease_once(&mut worker, b"key", b"other", &request, &mut again),
+            Err(LeaseError::KeyMismatch)
+        );
+    }
+}

@@ -19,6 +19,7 @@ pub(crate) struct Mode {
     pub durability: &'static str,
     /// Hidden and only in builds with debug assertions: claims to sync, and does not.
     pub skip_sync: bool,
+    pub arguments: &'static [&'static str],
 }
 
 pub(crate) fn allotd() -> Command {
@@ -39,6 +40,7 @@ impl Daemon {
     pub(crate) fn start(data: &Path, mode: Mode, words: &Path) -> Result<Self, String> {
         let mut command = allotd();
         command.args(["serve", "--listen", "127.0.0.1:0", "--workers", "2", "--durability", mode.durability]);
+        command.args(mode.arguments);
         if mode.skip_sync {
             command.env("ALLOTD_TEST_SKIP_SYNC", "1");
         }
@@ -55,15 +57,14 @@ impl Daemon {
             let _ = io::copy(&mut stdout, &mut io::sink());
         });
         let line = lines.recv_timeout(PATIENCE).unwrap_or_default();
-        match line.trim_end().strip_prefix("listening on ").and_then(|address| address.parse().ok()) {
-            Some(address) => Ok(Self { child, address }),
-            None => {
-                let _ = child.kill();
-                let status = child.wait();
-                let said = std::fs::read_to_string(words).unwrap_or_default();
-                Err(format!("the daemon does not start ({status:?}): {line:?} {}", said.trim()))
-            }
+        let address = line.trim_end().strip_prefix("listening on ").and_then(|address| address.parse().ok());
+        if let Some(address) = address {
+            return Ok(Self { child, address });
         }
+        let _ = child.kill();
+        let status = child.wait();
+        let said = std::fs::read_to_string(words).unwrap_or_default();
+        Err(format!("the daemon does not start ({status:?}): {line:?} {}", said.trim()))
     }
 
     pub(crate) fn connect(&self) -> io::Result<Connection> {
@@ -95,7 +96,7 @@ impl Drop for Daemon {
 
 /// Whether the binary has a durability mode: one without it says so and ends.
 pub(crate) fn has_durability(durability: &'static str, workshop: &Path) -> bool {
-    let mode = Mode { durability, skip_sync: false };
+    let mode = Mode { durability, skip_sync: false, arguments: &[] };
     match Daemon::start(&workshop.join("probe"), mode, &workshop.join("probe.words")) {
         Ok(daemon) => daemon.stop().is_ok(),
         Err(words) if words.contains("not available") => false,

@@ -5,14 +5,14 @@
 //! qemu-system-common), e2fsprogs and mount. The host's page cache is never synced
 //! (`cache.no-flush`): only the log counts.
 
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-pub(crate) const DISK_BYTES: u64 = 192 << 20;
+pub(crate) const DISK_BYTES: u64 = 256 << 20;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Why this machine cannot run the harness.
@@ -113,7 +113,8 @@ impl StorageDaemon {
         let path = |name: &str| workshop.join(name);
         let (disk, log, export) = (path("disk"), path("log"), path("export"));
         for (file, length) in [(&disk, DISK_BYTES), (&log, 0), (&export, 0)] {
-            File::create(file).and_then(|file| file.set_len(length)).expect("a file of the harness");
+            let file = OpenOptions::new().write(true).create(true).truncate(false).open(file);
+            file.and_then(|file| file.set_len(length)).expect("a file of the harness");
         }
         let file = |name: &str, path: &Path| {
             format!("driver=file,node-name={name},filename={},cache.no-flush=on", text(path))
@@ -166,15 +167,27 @@ pub(crate) struct LoggedDisk {
 }
 
 impl LoggedDisk {
+    /// A new disk with a new file system.
     pub(crate) fn new(workshop: &Path) -> Self {
+        Self::over(workshop, true)
+    }
+
+    /// The disk that the workshop's file `disk` holds, as a machine finds it that comes up again.
+    pub(crate) fn reopen(workshop: &Path) -> Self {
+        Self::over(workshop, false)
+    }
+
+    fn over(workshop: &Path, is_new: bool) -> Self {
         let mut daemon = StorageDaemon::start(workshop);
         daemon.wait();
         let device = system("losetup", &["--find", "--show", text(&daemon.export)]).expect("a loop device");
         let device = LoopDevice(device.into());
-        // Everything is written now: nothing is left for a thread of the kernel to do later.
-        let options = "nodiscard,lazy_itable_init=0,lazy_journal_init=0";
-        system("mkfs.ext4", &["-q", "-b", "4096", "-J", "size=8", "-E", options, text(&device.0)])
-            .expect("a file system");
+        if is_new {
+            // Everything is written now: nothing is left for a thread of the kernel to do later.
+            let options = "nodiscard,lazy_itable_init=0,lazy_journal_init=0";
+            system("mkfs.ext4", &["-q", "-b", "4096", "-J", "size=8", "-E", options, text(&device.0)])
+                .expect("a file system");
+        }
         let mount = Mount::new(&device.0, &workshop.join("mounted")).expect("the logged disk mounts");
         let log = LogPosition(workshop.join("log"));
         Self { mount, _device: device, _daemon: daemon, log }

@@ -117,8 +117,34 @@ enum Call {
     Return(Vec<usize>),
 }
 
-/// Makes confirmations durable in the daemon's place: for the control run.
-pub(crate) type Durable<'a> = Option<&'a File>;
+/// Who makes a confirmed change durable.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Durable<'a> {
+    /// The daemon does, or nobody.
+    Daemon,
+    /// The client syncs the file system before it counts the answer.
+    Client(&'a File),
+    /// The client counts the answer, then syncs: what a daemon does that answers a moment too early.
+    ClientTooLate(&'a File),
+}
+
+impl Durable<'_> {
+    /// The position of an answer that just came.
+    pub(crate) fn position(self, log: &LogPosition) -> io::Result<u64> {
+        match self {
+            Self::Daemon => Ok(log.now()),
+            Self::Client(file_system) => {
+                rustix::fs::syncfs(file_system)?;
+                Ok(log.now())
+            }
+            Self::ClientTooLate(file_system) => {
+                let position = log.now();
+                rustix::fs::syncfs(file_system)?;
+                Ok(position)
+            }
+        }
+    }
+}
 
 /// One client, which keeps its leases over restarts of the daemon.
 #[derive(Debug)]
@@ -221,10 +247,7 @@ impl Client {
         durable: Durable<'_>,
     ) -> io::Result<()> {
         let answer = connection.receive()?;
-        if let Some(file_system) = durable {
-            rustix::fs::syncfs(file_system)?;
-        }
-        let position = self.log.now();
+        let position = durable.position(&self.log)?;
         let asked = Asked { sent, acknowledged: Some(position) };
         let body = answer.json()?;
         let exhausted = matches!(call, Call::Lease(_)) && answer.status == 409;

@@ -9,6 +9,8 @@
 //! requests ever overlap, a write may be taken for durable that a real disk might still lose: the harness
 //! could then miss a loss, never invent one.
 
+use std::collections::BTreeSet;
+use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -33,6 +35,7 @@ const UNTORN_SECTORS: u64 = 8;
 
 /// What the image is copied in: a piece that is all zeros is left out.
 const PIECE_BYTES: usize = 64 << 10;
+static ZEROS: [u8; PIECE_BYTES] = [0; PIECE_BYTES];
 
 /// One request to the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,6 +104,12 @@ impl WriteLog {
         self.entries.partition_point(|entry| entry.end <= position)
     }
 
+    /// How many entries stand before the first flush at or behind a place.
+    pub(crate) fn before_flush(&self, place: usize) -> usize {
+        let behind = self.entries[place..].iter().position(|entry| entry.is(FLUSH));
+        behind.map_or(self.entries.len(), |behind| place + behind)
+    }
+
     fn data(&self, entry: &Entry) -> io::Result<Vec<u8>> {
         let mut data = vec![0; entry.sectors as usize * SECTOR_BYTES];
         if !entry.is(DISCARD) {
@@ -119,14 +128,19 @@ fn word(bytes: &[u8], index: usize) -> u64 {
 pub(crate) struct Rebuilder<'log> {
     log: &'log WriteLog,
     durable: Vec<u8>,
+    /// Pieces of `durable` that may hold anything but zeros.
+    touched: BTreeSet<usize>,
     /// Entries before this one are in `durable`.
     flushed: usize,
     cut: usize,
 }
 
 impl<'log> Rebuilder<'log> {
-    pub(crate) fn new(log: &'log WriteLog, disk_bytes: u64) -> Self {
-        Self { log, durable: vec![0; disk_bytes as usize], flushed: 0, cut: 0 }
+    /// Starts from the disk as it was before the first request.
+    pub(crate) fn new(log: &'log WriteLog, durable: Vec<u8>) -> Self {
+        let pieces = durable.chunks(PIECE_BYTES).enumerate();
+        let touched = pieces.filter(|(_, piece)| **piece != ZEROS[..piece.len()]).map(|(index, _)| index);
+        Self { log, touched: touched.collect(), durable, flushed: 0, cut: 0 }
     }
 
     /// Cuts the power when `cut` entries had been carried out.
@@ -139,6 +153,7 @@ impl<'log> Rebuilder<'log> {
             let start = entry.sector as usize * SECTOR_BYTES;
             let data = self.log.data(entry)?;
             self.durable[start..start + data.len()].copy_from_slice(&data);
+            self.touched.extend(start / PIECE_BYTES..(start + data.len()).div_ceil(PIECE_BYTES));
         }
         self.flushed += last_flush + 1;
         Ok(())
@@ -154,9 +169,11 @@ impl<'log> Rebuilder<'log> {
     pub(crate) fn write_to(&self, path: &Path, seed: u64) -> io::Result<()> {
         let image = OpenOptions::new().write(true).create(true).truncate(true).open(path)?;
         image.set_len(self.durable.len() as u64)?;
-        for (index, piece) in self.durable.chunks(PIECE_BYTES).enumerate() {
-            if piece.iter().any(|byte| *byte != 0) {
-                image.write_all_at(piece, (index * PIECE_BYTES) as u64)?;
+        for index in &self.touched {
+            let start = index * PIECE_BYTES;
+            let piece = &self.durable[start..self.durable.len().min(start + PIECE_BYTES)];
+            if *piece != ZEROS[..piece.len()] {
+                image.write_all_at(piece, start as u64)?;
             }
         }
         let mut random = StdRng::seed_from_u64(seed);
@@ -199,6 +216,17 @@ impl<'log> Rebuilder<'log> {
     }
 }
 
+impl fmt::Display for Rebuilder<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (cut, unflushed) = (self.cut, self.unflushed());
+        write!(
+            formatter,
+            "cut after {cut} of {} requests, {unflushed} of them unflushed",
+            self.log.entries.len()
+        )
+    }
+}
+
 /// A log of these writes (sector, fill, flags), each of two sectors; a flush has none.
 #[cfg(test)]
 fn log_of(path: &Path, requests: &[(u64, u8, u64)]) -> WriteLog {
@@ -228,12 +256,12 @@ fn what_was_flushed_is_always_there_and_the_rest_in_any_mix() {
     );
     assert_eq!(log.entries.len(), 7);
     assert_eq!(log.entries_until(log.entries[2].end), 3);
-    let mut rebuilder = Rebuilder::new(&log, 16 * SECTOR_BYTES as u64);
+    let mut rebuilder = Rebuilder::new(&log, vec![0; 16 * SECTOR_BYTES]);
     let image = directory.path().join("image");
-    let mut seen = std::collections::BTreeSet::new();
+    let mut seen = BTreeSet::new();
     rebuilder.advance(6).unwrap();
     assert_eq!(rebuilder.unflushed(), 3);
-    for seed in 0..200 {
+    for seed in 0..1000 {
         rebuilder.write_to(&image, seed).unwrap();
         let bytes = std::fs::read(&image).unwrap();
         let sector = |index: usize| bytes[index * SECTOR_BYTES];

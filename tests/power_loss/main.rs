@@ -15,6 +15,7 @@ mod daemon;
 mod disk;
 mod load;
 mod log;
+mod operator;
 mod record;
 mod verify;
 
@@ -28,8 +29,8 @@ use rand::{RngExt, SeedableRng, TryRng};
 use daemon::{Daemon, Mode};
 use disk::Mount;
 use load::History;
-use log::Rebuilder;
-use record::{Plan, Recording, record};
+use log::{Rebuilder, WriteLog};
+use record::{Plan, Recording, Syncs, record};
 use verify::Expected;
 
 /// Cuts of a run of CI, and of each recording of a longer run.
@@ -37,39 +38,53 @@ const CUTS: usize = 30;
 const CUTS_A_RECORDING: usize = 200;
 /// Every so many cuts the daemon is stopped in order, and `allotd check` must then find nothing.
 const CHECKED: usize = 5;
+/// One cut of so many is made while the daemon recovers from another, several in each such recovery.
+const TWICE: usize = 5;
+const CUTS_A_RECOVERY: usize = 6;
 
-const NONE: Mode = Mode { durability: "none", skip_sync: false };
-const SYNC: Mode = Mode { durability: "sync", skip_sync: false };
-const SYNC_SKIPPED: Mode = Mode { durability: "sync", skip_sync: true };
+/// Arguments that make checkpoints frequent enough to be cut in.
+const SMALL_JOURNAL: &[&str] = &[];
+
+const NONE: Mode = Mode { durability: "none", skip_sync: false, arguments: &[] };
+const SYNC: Mode = Mode { durability: "sync", skip_sync: false, arguments: SMALL_JOURNAL };
+const SYNC_SKIPPED: Mode = Mode { durability: "sync", skip_sync: true, arguments: SMALL_JOURNAL };
 
 /// One run at a time: each wants the machine for itself.
 static TURN: Mutex<()> = Mutex::new(());
 
 #[test]
 fn a_synced_daemon_loses_nothing() {
-    run("sync", Plan { mode: SYNC, synced_by_clients: false }, |outcome| {
+    run("sync", Plan { mode: SYNC, syncs: Syncs::Daemon }, |outcome| {
         assert_eq!(outcome.faulty, 0, "{}", outcome.first);
     });
 }
 
 #[test]
 fn the_control_loses_nothing() {
-    run("control", Plan { mode: NONE, synced_by_clients: true }, |outcome| {
+    run("control", Plan { mode: NONE, syncs: Syncs::Client }, |outcome| {
         assert_eq!(outcome.faulty, 0, "the harness raises a false alarm: {}", outcome.first);
     });
 }
 
 #[test]
 fn losses_without_durability_are_caught() {
-    run("none", Plan { mode: NONE, synced_by_clients: false }, Outcome::caught_in_half);
+    run("none", Plan { mode: NONE, syncs: Syncs::Daemon }, Outcome::caught_in_half);
 }
 
 #[test]
 fn losses_of_a_daemon_that_skips_its_syncs_are_caught() {
     // The hidden variable is only heard in such builds.
     if cfg!(debug_assertions) {
-        run("sync skipped", Plan { mode: SYNC_SKIPPED, synced_by_clients: false }, Outcome::caught_in_half);
+        run("sync skipped", Plan { mode: SYNC_SKIPPED, syncs: Syncs::Daemon }, Outcome::caught_in_half);
     }
+}
+
+/// Answers that come a moment too early are the smallest fault: only a cut within that moment shows it.
+#[test]
+fn answers_before_the_sync_are_caught() {
+    run("too early", Plan { mode: NONE, syncs: Syncs::ClientTooLate }, |outcome| {
+        assert!(outcome.faulty * 10 >= outcome.cuts, "only {} of {}", outcome.faulty, outcome.cuts);
+    });
 }
 
 /// What came of all cuts of a run.
@@ -77,11 +92,33 @@ fn losses_of_a_daemon_that_skips_its_syncs_are_caught() {
 struct Outcome {
     cuts: usize,
     faulty: usize,
+    /// Writes that no flush covered, over all cuts.
+    unflushed: usize,
     /// The first fault, with what it takes to look at it again.
     first: String,
 }
 
 impl Outcome {
+    fn add(&mut self, rebuilder: &Rebuilder<'_>, seed: u64, mut faults: Vec<String>) {
+        self.cuts += 1;
+        self.unflushed += rebuilder.unflushed();
+        if faults.is_empty() {
+            return;
+        }
+        if let (true, Some(keep)) = (self.first.is_empty(), variable::<PathBuf>("ALLOTD_KEEP")) {
+            rebuilder.write_to(&keep.join("power-loss.image"), seed).unwrap();
+        }
+        let fault = format!("{rebuilder}: {} faults, such as {}", faults.len(), faults.swap_remove(0));
+        self.add_fault(fault);
+    }
+
+    fn add_fault(&mut self, fault: String) {
+        self.faulty += 1;
+        if self.first.is_empty() {
+            self.first = fault;
+        }
+    }
+
     fn caught_in_half(&self) {
         assert!(self.faulty * 2 >= self.cuts, "only {} of {} cuts show a loss", self.faulty, self.cuts);
     }
@@ -94,6 +131,7 @@ fn variable<T: std::str::FromStr>(name: &str) -> Option<T> {
 
 fn run(name: &str, plan: Plan, judge: impl FnOnce(&Outcome)) {
     if let Some(reason) = disk::missing() {
+        assert!(variable::<usize>("ALLOTD_CUTS").is_none(), "{reason}");
         println!("{name}: skipped: {reason}");
         return;
     }
@@ -115,15 +153,17 @@ fn run(name: &str, plan: Plan, judge: impl FnOnce(&Outcome)) {
         let (before, faulty) = (outcome.cuts, outcome.faulty);
         let wanted = CUTS_A_RECORDING.min(cuts - outcome.cuts);
         let figures = figures(&recording);
+        let cutting = Instant::now();
         cut(plan, recording, wanted, &mut random, workshop.path(), &mut outcome);
         println!(
             "{name}: {figures}; recorded in {:.1} s; {} of {wanted} cuts faulty, {:.0} ms a cut",
             recorded.as_secs_f64(),
             outcome.faulty - faulty,
-            (started.elapsed() - recorded).as_secs_f64() * 1e3 / (outcome.cuts - before) as f64
+            cutting.elapsed().as_secs_f64() * 1e3 / (outcome.cuts - before) as f64
         );
     }
-    println!("{name}: {} cuts, {} with losses. {}", outcome.cuts, outcome.faulty, outcome.first);
+    let Outcome { cuts, faulty, unflushed, first } = &outcome;
+    println!("{name}: {cuts} cuts, {faulty} with losses, {unflushed} unflushed writes in all. {first}");
     judge(&outcome);
 }
 
@@ -137,7 +177,7 @@ fn figures(recording: &Recording) -> String {
     )
 }
 
-/// Cuts a recording at random places.
+/// Cuts a recording at random places; some cuts are made twice, the second time during the recovery.
 fn cut(
     plan: Plan,
     recording: Recording,
@@ -146,32 +186,66 @@ fn cut(
     workshop: &Path,
     outcome: &mut Outcome,
 ) {
-    let Recording { log, history, span } = recording;
-    let expected = Expected::new(history);
+    let Recording { log, history, operator, span } = recording;
+    let expected = Expected::new(history, operator);
     assert!(expected.given_twice().is_empty(), "given twice: {:?}", expected.given_twice());
     let (first, last) = (log.entries_until(span.0), log.entries_until(span.1));
-    let mut places: Vec<usize> = (0..cuts).map(|_| random.random_range(first..=last)).collect();
+    let twice = cuts / TWICE / CUTS_A_RECOVERY * CUTS_A_RECOVERY;
+    let once = cuts - twice;
+    let mut places: Vec<usize> = (0..once).map(|_| place(&log, first, last, random)).collect();
     places.sort_unstable();
-    let mut rebuilder = Rebuilder::new(&log, disk::DISK_BYTES);
+    let mut rebuilder = Rebuilder::new(&log, vec![0; disk::DISK_BYTES as usize]);
     let image = workshop.join("image");
-    for place in places {
+    let every = once * CUTS_A_RECOVERY / twice.max(1);
+    for (index, place) in places.into_iter().enumerate() {
         let seed = random.random();
         rebuilder.advance(place).unwrap();
         rebuilder.write_to(&image, seed).unwrap();
         let position = log.entries[place - 1].end;
-        let faults = recover(&image, plan.mode, &expected, position, outcome.cuts % CHECKED == 0);
-        outcome.cuts += 1;
-        outcome.faulty += usize::from(!faults.is_empty());
-        if let (Some(fault), true) = (faults.first(), outcome.first.is_empty()) {
-            let unflushed = rebuilder.unflushed();
-            outcome.first = format!(
-                "cut {place} of {last}, {unflushed} writes unflushed, {} faults: {fault}",
-                faults.len()
-            );
-            if let Some(keep) = variable::<PathBuf>("ALLOTD_KEEP") {
-                rebuilder.write_to(&keep.join("power-loss.image"), seed).unwrap();
-            }
+        let faults = recover(&image, plan.mode, &expected, position, index % CHECKED == 0);
+        outcome.add(&rebuilder, seed, faults);
+        if twice > 0 && index % every == every / 2 {
+            rebuilder.write_to(&image, seed).unwrap();
+            cut_recovery(plan, &expected, (&image, position), random, outcome);
         }
+    }
+}
+
+/// Where to cut: anywhere, or, in half of the cuts, just before the next flush is done, when the most is at
+/// stake.
+fn place(log: &WriteLog, first: usize, last: usize, random: &mut StdRng) -> usize {
+    let place = random.random_range(first..=last);
+    if random.random_bool(0.5) { log.before_flush(place).min(last) } else { place }
+}
+
+/// Cuts the power again while the daemon recovers from a cut.
+fn cut_recovery(
+    plan: Plan,
+    expected: &Expected,
+    (image, position): (&Path, u64),
+    random: &mut StdRng,
+    outcome: &mut Outcome,
+) {
+    let workshop = disk::workshop();
+    let disk = workshop.path().join("disk");
+    std::fs::copy(image, &disk).unwrap();
+    let before = std::fs::read(&disk).unwrap();
+    let log = match record::record_recovery(plan.mode, workshop.path()) {
+        Ok(log) => log,
+        Err(fault) => {
+            outcome.cuts += 1;
+            return outcome.add_fault(fault);
+        }
+    };
+    let mut places: Vec<usize> =
+        (0..CUTS_A_RECOVERY).map(|_| place(&log, 0, log.entries.len(), random)).collect();
+    places.sort_unstable();
+    let mut rebuilder = Rebuilder::new(&log, before);
+    for place in places {
+        let seed = random.random();
+        rebuilder.advance(place).unwrap();
+        rebuilder.write_to(image, seed).unwrap();
+        outcome.add(&rebuilder, seed, recover(image, plan.mode, expected, position, false));
     }
 }
 

@@ -8,16 +8,15 @@ use std::time::{Duration, Instant};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use super::daemon::{Daemon, Mode, POOL};
+use super::daemon::{Daemon, Mode};
 use super::disk::{LoggedDisk, Mount};
-use super::load::{Client, History};
+use super::load::{Client, Durable, History};
 use super::log::WriteLog;
+use super::operator::Operator;
 
 const CLIENTS: u64 = 8;
 /// Requests a second of one client: bounds what there is to verify at each cut.
 const RATE: u32 = 150;
-const FIRST_NUMBER: u64 = 79_120_000_001;
-const NUMBERS: u64 = 10_000;
 const PHASE: Duration = Duration::from_millis(1200);
 /// The daemon's directory on its disk.
 pub(crate) const DATA: &str = "data";
@@ -26,8 +25,15 @@ pub(crate) const DATA: &str = "data";
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Plan {
     pub mode: Mode,
-    /// The clients sync the file system before they count an answer.
-    pub synced_by_clients: bool,
+    pub syncs: Syncs,
+}
+
+/// Who syncs: see [`Durable`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Syncs {
+    Daemon,
+    Client,
+    ClientTooLate,
 }
 
 /// A disk's log, and what was confirmed meanwhile.
@@ -35,6 +41,7 @@ pub(crate) struct Plan {
 pub(crate) struct Recording {
     pub log: WriteLog,
     pub history: History,
+    pub operator: Operator,
     /// The log's length when the pool was confirmed, and when the load ended.
     pub span: (u64, u64),
 }
@@ -54,13 +61,14 @@ pub(crate) fn record(plan: Plan, seed: u64, workshop: &Path) -> Recording {
     let data = disk.mount.path.join(DATA);
     let start = || Daemon::start(&data, plan.mode, &words).expect("the daemon starts");
     let daemon = start();
-    create_pool(&daemon);
+    Operator::create_pool(&daemon);
     if plan.mode.durability == "none" || plan.mode.skip_sync {
         // Neither promises that the pool itself is there.
         rustix::fs::syncfs(File::open(&disk.mount.path).expect("the mount")).expect("a sync");
     }
     let begin = disk.log.now();
     let mut clients: Vec<Client> = (0..CLIENTS).map(|index| Client::new(seed ^ index, &disk.log)).collect();
+    let mut operator = Operator::default();
     let ended = AtomicBool::new(false);
     let daemon = std::thread::scope(|scope| {
         let mut daemon = daemon;
@@ -68,7 +76,7 @@ pub(crate) fn record(plan: Plan, seed: u64, workshop: &Path) -> Recording {
         // Also when a phase panics: the scope waits for this thread.
         let _end = EndNoise(&ended);
         for end in [End::Killed, End::Stopped, End::Killed] {
-            load(daemon, &disk, plan, &mut clients, end);
+            load(daemon, &disk, plan, (&mut clients, &mut operator), end);
             daemon = start();
         }
         ended.store(true, Ordering::Relaxed);
@@ -79,9 +87,11 @@ pub(crate) fn record(plan: Plan, seed: u64, workshop: &Path) -> Recording {
     drop(daemon);
     drop(disk);
     let mut history = History::default();
-    clients.into_iter().for_each(|client| history.merge(client.history));
+    for client in clients {
+        history.merge(client.history);
+    }
     let log = WriteLog::open(&workshop.join("log")).expect("the log of the disk");
-    Recording { log, history, span: (begin, end) }
+    Recording { log, history, operator, span: (begin, end) }
 }
 
 struct EndNoise<'a>(&'a AtomicBool);
@@ -92,18 +102,14 @@ impl Drop for EndNoise<'_> {
     }
 }
 
-fn create_pool(daemon: &Daemon) {
-    let mut connection = daemon.connect().expect("a connection");
-    let numbers = format!("{FIRST_NUMBER}-{}\n", FIRST_NUMBER + NUMBERS - 1);
-    let created = connection
-        .call("PUT", &format!("{POOL}?ttl=86400&ttl_max=864000"), "text/plain", &numbers)
-        .expect("an answer");
-    assert_eq!(created.status, 201, "{created:?}");
-}
-
-fn load(daemon: Daemon, disk: &LoggedDisk, plan: Plan, clients: &mut [Client], end: End) {
+fn load(daemon: Daemon, disk: &LoggedDisk, plan: Plan, users: (&mut [Client], &mut Operator), end: End) {
+    let (clients, operator) = users;
     let file_system = File::open(&disk.mount.path).expect("the mount");
-    let durable = plan.synced_by_clients.then_some(&file_system);
+    let durable = match plan.syncs {
+        Syncs::Daemon => Durable::Daemon,
+        Syncs::Client => Durable::Client(&file_system),
+        Syncs::ClientTooLate => Durable::ClientTooLate(&file_system),
+    };
     let address = daemon.address;
     let stopping = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -111,7 +117,9 @@ fn load(daemon: Daemon, disk: &LoggedDisk, plan: Plan, clients: &mut [Client], e
             let stopping = &stopping;
             scope.spawn(move || client.run(address, RATE, durable, &|| stopping.load(Ordering::Relaxed)));
         }
-        std::thread::sleep(PHASE);
+        std::thread::sleep(PHASE / 2);
+        operator.work(&daemon, &disk.log, durable).expect("the operator's calls");
+        std::thread::sleep(PHASE / 2);
         match end {
             // The clients end because their connections do.
             End::Killed => drop(daemon),
@@ -161,4 +169,13 @@ fn files_below(directory: &Path, files: &mut Vec<std::path::PathBuf>) {
             _ => {}
         }
     }
+}
+
+/// Starts the daemon on a disk that lost its power, and stops it again: the log of the recovery.
+pub(crate) fn record_recovery(mode: Mode, workshop: &Path) -> Result<WriteLog, String> {
+    let disk = LoggedDisk::reopen(workshop);
+    let daemon = Daemon::start(&disk.mount.path.join(DATA), mode, &workshop.join("daemon.words"))?;
+    daemon.stop()?;
+    drop(disk);
+    WriteLog::open(&workshop.join("log")).map_err(|error| error.to_string())
 }

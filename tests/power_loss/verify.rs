@@ -7,14 +7,16 @@ use serde_json::{Value, json};
 
 use super::daemon::{Connection, Daemon, POOL};
 use super::load::{History, Lease, RENEWED_SECONDS, integer, results, string};
+use super::operator::{NUMBERS, Operator};
 
 const BATCH: usize = 2000;
 
-/// The history by number, each number's leases by generation.
+/// What every cut is compared with: the history by number, each number's leases by generation.
 #[derive(Debug)]
 pub(crate) struct Expected {
     by_number: BTreeMap<u64, Vec<Lease>>,
     unanswered: Vec<(u64, u64)>,
+    operator: Operator,
 }
 
 /// A number as the daemon shows it.
@@ -26,7 +28,7 @@ struct Seen {
 }
 
 impl Expected {
-    pub(crate) fn new(history: History) -> Self {
+    pub(crate) fn new(history: History, operator: Operator) -> Self {
         let mut by_number: BTreeMap<u64, Vec<Lease>> = BTreeMap::new();
         for lease in history.leases {
             by_number.entry(lease.number).or_default().push(lease);
@@ -34,7 +36,7 @@ impl Expected {
         for leases in by_number.values_mut() {
             leases.sort_by_key(|lease| lease.generation);
         }
-        Self { by_number, unanswered: history.unanswered }
+        Self { by_number, unanswered: history.unanswered, operator }
     }
 
     /// Leases of one number and generation that more than one client was told to hold.
@@ -48,6 +50,7 @@ impl Expected {
         let mut connection = daemon.connect()?;
         let seen = export(&mut connection)?;
         let mut faults = self.compare(&seen, cut);
+        faults.extend(self.operator.faults(&mut connection, cut)?);
         count(&mut connection, &seen, &mut faults)?;
         let accepted = self.try_tokens(&mut connection, &seen, &mut faults)?;
         lease_the_rest(&mut connection, &seen, &accepted, &mut faults)?;
@@ -68,12 +71,14 @@ impl Expected {
         if unexplained > asked_for {
             faults.push(format!("{unexplained} leases that nobody was told of, {asked_for} were asked for"));
         }
-        faults.extend(
-            self.by_number
-                .keys()
-                .filter(|number| !seen.contains_key(number))
-                .map(|number| format!("{number} is gone")),
-        );
+        // A number that was added during the load may be missing, but not if it was confirmed as leased.
+        let kept = |leases: &[Lease]| leases.iter().any(|lease| lease.asked.is_kept(cut));
+        let gone =
+            self.by_number.iter().filter(|(number, leases)| !seen.contains_key(number) && kept(leases));
+        faults.extend(gone.map(|(number, _)| format!("{number} is gone")));
+        if (seen.len() as u64) < NUMBERS {
+            faults.push(format!("the pool has {} numbers", seen.len()));
+        }
         faults
     }
 

@@ -181,7 +181,7 @@ impl<'log> Rebuilder<'log> {
         let mut order: Vec<usize> = (0..pending.len()).collect();
         order.shuffle(&mut random);
         // Also the two ends: nothing of it was lost, and everything was.
-        let kept = match random.random_range(0..4) {
+        let kept = match random.random_range(0..8) {
             0 => 0.0,
             1 => 1.0,
             _ => random.random::<f64>(),

@@ -19,6 +19,7 @@ mod operator;
 mod record;
 mod verify;
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
@@ -41,6 +42,8 @@ const CHECKED: usize = 5;
 /// One cut of so many is made while the daemon recovers from another, several in each such recovery.
 const TWICE: usize = 5;
 const CUTS_A_RECOVERY: usize = 6;
+/// Faulty cuts that are described.
+const SHOWN: usize = 3;
 
 /// Arguments that make checkpoints frequent enough to be cut in.
 const SMALL_JOURNAL: &[&str] = &[];
@@ -49,20 +52,27 @@ const NONE: Mode = Mode { durability: "none", skip_sync: false, arguments: &[] }
 const SYNC: Mode = Mode { durability: "sync", skip_sync: false, arguments: SMALL_JOURNAL };
 const SYNC_SKIPPED: Mode = Mode { durability: "sync", skip_sync: true, arguments: SMALL_JOURNAL };
 
+/// Also seen without `--nocapture`: a run that was skipped must not look like one that passed.
+macro_rules! say {
+    ($($text:tt)*) => {
+        let _ = writeln!(std::io::stderr(), $($text)*);
+    };
+}
+
 /// One run at a time: each wants the machine for itself.
 static TURN: Mutex<()> = Mutex::new(());
 
 #[test]
 fn a_synced_daemon_loses_nothing() {
     run("sync", Plan { mode: SYNC, syncs: Syncs::Daemon }, |outcome| {
-        assert_eq!(outcome.faulty, 0, "{}", outcome.first);
+        assert_eq!(outcome.faulty, 0, "{:#?}", outcome.shown);
     });
 }
 
 #[test]
 fn the_control_loses_nothing() {
     run("control", Plan { mode: NONE, syncs: Syncs::Client }, |outcome| {
-        assert_eq!(outcome.faulty, 0, "the harness raises a false alarm: {}", outcome.first);
+        assert_eq!(outcome.faulty, 0, "the harness raises a false alarm: {:#?}", outcome.shown);
     });
 }
 
@@ -94,8 +104,8 @@ struct Outcome {
     faulty: usize,
     /// Writes that no flush covered, over all cuts.
     unflushed: usize,
-    /// The first fault, with what it takes to look at it again.
-    first: String,
+    /// The first of them.
+    shown: Vec<String>,
 }
 
 impl Outcome {
@@ -105,7 +115,7 @@ impl Outcome {
         if faults.is_empty() {
             return;
         }
-        if let (true, Some(keep)) = (self.first.is_empty(), variable::<PathBuf>("ALLOTD_KEEP")) {
+        if let (true, Some(keep)) = (self.shown.is_empty(), variable::<PathBuf>("ALLOTD_KEEP")) {
             rebuilder.write_to(&keep.join("power-loss.image"), seed).unwrap();
         }
         let fault = format!("{rebuilder}: {} faults, such as {}", faults.len(), faults.swap_remove(0));
@@ -114,8 +124,8 @@ impl Outcome {
 
     fn add_fault(&mut self, fault: String) {
         self.faulty += 1;
-        if self.first.is_empty() {
-            self.first = fault;
+        if self.shown.len() < SHOWN {
+            self.shown.push(fault);
         }
     }
 
@@ -132,17 +142,17 @@ fn variable<T: std::str::FromStr>(name: &str) -> Option<T> {
 fn run(name: &str, plan: Plan, judge: impl FnOnce(&Outcome)) {
     if let Some(reason) = disk::missing() {
         assert!(variable::<usize>("ALLOTD_CUTS").is_none(), "{reason}");
-        println!("{name}: skipped: {reason}");
+        say!("{name}: skipped: {reason}");
         return;
     }
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     if !daemon::has_durability(plan.mode.durability, disk::workshop().path()) {
-        println!("{name}: skipped: this daemon has no --durability {}", plan.mode.durability);
+        say!("{name}: skipped: this daemon has no --durability {}", plan.mode.durability);
         return;
     }
     let seed: u64 = variable("ALLOTD_SEED").unwrap_or_else(|| SysRng.try_next_u64().unwrap());
     let cuts = variable("ALLOTD_CUTS").unwrap_or(CUTS);
-    println!("{name}: {cuts} cuts, ALLOTD_SEED={seed}");
+    say!("{name}: {cuts} cuts, ALLOTD_SEED={seed}");
     let mut random = StdRng::seed_from_u64(seed);
     let mut outcome = Outcome::default();
     while outcome.cuts < cuts {
@@ -155,15 +165,15 @@ fn run(name: &str, plan: Plan, judge: impl FnOnce(&Outcome)) {
         let figures = figures(&recording);
         let cutting = Instant::now();
         cut(plan, recording, wanted, &mut random, workshop.path(), &mut outcome);
-        println!(
+        say!(
             "{name}: {figures}; recorded in {:.1} s; {} of {wanted} cuts faulty, {:.0} ms a cut",
             recorded.as_secs_f64(),
             outcome.faulty - faulty,
             cutting.elapsed().as_secs_f64() * 1e3 / (outcome.cuts - before) as f64
         );
     }
-    let Outcome { cuts, faulty, unflushed, first } = &outcome;
-    println!("{name}: {cuts} cuts, {faulty} with losses, {unflushed} unflushed writes in all. {first}");
+    let Outcome { cuts, faulty, unflushed, .. } = &outcome;
+    say!("{name}: {cuts} cuts, {faulty} with losses, {unflushed} unflushed writes in all");
     judge(&outcome);
 }
 
@@ -202,7 +212,9 @@ fn cut(
         rebuilder.advance(place).unwrap();
         rebuilder.write_to(&image, seed).unwrap();
         let position = log.entries[place - 1].end;
-        let faults = recover(&image, plan.mode, &expected, position, index % CHECKED == 0);
+        // Only of a daemon that claims to sync: of the others, only what was confirmed counts.
+        let check = plan.mode.durability == "sync" && index % CHECKED == 0;
+        let faults = recover(&image, plan.mode, &expected, position, check);
         outcome.add(&rebuilder, seed, faults);
         if twice > 0 && index % every == every / 2 {
             rebuilder.write_to(&image, seed).unwrap();

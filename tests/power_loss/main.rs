@@ -46,7 +46,7 @@ const CUTS_A_RECOVERY: usize = 6;
 const SHOWN: usize = 3;
 
 /// Arguments that make checkpoints frequent enough to be cut in.
-const SMALL_JOURNAL: &[&str] = &[];
+const SMALL_JOURNAL: &[&str] = &["--journal-file-mib", "2"];
 
 const NONE: Mode = Mode { durability: "none", skip_sync: false, arguments: &[] };
 const SYNC: Mode = Mode { durability: "sync", skip_sync: false, arguments: SMALL_JOURNAL };

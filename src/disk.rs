@@ -121,10 +121,15 @@ fn fill_with_zeros(mut file: &File, bytes: u64) -> io::Result<()> {
     Ok(())
 }
 
+/// Where the new content of a file is put together by [`replace_file`].
+pub fn replacement_of(path: &Path) -> PathBuf {
+    path.with_extension("new")
+}
+
 /// Replaces a file so that at any moment, also after a power loss, either the old or the new content
 /// is there.
 pub fn replace_file(path: &Path, content: &[u8]) -> io::Result<()> {
-    let new = path.with_extension("new");
+    let new = replacement_of(path);
     let written = File::create(&new).and_then(|mut file| {
         file.write_all(content)?;
         file.sync_all()

@@ -2,72 +2,9 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::io::{BufRead, BufReader};
-use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+mod support;
 
-const PATIENCE_SECONDS: u64 = 20;
-
-fn allotd() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_allotd"));
-    command.env_clear();
-    command
-}
-
-struct Daemon {
-    child: Child,
-    url: String,
-}
-
-impl Daemon {
-    fn start(data: &Path) -> Self {
-        let mut command = allotd();
-        command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(data);
-        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let address = line.trim_end().strip_prefix("listening on ").unwrap_or_else(|| panic!("{line:?}"));
-        Self { child, url: format!("http://{address}") }
-    }
-
-    fn run(&self, args: &[&str]) -> Output {
-        allotd().args(args).env("ALLOTD_SERVER", &self.url).output().unwrap()
-    }
-
-    fn ok(&self, args: &[&str]) -> String {
-        let output = self.run(args);
-        assert_eq!(output.status.code(), Some(0), "{args:?}: {output:?}");
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    /// SIGTERM; the exit code.
-    fn stop(mut self) -> Option<i32> {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-        let started = Instant::now();
-        while started.elapsed() < Duration::from_secs(PATIENCE_SECONDS) {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status.code();
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        None
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn one_line_failure(output: &Output, code: i32, words: &str) {
-    let text = String::from_utf8_lossy(&output.stderr);
-    assert_eq!((output.status.code(), text.lines().count()), (Some(code), 1), "{text}");
-    assert!(text.contains(words), "{text}");
-}
+use support::daemon::{Daemon, allotd, one_line_failure};
 
 #[test]
 fn a_pool_from_its_creation_to_its_end() {

@@ -80,7 +80,9 @@ fn check_pool(dir: &Path, checked: &mut Checked) {
         Ok(manifest) => manifest,
         Err(error) => return checked.fault(dir, error),
     };
-    let mut expected = BTreeSet::from([dir.join(MANIFEST_FILE)]);
+    // The next start removes what a process left behind that ended in a change.
+    let mut expected = BTreeSet::from(manifest.leftovers(dir));
+    expected.insert(dir.join(MANIFEST_FILE));
     for entry in &manifest.segments {
         let (set_path, words_path) = segment::files(dir, entry.id);
         check_set(&set_path, entry, checked);

@@ -376,6 +376,7 @@ pub(crate) fn pool_dirs(pools_dir: &Path) -> io::Result<Vec<(PoolName, PathBuf)>
 
 fn open_pool(name: PoolName, dir: PathBuf, shared: Arc<Shared>) -> Result<Pool, OpenError> {
     let manifest = Manifest::read(&dir)?;
+    manifest.remove_leftovers(&dir).map_err(|error| OpenError::Io(dir.clone(), error))?;
     let mut counts = Counts::default();
     let mut list = Vec::with_capacity(manifest.segments.len());
     for entry in &manifest.segments {

@@ -17,6 +17,7 @@ use crate::numbers::list::{InvalidLine, ListOptions};
 use crate::numbers::mapped::{Format, NumberSet, SetError, open_any, wrap_32bit_header};
 use crate::numbers::number::{Number, NumberRange};
 use crate::numbers::writer::{SetWriter, WriteError, Written};
+use crate::state::mutations::Slot;
 
 use super::manifest::{Manifest, SegmentEntry};
 use super::pool::{ChangeError, Pool};
@@ -315,26 +316,45 @@ impl Pool {
         let id = self.change_manifest(|_| Ok(()), Manifest::next_segment_id)?;
         let entry = make_segment(staging.path(), id, |path| write_ranges(path, new))?;
         let added = entry.numbers;
-        if added > 0 {
-            let (set_path, words_path) = segment::files(&self.dir, id);
-            let (staged_set, staged_words) = segment::files(staging.path(), id);
-            fs::rename(staged_set, set_path)?;
-            fs::rename(staged_words, words_path)?;
-            disk::sync_directory(&self.dir)?;
-            let (segment, counts) = Segment::open(&self.dir, id, added, self.shared.slots)?;
-            self.change_manifest(
-                |manifest| {
-                    manifest.segments.push(entry);
-                    Ok(())
-                },
-                |_| {
-                    self.counters.found(operator.slot, counts);
-                    let list = segments.list.iter().cloned().chain([Arc::new(segment)]).collect();
-                    self.segments.store(Arc::new(Segments::new(list)));
-                },
-            )?;
+        if added > 0
+            && let Err(error) = self.publish(&staging, entry, &segments, operator.slot)
+        {
+            // The manifest on the disk decides whether they are in use.
+            if let Ok(manifest) = Manifest::read(&self.dir) {
+                // What cannot be removed now is removed at the next start.
+                let _ = manifest.remove_unnamed_segment(&self.dir);
+            }
+            return Err(error);
         }
         Ok(Added { added, existing: loaded.numbers - added, loaded })
+    }
+
+    /// Moves the files of a new segment to their place and begins to use it.
+    fn publish(
+        &self,
+        staging: &Staging,
+        entry: SegmentEntry,
+        segments: &Segments,
+        slot: Slot,
+    ) -> Result<(), LoadError> {
+        let (set_path, words_path) = segment::files(&self.dir, entry.id);
+        let (staged_set, staged_words) = segment::files(staging.path(), entry.id);
+        fs::rename(staged_set, set_path)?;
+        fs::rename(staged_words, words_path)?;
+        disk::sync_directory(&self.dir)?;
+        let (segment, counts) = Segment::open(&self.dir, entry.id, entry.numbers, self.shared.slots)?;
+        self.change_manifest(
+            |manifest| {
+                manifest.segments.push(entry);
+                Ok(())
+            },
+            |_| {
+                self.counters.found(slot, counts);
+                let list = segments.list.iter().cloned().chain([Arc::new(segment)]).collect();
+                self.segments.store(Arc::new(Segments::new(list)));
+            },
+        )?;
+        Ok(())
     }
 }
 

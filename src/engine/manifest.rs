@@ -3,6 +3,7 @@
 //! To change the format: raise [`FORMAT`], keep reading the versions before it, and keep a file of
 //! each in the tests.
 
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::disk;
 
+use super::segment;
 use super::settings::Settings;
 
 /// Version of the manifest and of the files it names.
@@ -80,6 +82,24 @@ impl Manifest {
         self.segments.iter().map(|segment| segment.id).max().unwrap_or(0) + 1
     }
 
+    /// The files that a change leaves behind when the process ends in it.
+    pub(crate) fn leftovers(&self, pool_dir: &Path) -> [PathBuf; 3] {
+        let (numbers, words) = segment::files(pool_dir, self.next_segment_id());
+        [numbers, words, disk::replacement_of(&pool_dir.join(MANIFEST_FILE))]
+    }
+
+    /// Removes these. No other thread may change the pool meanwhile.
+    pub(crate) fn remove_leftovers(&self, pool_dir: &Path) -> io::Result<()> {
+        self.leftovers(pool_dir).iter().try_for_each(|path| remove_if_there(path))
+    }
+
+    /// Removes those of an addition of numbers.
+    pub(crate) fn remove_unnamed_segment(&self, pool_dir: &Path) -> io::Result<()> {
+        let [numbers, words, _] = self.leftovers(pool_dir);
+        remove_if_there(&numbers)?;
+        remove_if_there(&words)
+    }
+
     pub(crate) fn read(pool_dir: &Path) -> Result<Self, ManifestError> {
         let path = pool_dir.join(MANIFEST_FILE);
         let content = match disk::read_small_file(&path, MAX_MANIFEST_BYTES) {
@@ -121,5 +141,12 @@ impl Manifest {
     pub(crate) fn write(&self, pool_dir: &Path) -> io::Result<()> {
         let text = toml::to_string(self).map_err(io::Error::other)?;
         disk::replace_file(&pool_dir.join(MANIFEST_FILE), text.as_bytes())
+    }
+}
+
+fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }

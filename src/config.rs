@@ -8,6 +8,7 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use crate::http::listener::{AddressError, ListenAddress};
+use crate::http::server::DEFAULT_MAX_CONNECTIONS;
 
 /// Where the daemon listens unless told otherwise.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:7979";
@@ -29,6 +30,9 @@ pub struct ServeArgs {
     /// Threads that serve requests [default: one a processor]
     #[arg(long, env = "ALLOTD_WORKERS", value_name = "N")]
     pub workers: Option<usize>,
+    /// Connections that are served at the same time [default: 16384]
+    #[arg(long, env = "ALLOTD_MAX_CONNECTIONS", value_name = "N")]
+    pub max_connections: Option<u64>,
     /// What a reply promises: none (it survives kill -9, not a power loss)
     #[arg(long, env = "ALLOTD_DURABILITY", value_name = "MODE")]
     pub durability: Option<String>,
@@ -47,6 +51,7 @@ struct File {
     data: Option<PathBuf>,
     listen: Option<Vec<String>>,
     workers: Option<usize>,
+    max_connections: Option<u64>,
     durability: Option<String>,
     sync_interval_ms: Option<u32>,
     insecure: Option<bool>,
@@ -61,6 +66,8 @@ pub struct Config {
     pub listen: Vec<ListenAddress>,
     /// Threads that serve requests, 1 to [`MAX_WORKERS`].
     pub workers: usize,
+    /// Connections that are served at the same time, at least one.
+    pub max_connections: u64,
     /// What a reply promises, as the stats name it.
     pub durability: &'static str,
 }
@@ -99,6 +106,9 @@ pub enum ConfigError {
     /// A count of workers that makes no sense.
     #[error("--workers is {0}: give 1 to {MAX_WORKERS}")]
     Workers(usize),
+    /// No connection could be served.
+    #[error("--max-connections is 0: give 1 or more")]
+    MaxConnections,
     /// A durability mode that this version does not have.
     #[error("--durability {0} is not available in this version yet: give none")]
     DurabilityNotYet(String),
@@ -133,6 +143,11 @@ impl ServeArgs {
         if !(1..=MAX_WORKERS).contains(&workers) {
             return Err(ConfigError::Workers(workers));
         }
+        let max_connections =
+            self.max_connections.or(file.max_connections).unwrap_or(DEFAULT_MAX_CONNECTIONS);
+        if max_connections == 0 {
+            return Err(ConfigError::MaxConnections);
+        }
         let durability = match self.durability.or(file.durability).as_deref() {
             None | Some("none") => "none",
             Some(mode @ ("sync" | "interval")) => return Err(ConfigError::DurabilityNotYet(mode.to_owned())),
@@ -142,7 +157,7 @@ impl ServeArgs {
             return Err(ConfigError::SyncInterval);
         }
         let data_dir = self.data.or(file.data).ok_or(ConfigError::NoData)?;
-        Ok(Config { data_dir, listen: addresses, workers, durability })
+        Ok(Config { data_dir, listen: addresses, workers, max_connections, durability })
     }
 }
 
@@ -186,7 +201,7 @@ mod tests {
         assert_eq!(config.listen, ["[::1]:2".parse().unwrap()]);
         let bare = ServeArgs { data: Some("/c".into()), ..ServeArgs::default() }.into_config().unwrap();
         assert_eq!(bare.listen, [DEFAULT_LISTEN.parse().unwrap()]);
-        assert_eq!(bare.durability, "none");
+        assert_eq!((bare.durability, bare.max_connections), ("none", DEFAULT_MAX_CONNECTIONS));
     }
 
     #[test]
@@ -197,6 +212,7 @@ mod tests {
             ("data = 1", "not understood"),
             ("data = \"/a\"\nworkers = 0", "--workers is 0"),
             ("data = \"/a\"\nworkers = 257", "--workers is 257"),
+            ("data = \"/a\"\nmax_connections = 0", "--max-connections is 0"),
             ("data = \"/a\"\ndurability = \"sync\"", "not available in this version"),
             ("data = \"/a\"\ndurability = \"soon\"", "give none"),
             ("data = \"/a\"\nsync_interval_ms = 5", "--sync-interval-ms"),

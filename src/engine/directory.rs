@@ -78,8 +78,13 @@ pub enum OpenError {
         "{0} is not empty and not a data directory of allotd: give an empty directory or one that does not exist"
     )]
     NotADataDirectory(PathBuf),
+    /// A file is where the directory should be.
+    #[error(
+        "{0} cannot be a directory, a file is in the way: give a directory, or a path where one can be made"
+    )]
+    NotADirectory(PathBuf),
     /// A file or directory cannot be used.
-    #[error("{0}: {1}")]
+    #[error("{0} cannot be used: {1}. Check its permissions and its disk, or give another --data directory")]
     Io(PathBuf, #[source] io::Error),
     /// The secret is not one.
     #[error(
@@ -317,7 +322,12 @@ pub(crate) fn lock_directory(data_dir: &Path) -> Result<DirectoryLock, OpenError
         let path = path.to_owned();
         move |error| OpenError::Io(path, error)
     };
-    fs::create_dir_all(data_dir).map_err(io(data_dir))?;
+    fs::create_dir_all(data_dir).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
+            OpenError::NotADirectory(data_dir.to_owned())
+        }
+        _ => OpenError::Io(data_dir.to_owned(), error),
+    })?;
     let path = data_dir.join("LOCK");
     if !path.exists() && fs::read_dir(data_dir).map_err(io(data_dir))?.next().is_some() {
         return Err(OpenError::NotADataDirectory(data_dir.to_owned()));

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use allotd::engine::{Engine, EngineConfig};
 use allotd::http::listener::{ListenAddress, Listener};
-use allotd::http::server;
+use allotd::http::server::{self, DEFAULT_MAX_CONNECTIONS, ServerConfig};
 use serde_json::Value;
 
 /// No wait of a test is longer, in seconds.
@@ -35,16 +35,18 @@ impl Server {
     /// Listens on a socket file too.
     pub(crate) fn start_with(socket: Option<&Path>) -> Self {
         let data = tempfile::tempdir().unwrap();
-        let config = EngineConfig { data_dir: data.path().join("data"), workers: WORKERS };
-        let engine = Engine::open(&config).unwrap();
+        let engine_config = EngineConfig { data_dir: data.path().join("data"), workers: WORKERS };
+        let engine = Engine::open(&engine_config).unwrap();
         let mut listeners = vec![Listener::bind(&"127.0.0.1:0".parse().unwrap()).unwrap()];
         listeners.extend(socket.map(|path| Listener::bind(&ListenAddress::Unix(path.into())).unwrap()));
         let ListenAddress::Tcp(address) = listeners[0].address().unwrap() else { panic!("a TCP address") };
+        let config =
+            ServerConfig { workers: WORKERS, max_connections: DEFAULT_MAX_CONNECTIONS, durability: "none" };
         let (shutdown, ended) = tokio::sync::oneshot::channel::<()>();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             let ended = async move { drop(ended.await) };
-            runtime.block_on(server::run(listeners, engine, WORKERS, "none", ended)).unwrap();
+            runtime.block_on(server::run(listeners, engine, config, ended)).unwrap();
         });
         Self { address, data, shutdown: Some(shutdown), thread: Some(thread) }
     }
@@ -63,7 +65,7 @@ impl Server {
         BufReader::new(stream)
     }
 
-    fn client(&self) -> Client {
+    pub(crate) fn client(&self) -> Client {
         Client { connection: self.connect() }
     }
 

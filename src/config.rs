@@ -167,8 +167,11 @@ fn default_workers() -> usize {
 
 fn read_file(path: PathBuf) -> Result<File, ConfigError> {
     match std::fs::read_to_string(&path) {
-        Ok(text) => toml::from_str(&text)
-            .map_err(|error| ConfigError::Malformed { path, message: error.to_string().trim().to_owned() }),
+        Ok(text) => toml::from_str(&text).map_err(|error| {
+            let before = &text[..error.span().map_or(0, |span| span.start)];
+            let line = before.matches('\n').count() + 1;
+            ConfigError::Malformed { path, message: format!("line {line}: {}", error.message()) }
+        }),
         Err(error) => Err(ConfigError::Unreadable { path, error }),
     }
 }
@@ -209,7 +212,8 @@ mod tests {
         for (file, expected) in [
             ("", "no data directory"),
             ("colour = 1", "unknown field `colour`"),
-            ("data = 1", "not understood"),
+            ("data = 1", "not understood: line 1"),
+            ("data = \"/a\"\nworkers = x", "line 2"),
             ("data = \"/a\"\nworkers = 0", "--workers is 0"),
             ("data = \"/a\"\nworkers = 257", "--workers is 257"),
             ("data = \"/a\"\nmax_connections = 0", "--max-connections is 0"),

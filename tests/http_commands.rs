@@ -38,6 +38,8 @@ fn a_pool_from_its_creation_to_its_end() {
     assert!(daemon.ok(&["stats", "--json"]).starts_with("{\"version\""));
     one_line_failure(&daemon.run(&["pool", "show", "nope"]), 1, "(pool_not_found)");
     one_line_failure(&daemon.run(&["pool", "show", ".."]), 2, "not a pool name");
+    let not_a_file = directory.path().to_str().unwrap();
+    one_line_failure(&daemon.run(&["pool", "create", "dir", not_a_file]), 1, "Is a directory");
     let second = allotd().args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(&data).output().unwrap();
     one_line_failure(&second, 1, "in use");
     let port = daemon.url.strip_prefix("http://").unwrap();
@@ -70,7 +72,7 @@ fn wrong_usage_is_2_and_failure_is_1() {
         (&["serve", "--data", "/tmp/a", "--workers", "257"], 2, "give 1 to 256"),
         (&["serve", "--config", "/no/such/file"], 2, "/no/such/file"),
         (&["serve", "--data", "/proc/version/a"], 1, "/proc/version"),
-        (&["check", "/no/such/directory"], 1, "/no/such/directory"),
+        (&["check", "/no/such/directory"], 1, "/no/such/directory is not a data directory"),
         (&["stats", "--server", "http://127.0.0.1:1"], 1, "allotd serve"),
         (&["pool", "create", "ru", "/no/such/file"], 1, "/no/such/file"),
         (&["stats", "--server", "ftp://a"], 2, "unix:PATH"),

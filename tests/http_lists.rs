@@ -110,25 +110,22 @@ fn a_roaring_file_with_damage_in_any_byte_is_refused_or_read_whole() {
             assert_eq!(answer.problem(), (400, "bad_request".into()), "cut at {length}");
         }
         for at in 0..file.len() {
-            for bit in [0, 3, 7] {
-                let mut damaged = file.clone();
-                damaged[at] ^= 1 << bit;
-                let answer = client.send("PUT", "/v1/pools/a", KIND, &damaged).unwrap();
-                if answer.status == 201 {
-                    // Another sound bitmap: it must be read as the reference reads it.
-                    let numbers = RoaringTreemap::deserialize_from(damaged.as_slice()).map(|set| set.len());
-                    let numbers = numbers.or_else(|_| {
-                        RoaringBitmap::deserialize_from(damaged.as_slice()).map(|set| set.len())
-                    });
-                    assert_eq!(answer.json()["numbers"], numbers.unwrap(), "byte {at} bit {bit}");
-                    assert_eq!(client.call("DELETE", "/v1/pools/a").unwrap().status, 200);
-                } else {
-                    assert_eq!(answer.problem(), (400, "bad_request".into()), "byte {at} bit {bit}");
-                    refused += 1;
-                }
+            let mut damaged = file.clone();
+            damaged[at] ^= 1 << (at % 8);
+            let answer = client.send("PUT", "/v1/pools/a", KIND, &damaged).unwrap();
+            if answer.status == 201 {
+                // Another sound bitmap: it must be read as the reference reads it.
+                let numbers = RoaringTreemap::deserialize_from(damaged.as_slice()).map(|set| set.len());
+                let numbers = numbers
+                    .or_else(|_| RoaringBitmap::deserialize_from(damaged.as_slice()).map(|set| set.len()));
+                assert_eq!(answer.json()["numbers"], numbers.unwrap(), "byte {at}");
+                assert_eq!(client.call("DELETE", "/v1/pools/a").unwrap().status, 200);
+            } else {
+                assert_eq!(answer.problem(), (400, "bad_request".into()), "byte {at}");
+                refused += 1;
             }
         }
     }
-    assert!(refused > 100, "{refused}");
+    assert!(refused > 50, "{refused}");
     nothing_is_left(&server, 3);
 }

@@ -78,6 +78,9 @@ pub enum OpenError {
         "{0} is not empty and not a data directory of allotd: give an empty directory or one that does not exist"
     )]
     NotADataDirectory(PathBuf),
+    /// There is no data directory to look at.
+    #[error("{0} is not a data directory of allotd: give the --data directory of a daemon")]
+    NoDataDirectory(PathBuf),
     /// A file is where the directory should be.
     #[error(
         "{0} cannot be a directory, a file is in the way: give a directory, or a path where one can be made"

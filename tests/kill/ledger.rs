@@ -172,8 +172,8 @@ impl Ledger {
             let entry = entries.get_mut(&number).unwrap();
             assert_eq!(result["result"], "renewed", "{number} is {entry:?}");
             let Known::Held(hold) = &mut entry.known else { panic!("{number} is not held") };
-            hold.until = result["expires_at"].as_str().unwrap().to_owned();
-            hold.renewing = false;
+            let until = result["expires_at"].as_str().unwrap().to_owned();
+            (hold.until, hold.renewing) = (until, false);
         }
     }
 

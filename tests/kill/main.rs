@@ -167,7 +167,7 @@ fn tokens_still_work(client: &mut Client, ledger: &Ledger) {
 fn recycle(client: &mut Client, ledger: &Ledger) {
     let out_of_use = ledger.out_of_use();
     if !out_of_use.is_empty() {
-        let list: String = out_of_use.iter().map(|number| format!("{number}\n")).collect();
+        let list = out_of_use.iter().map(u64::to_string).collect::<Vec<_>>().join("\n");
         for action in ["retire", "reinstate"] {
             let path = format!("/v1/pools/ru/{action}");
             let answer = client.send("POST", &path, "text/plain", list.as_bytes()).unwrap();

@@ -26,7 +26,7 @@ install cargo-fuzz 0.13.2
 cargo metadata --locked --manifest-path fuzz/Cargo.toml --format-version 1 >/dev/null
 for target in set_open number_list; do
     # libFuzzer needs flags of rustc that are not stable; the toolchain itself may be.
-    RUSTC_BOOTSTRAP=1 cargo fuzz run "$target" -- -max_total_time="$FUZZ_SECONDS" -verbosity=0
+    RUSTC_BOOTSTRAP=1 cargo fuzz run "$target" -- -max_total_time="$FUZZ_SECONDS" -verbosity=0 -print_final_stats=1
 done
 step "documentation tests"
 cargo test --locked --doc

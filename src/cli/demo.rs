@@ -29,7 +29,7 @@ pub(super) struct DemoArgs {
 const GREETING: &str = "\
 Try, in another terminal:
   curl -X POST {url}/v1/pools/demo/lease
-  curl {url}/v1/pools/demo/lease --json '{\"count\":3,\"within\":[\"7912\"]}'
+  curl {url}/v1/pools/demo/lease --json '{\"count\":3,\"within\":[\"7921\"]}'
   curl {url}/v1/pools/demo/renew --json '{\"leases\":[{\"number\":NUMBER,\"token\":\"TOKEN\"}],\"ttl\":600}'
   curl {url}/v1/pools/demo/return --json '{\"leases\":[{\"number\":NUMBER,\"token\":\"TOKEN\"}]}'
   curl {url}/v1/pools/demo/numbers/NUMBER
@@ -78,4 +78,21 @@ fn create(engine: &Arc<Engine>, numbers: u32) -> Result<(), CliError> {
         engine.create_pool(&name, Settings::default(), source).map_err(|error| failed(&error))
     })?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_prefix_of_the_greeting_has_numbers() {
+        let prefix = GREETING.split("within\":[\"").nth(1).unwrap().split('"').next().unwrap();
+        for numbers in [400_000, 40_000_000] {
+            let mut sample = ru_mobile_sample(numbers, SEED, Spread::Blocks).unwrap();
+            assert!(
+                sample.any(|range| range.first().to_string().starts_with(prefix)),
+                "{prefix} of {numbers}"
+            );
+        }
+    }
 }

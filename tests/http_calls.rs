@@ -97,6 +97,9 @@ fn lease_within_and_exhausted() {
     let mut expected: Vec<u64> = vec![100, 101, 109];
     expected.extend(200..210);
     assert_eq!(numbers, expected);
+    let nowhere = server.post("/v1/pools/ru/lease", "{\"within\":[\"9\"]}");
+    assert_eq!(nowhere.problem(), (409, "exhausted".to_owned()));
+    assert!(nowhere.body.contains("give other prefixes or ranges"), "{}", nowhere.body);
     let exhausted = server.post("/v1/pools/ru/lease", body);
     assert_eq!(exhausted.problem(), (409, "exhausted".to_owned()));
     let problem = exhausted.json();

@@ -56,7 +56,7 @@ impl Checked {
 /// Checks a data directory that no daemon uses. Changes nothing in it.
 pub fn check_directory(data_dir: &Path) -> Result<Checked, OpenError> {
     if !data_dir.join("LOCK").is_file() {
-        return Err(OpenError::NotADataDirectory(data_dir.to_owned()));
+        return Err(OpenError::NoDataDirectory(data_dir.to_owned()));
     }
     let _lock = lock_directory(&RealDisk, data_dir)?;
     let mut checked = Checked::default();

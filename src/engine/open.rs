@@ -83,8 +83,16 @@ pub enum OpenError {
         "{0} is not empty and not a data directory of allotd: give an empty directory or one that does not exist"
     )]
     NotADataDirectory(PathBuf),
+    /// There is no data directory to look at.
+    #[error("{0} is not a data directory of allotd: give the --data directory of a daemon")]
+    NoDataDirectory(PathBuf),
+    /// A file is where the directory should be.
+    #[error(
+        "{0} cannot be a directory, a file is in the way: give a directory, or a path where one can be made"
+    )]
+    NotADirectory(PathBuf),
     /// A file or directory cannot be used.
-    #[error("{0}: {1}")]
+    #[error("{0} cannot be used: {1}. Check its permissions and its disk, or give another --data directory")]
     Io(PathBuf, #[source] io::Error),
     /// The secret is not one.
     #[error("{0} is damaged: restore it from a backup, or remove it, and all tokens given out become stale")]
@@ -291,8 +299,8 @@ impl RawPools {
     }
 }
 
-/// Removes files of segments that were being added when the daemon ended.
-fn remove_strays(disk: &dyn Disk, dir: &Path, manifest: &Manifest) -> io::Result<()> {
+/// Removes files of segments that were being added when the daemon ended, or when that failed.
+pub(crate) fn remove_strays(disk: &dyn Disk, dir: &Path, manifest: &Manifest) -> io::Result<()> {
     let mut known = BTreeSet::from([dir.join(MANIFEST_FILE)]);
     for entry in &manifest.segments {
         known.extend(SegmentPaths::new(dir, entry.id).all().into_iter().cloned());

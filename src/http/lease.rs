@@ -137,10 +137,15 @@ fn exhausted(counts: &Counts, next: Option<Timestamp>, now: Timestamp) -> Proble
             "null".to_owned(),
         ),
     };
-    let detail = format!(
-        "Of the {} numbers that the call can choose from {} are leased, {} rest, {} are done and {} retired; {when}",
-        counts.numbers, counts.leased, counts.resting, counts.done, counts.retired
-    );
+    let detail = if counts.numbers == 0 {
+        "The pool has no number within what the call asks for: give other prefixes or ranges, or add numbers"
+            .to_owned()
+    } else {
+        format!(
+            "Of the {} numbers that the call can choose from {} are leased, {} rest, {} are done and {} retired; {when}",
+            counts.numbers, counts.leased, counts.resting, counts.done, counts.retired
+        )
+    };
     let retry_after = next.map_or(EXHAUSTED_RETRY_AFTER_SECONDS, |next| {
         next.unix_seconds().saturating_sub(now.unix_seconds()).max(1)
     });

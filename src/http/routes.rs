@@ -8,11 +8,11 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use hyper::body::{Body as _, Incoming};
-use hyper::header::HeaderValue;
+use hyper::header::{CONNECTION, HeaderValue};
 use hyper::{Method, Request, Response};
 
 use super::body::{self, Body};
-use super::problem::Problem;
+use super::problem::{Code, Problem};
 use super::{export, held, lease, numbers, pools, query, source, stats, worker};
 use crate::engine::{Engine, Pool};
 use crate::stats::Stats;
@@ -85,6 +85,18 @@ pub(crate) fn answer(api: &Arc<Api>, request: Request<Incoming>) -> Answering {
     let started = Instant::now();
     let (call, answer) = route(api, request);
     Answering { call, started, answer: Some(answer) }
+}
+
+/// Answers a request on a connection beyond the limit.
+pub(crate) fn refuse() -> Answering {
+    let problem = Problem::new(
+        Code::Overloaded,
+        "The server has as many connections as it may have: use those you have again, try later, or raise \
+         --max-connections",
+    );
+    let mut response = problem.into_response();
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    Answering { call: Call::Other, started: Instant::now(), answer: Some(Answer::Now(Ok(response))) }
 }
 
 fn route(api: &Arc<Api>, request: Request<Incoming>) -> (Call, Answer) {

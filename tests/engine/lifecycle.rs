@@ -90,6 +90,21 @@ fn a_failed_load_leaves_nothing() {
 }
 
 #[test]
+fn what_an_addition_that_was_cut_off_leaves_is_no_fault_and_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    create(&open(dir.path()), "p", &[range(1, 9)], &SettingsChange::default());
+    let pool_dir = dir.path().join("pools/p");
+    for name in ["0002.numbers", "0002.words", "pool.new"] {
+        fs::write(pool_dir.join(name), "half").unwrap();
+    }
+    assert_eq!(check_directory(dir.path()).unwrap().faults, []);
+    let engine = open(dir.path());
+    assert_eq!(fs::read_dir(&pool_dir).unwrap().count(), 4, "manifest, numbers, words and sums");
+    let added = engine.pool("p").unwrap().add_numbers(NumberSource::Ranges(&[range(1, 20)])).unwrap();
+    assert_eq!((added.added, added.existing), (11, 9));
+}
+
+#[test]
 fn deleting_is_refused_while_numbers_are_leased() {
     let dir = tempfile::tempdir().unwrap();
     let engine = open(dir.path());

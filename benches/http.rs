@@ -6,7 +6,7 @@
 //! server's user and system time a request. Leases are plain, in random order, and last for a day: of 40
 //! million numbers the rounds take less than half.
 
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::cast_sign_loss, missing_docs)]
 
 use std::convert::Infallible;
 use std::fs;
@@ -48,7 +48,7 @@ fn main() {
     let args: Vec<String> = std::env::args().collect();
     let value_of = |flag: &str| args.iter().position(|arg| arg == flag).map(|at| args[at + 1].clone());
     if let Some(body) = value_of(BARE_FLAG) {
-        return bare_server(Bytes::from(body));
+        return bare_server(&Bytes::from(body));
     }
     let numbers = value_of("--numbers").map_or(REFERENCE, |text| text.parse().unwrap());
     let dir = tempfile::tempdir().unwrap();
@@ -90,7 +90,7 @@ fn run_on(core: usize) {
 }
 
 /// Answers everything with `body`, on one thread, with the settings of allotd's connections.
-fn bare_server(body: Bytes) {
+fn bare_server(body: &Bytes) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -199,7 +199,9 @@ impl Load {
         let mut buffer = vec![0; 1 << 16];
         let answer_bytes = streams[0].read(&mut buffer).unwrap();
         let mut load = Self { streams, request: LEASE.repeat(depth), answer_bytes, depth, buffer };
-        load.streams.iter_mut().for_each(|stream| stream.write_all(&load.request).unwrap());
+        for stream in &mut load.streams {
+            stream.write_all(&load.request).unwrap();
+        }
         load
     }
 
@@ -241,7 +243,9 @@ impl Load {
 
     /// Takes the last answers, so that the server idles while others have their turn.
     fn stop(mut self) {
-        (0..self.streams.len()).for_each(|at| self.take_answers(at));
+        for at in 0..self.streams.len() {
+            self.take_answers(at);
+        }
     }
 }
 
@@ -298,7 +302,9 @@ fn batch(server: &Server) {
     );
     let mut streams: Vec<_> = (0..BATCH_CONNECTIONS).map(|_| server.connect()).collect();
     let mut round = || {
-        streams.iter_mut().for_each(|stream| stream.write_all(request.as_bytes()).unwrap());
+        for stream in &mut streams {
+            stream.write_all(request.as_bytes()).unwrap();
+        }
         let (start, cpu) = (Instant::now(), server.cpu_time());
         let mut numbers = 0;
         while start.elapsed() < ROUND_TIME {
@@ -309,7 +315,9 @@ fn batch(server: &Server) {
             }
         }
         let (spent, cpu) = (start.elapsed(), server.cpu_time().checked_sub(cpu).unwrap());
-        streams.iter_mut().for_each(|stream| drop(read_answer(stream)));
+        for stream in &mut streams {
+            read_answer(stream);
+        }
         let numbers = numbers as f64;
         Round {
             calls_per_second: numbers / spent.as_secs_f64(),

@@ -161,7 +161,7 @@ impl RawSegment {
     /// Takes a word from the journal: the larger one stays. Answers whether it changed the table, or
     /// `None` if the word does not fit the segment.
     #[inline]
-    pub(crate) fn apply(&self, rank: u32, word: Word, plausible: &Plausible) -> Option<bool> {
+    pub(crate) fn apply(&self, rank: u32, word: Word, plausible: Plausible) -> Option<bool> {
         if rank >= self.words.len() || plausible.fault(word, None).is_some() {
             return None;
         }
@@ -177,7 +177,7 @@ impl RawSegment {
     pub(crate) fn settle(
         &self,
         pool_dir: &Path,
-        plausible: &Plausible,
+        plausible: Plausible,
         journaled_generation: u32,
         on_damage: OnDamage,
     ) -> Result<u64, SegmentError> {
@@ -202,7 +202,7 @@ impl RawSegment {
     }
 
     /// The words that nothing explains.
-    pub(crate) fn implausible(&self, plausible: &Plausible, journaled_generation: u32) -> Vec<(u32, String)> {
+    pub(crate) fn implausible(&self, plausible: Plausible, journaled_generation: u32) -> Vec<(u32, String)> {
         let max_generation = self.max_generation.map(|generation| generation.max(journaled_generation));
         let parts = in_parallel(&self.words, |ranks| {
             let fault = |rank| Some((rank, plausible.fault(self.words.get(rank), max_generation)?));

@@ -34,6 +34,8 @@ use super::segment::SegmentError;
 
 /// Words a sector.
 pub(crate) const SECTOR_WORDS: u32 = 64;
+/// Bytes a sector.
+const SECTOR_BYTES: usize = SECTOR_WORDS as usize * WORD_BYTES as usize;
 /// Bytes of a sector's checksums.
 const ENTRY_BYTES: u64 = 8;
 const HEAD_BYTES: u64 = PAGE_BYTES as u64;
@@ -124,7 +126,7 @@ fn read_sums(path: &Path, len: u32) -> Result<(u32, Sums), SegmentError> {
 
 /// The checksum of a sector as it is in memory.
 fn sum_of(words: &WordTable<MappedWords>, ranks: Range<u32>) -> u32 {
-    let mut bytes = [0; (SECTOR_WORDS as u64 * WORD_BYTES) as usize];
+    let mut bytes = [0; SECTOR_BYTES];
     let used = ranks.len() * WORD_BYTES as usize;
     for (chunk, rank) in bytes.as_chunks_mut::<8>().0.iter_mut().zip(ranks) {
         *chunk = words.get(rank).bits().to_le_bytes();
@@ -171,7 +173,7 @@ impl TableFile {
     /// Creates the files of a table of zeros, durably, with their space taken.
     pub(crate) fn create(disk: &dyn Disk, paths: &TablePaths, len: u32) -> io::Result<()> {
         disk::create_words(disk, &paths.words, len)?;
-        let zeros = [0; (SECTOR_WORDS as u64 * WORD_BYTES) as usize];
+        let zeros = [0; SECTOR_BYTES];
         let sum = |sector: u32| {
             let bytes = ranks_of(sector, len).len() * WORD_BYTES as usize;
             crc32c::crc32c(&zeros[..bytes]).to_le_bytes()
@@ -310,10 +312,7 @@ impl TableFile {
                 *chunk = word.bits().to_le_bytes();
             }
             let first = (ranks.start / SECTOR_WORDS) as usize;
-            for (entry, sector) in sums.entries[first..]
-                .iter_mut()
-                .zip(memory.chunks((SECTOR_WORDS as u64 * WORD_BYTES) as usize))
-            {
+            for (entry, sector) in sums.entries[first..].iter_mut().zip(memory.chunks(SECTOR_BYTES)) {
                 let sum = crc32c::crc32c(sector);
                 if sum != entry[1] {
                     *entry = [entry[1], sum];

@@ -158,6 +158,12 @@ impl RawSegment {
         Ok(raw)
     }
 
+    /// Asks the processor to fetch a word that will be needed soon.
+    #[inline]
+    pub(crate) fn prefetch(&self, rank: u32) {
+        self.words.prefetch(rank);
+    }
+
     /// Takes a word from the journal: the larger one stays. Answers whether it changed the table, or
     /// `None` if the word does not fit the segment.
     #[inline]
@@ -189,7 +195,13 @@ impl RawSegment {
                 given_up += 1;
             }
         }
-        for (rank, what) in self.implausible(plausible, journaled_generation) {
+        // What the checksums vouch for, and the journal's records, which were looked at, need no look.
+        let unsure = if self.max_generation.is_some() {
+            Vec::new()
+        } else {
+            self.implausible(plausible, journaled_generation)
+        };
+        for (rank, what) in unsure {
             if on_damage == OnDamage::Refuse {
                 let path = SegmentPaths::new(pool_dir, self.id).table.words;
                 let offset = u64::from(rank) * WORD_BYTES;

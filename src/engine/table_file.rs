@@ -26,7 +26,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::disk::{self, Access, Disk, MappedWords, PAGE_BYTES, PageBuffer, Sharing, WORD_BYTES};
+use crate::disk::{
+    self, Access, Disk, MappedBytes, MappedWords, PAGE_BYTES, PageBuffer, Sharing, WORD_BYTES,
+};
 use crate::state::dirty::DirtyBlocks;
 use crate::state::table::WordTable;
 
@@ -149,13 +151,13 @@ fn in_parallel<T: Send>(len: u32, work: impl Fn(Range<u32>) -> Vec<T> + Sync) ->
     })
 }
 
-/// The sectors that are neither as `a` nor as `b` says.
-fn damaged_sectors(words: &WordTable<MappedWords>, sums: &Sums) -> Vec<u32> {
-    in_parallel(words.len(), |part| {
-        let damaged = |sector: &u32| {
-            !sums.entries[*sector as usize].contains(&sum_of(words, ranks_of(*sector, words.len())))
-        };
-        part.filter(damaged).collect()
+/// The sectors of a words file that are neither as `a` nor as `b` says.
+fn damaged_sectors(content: &[u8], len: u32, sums: &Sums) -> Vec<u32> {
+    in_parallel(len, |part| {
+        let bytes = &content[part.start as usize * SECTOR_BYTES..];
+        let sectors = part.clone().zip(bytes.chunks(SECTOR_BYTES)).zip(&sums.entries[part.start as usize..]);
+        let damaged = sectors.filter(|((_, sector), entry)| !entry.contains(&crc32c::crc32c(sector)));
+        damaged.map(|((index, _), _)| index).collect()
     })
 }
 
@@ -200,7 +202,12 @@ impl TableFile {
         let words = WordTable::new(mapped);
         let (kind, sums) = read_sums(&paths.sums, len)?;
         let exact = kind == KIND_EXACT;
-        let damaged = if exact { damaged_sectors(&words, &sums) } else { Vec::new() };
+        let damaged = if exact {
+            let content = MappedBytes::open(&paths.words).map_err(words_io)?;
+            damaged_sectors(&content, len, &sums)
+        } else {
+            Vec::new()
+        };
         let max_generation = exact.then_some(sums.max_generation);
         let file = Self {
             disk: Arc::clone(disk),

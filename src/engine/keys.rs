@@ -101,9 +101,11 @@ impl Keys {
     pub(crate) fn records(&self, now: Timestamp, record: &mut dyn FnMut(Record)) {
         for shard in &self.shards {
             let entries = shard.lock().unwrap_or_else(PoisonError::into_inner);
-            for (key, kept) in entries.iter().filter(|(_, kept)| kept.until > now) {
-                kept.records(key).for_each(&mut *record);
-            }
+            let live = entries.iter().filter(|(_, kept)| kept.until > now);
+            // Given after the lock is free again: whoever takes them may have to wait.
+            let records: Vec<Record> = live.flat_map(|(key, kept)| kept.records(key)).collect();
+            drop(entries);
+            records.into_iter().for_each(&mut *record);
         }
     }
 

@@ -1,6 +1,6 @@
 //! Opening a data directory: its files, then what the journal adds to them, then what is derived.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,13 +13,15 @@ use crate::journal::recovery::{self, Recovered, RecoveryError};
 use crate::journal::{Callbacks, Durability, Journal, JournalConfig, MIN_FILE_BYTES, Running, StartError};
 
 use super::clock::{Clock, Clocks, SystemClocks};
-use super::directory::{Engine, MAX_WORKERS, OPERATOR_SLOT, OWN_SLOTS, SWEEPER_SLOT, seed};
+use super::directory::{
+    CHECKPOINT_SLOT, Engine, MAX_WORKERS, OPERATOR_SLOT, OWN_SLOTS, Pools, SWEEPER_SLOT, seed,
+};
 use super::keys::Keys;
 use super::layout::{self, lock_directory};
 use super::load::STAGING_DIR;
 use super::manifest::{MANIFEST_FILE, Manifest, ManifestError};
 use super::order::Worker;
-use super::pool::{Pool, Shared};
+use super::pool::Shared;
 use super::recover::RawPools;
 use super::segment::{OnDamage, SegmentError, SegmentPaths};
 use super::settings::PoolName;
@@ -261,11 +263,21 @@ impl Engine {
     }
 }
 
+/// Writes all words that changed to their tables, and the keys into the journal's newest file: after this
+/// the older files are not needed.
+fn checkpoint(shared: &Shared, pools: &Pools) -> io::Result<()> {
+    pools.values().try_for_each(|pool| pool.checkpoint())?;
+    // A key that is being used now holds its lock until its records are pushed: either it is seen here, or
+    // it is used after the older files were closed.
+    shared.keys.records(shared.clock.now(), &mut |record| shared.journal.push(CHECKPOINT_SLOT, record));
+    shared.journal.settle_durably(CHECKPOINT_SLOT).map_err(io::Error::other)
+}
+
 /// Starts the journal after the pools are in their place: a checkpoint may begin at once.
 fn start_journal(
     config: &EngineConfig,
     shared: &Arc<Shared>,
-    pools: &Arc<ArcSwap<BTreeMap<String, Arc<Pool>>>>,
+    pools: &Arc<ArcSwap<Pools>>,
     report: &OpenReport,
 ) -> Result<Running, OpenError> {
     let journal_config = JournalConfig {
@@ -279,8 +291,7 @@ fn start_journal(
     let (carrier, checkpointed) = (Arc::clone(shared), Arc::clone(pools));
     let callbacks = Callbacks {
         time: Box::new(move || time.frame_time()),
-        carried: Box::new(move |record| carrier.keys.records(carrier.clock.now(), record)),
-        checkpoint: Box::new(move || checkpointed.load().values().try_for_each(|pool| pool.checkpoint())),
+        checkpoint: Box::new(move || checkpoint(&carrier, &checkpointed.load())),
         now_seconds: Box::new(move || seconds.now().seconds().into()),
     };
     Ok(Running::start(&shared.journal, journal_config, &report.journal, callbacks)?)

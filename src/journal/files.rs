@@ -30,6 +30,8 @@ struct State {
     no_room: bool,
     stopped: bool,
     checkpoint_asked: bool,
+    /// Checkpoints that ended.
+    checkpoints: u64,
 }
 
 /// See the module.
@@ -130,6 +132,8 @@ impl Files {
                     }
                     return journal.poison("the tables could not be written at a checkpoint", &error);
                 }
+                self.lock().checkpoints += 1;
+                self.changed.notify_all();
                 journal.stats.checkpoints.fetch_add(1, Ordering::Relaxed);
                 journal.stats.checkpoint_at_seconds.store(now_seconds(), Ordering::Relaxed);
             } else if state.spares.is_empty() && used < MAX_FILES {
@@ -188,11 +192,24 @@ impl Files {
         Ok(())
     }
 
-    /// Makes a checkpoint at the journal's end, when nothing is written any more: no file is needed but
-    /// the last one, which says that the daemon closed cleanly.
-    pub(super) fn last_checkpoint(&self, journal: &Journal, checkpoint: &Checkpoint) -> io::Result<()> {
-        let closed = self.lock().closed.clone();
-        self.checkpoint(journal, checkpoint, &closed)
+    /// Asks for a checkpoint and waits for its end.
+    pub(super) fn checkpoint_and_wait(&self, journal: &Journal) {
+        let mut state = self.lock();
+        // One that is under way may have begun before what it is asked for now.
+        let wanted = state.checkpoints + if state.checkpoint_asked { 1 } else { 2 };
+        state.checkpoint_asked = true;
+        self.changed.notify_all();
+        while state.checkpoints < wanted && !state.stopped && !journal.is_poisoned() {
+            // Asked for again: one may have been under way.
+            state.checkpoint_asked = true;
+            let pause = Duration::from_millis(ROOM_RETRY_MS);
+            state = self.changed.wait_timeout(state, pause).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Whether there are as many files as there may be.
+    pub(super) fn are_many(&self) -> bool {
+        self.lock().closed.len() + 1 >= MAX_FILES
     }
 }
 

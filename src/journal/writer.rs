@@ -10,9 +10,9 @@ use super::file::JournalFile;
 use super::files::{Files, ROOM_RETRY_MS};
 use super::frame::{FrameHead, Head, MAX_FRAME_BYTES, MAX_FRAME_RECORDS, frame_bytes, put_record};
 use super::handle::{Durability, Journal};
-use super::record::Record;
 use crate::disk::{self, Access, Disk, PageBuffer};
 use crate::state::mutations::Slot;
+use crate::sync::Ordering;
 
 /// The time stands in a frame at least this often, so that it never runs back by more across a restart.
 const CLOCK_INTERVAL: Duration = Duration::from_secs(1);
@@ -30,9 +30,6 @@ pub struct FrameTime {
 
 /// Tells the time for a frame.
 pub type TimeSource = Box<dyn Fn() -> FrameTime + Send>;
-/// Gives every record that must stand in the newest file though the checkpoint does not keep it.
-pub type Carried = Box<dyn Fn(&mut dyn FnMut(Record)) + Send>;
-
 pub(super) struct Writer {
     pub(super) journal: Arc<Journal>,
     pub(super) disk: Arc<dyn Disk>,
@@ -40,7 +37,6 @@ pub(super) struct Writer {
     pub(super) durability: Durability,
     pub(super) boot_id: [u8; 16],
     pub(super) time: TimeSource,
-    pub(super) carried: Carried,
     pub(super) file: JournalFile,
     pub(super) next_frame: u64,
     /// All frames below this one are durable.
@@ -123,6 +119,9 @@ impl Writer {
             return Ok(());
         }
         let journal = &self.journal;
+        if self.durable_below == self.next_frame {
+            journal.synced_group.store(group, Ordering::Release);
+        }
         journal.queues.commit(group, &self.taken, |slot| journal.wake_slot(slot));
         Ok(())
     }
@@ -228,30 +227,7 @@ impl Writer {
         };
         let access = access(self.durability);
         self.file = JournalFile::begin(Arc::clone(&self.disk), &self.files.dir, &spare, &head, access)?;
-        self.write_carried()?;
         self.files.closed(closed);
-        Ok(())
-    }
-
-    /// Writes what must outlive the files before, in frames of its own.
-    pub(super) fn write_carried(&mut self) -> io::Result<()> {
-        let mut carried = Vec::new();
-        (self.carried)(&mut |record| carried.push(record));
-        let mut kept = frame_buffer()?;
-        std::mem::swap(&mut kept, &mut self.buffer);
-        let kept_records = std::mem::take(&mut self.records);
-        for part in carried.chunks(MAX_FRAME_RECORDS) {
-            for (index, record) in part.iter().enumerate() {
-                put_record(&mut self.buffer, index, record);
-            }
-            self.records = part.len();
-            self.seal_and_write(false)?;
-        }
-        self.buffer = kept;
-        self.records = kept_records;
-        if self.durability == Durability::Sync && self.durable_below < self.next_frame {
-            self.sync()?;
-        }
         Ok(())
     }
 

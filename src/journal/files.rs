@@ -125,6 +125,9 @@ impl Files {
                 let closed = state.closed.clone();
                 drop(state);
                 if let Err(error) = self.checkpoint(journal, checkpoint, &closed) {
+                    if journal.has_ended() {
+                        return;
+                    }
                     if disk::is_storage_full(&error) {
                         self.lock().checkpoint_asked = true;
                         std::thread::sleep(pause);

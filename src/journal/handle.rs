@@ -9,7 +9,7 @@ use super::queue::{Position, Queues};
 use super::record::Record;
 use super::stats::{JournalSnapshot, JournalStats};
 use crate::state::mutations::Slot;
-use crate::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 /// Records that a thread pushes at most before the writer is woken, should it never run out of work.
 const WAKE_RECORDS: u64 = 1_024;
@@ -72,6 +72,8 @@ pub struct Journal {
     woken: Box<[AtomicU64]>,
     on_commit: Box<[OnceLock<Callback>]>,
     on_poison: OnceLock<Callback>,
+    /// Set when the writer has ended: nothing is committed any more.
+    ended: AtomicBool,
     /// The last group with which all before it was durable; the writer's.
     pub(super) synced_group: AtomicU64,
     pub(super) poison: Mutex<Option<String>>,
@@ -90,6 +92,7 @@ impl Journal {
             woken: (0..slots).map(|_| AtomicU64::new(0)).collect(),
             on_commit: (0..slots).map(|_| OnceLock::new()).collect(),
             on_poison: OnceLock::new(),
+            ended: AtomicBool::new(false),
             synced_group: AtomicU64::new(0),
             poison: Mutex::new(None),
             writer: OnceLock::new(),
@@ -116,12 +119,12 @@ impl Journal {
         Changing { journal: self, slot }
     }
 
-    /// Pushes a record; waits for the writer while the queue is full. After the journal is poisoned
+    /// Pushes a record; waits for the writer while the queue is full. After the journal has ended
     /// records go nowhere, and nothing is confirmed any more.
     pub fn push(&self, slot: Slot, record: Record) {
         let mut record = record;
         while let Err(back) = self.queues.push(slot, record) {
-            if self.is_poisoned() {
+            if self.has_ended() {
                 return;
             }
             record = back;
@@ -180,7 +183,7 @@ impl Journal {
     pub fn settle(&self, slot: Slot) -> Result<(), JournalError> {
         let position = self.observed_position(slot);
         while !self.is_committed(slot, position) {
-            if self.is_poisoned() {
+            if self.has_ended() {
                 return Err(JournalError::Poisoned);
             }
             self.wake_writer();
@@ -195,7 +198,7 @@ impl Journal {
         let group = self.queues.next_group();
         self.settle(slot)?;
         while self.durability != Durability::None && self.synced_group.load(Ordering::Acquire) < group {
-            if self.is_poisoned() {
+            if self.has_ended() {
                 return Err(JournalError::Poisoned);
             }
             self.wake_writer();
@@ -232,6 +235,16 @@ impl Journal {
     /// Whether the disk failed: nothing is confirmed any more.
     pub fn is_poisoned(&self) -> bool {
         self.state.load(Ordering::SeqCst) == POISONED
+    }
+
+    /// Whether nothing is committed any more: the disk failed, or the journal was closed.
+    pub(super) fn has_ended(&self) -> bool {
+        self.is_poisoned() || self.ended.load(Ordering::SeqCst)
+    }
+
+    /// Says that the writer has ended.
+    pub(super) fn end(&self) {
+        self.ended.store(true, Ordering::SeqCst);
     }
 
     /// Why the journal is poisoned.

@@ -169,6 +169,8 @@ impl Running {
         self.journal.wake_writer();
         // A thread that panicked has said so; there is nothing left of it to end.
         let writer = threads.writer.join();
+        // A checkpoint that is under way must not wait for it.
+        self.journal.end();
         self.files.stop();
         drop(threads.checkpointer.join());
         writer.ok()

@@ -54,8 +54,8 @@ struct Held {
 #[derive(Default)]
 pub(crate) struct History {
     pub(crate) told: Vec<Told>,
-    /// The tokens of the last lease of each number.
-    pub(crate) tokens: HashMap<u64, String>,
+    /// The tokens, by number and generation.
+    pub(crate) tokens: HashMap<(u64, u64), String>,
 }
 
 /// Leases, renews and returns until `stop` is set.
@@ -99,7 +99,7 @@ impl History {
                 (lease["number"].as_u64().unwrap(), lease["generation"].as_u64().unwrap());
             let (token, until) = (text(&lease["token"]), text(&lease["expires_at"]));
             self.told.push(Told { number, at, seen: Seen { generation, returned: false, until } });
-            self.tokens.insert(number, token.clone());
+            self.tokens.insert((number, generation), token.clone());
             held.push(Held { number, token, generation });
         }
     }

@@ -126,11 +126,13 @@ fn a_directory_that_is_not_ours_is_refused_and_left_as_it_is() {
         to
     };
     let other_version = copy("version");
-    std::fs::write(other_version.join("LOCK"), "allotd data directory, format 2\n").unwrap();
+    std::fs::write(other_version.join("LOCK"), "allotd data directory, format 9\n").unwrap();
     let other_pool = copy("pool");
     let manifest = other_pool.join("pools/p/pool.toml");
-    let text = std::fs::read_to_string(&manifest).unwrap().replace("format = 1", "format = 2");
-    std::fs::write(&manifest, text).unwrap();
+    let text = std::fs::read_to_string(&manifest).unwrap();
+    let rest = text.split_once('\n').unwrap().1.replace("format = 2", "format = 9");
+    std::fs::write(&manifest, format!("crc32c = \"{:08x}\"\n{rest}", crc32c::crc32c(rest.as_bytes())))
+        .unwrap();
     let not_ours = directory.path().join("not-ours");
     std::fs::create_dir(&not_ours).unwrap();
     std::fs::write(not_ours.join("letters.txt"), "mine").unwrap();

@@ -13,8 +13,9 @@ use super::backup::{CONTENTS_FILE, Contents};
 use super::clock::{Clock, SystemClocks};
 use super::layout::{self, lock_directory, pool_dirs};
 use super::manifest::{MANIFEST_FILE, Manifest, SegmentEntry};
-use super::open::{EngineConfig, OpenError, RawPools};
+use super::open::{EngineConfig, OpenError};
 use super::plausible::Plausible;
+use super::recover::RawPools;
 use super::segment::{self, RawSegment, SegmentPaths};
 
 /// Faults told of one words file; what is wrong with one word is often wrong with many.
@@ -149,13 +150,12 @@ fn is_unfinished(path: &Path) -> bool {
 fn check_states(data_dir: &Path, mut raw: RawPools, checked: &mut Checked) {
     let journal_dir = layout::journal_dir(data_dir);
     let mut report = super::open::OpenReport::default();
-    let read = recovery::read(&journal_dir, recovery::OnDamage::PassOver, &mut |frame, record| {
-        raw.apply_record(frame, record, &mut report);
-    });
-    let recovered = match read {
-        Ok(recovered) => recovered,
+    let journaled = match recovery::scan(&journal_dir, recovery::OnDamage::PassOver) {
+        Ok(journaled) => journaled,
         Err(error) => return checked.fault(&journal_dir, error),
     };
+    raw.apply(&journaled, &mut report);
+    let recovered = journaled.into_recovered();
     for damage in &recovered.damage {
         checked.fault(&damage.path, format!("damaged at byte {}: {}", damage.offset, damage.what));
     }
@@ -175,7 +175,7 @@ fn check_states(data_dir: &Path, mut raw: RawPools, checked: &mut Checked) {
     for pool in raw.pools() {
         let plausible = Plausible::new(now, pool.round());
         for (segment, journaled) in pool.segments() {
-            check_words(pool.dir(), segment, &plausible, journaled, checked);
+            check_words(pool.dir(), segment, plausible, journaled, checked);
         }
     }
 }
@@ -183,7 +183,7 @@ fn check_states(data_dir: &Path, mut raw: RawPools, checked: &mut Checked) {
 fn check_words(
     dir: &Path,
     segment: &RawSegment,
-    plausible: &Plausible,
+    plausible: Plausible,
     journaled_generation: u32,
     checked: &mut Checked,
 ) {

@@ -1,7 +1,8 @@
 //! The engine: pools of numbers, and the operations on them. The one place that orders the words of
 //! numbers and what is derived from them.
 //!
-//! * `layout`: where things are in the data directory; `open`: from its files to pools in use;
+//! * `layout`: where things are in the data directory; `open`: from its files to an engine;
+//!   `recover`: what the journal adds to them;
 //!   `directory`: all its pools, the threads' handles.
 //! * `pool`: one pool; its operations are in `lease`, `holding` (renew, return), `sweep`, `marks`
 //!   (retire, reinstate, rounds), `load` (create, add) and `export`.
@@ -34,6 +35,7 @@ pub mod open;
 mod order;
 mod plausible;
 pub mod pool;
+mod recover;
 mod segment;
 pub mod settings;
 mod sweep;

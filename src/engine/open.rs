@@ -1,6 +1,6 @@
 //! Opening a data directory: its files, then what the journal adds to them, then what is derived.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,32 +9,25 @@ use std::sync::{Arc, Mutex, mpsc};
 use arc_swap::ArcSwap;
 
 use crate::disk::{self, Disk, Sharing};
-use crate::journal::frame::FrameHead;
-use crate::journal::record::{Record, WordRecord};
 use crate::journal::recovery::{self, Recovered, RecoveryError};
 use crate::journal::{Callbacks, Durability, Journal, JournalConfig, MIN_FILE_BYTES, Running, StartError};
-use crate::state::time::Timestamp;
 
 use super::backup::CONTENTS_FILE;
 use super::clock::{Clock, Clocks, SystemClocks};
-use super::counters::Counts;
-use super::directory::{
-    Directories, Engine, MAX_WORKERS, OPERATOR_SLOT, OWN_SLOTS, Pools, SWEEPER_SLOT, seed,
-};
-use super::keys::{Keys, RecoveredKeys};
-use super::layout::{self, lock_directory, pool_dirs};
+use super::directory::{Directories, Engine, MAX_WORKERS, OPERATOR_SLOT, OWN_SLOTS, SWEEPER_SLOT, seed};
+use super::keys::Keys;
+use super::layout::{self, lock_directory};
 use super::load::STAGING_DIR;
 use super::manifest::{MANIFEST_FILE, Manifest, ManifestError};
 use super::order::Worker;
-use super::plausible::Plausible;
 use super::pool::{Pool, Shared};
-use super::segment::{OnDamage, RawSegment, SegmentError, SegmentPaths, Segments};
+use super::recover::RawPools;
+use super::segment::{OnDamage, SegmentError, SegmentPaths};
 use super::settings::PoolName;
 use super::sweep;
 
 /// Length of a journal file unless told otherwise.
 pub const DEFAULT_JOURNAL_FILE_BYTES: u64 = 128 << 20;
-const NANOS_A_SECOND: u64 = 1_000_000_000;
 
 /// How an engine is opened.
 #[derive(Debug, Clone)]
@@ -169,146 +162,6 @@ impl fmt::Display for OpenReport {
     }
 }
 
-/// A pool whose files are open.
-pub(crate) struct RawPool {
-    name: PoolName,
-    dir: PathBuf,
-    manifest: Manifest,
-    segments: Vec<RawSegment>,
-    /// The largest generation in the journal, by segment.
-    journaled: Vec<u32>,
-}
-
-impl RawPool {
-    pub(crate) fn dir(&self) -> &Path {
-        &self.dir
-    }
-
-    pub(crate) fn round(&self) -> u32 {
-        self.manifest.round
-    }
-
-    /// The segments, and the largest generation of each in the journal.
-    pub(crate) fn segments(&self) -> impl Iterator<Item = (&RawSegment, u32)> {
-        self.segments.iter().zip(self.journaled.iter().copied())
-    }
-}
-
-/// The pools on their way from the files to use.
-#[derive(Default)]
-pub(crate) struct RawPools {
-    pools: Vec<RawPool>,
-    /// By pool id and segment id: the places in `pools` and its `segments`.
-    places: HashMap<(u64, u16), (usize, usize)>,
-    keys: RecoveredKeys,
-    /// The place looked up last, which is nearly always the next one too.
-    last: Option<((u64, u16), (usize, usize))>,
-}
-
-impl RawPools {
-    fn open(config: &EngineConfig, pools_dir: &Path, sharing: Sharing) -> Result<Self, OpenError> {
-        let mut raw = Self::default();
-        let dirs = pool_dirs(pools_dir).map_err(|error| OpenError::Io(pools_dir.to_owned(), error))?;
-        for (name, dir) in dirs {
-            let manifest = Manifest::read(&dir)?;
-            raw.open_pool(config, name, dir, manifest, sharing)?;
-        }
-        Ok(raw)
-    }
-
-    /// Opens the files of one pool.
-    pub(crate) fn open_pool(
-        &mut self,
-        config: &EngineConfig,
-        name: PoolName,
-        dir: PathBuf,
-        manifest: Manifest,
-        sharing: Sharing,
-    ) -> Result<(), SegmentError> {
-        let open = |entry| RawSegment::open(&config.disk, &dir, entry, sharing, config.on_damage());
-        let segments = manifest.segments.iter().map(open).collect::<Result<Vec<_>, _>>()?;
-        for (index, entry) in manifest.segments.iter().enumerate() {
-            self.places.insert((manifest.pool_id(), entry.id as u16), (self.pools.len(), index));
-        }
-        let journaled = vec![0; segments.len()];
-        self.pools.push(RawPool { name, dir, manifest, segments, journaled });
-        Ok(())
-    }
-
-    fn apply(&mut self, frame: &FrameHead, record: &WordRecord, report: &mut OpenReport) {
-        let key = (record.pool, record.segment);
-        let place = match self.last {
-            Some((last, place)) if last == key => place,
-            _ => match self.places.get(&key) {
-                Some(place) => *place,
-                None => {
-                    report.records_of_deleted_pools += 1;
-                    return;
-                }
-            },
-        };
-        self.last = Some((key, place));
-        let pool = &mut self.pools[place.0];
-        let written_at = Timestamp::new(u32::try_from(frame.time_nanos / NANOS_A_SECOND).unwrap_or(u32::MAX));
-        let plausible = Plausible::new(written_at, pool.manifest.round);
-        match pool.segments[place.1].apply(record.rank, record.word, &plausible) {
-            Some(changed) => {
-                let journaled = &mut pool.journaled[place.1];
-                *journaled = record.word.generation().max(*journaled);
-                report.words_changed += u64::from(changed);
-            }
-            None => report.records_refused += 1,
-        }
-    }
-
-    /// Takes a record of the journal.
-    pub(crate) fn apply_record(&mut self, frame: &FrameHead, record: &Record, report: &mut OpenReport) {
-        match record {
-            Record::Word(record) => self.apply(frame, record, report),
-            Record::Key(record) => self.keys.key(record),
-            Record::KeyLease(record) => self.keys.lease(record),
-        }
-    }
-
-    /// The pools.
-    pub(crate) fn pools(&self) -> &[RawPool] {
-        &self.pools
-    }
-
-    /// The pools in use.
-    fn begin(
-        self,
-        shared: &Arc<Shared>,
-        config: &EngineConfig,
-        report: &mut OpenReport,
-    ) -> Result<Pools, OpenError> {
-        let mut pools = Pools::new();
-        for raw in self.pools {
-            let plausible = Plausible::new(shared.clock.now(), raw.manifest.round);
-            let mut given_up = 0;
-            let (mut counts, mut list) = (Counts::default(), Vec::new());
-            for (segment, journaled) in raw.segments.into_iter().zip(raw.journaled) {
-                given_up += segment.settle(&raw.dir, &plausible, journaled, config.on_damage())?;
-                let begun = segment.begin(shared.slots);
-                let (segment, found) = begun.map_err(|error| OpenError::Io(raw.dir.clone(), error))?;
-                counts.merge(found);
-                list.push(Arc::new(segment));
-            }
-            if given_up > 0 {
-                report.given_up.push((raw.name.clone(), given_up));
-            }
-            remove_strays(&*config.disk, &raw.dir, &raw.manifest)
-                .map_err(|error| OpenError::Io(raw.dir.clone(), error))?;
-            let name = raw.name.to_string();
-            let segments = Segments::new(list);
-            let pool = Pool::new(raw.name, raw.dir, shared.clone(), raw.manifest, segments, counts);
-            pool.finish_round();
-            pools.insert(name, Arc::new(pool));
-        }
-        Ok(pools)
-    }
-}
-
 /// Removes files of segments that were being added when the daemon ended, or when that failed.
 pub(crate) fn remove_strays(disk: &dyn Disk, dir: &Path, manifest: &Manifest) -> io::Result<()> {
     let mut known = BTreeSet::from([dir.join(MANIFEST_FILE)]);
@@ -330,7 +183,7 @@ pub(crate) fn is_ours(path: &Path) -> bool {
 }
 
 impl EngineConfig {
-    fn on_damage(&self) -> OnDamage {
+    pub(crate) fn on_damage(&self) -> OnDamage {
         if self.recover_damaged { OnDamage::GiveUp } else { OnDamage::Refuse }
     }
 }
@@ -350,18 +203,6 @@ fn prepare(config: &EngineConfig) -> io::Result<PathBuf> {
     Ok(staging_dir)
 }
 
-fn read_journal(config: &EngineConfig, raw: &mut RawPools, report: &mut OpenReport) -> Result<(), OpenError> {
-    let on_damage = match config.on_damage() {
-        OnDamage::Refuse => recovery::OnDamage::Refuse,
-        OnDamage::GiveUp => recovery::OnDamage::PassOver,
-    };
-    let dir = layout::journal_dir(&config.data_dir);
-    report.journal = recovery::read(&dir, on_damage, &mut |frame, record| {
-        raw.apply_record(frame, record, report);
-    })?;
-    Ok(())
-}
-
 impl Engine {
     /// Locks the data directory, recovers it, opens every pool and begins to sweep.
     pub fn open(config: &EngineConfig) -> Result<Arc<Self>, OpenError> {
@@ -377,7 +218,13 @@ impl Engine {
         let sharing = if config.durability == Durability::None { Sharing::Shared } else { Sharing::Private };
         let mut report = OpenReport::default();
         let mut raw = RawPools::open(config, &layout::pools_dir(data_dir), sharing)?;
-        read_journal(config, &mut raw, &mut report)?;
+        let on_damage = match config.on_damage() {
+            OnDamage::Refuse => recovery::OnDamage::Refuse,
+            OnDamage::GiveUp => recovery::OnDamage::PassOver,
+        };
+        let journaled = recovery::scan(&layout::journal_dir(data_dir), on_damage)?;
+        raw.apply(&journaled, &mut report);
+        report.journal = journaled.into_recovered();
         let last = report.journal.last.as_ref().map(|(frame, boot_id)| (frame, boot_id));
         let clock = Arc::new(Clock::resume(Arc::clone(&config.clocks), last));
         let slots = config.workers.min(MAX_WORKERS) + OWN_SLOTS;
@@ -394,7 +241,7 @@ impl Engine {
             operator: Mutex::new(operator),
             staging_dir,
         });
-        shared.keys.restore(std::mem::take(&mut raw.keys), clock.now());
+        shared.keys.restore(raw.take_keys(), clock.now());
         let pools = raw.begin(&shared, config, &mut report)?;
         let pools = Arc::new(ArcSwap::from_pointee(pools));
         let running = start_journal(config, &shared, &pools, &report)?;

@@ -158,10 +158,16 @@ impl RawSegment {
         Ok(raw)
     }
 
+    /// Asks the processor to fetch a word that will be needed soon.
+    #[inline]
+    pub(crate) fn prefetch(&self, rank: u32) {
+        self.words.prefetch(rank);
+    }
+
     /// Takes a word from the journal: the larger one stays. Answers whether it changed the table, or
     /// `None` if the word does not fit the segment.
     #[inline]
-    pub(crate) fn apply(&self, rank: u32, word: Word, plausible: &Plausible) -> Option<bool> {
+    pub(crate) fn apply(&self, rank: u32, word: Word, plausible: Plausible) -> Option<bool> {
         if rank >= self.words.len() || plausible.fault(word, None).is_some() {
             return None;
         }
@@ -177,7 +183,7 @@ impl RawSegment {
     pub(crate) fn settle(
         &self,
         pool_dir: &Path,
-        plausible: &Plausible,
+        plausible: Plausible,
         journaled_generation: u32,
         on_damage: OnDamage,
     ) -> Result<u64, SegmentError> {
@@ -189,7 +195,13 @@ impl RawSegment {
                 given_up += 1;
             }
         }
-        for (rank, what) in self.implausible(plausible, journaled_generation) {
+        // What the checksums vouch for, and the journal's records, which were looked at, need no look.
+        let unsure = if self.max_generation.is_some() {
+            Vec::new()
+        } else {
+            self.implausible(plausible, journaled_generation)
+        };
+        for (rank, what) in unsure {
             if on_damage == OnDamage::Refuse {
                 let path = SegmentPaths::new(pool_dir, self.id).table.words;
                 let offset = u64::from(rank) * WORD_BYTES;
@@ -202,7 +214,7 @@ impl RawSegment {
     }
 
     /// The words that nothing explains.
-    pub(crate) fn implausible(&self, plausible: &Plausible, journaled_generation: u32) -> Vec<(u32, String)> {
+    pub(crate) fn implausible(&self, plausible: Plausible, journaled_generation: u32) -> Vec<(u32, String)> {
         let max_generation = self.max_generation.map(|generation| generation.max(journaled_generation));
         let parts = in_parallel(&self.words, |ranks| {
             let fault = |rank| Some((rank, plausible.fault(self.words.get(rank), max_generation)?));

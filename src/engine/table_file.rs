@@ -26,7 +26,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::disk::{self, Access, Disk, MappedWords, PAGE_BYTES, PageBuffer, Sharing, WORD_BYTES};
+use crate::disk::{
+    self, Access, Disk, MappedBytes, MappedWords, PAGE_BYTES, PageBuffer, Sharing, WORD_BYTES,
+};
 use crate::state::dirty::DirtyBlocks;
 use crate::state::table::WordTable;
 
@@ -34,6 +36,8 @@ use super::segment::SegmentError;
 
 /// Words a sector.
 pub(crate) const SECTOR_WORDS: u32 = 64;
+/// Bytes a sector.
+const SECTOR_BYTES: usize = SECTOR_WORDS as usize * WORD_BYTES as usize;
 /// Bytes of a sector's checksums.
 const ENTRY_BYTES: u64 = 8;
 const HEAD_BYTES: u64 = PAGE_BYTES as u64;
@@ -131,7 +135,7 @@ fn read_sums(path: &Path, len: u32) -> Result<(u32, Sums), SegmentError> {
 
 /// The checksum of a sector as it is in memory.
 fn sum_of(words: &WordTable<MappedWords>, ranks: Range<u32>) -> u32 {
-    let mut bytes = [0; (SECTOR_WORDS as u64 * WORD_BYTES) as usize];
+    let mut bytes = [0; SECTOR_BYTES];
     let used = ranks.len() * WORD_BYTES as usize;
     for (chunk, rank) in bytes.as_chunks_mut::<8>().0.iter_mut().zip(ranks) {
         *chunk = words.get(rank).bits().to_le_bytes();
@@ -154,13 +158,13 @@ fn in_parallel<T: Send>(len: u32, work: impl Fn(Range<u32>) -> Vec<T> + Sync) ->
     })
 }
 
-/// The sectors that are neither as `a` nor as `b` says.
-fn damaged_sectors(words: &WordTable<MappedWords>, sums: &Sums) -> Vec<u32> {
-    in_parallel(words.len(), |part| {
-        let damaged = |sector: &u32| {
-            !sums.entries[*sector as usize].contains(&sum_of(words, ranks_of(*sector, words.len())))
-        };
-        part.filter(damaged).collect()
+/// The sectors of a words file that are neither as `a` nor as `b` says.
+fn damaged_sectors(content: &[u8], len: u32, sums: &Sums) -> Vec<u32> {
+    in_parallel(len, |part| {
+        let bytes = &content[part.start as usize * SECTOR_BYTES..];
+        let sectors = part.clone().zip(bytes.chunks(SECTOR_BYTES)).zip(&sums.entries[part.start as usize..]);
+        let damaged = sectors.filter(|((_, sector), entry)| !entry.contains(&crc32c::crc32c(sector)));
+        damaged.map(|((index, _), _)| index).collect()
     })
 }
 
@@ -178,7 +182,7 @@ impl TableFile {
     /// Creates the files of a table of zeros, durably, with their space taken.
     pub(crate) fn create(disk: &dyn Disk, paths: &TablePaths, len: u32) -> io::Result<()> {
         disk::create_words(disk, &paths.words, len)?;
-        let zeros = [0; (SECTOR_WORDS as u64 * WORD_BYTES) as usize];
+        let zeros = [0; SECTOR_BYTES];
         let sum = |sector: u32| {
             let bytes = ranks_of(sector, len).len() * WORD_BYTES as usize;
             crc32c::crc32c(&zeros[..bytes]).to_le_bytes()
@@ -205,7 +209,12 @@ impl TableFile {
         let words = WordTable::new(mapped);
         let (kind, sums) = read_sums(&paths.sums, len)?;
         let exact = kind == KIND_EXACT;
-        let damaged = if exact { damaged_sectors(&words, &sums) } else { Vec::new() };
+        let damaged = if exact {
+            let content = MappedBytes::open(&paths.words).map_err(words_io)?;
+            damaged_sectors(&content, len, &sums)
+        } else {
+            Vec::new()
+        };
         let max_generation = exact.then_some(sums.max_generation);
         let file = Self {
             disk: Arc::clone(disk),
@@ -317,10 +326,7 @@ impl TableFile {
                 *chunk = word.bits().to_le_bytes();
             }
             let first = (ranks.start / SECTOR_WORDS) as usize;
-            for (entry, sector) in sums.entries[first..]
-                .iter_mut()
-                .zip(memory.chunks((SECTOR_WORDS as u64 * WORD_BYTES) as usize))
-            {
+            for (entry, sector) in sums.entries[first..].iter_mut().zip(memory.chunks(SECTOR_BYTES)) {
                 let sum = crc32c::crc32c(sector);
                 if sum != entry[1] {
                     *entry = [entry[1], sum];

@@ -48,7 +48,7 @@ const SHOWN: usize = 3;
 /// Arguments that make checkpoints frequent enough to be cut in.
 const SMALL_JOURNAL: &[&str] = &["--journal-file-mib", "2"];
 
-const NONE: Mode = Mode { durability: "none", skip_sync: false, arguments: &[] };
+const NONE: Mode = Mode { durability: "none", skip_sync: false, arguments: SMALL_JOURNAL };
 const SYNC: Mode = Mode { durability: "sync", skip_sync: false, arguments: SMALL_JOURNAL };
 const SYNC_SKIPPED: Mode = Mode { durability: "sync", skip_sync: true, arguments: SMALL_JOURNAL };
 

@@ -1,7 +1,7 @@
 //! What the daemon is told: flags, environment and file, merged into one validated [`Config`].
 //! A flag wins over the environment (`ALLOTD_…`), which wins over the file.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde::Deserialize;
@@ -55,6 +55,9 @@ pub struct ServeArgs {
     /// Size of a journal file in MiB; there are at most four [default: 128]
     #[arg(long, env = "ALLOTD_JOURNAL_FILE_MIB", value_name = "N")]
     pub journal_file_mib: Option<u32>,
+    /// Directory in which backups are made [default: backups in the data directory]
+    #[arg(long, env = "ALLOTD_BACKUP_DIR", value_name = "DIR")]
+    pub backup_dir: Option<PathBuf>,
     /// Start with a damaged data directory: the numbers whose state is lost are retired
     #[arg(long, env = "ALLOTD_RECOVER_DAMAGED", num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
     pub recover_damaged: Option<bool>,
@@ -74,6 +77,7 @@ struct File {
     durability: Option<String>,
     sync_interval_ms: Option<u32>,
     journal_file_mib: Option<u32>,
+    backup_dir: Option<PathBuf>,
     recover_damaged: Option<bool>,
     insecure: Option<bool>,
 }
@@ -93,6 +97,8 @@ pub struct Config {
     pub durability: Durability,
     /// Size of a journal file, in bytes.
     pub journal_file_bytes: u64,
+    /// Directory in which backups are made; `None` for one in the data directory.
+    pub backup_dir: Option<PathBuf>,
     /// Whether to start with a damaged data directory.
     pub recover_damaged: bool,
 }
@@ -143,6 +149,9 @@ pub enum ConfigError {
     /// A sync interval out of its bounds.
     #[error("--sync-interval-ms is {0}: give 1 to {MAX_SYNC_INTERVAL_MS}")]
     SyncInterval(u32),
+    /// Backups would be taken for what the daemon keeps.
+    #[error("--backup-dir is {}, where the daemon keeps its data: give another directory", .0.display())]
+    BackupDir(PathBuf),
     /// A size of journal files out of its bounds.
     #[error("--journal-file-mib is {0}: give {MIN_JOURNAL_FILE_MIB} to {MAX_JOURNAL_FILE_MIB}")]
     JournalFile(u32),
@@ -183,7 +192,10 @@ impl ServeArgs {
         let journal_file_bytes = u64::from(mib) << 20;
         let recover_damaged = self.recover_damaged.or(file.recover_damaged).unwrap_or(false);
         let data_dir = self.data.or(file.data).ok_or(ConfigError::NoData)?;
+        let backup_dir = self.backup_dir.or(file.backup_dir);
+        check_backup_dir(backup_dir.as_deref(), &data_dir)?;
         Ok(Config {
+            backup_dir,
             data_dir,
             listen: addresses,
             workers,
@@ -209,6 +221,15 @@ fn durability(mode: Option<&str>, sync_interval_ms: Option<u32>) -> Result<Durab
         other => return Err(ConfigError::Durability(other.to_owned())),
     };
     if sync_interval_ms.is_some() { Err(ConfigError::SyncIntervalAlone) } else { Ok(mode) }
+}
+
+/// Backups may be in the data directory, but not among the daemon's own files.
+fn check_backup_dir(backup_dir: Option<&Path>, data_dir: &Path) -> Result<(), ConfigError> {
+    let Some(backup_dir) = backup_dir else { return Ok(()) };
+    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let (backups, data) = (absolute(backup_dir), absolute(data_dir));
+    let taken = ["pools", "journal", "staging"].iter().any(|part| backups.starts_with(data.join(part)));
+    if taken || backups == data { Err(ConfigError::BackupDir(backup_dir.to_owned())) } else { Ok(()) }
 }
 
 fn default_workers() -> usize {
@@ -271,6 +292,8 @@ mod tests {
             ("data = \"/a\"\ndurability = \"soon\"", "give sync, interval or none"),
             ("data = \"/a\"\ndurability = \"interval\"\nsync_interval_ms = 0", "give 1 to 60000"),
             ("data = \"/a\"\njournal_file_mib = 1", "give 2 to 1024"),
+            ("data = \"/a\"\nbackup_dir = \"/a/pools/b\"", "--backup-dir is /a/pools/b"),
+            ("data = \"/a\"\nbackup_dir = \"/a\"", "--backup-dir is /a,"),
             ("data = \"/a\"\nmax_connections = 0", "--max-connections is 0"),
             ("data = \"/a\"\nsync_interval_ms = 5", "--sync-interval-ms"),
             ("data = \"/a\"\nlisten = [\"0.0.0.0:1\"]", "--insecure"),

@@ -9,7 +9,7 @@ use crate::engine::check::check_directory;
 
 #[derive(Debug, Args)]
 pub(super) struct CheckArgs {
-    /// The data directory
+    /// The data directory, or the backup
     #[arg(value_name = "DIR")]
     dir: PathBuf,
 }

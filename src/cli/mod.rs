@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+mod backup;
 mod check;
 mod demo;
 mod give_back;
@@ -43,7 +44,11 @@ enum Command {
     Return(give_back::ReturnArgs),
     /// Show what the daemon counts
     Stats(stats::StatsArgs),
-    /// Check a data directory that no daemon uses
+    /// Have the daemon make a backup of all its pools
+    Backup(backup::BackupArgs),
+    /// Make a data directory of a backup
+    Restore(backup::RestoreArgs),
+    /// Check a data directory that no daemon uses, or a backup
     Check(check::CheckArgs),
 }
 
@@ -114,6 +119,8 @@ impl Cli {
             Command::Renew(args) => renew::run(&args),
             Command::Return(args) => give_back::run(args),
             Command::Stats(args) => stats::run(&args),
+            Command::Backup(args) => backup::back_up(&args),
+            Command::Restore(args) => backup::run_restore(&args),
             Command::Check(args) => check::run(&args),
         };
         let (message, code) = match result {

@@ -26,12 +26,15 @@ pub(super) fn bind(config: &Config) -> Result<Vec<Listener>, CliError> {
 
 /// Opens the data directory.
 pub(super) fn open(config: &Config) -> Result<Arc<Engine>, CliError> {
-    let engine_config = EngineConfig {
+    let mut engine_config = EngineConfig {
         durability: config.durability,
         journal_file_bytes: config.journal_file_bytes,
         recover_damaged: config.recover_damaged,
         ..EngineConfig::new(&config.data_dir, config.workers)
     };
+    if let Some(backup_dir) = &config.backup_dir {
+        engine_config.backup_dir.clone_from(backup_dir);
+    }
     let engine = Engine::open(&engine_config).map_err(|error| CliError::Failed(error.to_string()))?;
     if !engine.report().journal.files.is_empty() {
         eprintln!("allotd: {}", engine.report());

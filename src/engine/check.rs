@@ -9,6 +9,7 @@ use crate::disk::{RealDisk, Sharing, WORD_BYTES};
 use crate::journal::recovery;
 use crate::numbers::number::Rank;
 
+use super::backup::{CONTENTS_FILE, Contents};
 use super::clock::{Clock, SystemClocks};
 use super::layout::{self, lock_directory, pool_dirs};
 use super::manifest::{MANIFEST_FILE, Manifest, SegmentEntry};
@@ -54,7 +55,7 @@ impl Checked {
     }
 }
 
-/// Checks a data directory that no daemon uses. Changes nothing in it.
+/// Checks a data directory that no daemon uses, or a backup. Changes nothing in it.
 pub fn check_directory(data_dir: &Path) -> Result<Checked, OpenError> {
     if !data_dir.join("LOCK").is_file() {
         return Err(OpenError::NoDataDirectory(data_dir.to_owned()));
@@ -67,6 +68,7 @@ pub fn check_directory(data_dir: &Path) -> Result<Checked, OpenError> {
         Ok(None) => checked.fault(&secret, "is missing: all tokens given out are stale"),
         Err(error) => checked.fault(data_dir, error),
     }
+    check_contents(data_dir, &mut checked);
     let pools_dir = layout::pools_dir(data_dir);
     let mut raw = RawPools::default();
     match pool_dirs(&pools_dir) {
@@ -83,6 +85,23 @@ pub fn check_directory(data_dir: &Path) -> Result<Checked, OpenError> {
     }
     check_states(data_dir, raw, &mut checked);
     Ok(checked)
+}
+
+/// The files of a backup, if it is one.
+fn check_contents(dir: &Path, checked: &mut Checked) {
+    if !dir.join(CONTENTS_FILE).exists() {
+        return;
+    }
+    match Contents::read(dir) {
+        Ok(contents) => {
+            for file in &contents.files {
+                if let Some(what) = file.fault(dir) {
+                    checked.fault(&file.path_in(dir), what);
+                }
+            }
+        }
+        Err(error) => checked.fault(&dir.join(CONTENTS_FILE), error),
+    }
 }
 
 /// What can be seen without the words: the manifest, the sets, the names of the files.

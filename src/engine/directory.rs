@@ -53,12 +53,19 @@ pub enum DeleteError {
 
 pub(crate) type Pools = BTreeMap<String, Arc<Pool>>;
 
+/// Where an engine keeps things.
+pub(crate) struct Directories {
+    pub(crate) data: PathBuf,
+    pub(crate) pools: PathBuf,
+    pub(crate) backups: PathBuf,
+}
+
 /// All pools of one data directory.
 pub struct Engine {
-    pools_dir: PathBuf,
-    shared: Arc<Shared>,
+    pub(super) dirs: Directories,
+    pub(super) shared: Arc<Shared>,
     pools: Arc<ArcSwap<Pools>>,
-    journal: Running,
+    pub(super) journal: Running,
     report: OpenReport,
     /// Held while the map of pools changes.
     changing: Mutex<()>,
@@ -69,7 +76,7 @@ pub struct Engine {
 
 impl Engine {
     pub(crate) fn new(
-        pools_dir: PathBuf,
+        dirs: Directories,
         shared: Arc<Shared>,
         pools: Arc<ArcSwap<Pools>>,
         journal: Running,
@@ -78,7 +85,7 @@ impl Engine {
         report: OpenReport,
     ) -> Self {
         Self {
-            pools_dir,
+            dirs,
             shared,
             pools,
             journal,
@@ -151,10 +158,10 @@ impl Engine {
         drop(numbers);
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         self.refuse_existing(name)?;
-        let dir = self.pools_dir.join(name.as_str());
+        let dir = self.dirs.pools.join(name.as_str());
         disk.rename(staging.path(), &dir)?;
         let opened = disk
-            .sync_directory(&self.pools_dir)
+            .sync_directory(&self.dirs.pools)
             .map_err(LoadError::from)
             .and_then(|()| load::open_new_pool(name.clone(), dir.clone(), &self.shared));
         match opened {
@@ -200,13 +207,13 @@ impl Engine {
             return Err(DeleteError::InUse(leased));
         }
         // Hidden by a rename first, which works on a full disk too; the next start removes what is left.
-        let hidden = self.pools_dir.join(format!("{HIDDEN_PREFIX}{name}"));
+        let hidden = self.dirs.pools.join(format!("{HIDDEN_PREFIX}{name}"));
         if let Err(error) = disk.rename(&pool.dir, &hidden) {
             pool.set_mode(mode);
             return Err(error.into());
         }
         self.change_pools(|pools| pools.remove(name));
-        disk.sync_directory(&self.pools_dir)?;
+        disk.sync_directory(&self.dirs.pools)?;
         disk.remove_directory(&hidden)?;
         Ok(())
     }

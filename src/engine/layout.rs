@@ -6,6 +6,7 @@
 //!   secret                   key of the tokens (mode 0600), then its CRC32C
 //!   journal/                 see `crate::journal`
 //!   staging/                 files in the making; emptied at each start
+//!   backups/                 see `super::backup`, unless they are kept elsewhere
 //!   pools/ru/pool.toml       settings and the list of segments, replaced atomically
 //!   pools/ru/0001.numbers    portable 64-bit Roaring, immutable, CRC in pool.toml
 //!   pools/ru/0001.words      one little-endian u64 a number
@@ -34,6 +35,9 @@ const MAX_LOCK_BYTES: u64 = 4_096;
 const SECRET_FILE_BYTES: usize = SECRET_BYTES + 4;
 /// The directory of a pool that was deleted begins with this, which no pool's name does.
 pub(crate) const HIDDEN_PREFIX: &str = ".deleted-";
+
+/// Where backups are made, in the data directory, unless told otherwise.
+pub(crate) const BACKUPS_DIR: &str = "backups";
 
 /// Where the journal's files are.
 pub(crate) fn journal_dir(data_dir: &Path) -> PathBuf {

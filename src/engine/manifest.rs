@@ -127,16 +127,23 @@ impl Manifest {
         Ok(())
     }
 
+    /// The file's content.
+    pub(crate) fn content(&self) -> io::Result<String> {
+        Ok(with_checksum(&toml::to_string(self).map_err(io::Error::other)?))
+    }
+
     pub(crate) fn write(&self, disk: &dyn Disk, pool_dir: &Path) -> io::Result<()> {
-        let text = toml::to_string(self).map_err(io::Error::other)?;
-        let checksum = crc32c::crc32c(text.as_bytes());
-        let whole = format!("{CHECKSUM_KEY}{checksum:08x}\"\n{text}");
-        disk::replace_file(disk, &pool_dir.join(MANIFEST_FILE), whole.as_bytes())
+        disk::replace_file(disk, &pool_dir.join(MANIFEST_FILE), self.content()?.as_bytes())
     }
 }
 
+/// The text after a line with its checksum.
+pub(crate) fn with_checksum(text: &str) -> String {
+    format!("{CHECKSUM_KEY}{:08x}\"\n{text}", crc32c::crc32c(text.as_bytes()))
+}
+
 /// The text after the line with its checksum, if that is right.
-fn without_checksum(text: &str) -> Result<&str, String> {
+pub(crate) fn without_checksum(text: &str) -> Result<&str, String> {
     let (line, rest) = text.split_once('\n').unwrap_or((text, ""));
     let checksum = format!("{:08x}", crc32c::crc32c(rest.as_bytes()));
     let found = line.strip_prefix(CHECKSUM_KEY).and_then(|line| line.strip_suffix('"'));

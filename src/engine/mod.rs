@@ -10,6 +10,7 @@
 //!   of its words and their checksums; `plausible`: what a word can be.
 //! * `keys`: what was given out under an `Idempotency-Key`.
 //! * `order`, `token`, `clock`, `counters`, `settings`, `manifest`: one concept each.
+//! * `backup`: copies of the whole data directory, made while callers go on, and back.
 //! * `check`: every invariant of a data directory, offline.
 //!
 //! A change is one compare-exchange of one word. Before its answer is given, the free index and the
@@ -17,6 +18,7 @@
 //! `give_back_one`, `mark`, `sweep_one`); the answer is held until the record is committed. Opening a
 //! round needs no records: the round stands in the manifest, and its opening is done again at a start.
 
+pub mod backup;
 pub mod check;
 pub mod clock;
 pub mod counters;

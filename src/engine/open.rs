@@ -12,9 +12,10 @@ use crate::disk::{self, Disk, Sharing};
 use crate::journal::recovery::{self, Recovered, RecoveryError};
 use crate::journal::{Callbacks, Durability, Journal, JournalConfig, MIN_FILE_BYTES, Running, StartError};
 
+use super::backup::CONTENTS_FILE;
 use super::clock::{Clock, Clocks, SystemClocks};
 use super::directory::{
-    CHECKPOINT_SLOT, Engine, MAX_WORKERS, OPERATOR_SLOT, OWN_SLOTS, Pools, SWEEPER_SLOT, seed,
+    CHECKPOINT_SLOT, Directories, Engine, MAX_WORKERS, OPERATOR_SLOT, OWN_SLOTS, Pools, SWEEPER_SLOT, seed,
 };
 use super::keys::Keys;
 use super::layout::{self, lock_directory};
@@ -43,6 +44,8 @@ pub struct EngineConfig {
     pub journal_file_bytes: u64,
     /// Whether to open a damaged directory: the numbers whose state is lost are retired.
     pub recover_damaged: bool,
+    /// Where backups are made; created with the first.
+    pub backup_dir: PathBuf,
     /// The disk.
     pub disk: Arc<dyn Disk>,
     /// The clocks.
@@ -52,8 +55,10 @@ pub struct EngineConfig {
 impl EngineConfig {
     /// A directory for so many threads, on the machine's disk and clocks, every reply durable.
     pub fn new(data_dir: impl Into<PathBuf>, workers: usize) -> Self {
+        let data_dir = data_dir.into();
         Self {
-            data_dir: data_dir.into(),
+            backup_dir: data_dir.join(layout::BACKUPS_DIR),
+            data_dir,
             workers,
             durability: Durability::Sync,
             journal_file_bytes: DEFAULT_JOURNAL_FILE_BYTES,
@@ -80,6 +85,9 @@ pub enum OpenError {
         "{0} is not empty and not a data directory of allotd: give an empty directory or one that does not exist"
     )]
     NotADataDirectory(PathBuf),
+    /// It is a backup, which would be one no more.
+    #[error("{0} is a backup: make a data directory of it with \"allotd restore\", and serve that")]
+    Backup(PathBuf),
     /// There is no data directory to look at.
     #[error("{0} is not a data directory of allotd: give the --data directory of a daemon")]
     NoDataDirectory(PathBuf),
@@ -201,6 +209,9 @@ impl Engine {
     /// Locks the data directory, recovers it, opens every pool and begins to sweep.
     pub fn open(config: &EngineConfig) -> Result<Arc<Self>, OpenError> {
         let (data_dir, disk) = (&config.data_dir, &config.disk);
+        if data_dir.join(CONTENTS_FILE).exists() {
+            return Err(OpenError::Backup(data_dir.clone()));
+        }
         let lock = lock_directory(&**disk, data_dir)?;
         let in_dir = |error| OpenError::Io(data_dir.clone(), error);
         let staging_dir = prepare(config).map_err(in_dir)?;
@@ -251,15 +262,12 @@ impl Engine {
                 );
             })
             .map_err(in_dir)?;
-        Ok(Arc::new(Self::new(
-            layout::pools_dir(data_dir),
-            shared,
-            pools,
-            running,
-            (stop, sweeper),
-            lock,
-            report,
-        )))
+        let dirs = Directories {
+            data: data_dir.clone(),
+            pools: layout::pools_dir(data_dir),
+            backups: config.backup_dir.clone(),
+        };
+        Ok(Arc::new(Self::new(dirs, shared, pools, running, (stop, sweeper), lock, report)))
     }
 }
 

@@ -231,6 +231,16 @@ impl Pool {
         self.shared.operator.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What is on the disk now, and in use: no change of it is under way.
+    pub(crate) fn manifest(&self) -> Manifest {
+        self.manifest.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Names the pool in the journal; a pool of the same name that is created later has another id.
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+
     /// Changes the manifest on the disk, then calls `apply` while no other change can come between.
     pub(crate) fn change_manifest<T>(
         &self,

@@ -3,6 +3,7 @@
 //! [`listener`] binds addresses, [`server`] accepts and spreads connections over the worker threads,
 //! [`connection`] serves one, `gate` holds its answers until they are durable, [`routes`] finds the call; each group of calls has its own file.
 
+mod backup;
 pub mod body;
 pub mod connection;
 mod export;

@@ -7,6 +7,7 @@ use hyper::{Response, StatusCode};
 
 use super::body::Body;
 use super::json;
+use crate::engine::backup::BackupError;
 use crate::engine::lease::LeaseError;
 use crate::engine::load::LoadError;
 use crate::engine::settings::SettingsError;
@@ -224,6 +225,20 @@ impl From<DeleteError> for Problem {
             DeleteError::Io(_) => Self::internal(&error),
             DeleteError::Journal(error) => error.into(),
         }
+    }
+}
+
+impl From<BackupError> for Problem {
+    fn from(error: BackupError) -> Self {
+        let code = match &error {
+            BackupError::Name(_) | BackupError::Exists(_) => Code::BadRequest,
+            BackupError::Busy => Code::Overloaded,
+            BackupError::StorageFull => Code::StorageFull,
+            BackupError::Ended => Code::NotReady,
+            BackupError::Journal(error) => return (*error).into(),
+            BackupError::Damaged(..) | BackupError::Io(..) => Code::Internal,
+        };
+        Self::new(code, error.to_string())
     }
 }
 

@@ -13,7 +13,7 @@ use hyper::{Method, Request, Response};
 
 use super::body::{self, Body};
 use super::problem::{Code, Problem};
-use super::{export, held, lease, numbers, pools, query, source, stats, worker};
+use super::{backup, export, held, lease, numbers, pools, query, source, stats, worker};
 use crate::engine::{Engine, Pool};
 use crate::stats::Stats;
 use crate::stats::requests::Call;
@@ -131,6 +131,7 @@ fn route(api: &Arc<Api>, request: Request<Incoming>) -> (Call, Answer) {
     let no_query = || query::none(request.uri().query());
     match path {
         "/v1/pools" => get_only(Call::ListPools, &request, || no_query().and_then(|()| pools::list(api))),
+        "/v1/backup" => route_backup(api, request),
         "/v1/stats" => get_only(Call::Stats, &request, || no_query().map(|()| stats::show(api))),
         "/healthz" => get_only(Call::Health, &request, || no_query().map(|()| stats::alive())),
         "/readyz" => get_only(Call::Health, &request, || no_query().and_then(|()| stats::ready(api))),
@@ -189,6 +190,20 @@ fn lease_preconditions(
     let pool = found(pool)?;
     query::none(request.uri().query())?;
     Ok((pool, lease::key_of(request.headers())?))
+}
+
+fn route_backup(api: &Arc<Api>, request: Request<Incoming>) -> (Call, Answer) {
+    if *request.method() != Method::POST {
+        return not_allowed("POST");
+    }
+    let no_body = request.body().is_end_stream();
+    let checked = query::none(request.uri().query())
+        .and_then(|()| if no_body { Ok(()) } else { source::check_json(request.headers()) });
+    let answer = match checked {
+        Ok(()) => Answer::later(backup::make(Arc::clone(api), request.into_body())),
+        Err(problem) => Answer::Now(Err(problem)),
+    };
+    (Call::Backup, answer)
 }
 
 /// A path with only a pool in it; `None` for `PUT`, which needs the request itself.

@@ -25,8 +25,10 @@ struct State {
     spares: Vec<PathBuf>,
     /// Files that were written before the one being written.
     closed: Vec<u64>,
-    /// Files that may not become spare ones because a backup reads them.
-    pins: usize,
+    /// The newest file that is full.
+    last_closed: u64,
+    /// Files from this one on are kept, because a backup reads them.
+    kept_from: Option<u64>,
     no_room: bool,
     stopped: bool,
     checkpoint_asked: bool,
@@ -53,7 +55,8 @@ impl Files {
     ) -> io::Result<Self> {
         let spares = file::spares(&*disk, dir, file_bytes)?;
         let checkpoint_asked = !closed.is_empty();
-        let state = State { spares, closed, checkpoint_asked, ..State::default() };
+        let last_closed = closed.last().copied().unwrap_or(0);
+        let state = State { spares, closed, last_closed, checkpoint_asked, ..State::default() };
         Ok(Self { disk, dir: dir.to_owned(), file_bytes, state: Mutex::new(state), changed: Condvar::new() })
     }
 
@@ -96,6 +99,7 @@ impl Files {
     pub(super) fn closed(&self, file_sequence: u64) {
         let mut state = self.lock();
         state.closed.push(file_sequence);
+        state.last_closed = file_sequence;
         state.checkpoint_asked = true;
         self.changed.notify_all();
     }
@@ -106,10 +110,16 @@ impl Files {
         self.changed.notify_all();
     }
 
-    /// Keeps the files of now until the pin is dropped.
-    pub(super) fn pin(self: &Arc<Self>) -> Pin {
-        self.lock().pins += 1;
-        Pin(Arc::clone(self))
+    /// Keeps the file being written and all after it until the pin lets go of them; `None` while there
+    /// is another pin.
+    pub(super) fn pin(self: &Arc<Self>) -> Option<Pin> {
+        let mut state = self.lock();
+        if state.kept_from.is_some() {
+            return None;
+        }
+        let first = state.last_closed + 1;
+        state.kept_from = Some(first);
+        Some(Pin { files: Arc::clone(self), first })
     }
 
     /// Makes checkpoints and spare files until [`Self::stop`].
@@ -171,7 +181,9 @@ impl Files {
     fn checkpoint(&self, journal: &Journal, checkpoint: &Checkpoint, closed: &[u64]) -> io::Result<()> {
         checkpoint()?;
         let mut state = self.lock();
-        while state.pins > 0 && !state.stopped && !journal.is_poisoned() {
+        let is_kept =
+            |state: &State| closed.iter().any(|file| state.kept_from.is_some_and(|from| *file >= from));
+        while is_kept(&state) && !state.stopped && !journal.is_poisoned() {
             let pause = Duration::from_millis(ROOM_RETRY_MS);
             state = self.changed.wait_timeout(state, pause).unwrap_or_else(PoisonError::into_inner).0;
         }
@@ -216,12 +228,40 @@ impl Files {
     }
 }
 
-/// Keeps the journal's files; see [`Files::pin`].
-pub struct Pin(Arc<Files>);
+/// Keeps journal files from being used again while a backup reads them. The reader has to let go of each
+/// file soon after it is full: the writer waits when there are [`MAX_FILES`].
+pub struct Pin {
+    files: Arc<Files>,
+    first: u64,
+}
+
+impl Pin {
+    /// The oldest file that was kept: all that was recorded since the pin was made is in it and in those
+    /// after it.
+    pub fn first(&self) -> u64 {
+        self.first
+    }
+
+    /// Whether a file is full: nothing is written to it any more.
+    pub fn is_closed(&self, file_sequence: u64) -> bool {
+        self.files.lock().last_closed >= file_sequence
+    }
+
+    /// Whether the journal ends; then it keeps no file any more.
+    pub fn is_stopped(&self) -> bool {
+        self.files.lock().stopped
+    }
+
+    /// Lets go of all files before this one.
+    pub fn keep_from(&self, file_sequence: u64) {
+        self.files.lock().kept_from = Some(file_sequence);
+        self.files.changed.notify_all();
+    }
+}
 
 impl Drop for Pin {
     fn drop(&mut self) {
-        self.0.lock().pins -= 1;
-        self.0.changed.notify_all();
+        self.files.lock().kept_from = None;
+        self.files.changed.notify_all();
     }
 }

@@ -140,6 +140,11 @@ impl Head {
 
     /// Reads the head of a whole file.
     pub fn decode(file: &[u8]) -> Result<Self, HeadError> {
+        Self::decode_page(file, file.len() as u64)
+    }
+
+    /// Reads the head in the first page of a file of `found` bytes.
+    pub fn decode_page(file: &[u8], found: u64) -> Result<Self, HeadError> {
         if file.len() < HEAD_BYTES || file[..8] != HEAD_MAGIC {
             return Err(HeadError::NotAJournal);
         }
@@ -149,7 +154,7 @@ impl Head {
         if u32_at(file, 8) != FORMAT {
             return Err(HeadError::OtherFormat(u32_at(file, 8)));
         }
-        let (found, expected) = (file.len() as u64, u64_at(file, 48));
+        let expected = u64_at(file, 48);
         if found != expected {
             return Err(HeadError::Length { found, expected });
         }

@@ -142,8 +142,8 @@ impl Running {
         &self.files.dir
     }
 
-    /// Keeps the files of now until the pin is dropped.
-    pub fn pin(&self) -> Pin {
+    /// Keeps the file being written and all after it; `None` while there is another pin.
+    pub fn pin(&self) -> Option<Pin> {
         self.files.pin()
     }
 

@@ -63,6 +63,8 @@ calls! {
     Pause = "pause",
     /// `POST /v1/pools/{pool}/resume`
     Resume = "resume",
+    /// `POST /v1/backup`
+    Backup = "backup",
     /// `GET /v1/stats`
     Stats = "stats",
     /// `GET /healthz` and `GET /readyz`

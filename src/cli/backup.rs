@@ -1,0 +1,51 @@
+//! `allotd backup` and `allotd restore`
+
+use std::path::PathBuf;
+
+use clap::Args;
+use hyper::Method;
+use serde_json::json;
+
+use super::{CliError, Remote, output};
+use crate::client::Call;
+use crate::disk::RealDisk;
+use crate::engine::backup::restore;
+
+#[derive(Debug, Args)]
+pub(super) struct BackupArgs {
+    /// The backup's name in the daemon's directory of backups [default: the time]
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RestoreArgs {
+    /// The backup's directory
+    #[arg(value_name = "BACKUP")]
+    backup: PathBuf,
+    /// The data directory to make: empty, or not there yet
+    #[arg(value_name = "DIR")]
+    dir: PathBuf,
+}
+
+/// Has the daemon make a backup.
+pub(super) fn back_up(args: &BackupArgs) -> Result<(), CliError> {
+    let body = args.name.as_ref().map_or_else(|| json!({}), |name| json!({ "name": name }));
+    args.remote.call(Call::json(Method::POST, "/v1/backup", &body), output::members)
+}
+
+/// Makes a data directory of a backup.
+pub(super) fn run_restore(args: &RestoreArgs) -> Result<(), CliError> {
+    let restored = restore(&RealDisk, &args.backup, &args.dir)
+        .map_err(|error| CliError::Failed(format!("nothing was restored: {error}")))?;
+    output::print(&format!(
+        "restored {} pools, {} numbers, {} bytes, as of {}, to {}\n",
+        restored.pools,
+        restored.numbers,
+        restored.bytes,
+        restored.as_of,
+        args.dir.display()
+    ))
+}

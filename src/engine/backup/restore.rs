@@ -1,0 +1,156 @@
+//! Making a data directory of a backup.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::contents::{Contents, ContentsError};
+use crate::disk::{self, Disk};
+
+/// Why nothing was restored. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// The list of files cannot be used.
+    #[error(transparent)]
+    Contents(#[from] ContentsError),
+    /// A file of the backup is not as it was written.
+    #[error("{0} {1}: use another backup")]
+    Fault(PathBuf, String),
+    /// There is a data directory in the place.
+    #[error(
+        "{0} is a data directory, and may be newer than the backup: restore into another directory, or move this \
+         one away first"
+    )]
+    DataDirectory(PathBuf),
+    /// There is something else in the place.
+    #[error("{0} is not an empty directory: restore into an empty one, or one that does not exist")]
+    NotEmpty(PathBuf),
+    /// Left over, or in use by another.
+    #[error("{0} is in the way: remove it, if no other restore into this place is under way")]
+    Unfinished(PathBuf),
+    /// It could not be given its name.
+    #[error("{0} is where a file system is mounted: restore into a directory in it")]
+    MountPoint(PathBuf),
+    /// No room on the disk.
+    #[error("the disk of {0} is full: {1} bytes are needed")]
+    StorageFull(PathBuf, u64),
+    /// A file or directory cannot be used.
+    #[error("{0}: {1}")]
+    Io(PathBuf, #[source] io::Error),
+}
+
+/// What was restored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Restored {
+    /// All that was acknowledged before this time (RFC 3339) is in it.
+    pub as_of: String,
+    /// How many pools.
+    pub pools: u64,
+    /// How many numbers.
+    pub numbers: u64,
+    /// Bytes of all files.
+    pub bytes: u64,
+}
+
+fn at(path: &Path) -> impl FnOnce(io::Error) -> RestoreError {
+    let path = path.to_owned();
+    move |error| RestoreError::Io(path, error)
+}
+
+/// A directory in the making; removed unless it was given its name.
+struct Unfinished<'a> {
+    disk: &'a dyn Disk,
+    dir: PathBuf,
+}
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        // A later restore says that it is in the way.
+        let _ = self.disk.remove_directory(&self.dir);
+    }
+}
+
+/// Makes the data directory `target` of a backup, all of it or nothing. Every file is verified first.
+pub fn restore(disk: &dyn Disk, backup: &Path, target: &Path) -> Result<Restored, RestoreError> {
+    let contents = Contents::read(backup)?;
+    refuse_occupied(target)?;
+    for file in &contents.files {
+        if let Some(what) = file.fault(backup) {
+            return Err(RestoreError::Fault(file.path_in(backup), what));
+        }
+    }
+    let target = std::path::absolute(target).map_err(at(target))?;
+    let (Some(parent), Some(name)) = (target.parent(), target.file_name()) else {
+        return Err(RestoreError::NotEmpty(target));
+    };
+    disk.create_directories(parent).map_err(at(parent))?;
+    let mut unfinished = name.to_owned();
+    unfinished.push(".restoring");
+    let unfinished = parent.join(unfinished);
+    match fs::create_dir(&unfinished) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            return Err(RestoreError::Unfinished(unfinished));
+        }
+        made => made.map_err(at(&unfinished))?,
+    }
+    let unfinished = Unfinished { disk, dir: unfinished };
+    let bytes = contents.bytes();
+    copy_all(disk, backup, &unfinished.dir, &contents).map_err(|error| match error {
+        RestoreError::Io(_, error) if disk::is_storage_full(&error) => {
+            RestoreError::StorageFull(parent.to_owned(), bytes)
+        }
+        other => other,
+    })?;
+    // Only over an empty directory, or nothing.
+    disk.rename(&unfinished.dir, &target).and_then(|()| disk.sync_directory(parent)).map_err(at(&target))?;
+    Ok(Restored { as_of: contents.as_of, pools: contents.pools, numbers: contents.numbers, bytes })
+}
+
+fn refuse_occupied(target: &Path) -> Result<(), RestoreError> {
+    let mut entries = match fs::read_dir(target) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+            return Err(RestoreError::NotEmpty(target.to_owned()));
+        }
+        Err(error) => return Err(RestoreError::Io(target.to_owned(), error)),
+    };
+    if target.join("LOCK").exists() {
+        return Err(RestoreError::DataDirectory(target.to_owned()));
+    }
+    if entries.next().is_some() {
+        return Err(RestoreError::NotEmpty(target.to_owned()));
+    }
+    let device = |path: &Path| fs::metadata(path).map(|metadata| metadata.dev()).map_err(at(path));
+    if device(target)? != device(&target.join(".."))? {
+        return Err(RestoreError::MountPoint(target.to_owned()));
+    }
+    Ok(())
+}
+
+/// Copies all files, verifying them once more, durably.
+fn copy_all(disk: &dyn Disk, backup: &Path, root: &Path, contents: &Contents) -> Result<(), RestoreError> {
+    let mut dirs = std::collections::BTreeSet::from([root.to_owned()]);
+    for entry in &contents.files {
+        let path = root.join(&entry.path);
+        for dir in path.ancestors().skip(1).take_while(|dir| *dir != root) {
+            if dirs.insert(dir.to_owned()) {
+                disk.create_directories(dir).map_err(at(dir))?;
+            }
+        }
+        let file = disk.create(&path).map_err(at(&path))?;
+        let mut position = 0;
+        let fault = entry.read_through(backup, |bytes| {
+            disk.write_at(&file, bytes, position)?;
+            position += bytes.len() as u64;
+            Ok(())
+        });
+        if let Some(what) = fault.map_err(at(&path))? {
+            return Err(RestoreError::Fault(entry.path_in(backup), what));
+        }
+        disk.sync(&file).map_err(at(&path))?;
+    }
+    // Those below before those above.
+    dirs.iter().rev().try_for_each(|dir| disk.sync_directory(dir).map_err(at(dir)))
+}

@@ -3,7 +3,7 @@
 //! `cargo bench --bench journal_sync`; `ALLOTD_BENCH_DIR` names a directory on the disk to measure, else it is
 //! cargo's own. The ways take turns, so that what else the disk does falls on all of them.
 
-#![allow(missing_docs, clippy::unwrap_used)]
+#![allow(clippy::cast_possible_wrap, clippy::cast_sign_loss, clippy::unwrap_used, missing_docs)]
 
 use std::fs::{File, OpenOptions};
 use std::os::fd::AsRawFd;

@@ -9,6 +9,16 @@ FUZZ_SECONDS="${FUZZ_SECONDS:-20}"
 step() { printf '\n== %s (%d s so far)\n' "$*" "$SECONDS"; }
 install() { command -v "$1" >/dev/null || cargo install --locked "$1@$2"; }
 
+# Some tests run the daemon on a disk of their own, or under strace; they skip with a reason without these.
+need=()
+command -v qemu-storage-daemon >/dev/null || need+=(qemu-utils)
+command -v mkfs.ext4 >/dev/null || need+=(e2fsprogs)
+command -v strace >/dev/null || need+=(strace)
+if ((${#need[@]})) && ((EUID == 0)) && command -v apt-get >/dev/null; then
+    step "Debian packages: ${need[*]}"
+    apt-get update -qq && apt-get install -y -qq --no-install-recommends "${need[@]}" >/dev/null
+fi
+
 step "format"
 cargo fmt --check
 step "lints"

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use super::file::JournalFile;
+use super::file::{self, JournalFile};
 use super::files::{Checkpoint, Files, Pin};
 use super::frame::{Head, MAX_FRAME_BYTES};
 use super::handle::{Durability, Journal};
@@ -91,6 +91,7 @@ impl Running {
         let JournalConfig { dir, durability, file_bytes, boot_id, disk } = config;
         let file_bytes = file_bytes.max(MIN_FILE_BYTES).next_multiple_of(PAGE_BYTES as u64);
         let closed = recovered.files.clone();
+        file::sync_all(&*disk, &dir, &closed)?;
         let file_sequence = closed.last().map_or(1, |last| last + 1);
         let next_frame = recovered.next_frame.max(1);
         let files = Arc::new(Files::new(Arc::clone(&disk), &dir, file_bytes, closed)?);

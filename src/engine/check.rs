@@ -169,6 +169,9 @@ fn check_words(
     checked: &mut Checked,
 ) {
     let path = SegmentPaths::new(dir, segment.id).table.words;
+    if let Some(damage) = segment.sums_damage() {
+        checked.fault(dir, damage);
+    }
     let mut faults: BTreeMap<u32, String> = BTreeMap::new();
     for ranks in segment.damaged() {
         let what =

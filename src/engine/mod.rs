@@ -6,7 +6,7 @@
 //! * `pool`: one pool; its operations are in `lease`, `holding` (renew, return), `sweep`, `marks`
 //!   (retire, reinstate, rounds), `load` (create, add) and `export`.
 //! * `segment`: the numbers, words, free index and due hints of a part of a pool; `table_file`: the files
-//!   of its words and their checksums; `plausible`: what a word can be.
+//!   of its words, `sums`: their checksums; `plausible`: what a word can be.
 //! * `order`, `token`, `clock`, `counters`, `settings`, `manifest`: one concept each.
 //! * `check`: every invariant of a data directory, offline.
 //!
@@ -32,6 +32,7 @@ mod plausible;
 pub mod pool;
 mod segment;
 pub mod settings;
+mod sums;
 mod sweep;
 mod table_file;
 pub mod token;

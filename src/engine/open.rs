@@ -118,6 +118,9 @@ pub struct OpenReport {
     pub records_refused: u64,
     /// Numbers whose state is lost, by pool: they are retired.
     pub given_up: Vec<(PoolName, u64)>,
+    /// Checksums of words that were damaged and are written anew, as messages: the words are as their
+    /// file and the journal say, not vouched for.
+    pub checksums_renewed: Vec<String>,
 }
 
 impl fmt::Display for OpenReport {
@@ -142,6 +145,9 @@ impl fmt::Display for OpenReport {
         }
         for damage in &journal.damage {
             write!(f, "; given up: {damage}")?;
+        }
+        for damage in &self.checksums_renewed {
+            write!(f, "; given up: the checksums of words, which are taken as they are: {damage}")?;
         }
         for (pool, numbers) in &self.given_up {
             write!(f, "; given up: the state of {numbers} numbers of pool {pool}, which are retired now")?;
@@ -261,20 +267,26 @@ impl RawPools {
         config: &EngineConfig,
         report: &mut OpenReport,
     ) -> Result<Pools, OpenError> {
-        let mut pools = Pools::new();
-        for raw in self.pools {
+        // Nothing on the disk changes before all of it is known to be sound, or is given up.
+        for raw in &self.pools {
             let plausible = Plausible::new(shared.clock.now(), raw.manifest.round);
             let mut given_up = 0;
-            let (mut counts, mut list) = (Counts::default(), Vec::new());
-            for (segment, journaled) in raw.segments.into_iter().zip(raw.journaled) {
+            for (segment, journaled) in raw.segments() {
                 given_up += segment.settle(&raw.dir, &plausible, journaled, config.on_damage())?;
+                report.checksums_renewed.extend(segment.sums_damage().map(ToString::to_string));
+            }
+            if given_up > 0 {
+                report.given_up.push((raw.name.clone(), given_up));
+            }
+        }
+        let mut pools = Pools::new();
+        for raw in self.pools {
+            let (mut counts, mut list) = (Counts::default(), Vec::new());
+            for segment in raw.segments {
                 let begun = segment.begin(shared.slots);
                 let (segment, found) = begun.map_err(|error| OpenError::Io(raw.dir.clone(), error))?;
                 counts.merge(found);
                 list.push(Arc::new(segment));
-            }
-            if given_up > 0 {
-                report.given_up.push((raw.name.clone(), given_up));
             }
             remove_strays(&*config.disk, &raw.dir, &raw.manifest)
                 .map_err(|error| OpenError::Io(raw.dir.clone(), error))?;

@@ -60,7 +60,8 @@ pub(crate) fn lock_directory(disk: &dyn Disk, data_dir: &Path) -> Result<Directo
     let lock = lock.ok_or_else(|| OpenError::Locked(data_dir.to_owned()))?;
     match disk::read_small_file(&path, MAX_LOCK_BYTES).map_err(io(&path))?.as_slice() {
         FORMAT_LINE => {}
-        [] => write_format(disk, &path).map_err(io(&path))?,
+        // New, or a loss of power took back what was written.
+        content if content.iter().all(|byte| *byte == 0) => write_format(disk, &path).map_err(io(&path))?,
         _ => return Err(OpenError::OtherVersion(data_dir.to_owned())),
     }
     Ok(lock)

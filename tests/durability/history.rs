@@ -125,6 +125,12 @@ impl History {
         Ok(())
     }
 
+    /// The token of a lease of a number.
+    pub(crate) fn token_of(&self, key: &Key, generation: u32) -> Option<Token> {
+        let same = |change: &&Change| matches!(change.value, Value::Number(seen) if seen.generation == generation);
+        self.changes.get(key)?.iter().rev().filter(same).find_map(|change| change.token)
+    }
+
     fn time_at(&self, at: u64) -> u64 {
         let after = self.times.partition_point(|(from, _)| *from <= at);
         self.times[..after].last().map_or(super::clocks::BEGINNING_SECONDS, |(_, seconds)| *seconds)
@@ -203,6 +209,7 @@ impl History {
                 && seen.state == State::Leased
                 && seen.until.is_some_and(|until| u64::from(until) > now)
             {
+                assert!(token.is_some(), "the script knows the token of {key:?}");
                 let lease = HeldLease { number: Number::new(*number).unwrap(), token: *token };
                 held.entry(pool).or_default().push(lease);
             }

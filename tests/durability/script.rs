@@ -207,8 +207,7 @@ impl Script {
             let found = pool.lookup(Number::new(number)?).ok_or("it is in the pool")?;
             let until = found.until.map(|until| until.seconds());
             let seen = Seen { state: found.state, generation: found.generation, until };
-            let token = self.held.iter().find(|(_, lease)| lease.number.get() == number);
-            let token = token.map(|(_, lease)| lease.token);
+            let token = self.history.token_of(&Key::Number(MAIN, number), found.generation);
             self.history.begin(begun, Key::Number(MAIN, number), Value::Number(seen), token);
         }
         marked?;

@@ -137,7 +137,7 @@ fn check_states(data_dir: &Path, mut raw: RawPools, checked: &mut Checked) {
         Ok(recovered) => recovered,
         Err(error) => return checked.fault(&journal_dir, error),
     };
-    for damage in &recovered.damage {
+    for damage in recovered.damage.iter().chain(&raw.missing_journal(&journal_dir, &recovered)) {
         checked.fault(&damage.path, format!("damaged at byte {}: {}", damage.offset, damage.what));
     }
     if report.records_refused > 0 {

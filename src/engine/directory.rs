@@ -188,6 +188,8 @@ impl Engine {
     pub fn delete_pool(&self, name: &str, force: bool) -> Result<(), DeleteError> {
         self.shared.journal.check()?;
         let disk = &*self.shared.disk;
+        // Hidden by a rename first, which works on a full disk too; the next start removes what is left.
+        let hidden = self.pools_dir.join(format!("{HIDDEN_PREFIX}{:016x}", load::random_id()?));
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let pool = self.pool(name).ok_or_else(|| DeleteError::NotFound(name.to_owned()))?;
         let mode = pool.mode();
@@ -198,15 +200,14 @@ impl Engine {
             pool.set_mode(mode);
             return Err(DeleteError::InUse(leased));
         }
-        // Hidden by a rename first, which works on a full disk too; the next start removes what is left.
-        let hidden = self.pools_dir.join(format!("{HIDDEN_PREFIX}{name}"));
         if let Err(error) = disk.rename(&pool.dir, &hidden) {
             pool.set_mode(mode);
             return Err(error.into());
         }
         self.change_pools(|pools| pools.remove(name));
         disk.sync_directory(&self.pools_dir)?;
-        disk.remove_directory(&hidden)?;
+        // The pool is deleted; what cannot be removed now is removed at the next start.
+        let _ = disk.remove_directory(&hidden);
         Ok(())
     }
 

@@ -51,7 +51,7 @@ pub(crate) fn lock_directory(disk: &dyn Disk, data_dir: &Path) -> Result<Directo
         let path = path.to_owned();
         move |error| OpenError::Io(path, error)
     };
-    disk.create_directories(data_dir).map_err(io(data_dir))?;
+    create_data_dir(disk, data_dir).map_err(io(data_dir))?;
     let path = data_dir.join("LOCK");
     if !path.exists() && fs::read_dir(data_dir).map_err(io(data_dir))?.next().is_some() {
         return Err(OpenError::NotADataDirectory(data_dir.to_owned()));
@@ -65,6 +65,17 @@ pub(crate) fn lock_directory(disk: &dyn Disk, data_dir: &Path) -> Result<Directo
         _ => return Err(OpenError::OtherVersion(data_dir.to_owned())),
     }
     Ok(lock)
+}
+
+/// Makes the directory and those above it, durably where it was not there.
+fn create_data_dir(disk: &dyn Disk, data_dir: &Path) -> io::Result<()> {
+    if data_dir.is_dir() {
+        return Ok(());
+    }
+    let data_dir = std::path::absolute(data_dir)?;
+    let new: Vec<&Path> = data_dir.ancestors().take_while(|dir| !dir.exists()).collect();
+    disk.create_directories(&data_dir)?;
+    new.into_iter().filter_map(Path::parent).try_for_each(|parent| disk.sync_directory(parent))
 }
 
 fn write_format(disk: &dyn Disk, path: &Path) -> io::Result<()> {

@@ -8,6 +8,7 @@
 //! * `segment`: the numbers, words, free index and due hints of a part of a pool; `table_file`: the files
 //!   of its words, `sums`: their checksums; `plausible`: what a word can be.
 //! * `order`, `token`, `clock`, `counters`, `settings`, `manifest`: one concept each.
+//! * `watched`: the disk, when it fails in a way after which nothing is known.
 //! * `check`: every invariant of a data directory, offline.
 //!
 //! A change is one compare-exchange of one word. Before its answer is given, the free index and the
@@ -36,6 +37,7 @@ mod sums;
 mod sweep;
 mod table_file;
 pub mod token;
+mod watched;
 
 pub use directory::{DeleteError, Engine};
 pub use manifest::ManifestError;

@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use crate::disk::{self, Disk, Sharing};
 use crate::journal::frame::FrameHead;
 use crate::journal::record::{Record, WordRecord};
-use crate::journal::recovery::{self, Recovered, RecoveryError};
+use crate::journal::recovery::{self, Damage, Recovered, RecoveryError};
 use crate::journal::{Callbacks, Durability, Journal, JournalConfig, Running, StartError};
 use crate::state::time::Timestamp;
 
@@ -27,6 +27,7 @@ use super::pool::{Pool, Shared};
 use super::segment::{OnDamage, RawSegment, SegmentError, SegmentPaths, Segments};
 use super::settings::PoolName;
 use super::sweep;
+use super::watched::WatchedDisk;
 
 /// Length of a journal file unless told otherwise.
 pub const DEFAULT_JOURNAL_FILE_BYTES: u64 = 128 << 20;
@@ -255,6 +256,13 @@ impl RawPools {
         }
     }
 
+    /// A pool is made while the journal runs, which never is without a file.
+    pub(crate) fn missing_journal(&self, dir: &Path, recovered: &Recovered) -> Option<Damage> {
+        let missing = recovered.files.is_empty() && !self.pools.is_empty();
+        let what = "it has no journal file, but there are pools".to_owned();
+        missing.then(|| Damage { path: dir.to_owned(), offset: 0, what })
+    }
+
     /// The pools.
     pub(crate) fn pools(&self) -> &[RawPool] {
         &self.pools
@@ -337,6 +345,8 @@ fn prepare(config: &EngineConfig) -> io::Result<PathBuf> {
     for dir in [&staging_dir, &layout::pools_dir(data_dir), &layout::journal_dir(data_dir)] {
         disk.create_directories(dir)?;
     }
+    // Also where they were there already: who made them may have been killed before this.
+    disk.sync_directory(data_dir)?;
     layout::remove_hidden(disk, &layout::pools_dir(data_dir))?;
     Ok(staging_dir)
 }
@@ -350,12 +360,22 @@ fn read_journal(config: &EngineConfig, raw: &mut RawPools, report: &mut OpenRepo
     report.journal = recovery::read(&dir, on_damage, &mut |frame, record| {
         raw.apply_record(frame, record, report);
     })?;
+    if let Some(damage) = raw.missing_journal(&dir, &report.journal) {
+        if config.on_damage() == OnDamage::Refuse {
+            return Err(RecoveryError::Damaged(damage).into());
+        }
+        report.journal.damage.push(damage);
+    }
     Ok(())
 }
 
 impl Engine {
     /// Locks the data directory, recovers it, opens every pool and begins to sweep.
     pub fn open(config: &EngineConfig) -> Result<Arc<Self>, OpenError> {
+        let slots = config.workers.min(MAX_WORKERS) + OWN_SLOTS;
+        let journal = Arc::new(Journal::new(slots, config.durability));
+        let watched = WatchedDisk::new(Arc::clone(&config.disk), Arc::clone(&journal));
+        let config = &EngineConfig { disk: Arc::new(watched), ..config.clone() };
         let (data_dir, disk) = (&config.data_dir, &config.disk);
         let lock = lock_directory(&**disk, data_dir)?;
         let in_dir = |error| OpenError::Io(data_dir.clone(), error);
@@ -368,8 +388,6 @@ impl Engine {
         read_journal(config, &mut raw, &mut report)?;
         let last = report.journal.last.as_ref().map(|(frame, boot_id)| (frame, boot_id));
         let clock = Arc::new(Clock::resume(Arc::clone(&config.clocks), last));
-        let slots = config.workers.min(MAX_WORKERS) + OWN_SLOTS;
-        let journal = Arc::new(Journal::new(slots, config.durability));
         let operator = Worker::new(OPERATOR_SLOT, seed().map_err(OpenError::Random)?, Arc::clone(&journal));
         let shared = Arc::new(Shared {
             clock: Arc::clone(&clock),

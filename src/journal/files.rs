@@ -4,6 +4,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -73,15 +74,15 @@ impl Files {
         state.spares.is_empty() && state.no_room
     }
 
-    /// Takes a spare file, waiting for one; `None` when the journal ends meanwhile.
-    pub(super) fn take_spare(&self, journal: &Journal) -> Option<PathBuf> {
+    /// Takes a spare file, waiting for one; `None` when the journal fails, or ends and there is no room.
+    pub(super) fn take_spare(&self, journal: &Journal, ends: &AtomicBool) -> Option<PathBuf> {
         let mut state = self.lock();
         loop {
             if let Some(spare) = state.spares.pop() {
                 self.changed.notify_all();
                 return Some(spare);
             }
-            if journal.is_poisoned() || state.stopped {
+            if journal.is_poisoned() || state.stopped || (state.no_room && ends.load(Ordering::SeqCst)) {
                 return None;
             }
             journal.set_full(state.no_room);
@@ -124,12 +125,14 @@ impl Files {
                 drop(state);
                 if let Err(error) = self.checkpoint(journal, checkpoint, &closed) {
                     if disk::is_storage_full(&error) {
-                        self.lock().checkpoint_asked = true;
-                        std::thread::sleep(pause);
+                        let mut state = self.lock();
+                        (state.checkpoint_asked, state.no_room) = (true, true);
+                        drop(self.changed.wait_timeout(state, pause));
                         continue;
                     }
                     return journal.poison("the tables could not be written at a checkpoint", &error);
                 }
+                self.lock().no_room = false;
                 journal.stats.checkpoints.fetch_add(1, Ordering::Relaxed);
                 journal.stats.checkpoint_at_seconds.store(now_seconds(), Ordering::Relaxed);
             } else if state.spares.is_empty() && used < MAX_FILES {
@@ -143,8 +146,9 @@ impl Files {
                         self.changed.notify_all();
                     }
                     Err(error) if disk::is_storage_full(&error) => {
-                        self.lock().no_room = true;
-                        std::thread::sleep(pause);
+                        let mut state = self.lock();
+                        state.no_room = true;
+                        drop(self.changed.wait_timeout(state, pause));
                     }
                     Err(error) => return journal.poison("a journal file could not be made", &error),
                 }

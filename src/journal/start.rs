@@ -99,6 +99,7 @@ impl Running {
         let head = Head { file_sequence, first_frame: next_frame, boot_id, file_bytes };
         let access = writer::access(durability);
         let file = JournalFile::begin(Arc::clone(&disk), &dir, &spare, &head, access)?;
+        let stopped = Arc::new(AtomicBool::new(false));
         let mut writer = Writer {
             journal: Arc::clone(journal),
             disk,
@@ -115,13 +116,11 @@ impl Running {
             taken: vec![0; journal.queues.slots()],
             last_frame_at: Instant::now(),
             last_sync_at: Instant::now(),
+            stopped: Arc::clone(&stopped),
         };
         writer.write_carried()?;
-        let stopped = Arc::new(AtomicBool::new(false));
-        let stop = Arc::clone(&stopped);
-        let writer = std::thread::Builder::new()
-            .name("journal-writer".to_owned())
-            .spawn(move || writer.run(|| stop.load(Ordering::SeqCst)))?;
+        let writer =
+            std::thread::Builder::new().name("journal-writer".to_owned()).spawn(move || writer.run())?;
         // Set before anyone else has the journal.
         let _ = journal.writer.set(writer.thread().clone());
         let (thread_files, thread_journal) = (Arc::clone(&files), Arc::clone(journal));

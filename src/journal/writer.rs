@@ -3,7 +3,9 @@
 //! While it writes, the next group gathers: groups grow by themselves with the load.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use super::file::JournalFile;
@@ -13,6 +15,7 @@ use super::handle::{Durability, Journal};
 use super::record::Record;
 use crate::disk::{self, Access, Disk, PageBuffer};
 use crate::state::mutations::Slot;
+use crate::sync::Ordering;
 
 /// The time stands in a frame at least this often, so that it never runs back by more across a restart.
 const CLOCK_INTERVAL: Duration = Duration::from_secs(1);
@@ -52,6 +55,8 @@ pub(super) struct Writer {
     pub(super) taken: Vec<u64>,
     pub(super) last_frame_at: Instant,
     pub(super) last_sync_at: Instant,
+    /// Set when the journal is to end.
+    pub(super) stopped: Arc<AtomicBool>,
 }
 
 /// How a file is opened in a mode.
@@ -69,10 +74,10 @@ pub(super) fn frame_buffer() -> io::Result<PageBuffer> {
 
 impl Writer {
     /// Writes until the journal ends or the disk fails. Answers with itself, for the last frame.
-    pub(super) fn run(mut self, stopped: impl Fn() -> bool) -> Self {
+    pub(super) fn run(mut self) -> Self {
         loop {
             // Looked at first: what was pushed before the stop is in this group.
-            let last = stopped();
+            let last = self.stopped.load(Ordering::SeqCst);
             let group = self.journal.queues.begin_group();
             if let Err(error) = self.write_group(group) {
                 self.journal.poison("the journal could not be written", &error);
@@ -84,6 +89,11 @@ impl Writer {
                 std::thread::park_timeout(self.pause());
             }
         }
+    }
+
+    /// Whether the writer should not wait for anybody any more.
+    fn is_stopping(&self) -> bool {
+        self.stopped.load(Ordering::SeqCst) || self.journal.is_poisoned()
     }
 
     /// How long until the writer has something to do by itself.
@@ -169,8 +179,9 @@ impl Writer {
         let durable = loop {
             match self.file.append(&self.buffer[..bytes]) {
                 Ok(durable) => break durable,
-                // No block of the file is new, but a file system may still need one for an overwrite.
-                Err(error) if disk::is_storage_full(&error) => {
+                // No block of the file is new, but a file system may still need one for an overwrite. Nobody
+                // waits for that at the end: what is not written was not confirmed.
+                Err(error) if disk::is_storage_full(&error) && !self.is_stopping() => {
                     self.journal.set_full(true);
                     std::thread::sleep(Duration::from_millis(ROOM_RETRY_MS));
                 }
@@ -216,7 +227,7 @@ impl Writer {
             // A file's beginning says that the one before it is whole.
             self.sync()?;
         }
-        let Some(spare) = self.files.take_spare(&self.journal) else {
+        let Some(spare) = self.files.take_spare(&self.journal, &self.stopped) else {
             return Err(io::Error::other("the daemon ended before there was room for the last records"));
         };
         let closed = self.file.sequence;
@@ -226,21 +237,37 @@ impl Writer {
             boot_id: self.boot_id,
             file_bytes: self.files.file_bytes,
         };
-        let access = access(self.durability);
-        self.file = JournalFile::begin(Arc::clone(&self.disk), &self.files.dir, &spare, &head, access)?;
+        self.file = self.begin_file(&spare, &head)?;
         self.write_carried()?;
         self.files.closed(closed);
         Ok(())
     }
 
-    /// Writes what must outlive the files before, in frames of its own.
+    fn begin_file(&self, spare: &Path, head: &Head) -> io::Result<JournalFile> {
+        let access = access(self.durability);
+        loop {
+            match JournalFile::begin(Arc::clone(&self.disk), &self.files.dir, spare, head, access) {
+                // Nothing was renamed yet.
+                Err(error) if disk::is_storage_full(&error) && !self.is_stopping() => {
+                    self.journal.set_full(true);
+                    std::thread::sleep(Duration::from_millis(ROOM_RETRY_MS));
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// Writes what must outlive the files before, in frames of its own, durably: at least one, for the time
+    /// must outlive them too.
     pub(super) fn write_carried(&mut self) -> io::Result<()> {
         let mut carried = Vec::new();
         (self.carried)(&mut |record| carried.push(record));
         let mut kept = frame_buffer()?;
         std::mem::swap(&mut kept, &mut self.buffer);
         let kept_records = std::mem::take(&mut self.records);
-        for part in carried.chunks(MAX_FRAME_RECORDS) {
+        let nothing: &[Record] = &[];
+        let parts = carried.chunks(MAX_FRAME_RECORDS).chain(carried.is_empty().then_some(nothing));
+        for part in parts {
             for (index, record) in part.iter().enumerate() {
                 put_record(&mut self.buffer, index, record);
             }
@@ -249,7 +276,7 @@ impl Writer {
         }
         self.buffer = kept;
         self.records = kept_records;
-        if self.durability == Durability::Sync && self.durable_below < self.next_frame {
+        if self.durable_below < self.next_frame {
             self.sync()?;
         }
         Ok(())

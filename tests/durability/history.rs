@@ -127,7 +127,8 @@ impl History {
 
     /// The token of a lease of a number.
     pub(crate) fn token_of(&self, key: &Key, generation: u32) -> Option<Token> {
-        let same = |change: &&Change| matches!(change.value, Value::Number(seen) if seen.generation == generation);
+        let same =
+            |change: &&Change| matches!(change.value, Value::Number(seen) if seen.generation == generation);
         self.changes.get(key)?.iter().rev().filter(same).find_map(|change| change.token)
     }
 

@@ -5,6 +5,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod clocks;
+mod faults;
+mod faulty;
 mod history;
 mod power;
 mod power_loss;

@@ -41,7 +41,8 @@ fn record(durability: Durability, seed: u64, steps: usize) -> Recorded {
     let place = Arc::clone(&disk);
     let mut script = Script::new(config, clocks, Box::new(move || place.position()));
     script.open().unwrap();
-    script.create().unwrap();
+    script.create_main().unwrap();
+    script.create_resting().unwrap();
     for _ in 0..steps {
         script.step(random).unwrap();
         match random.random_range(0..60) {
@@ -169,14 +170,24 @@ fn points(default: u64) -> u64 {
 #[test]
 fn nothing_confirmed_is_lost_with_the_power() {
     let (_, failures) = campaign(Durability::Sync, points(CRASH_POINTS), seed(), false);
-    assert!(failures.is_empty(), "{} failures, the first: {:#?}", failures.len(), &failures[..3.min(failures.len())]);
+    assert!(
+        failures.is_empty(),
+        "{} failures, the first: {:#?}",
+        failures.len(),
+        &failures[..3.min(failures.len())]
+    );
 }
 
 #[test]
 fn the_loss_of_an_interval_is_consistent() {
     let durability = Durability::Interval { sync_interval_ms: 5 };
     let (_, failures) = campaign(durability, points(CRASH_POINTS) / 2, seed(), false);
-    assert!(failures.is_empty(), "{} failures, the first: {:#?}", failures.len(), &failures[..3.min(failures.len())]);
+    assert!(
+        failures.is_empty(),
+        "{} failures, the first: {:#?}",
+        failures.len(),
+        &failures[..3.min(failures.len())]
+    );
 }
 
 #[test]

@@ -60,6 +60,11 @@ impl Script {
         &self.running.as_ref().expect("it runs").1
     }
 
+    /// Whether it is open.
+    pub(crate) fn is_running(&self) -> bool {
+        self.running.is_some()
+    }
+
     fn worker(&mut self) -> &mut Worker {
         &mut self.running.as_mut().expect("it runs").0
     }
@@ -83,10 +88,25 @@ impl Script {
         Ok(())
     }
 
-    /// Creates the pools.
-    pub(crate) fn create(&mut self) -> Result<(), Failure> {
-        self.create_pool(MAIN, 1, NUMBERS, Then::Available)?;
+    pub(crate) fn create_main(&mut self) -> Result<(), Failure> {
+        self.create_pool(MAIN, 1, NUMBERS, Then::Available)
+    }
+
+    pub(crate) fn create_resting(&mut self) -> Result<(), Failure> {
         self.create_pool(RESTING, 5_001, 5_040, Then::Rest(REST_SECONDS))
+    }
+
+    /// What a call of which nothing is pending before it came to. If it failed, the engine shows how much of
+    /// it there is, unless it is at its end.
+    fn unless_refused<T, E>(&mut self, begun: u64, result: Result<T, E>) -> Result<T, Failure>
+    where
+        Failure: From<E>,
+    {
+        let engine = Arc::clone(self.engine());
+        if result.is_err() && !engine.journal().is_poisoned() {
+            self.history.look_again(&engine, begun, (self.place)())?;
+        }
+        Ok(result?)
     }
 
     fn create_pool(&mut self, name: &'static str, first: u64, last: u64, then: Then) -> Result<(), Failure> {
@@ -103,7 +123,8 @@ impl Script {
         self.history.begin(begun, Key::Round(name), Value::Count(1), None);
         self.numbers_come(begun, name, first, last);
         let source = [range(first, last)];
-        self.engine().create_pool(&name.parse()?, settings, NumberSource::Ranges(&source))?;
+        let created = self.engine().create_pool(&name.parse()?, settings, NumberSource::Ranges(&source));
+        self.unless_refused(begun, created)?;
         self.history.confirm((self.place)());
         Ok(())
     }
@@ -195,7 +216,7 @@ impl Script {
     }
 
     /// Retires or reinstates some numbers.
-    fn mark(&mut self, retire: bool, random: &mut StdRng) -> Result<(), Failure> {
+    pub(crate) fn mark(&mut self, retire: bool, random: &mut StdRng) -> Result<(), Failure> {
         self.settle()?;
         let first = random.random_range(1..NUMBERS - 40);
         let (begun, pool) = ((self.place)(), self.pool(MAIN));
@@ -210,23 +231,24 @@ impl Script {
             let token = self.history.token_of(&Key::Number(MAIN, number), found.generation);
             self.history.begin(begun, Key::Number(MAIN, number), Value::Number(seen), token);
         }
-        marked?;
+        self.unless_refused(begun, marked)?;
         self.history.confirm((self.place)());
         Ok(())
     }
 
-    fn add_numbers(&mut self) -> Result<(), Failure> {
+    pub(crate) fn add_numbers(&mut self) -> Result<(), Failure> {
         let (first, last) = (self.next_number, self.next_number + 99);
         self.next_number += 200;
         self.settle()?;
-        self.numbers_come((self.place)(), MAIN, first, last);
+        let begun = (self.place)();
+        self.numbers_come(begun, MAIN, first, last);
         let added = self.pool(MAIN).add_numbers(NumberSource::Ranges(&[range(first, last)]));
-        added?;
+        self.unless_refused(begun, added)?;
         self.history.confirm((self.place)());
         Ok(())
     }
 
-    fn start_round(&mut self) -> Result<(), Failure> {
+    pub(crate) fn start_round(&mut self) -> Result<(), Failure> {
         self.settle()?;
         let (begun, pool) = ((self.place)(), self.pool(MAIN));
         for number in (1..=NUMBERS).chain(10_000..self.next_number) {
@@ -237,23 +259,26 @@ impl Script {
             }
         }
         self.history.begin(begun, Key::Round(MAIN), Value::Count(pool.round() + 1), None);
-        pool.start_round()?;
+        let started = pool.start_round();
+        self.unless_refused(begun, started)?;
         self.history.confirm((self.place)());
         Ok(())
     }
 
-    fn change_settings(&mut self, random: &mut StdRng) -> Result<(), Failure> {
+    pub(crate) fn change_settings(&mut self, random: &mut StdRng) -> Result<(), Failure> {
         self.settle()?;
         let ttl = random.random_range(100..1_000);
-        self.history.begin((self.place)(), Key::Ttl(RESTING), Value::Count(ttl), None);
+        let begun = (self.place)();
+        self.history.begin(begun, Key::Ttl(RESTING), Value::Count(ttl), None);
         let change = SettingsChange { ttl: Some(ttl), ..SettingsChange::default() };
-        self.pool(RESTING).change_settings(&change)?;
+        let changed = self.pool(RESTING).change_settings(&change);
+        self.unless_refused(begun, changed)?;
         self.history.confirm((self.place)());
         Ok(())
     }
 
     /// Lets time pass, also over the end of short leases.
-    fn advance(&mut self) -> Result<(), Failure> {
+    pub(crate) fn advance(&mut self) -> Result<(), Failure> {
         // What ends in the middle of an unconfirmed change would make more than one thing possible.
         self.settle()?;
         self.clocks.advance(u64::from(SHORT_TTL_SECONDS) * 2);

@@ -119,6 +119,10 @@ pub struct OpenReport {
     pub records_refused: u64,
     /// Numbers whose state is lost, by pool: they are retired.
     pub given_up: Vec<(PoolName, u64)>,
+    /// Numbers whose words were damaged and whose state the journal told, by pool.
+    pub repaired: Vec<(PoolName, u64)>,
+    /// Pools that are paused, because leases that were lost with a part of the journal may be live.
+    pub paused: Vec<PoolName>,
     /// Checksums of words that were damaged and are written anew, as messages: the words are as their
     /// file and the journal say, not vouched for.
     pub checksums_renewed: Vec<String>,
@@ -146,6 +150,15 @@ impl fmt::Display for OpenReport {
         }
         for damage in &journal.damage {
             write!(f, "; given up: {damage}")?;
+        }
+        for (pool, numbers) in &self.repaired {
+            write!(f, "; repaired from the journal: the state of {numbers} numbers of pool {pool}")?;
+        }
+        for pool in &self.paused {
+            write!(
+                f,
+                "; pool {pool} is paused: leases that were lost with the journal may be live; resume it when the                  longest of them have ended"
+            )?;
         }
         for damage in &self.checksums_renewed {
             write!(f, "; given up: the checksums of words, which are taken as they are: {damage}")?;
@@ -268,9 +281,20 @@ impl RawPools {
         &self.pools
     }
 
+    /// Pauses all pools: what seems available may have been leased in a part of the journal that is lost.
+    fn pause(&mut self, disk: &dyn Disk, report: &mut OpenReport) -> Result<(), OpenError> {
+        for raw in &mut self.pools {
+            raw.manifest.paused = true;
+            let written = raw.manifest.write(disk, &raw.dir);
+            written.map_err(|error| OpenError::Io(raw.dir.clone(), error))?;
+            report.paused.push(raw.name.clone());
+        }
+        Ok(())
+    }
+
     /// The pools in use.
     fn begin(
-        self,
+        mut self,
         shared: &Arc<Shared>,
         config: &EngineConfig,
         report: &mut OpenReport,
@@ -278,14 +302,22 @@ impl RawPools {
         // Nothing on the disk changes before all of it is known to be sound, or is given up.
         for raw in &self.pools {
             let plausible = Plausible::new(shared.clock.now(), raw.manifest.round);
-            let mut given_up = 0;
+            let (mut given_up, mut repaired) = (0, 0);
             for (segment, journaled) in raw.segments() {
-                given_up += segment.settle(&raw.dir, &plausible, journaled, config.on_damage())?;
+                let settled = segment.settle(&raw.dir, &plausible, journaled, config.on_damage())?;
+                given_up += settled.given_up;
+                repaired += settled.repaired;
                 report.checksums_renewed.extend(segment.sums_damage().map(ToString::to_string));
             }
             if given_up > 0 {
                 report.given_up.push((raw.name.clone(), given_up));
             }
+            if repaired > 0 {
+                report.repaired.push((raw.name.clone(), repaired));
+            }
+        }
+        if !report.journal.damage.is_empty() {
+            self.pause(&*config.disk, report)?;
         }
         let mut pools = Pools::new();
         for raw in self.pools {

@@ -111,6 +111,14 @@ pub(crate) struct RawSegment {
     sums_damage: Option<SegmentError>,
 }
 
+/// What became of words that were damaged.
+pub(crate) struct Settled {
+    /// So many numbers are retired.
+    pub(crate) given_up: u64,
+    /// So many are as the journal says.
+    pub(crate) repaired: u64,
+}
+
 /// Whether a damaged table may be opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OnDamage {
@@ -176,14 +184,13 @@ impl RawSegment {
     }
 
     /// Looks at every word, and makes of those that nothing explains retired ones, if that is allowed.
-    /// Answers with the numbers given up.
     pub(crate) fn settle(
         &self,
         pool_dir: &Path,
         plausible: &Plausible,
         journaled_generation: u32,
         on_damage: OnDamage,
-    ) -> Result<u64, SegmentError> {
+    ) -> Result<Settled, SegmentError> {
         let implausible = self.implausible(plausible, journaled_generation);
         if let (Some((rank, what)), OnDamage::Refuse) = (implausible.first(), on_damage) {
             let path = SegmentPaths::new(pool_dir, self.id).table.words;
@@ -191,9 +198,12 @@ impl RawSegment {
             return Err(SegmentError::Damaged { path, offset, what });
         }
         let lost = self.damaged.iter().cloned().flatten().filter(|rank| self.words.get(*rank) == Word::NEW);
-        let lost: Vec<u32> = lost.chain(implausible.iter().map(|(rank, _)| *rank)).collect();
+        let lost: Vec<u32> = lost.collect();
+        let repaired = self.damaged.iter().map(ExactSizeIterator::len).sum::<usize>() - lost.len();
+        let lost: Vec<u32> = lost.into_iter().chain(implausible.iter().map(|(rank, _)| *rank)).collect();
+        let settled = Settled { given_up: lost.len() as u64, repaired: repaired as u64 };
         if lost.is_empty() {
-            return Ok(0);
+            return Ok(settled);
         }
         lost.iter().for_each(|rank| self.words.reset(*rank));
         // No token that was ever given out may fit such a number, should it be reinstated.
@@ -202,7 +212,7 @@ impl RawSegment {
             |generation| generation.max(journaled_generation),
         );
         lost.iter().for_each(|rank| self.give_up(*rank, generation));
-        Ok(lost.len() as u64)
+        Ok(settled)
     }
 
     /// The words that nothing explains.

@@ -7,6 +7,7 @@
 mod clocks;
 mod faults;
 mod faulty;
+mod flips;
 mod history;
 mod power;
 mod power_loss;

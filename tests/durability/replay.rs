@@ -287,7 +287,7 @@ impl Replay {
 }
 
 /// Writes a file without its pages of zeros.
-fn write_sparse(path: &Path, content: &[u8]) {
+pub(crate) fn write_sparse(path: &Path, content: &[u8]) {
     const PAGE: usize = 4096;
     let file = fs::File::create(path).unwrap();
     file.set_len(content.len() as u64).unwrap();

@@ -60,6 +60,11 @@ impl Script {
         &self.running.as_ref().expect("it runs").1
     }
 
+    /// Changes how it is opened next.
+    pub(crate) fn set_config(&mut self, config: EngineConfig) {
+        self.config = config;
+    }
+
     /// Whether it is open.
     pub(crate) fn is_running(&self) -> bool {
         self.running.is_some()

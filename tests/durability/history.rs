@@ -200,10 +200,14 @@ impl History {
         for (key, changes) in &self.changes {
             let possible = self.possible(changes, at, promise);
             let found = look(engine, key);
-            let fits = |change: &Change| self.seen_at(key, change.value, now) == found;
+            let fits = |change: &Change| {
+                let seen = self.seen_at(key, change.value, now);
+                seen == found || (promise != Promise::Confirmed && is_opened(seen, found))
+            };
             if !possible.iter().any(fits) {
-                let values: Vec<_> = possible.iter().map(|change| (change.value, change.confirmed)).collect();
-                return Err(format!("{key:?} is {found:?} at {now}, possible are {values:?}"));
+                let tell = |change: &Change| (change.begun, change.value, change.confirmed);
+                let possible: Vec<_> = possible.iter().map(tell).collect();
+                return Err(format!("{key:?} is {found:?} at {now}, {promise:?}: possible are {possible:?}"));
             }
             if let (Key::Number(pool, number), [Change { value: Value::Number(seen), token, .. }]) =
                 (key, possible.as_slice())
@@ -221,6 +225,13 @@ impl History {
         }
         Ok(())
     }
+}
+
+/// Whether a number that was done is available now. A round is opened durably at once: it may find a number
+/// done of which a later change is lost.
+fn is_opened(before: Value, after: Value) -> bool {
+    let (Value::Number(before), Value::Number(after)) = (before, after) else { return false };
+    before.generation == after.generation && (before.state, after.state) == (State::Done, State::Available)
 }
 
 fn look(engine: &Engine, key: &Key) -> Value {

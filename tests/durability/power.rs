@@ -21,6 +21,8 @@ struct State {
     synced_writes: HashMap<u64, bool>,
     events: Vec<Event>,
     is_off: bool,
+    /// After how many events it goes off by itself.
+    off_at: Option<usize>,
 }
 
 /// A disk over a real directory in memory.
@@ -43,6 +45,7 @@ impl PowerDisk {
             synced_writes: HashMap::new(),
             events: Vec::new(),
             is_off: false,
+            off_at: None,
         };
         Self { root: root.to_owned(), start, state: Mutex::new(state) }
     }
@@ -58,7 +61,14 @@ impl PowerDisk {
 
     /// Makes all calls fail from now on, as for a process that ends here; or work again, for the next.
     pub(crate) fn set_off(&self, is_off: bool) {
-        self.lock().is_off = is_off;
+        let mut state = self.lock();
+        (state.is_off, state.off_at) = (is_off, None);
+    }
+
+    /// Makes all calls fail after so many more events.
+    pub(crate) fn set_off_after(&self, events: usize) {
+        let mut state = self.lock();
+        state.off_at = Some(state.events.len() + events);
     }
 
     /// What the disk held at the beginning, and all that happened.
@@ -68,7 +78,11 @@ impl PowerDisk {
 
     fn begin(&self) -> io::Result<MutexGuard<'_, State>> {
         let state = self.lock();
-        if state.is_off { Err(io::Error::other("the power is off")) } else { Ok(state) }
+        if state.is_off || state.off_at.is_some_and(|at| state.events.len() >= at) {
+            Err(io::Error::other("the power is off"))
+        } else {
+            Ok(state)
+        }
     }
 
     fn names(&self, path: &Path) -> Vec<String> {

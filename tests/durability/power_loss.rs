@@ -32,6 +32,19 @@ struct Recorded {
     history: History,
 }
 
+/// Opens the engine; some processes are killed while they do it.
+fn open(script: &mut Script, disk: &PowerDisk, random: &mut StdRng) {
+    disk.set_off(false);
+    while random.random_bool(0.5) {
+        disk.set_off_after(random.random_range(0..25));
+        let _ = script.open();
+        disk.set_off(true);
+        script.drop_engine();
+        disk.set_off(false);
+    }
+    script.open().unwrap();
+}
+
 fn record(durability: Durability, seed: u64, steps: usize) -> Recorded {
     let random = &mut StdRng::seed_from_u64(seed);
     let dir = scratch();
@@ -40,7 +53,7 @@ fn record(durability: Durability, seed: u64, steps: usize) -> Recorded {
     let config = EngineConfig { durability, disk: disk.clone(), ..config(dir.path(), &clocks) };
     let place = Arc::clone(&disk);
     let mut script = Script::new(config, clocks, Box::new(move || place.position()));
-    script.open().unwrap();
+    open(&mut script, &disk, random);
     script.create_main().unwrap();
     script.create_resting().unwrap();
     for _ in 0..steps {
@@ -48,13 +61,12 @@ fn record(durability: Durability, seed: u64, steps: usize) -> Recorded {
         match random.random_range(0..60) {
             0 => {
                 script.close().unwrap();
-                script.open().unwrap();
+                open(&mut script, &disk, random);
             }
             1 => {
                 disk.set_off(true);
                 script.drop_engine();
-                disk.set_off(false);
-                script.open().unwrap();
+                open(&mut script, &disk, random);
             }
             _ => {}
         }
@@ -73,12 +85,17 @@ fn promise(durability: Durability, events: &[Event], at: u64) -> Promise {
     if durability == Durability::Sync {
         return Promise::Confirmed;
     }
-    // What was written before a sync of the journal's file is durable; the last sync of any file comes
-    // after at least the last but one of the journal's.
-    let syncs = events[..at as usize].iter().enumerate().rev();
-    let last = syncs.filter(|(_, event)| matches!(event, Event::Sync { .. })).map(|(at, _)| at as u64);
-    let _ = last;
-    Promise::ConfirmedBefore(0)
+    // A sync of the file that the last frame was written to: all frames before are durable.
+    let mut last_written = None;
+    let mut durable = 0;
+    for (place, event) in events[..at as usize].iter().enumerate() {
+        match event {
+            Event::Write { node, bytes, .. } if bytes.get(4..8) == Some(b"ALJF") => last_written = Some(node),
+            Event::Sync { node } if last_written == Some(node) => durable = place as u64,
+            _ => {}
+        }
+    }
+    Promise::ConfirmedBefore(durable)
 }
 
 /// Loses power again while the directory is recovered; the second directory is what that leaves.

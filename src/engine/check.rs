@@ -156,7 +156,7 @@ fn check_states(data_dir: &Path, mut raw: RawPools, checked: &mut Checked) {
     for pool in raw.pools() {
         let plausible = Plausible::new(now, pool.round());
         for (segment, journaled) in pool.segments() {
-            check_words(pool.dir(), segment, &plausible, journaled, checked);
+            check_words(pool.dir(), segment, plausible, journaled, checked);
         }
     }
 }
@@ -164,7 +164,7 @@ fn check_states(data_dir: &Path, mut raw: RawPools, checked: &mut Checked) {
 fn check_words(
     dir: &Path,
     segment: &RawSegment,
-    plausible: &Plausible,
+    plausible: Plausible,
     journaled_generation: u32,
     checked: &mut Checked,
 ) {

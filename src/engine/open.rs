@@ -239,19 +239,19 @@ impl RawPools {
         let key = (record.pool, record.segment);
         let place = match self.last {
             Some((last, place)) if last == key => place,
-            _ => match self.places.get(&key) {
-                Some(place) => *place,
-                None => {
+            _ => {
+                let Some(place) = self.places.get(&key) else {
                     report.records_of_deleted_pools += 1;
                     return;
-                }
-            },
+                };
+                *place
+            }
         };
         self.last = Some((key, place));
         let pool = &mut self.pools[place.0];
         let written_at = Timestamp::new(u32::try_from(frame.time_nanos / NANOS_A_SECOND).unwrap_or(u32::MAX));
         let plausible = Plausible::new(written_at, pool.manifest.round);
-        match pool.segments[place.1].apply(record.rank, record.word, &plausible) {
+        match pool.segments[place.1].apply(record.rank, record.word, plausible) {
             Some(changed) => {
                 let journaled = &mut pool.journaled[place.1];
                 *journaled = record.word.generation().max(*journaled);
@@ -304,7 +304,7 @@ impl RawPools {
             let plausible = Plausible::new(shared.clock.now(), raw.manifest.round);
             let (mut given_up, mut repaired) = (0, 0);
             for (segment, journaled) in raw.segments() {
-                let settled = segment.settle(&raw.dir, &plausible, journaled, config.on_damage())?;
+                let settled = segment.settle(&raw.dir, plausible, journaled, config.on_damage())?;
                 given_up += settled.given_up;
                 repaired += settled.repaired;
                 report.checksums_renewed.extend(segment.sums_damage().map(ToString::to_string));

@@ -20,7 +20,7 @@ impl Plausible {
 
     /// Why the word cannot be. `max_generation` is the largest generation there was, if that is known.
     #[inline]
-    pub(crate) fn fault(&self, word: Word, max_generation: Option<u32>) -> Option<String> {
+    pub(crate) fn fault(self, word: Word, max_generation: Option<u32>) -> Option<String> {
         if word == Word::NEW {
             return None;
         }

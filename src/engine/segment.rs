@@ -172,7 +172,7 @@ impl RawSegment {
     /// Takes a word from the journal: the larger one stays. Answers whether it changed the table, or
     /// `None` if the word does not fit the segment.
     #[inline]
-    pub(crate) fn apply(&self, rank: u32, word: Word, plausible: &Plausible) -> Option<bool> {
+    pub(crate) fn apply(&self, rank: u32, word: Word, plausible: Plausible) -> Option<bool> {
         if rank >= self.words.len() || plausible.fault(word, None).is_some() {
             return None;
         }
@@ -187,7 +187,7 @@ impl RawSegment {
     pub(crate) fn settle(
         &self,
         pool_dir: &Path,
-        plausible: &Plausible,
+        plausible: Plausible,
         journaled_generation: u32,
         on_damage: OnDamage,
     ) -> Result<Settled, SegmentError> {
@@ -205,18 +205,22 @@ impl RawSegment {
         if lost.is_empty() {
             return Ok(settled);
         }
-        lost.iter().for_each(|rank| self.words.reset(*rank));
+        for rank in &lost {
+            self.words.reset(*rank);
+        }
         // No token that was ever given out may fit such a number, should it be reinstated.
         let generation = self.max_generation.map_or_else(
             || (0..self.words.len()).map(|rank| self.words.get(rank).generation()).max().unwrap_or(0),
             |generation| generation.max(journaled_generation),
         );
-        lost.iter().for_each(|rank| self.give_up(*rank, generation));
+        for rank in &lost {
+            self.give_up(*rank, generation);
+        }
         Ok(settled)
     }
 
     /// The words that nothing explains.
-    pub(crate) fn implausible(&self, plausible: &Plausible, journaled_generation: u32) -> Vec<(u32, String)> {
+    pub(crate) fn implausible(&self, plausible: Plausible, journaled_generation: u32) -> Vec<(u32, String)> {
         let max_generation = self.max_generation.map(|generation| generation.max(journaled_generation));
         let parts = in_parallel(&self.words, |ranks| {
             let fault = |rank| Some((rank, plausible.fault(self.words.get(rank), max_generation)?));

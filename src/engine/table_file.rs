@@ -206,7 +206,9 @@ impl TableFile {
             let Some(last) = blocks.last() else { return Ok(()) };
             from = last.start / BLOCK_WORDS;
             if let Err(error) = self.begin_batch(&mut written, batch_of(words, &blocks)) {
-                blocks.iter().for_each(|block| dirty.mark(block.start));
+                for block in &blocks {
+                    dirty.mark(block.start);
+                }
                 return Err(error);
             }
             self.end_batch(&mut written)?;

@@ -125,7 +125,7 @@ impl Queues {
     pub fn observe(&self) -> u64 {
         let at_rest = |slot: &CachePadded<SlotQueue>| {
             // The order matters: at rest first, then what was pushed until then.
-            slot.changing.load(Ordering::Acquire) % 2 == 0
+            slot.changing.load(Ordering::Acquire).is_multiple_of(2)
                 && slot.pushed.load(Ordering::Acquire) <= slot.committed.load(Ordering::Acquire)
         };
         if self.slots.iter().all(at_rest) {
@@ -171,7 +171,7 @@ impl Queues {
     /// (`None` before): then all that it changed before is in the queue. For the writer.
     pub fn came_to_rest(&self, slot: Slot, first: &mut Option<u64>) -> bool {
         let now = self.slots[slot.0].changing.load(Ordering::Acquire);
-        now % 2 == 0 || *first.get_or_insert(now) != now
+        now.is_multiple_of(2) || *first.get_or_insert(now) != now
     }
 
     /// How many slots there are.

@@ -54,7 +54,7 @@ fn steps() -> Vec<Step> {
         match round {
             4 => steps.push(Box::new(|script, _| script.add_numbers())),
             7 => steps.push(Box::new(|script, _| script.start_round())),
-            9 => steps.push(Box::new(|script, random| script.change_settings(random))),
+            9 => steps.push(Box::new(Script::change_settings)),
             11 => steps.push(Box::new(|script, random| script.mark(false, random))),
             _ => {}
         }
@@ -150,7 +150,7 @@ fn fail_all_calls(durability: Durability) {
     let began = Instant::now();
     let (calls, _) = run(durability, None);
     let wanted = setting("ALLOTD_FAULTS", FAULTS_A_WAY);
-    let stride = if wanted == 0 { 1 } else { (calls / wanted).max(1) };
+    let stride = calls.checked_div(wanted).unwrap_or(1).max(1);
     let mut faults = 0;
     for (index, way) in WAYS.into_iter().enumerate() {
         // Each way begins elsewhere: together they come by more calls.

@@ -24,7 +24,7 @@ use super::script::{MAIN, NUMBERS, Script};
 use super::{config, scratch, seed, setting};
 
 /// Flips in the usual test run; `ALLOTD_FLIPS` for more.
-const FLIPS: u64 = 600;
+const FLIPS: u64 = 400;
 /// One flip in so many is followed by an opening, for which the directory is copied; in a long run.
 const ONE_IN_OPENED: [u32; 2] = [4, 30];
 const LONG_RUN_FLIPS: u64 = 10_000;

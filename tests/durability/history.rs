@@ -14,6 +14,7 @@ use allotd::engine::lease::{LeaseError, LeaseRequest, MAX_LEASE_COUNT};
 use allotd::engine::token::Token;
 use allotd::engine::{Engine, EngineConfig, Pool, Worker};
 use allotd::numbers::number::Number;
+use allotd::state::time::Timestamp;
 use allotd::state::word::State;
 
 use super::clocks::FakeClocks;
@@ -114,7 +115,7 @@ impl History {
         let now = self.time_at(at);
         for key in std::mem::take(&mut self.pending) {
             let found = look(engine, &key);
-            let possible = self.possible(&self.changes[&key], at, Promise::Confirmed);
+            let possible = possible(&self.changes[&key], at, Promise::Confirmed);
             let fits = |change: &&Change| self.seen_at(&key, change.value, now) == found;
             let Some(change) = possible.iter().rev().find(fits) else {
                 return Err(format!("{key:?} is {found:?}, possible are {possible:?}"));
@@ -153,21 +154,6 @@ impl History {
         Value::Number(seen)
     }
 
-    /// The changes of a key of which one must be seen after a crash at a place; the first is confirmed.
-    fn possible(&self, changes: &[Change], at: u64, promise: Promise) -> Vec<Change> {
-        let before = match promise {
-            Promise::Confirmed => at,
-            Promise::ConfirmedBefore(place) => place.min(at),
-        };
-        let begun = changes.iter().take_while(|change| change.begun <= at).count();
-        let confirmed = |change: &Change| change.confirmed.is_some_and(|confirmed| confirmed <= before);
-        let absent = Change { begun: 0, confirmed: Some(0), value: Value::Absent, token: None };
-        match changes[..begun].iter().rposition(confirmed) {
-            Some(last) => changes[last..begun].to_vec(),
-            None => [&[absent], &changes[..begun]].concat(),
-        }
-    }
-
     /// Whether anything was confirmed by then.
     pub(crate) fn has_confirmed(&self, at: u64) -> bool {
         self.changes.values().flatten().any(|change| change.confirmed.is_some_and(|place| place <= at))
@@ -198,7 +184,7 @@ impl History {
         }
         let mut held: BTreeMap<&str, Vec<HeldLease>> = BTreeMap::new();
         for (key, changes) in &self.changes {
-            let possible = self.possible(changes, at, promise);
+            let possible = possible(changes, at, promise);
             let found = look(engine, key);
             let fits = |change: &Change| {
                 let seen = self.seen_at(key, change.value, now);
@@ -227,6 +213,21 @@ impl History {
     }
 }
 
+/// The changes of a key of which one must be seen after a crash at a place; the first is confirmed.
+fn possible(changes: &[Change], at: u64, promise: Promise) -> Vec<Change> {
+    let before = match promise {
+        Promise::Confirmed => at,
+        Promise::ConfirmedBefore(place) => place.min(at),
+    };
+    let begun = changes.iter().take_while(|change| change.begun <= at).count();
+    let confirmed = |change: &Change| change.confirmed.is_some_and(|confirmed| confirmed <= before);
+    let absent = Change { begun: 0, confirmed: Some(0), value: Value::Absent, token: None };
+    match changes[..begun].iter().rposition(confirmed) {
+        Some(last) => changes[last..begun].to_vec(),
+        None => [&[absent], &changes[..begun]].concat(),
+    }
+}
+
 /// Whether a number that was done is available now. A round is opened durably at once: it may find a number
 /// done of which a later change is lost.
 fn is_opened(before: Value, after: Value) -> bool {
@@ -244,7 +245,7 @@ fn look(engine: &Engine, key: &Key) -> Value {
             let number = Number::new(*number).unwrap();
             let found = pool(name).and_then(|pool| pool.lookup(number));
             found.map_or(Value::Absent, |found| {
-                let until = found.until.map(|until| until.seconds());
+                let until = found.until.map(Timestamp::seconds);
                 Value::Number(Seen { state: found.state, generation: found.generation, until })
             })
         }
@@ -255,9 +256,9 @@ fn look(engine: &Engine, key: &Key) -> Value {
 fn use_up(worker: &mut Worker, pool: &Pool, held: &[HeldLease]) -> Result<(), String> {
     let request = LeaseRequest { count: MAX_LEASE_COUNT, ttl_seconds: None, within: None };
     let mut leases = Vec::new();
-    let leased = pool.lease(worker, &request, &mut leases);
-    if !matches!(leased, Ok(()) | Err(LeaseError::Exhausted | LeaseError::Paused)) {
-        return Err(format!("lease: {leased:?}"));
+    let result = pool.lease(worker, &request, &mut leases);
+    if !matches!(result, Ok(()) | Err(LeaseError::Exhausted | LeaseError::Paused)) {
+        return Err(format!("lease: {result:?}"));
     }
     let handed_out: BTreeSet<u64> = leases.iter().map(|lease| lease.number.get()).collect();
     if let Some(twice) = held.iter().find(|lease| handed_out.contains(&lease.number.get())) {

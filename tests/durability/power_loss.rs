@@ -19,7 +19,7 @@ use super::{config, scratch, seed, setting};
 /// Steps of one run.
 const STEPS: usize = 300;
 /// Crash points in the usual test run; `ALLOTD_CRASH_POINTS` for more.
-const CRASH_POINTS: u64 = 400;
+const CRASH_POINTS: u64 = 250;
 /// Crash points looked at of one run.
 const POINTS_A_RUN: u64 = 500;
 /// One point in so many is followed by another loss of power during recovery.

@@ -9,6 +9,7 @@ use allotd::engine::settings::{Order, Settings, SettingsChange, Then};
 use allotd::engine::{Engine, EngineConfig, Pool, Worker};
 use allotd::journal::JournalError;
 use allotd::numbers::number::{Number, NumberRange};
+use allotd::state::time::Timestamp;
 use allotd::state::word::State;
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -143,7 +144,7 @@ impl Script {
 
     fn number_changed(&mut self, begun: u64, pool: &'static str, lease: &Lease) {
         let found = self.pool(pool).lookup(lease.number).expect("it was leased");
-        let until = found.until.map(|until| until.seconds());
+        let until = found.until.map(Timestamp::seconds);
         let seen = Seen { state: found.state, generation: found.generation, until };
         let key = Key::Number(pool, lease.number.get());
         self.history.begin(begun, key, Value::Number(seen), Some(lease.token));
@@ -231,7 +232,7 @@ impl Script {
         // Those that changed before it failed may be found changed.
         for number in numbers[0].first().get()..=numbers[0].last().get() {
             let found = pool.lookup(Number::new(number)?).ok_or("it is in the pool")?;
-            let until = found.until.map(|until| until.seconds());
+            let until = found.until.map(Timestamp::seconds);
             let seen = Seen { state: found.state, generation: found.generation, until };
             let token = self.history.token_of(&Key::Number(MAIN, number), found.generation);
             self.history.begin(begun, Key::Number(MAIN, number), Value::Number(seen), token);

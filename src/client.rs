@@ -1,8 +1,9 @@
 //! The HTTP client of the commands: one request a connection, over TCP or a Unix socket.
 
+use std::error::Error as _;
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::str::FromStr;
 use std::task::{Context, Poll};
@@ -48,7 +49,10 @@ pub enum ClientError {
     },
     /// The connection broke.
     #[error("the connection to the daemon broke: {0}. Look at its log, then repeat the call")]
-    Broken(#[from] hyper::Error),
+    Broken(#[source] hyper::Error),
+    /// What is to be sent cannot be read.
+    #[error("the numbers cannot be read: {0}. Check the file, then repeat the call")]
+    Input(String),
     /// A file or the output failed.
     #[error("{0}")]
     Io(#[from] io::Error),
@@ -61,6 +65,15 @@ pub enum ClientError {
     /// The answer is not what this client knows.
     #[error("the answer is not understood: {0}. Is another version of the daemon running?")]
     Answer(String),
+}
+
+impl From<hyper::Error> for ClientError {
+    fn from(error: hyper::Error) -> Self {
+        match error.source().filter(|_| error.is_user()) {
+            Some(cause) => Self::Input(cause.to_string()),
+            None => Self::Broken(error),
+        }
+    }
 }
 
 impl FromStr for Server {
@@ -111,15 +124,30 @@ impl Payload {
             let file: Box<dyn Read + Send> = if path.as_os_str() == "-" {
                 Box::new(io::stdin())
             } else {
-                let named =
-                    |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
-                Box::new(File::open(path).map_err(named)?)
+                let file = File::open(path).map_err(|error| named(path, &error))?;
+                Box::new(NamedFile { file, path: path.clone() })
             };
             let separator: &'static [u8] = if index > 0 { b"\n" } else { b"" };
             all = Box::new(all.chain(separator).chain(file));
         }
         Ok(Self::Reader(Box::new(Counted { inner: all, on_bytes })))
     }
+}
+
+/// A file whose errors name it.
+struct NamedFile {
+    file: File,
+    path: PathBuf,
+}
+
+impl Read for NamedFile {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        self.file.read(out).map_err(|error| named(&self.path, &error))
+    }
+}
+
+fn named(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
 /// Tells how much was read.

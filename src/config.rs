@@ -9,6 +9,7 @@ use thiserror::Error;
 
 use crate::engine::open::DEFAULT_JOURNAL_FILE_BYTES;
 use crate::http::listener::{AddressError, ListenAddress};
+use crate::http::server::DEFAULT_MAX_CONNECTIONS;
 use crate::journal::{Durability, MIN_FILE_BYTES};
 
 /// Where the daemon listens unless told otherwise.
@@ -41,6 +42,9 @@ pub struct ServeArgs {
     /// Threads that serve requests [default: one a processor]
     #[arg(long, env = "ALLOTD_WORKERS", value_name = "N")]
     pub workers: Option<usize>,
+    /// Connections that are served at the same time [default: 16384]
+    #[arg(long, env = "ALLOTD_MAX_CONNECTIONS", value_name = "N")]
+    pub max_connections: Option<u64>,
     /// What a reply promises: sync (it is on the disk), interval (it survives kill -9, and a power loss
     /// after the sync interval) or none (it survives kill -9) [default: sync]
     #[arg(long, env = "ALLOTD_DURABILITY", value_name = "MODE")]
@@ -66,6 +70,7 @@ struct File {
     data: Option<PathBuf>,
     listen: Option<Vec<String>>,
     workers: Option<usize>,
+    max_connections: Option<u64>,
     durability: Option<String>,
     sync_interval_ms: Option<u32>,
     journal_file_mib: Option<u32>,
@@ -82,6 +87,8 @@ pub struct Config {
     pub listen: Vec<ListenAddress>,
     /// Threads that serve requests, 1 to [`MAX_WORKERS`].
     pub workers: usize,
+    /// Connections that are served at the same time, at least one.
+    pub max_connections: u64,
     /// What a reply promises.
     pub durability: Durability,
     /// Size of a journal file, in bytes.
@@ -124,6 +131,9 @@ pub enum ConfigError {
     /// A count of workers that makes no sense.
     #[error("--workers is {0}: give 1 to {MAX_WORKERS}")]
     Workers(usize),
+    /// No connection could be served.
+    #[error("--max-connections is 0: give 1 or more")]
+    MaxConnections,
     /// An unknown durability mode.
     #[error("--durability is \"{0}\": give sync, interval or none")]
     Durability(String),
@@ -159,6 +169,11 @@ impl ServeArgs {
         if !(1..=MAX_WORKERS).contains(&workers) {
             return Err(ConfigError::Workers(workers));
         }
+        let max_connections =
+            self.max_connections.or(file.max_connections).unwrap_or(DEFAULT_MAX_CONNECTIONS);
+        if max_connections == 0 {
+            return Err(ConfigError::MaxConnections);
+        }
         let interval = self.sync_interval_ms.or(file.sync_interval_ms);
         let durability = durability(self.durability.or(file.durability).as_deref(), interval)?;
         let mib = self.journal_file_mib.or(file.journal_file_mib).unwrap_or(DEFAULT_JOURNAL_FILE_MIB);
@@ -168,7 +183,15 @@ impl ServeArgs {
         let journal_file_bytes = u64::from(mib) << 20;
         let recover_damaged = self.recover_damaged.or(file.recover_damaged).unwrap_or(false);
         let data_dir = self.data.or(file.data).ok_or(ConfigError::NoData)?;
-        Ok(Config { data_dir, listen: addresses, workers, durability, journal_file_bytes, recover_damaged })
+        Ok(Config {
+            data_dir,
+            listen: addresses,
+            workers,
+            max_connections,
+            durability,
+            journal_file_bytes,
+            recover_damaged,
+        })
     }
 }
 
@@ -194,8 +217,11 @@ fn default_workers() -> usize {
 
 fn read_file(path: PathBuf) -> Result<File, ConfigError> {
     match std::fs::read_to_string(&path) {
-        Ok(text) => toml::from_str(&text)
-            .map_err(|error| ConfigError::Malformed { path, message: error.to_string().trim().to_owned() }),
+        Ok(text) => toml::from_str(&text).map_err(|error| {
+            let before = &text[..error.span().map_or(0, |span| span.start)];
+            let line = before.matches('\n').count() + 1;
+            ConfigError::Malformed { path, message: format!("line {line}: {}", error.message()) }
+        }),
         Err(error) => Err(ConfigError::Unreadable { path, error }),
     }
 }
@@ -228,7 +254,7 @@ mod tests {
         assert_eq!(config.listen, ["[::1]:2".parse().unwrap()]);
         let bare = ServeArgs { data: Some("/c".into()), ..ServeArgs::default() }.into_config().unwrap();
         assert_eq!(bare.listen, [DEFAULT_LISTEN.parse().unwrap()]);
-        assert_eq!(bare.durability, Durability::Sync);
+        assert_eq!((bare.durability, bare.max_connections), (Durability::Sync, DEFAULT_MAX_CONNECTIONS));
         let (_directory, timed) = args("data = \"/a\"\ndurability = \"interval\"\nsync_interval_ms = 7");
         assert_eq!(timed.into_config().unwrap().durability, Durability::Interval { sync_interval_ms: 7 });
     }
@@ -238,12 +264,14 @@ mod tests {
         for (file, expected) in [
             ("", "no data directory"),
             ("colour = 1", "unknown field `colour`"),
-            ("data = 1", "not understood"),
+            ("data = 1", "not understood: line 1"),
+            ("data = \"/a\"\nworkers = x", "line 2"),
             ("data = \"/a\"\nworkers = 0", "--workers is 0"),
             ("data = \"/a\"\nworkers = 257", "--workers is 257"),
             ("data = \"/a\"\ndurability = \"soon\"", "give sync, interval or none"),
             ("data = \"/a\"\ndurability = \"interval\"\nsync_interval_ms = 0", "give 1 to 60000"),
             ("data = \"/a\"\njournal_file_mib = 1", "give 2 to 1024"),
+            ("data = \"/a\"\nmax_connections = 0", "--max-connections is 0"),
             ("data = \"/a\"\nsync_interval_ms = 5", "--sync-interval-ms"),
             ("data = \"/a\"\nlisten = [\"0.0.0.0:1\"]", "--insecure"),
             ("data = \"/a\"\nlisten = [\"here\"]", "is not an address"),

@@ -4,8 +4,10 @@
 
 mod support;
 
+use std::io::Write;
+
 use serde_json::json;
-use support::Server;
+use support::{Answer, Server, read_answer};
 
 #[test]
 fn lease_renew_return() {
@@ -95,6 +97,9 @@ fn lease_within_and_exhausted() {
     let mut expected: Vec<u64> = vec![100, 101, 109];
     expected.extend(200..210);
     assert_eq!(numbers, expected);
+    let nowhere = server.post("/v1/pools/ru/lease", "{\"within\":[\"9\"]}");
+    assert_eq!(nowhere.problem(), (409, "exhausted".to_owned()));
+    assert!(nowhere.body.contains("give other prefixes or ranges"), "{}", nowhere.body);
     let exhausted = server.post("/v1/pools/ru/lease", body);
     assert_eq!(exhausted.problem(), (409, "exhausted".to_owned()));
     let problem = exhausted.json();
@@ -206,4 +211,48 @@ fn stats_count_calls_by_status() {
     assert!(stats["memory"]["resident_bytes"].as_u64().unwrap() > 100_000);
     assert_eq!(server.call("GET", "/healthz").status, 200);
     assert_eq!(server.call("GET", "/readyz").body, "{\"status\":\"ready\"}");
+}
+
+/// A lease with a key, on a connection of its own.
+fn lease_once(server: &Server, key: &str, body: &str) -> Answer {
+    let mut connection = server.connect();
+    let request = format!(
+        "POST /v1/pools/ru/lease HTTP/1.1\r\nhost: a\r\nidempotency-key: {key}\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    connection.get_mut().write_all(request.as_bytes()).unwrap();
+    read_answer(&mut connection, false)
+}
+
+#[test]
+fn a_repeated_lease_with_a_key_is_the_same_lease() {
+    let server = Server::with_pool("order=lowest", "100-199");
+    let first = lease_once(&server, "order-7", "{\"count\":3}");
+    assert_eq!((first.status, &first.json()["leases"][2]["number"]), (200, &102.into()));
+    assert_eq!(lease_once(&server, "order-7", "{\"count\":3}"), first);
+    let other = lease_once(&server, "order-7", "{\"count\":4}");
+    assert_eq!(other.problem(), (422, "idempotency_mismatch".to_owned()));
+    assert_ne!(lease_once(&server, "order-8", "{\"count\":3}").body, first.body);
+    let plain = lease_once(&server, "order-9", "");
+    assert_eq!(lease_once(&server, "order-9", "").body, plain.body);
+    assert_eq!(server.call("GET", "/v1/pools/ru").json()["leased"], 7);
+    for key in ["", &"k".repeat(129)] {
+        assert_eq!(lease_once(&server, key, "").problem(), (400, "bad_request".to_owned()));
+    }
+    // After its time the key means nothing any more.
+    let short = lease_once(&server, "short", "{\"ttl\":1}");
+    std::thread::sleep(std::time::Duration::from_millis(2_100));
+    assert_ne!(lease_once(&server, "short", "{\"ttl\":1}").body, short.body);
+}
+
+#[test]
+fn sixteen_callers_with_one_key_get_one_lease() {
+    let server = Server::with_pool("", "100-199");
+    let answers: Vec<String> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..16).map(|_| scope.spawn(|| lease_once(&server, "same", "").body)).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    assert!(answers.iter().all(|answer| *answer == answers[0]));
+    assert_eq!(server.call("GET", "/v1/pools/ru").json()["leased"], 1);
 }

@@ -2,72 +2,13 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::io::{BufRead, BufReader};
-use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+mod support;
 
-const PATIENCE_SECONDS: u64 = 20;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
-fn allotd() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_allotd"));
-    command.env_clear();
-    command
-}
-
-struct Daemon {
-    child: Child,
-    url: String,
-}
-
-impl Daemon {
-    fn start(data: &Path) -> Self {
-        let mut command = allotd();
-        command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(data);
-        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let address = line.trim_end().strip_prefix("listening on ").unwrap_or_else(|| panic!("{line:?}"));
-        Self { child, url: format!("http://{address}") }
-    }
-
-    fn run(&self, args: &[&str]) -> Output {
-        allotd().args(args).env("ALLOTD_SERVER", &self.url).output().unwrap()
-    }
-
-    fn ok(&self, args: &[&str]) -> String {
-        let output = self.run(args);
-        assert_eq!(output.status.code(), Some(0), "{args:?}: {output:?}");
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    /// SIGTERM; the exit code.
-    fn stop(mut self) -> Option<i32> {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-        let started = Instant::now();
-        while started.elapsed() < Duration::from_secs(PATIENCE_SECONDS) {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status.code();
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        None
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn one_line_failure(output: &Output, code: i32, words: &str) {
-    let text = String::from_utf8_lossy(&output.stderr);
-    assert_eq!((output.status.code(), text.lines().count()), (Some(code), 1), "{text}");
-    assert!(text.contains(words), "{text}");
-}
+use support::daemon::{Daemon, allotd, one_line_failure};
 
 #[test]
 fn a_pool_from_its_creation_to_its_end() {
@@ -97,12 +38,18 @@ fn a_pool_from_its_creation_to_its_end() {
     assert!(daemon.ok(&["stats", "--json"]).starts_with("{\"version\""));
     one_line_failure(&daemon.run(&["pool", "show", "nope"]), 1, "(pool_not_found)");
     one_line_failure(&daemon.run(&["pool", "show", ".."]), 2, "not a pool name");
+    let not_a_file = directory.path().to_str().unwrap();
+    one_line_failure(&daemon.run(&["pool", "create", "dir", not_a_file]), 1, "Is a directory");
     let second = allotd().args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(&data).output().unwrap();
     one_line_failure(&second, 1, "in use");
     let port = daemon.url.strip_prefix("http://").unwrap();
     let other = directory.path().join("other");
     let taken = allotd().args(["serve", "--listen", port, "--data"]).arg(&other).output().unwrap();
     one_line_failure(&taken, 1, "in use by another process");
+    let taken = allotd().args(["demo", "--listen", port, "--data"]).arg(&other).output().unwrap();
+    one_line_failure(&taken, 1, "in use by another process");
+    assert_eq!(String::from_utf8_lossy(&taken.stdout), "", "it is told before any work");
+    assert!(!other.exists(), "nothing half-made");
     assert_eq!(daemon.stop(), Some(0));
     let daemon = Daemon::start(&data);
     assert!(daemon.ok(&["pool", "export", "ru", "--state", "resting"]).contains("105"));
@@ -117,16 +64,107 @@ fn wrong_usage_is_2_and_failure_is_1() {
     for (args, code, words) in [
         (&["serve"][..], 2, "--data"),
         (&["serve", "--data", "/tmp/a", "--durability", "often"], 2, "give sync, interval or none"),
+        (&["serve", "--data", "/tmp/a", "--sync-interval-ms", "5"], 2, "leave it out"),
         (&["serve", "--data", "/tmp/a", "--listen", "0.0.0.0:1"], 2, "--insecure"),
+        (&["serve", "--data", "/tmp/a", "--listen", "7979"], 2, "127.0.0.1:7979"),
+        (&["serve", "--data", "/tmp/a", "--max-connections", "0"], 2, "give 1 or more"),
+        (&["serve", "--data", "/tmp/a", "--workers", "257"], 2, "give 1 to 256"),
+        (&["serve", "--config", "/no/such/file"], 2, "/no/such/file"),
         (&["serve", "--data", "/proc/version/a"], 1, "/proc/version"),
-        (&["check", "/no/such/directory"], 1, "/no/such/directory"),
+        (&["check", "/no/such/directory"], 1, "/no/such/directory is not a data directory"),
         (&["stats", "--server", "http://127.0.0.1:1"], 1, "allotd serve"),
+        (&["pool", "create", "ru", "/no/such/file"], 1, "/no/such/file"),
         (&["stats", "--server", "ftp://a"], 2, "unix:PATH"),
         (&["renew", "ru", "7"], 2, "NUMBER:TOKEN"),
     ] {
         one_line_failure(&allotd().args(args).output().unwrap(), code, words);
     }
-    assert_eq!(allotd().arg("fly").output().unwrap().status.code(), Some(2));
+    // These are told by the parser of the command line, in more than one line.
+    for (args, words) in [
+        (&["fly"][..], "fly"),
+        (&["serve", "--colour"], "--colour"),
+        (&["serve", "--workers", "many"], "--workers"),
+        (&["serve", "--data"], "--data"),
+        (&["demo", "--numbers", "0"], "--numbers"),
+        (&["pool", "create", "ru"], "<FILE>"),
+        (&["pool", "create", "ru", "a.txt", "--format", "xml"], "roaring"),
+    ] {
+        let output = allotd().args(args).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(2) && text.contains(words), "{args:?}: {text}");
+    }
+}
+
+/// Every file below a directory, with its content.
+fn content(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.append(&mut content(&path));
+        } else {
+            found.insert(path.clone(), std::fs::read(&path).unwrap());
+        }
+    }
+    found
+}
+
+#[test]
+fn a_directory_that_is_not_ours_is_refused_and_left_as_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let made = directory.path().join("made");
+    let daemon = Daemon::start(&made);
+    daemon.client().send("PUT", "/v1/pools/p", "text/plain", b"1-9").unwrap();
+    assert_eq!(daemon.stop(), Some(0));
+    let copy = |name: &str| {
+        let to = directory.path().join(name);
+        for (path, content) in content(&made) {
+            let path = to.join(path.strip_prefix(&made).unwrap());
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, content).unwrap();
+        }
+        to
+    };
+    let other_version = copy("version");
+    std::fs::write(other_version.join("LOCK"), "allotd data directory, format 9\n").unwrap();
+    let other_pool = copy("pool");
+    let manifest = other_pool.join("pools/p/pool.toml");
+    let text = std::fs::read_to_string(&manifest).unwrap();
+    let rest = text.split_once('\n').unwrap().1.replace("format = 2", "format = 9");
+    std::fs::write(&manifest, format!("crc32c = \"{:08x}\"\n{rest}", crc32c::crc32c(rest.as_bytes())))
+        .unwrap();
+    let not_ours = directory.path().join("not-ours");
+    std::fs::create_dir(&not_ours).unwrap();
+    std::fs::write(not_ours.join("letters.txt"), "mine").unwrap();
+    let damaged = copy("damaged");
+    std::fs::write(damaged.join("pools/p/0001.words"), [0; 7]).unwrap();
+    for (data, words) in [
+        (&other_version, "use the version that wrote it"),
+        (&other_pool, "use the version of allotd that wrote it"),
+        (&not_ours, "give an empty directory"),
+        (&damaged, "allotd check"),
+    ] {
+        let before = content(data);
+        for command in ["serve", "demo"] {
+            let mut command = allotd_on_a_picked_port(command);
+            one_line_failure(&command.arg("--data").arg(data).output().unwrap(), 1, words);
+        }
+        assert_eq!(content(data), before, "{words}");
+        let checked = allotd().arg("check").arg(data).output().unwrap();
+        assert_eq!(checked.status.code(), Some(1), "{checked:?}");
+        assert_eq!(content(data), before, "{words}");
+    }
+    let file = not_ours.join("letters.txt");
+    for data in [&file, &file.join("data")] {
+        let output = allotd_on_a_picked_port("serve").arg("--data").arg(data).output().unwrap();
+        one_line_failure(&output, 1, "give a directory");
+    }
+}
+
+fn allotd_on_a_picked_port(name: &str) -> Command {
+    let mut command = allotd();
+    command.args([name, "--listen", "127.0.0.1:0"]);
+    command
 }
 
 #[test]

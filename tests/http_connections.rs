@@ -6,11 +6,12 @@ mod support;
 
 use std::io::{BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use allotd::engine::{Engine, EngineConfig};
 use allotd::http::listener::{BindError, Listener};
-use support::{PATIENCE_SECONDS, Server, read_answer};
+use support::daemon::Daemon;
+use support::{Client, PATIENCE_SECONDS, Server, read_answer};
 
 #[test]
 fn pipelined_requests_are_answered_in_order() {
@@ -88,6 +89,60 @@ fn a_unix_socket_serves_too_and_is_gone_afterwards() {
     drop(server);
     assert!(!path.exists());
     assert_eq!(connection.read(&mut [0]).unwrap(), 0, "the drain closes idle connections");
+}
+
+#[test]
+fn not_ready_while_draining_and_what_is_under_way_is_finished() {
+    let directory = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start(&directory.path().join("data"));
+    // An upload keeps the drain going; half a head was sent before the drain began.
+    let mut upload = daemon.client();
+    let head =
+        "PUT /v1/pools/a HTTP/1.1\r\nhost: a\r\ncontent-type: text/plain\r\ncontent-length: 8\r\n\r\n123\n";
+    upload.connection.get_mut().write_all(head.as_bytes()).unwrap();
+    let mut probe = daemon.client();
+    probe.connection.get_mut().write_all(b"GET /readyz HTTP/1.1\r\n").unwrap();
+    let mut before = daemon.client();
+    assert_eq!(before.call("GET", "/readyz").unwrap().status, 200);
+    daemon.terminate();
+    assert_eq!(before.connection.read(&mut [0]).unwrap(), 0, "the drain has begun");
+    probe.connection.get_mut().write_all(b"host: a\r\n\r\n").unwrap();
+    let answer = read_answer(&mut probe.connection, false);
+    assert_eq!(answer.problem(), (503, "not_ready".to_owned()));
+    assert_eq!((answer.header("retry-after"), answer.header("connection")), (Some("1"), Some("close")));
+    assert!(Client::connect(daemon.address).is_err(), "nobody new is let in");
+    upload.connection.get_mut().write_all(b"124\n").unwrap();
+    let created = read_answer(&mut upload.connection, false);
+    assert_eq!((created.status, created.json()["numbers"].as_u64()), (201, Some(2)));
+    assert_eq!(daemon.wait(), Some(0));
+    let daemon = Daemon::start(&directory.path().join("data"));
+    assert_eq!(daemon.client().call("GET", "/v1/pools/a").unwrap().json()["numbers"], 2);
+}
+
+#[test]
+fn a_connection_over_the_limit_is_told_so_and_closed() {
+    let directory = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start_with(&directory.path().join("data"), &["--max-connections", "2"]);
+    let mut served = [daemon.client(), daemon.client()];
+    for client in &mut served {
+        assert_eq!(client.call("GET", "/healthz").unwrap().status, 200);
+    }
+    for _ in 0..200 {
+        let mut refused = daemon.client();
+        let answer = refused.call("GET", "/healthz").unwrap();
+        assert_eq!(answer.problem(), (503, "overloaded".to_owned()));
+        assert_eq!((answer.header("retry-after"), answer.header("connection")), (Some("1"), Some("close")));
+        assert_eq!(refused.connection.read(&mut [0]).unwrap(), 0, "it is closed");
+    }
+    // Those that say nothing are kept waiting only up to a limit, and do not disturb those that are served.
+    let silent: Vec<_> = (0..200).map(|_| daemon.client()).collect();
+    let [mut first, second] = served;
+    assert_eq!(first.call("GET", "/healthz").unwrap().status, 200);
+    drop((second, silent));
+    let started = Instant::now();
+    while daemon.client().call("GET", "/healthz").map_or(0, |answer| answer.status) != 200 {
+        assert!(started.elapsed() < Duration::from_secs(PATIENCE_SECONDS), "its place was never given again");
+    }
 }
 
 #[test]

@@ -20,7 +20,7 @@ const SEED: u64 = 7979;
 #[derive(Debug, Args)]
 pub(super) struct DemoArgs {
     /// How many numbers
-    #[arg(long, env = "ALLOTD_NUMBERS", default_value_t = 40_000_000, value_name = "N")]
+    #[arg(long, env = "ALLOTD_NUMBERS", default_value_t = 40_000_000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     numbers: u32,
     #[command(flatten)]
     serve: ServeArgs,
@@ -29,9 +29,9 @@ pub(super) struct DemoArgs {
 const GREETING: &str = "\
 Try, in another terminal:
   curl -X POST {url}/v1/pools/demo/lease
-  curl -X POST {url}/v1/pools/demo/lease -H 'content-type: application/json' -d '{\"count\":3,\"within\":[\"7912\"]}'
-  curl -X POST {url}/v1/pools/demo/renew -H 'content-type: application/json' -d '{\"leases\":[{\"number\":NUMBER,\"token\":\"TOKEN\"}],\"ttl\":600}'
-  curl -X POST {url}/v1/pools/demo/return -H 'content-type: application/json' -d '{\"leases\":[{\"number\":NUMBER,\"token\":\"TOKEN\"}]}'
+  curl {url}/v1/pools/demo/lease --json '{\"count\":3,\"within\":[\"7921\"]}'
+  curl {url}/v1/pools/demo/renew --json '{\"leases\":[{\"number\":NUMBER,\"token\":\"TOKEN\"}],\"ttl\":600}'
+  curl {url}/v1/pools/demo/return --json '{\"leases\":[{\"number\":NUMBER,\"token\":\"TOKEN\"}]}'
   curl {url}/v1/pools/demo/numbers/NUMBER
   curl {url}/v1/stats
 ";
@@ -40,28 +40,59 @@ pub(super) fn run(mut args: DemoArgs) -> Result<(), CliError> {
     let data = args.serve.data.take().unwrap_or_else(|| std::env::temp_dir().join("allotd-demo"));
     args.serve.data = Some(data);
     let config = args.serve.into_config()?;
-    let started = Instant::now();
-    let engine = serve::open(&config)?;
-    step(&format!("opened {}", config.data_dir.display()), started)?;
-    if engine.pool(POOL).is_none() {
-        create(&engine, args.numbers)?;
+    // A port in use is told before the work, not after it.
+    let listeners = serve::bind(&config)?;
+    let engine = step(&format!("opening {}", config.data_dir.display()), || serve::open(&config))?;
+    match engine.pool(POOL) {
+        None => create(&engine, args.numbers)?,
+        Some(pool) => output::print(&format!(
+            "the pool {POOL} is there with {} numbers: remove {} to make it anew\n",
+            pool.numbers(),
+            config.data_dir.display()
+        ))?,
     }
-    serve::serve(&config, engine, GREETING)
+    serve::serve(&config, listeners, engine, GREETING)
 }
 
-fn step(what: &str, started: Instant) -> Result<(), CliError> {
-    output::print(&format!("{what} in {:.2} s\n", started.elapsed().as_secs_f64()))
+/// Says what is being done, does it, and says how long it took.
+fn step<T>(what: &str, work: impl FnOnce() -> Result<T, CliError>) -> Result<T, CliError> {
+    output::print(&format!("{what} ... "))?;
+    let started = Instant::now();
+    let done = work();
+    let end =
+        if done.is_ok() { format!("{:.2} s\n", started.elapsed().as_secs_f64()) } else { "\n".to_owned() };
+    output::print(&end)?;
+    done
 }
 
 fn create(engine: &Arc<Engine>, numbers: u32) -> Result<(), CliError> {
     let failed = |error: &dyn std::fmt::Display| CliError::Failed(error.to_string());
-    let started = Instant::now();
-    let sample = ru_mobile_sample(numbers.into(), SEED, Spread::Blocks);
-    let ranges: Vec<_> = sample.map_err(|error| CliError::Usage(error.to_string()))?.collect();
-    step(&format!("drew {numbers} numbers from the ranges of Russian mobile operators"), started)?;
-    let started = Instant::now();
     let name: PoolName = POOL.parse().map_err(|error| failed(&error))?;
-    let source = NumberSource::Ranges(&ranges);
-    let loaded = engine.create_pool(&name, Settings::default(), source).map_err(|error| failed(&error))?;
-    step(&format!("created the pool {POOL} of {} numbers", loaded.numbers), started)
+    let ranges: Vec<_> =
+        step(&format!("drawing {numbers} numbers from the ranges of Russian mobile operators"), || {
+            let sample = ru_mobile_sample(numbers.into(), SEED, Spread::Blocks);
+            Ok(sample.map_err(|error| CliError::Usage(error.to_string()))?.collect())
+        })?;
+    step(&format!("creating the pool {POOL}"), || {
+        let source = NumberSource::Ranges(&ranges);
+        engine.create_pool(&name, Settings::default(), source).map_err(|error| failed(&error))
+    })?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_prefix_of_the_greeting_has_numbers() {
+        let prefix = GREETING.split("within\":[\"").nth(1).unwrap().split('"').next().unwrap();
+        for numbers in [400_000, 40_000_000] {
+            let mut sample = ru_mobile_sample(numbers, SEED, Spread::Blocks).unwrap();
+            assert!(
+                sample.any(|range| range.first().to_string().starts_with(prefix)),
+                "{prefix} of {numbers}"
+            );
+        }
+    }
 }

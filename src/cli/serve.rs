@@ -8,12 +8,20 @@ use super::{CliError, output};
 use crate::config::{Config, ServeArgs};
 use crate::engine::{Engine, EngineConfig};
 use crate::http::listener::{ListenAddress, Listener};
-use crate::http::server;
+use crate::http::server::{self, ServerConfig};
 
 pub(super) fn run(args: ServeArgs) -> Result<(), CliError> {
     let config = args.into_config()?;
+    // Before the data directory, which may take a while: a port in use is told at once.
+    let listeners = bind(&config)?;
     let engine = open(&config)?;
-    serve(&config, engine, "")
+    serve(&config, listeners, engine, "")
+}
+
+/// Binds every address.
+pub(super) fn bind(config: &Config) -> Result<Vec<Listener>, CliError> {
+    let bound = config.listen.iter().map(Listener::bind).collect::<Result<_, _>>();
+    bound.map_err(|error| CliError::Failed(error.to_string()))
 }
 
 /// Opens the data directory.
@@ -32,13 +40,14 @@ pub(super) fn open(config: &Config) -> Result<Arc<Engine>, CliError> {
 }
 
 /// Serves until SIGTERM or SIGINT. `greeting` follows the lines that name the addresses, with `{url}`
-/// replaced by the first of them.
-pub(super) fn serve(config: &Config, engine: Arc<Engine>, greeting: &str) -> Result<(), CliError> {
+/// replaced by the first of them as curl takes it.
+pub(super) fn serve(
+    config: &Config,
+    listeners: Vec<Listener>,
+    engine: Arc<Engine>,
+    greeting: &str,
+) -> Result<(), CliError> {
     let failed = |error: &dyn std::fmt::Display| CliError::Failed(error.to_string());
-    let mut listeners = Vec::new();
-    for address in &config.listen {
-        listeners.push(Listener::bind(address).map_err(|error| failed(&error))?);
-    }
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| failed(&error))?;
     runtime.block_on(async {
@@ -53,9 +62,9 @@ pub(super) fn serve(config: &Config, engine: Arc<Engine>, greeting: &str) -> Res
         }
         let url = addresses.first().map(|address| match address {
             ListenAddress::Tcp(address) => format!("http://{address}"),
-            unix @ ListenAddress::Unix(_) => unix.to_string(),
+            ListenAddress::Unix(path) => format!("--unix-socket {} http://localhost", path.display()),
         });
-        // The sockets are bound: what connects from now on is served.
+        // The sockets are bound and listened on: what connects from now on is served.
         text.push_str(&greeting.replace("{url}", &url.unwrap_or_default()));
         output::print(&text)?;
         let shutdown = async move {
@@ -64,6 +73,7 @@ pub(super) fn serve(config: &Config, engine: Arc<Engine>, greeting: &str) -> Res
                 _ = interrupt.recv() => {}
             }
         };
-        server::run(listeners, engine, config.workers, shutdown).await.map_err(|error| failed(&error))
+        let server_config = ServerConfig { workers: config.workers, max_connections: config.max_connections };
+        server::run(listeners, engine, server_config, shutdown).await.map_err(|error| failed(&error))
     })
 }

@@ -3,6 +3,8 @@
 
 mod mapping;
 mod sequential;
+#[cfg(debug_assertions)]
+pub mod unsynced;
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -113,6 +115,10 @@ impl Disk for RealDisk {}
 
 /// The disk of the machine, as most of the crate holds it.
 pub fn real() -> Arc<dyn Disk> {
+    #[cfg(debug_assertions)]
+    if std::env::var_os(unsynced::SKIP_SYNC_VARIABLE).is_some_and(|value| value == "1") {
+        return Arc::new(unsynced::UnsyncedDisk);
+    }
     Arc::new(RealDisk)
 }
 

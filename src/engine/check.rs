@@ -12,8 +12,9 @@ use crate::numbers::number::Rank;
 use super::clock::{Clock, SystemClocks};
 use super::layout::{self, lock_directory, pool_dirs};
 use super::manifest::{MANIFEST_FILE, Manifest, SegmentEntry};
-use super::open::{EngineConfig, OpenError, RawPools};
+use super::open::{EngineConfig, OpenError};
 use super::plausible::Plausible;
+use super::recover::RawPools;
 use super::segment::{self, RawSegment, SegmentPaths};
 
 /// Faults told of one words file; what is wrong with one word is often wrong with many.
@@ -56,7 +57,7 @@ impl Checked {
 /// Checks a data directory that no daemon uses. Changes nothing in it.
 pub fn check_directory(data_dir: &Path) -> Result<Checked, OpenError> {
     if !data_dir.join("LOCK").is_file() {
-        return Err(OpenError::NotADataDirectory(data_dir.to_owned()));
+        return Err(OpenError::NoDataDirectory(data_dir.to_owned()));
     }
     let _lock = lock_directory(&RealDisk, data_dir)?;
     let mut checked = Checked::default();
@@ -130,13 +131,12 @@ fn is_unfinished(path: &Path) -> bool {
 fn check_states(data_dir: &Path, mut raw: RawPools, checked: &mut Checked) {
     let journal_dir = layout::journal_dir(data_dir);
     let mut report = super::open::OpenReport::default();
-    let read = recovery::read(&journal_dir, recovery::OnDamage::PassOver, &mut |frame, record| {
-        raw.apply_record(frame, record, &mut report);
-    });
-    let recovered = match read {
-        Ok(recovered) => recovered,
+    let journaled = match recovery::scan(&journal_dir, recovery::OnDamage::PassOver) {
+        Ok(journaled) => journaled,
         Err(error) => return checked.fault(&journal_dir, error),
     };
+    raw.apply(&journaled, &mut report);
+    let recovered = journaled.into_recovered();
     for damage in recovered.damage.iter().chain(&raw.missing_journal(&journal_dir, &recovered)) {
         checked.fault(&damage.path, format!("damaged at byte {}: {}", damage.offset, damage.what));
     }

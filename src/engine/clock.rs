@@ -38,7 +38,7 @@ impl Clocks for SystemClocks {
     #[inline]
     fn since_boot(&self) -> Duration {
         let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-        Duration::new(now.tv_sec.cast_unsigned(), u32::try_from(now.tv_nsec).unwrap_or(0))
+        Duration::new(now.tv_sec.cast_unsigned(), now.tv_nsec.cast_unsigned() as u32)
     }
 
     fn boot_id(&self) -> [u8; 16] {

@@ -28,10 +28,11 @@ use super::settings::{PoolName, Settings};
 pub const MAX_POOLS: usize = 10_000;
 /// Most threads that call the engine.
 pub const MAX_WORKERS: usize = 1_024;
-/// Slots of threads that the engine has of its own: the operators' and the sweeper's.
-pub(crate) const OWN_SLOTS: usize = 2;
+/// Slots of threads that the engine has of its own: the operators', the sweeper's, the checkpoint's.
+pub(crate) const OWN_SLOTS: usize = 3;
 pub(crate) const OPERATOR_SLOT: Slot = Slot(0);
 pub(crate) const SWEEPER_SLOT: Slot = Slot(1);
+pub(crate) const CHECKPOINT_SLOT: Slot = Slot(2);
 
 /// Why a pool was not deleted.
 #[derive(Debug, thiserror::Error)]

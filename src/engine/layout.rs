@@ -51,7 +51,12 @@ pub(crate) fn lock_directory(disk: &dyn Disk, data_dir: &Path) -> Result<Directo
         let path = path.to_owned();
         move |error| OpenError::Io(path, error)
     };
-    create_data_dir(disk, data_dir).map_err(io(data_dir))?;
+    create_data_dir(disk, data_dir).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
+            OpenError::NotADirectory(data_dir.to_owned())
+        }
+        _ => OpenError::Io(data_dir.to_owned(), error),
+    })?;
     let path = data_dir.join("LOCK");
     if !path.exists() && fs::read_dir(data_dir).map_err(io(data_dir))?.next().is_some() {
         return Err(OpenError::NotADataDirectory(data_dir.to_owned()));

@@ -17,6 +17,7 @@ use crate::numbers::list::{InvalidLine, ListOptions};
 use crate::numbers::mapped::{Format, NumberSet, SetError, open_any, wrap_32bit_header};
 use crate::numbers::number::{Number, NumberRange};
 use crate::numbers::writer::{SetWriter, WriteError, Written};
+use crate::state::mutations::Slot;
 
 use super::counters::Counts;
 use super::manifest::{Manifest, SegmentEntry};
@@ -358,26 +359,47 @@ impl Pool {
         let id = self.change_manifest(|_| Ok(()), Manifest::next_segment_id)?;
         let entry = make_segment(disk, staging.path(), id, |path| write_ranges(disk, path, new))?;
         let added = entry.numbers;
-        if added > 0 {
-            let (staged, placed) = (SegmentPaths::new(staging.path(), id), SegmentPaths::new(&self.dir, id));
-            for (from, to) in staged.all().into_iter().zip(placed.all()) {
-                disk.rename(from, to)?;
+        if added > 0
+            && let Err(error) = self.publish(&staging, entry, &segments, operator.slot)
+        {
+            // The manifest on the disk decides whether they are in use.
+            if let Ok(manifest) = Manifest::read(&self.dir) {
+                // What cannot be removed now is removed at the next start.
+                let _ = super::open::remove_strays(disk, &self.dir, &manifest);
             }
-            disk.sync_directory(&self.dir)?;
-            let (segment, counts) = open_new_segment(&self.shared, &self.dir, &entry)?;
-            self.change_manifest(
-                |manifest| {
-                    manifest.segments.push(entry);
-                    Ok(())
-                },
-                |_| {
-                    self.counters.found(operator.slot, counts);
-                    let list = segments.list.iter().cloned().chain([Arc::new(segment)]).collect();
-                    self.segments.store(Arc::new(Segments::new(list)));
-                },
-            )?;
+            return Err(error);
         }
         Ok(Added { added, existing: loaded.numbers - added, loaded })
+    }
+
+    /// Moves the files of a new segment to their place and begins to use it.
+    fn publish(
+        &self,
+        staging: &Staging,
+        entry: SegmentEntry,
+        segments: &Segments,
+        slot: Slot,
+    ) -> Result<(), LoadError> {
+        let disk = &*self.shared.disk;
+        let staged = SegmentPaths::new(staging.path(), entry.id);
+        let placed = SegmentPaths::new(&self.dir, entry.id);
+        for (from, to) in staged.all().into_iter().zip(placed.all()) {
+            disk.rename(from, to)?;
+        }
+        disk.sync_directory(&self.dir)?;
+        let (segment, counts) = open_new_segment(&self.shared, &self.dir, &entry)?;
+        self.change_manifest(
+            |manifest| {
+                manifest.segments.push(entry);
+                Ok(())
+            },
+            |_| {
+                self.counters.found(slot, counts);
+                let list = segments.list.iter().cloned().chain([Arc::new(segment)]).collect();
+                self.segments.store(Arc::new(Segments::new(list)));
+            },
+        )?;
+        Ok(())
     }
 }
 

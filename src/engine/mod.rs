@@ -1,12 +1,14 @@
 //! The engine: pools of numbers, and the operations on them. The one place that orders the words of
 //! numbers and what is derived from them.
 //!
-//! * `layout`: where things are in the data directory; `open`: from its files to pools in use;
+//! * `layout`: where things are in the data directory; `open`: from its files to an engine;
+//!   `recover`: what the journal adds to them;
 //!   `directory`: all its pools, the threads' handles.
 //! * `pool`: one pool; its operations are in `lease`, `holding` (renew, return), `sweep`, `marks`
 //!   (retire, reinstate, rounds), `load` (create, add) and `export`.
 //! * `segment`: the numbers, words, free index and due hints of a part of a pool; `table_file`: the files
 //!   of its words, `sums`: their checksums; `plausible`: what a word can be.
+//! * `keys`: what was given out under an `Idempotency-Key`.
 //! * `order`, `token`, `clock`, `counters`, `settings`, `manifest`: one concept each.
 //! * `watched`: the disk, when it fails in a way after which nothing is known.
 //! * `check`: every invariant of a data directory, offline.
@@ -22,6 +24,7 @@ pub mod counters;
 pub mod directory;
 pub mod export;
 pub mod holding;
+pub mod keys;
 mod layout;
 pub mod lease;
 pub mod load;
@@ -31,6 +34,7 @@ pub mod open;
 mod order;
 mod plausible;
 pub mod pool;
+mod recover;
 mod segment;
 pub mod settings;
 mod sums;

@@ -1,6 +1,6 @@
 //! Opening a data directory: its files, then what the journal adds to them, then what is derived.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,29 +9,27 @@ use std::sync::{Arc, Mutex, mpsc};
 use arc_swap::ArcSwap;
 
 use crate::disk::{self, Disk, Sharing};
-use crate::journal::frame::FrameHead;
-use crate::journal::record::{Record, WordRecord};
-use crate::journal::recovery::{self, Damage, Recovered, RecoveryError};
-use crate::journal::{Callbacks, Durability, Journal, JournalConfig, Running, StartError};
-use crate::state::time::Timestamp;
+use crate::journal::recovery::{self, Recovered, RecoveryError};
+use crate::journal::{Callbacks, Durability, Journal, JournalConfig, MIN_FILE_BYTES, Running, StartError};
 
 use super::clock::{Clock, Clocks, SystemClocks};
-use super::counters::Counts;
-use super::directory::{Engine, MAX_WORKERS, OPERATOR_SLOT, OWN_SLOTS, Pools, SWEEPER_SLOT, seed};
-use super::layout::{self, lock_directory, pool_dirs};
+use super::directory::{
+    CHECKPOINT_SLOT, Engine, MAX_WORKERS, OPERATOR_SLOT, OWN_SLOTS, Pools, SWEEPER_SLOT, seed,
+};
+use super::keys::Keys;
+use super::layout::{self, lock_directory};
 use super::load::STAGING_DIR;
 use super::manifest::{MANIFEST_FILE, Manifest, ManifestError};
 use super::order::Worker;
-use super::plausible::Plausible;
-use super::pool::{Pool, Shared};
-use super::segment::{OnDamage, RawSegment, SegmentError, SegmentPaths, Segments};
+use super::pool::Shared;
+use super::recover::RawPools;
+use super::segment::{OnDamage, SegmentError, SegmentPaths};
 use super::settings::PoolName;
 use super::sweep;
 use super::watched::WatchedDisk;
 
 /// Length of a journal file unless told otherwise.
 pub const DEFAULT_JOURNAL_FILE_BYTES: u64 = 128 << 20;
-const NANOS_A_SECOND: u64 = 1_000_000_000;
 
 /// How an engine is opened.
 #[derive(Debug, Clone)]
@@ -83,8 +81,16 @@ pub enum OpenError {
         "{0} is not empty and not a data directory of allotd: give an empty directory or one that does not exist"
     )]
     NotADataDirectory(PathBuf),
+    /// There is no data directory to look at.
+    #[error("{0} is not a data directory of allotd: give the --data directory of a daemon")]
+    NoDataDirectory(PathBuf),
+    /// A file is where the directory should be.
+    #[error(
+        "{0} cannot be a directory, a file is in the way: give a directory, or a path where one can be made"
+    )]
+    NotADirectory(PathBuf),
     /// A file or directory cannot be used.
-    #[error("{0}: {1}")]
+    #[error("{0} cannot be used: {1}. Check its permissions and its disk, or give another --data directory")]
     Io(PathBuf, #[source] io::Error),
     /// The secret is not one.
     #[error("{0} is damaged: restore it from a backup, or remove it, and all tokens given out become stale")]
@@ -157,7 +163,8 @@ impl fmt::Display for OpenReport {
         for pool in &self.paused {
             write!(
                 f,
-                "; pool {pool} is paused: leases that were lost with the journal may be live; resume it when the                  longest of them have ended"
+                "; pool {pool} is paused: leases that were lost with the journal may be live; resume it when the \
+                 longest of them have ended"
             )?;
         }
         for damage in &self.checksums_renewed {
@@ -170,178 +177,8 @@ impl fmt::Display for OpenReport {
     }
 }
 
-/// A pool whose files are open.
-pub(crate) struct RawPool {
-    name: PoolName,
-    dir: PathBuf,
-    manifest: Manifest,
-    segments: Vec<RawSegment>,
-    /// The largest generation in the journal, by segment.
-    journaled: Vec<u32>,
-}
-
-impl RawPool {
-    pub(crate) fn dir(&self) -> &Path {
-        &self.dir
-    }
-
-    pub(crate) fn round(&self) -> u32 {
-        self.manifest.round
-    }
-
-    /// The segments, and the largest generation of each in the journal.
-    pub(crate) fn segments(&self) -> impl Iterator<Item = (&RawSegment, u32)> {
-        self.segments.iter().zip(self.journaled.iter().copied())
-    }
-}
-
-/// The pools on their way from the files to use.
-#[derive(Default)]
-pub(crate) struct RawPools {
-    pools: Vec<RawPool>,
-    /// By pool id and segment id: the places in `pools` and its `segments`.
-    places: HashMap<(u64, u16), (usize, usize)>,
-    /// The place looked up last, which is nearly always the next one too.
-    last: Option<((u64, u16), (usize, usize))>,
-}
-
-impl RawPools {
-    fn open(config: &EngineConfig, pools_dir: &Path, sharing: Sharing) -> Result<Self, OpenError> {
-        let mut raw = Self::default();
-        let dirs = pool_dirs(pools_dir).map_err(|error| OpenError::Io(pools_dir.to_owned(), error))?;
-        for (name, dir) in dirs {
-            let manifest = Manifest::read(&dir)?;
-            raw.open_pool(config, name, dir, manifest, sharing)?;
-        }
-        Ok(raw)
-    }
-
-    /// Opens the files of one pool.
-    pub(crate) fn open_pool(
-        &mut self,
-        config: &EngineConfig,
-        name: PoolName,
-        dir: PathBuf,
-        manifest: Manifest,
-        sharing: Sharing,
-    ) -> Result<(), SegmentError> {
-        let open = |entry| RawSegment::open(&config.disk, &dir, entry, sharing, config.on_damage());
-        let segments = manifest.segments.iter().map(open).collect::<Result<Vec<_>, _>>()?;
-        for (index, entry) in manifest.segments.iter().enumerate() {
-            self.places.insert((manifest.pool_id(), entry.id as u16), (self.pools.len(), index));
-        }
-        let journaled = vec![0; segments.len()];
-        self.pools.push(RawPool { name, dir, manifest, segments, journaled });
-        Ok(())
-    }
-
-    fn apply(&mut self, frame: &FrameHead, record: &WordRecord, report: &mut OpenReport) {
-        let key = (record.pool, record.segment);
-        let place = match self.last {
-            Some((last, place)) if last == key => place,
-            _ => {
-                let Some(place) = self.places.get(&key) else {
-                    report.records_of_deleted_pools += 1;
-                    return;
-                };
-                *place
-            }
-        };
-        self.last = Some((key, place));
-        let pool = &mut self.pools[place.0];
-        let written_at = Timestamp::new(u32::try_from(frame.time_nanos / NANOS_A_SECOND).unwrap_or(u32::MAX));
-        let plausible = Plausible::new(written_at, pool.manifest.round);
-        match pool.segments[place.1].apply(record.rank, record.word, plausible) {
-            Some(changed) => {
-                let journaled = &mut pool.journaled[place.1];
-                *journaled = record.word.generation().max(*journaled);
-                report.words_changed += u64::from(changed);
-            }
-            None => report.records_refused += 1,
-        }
-    }
-
-    /// Takes a record of the journal.
-    pub(crate) fn apply_record(&mut self, frame: &FrameHead, record: &Record, report: &mut OpenReport) {
-        match record {
-            Record::Word(record) => self.apply(frame, record, report),
-            Record::Key(_) | Record::KeyLease(_) => {}
-        }
-    }
-
-    /// A pool is made while the journal runs, which never is without a file.
-    pub(crate) fn missing_journal(&self, dir: &Path, recovered: &Recovered) -> Option<Damage> {
-        let missing = recovered.files.is_empty() && !self.pools.is_empty();
-        let what = "it has no journal file, but there are pools".to_owned();
-        missing.then(|| Damage { path: dir.to_owned(), offset: 0, what })
-    }
-
-    /// The pools.
-    pub(crate) fn pools(&self) -> &[RawPool] {
-        &self.pools
-    }
-
-    /// Pauses all pools: what seems available may have been leased in a part of the journal that is lost.
-    fn pause(&mut self, disk: &dyn Disk, report: &mut OpenReport) -> Result<(), OpenError> {
-        for raw in &mut self.pools {
-            raw.manifest.paused = true;
-            let written = raw.manifest.write(disk, &raw.dir);
-            written.map_err(|error| OpenError::Io(raw.dir.clone(), error))?;
-            report.paused.push(raw.name.clone());
-        }
-        Ok(())
-    }
-
-    /// The pools in use.
-    fn begin(
-        mut self,
-        shared: &Arc<Shared>,
-        config: &EngineConfig,
-        report: &mut OpenReport,
-    ) -> Result<Pools, OpenError> {
-        // Nothing on the disk changes before all of it is known to be sound, or is given up.
-        for raw in &self.pools {
-            let plausible = Plausible::new(shared.clock.now(), raw.manifest.round);
-            let (mut given_up, mut repaired) = (0, 0);
-            for (segment, journaled) in raw.segments() {
-                let settled = segment.settle(&raw.dir, plausible, journaled, config.on_damage())?;
-                given_up += settled.given_up;
-                repaired += settled.repaired;
-                report.checksums_renewed.extend(segment.sums_damage().map(ToString::to_string));
-            }
-            if given_up > 0 {
-                report.given_up.push((raw.name.clone(), given_up));
-            }
-            if repaired > 0 {
-                report.repaired.push((raw.name.clone(), repaired));
-            }
-        }
-        if !report.journal.damage.is_empty() {
-            self.pause(&*config.disk, report)?;
-        }
-        let mut pools = Pools::new();
-        for raw in self.pools {
-            let (mut counts, mut list) = (Counts::default(), Vec::new());
-            for segment in raw.segments {
-                let begun = segment.begin(shared.slots);
-                let (segment, found) = begun.map_err(|error| OpenError::Io(raw.dir.clone(), error))?;
-                counts.merge(found);
-                list.push(Arc::new(segment));
-            }
-            remove_strays(&*config.disk, &raw.dir, &raw.manifest)
-                .map_err(|error| OpenError::Io(raw.dir.clone(), error))?;
-            let name = raw.name.to_string();
-            let segments = Segments::new(list);
-            let pool = Pool::new(raw.name, raw.dir, shared.clone(), raw.manifest, segments, counts);
-            pool.finish_round();
-            pools.insert(name, Arc::new(pool));
-        }
-        Ok(pools)
-    }
-}
-
-/// Removes files of segments that were being added when the daemon ended.
-fn remove_strays(disk: &dyn Disk, dir: &Path, manifest: &Manifest) -> io::Result<()> {
+/// Removes files of segments that were being added when the daemon ended, or when that failed.
+pub(crate) fn remove_strays(disk: &dyn Disk, dir: &Path, manifest: &Manifest) -> io::Result<()> {
     let mut known = BTreeSet::from([dir.join(MANIFEST_FILE)]);
     for entry in &manifest.segments {
         known.extend(SegmentPaths::new(dir, entry.id).all().into_iter().cloned());
@@ -361,7 +198,7 @@ pub(crate) fn is_ours(path: &Path) -> bool {
 }
 
 impl EngineConfig {
-    fn on_damage(&self) -> OnDamage {
+    pub(crate) fn on_damage(&self) -> OnDamage {
         if self.recover_damaged { OnDamage::GiveUp } else { OnDamage::Refuse }
     }
 }
@@ -383,24 +220,6 @@ fn prepare(config: &EngineConfig) -> io::Result<PathBuf> {
     Ok(staging_dir)
 }
 
-fn read_journal(config: &EngineConfig, raw: &mut RawPools, report: &mut OpenReport) -> Result<(), OpenError> {
-    let on_damage = match config.on_damage() {
-        OnDamage::Refuse => recovery::OnDamage::Refuse,
-        OnDamage::GiveUp => recovery::OnDamage::PassOver,
-    };
-    let dir = layout::journal_dir(&config.data_dir);
-    report.journal = recovery::read(&dir, on_damage, &mut |frame, record| {
-        raw.apply_record(frame, record, report);
-    })?;
-    if let Some(damage) = raw.missing_journal(&dir, &report.journal) {
-        if config.on_damage() == OnDamage::Refuse {
-            return Err(RecoveryError::Damaged(damage).into());
-        }
-        report.journal.damage.push(damage);
-    }
-    Ok(())
-}
-
 impl Engine {
     /// Locks the data directory, recovers it, opens every pool and begins to sweep.
     pub fn open(config: &EngineConfig) -> Result<Arc<Self>, OpenError> {
@@ -417,7 +236,19 @@ impl Engine {
         let sharing = if config.durability == Durability::None { Sharing::Shared } else { Sharing::Private };
         let mut report = OpenReport::default();
         let mut raw = RawPools::open(config, &layout::pools_dir(data_dir), sharing)?;
-        read_journal(config, &mut raw, &mut report)?;
+        let on_damage = match config.on_damage() {
+            OnDamage::Refuse => recovery::OnDamage::Refuse,
+            OnDamage::GiveUp => recovery::OnDamage::PassOver,
+        };
+        let journaled = recovery::scan(&layout::journal_dir(data_dir), on_damage)?;
+        raw.apply(&journaled, &mut report);
+        report.journal = journaled.into_recovered();
+        if let Some(damage) = raw.missing_journal(&layout::journal_dir(data_dir), &report.journal) {
+            if config.on_damage() == OnDamage::Refuse {
+                return Err(RecoveryError::Damaged(damage).into());
+            }
+            report.journal.damage.push(damage);
+        }
         let last = report.journal.last.as_ref().map(|(frame, boot_id)| (frame, boot_id));
         let clock = Arc::new(Clock::resume(Arc::clone(&config.clocks), last));
         let operator = Worker::new(OPERATOR_SLOT, seed().map_err(OpenError::Random)?, Arc::clone(&journal));
@@ -425,20 +256,31 @@ impl Engine {
             clock: Arc::clone(&clock),
             journal: Arc::clone(&journal),
             disk: Arc::clone(disk),
+            keys: Keys::new(&secret, config.journal_file_bytes.max(MIN_FILE_BYTES)),
             sharing,
             secret,
             slots,
             operator: Mutex::new(operator),
             staging_dir,
         });
+        shared.keys.restore(raw.take_keys(), clock.now());
         let pools = raw.begin(&shared, config, &mut report)?;
         let pools = Arc::new(ArcSwap::from_pointee(pools));
         let running = start_journal(config, &shared, &pools, &report)?;
         let (stop, stopped) = mpsc::sync_channel(0);
-        let swept = pools.clone();
+        let (swept, purged) = (pools.clone(), shared.clone());
         let sweeper = std::thread::Builder::new()
             .name("allotd-sweeper".to_owned())
-            .spawn(move || sweep::run(SWEEPER_SLOT, || swept.load().values().cloned().collect(), &stopped))
+            .spawn(move || {
+                sweep::run(
+                    SWEEPER_SLOT,
+                    || {
+                        purged.keys.purge_some(purged.clock.now());
+                        swept.load().values().cloned().collect()
+                    },
+                    &stopped,
+                );
+            })
             .map_err(in_dir)?;
         Ok(Arc::new(Self::new(
             layout::pools_dir(data_dir),
@@ -452,11 +294,21 @@ impl Engine {
     }
 }
 
+/// Writes all words that changed to their tables, and the keys into the journal's newest file: after this
+/// the older files are not needed.
+fn checkpoint(shared: &Shared, pools: &Pools) -> io::Result<()> {
+    pools.values().try_for_each(|pool| pool.checkpoint())?;
+    // A key that is being used now holds its lock until its records are pushed: either it is seen here, or
+    // it is used after the older files were closed.
+    shared.keys.records(shared.clock.now(), &mut |record| shared.journal.push(CHECKPOINT_SLOT, record));
+    shared.journal.settle_durably(CHECKPOINT_SLOT).map_err(io::Error::other)
+}
+
 /// Starts the journal after the pools are in their place: a checkpoint may begin at once.
 fn start_journal(
     config: &EngineConfig,
     shared: &Arc<Shared>,
-    pools: &Arc<ArcSwap<BTreeMap<String, Arc<Pool>>>>,
+    pools: &Arc<ArcSwap<Pools>>,
     report: &OpenReport,
 ) -> Result<Running, OpenError> {
     let journal_config = JournalConfig {
@@ -467,11 +319,10 @@ fn start_journal(
         disk: Arc::clone(&config.disk),
     };
     let (time, seconds) = (Arc::clone(&shared.clock), Arc::clone(&shared.clock));
-    let checkpointed = Arc::clone(pools);
+    let (carrier, checkpointed) = (Arc::clone(shared), Arc::clone(pools));
     let callbacks = Callbacks {
         time: Box::new(move || time.frame_time()),
-        carried: Box::new(|_| {}),
-        checkpoint: Box::new(move || checkpointed.load().values().try_for_each(|pool| pool.checkpoint())),
+        checkpoint: Box::new(move || checkpoint(&carrier, &checkpointed.load())),
         now_seconds: Box::new(move || seconds.now().seconds().into()),
     };
     Ok(Running::start(&shared.journal, journal_config, &report.journal, callbacks)?)

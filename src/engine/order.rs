@@ -28,6 +28,8 @@ pub(crate) struct Claim {
 pub struct Worker {
     pub(crate) slot: Slot,
     random: StdRng,
+    /// The next random number, drawn ahead so that what it leads to can be fetched meanwhile.
+    next_random: u64,
     pub(crate) claims: Vec<Claim>,
     journal: Arc<Journal>,
     /// Whether an answer since the last look told of something that another thread may have changed.
@@ -36,8 +38,9 @@ pub struct Worker {
 
 impl Worker {
     pub(crate) fn new(slot: Slot, seed: [u8; 32], journal: Arc<Journal>) -> Self {
-        let random = StdRng::from_seed(seed);
-        Self { slot, random, claims: Vec::new(), journal, observed: false }
+        let mut random = StdRng::from_seed(seed);
+        let next_random = random.next_u64();
+        Self { slot, random, next_random, claims: Vec::new(), journal, observed: false }
     }
 
     /// Its slot among the engine's threads.
@@ -56,12 +59,17 @@ impl Worker {
         }
     }
 
-    /// A random number below `bound`, which is not 0.
     #[inline]
-    fn below(&mut self, bound: u64) -> u64 {
-        // The high half of a product: biased by less than bound / 2^64.
-        ((u128::from(self.random.next_u64()) * u128::from(bound)) >> 64) as u64
+    fn draw(&mut self) -> u64 {
+        std::mem::replace(&mut self.next_random, self.random.next_u64())
     }
+}
+
+/// A random number as one below `bound`, which is not 0.
+#[inline]
+fn below(bound: u64, random: u64) -> u64 {
+    // The high half of a product: biased by less than bound / 2^64.
+    ((u128::from(random) * u128::from(bound)) >> 64) as u64
 }
 
 /// Where sequential leases of one thread go on: segment and rank in one word.
@@ -125,13 +133,24 @@ impl Picker<'_> {
         &self.segments.list[span.segment as usize]
     }
 
+    /// A random place. The one after it, in this call or the thread's next, is asked for: a lease
+    /// of one number would wait twice for memory else, at its leaf and at its word.
+    #[inline]
+    fn random_place(&self, worker: &mut Worker) -> (usize, u32) {
+        let place = self.within.at(below(self.within.len(), worker.draw()));
+        let (span, rank) = self.within.at(below(self.within.len(), worker.next_random));
+        let ranks = &self.segment(&self.within.spans[span]).ranks;
+        ranks.free.prefetch(rank);
+        ranks.words.prefetch(rank);
+        place
+    }
+
     #[inline]
     fn pick_random(&self, worker: &mut Worker, want: usize, look: Look) {
         'picks: while worker.claims.len() < want {
             let mut place = (0, 0);
             for _ in 0..RANDOM_PROBES {
-                let position = worker.below(self.within.len());
-                place = self.within.at(position);
+                place = self.random_place(worker);
                 let span = &self.within.spans[place.0];
                 let near = self.segment(span).ranks.free.take_near(place.1..span.ranks.end, 1, worker.slot);
                 if let Some(rank) = near.and_then(|taken| taken.ranks().next()) {

@@ -18,6 +18,7 @@ use crate::sync::{AtomicU32, Ordering};
 use super::clock::Clock;
 use super::counters::{Counts, PoolCounters, Totals};
 use super::directory::SWEEPER_SLOT;
+use super::keys::Keys;
 use super::manifest::Manifest;
 use super::order::{Cursor, Worker};
 use super::segment::{Segment, Segments, Within};
@@ -29,6 +30,7 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<Clock>,
     pub(crate) journal: Arc<Journal>,
     pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) keys: Keys,
     /// How the words are mapped.
     pub(crate) sharing: Sharing,
     pub(crate) secret: [u8; SECRET_BYTES],
@@ -95,7 +97,7 @@ pub struct Pool {
     pub(crate) shared: Arc<Shared>,
     pub(crate) key: TokenKey,
     /// Names the pool in the journal and in tokens.
-    id: u64,
+    pub(crate) id: u64,
     settings: ArcSwap<Settings>,
     pub(crate) segments: ArcSwap<Segments>,
     /// What is on the disk. Held while it is changed, so that such changes come one after another.

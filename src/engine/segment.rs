@@ -169,6 +169,12 @@ impl RawSegment {
         Ok(raw)
     }
 
+    /// Asks the processor to fetch a word that will be needed soon.
+    #[inline]
+    pub(crate) fn prefetch(&self, rank: u32) {
+        self.words.prefetch(rank);
+    }
+
     /// Takes a word from the journal: the larger one stays. Answers whether it changed the table, or
     /// `None` if the word does not fit the segment.
     #[inline]
@@ -191,7 +197,12 @@ impl RawSegment {
         journaled_generation: u32,
         on_damage: OnDamage,
     ) -> Result<Settled, SegmentError> {
-        let implausible = self.implausible(plausible, journaled_generation);
+        // What the checksums vouch for, and the journal's records, which were looked at, need no look.
+        let implausible = if self.max_generation.is_some() {
+            Vec::new()
+        } else {
+            self.implausible(plausible, journaled_generation)
+        };
         if let (Some((rank, what)), OnDamage::Refuse) = (implausible.first(), on_damage) {
             let path = SegmentPaths::new(pool_dir, self.id).table.words;
             let (offset, what) = (u64::from(*rank) * WORD_BYTES, what.clone());

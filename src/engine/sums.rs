@@ -135,6 +135,14 @@ pub(crate) fn of_zeros(len: u32) -> Vec<u32> {
     (0..sectors(len)).map(sum).collect()
 }
 
+/// The checksum of each sector of a words' file.
+pub(crate) fn of_file(content: &[u8], len: u32) -> Vec<u32> {
+    in_parallel(len, |sector| {
+        let start = sector as usize * SECTOR_BYTES;
+        crc32c::crc32c(&content[start..(start + SECTOR_BYTES).min(content.len())])
+    })
+}
+
 /// The checksum of each sector as it is in memory.
 pub(crate) fn of_words(words: &WordTable<MappedWords>) -> Vec<u32> {
     in_parallel(words.len(), |sector| {

@@ -16,7 +16,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::disk::{self, Access, Disk, MappedWords, PAGE_BYTES, Sharing, WORD_BYTES};
+use crate::disk::{self, Access, Disk, MappedBytes, MappedWords, PAGE_BYTES, Sharing, WORD_BYTES};
 use crate::state::dirty::DirtyBlocks;
 use crate::state::due::BLOCK_WORDS;
 use crate::state::table::WordTable;
@@ -108,7 +108,11 @@ impl TableFile {
             None => None,
         };
         let exact = read.filter(|read| read.kind == Kind::Exact);
-        let mut found = if exact.is_some() { sums::of_words(&words) } else { Vec::new() };
+        let mut found = if exact.is_some() {
+            sums::of_file(&MappedBytes::open(&paths.words).map_err(words_io)?, len)
+        } else {
+            Vec::new()
+        };
         let mut damaged = Vec::new();
         let entries = exact.iter().flat_map(|exact| &exact.entries);
         for (sector, (entry, sum)) in (0..).zip(entries.zip(&mut found)) {

@@ -14,7 +14,7 @@ use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::gate::{Gate, Gated};
-use super::routes::{Answering, Api, answer};
+use super::routes::{Answering, Api, answer, refuse};
 use super::worker;
 
 /// A connection on which no request begins or is under way for so long is closed, in seconds. The time
@@ -111,8 +111,18 @@ impl Connections {
     }
 }
 
+/// What awaits a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Welcome {
+    /// Its requests are answered.
+    Served,
+    /// There are too many: its first request is told so, and it is closed.
+    Refused,
+}
+
 /// Answers the requests of one connection.
 struct ConnectionService {
+    welcome: Welcome,
     api: Arc<Api>,
     watched: Arc<Watched>,
 }
@@ -152,18 +162,26 @@ impl Service<Request<Incoming>> for ConnectionService {
     fn call(&self, request: Request<Incoming>) -> Tracked {
         let begun = self.watched.begun.load(Ordering::Relaxed);
         self.watched.begun.store(begun + 1, Ordering::Relaxed);
-        Tracked { answering: answer(&self.api, request), watched: Arc::clone(&self.watched) }
+        let answering = match self.welcome {
+            Welcome::Served => answer(&self.api, request),
+            Welcome::Refused => {
+                // Ends HTTP/2 too, which has no header for it.
+                self.watched.tell(DRAIN);
+                refuse()
+            }
+        };
+        Tracked { answering, watched: Arc::clone(&self.watched) }
     }
 }
 
 /// Serves a connection to its end.
-pub(crate) async fn serve<S>(stream: S, api: Arc<Api>, connections: Arc<Connections>)
+pub(crate) async fn serve<S>(stream: S, welcome: Welcome, api: Arc<Api>, connections: Arc<Connections>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let watched = connections.add();
     let gated = Gated::new(stream, Arc::clone(&watched.gate));
-    let service = ConnectionService { api, watched: Arc::clone(&watched) };
+    let service = ConnectionService { welcome, api, watched: Arc::clone(&watched) };
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().pipeline_flush(true).max_buf_size(MAX_BUFFER_BYTES);
     // hyper's own limit on reading a head sets a timer for every request; the tick does it for nearly nothing.

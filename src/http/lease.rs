@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use hyper::Response;
+use hyper::header::{HeaderName, HeaderValue};
+use hyper::{HeaderMap, Response};
 use serde::Deserialize;
 
 use super::body::{self, Body};
@@ -14,6 +15,7 @@ use super::routes::{Api, Reply};
 use super::within::WithinField;
 use super::worker;
 use crate::engine::counters::Counts;
+use crate::engine::keys::MAX_KEY_BYTES;
 use crate::engine::lease::{LeaseError, LeaseRequest};
 use crate::engine::{Pool, Within};
 use crate::state::time::Timestamp;
@@ -23,6 +25,8 @@ use crate::state::time::Timestamp;
 const MAX_WORDS_COUNTED_AT_ONCE: u64 = 4_096;
 /// When to try again if no number's time is known to come, in seconds.
 const EXHAUSTED_RETRY_AFTER_SECONDS: u64 = 60;
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// The body of a lease.
 #[derive(Debug, Default, Deserialize)]
@@ -40,9 +44,22 @@ struct LeaseBody {
 /// A lease of one number anywhere, as a call without a body asks for.
 const PLAIN: LeaseRequest<'static> = LeaseRequest { count: 1, ttl_seconds: None, within: None };
 
+/// What identifies a call that may be repeated: its `Idempotency-Key`.
+pub(super) type Key = Option<HeaderValue>;
+
+/// The key of a call, of 1 to [`MAX_KEY_BYTES`] bytes.
+pub(super) fn key_of(headers: &HeaderMap) -> Result<Key, Problem> {
+    let mut values = headers.get_all(&IDEMPOTENCY_KEY).iter();
+    let Some(key) = values.next() else { return Ok(None) };
+    if values.next().is_some() || !(1..=MAX_KEY_BYTES).contains(&key.len()) {
+        return Err(Problem::bad_request(format!("Idempotency-Key: give one of 1 to {MAX_KEY_BYTES} bytes")));
+    }
+    Ok(Some(key.clone()))
+}
+
 /// The answer to a call without a body: everything happens here, on the worker.
-pub(super) fn plain(api: &Api, pool: &Pool) -> Result<Response<Body>, Problem> {
-    match lease(pool, &PLAIN) {
+pub(super) fn plain(api: &Api, pool: &Pool, key: Option<&[u8]>) -> Result<Response<Body>, Problem> {
+    match lease(pool, &PLAIN, key.map(|key| (key, b"".as_slice()))) {
         Ok(leases) => Ok(super::ok_json(leases)),
         Err(LeaseError::Exhausted) => {
             let (counts, next) = (pool.counts(), pool.next_available_at(None));
@@ -53,10 +70,16 @@ pub(super) fn plain(api: &Api, pool: &Pool) -> Result<Response<Body>, Problem> {
 }
 
 /// The answer to a call with a body.
-pub(super) async fn with_body(api: Arc<Api>, pool: Arc<Pool>, body: hyper::body::Incoming) -> Reply {
+pub(super) async fn with_body(
+    api: Arc<Api>,
+    pool: Arc<Pool>,
+    key: Key,
+    body: hyper::body::Incoming,
+) -> Reply {
     let bytes = body::collect_json(body).await?;
+    let key = key.as_ref().map(HeaderValue::as_bytes);
     if bytes.is_empty() {
-        return plain(&api, &pool);
+        return plain(&api, &pool, key);
     }
     let wanted: LeaseBody = fields::parse(&bytes)?;
     let within = wanted.within.map(|field| pool.within(&field.0));
@@ -65,7 +88,7 @@ pub(super) async fn with_body(api: Arc<Api>, pool: Arc<Pool>, body: hyper::body:
         ttl_seconds: wanted.ttl.map(|ttl| ttl.0),
         within: within.as_ref(),
     };
-    match lease(&pool, &request) {
+    match lease(&pool, &request, key.map(|key| (key, &*bytes))) {
         Ok(leases) => Ok(super::ok_json(leases)),
         Err(LeaseError::Exhausted) => {
             let now = api.engine.now();
@@ -76,9 +99,18 @@ pub(super) async fn with_body(api: Arc<Api>, pool: Arc<Pool>, body: hyper::body:
     }
 }
 
-fn lease(pool: &Pool, request: &LeaseRequest<'_>) -> Result<BytesMut, LeaseError> {
+/// `once` is the call's key and its body.
+fn lease(
+    pool: &Pool,
+    request: &LeaseRequest<'_>,
+    once: Option<(&[u8], &[u8])>,
+) -> Result<BytesMut, LeaseError> {
     worker::with(|state| {
-        pool.lease(&mut state.engine, request, &mut state.leases)?;
+        let (engine, leases) = (&mut state.engine, &mut state.leases);
+        match once {
+            None => pool.lease(engine, request, leases)?,
+            Some((key, body)) => pool.lease_once(engine, key, body, request, leases)?,
+        }
         Ok(json::leases(&state.leases, &mut state.times))
     })
 }
@@ -105,10 +137,15 @@ fn exhausted(counts: &Counts, next: Option<Timestamp>, now: Timestamp) -> Proble
             "null".to_owned(),
         ),
     };
-    let detail = format!(
-        "Of the {} numbers that the call can choose from {} are leased, {} rest, {} are done and {} retired; {when}",
-        counts.numbers, counts.leased, counts.resting, counts.done, counts.retired
-    );
+    let detail = if counts.numbers == 0 {
+        "The pool has no number within what the call asks for: give other prefixes or ranges, or add numbers"
+            .to_owned()
+    } else {
+        format!(
+            "Of the {} numbers that the call can choose from {} are leased, {} rest, {} are done and {} retired; {when}",
+            counts.numbers, counts.leased, counts.resting, counts.done, counts.retired
+        )
+    };
     let retry_after = next.map_or(EXHAUSTED_RETRY_AFTER_SECONDS, |next| {
         next.unix_seconds().saturating_sub(now.unix_seconds()).max(1)
     });

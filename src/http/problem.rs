@@ -31,6 +31,7 @@ pub(crate) enum Code {
     Paused,
     TooLarge,
     UnsupportedMediaType,
+    IdempotencyMismatch,
     Overloaded,
     NotReady,
     StorageFull,
@@ -58,6 +59,11 @@ impl Code {
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "unsupported_media_type",
                 "The content type is not understood",
+            ),
+            Self::IdempotencyMismatch => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "idempotency_mismatch",
+                "The Idempotency-Key was used for another request",
             ),
             Self::Overloaded => {
                 (StatusCode::SERVICE_UNAVAILABLE, "overloaded", "The server has too much to do")
@@ -189,7 +195,8 @@ impl From<LeaseError> for Problem {
             LeaseError::Exhausted => Code::Exhausted,
             LeaseError::Paused => Code::Paused,
             LeaseError::Deleted => return Self::pool_not_found(),
-            LeaseError::Busy => Code::Overloaded,
+            LeaseError::Busy | LeaseError::TooManyKeys => Code::Overloaded,
+            LeaseError::KeyMismatch => Code::IdempotencyMismatch,
             LeaseError::Journal(error) => return error.into(),
             LeaseError::TtlOutOfBounds { .. } | LeaseError::CountOutOfBounds(_) => Code::BadRequest,
         };

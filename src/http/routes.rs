@@ -8,10 +8,11 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use hyper::body::{Body as _, Incoming};
+use hyper::header::{CONNECTION, HeaderValue};
 use hyper::{Method, Request, Response};
 
 use super::body::{self, Body};
-use super::problem::Problem;
+use super::problem::{Code, Problem};
 use super::{export, held, lease, numbers, pools, query, source, stats, worker};
 use crate::engine::{Engine, Pool};
 use crate::stats::Stats;
@@ -86,6 +87,18 @@ pub(crate) fn answer(api: &Arc<Api>, request: Request<Incoming>) -> Answering {
     Answering { call, started, answer: Some(answer) }
 }
 
+/// Answers a request on a connection beyond the limit.
+pub(crate) fn refuse() -> Answering {
+    let problem = Problem::new(
+        Code::Overloaded,
+        "The server has as many connections as it may have: use those you have again, try later, or raise \
+         --max-connections",
+    );
+    let mut response = problem.into_response();
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    Answering { call: Call::Other, started: Instant::now(), answer: Some(Answer::Now(Ok(response))) }
+}
+
 fn route(api: &Arc<Api>, request: Request<Incoming>) -> (Call, Answer) {
     let path = request.uri().path();
     if let Some(rest) = path.strip_prefix("/v1/pools/") {
@@ -156,29 +169,26 @@ fn not_allowed(allow: &'static str) -> (Call, Answer) {
 }
 
 fn route_lease(api: &Arc<Api>, pool: Option<Arc<Pool>>, request: Request<Incoming>) -> Answer {
-    let pool = match lease_preconditions(pool, &request) {
-        Ok(pool) => pool,
+    let (pool, key) = match lease_preconditions(pool, &request) {
+        Ok(found) => found,
         Err(problem) => return Answer::Now(Err(problem)),
     };
     if request.body().is_end_stream() {
-        return Answer::Now(lease::plain(api, &pool));
+        return Answer::Now(lease::plain(api, &pool, key.as_ref().map(HeaderValue::as_bytes)));
     }
     match source::check_json(request.headers()) {
-        Ok(()) => Answer::later(lease::with_body(Arc::clone(api), pool, request.into_body())),
+        Ok(()) => Answer::later(lease::with_body(Arc::clone(api), pool, key, request.into_body())),
         Err(problem) => Answer::Now(Err(problem)),
     }
 }
 
-fn lease_preconditions(pool: Option<Arc<Pool>>, request: &Request<Incoming>) -> Result<Arc<Pool>, Problem> {
+fn lease_preconditions(
+    pool: Option<Arc<Pool>>,
+    request: &Request<Incoming>,
+) -> Result<(Arc<Pool>, lease::Key), Problem> {
     let pool = found(pool)?;
     query::none(request.uri().query())?;
-    // Ignoring it would let a repeated call lease twice.
-    if request.headers().contains_key("idempotency-key") {
-        return Err(Problem::bad_request(
-            "Idempotency-Key is not available in this version yet: leave it out",
-        ));
-    }
-    Ok(pool)
+    Ok((pool, lease::key_of(request.headers())?))
 }
 
 /// A path with only a pool in it; `None` for `PUT`, which needs the request itself.

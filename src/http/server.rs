@@ -13,15 +13,17 @@ use thiserror::Error;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{Notify, mpsc};
 
-use super::connection::{self, Connections, TICK_SECONDS};
+use super::connection::{self, Connections, TICK_SECONDS, Welcome};
 use super::listener::{ListenAddress, Listener, Stream};
 use super::routes::Api;
 use super::worker::{self, OpenConnection};
 use crate::engine::Engine;
 use crate::stats::{Stats, WorkerStats};
 
-/// Most connections that are open at the same time; more are closed at once.
-pub const MAX_CONNECTIONS: u64 = 16_384;
+/// Most connections that are open at the same time, unless [`ServerConfig`] says otherwise.
+pub const DEFAULT_MAX_CONNECTIONS: u64 = 16_384;
+/// Connections beyond the limit that are open to be told so; more are closed at once.
+const MAX_REFUSED_CONNECTIONS: usize = 64;
 /// How long the drain waits for requests under way, in seconds.
 pub const DRAIN_LIMIT_SECONDS: u64 = 10;
 /// Threads for blocking calls (imports, exports, scans) of one worker.
@@ -49,9 +51,20 @@ pub enum ServeError {
     Poisoned(String),
 }
 
+/// How a server runs.
+#[derive(Debug, Clone)]
+pub struct ServerConfig {
+    /// Threads that serve; the engine must have been opened for at least as many.
+    pub workers: usize,
+    /// Connections that are served at the same time; one more is told `overloaded`.
+    pub max_connections: u64,
+}
+
 /// What a worker is given.
 enum Task {
     Serve(Stream, OpenConnection),
+    /// Tell that there are too many. The second part counts these connections by its clones.
+    Refuse(Stream, Arc<()>),
     /// End after the requests under way, by this time.
     Drain(Instant),
 }
@@ -62,14 +75,14 @@ struct WorkerHandle {
     stats: Arc<WorkerStats>,
 }
 
-/// Serves until `shutdown` resolves, then drains the connections and closes the engine. `workers` is
-/// how many threads serve; the engine must have been opened for at least as many.
+/// Serves until `shutdown` resolves, then drains the connections and closes the engine.
 pub async fn run(
     listeners: Vec<Listener>,
     engine: Arc<Engine>,
-    workers: usize,
+    config: ServerConfig,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
+    let ServerConfig { workers, max_connections } = config;
     let stats = Arc::new(Stats::new(workers));
     let api = Arc::new(Api {
         engine: Arc::clone(&engine),
@@ -86,7 +99,7 @@ pub async fn run(
     let mut addresses = Vec::new();
     for listener in listeners {
         addresses.push(listener.address()?);
-        threads.push(start_acceptor(listener, Arc::clone(&api), handles.clone())?);
+        threads.push(start_acceptor(listener, Arc::clone(&api), handles.clone(), max_connections)?);
     }
     let poisoned = Arc::new(Notify::new());
     let poison = Arc::clone(&poisoned);
@@ -120,16 +133,23 @@ fn start_acceptor(
     listener: Listener,
     api: Arc<Api>,
     workers: Vec<WorkerHandle>,
+    max_connections: u64,
 ) -> io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name("accept".to_owned()).spawn(move || {
+        let refused = Arc::new(());
         loop {
             let accepted = listener.accept();
             if api.draining.load(Ordering::SeqCst) {
                 return;
             }
             match accepted {
-                Ok(stream) if api.stats.connections().open < MAX_CONNECTIONS => assign(stream, &workers),
-                // Too many: dropping it closes it.
+                Ok(stream) if api.stats.connections().open < max_connections => assign(stream, &workers),
+                Ok(stream) if Arc::strong_count(&refused) <= MAX_REFUSED_CONNECTIONS => {
+                    if let Some(worker) = least_loaded(&workers) {
+                        let _ = worker.tasks.send(Task::Refuse(stream, Arc::clone(&refused)));
+                    }
+                }
+                // Too many even to be told: dropping it closes it.
                 Ok(_) => {}
                 Err(_) => std::thread::sleep(Duration::from_millis(ACCEPT_PAUSE_MILLISECONDS)),
             }
@@ -137,10 +157,13 @@ fn start_acceptor(
     })
 }
 
+fn least_loaded(workers: &[WorkerHandle]) -> Option<&WorkerHandle> {
+    workers.iter().min_by_key(|worker| worker.stats.open_connections.load(Ordering::Relaxed))
+}
+
 /// Gives a connection to the worker with the fewest.
 fn assign(stream: Stream, workers: &[WorkerHandle]) {
-    let open = |worker: &&WorkerHandle| worker.stats.open_connections.load(Ordering::Relaxed);
-    if let Some(worker) = workers.iter().min_by_key(open) {
+    if let Some(worker) = least_loaded(workers) {
         let guard = OpenConnection::new(Arc::clone(&worker.stats));
         // A worker that is gone closes the connection by dropping it.
         let _ = worker.tasks.send(Task::Serve(stream, guard));
@@ -178,9 +201,12 @@ async fn work(api: &Arc<Api>, mut tasks: mpsc::UnboundedReceiver<Task>, committe
     loop {
         tokio::select! {
             task = tasks.recv() => match task {
+                // A connection that cannot be registered is closed by dropping it.
                 Some(Task::Serve(stream, guard)) => {
-                    // A connection that cannot be registered is closed by dropping it.
-                    let _ = start_connection(stream, guard, api, &connections);
+                    let _ = start_connection(stream, guard, Welcome::Served, api, &connections);
+                }
+                Some(Task::Refuse(stream, guard)) => {
+                    let _ = start_connection(stream, guard, Welcome::Refused, api, &connections);
                 }
                 Some(Task::Drain(limit)) => {
                     return tokio::select! {
@@ -196,9 +222,11 @@ async fn work(api: &Arc<Api>, mut tasks: mpsc::UnboundedReceiver<Task>, committe
     }
 }
 
+/// Serves a connection in a task of its own; `guard` lives as long as it.
 fn start_connection(
     stream: Stream,
-    guard: OpenConnection,
+    guard: impl Send + 'static,
+    welcome: Welcome,
     api: &Arc<Api>,
     connections: &Arc<Connections>,
 ) -> io::Result<()> {
@@ -206,7 +234,7 @@ fn start_connection(
     match stream {
         Stream::Tcp(stream) => {
             stream.set_nonblocking(true)?;
-            let serving = connection::serve(TcpStream::from_std(stream)?, api, connections);
+            let serving = connection::serve(TcpStream::from_std(stream)?, welcome, api, connections);
             tokio::spawn(async move {
                 serving.await;
                 drop(guard);
@@ -214,7 +242,7 @@ fn start_connection(
         }
         Stream::Unix(stream) => {
             stream.set_nonblocking(true)?;
-            let serving = connection::serve(UnixStream::from_std(stream)?, api, connections);
+            let serving = connection::serve(UnixStream::from_std(stream)?, welcome, api, connections);
             tokio::spawn(async move {
                 serving.await;
                 drop(guard);

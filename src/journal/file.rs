@@ -173,7 +173,7 @@ mod tests {
         let spare = make_spare(&RealDisk, dir.path(), bytes).unwrap();
         fs::write(dir.path().join("spare-00000002"), "short").unwrap();
         fs::write(dir.path().join("spare-00000003.new"), "unfinished").unwrap();
-        assert_eq!(spares(&RealDisk, dir.path(), bytes).unwrap(), [spare]);
+        assert_eq!(spares(&RealDisk, dir.path(), bytes).unwrap(), std::slice::from_ref(&spare));
         let head = Head { file_sequence: 5, first_frame: 1, boot_id: [0; 16], file_bytes: bytes };
         for access in [Access::DirectSynced, Access::Buffered] {
             let spare = spares(&RealDisk, dir.path(), bytes).unwrap().remove(0);

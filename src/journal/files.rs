@@ -31,6 +31,8 @@ struct State {
     no_room: bool,
     stopped: bool,
     checkpoint_asked: bool,
+    /// Checkpoints that ended.
+    checkpoints: u64,
 }
 
 /// See the module.
@@ -40,6 +42,8 @@ pub(super) struct Files {
     pub(super) file_bytes: u64,
     state: Mutex<State>,
     changed: Condvar,
+    /// Held while a spare file is made.
+    making: Mutex<()>,
 }
 
 impl Files {
@@ -53,7 +57,14 @@ impl Files {
         let spares = file::spares(&*disk, dir, file_bytes)?;
         let checkpoint_asked = !closed.is_empty();
         let state = State { spares, closed, checkpoint_asked, ..State::default() };
-        Ok(Self { disk, dir: dir.to_owned(), file_bytes, state: Mutex::new(state), changed: Condvar::new() })
+        Ok(Self {
+            disk,
+            dir: dir.to_owned(),
+            file_bytes,
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+            making: Mutex::new(()),
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -65,6 +76,11 @@ impl Files {
         if let Some(spare) = self.lock().spares.pop() {
             return Ok(spare);
         }
+        self.make_spare()
+    }
+
+    fn make_spare(&self) -> io::Result<PathBuf> {
+        let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
         file::make_spare(&*self.disk, &self.dir, self.file_bytes)
     }
 
@@ -84,6 +100,20 @@ impl Files {
             }
             if journal.is_poisoned() || state.stopped || (state.no_room && ends.load(Ordering::SeqCst)) {
                 return None;
+            }
+            if journal.awaited.load(Ordering::SeqCst) {
+                // The checkpoint that would free a file waits for what the writer holds.
+                drop(state);
+                let made = self.make_spare();
+                state = self.lock();
+                match made {
+                    Ok(spare) => return Some(spare),
+                    Err(error) if disk::is_storage_full(&error) => state.no_room = true,
+                    Err(error) => {
+                        journal.poison("a journal file could not be made", &error);
+                        return None;
+                    }
+                }
             }
             journal.set_full(state.no_room);
             let pause = Duration::from_millis(ROOM_RETRY_MS);
@@ -132,12 +162,16 @@ impl Files {
                     }
                     return journal.poison("the tables could not be written at a checkpoint", &error);
                 }
-                self.lock().no_room = false;
+                let mut state = self.lock();
+                state.no_room = false;
+                state.checkpoints += 1;
+                drop(state);
+                self.changed.notify_all();
                 journal.stats.checkpoints.fetch_add(1, Ordering::Relaxed);
                 journal.stats.checkpoint_at_seconds.store(now_seconds(), Ordering::Relaxed);
             } else if state.spares.is_empty() && used < MAX_FILES {
                 drop(state);
-                let made = file::make_spare(&*self.disk, &self.dir, self.file_bytes);
+                let made = self.make_spare();
                 match made {
                     Ok(spare) => {
                         let mut state = self.lock();
@@ -192,11 +226,28 @@ impl Files {
         Ok(())
     }
 
-    /// Makes a checkpoint at the journal's end, when nothing is written any more: no file is needed but
-    /// the last one, which says that the daemon closed cleanly.
-    pub(super) fn last_checkpoint(&self, journal: &Journal, checkpoint: &Checkpoint) -> io::Result<()> {
-        let closed = self.lock().closed.clone();
-        self.checkpoint(journal, checkpoint, &closed)
+    /// Asks for a checkpoint and waits for its end, unless the disk is full.
+    pub(super) fn checkpoint_and_wait(&self, journal: &Journal) -> io::Result<()> {
+        let mut state = self.lock();
+        // One that is under way may have begun before what it is asked for now.
+        let wanted = state.checkpoints + if state.checkpoint_asked { 1 } else { 2 };
+        state.checkpoint_asked = true;
+        self.changed.notify_all();
+        while state.checkpoints < wanted && !state.stopped && !journal.is_poisoned() {
+            // Asked for again: one may have been under way.
+            state.checkpoint_asked = true;
+            if state.no_room {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            let pause = Duration::from_millis(ROOM_RETRY_MS);
+            state = self.changed.wait_timeout(state, pause).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        Ok(())
+    }
+
+    /// Whether there are as many files as there may be.
+    pub(super) fn are_many(&self) -> bool {
+        self.lock().closed.len() + 1 >= MAX_FILES
     }
 }
 

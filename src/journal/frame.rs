@@ -270,18 +270,28 @@ impl<'a> Frame<'a> {
             }
             records += u32::from(sector[28]);
         }
+        Some(Self { head: Self::head_of(first, file_sequence, frame, records), bytes })
+    }
+
+    /// The frame at the beginning of `bytes`, where [`Self::decode`] found a whole one before.
+    pub(super) fn verified(bytes: &'a [u8], file_sequence: u64) -> Self {
+        let bytes = &bytes[..usize::from(u16_at(bytes, 26)) * SECTOR_BYTES];
+        let records = bytes.chunks_exact(SECTOR_BYTES).map(|sector| u32::from(sector[28])).sum();
+        Self { head: Self::head_of(bytes, file_sequence, u64_at(bytes, 16), records), bytes }
+    }
+
+    fn head_of(first: &[u8], file_sequence: u64, sequence: u64, records: u32) -> FrameHead {
         let own = slot_offset(0);
-        let head = FrameHead {
+        FrameHead {
             file_sequence,
-            sequence: frame,
+            sequence,
             durable_below: u64_at(first, own),
             epoch: u64_at(first, own + 8),
             time_nanos: u64_at(first, own + 16),
             boot_nanos: u64_at(first, own + 24),
             records,
             clean: first[29] & FLAG_CLEAN != 0,
-        };
-        Some(Self { head, bytes })
+        }
     }
 
     /// Bytes of the whole frame, padding included.

@@ -9,7 +9,7 @@ use super::queue::{Position, Queues};
 use super::record::Record;
 use super::stats::{JournalSnapshot, JournalStats};
 use crate::state::mutations::Slot;
-use crate::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 /// Records that a thread pushes at most before the writer is woken, should it never run out of work.
 const WAKE_RECORDS: u64 = 1_024;
@@ -72,6 +72,10 @@ pub struct Journal {
     woken: Box<[AtomicU64]>,
     on_commit: Box<[OnceLock<Callback>]>,
     on_poison: OnceLock<Callback>,
+    /// The last group with which all before it was durable; the writer's.
+    pub(super) synced_group: AtomicU64,
+    /// Whether a checkpoint waits for the writer: then the writer may not wait for it.
+    pub(super) awaited: AtomicBool,
     pub(super) poison: Mutex<Option<String>>,
     pub(super) writer: OnceLock<Thread>,
     pub(super) stats: JournalStats,
@@ -88,6 +92,8 @@ impl Journal {
             woken: (0..slots).map(|_| AtomicU64::new(0)).collect(),
             on_commit: (0..slots).map(|_| OnceLock::new()).collect(),
             on_poison: OnceLock::new(),
+            synced_group: AtomicU64::new(0),
+            awaited: AtomicBool::new(false),
             poison: Mutex::new(None),
             writer: OnceLock::new(),
             stats: JournalStats::default(),
@@ -177,6 +183,28 @@ impl Journal {
     pub fn settle(&self, slot: Slot) -> Result<(), JournalError> {
         let position = self.observed_position(slot);
         while !self.is_committed(slot, position) {
+            if self.is_poisoned() {
+                return Err(JournalError::Poisoned);
+            }
+            self.wake_writer();
+            std::thread::sleep(Duration::from_micros(FULL_QUEUE_PAUSE_MICROS));
+        }
+        Ok(())
+    }
+
+    /// As [`Self::settle`], but until it is on the disk too, in a mode that promises this at some time.
+    pub fn settle_durably(&self, slot: Slot) -> Result<(), JournalError> {
+        self.awaited.store(true, Ordering::SeqCst);
+        let settled = self.try_settle_durably(slot);
+        self.awaited.store(false, Ordering::SeqCst);
+        settled
+    }
+
+    fn try_settle_durably(&self, slot: Slot) -> Result<(), JournalError> {
+        // A group that begins after this takes all that was pushed before.
+        let group = self.queues.next_group();
+        self.settle(slot)?;
+        while self.durability != Durability::None && self.synced_group.load(Ordering::Acquire) < group {
             if self.is_poisoned() {
                 return Err(JournalError::Poisoned);
             }

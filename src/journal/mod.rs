@@ -30,4 +30,4 @@ pub use handle::{Changing, Durability, Journal, JournalError};
 pub use queue::Position;
 pub use start::{Callbacks, JournalConfig, MIN_FILE_BYTES, Running, StartError};
 pub use stats::JournalSnapshot;
-pub use writer::{Carried, FrameTime, TimeSource};
+pub use writer::{FrameTime, TimeSource};

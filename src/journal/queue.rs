@@ -128,9 +128,11 @@ impl Queues {
             slot.changing.load(Ordering::Acquire).is_multiple_of(2)
                 && slot.pushed.load(Ordering::Acquire) <= slot.committed.load(Ordering::Acquire)
         };
-        if self.slots.iter().all(at_rest) {
-            return 0;
-        }
+        if self.slots.iter().all(at_rest) { 0 } else { self.next_group() }
+    }
+
+    /// The next group that begins after this.
+    pub fn next_group(&self) -> u64 {
         self.begun.fetch_add(0, Ordering::AcqRel) + 1
     }
 

@@ -6,6 +6,7 @@
 //! caller says so. See [`super::frame`] for how the two are told apart.
 
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::file;
@@ -84,14 +85,70 @@ struct Opened {
     head: Head,
 }
 
+/// A journal whose files are open and verified.
+pub struct Journaled {
+    recovered: Recovered,
+    files: Vec<Opened>,
+    /// Every whole frame: its file among `files`, and where in it.
+    frames: Vec<(usize, usize)>,
+}
+
+impl Journaled {
+    /// What was found.
+    pub fn recovered(&self) -> &Recovered {
+        &self.recovered
+    }
+
+    /// What was found, once the frames are not needed any more.
+    pub fn into_recovered(self) -> Recovered {
+        self.recovered
+    }
+
+    /// Every whole frame, in order.
+    pub fn frames(&self) -> impl Iterator<Item = Frame<'_>> {
+        self.frames_of(0..self.frames.len())
+    }
+
+    fn frames_of(&self, range: Range<usize>) -> impl Iterator<Item = Frame<'_>> {
+        self.frames[range].iter().map(|(file, offset)| {
+            let file = &self.files[*file];
+            Frame::verified(&file.bytes[*offset..], file.head.file_sequence)
+        })
+    }
+
+    /// The frames in parts of about so many records, in order.
+    pub fn parts(&self, records: u64) -> Vec<impl Iterator<Item = Frame<'_>>> {
+        let (mut parts, mut start, mut in_part) = (Vec::new(), 0, 0);
+        for (index, frame) in self.frames().enumerate() {
+            in_part += u64::from(frame.head.records);
+            if in_part >= records {
+                parts.push(start..index + 1);
+                (start, in_part) = (index + 1, 0);
+            }
+        }
+        parts.push(start..self.frames.len());
+        parts.into_iter().map(|range| self.frames_of(range)).collect()
+    }
+}
+
 /// Reads all files of a journal directory, giving every record to `apply`.
 pub fn read(
     dir: &Path,
     on_damage: OnDamage,
     apply: &mut dyn FnMut(&FrameHead, &Record),
 ) -> Result<Recovered, RecoveryError> {
+    let journaled = scan(dir, on_damage)?;
+    for frame in journaled.frames() {
+        frame.records().for_each(|record| apply(&frame.head, &record));
+    }
+    Ok(journaled.into_recovered())
+}
+
+/// Opens all files of a journal directory and verifies every frame.
+pub fn scan(dir: &Path, on_damage: OnDamage) -> Result<Journaled, RecoveryError> {
     let mut recovered = Recovered::default();
     let mut files = Vec::new();
+    let mut frames = Vec::new();
     let listed = file::list(dir).map_err(|error| RecoveryError::Io(dir.to_owned(), error))?;
     for (sequence, path) in listed {
         recovered.files.push(sequence);
@@ -108,9 +165,10 @@ pub fn read(
     }
     for (index, file) in files.iter().enumerate() {
         let end = files.get(index + 1).map(|next| next.head.first_frame);
-        read_file(file, end, on_damage, &mut recovered, apply)?;
+        let mut whole = |offset| frames.push((index, offset));
+        scan_file(file, end, on_damage, &mut recovered, &mut whole)?;
     }
-    Ok(recovered)
+    Ok(Journaled { recovered, files, frames })
 }
 
 fn found(recovered: &mut Recovered, on_damage: OnDamage, damage: Damage) -> Result<(), RecoveryError> {
@@ -135,13 +193,13 @@ fn open(sequence: u64, path: PathBuf) -> Result<Result<Opened, Damage>, Recovery
     }
 }
 
-/// Reads the frames of a file. `end` is the sequence of the next file's first frame.
-fn read_file(
+/// Finds the frames of a file. `end` is the sequence of the next file's first frame.
+fn scan_file(
     file: &Opened,
     end: Option<u64>,
     on_damage: OnDamage,
     recovered: &mut Recovered,
-    apply: &mut dyn FnMut(&FrameHead, &Record),
+    whole: &mut dyn FnMut(usize),
 ) -> Result<(), RecoveryError> {
     let damage =
         |offset: usize, what: String| Damage { path: file.path.clone(), offset: offset as u64, what };
@@ -161,10 +219,14 @@ fn read_file(
             recovered.records += u64::from(frame.head.records);
             recovered.clean = frame.head.clean;
             recovered.last = Some((frame.head, file.head.boot_id));
-            frame.records().for_each(|record| apply(&frame.head, &record));
+            whole(offset);
             expected = frame.head.sequence + 1;
             offset += frame.bytes();
             continue;
+        }
+        if recovered.clean && end.is_none() {
+            // Nothing was written after this.
+            break;
         }
         let torn = torn_frame(file, offset, expected);
         let later = next_frame(file, offset, expected);
@@ -194,7 +256,12 @@ fn frame_of(file: &Opened, offset: usize) -> Option<Frame<'_>> {
 /// The first whole frame of this file after an offset whose sequence is not below `expected`.
 fn next_frame(file: &Opened, offset: usize, expected: u64) -> Option<(usize, FrameHead)> {
     let mut pages = (offset + PAGE_BYTES..file.bytes.len()).step_by(PAGE_BYTES);
+    // The sequence is looked at first: most pages are old, and need no checksum to say so.
+    let sequence = file.head.file_sequence.to_le_bytes();
     pages.find_map(|at| {
+        if file.bytes.get(at + 8..at + 16)? != sequence {
+            return None;
+        }
         let head = frame_of(file, at)?.head;
         (head.sequence >= expected).then_some((at, head))
     })

@@ -12,7 +12,7 @@ use super::files::{Checkpoint, Files, Pin};
 use super::frame::{Head, MAX_FRAME_BYTES};
 use super::handle::{Durability, Journal};
 use super::recovery::Recovered;
-use super::writer::{self, Carried, TimeSource, Writer};
+use super::writer::{self, TimeSource, Writer};
 use crate::disk::{Disk, PAGE_BYTES};
 use crate::sync::Ordering;
 
@@ -37,9 +37,7 @@ pub struct JournalConfig {
 pub struct Callbacks {
     /// The time.
     pub time: TimeSource,
-    /// What has to stand in the newest file.
-    pub carried: Carried,
-    /// Writes all changed words to their tables.
+    /// Writes all changed words to their tables, and pushes the records that must outlive the older files.
     pub checkpoint: Checkpoint,
     /// The engine's time in seconds, for the stats.
     pub now_seconds: Box<dyn Fn() -> u64 + Send>,
@@ -66,7 +64,7 @@ pub struct Running {
 
 struct Threads {
     writer: JoinHandle<Writer>,
-    checkpointer: JoinHandle<Checkpoint>,
+    checkpointer: JoinHandle<()>,
 }
 
 impl Running {
@@ -107,7 +105,6 @@ impl Running {
             durability,
             boot_id,
             time: callbacks.time,
-            carried: callbacks.carried,
             file,
             next_frame,
             durable_below: next_frame,
@@ -118,7 +115,7 @@ impl Running {
             last_sync_at: Instant::now(),
             stopped: Arc::clone(&stopped),
         };
-        writer.write_carried()?;
+        writer.write_time()?;
         let writer =
             std::thread::Builder::new().name("journal-writer".to_owned()).spawn(move || writer.run())?;
         // Set before anyone else has the journal.
@@ -127,8 +124,11 @@ impl Running {
         let Callbacks { checkpoint, now_seconds, .. } = callbacks;
         let checkpointer = std::thread::Builder::new().name("checkpoint".to_owned()).spawn(move || {
             thread_files.run(&thread_journal, &checkpoint, &*now_seconds);
-            checkpoint
         })?;
+        if files.are_many() {
+            // Each start adds a file: starts that follow one another closely must not fill the disk.
+            files.checkpoint_and_wait(journal)?;
+        }
         let threads = Mutex::new(Some(Threads { writer, checkpointer }));
         Ok(Self { journal: Arc::clone(journal), files, stopped, threads })
     }
@@ -151,12 +151,12 @@ impl Running {
     /// Writes what is queued, makes a last checkpoint, and says in the journal that all is in the tables.
     /// No thread may push records any more. Does nothing the second time.
     pub fn close(&self) -> io::Result<()> {
-        let Some((writer, checkpoint)) = self.stop_threads() else { return Ok(()) };
-        if let Some(why) = self.journal.poisoned_by() {
-            return Err(io::Error::other(why));
+        let checkpointed = self.files.checkpoint_and_wait(&self.journal);
+        let Some(writer) = self.stop_threads() else { return Ok(()) };
+        match self.journal.poisoned_by() {
+            Some(why) => Err(io::Error::other(why)),
+            None => checkpointed.and_then(|()| writer.close()),
         }
-        self.files.last_checkpoint(&self.journal, &checkpoint)?;
-        writer.close()
     }
 
     /// Ends the threads without a checkpoint, as after a failure.
@@ -164,14 +164,14 @@ impl Running {
         drop(self.stop_threads());
     }
 
-    fn stop_threads(&self) -> Option<(Writer, Checkpoint)> {
+    fn stop_threads(&self) -> Option<Writer> {
         let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner).take()?;
         self.stopped.store(true, Ordering::SeqCst);
         self.journal.wake_writer();
         // A thread that panicked has said so; there is nothing left of it to end.
         let writer = threads.writer.join();
         self.files.stop();
-        let checkpoint = threads.checkpointer.join();
-        Some((writer.ok()?, checkpoint.ok()?))
+        drop(threads.checkpointer.join());
+        writer.ok()
     }
 }

@@ -12,7 +12,6 @@ use super::file::JournalFile;
 use super::files::{Files, ROOM_RETRY_MS};
 use super::frame::{FrameHead, Head, MAX_FRAME_BYTES, MAX_FRAME_RECORDS, frame_bytes, put_record};
 use super::handle::{Durability, Journal};
-use super::record::Record;
 use crate::disk::{self, Access, Disk, PageBuffer};
 use crate::state::mutations::Slot;
 use crate::sync::Ordering;
@@ -33,9 +32,6 @@ pub struct FrameTime {
 
 /// Tells the time for a frame.
 pub type TimeSource = Box<dyn Fn() -> FrameTime + Send>;
-/// Gives every record that must stand in the newest file though the checkpoint does not keep it.
-pub type Carried = Box<dyn Fn(&mut dyn FnMut(Record)) + Send>;
-
 pub(super) struct Writer {
     pub(super) journal: Arc<Journal>,
     pub(super) disk: Arc<dyn Disk>,
@@ -43,7 +39,6 @@ pub(super) struct Writer {
     pub(super) durability: Durability,
     pub(super) boot_id: [u8; 16],
     pub(super) time: TimeSource,
-    pub(super) carried: Carried,
     pub(super) file: JournalFile,
     pub(super) next_frame: u64,
     /// All frames below this one are durable.
@@ -133,6 +128,9 @@ impl Writer {
             return Ok(());
         }
         let journal = &self.journal;
+        if self.durable_below == self.next_frame {
+            journal.synced_group.store(group, Ordering::Release);
+        }
         journal.queues.commit(group, &self.taken, |slot| journal.wake_slot(slot));
         Ok(())
     }
@@ -238,7 +236,7 @@ impl Writer {
             file_bytes: self.files.file_bytes,
         };
         self.file = self.begin_file(&spare, &head)?;
-        self.write_carried()?;
+        self.write_time()?;
         self.files.closed(closed);
         Ok(())
     }
@@ -257,29 +255,16 @@ impl Writer {
         }
     }
 
-    /// Writes what must outlive the files before, in frames of its own, durably: at least one, for the time
-    /// must outlive them too.
-    pub(super) fn write_carried(&mut self) -> io::Result<()> {
-        let mut carried = Vec::new();
-        (self.carried)(&mut |record| carried.push(record));
-        let mut kept = frame_buffer()?;
+    /// Begins a file with a frame of its own, durably: the time must outlive the files before. The records
+    /// in the buffer are kept.
+    pub(super) fn write_time(&mut self) -> io::Result<()> {
+        let mut kept = PageBuffer::new(frame_bytes(0))?;
         std::mem::swap(&mut kept, &mut self.buffer);
         let kept_records = std::mem::take(&mut self.records);
-        let nothing: &[Record] = &[];
-        let parts = carried.chunks(MAX_FRAME_RECORDS).chain(carried.is_empty().then_some(nothing));
-        for part in parts {
-            for (index, record) in part.iter().enumerate() {
-                put_record(&mut self.buffer, index, record);
-            }
-            self.records = part.len();
-            self.seal_and_write(false)?;
-        }
+        self.seal_and_write(false)?;
         self.buffer = kept;
         self.records = kept_records;
-        if self.durable_below < self.next_frame {
-            self.sync()?;
-        }
-        Ok(())
+        if self.durable_below < self.next_frame { self.sync() } else { Ok(()) }
     }
 
     /// Writes the last frame: the tables hold every word.

@@ -11,8 +11,8 @@ pub(super) const MAX_ARRAY_VALUES: u32 = 4096;
 pub(super) const BITMAP_BYTES: usize = 8192;
 /// Words counted together: one cache line of a bitmap a sample.
 const WORDS_A_SAMPLE: usize = 8;
-/// Runs counted together.
-const RUNS_A_SAMPLE: usize = 8;
+/// How far a guessed place is corrected step by step before all is searched.
+const MAX_STEPS: usize = 8;
 /// How far around the interpolated place an array is searched first: with evenly spread values the place is
 /// wrong by about half the square root of their count, which is 32 for the fullest array.
 const GUESS_SLACK: usize = 32;
@@ -22,9 +22,10 @@ const GUESS_SLACK: usize = 32;
 pub(super) enum Container<'a> {
     /// Ascending values.
     Array(&'a [[u8; 2]]),
-    /// 1024 words, and how many bits are set before each eighth of them.
+    /// 1024 words, and samples: how many bits are set before each eighth of them.
     Bitmap(&'a [[u8; 8]], &'a [AtomicU16]),
-    /// Ascending runs (first value, length - 1), and how many values are before each eighth of them.
+    /// Ascending runs (first value, length - 1), and samples: how many values are before each of them.
+    /// As the first sample would always be 0, it keeps the samples a value instead, times 2^16.
     Runs(&'a [[u8; 4]], &'a [AtomicU16]),
 }
 
@@ -40,13 +41,14 @@ pub(super) enum Fault {
 /// Samples that a bitmap needs.
 pub(super) const BITMAP_SAMPLES: usize = BITMAP_BYTES / 8 / WORDS_A_SAMPLE;
 
-/// Samples that a container of `runs` runs needs: none if all runs are counted at once.
+/// Samples that a container of `runs` runs needs: none if there is only one.
 pub(super) fn run_samples(runs: usize) -> usize {
-    if runs <= RUNS_A_SAMPLE { 0 } else { runs.div_ceil(RUNS_A_SAMPLE) }
+    if runs <= 1 { 0 } else { runs }
 }
 
 impl Container<'_> {
     /// The values below `low`, as `Ok` if `low` itself is in the container, else as `Err`.
+    #[inline]
     pub(super) fn find(&self, low: u16) -> Result<u32, u32> {
         match self {
             Container::Array(values) => find_in_array(values, low),
@@ -56,6 +58,7 @@ impl Container<'_> {
     }
 
     /// The value that has `index` values below it.
+    #[inline]
     pub(super) fn select(&self, index: u32) -> Option<u16> {
         match self {
             Container::Array(values) => values.get(index as usize).map(|value| u16::from_le_bytes(*value)),
@@ -67,20 +70,26 @@ impl Container<'_> {
     /// Fills the samples. Two threads may do it at once: both store the same values.
     pub(super) fn build_samples(&self) {
         let mut before = 0_u32;
-        match self {
-            Container::Array(_) => {}
+        let samples = match self {
+            Container::Array(_) => return,
             Container::Bitmap(words, samples) => {
                 for (sample, block) in samples.iter().zip(words.chunks(WORDS_A_SAMPLE)) {
                     sample.store(before as u16, Relaxed);
                     before += block.iter().map(|word| u64::from_le_bytes(*word).count_ones()).sum::<u32>();
                 }
+                samples
             }
             Container::Runs(runs, samples) => {
-                for (sample, block) in samples.iter().zip(runs.chunks(RUNS_A_SAMPLE)) {
+                for (sample, run) in samples.iter().zip(*runs) {
                     sample.store(before as u16, Relaxed);
-                    before = block.iter().fold(before, |sum, run| sum.wrapping_add(run_len(*run)));
+                    before = before.wrapping_add(run_len(*run));
                 }
+                samples
             }
+        };
+        if let Some(first) = samples.first() {
+            let share = ((samples.len() as u64) << 16) / u64::from(before.max(1));
+            first.store(share.min(u16::MAX.into()) as u16, Relaxed);
         }
     }
 
@@ -172,7 +181,7 @@ fn find_in_array(values: &[[u8; 2]], low: u16) -> Result<u32, u32> {
 fn find_in_bitmap(words: &[[u8; 8]], samples: &[AtomicU16], low: u16) -> Result<u32, u32> {
     let (word, bit) = (usize::from(low >> 6), u32::from(low & 63));
     let sample = word / WORDS_A_SAMPLE;
-    let mut below = samples.get(sample).map_or(0, |sample| u32::from(sample.load(Relaxed)));
+    let mut below = counted_before(samples, sample);
     for word in words.get(sample * WORDS_A_SAMPLE..word).unwrap_or_default() {
         below += u64::from_le_bytes(*word).count_ones();
     }
@@ -181,21 +190,17 @@ fn find_in_bitmap(words: &[[u8; 8]], samples: &[AtomicU16], low: u16) -> Result<
     if word >> bit & 1 == 1 { Ok(below) } else { Err(below) }
 }
 
+#[inline]
 fn find_in_runs(runs: &[[u8; 4]], samples: &[AtomicU16], low: u16) -> Result<u32, u32> {
     let Some(at) = runs_started(runs, low).checked_sub(1) else { return Err(0) };
-    let sample = at / RUNS_A_SAMPLE;
-    // Without samples all runs are in the first block.
-    let mut below = samples.get(sample).map_or(0, |sample| u32::from(sample.load(Relaxed)));
-    for run in &runs[sample * RUNS_A_SAMPLE..at] {
-        below += run_len(*run);
-    }
+    let below = counted_before(samples, at);
     let into = u32::from(low - run_start(runs[at]));
     if into < run_len(runs[at]) { Ok(below + into) } else { Err(below + run_len(runs[at])) }
 }
 
 fn select_in_bitmap(words: &[[u8; 8]], samples: &[AtomicU16], index: u32) -> Option<u16> {
     let sample = sample_of(samples, index);
-    let mut left = index.checked_sub(u32::from(samples.get(sample)?.load(Relaxed)))?;
+    let mut left = index.checked_sub(counted_before(samples, sample))?;
     let first_word = sample * WORDS_A_SAMPLE;
     for (word_index, word) in (first_word..).zip(words.get(first_word..first_word + WORDS_A_SAMPLE)?) {
         let word = u64::from_le_bytes(*word);
@@ -208,22 +213,42 @@ fn select_in_bitmap(words: &[[u8; 8]], samples: &[AtomicU16], index: u32) -> Opt
     None
 }
 
+#[inline]
 fn select_in_runs(runs: &[[u8; 4]], samples: &[AtomicU16], index: u32) -> Option<u16> {
-    let sample = sample_of(samples, index);
-    let before = samples.get(sample).map_or(0, |sample| u32::from(sample.load(Relaxed)));
-    let mut left = index.checked_sub(before)?;
-    for run in runs.get(sample * RUNS_A_SAMPLE..)?.iter().take(RUNS_A_SAMPLE) {
-        if left < run_len(*run) {
-            return run_start(*run).checked_add(left as u16);
-        }
-        left -= run_len(*run);
-    }
-    None
+    let at = sample_of(samples, index);
+    let (run, left) = (*runs.get(at)?, index.checked_sub(counted_before(samples, at))?);
+    if left < run_len(run) { run_start(run).checked_add(left as u16) } else { None }
+}
+
+/// How many values a sample counts: the first counts none and keeps the share instead.
+#[inline]
+fn counted_before(samples: &[AtomicU16], at: usize) -> u32 {
+    if at == 0 { 0 } else { samples.get(at).map_or(0, |sample| u32::from(sample.load(Relaxed))) }
 }
 
 /// The last sample that counts no more than `index`.
+#[inline]
 fn sample_of(samples: &[AtomicU16], index: u32) -> usize {
-    samples.partition_point(|sample| u32::from(sample.load(Relaxed)) <= index).saturating_sub(1)
+    let Some((share, after_first)) = samples.split_first() else { return 0 };
+    let guess = (u64::from(index) * u64::from(share.load(Relaxed))) >> 16;
+    partition_point_near(after_first, guess as usize, |sample| u32::from(sample.load(Relaxed)) <= index)
+}
+
+/// As `partition_point`, from a guess. The steps of a walk are branches, which the processor predicts
+/// when lookups follow each other in order; the steps of a halving are loads that wait for each other.
+#[inline]
+fn partition_point_near<T>(items: &[T], guess: usize, is_before: impl Fn(&T) -> bool) -> usize {
+    let mut at = guess.min(items.len());
+    for _ in 0..MAX_STEPS {
+        if items.get(at).is_some_and(&is_before) {
+            at += 1;
+        } else if at > 0 && !is_before(&items[at - 1]) {
+            at -= 1;
+        } else {
+            return at;
+        }
+    }
+    items.partition_point(is_before)
 }
 
 /// Position of the bit that has `index` set bits below it; `index` is less than the word's count.
@@ -265,8 +290,10 @@ fn run_len(run: [u8; 4]) -> u32 {
 }
 
 /// How many runs start at or below `low`.
+#[inline]
 fn runs_started(runs: &[[u8; 4]], low: u16) -> usize {
-    runs.partition_point(|run| run_start(*run) <= low)
+    let guess = (usize::from(low) * runs.len()) >> 16;
+    partition_point_near(runs, guess, |run| run_start(*run) <= low)
 }
 
 fn count_runs(runs: &[[u8; 4]]) -> Result<u64, Fault> {

@@ -147,6 +147,7 @@ impl Directory {
     }
 
     /// A container and how many numbers it holds.
+    #[inline]
     pub(super) fn container(&self, index: usize) -> Option<(&Entry, u32)> {
         let next = self.entries.get(index + 1)?;
         let entry = &self.entries[index];
@@ -154,18 +155,27 @@ impl Directory {
     }
 
     /// The container that holds `rank`, which is below [`Directory::len`].
+    #[inline]
     pub(super) fn by_rank(&self, rank: u32) -> usize {
         let (from, to) = self.by_rank.bounds(u64::from(rank)).unwrap_or((0, self.entries.len() - 1));
+        // Mostly the first one: a branch that is predicted, where a search waits for its loads.
+        if self.entries.get(from + 1).is_some_and(|next| rank < next.first_rank) {
+            return from;
+        }
         from + self.entries[from + 1..=to].partition_point(|entry| entry.first_rank <= rank)
     }
 
     /// The container with `key`, or else the one that would follow it.
+    #[inline]
     pub(super) fn by_key(&self, key: u64) -> Result<usize, usize> {
         let containers = self.containers();
         let Some(from_first) = containers.first().and_then(|first| key.checked_sub(first.key())) else {
             return Err(0);
         };
         let Some((from, to)) = self.by_key.bounds(from_first) else { return Err(containers.len()) };
+        if containers.get(from).is_some_and(|entry| entry.key() == key) {
+            return Ok(from);
+        }
         let index = from + containers[from..to].partition_point(|entry| entry.key() < key);
         if containers.get(index).is_some_and(|entry| entry.key() == key) { Ok(index) } else { Err(index) }
     }
@@ -189,6 +199,7 @@ impl TopTable {
     }
 
     /// The containers between which a coordinate lies; none if it is after all of them.
+    #[inline]
     fn bounds(&self, coordinate: u64) -> Option<(usize, usize)> {
         let slot = (coordinate >> self.shift) as usize;
         Some((*self.slots.get(slot)? as usize, *self.slots.get(slot + 1)? as usize))
@@ -271,11 +282,13 @@ impl Builder<'_> {
         };
         self.input.take(body_bytes)?;
         let first_sample = u32::try_from(self.samples).ok().filter(|first| first & SAMPLES_READY == 0);
+        let first_sample = first_sample.ok_or(SetError::TooLarge { offset: header_offset })?;
+        let ready = if kind == Kind::Array { SAMPLES_READY } else { 0 };
         self.entries.push(Entry {
             key_and_runs: key << 16 | u64::from(runs),
             offset_and_kind: offset << 2 | kind as u64,
             first_rank: self.total as u32,
-            samples: AtomicU32::new(first_sample.ok_or(SetError::TooLarge { offset: header_offset })?),
+            samples: AtomicU32::new(first_sample | ready),
         });
         self.samples += samples as u64;
         self.total += u64::from(cardinality);

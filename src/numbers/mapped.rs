@@ -205,6 +205,7 @@ impl<B: AsRef<[u8]>> NumberSet<B> {
     }
 
     /// The position of `number` in the set.
+    #[inline]
     pub fn rank(&self, number: Number) -> Option<Rank> {
         let index = self.directory.by_key(number.get() >> 16).ok()?;
         let (entry, cardinality) = self.directory.container(index)?;
@@ -214,6 +215,7 @@ impl<B: AsRef<[u8]>> NumberSet<B> {
     }
 
     /// The number at a position.
+    #[inline]
     pub fn select(&self, rank: Rank) -> Option<Number> {
         if rank.0 >= self.directory.len() {
             return None;
@@ -268,26 +270,36 @@ impl<B: AsRef<[u8]>> NumberSet<B> {
     }
 
     /// A container whose samples stand.
+    #[inline]
     fn sampled(&self, entry: &Entry, cardinality: u32) -> Container<'_> {
         let container = self.container(entry, cardinality);
-        if !matches!(container, Container::Array(_)) && !entry.samples_ready() {
+        if !entry.samples_ready() {
             container.build_samples();
             entry.set_samples_ready();
         }
         container
     }
 
+    #[inline]
     fn container(&self, entry: &Entry, cardinality: u32) -> Container<'_> {
-        let body = self.bytes.as_ref().get(entry.offset()..).unwrap_or_default();
-        let body = |bytes: usize| body.get(..bytes).unwrap_or_default();
+        let body = self.bytes.as_ref().get(entry.offset()..).unwrap_or_else(nothing);
+        let body = |bytes: usize| body.get(..bytes).unwrap_or_else(nothing);
         let (first_sample, sample_count) = entry.sample_place();
-        let samples = self.samples.get(first_sample..first_sample + sample_count).unwrap_or_default();
+        let samples = self.samples.get(first_sample..first_sample + sample_count).unwrap_or_else(nothing);
         match entry.kind() {
             Kind::Array => Container::Array(body(cardinality as usize * 2).as_chunks().0),
             Kind::Bitmap => Container::Bitmap(body(BITMAP_BYTES).as_chunks().0, samples),
             Kind::Runs => Container::Runs(body(entry.run_count() * 4).as_chunks().0, samples),
         }
     }
+}
+
+/// What a damaged place holds. Cold, so that the way to a sound one is a branch: a conditional move
+/// would wait for the bounds.
+#[cold]
+#[inline(never)]
+fn nothing<'a, T>() -> &'a [T] {
+    &[]
 }
 
 /// Ascending runs of a set's numbers; see [`NumberSet::ranges`].

@@ -19,6 +19,7 @@
 use std::ops::Range;
 
 use super::mutations::{Mutations, Slot};
+use super::table::prefetch;
 use crate::sync::{AtomicU64, Ordering, total_order_for_loom};
 
 /// Bits a node: 64, or few under loom so that small models have all levels.
@@ -109,6 +110,12 @@ impl FreeIndex {
     #[inline]
     fn node(&self, level: usize, index: u32) -> &AtomicU64 {
         &self.levels[level][index as usize]
+    }
+
+    /// Asks the processor to fetch the leaf of a rank that will be looked at soon.
+    #[inline]
+    pub fn prefetch(&self, rank: u32) {
+        prefetch(self.node(0, rank >> NODE_SHIFT));
     }
 
     /// Says that a rank is free. To be called after its word became available.

@@ -5,6 +5,7 @@
 use loom::sync::Arc;
 use loom::thread;
 
+use super::dirty::DirtyBlocks;
 use super::due::DueHints;
 use super::free::FreeIndex;
 use super::mutations::Slot;
@@ -43,9 +44,9 @@ fn take_one(index: &FreeIndex, slot: Slot) -> Option<u32> {
 fn ranks(len: u32, free: &[u32]) -> Ranks<Box<[AtomicU64]>> {
     let leased = Word::NEW.lease(at(10)).unwrap().bits();
     let words = (0..len).map(|rank| AtomicU64::new(if free.contains(&rank) { 0 } else { leased })).collect();
-    let due = DueHints::new(len);
+    let (due, dirty) = (DueHints::new(len), DirtyBlocks::new(len));
     (0..len).filter(|rank| !free.contains(rank)).for_each(|rank| due.note(rank, at(10)));
-    Ranks { words: WordTable::new(words), free: index(len, free), due }
+    Ranks { words: WordTable::new(words), free: index(len, free), due, dirty }
 }
 
 type Model = Ranks<Box<[AtomicU64]>>;

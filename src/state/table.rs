@@ -70,15 +70,23 @@ impl<W: AsRef<[AtomicU64]>> WordTable<W> {
     /// Asks the processor to fetch a word that will be needed soon.
     #[inline]
     pub fn prefetch(&self, rank: u32) {
-        #[cfg(all(target_arch = "x86_64", not(allotd_loom)))]
         if let Some(cell) = self.words.as_ref().get(rank as usize) {
-            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            // SAFETY: the address is that of a live word, and a prefetch changes nothing that a program sees.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(cell).cast()) };
+            prefetch(cell);
         }
-        #[cfg(any(not(target_arch = "x86_64"), allotd_loom))]
-        let _ = rank;
     }
+}
+
+/// Asks the processor to fetch what will be needed soon.
+#[inline]
+pub(super) fn prefetch(cell: &AtomicU64) {
+    #[cfg(all(target_arch = "x86_64", not(allotd_loom)))]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: the address is that of a live word, and a prefetch changes nothing that a program sees.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(cell).cast()) };
+    }
+    #[cfg(any(not(target_arch = "x86_64"), allotd_loom))]
+    let _ = cell;
 }
 
 #[cfg(test)]

@@ -90,6 +90,21 @@ fn a_failed_load_leaves_nothing() {
 }
 
 #[test]
+fn what_an_addition_that_was_cut_off_leaves_is_no_fault_and_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    create(&open(dir.path()), "p", &[range(1, 9)], &SettingsChange::default());
+    let pool_dir = dir.path().join("pools/p");
+    for name in ["0002.numbers", "0002.words", "pool.new"] {
+        fs::write(pool_dir.join(name), "half").unwrap();
+    }
+    assert_eq!(check_directory(dir.path()).unwrap().faults, []);
+    let engine = open(dir.path());
+    assert_eq!(fs::read_dir(&pool_dir).unwrap().count(), 4, "manifest, numbers, words and sums");
+    let added = engine.pool("p").unwrap().add_numbers(NumberSource::Ranges(&[range(1, 20)])).unwrap();
+    assert_eq!((added.added, added.existing), (11, 9));
+}
+
+#[test]
 fn deleting_is_refused_while_numbers_are_leased() {
     let dir = tempfile::tempdir().unwrap();
     let engine = open(dir.path());
@@ -136,4 +151,39 @@ fn check_finds_nothing_in_a_sound_directory_and_every_fault_in_a_damaged_one() {
     fs::write(dir.path().join("pools/p/stray"), "").unwrap();
     fs::remove_file(dir.path().join("secret")).unwrap();
     assert_eq!(check_directory(dir.path()).unwrap().faults.len(), 3);
+}
+
+/// Keys live as long as their leases: over restarts with and without a close, and over the files of the
+/// journal, which are small here and used again several times.
+#[test]
+fn a_key_survives_restarts_and_checkpoints() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut engine = open(dir.path());
+    let mut pool = create(&engine, "p", &[range(1, 100_000)], &SettingsChange::default());
+    let mut worker = engine.worker();
+    let (mut first, mut again, mut others) = (Vec::new(), Vec::new(), Vec::new());
+    let request = LeaseRequest { count: 50, ttl_seconds: Some(600), within: None };
+    pool.lease_once(&mut worker, b"key", b"body", &request, &mut first).unwrap();
+    for close in [false, true, false] {
+        let before = engine.journal().stats().checkpoints;
+        while engine.journal().stats().checkpoints < before + 3 {
+            let many = LeaseRequest { count: 5_000, ttl_seconds: Some(1), within: None };
+            if pool.lease(&mut worker, &many, &mut others).is_err() {
+                engine.clock().skip(2);
+            }
+        }
+        if close {
+            engine.close().unwrap();
+        }
+        drop((pool, worker, engine));
+        engine = open(dir.path());
+        pool = engine.pool("p").unwrap();
+        worker = engine.worker();
+        pool.lease_once(&mut worker, b"key", b"body", &request, &mut again).unwrap();
+        assert_eq!(again, first);
+        assert_eq!(
+            pool.lease_once(&mut worker, b"key", b"other", &request, &mut again),
+            Err(LeaseError::KeyMismatch)
+        );
+    }
 }

@@ -1,8 +1,10 @@
-//! A server on a picked port, and a client that sends raw bytes.
+//! Servers on picked ports, in this process or the real binary, and a client that sends raw bytes.
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
-use std::io::{BufRead, BufReader, Read, Write};
+pub(crate) mod daemon;
+
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::thread::JoinHandle;
@@ -10,7 +12,7 @@ use std::time::Duration;
 
 use allotd::engine::{Engine, EngineConfig};
 use allotd::http::listener::{ListenAddress, Listener};
-use allotd::http::server;
+use allotd::http::server::{self, DEFAULT_MAX_CONNECTIONS, ServerConfig};
 use allotd::journal::MIN_FILE_BYTES;
 use serde_json::Value;
 
@@ -34,19 +36,20 @@ impl Server {
     /// Listens on a socket file too.
     pub(crate) fn start_with(socket: Option<&Path>) -> Self {
         let data = tempfile::tempdir().unwrap();
-        let config = EngineConfig {
+        let engine_config = EngineConfig {
             journal_file_bytes: MIN_FILE_BYTES,
             ..EngineConfig::new(data.path().join("data"), WORKERS)
         };
-        let engine = Engine::open(&config).unwrap();
+        let engine = Engine::open(&engine_config).unwrap();
         let mut listeners = vec![Listener::bind(&"127.0.0.1:0".parse().unwrap()).unwrap()];
         listeners.extend(socket.map(|path| Listener::bind(&ListenAddress::Unix(path.into())).unwrap()));
         let ListenAddress::Tcp(address) = listeners[0].address().unwrap() else { panic!("a TCP address") };
+        let config = ServerConfig { workers: WORKERS, max_connections: DEFAULT_MAX_CONNECTIONS };
         let (shutdown, ended) = tokio::sync::oneshot::channel::<()>();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             let ended = async move { drop(ended.await) };
-            runtime.block_on(server::run(listeners, engine, WORKERS, ended)).unwrap();
+            runtime.block_on(server::run(listeners, engine, config, ended)).unwrap();
         });
         Self { address, data, shutdown: Some(shutdown), thread: Some(thread) }
     }
@@ -65,22 +68,18 @@ impl Server {
         BufReader::new(stream)
     }
 
+    pub(crate) fn client(&self) -> Client {
+        Client { connection: self.connect() }
+    }
+
     /// One request with a body on a connection of its own.
     pub(crate) fn send(&self, method: &str, path: &str, content_type: &str, body: &str) -> Answer {
-        let mut connection = self.connect();
-        let request = format!(
-            "{method} {path} HTTP/1.1\r\nhost: a\r\ncontent-type: {content_type}\r\ncontent-length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        connection.get_mut().write_all(request.as_bytes()).unwrap();
-        read_answer(&mut connection, method == "HEAD")
+        self.client().send(method, path, content_type, body.as_bytes()).unwrap()
     }
 
     /// One request without a body.
     pub(crate) fn call(&self, method: &str, path: &str) -> Answer {
-        let mut connection = self.connect();
-        write!(connection.get_mut(), "{method} {path} HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
-        read_answer(&mut connection, method == "HEAD")
+        self.client().call(method, path).unwrap()
     }
 
     /// A POST of JSON.
@@ -133,33 +132,95 @@ impl Answer {
     }
 }
 
-/// Reads one answer; its length comes from the head, or in chunks.
+/// A connection that is kept open. Every failure of it is an error, never a panic: the server may be killed.
+pub(crate) struct Client {
+    pub(crate) connection: BufReader<TcpStream>,
+}
+
+impl Client {
+    pub(crate) fn connect(address: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(Duration::from_secs(PATIENCE_SECONDS)))?;
+        Ok(Self { connection: BufReader::new(stream) })
+    }
+
+    /// A request with a body. The answer may come before all of the body is sent.
+    pub(crate) fn send(
+        &mut self,
+        method: &str,
+        path: &str,
+        content_type: &str,
+        body: &[u8],
+    ) -> io::Result<Answer> {
+        let mut request = format!(
+            "{method} {path} HTTP/1.1\r\nhost: a\r\ncontent-type: {content_type}\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        )
+        .into_bytes();
+        request.extend_from_slice(body);
+        self.connection.get_mut().write_all(&request)?;
+        try_read_answer(&mut self.connection, method == "HEAD")
+    }
+
+    /// A request without a body.
+    pub(crate) fn call(&mut self, method: &str, path: &str) -> io::Result<Answer> {
+        write!(self.connection.get_mut(), "{method} {path} HTTP/1.1\r\nhost: a\r\n\r\n")?;
+        try_read_answer(&mut self.connection, method == "HEAD")
+    }
+
+    /// A GET that asks for a media type.
+    pub(crate) fn get_as(&mut self, path: &str, accept: &str) -> io::Result<Answer> {
+        write!(self.connection.get_mut(), "GET {path} HTTP/1.1\r\nhost: a\r\naccept: {accept}\r\n\r\n")?;
+        try_read_answer(&mut self.connection, false)
+    }
+
+    /// A POST of JSON.
+    pub(crate) fn post(&mut self, path: &str, body: &Value) -> io::Result<Answer> {
+        self.send("POST", path, "application/json", body.to_string().as_bytes())
+    }
+}
+
+/// Reads one answer that must come whole.
 pub(crate) fn read_answer<S: Read>(connection: &mut BufReader<S>, head_only: bool) -> Answer {
+    try_read_answer(connection, head_only).unwrap()
+}
+
+/// A line without its end; an error if the connection ends within it.
+fn read_line<S: Read>(connection: &mut BufReader<S>) -> io::Result<String> {
     let mut line = String::new();
-    connection.read_line(&mut line).unwrap();
+    connection.read_line(&mut line)?;
+    match line.strip_suffix("\r\n") {
+        Some(whole) => Ok(whole.to_owned()),
+        None => {
+            Err(io::Error::new(io::ErrorKind::UnexpectedEof, format!("the answer breaks off at {line:?}")))
+        }
+    }
+}
+
+/// Reads one answer; its length comes from the head, or in chunks.
+pub(crate) fn try_read_answer<S: Read>(connection: &mut BufReader<S>, head_only: bool) -> io::Result<Answer> {
+    let line = read_line(connection)?;
     let status =
         line.split(' ').nth(1).and_then(|word| word.parse().ok()).unwrap_or_else(|| panic!("{line:?}"));
     let mut headers = Vec::new();
     loop {
-        line.clear();
-        connection.read_line(&mut line).unwrap();
-        match line.trim_end().split_once(": ") {
+        let line = read_line(connection)?;
+        match line.split_once(": ") {
             Some((name, value)) => headers.push((name.to_ascii_lowercase(), value.to_owned())),
             None => break,
         }
     }
     let mut answer = Answer { status, headers, body: String::new() };
     if head_only {
-        return answer;
+        return Ok(answer);
     }
     let mut body = Vec::new();
     if answer.header("transfer-encoding") == Some("chunked") {
         loop {
-            line.clear();
-            connection.read_line(&mut line).unwrap();
-            let length = usize::from_str_radix(line.trim_end(), 16).unwrap();
+            let length = usize::from_str_radix(&read_line(connection)?, 16).unwrap();
             let mut chunk = vec![0; length + 2];
-            connection.read_exact(&mut chunk).unwrap();
+            connection.read_exact(&mut chunk)?;
             if length == 0 {
                 break;
             }
@@ -167,8 +228,8 @@ pub(crate) fn read_answer<S: Read>(connection: &mut BufReader<S>, head_only: boo
         }
     } else {
         body = vec![0; answer.header("content-length").unwrap().parse().unwrap()];
-        connection.read_exact(&mut body).unwrap();
+        connection.read_exact(&mut body)?;
     }
     answer.body = String::from_utf8_lossy(&body).into_owned();
-    answer
+    Ok(answer)
 }

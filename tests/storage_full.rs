@@ -1,0 +1,148 @@
+//! A full disk: a small file system of its own, filled by the test.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use support::Answer;
+use support::daemon::{Daemon, allotd};
+
+const FILE_SYSTEM_BYTES: u64 = 8 << 20;
+/// More than the file system holds, at eight bytes a number.
+const TOO_MANY: &str = "79120000000-79129999999\n";
+
+/// A file system in memory, unmounted when it is dropped.
+struct SmallDisk {
+    path: PathBuf,
+    _directory: tempfile::TempDir,
+}
+
+impl SmallDisk {
+    /// None, with the reason printed, where this process may not mount one.
+    fn mount() -> Option<Self> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("disk");
+        fs::create_dir(&path).unwrap();
+        let size = format!("size={FILE_SYSTEM_BYTES}");
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(&path).output();
+        match mounted {
+            Ok(output) if output.status.success() => Some(Self { path, _directory: directory }),
+            refused => {
+                println!("SKIPPED: a file system cannot be mounted here, run as root: {refused:?}");
+                None
+            }
+        }
+    }
+
+    /// Fills it to the last byte but `spare`, by a file that can be removed.
+    fn fill(&self, spare: u64) -> PathBuf {
+        let path = self.path.join("ballast");
+        let mut file = File::create(&path).unwrap();
+        while file.write_all(&[1; 4096]).is_ok() {}
+        let length = file.metadata().unwrap().len();
+        file.set_len(length.saturating_sub(spare)).unwrap();
+        path
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let unmounted = Command::new("umount").arg("--lazy").arg(&self.path).status();
+        if !std::thread::panicking() {
+            assert!(unmounted.unwrap().success());
+        }
+    }
+}
+
+/// The paths of all files and directories below one, sorted.
+fn paths(directory: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.append(&mut paths(&path));
+        }
+        found.push(path);
+    }
+    found.sort();
+    found
+}
+
+fn storage_full(answer: &Answer) {
+    assert_eq!(answer.problem(), (507, "storage_full".to_owned()));
+    assert!(answer.body.contains("free some space"), "{}", answer.body);
+}
+
+/// A bitmap of every second number: two bytes a number, as arrays and bitmaps.
+fn roaring(numbers: u64) -> Vec<u8> {
+    let set: roaring::RoaringTreemap = (0..numbers).map(|index| 79_120_000_000 + index * 2).collect();
+    let mut bytes = Vec::new();
+    set.serialize_into(&mut bytes).unwrap();
+    bytes
+}
+
+#[test]
+fn a_full_disk_is_507_and_leaves_nothing_half_made() {
+    let Some(disk) = SmallDisk::mount() else { return };
+    let data = disk.path.join("data");
+    let daemon = Daemon::start(&data);
+    let mut client = daemon.client();
+    let created = client.send("PUT", "/v1/pools/ru?order=lowest", "text/plain", b"100-199\n").unwrap();
+    assert_eq!(created.status, 201);
+    let before = paths(&data);
+
+    // Too large for the disk: at the words.
+    storage_full(&client.send("PUT", "/v1/pools/a", "text/plain", TOO_MANY.as_bytes()).unwrap());
+    assert_eq!(paths(&data), before);
+    storage_full(&client.send("POST", "/v1/pools/ru/numbers", "text/plain", TOO_MANY.as_bytes()).unwrap());
+    assert_eq!(paths(&data), before);
+
+    // Full already: at the upload, at the set or at the manifest, depending on how much is left.
+    let bitmap = roaring(100_000);
+    for spare in [0, 4_096, 8_192, 12_288, 65_536] {
+        let ballast = disk.fill(spare);
+        let list = "200-9999999\n";
+        storage_full(&client.send("PUT", "/v1/pools/a", "text/plain", list.as_bytes()).unwrap());
+        storage_full(&client.send("POST", "/v1/pools/ru/numbers", "text/plain", list.as_bytes()).unwrap());
+        for (method, path) in [("PUT", "/v1/pools/a"), ("POST", "/v1/pools/ru/numbers")] {
+            storage_full(&client.send(method, path, "application/octet-stream", &bitmap).unwrap());
+        }
+        assert_eq!(paths(&data), before, "{spare} bytes left");
+        let leased = client.call("POST", "/v1/pools/ru/lease").unwrap();
+        assert_eq!(leased.status, 200, "leases need no space: {leased:?}");
+        fs::remove_file(ballast).unwrap();
+    }
+    let ballast = disk.fill(0);
+    storage_full(&client.send("PATCH", "/v1/pools/ru", "application/json", b"{\"ttl\":7}").unwrap());
+    assert_ne!(client.call("GET", "/v1/pools/ru").unwrap().json()["settings"]["ttl"], 7);
+    assert_eq!(paths(&data), before);
+    fs::remove_file(ballast).unwrap();
+
+    // With space again, all of it works.
+    let created = client.send("PUT", "/v1/pools/a", "application/octet-stream", &bitmap).unwrap();
+    assert_eq!((created.status, created.json()["numbers"].as_u64()), (201, Some(100_000)));
+    let added = client.send("POST", "/v1/pools/ru/numbers", "text/plain", b"200-299\n").unwrap();
+    assert_eq!(added.json()["added"], 100);
+    assert_eq!(daemon.stop(), Some(0));
+    let checked = allotd().arg("check").arg(&data).output().unwrap();
+    assert_eq!(checked.status.code(), Some(0), "{checked:?}");
+}
+
+#[test]
+fn a_daemon_that_finds_a_full_disk_says_so() {
+    let Some(disk) = SmallDisk::mount() else { return };
+    let data = disk.path.join("data");
+    fs::create_dir(&data).unwrap();
+    let ballast = disk.fill(0);
+    let mut command = allotd();
+    command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(&data);
+    let output = command.output().unwrap();
+    support::daemon::one_line_failure(&output, 1, "No space left");
+    fs::remove_file(ballast).unwrap();
+    assert_eq!(Daemon::start(&data).stop(), Some(0), "with space again it starts");
+}

@@ -11,6 +11,7 @@ use crate::numbers::number::Rank;
 
 use super::backup::{CONTENTS_FILE, Contents};
 use super::clock::{Clock, SystemClocks};
+use super::key_file;
 use super::layout::{self, lock_directory, pool_dirs};
 use super::manifest::{MANIFEST_FILE, Manifest, SegmentEntry};
 use super::open::{EngineConfig, OpenError};
@@ -69,6 +70,10 @@ pub fn check_directory(data_dir: &Path) -> Result<Checked, OpenError> {
         Err(error) => checked.fault(data_dir, error),
     }
     check_contents(data_dir, &mut checked);
+    let keys = key_file::path_in(data_dir);
+    if let Err(error) = key_file::read(&keys) {
+        checked.fault(&keys, error);
+    }
     let pools_dir = layout::pools_dir(data_dir);
     let mut raw = RawPools::default();
     match pool_dirs(&pools_dir) {
@@ -156,7 +161,7 @@ fn check_states(data_dir: &Path, mut raw: RawPools, checked: &mut Checked) {
     };
     raw.apply(&journaled, &mut report);
     let recovered = journaled.into_recovered();
-    for damage in &recovered.damage {
+    for damage in recovered.damage.iter().chain(&raw.missing_journal(&journal_dir, &recovered)) {
         checked.fault(&damage.path, format!("damaged at byte {}: {}", damage.offset, damage.what));
     }
     if report.records_refused > 0 {
@@ -188,6 +193,9 @@ fn check_words(
     checked: &mut Checked,
 ) {
     let path = SegmentPaths::new(dir, segment.id).table.words;
+    if let Some(damage) = segment.sums_damage() {
+        checked.fault(dir, damage);
+    }
     let mut faults: BTreeMap<u32, String> = BTreeMap::new();
     for ranks in segment.damaged() {
         let what =

@@ -28,11 +28,10 @@ use super::settings::{PoolName, Settings};
 pub const MAX_POOLS: usize = 10_000;
 /// Most threads that call the engine.
 pub const MAX_WORKERS: usize = 1_024;
-/// Slots of threads that the engine has of its own: the operators', the sweeper's, the checkpoint's.
-pub(crate) const OWN_SLOTS: usize = 3;
+/// Slots of threads that the engine has of its own: the operators' and the sweeper's.
+pub(crate) const OWN_SLOTS: usize = 2;
 pub(crate) const OPERATOR_SLOT: Slot = Slot(0);
 pub(crate) const SWEEPER_SLOT: Slot = Slot(1);
-pub(crate) const CHECKPOINT_SLOT: Slot = Slot(2);
 
 /// Why a pool was not deleted.
 #[derive(Debug, thiserror::Error)]
@@ -196,6 +195,8 @@ impl Engine {
     pub fn delete_pool(&self, name: &str, force: bool) -> Result<(), DeleteError> {
         self.shared.journal.check()?;
         let disk = &*self.shared.disk;
+        // Hidden by a rename first, which works on a full disk too; the next start removes what is left.
+        let hidden = self.dirs.pools.join(format!("{HIDDEN_PREFIX}{:016x}", load::random_id()?));
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let pool = self.pool(name).ok_or_else(|| DeleteError::NotFound(name.to_owned()))?;
         let mode = pool.mode();
@@ -206,15 +207,14 @@ impl Engine {
             pool.set_mode(mode);
             return Err(DeleteError::InUse(leased));
         }
-        // Hidden by a rename first, which works on a full disk too; the next start removes what is left.
-        let hidden = self.dirs.pools.join(format!("{HIDDEN_PREFIX}{name}"));
         if let Err(error) = disk.rename(&pool.dir, &hidden) {
             pool.set_mode(mode);
             return Err(error.into());
         }
         self.change_pools(|pools| pools.remove(name));
         disk.sync_directory(&self.dirs.pools)?;
-        disk.remove_directory(&hidden)?;
+        // The pool is deleted; what cannot be removed now is removed at the next start.
+        let _ = disk.remove_directory(&hidden);
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! Leases that were given out under an `Idempotency-Key`, so that a repeated call gets the same again.
 //!
-//! A key is kept, as a hash, for as long as its leases were given out for: in memory, and in the journal.
+//! A key is kept, as a hash, for as long as its leases were given out for: in memory, and in the journal or,
+//! from a checkpoint on, in its file (`key_file`).
 //! A call with a key waits for another one with the same key, whose answer it must give, and shares its
 //! lock with one in [`SHARDS`] of all other keys; calls without a key never come here.
 
@@ -21,7 +22,7 @@ pub const MAX_KEY_BYTES: usize = 128;
 pub const MAX_KEYED_LEASES: u64 = 1 << 20;
 /// Locks that the keys share.
 pub(crate) const SHARDS: usize = 64;
-/// Of a journal file, this part may be taken by the records of keys: they are written into each new file.
+/// Of a journal file, this part may be taken by the records of keys.
 const JOURNAL_FILE_SHARE: u64 = 4;
 /// Bytes of the journal that one lease under a key takes, its share of the key's record included.
 const BYTES_A_LEASE: u64 = 2 * crate::journal::record::RECORD_BYTES as u64;
@@ -98,15 +99,14 @@ impl Keys {
     }
 
     /// The records of all keys whose leases have not ended.
-    pub(crate) fn records(&self, now: Timestamp, record: &mut dyn FnMut(Record)) {
+    pub(crate) fn records(&self, now: Timestamp) -> Vec<Record> {
+        let mut records = Vec::new();
         for shard in &self.shards {
             let entries = shard.lock().unwrap_or_else(PoisonError::into_inner);
             let live = entries.iter().filter(|(_, kept)| kept.until > now);
-            // Given after the lock is free again: whoever takes them may have to wait.
-            let records: Vec<Record> = live.flat_map(|(key, kept)| kept.records(key)).collect();
-            drop(entries);
-            records.into_iter().for_each(&mut *record);
+            records.extend(live.flat_map(|(key, kept)| kept.records(key)));
         }
+        records
     }
 
     /// Takes up what was read of the journal.
@@ -243,8 +243,7 @@ mod tests {
         assert_ne!(a, keys.hash(6, b"a"));
         keys.lock(&a).insert(a, kept(100, 3));
         keys.lock(&b).insert(b, kept(50, 2));
-        let mut records = Vec::new();
-        keys.records(at(60), &mut |record| records.push(record));
+        let records = keys.records(at(60));
         assert_eq!(records.len(), 4, "b has ended");
         let restored = Keys::new(&SECRET, 1 << 20);
         let mut recovered = RecoveredKeys::default();

@@ -4,6 +4,7 @@
 //! data/
 //!   LOCK                     held by the one daemon that uses the directory; names the format
 //!   secret                   key of the tokens (mode 0600), then its CRC32C
+//!   keys                     live `Idempotency-Key`s as of the last checkpoint
 //!   journal/                 see `crate::journal`
 //!   staging/                 files in the making; emptied at each start
 //!   backups/                 see `super::backup`, unless they are kept elsewhere
@@ -55,7 +56,7 @@ pub(crate) fn lock_directory(disk: &dyn Disk, data_dir: &Path) -> Result<Directo
         let path = path.to_owned();
         move |error| OpenError::Io(path, error)
     };
-    disk.create_directories(data_dir).map_err(|error| match error.kind() {
+    create_data_dir(disk, data_dir).map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
             OpenError::NotADirectory(data_dir.to_owned())
         }
@@ -69,10 +70,22 @@ pub(crate) fn lock_directory(disk: &dyn Disk, data_dir: &Path) -> Result<Directo
     let lock = lock.ok_or_else(|| OpenError::Locked(data_dir.to_owned()))?;
     match disk::read_small_file(&path, MAX_LOCK_BYTES).map_err(io(&path))?.as_slice() {
         FORMAT_LINE => {}
-        [] => write_format(disk, &path).map_err(io(&path))?,
+        // New, or a loss of power took back what was written.
+        content if content.iter().all(|byte| *byte == 0) => write_format(disk, &path).map_err(io(&path))?,
         _ => return Err(OpenError::OtherVersion(data_dir.to_owned())),
     }
     Ok(lock)
+}
+
+/// Makes the directory and those above it, durably where it was not there.
+fn create_data_dir(disk: &dyn Disk, data_dir: &Path) -> io::Result<()> {
+    if data_dir.is_dir() {
+        return Ok(());
+    }
+    let data_dir = std::path::absolute(data_dir)?;
+    let new: Vec<&Path> = data_dir.ancestors().take_while(|dir| !dir.exists()).collect();
+    disk.create_directories(&data_dir)?;
+    new.into_iter().filter_map(Path::parent).try_for_each(|parent| disk.sync_directory(parent))
 }
 
 fn write_format(disk: &dyn Disk, path: &Path) -> io::Result<()> {

@@ -7,10 +7,11 @@
 //! * `pool`: one pool; its operations are in `lease`, `holding` (renew, return), `sweep`, `marks`
 //!   (retire, reinstate, rounds), `load` (create, add) and `export`.
 //! * `segment`: the numbers, words, free index and due hints of a part of a pool; `table_file`: the files
-//!   of its words and their checksums; `plausible`: what a word can be.
-//! * `keys`: what was given out under an `Idempotency-Key`.
+//!   of its words, `sums`: their checksums; `plausible`: what a word can be.
+//! * `keys`: what was given out under an `Idempotency-Key`; `key_file`: their file.
 //! * `order`, `token`, `clock`, `counters`, `settings`, `manifest`: one concept each.
 //! * `backup`: copies of the whole data directory, made while callers go on, and back.
+//! * `watched`: the disk, when it fails in a way after which nothing is known.
 //! * `check`: every invariant of a data directory, offline.
 //!
 //! A change is one compare-exchange of one word. Before its answer is given, the free index and the
@@ -25,6 +26,7 @@ pub mod counters;
 pub mod directory;
 pub mod export;
 pub mod holding;
+pub mod key_file;
 pub mod keys;
 mod layout;
 pub mod lease;
@@ -38,9 +40,11 @@ pub mod pool;
 mod recover;
 mod segment;
 pub mod settings;
+mod sums;
 mod sweep;
 mod table_file;
 pub mod token;
+mod watched;
 
 pub use directory::{DeleteError, Engine};
 pub use manifest::ManifestError;

@@ -15,8 +15,9 @@ use crate::journal::{Callbacks, Durability, Journal, JournalConfig, MIN_FILE_BYT
 use super::backup::CONTENTS_FILE;
 use super::clock::{Clock, Clocks, SystemClocks};
 use super::directory::{
-    CHECKPOINT_SLOT, Directories, Engine, MAX_WORKERS, OPERATOR_SLOT, OWN_SLOTS, Pools, SWEEPER_SLOT, seed,
+    Directories, Engine, MAX_WORKERS, OPERATOR_SLOT, OWN_SLOTS, Pools, SWEEPER_SLOT, seed,
 };
+use super::key_file::{self, KeyFileError};
 use super::keys::Keys;
 use super::layout::{self, lock_directory};
 use super::load::STAGING_DIR;
@@ -27,6 +28,7 @@ use super::recover::RawPools;
 use super::segment::{OnDamage, SegmentError, SegmentPaths};
 use super::settings::PoolName;
 use super::sweep;
+use super::watched::WatchedDisk;
 
 /// Length of a journal file unless told otherwise.
 pub const DEFAULT_JOURNAL_FILE_BYTES: u64 = 128 << 20;
@@ -108,6 +110,9 @@ pub enum OpenError {
     /// A pool's files are wrong.
     #[error("{0}; `allotd check` tells all that is wrong")]
     Segment(#[from] SegmentError),
+    /// The keys cannot be read.
+    #[error(transparent)]
+    Keys(#[from] KeyFileError),
     /// The journal cannot be read back.
     #[error(transparent)]
     Recovery(#[from] RecoveryError),
@@ -132,6 +137,13 @@ pub struct OpenReport {
     pub records_refused: u64,
     /// Numbers whose state is lost, by pool: they are retired.
     pub given_up: Vec<(PoolName, u64)>,
+    /// Numbers whose words were damaged and whose state the journal told, by pool.
+    pub repaired: Vec<(PoolName, u64)>,
+    /// Pools that are paused, because leases that were lost with a part of the journal may be live.
+    pub paused: Vec<PoolName>,
+    /// Checksums of words that were damaged and are written anew, as messages: the words are as their
+    /// file and the journal say, not vouched for.
+    pub checksums_renewed: Vec<String>,
 }
 
 impl fmt::Display for OpenReport {
@@ -156,6 +168,19 @@ impl fmt::Display for OpenReport {
         }
         for damage in &journal.damage {
             write!(f, "; given up: {damage}")?;
+        }
+        for (pool, numbers) in &self.repaired {
+            write!(f, "; repaired from the journal: the state of {numbers} numbers of pool {pool}")?;
+        }
+        for pool in &self.paused {
+            write!(
+                f,
+                "; pool {pool} is paused: leases that were lost with the journal may be live; resume it when the \
+                 longest of them have ended"
+            )?;
+        }
+        for damage in &self.checksums_renewed {
+            write!(f, "; given up: the checksums of words, which are taken as they are: {damage}")?;
         }
         for (pool, numbers) in &self.given_up {
             write!(f, "; given up: the state of {numbers} numbers of pool {pool}, which are retired now")?;
@@ -201,6 +226,8 @@ fn prepare(config: &EngineConfig) -> io::Result<PathBuf> {
     for dir in [&staging_dir, &layout::pools_dir(data_dir), &layout::journal_dir(data_dir)] {
         disk.create_directories(dir)?;
     }
+    // Also where they were there already: who made them may have been killed before this.
+    disk.sync_directory(data_dir)?;
     layout::remove_hidden(disk, &layout::pools_dir(data_dir))?;
     Ok(staging_dir)
 }
@@ -208,6 +235,10 @@ fn prepare(config: &EngineConfig) -> io::Result<PathBuf> {
 impl Engine {
     /// Locks the data directory, recovers it, opens every pool and begins to sweep.
     pub fn open(config: &EngineConfig) -> Result<Arc<Self>, OpenError> {
+        let slots = config.workers.min(MAX_WORKERS) + OWN_SLOTS;
+        let journal = Arc::new(Journal::new(slots, config.durability));
+        let watched = WatchedDisk::new(Arc::clone(&config.disk), Arc::clone(&journal));
+        let config = &EngineConfig { disk: Arc::new(watched), ..config.clone() };
         let (data_dir, disk) = (&config.data_dir, &config.disk);
         if data_dir.join(CONTENTS_FILE).exists() {
             return Err(OpenError::Backup(data_dir.clone()));
@@ -225,12 +256,17 @@ impl Engine {
             OnDamage::GiveUp => recovery::OnDamage::PassOver,
         };
         let journaled = recovery::scan(&layout::journal_dir(data_dir), on_damage)?;
+        raw.take_key_records(&key_file::read(&key_file::path_in(data_dir))?);
         raw.apply(&journaled, &mut report);
         report.journal = journaled.into_recovered();
+        if let Some(damage) = raw.missing_journal(&layout::journal_dir(data_dir), &report.journal) {
+            if config.on_damage() == OnDamage::Refuse {
+                return Err(RecoveryError::Damaged(damage).into());
+            }
+            report.journal.damage.push(damage);
+        }
         let last = report.journal.last.as_ref().map(|(frame, boot_id)| (frame, boot_id));
         let clock = Arc::new(Clock::resume(Arc::clone(&config.clocks), last));
-        let slots = config.workers.min(MAX_WORKERS) + OWN_SLOTS;
-        let journal = Arc::new(Journal::new(slots, config.durability));
         let operator = Worker::new(OPERATOR_SLOT, seed().map_err(OpenError::Random)?, Arc::clone(&journal));
         let shared = Arc::new(Shared {
             clock: Arc::clone(&clock),
@@ -271,14 +307,14 @@ impl Engine {
     }
 }
 
-/// Writes all words that changed to their tables, and the keys into the journal's newest file: after this
-/// the older files are not needed.
-fn checkpoint(shared: &Shared, pools: &Pools) -> io::Result<()> {
+/// Writes all words that changed to their tables, and the keys to their file: after this the older journal
+/// files are not needed.
+fn checkpoint(shared: &Shared, pools: &Pools, data_dir: &Path) -> io::Result<()> {
     pools.values().try_for_each(|pool| pool.checkpoint())?;
     // A key that is being used now holds its lock until its records are pushed: either it is seen here, or
     // it is used after the older files were closed.
-    shared.keys.records(shared.clock.now(), &mut |record| shared.journal.push(CHECKPOINT_SLOT, record));
-    shared.journal.settle_durably(CHECKPOINT_SLOT).map_err(io::Error::other)
+    let keys = shared.keys.records(shared.clock.now());
+    key_file::write(&*shared.disk, &key_file::path_in(data_dir), &keys)
 }
 
 /// Starts the journal after the pools are in their place: a checkpoint may begin at once.
@@ -297,9 +333,10 @@ fn start_journal(
     };
     let (time, seconds) = (Arc::clone(&shared.clock), Arc::clone(&shared.clock));
     let (carrier, checkpointed) = (Arc::clone(shared), Arc::clone(pools));
+    let data_dir = config.data_dir.clone();
     let callbacks = Callbacks {
         time: Box::new(move || time.frame_time()),
-        checkpoint: Box::new(move || checkpoint(&carrier, &checkpointed.load())),
+        checkpoint: Box::new(move || checkpoint(&carrier, &checkpointed.load(), &data_dir)),
         now_seconds: Box::new(move || seconds.now().seconds().into()),
     };
     Ok(Running::start(&shared.journal, journal_config, &report.journal, callbacks)?)

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::disk::Sharing;
+use crate::disk::{Disk, Sharing};
 use crate::journal::frame::Frame;
 use crate::journal::record::{Record, WordRecord};
-use crate::journal::recovery::Journaled;
+use crate::journal::recovery::{Damage, Journaled, Recovered};
 use crate::state::time::Timestamp;
 
 use super::counters::Counts;
@@ -116,12 +116,17 @@ impl RawPools {
                 let journaled = &mut self.pools[pool].journaled[segment];
                 *journaled = generation.max(*journaled);
             }
-            for record in &taken.keys {
-                match record {
-                    Record::Key(record) => self.keys.key(record),
-                    Record::KeyLease(record) => self.keys.lease(record),
-                    Record::Word(_) => {}
-                }
+            self.take_key_records(&taken.keys);
+        }
+    }
+
+    /// Takes records of keys, in their order.
+    pub(crate) fn take_key_records(&mut self, records: &[Record]) {
+        for record in records {
+            match record {
+                Record::Key(record) => self.keys.key(record),
+                Record::KeyLease(record) => self.keys.lease(record),
+                Record::Word(_) => {}
             }
         }
     }
@@ -140,22 +145,49 @@ impl RawPools {
         &self.pools
     }
 
+    /// A pool is made while the journal runs, which never is without a file.
+    pub(crate) fn missing_journal(&self, dir: &Path, recovered: &Recovered) -> Option<Damage> {
+        let missing = recovered.files.is_empty() && !self.pools.is_empty();
+        let what = "it has no journal file, but there are pools".to_owned();
+        missing.then(|| Damage { path: dir.to_owned(), offset: 0, what })
+    }
+
+    /// Pauses all pools: what seems available may have been leased in a part of the journal that is lost.
+    fn pause(&mut self, disk: &dyn Disk, report: &mut OpenReport) -> Result<(), OpenError> {
+        for raw in &mut self.pools {
+            raw.manifest.paused = true;
+            let written = raw.manifest.write(disk, &raw.dir);
+            written.map_err(|error| OpenError::Io(raw.dir.clone(), error))?;
+            report.paused.push(raw.name.clone());
+        }
+        Ok(())
+    }
+
     /// The pools in use. Damage is found before anything is changed.
     pub(crate) fn begin(
-        self,
+        mut self,
         shared: &Arc<Shared>,
         config: &EngineConfig,
         report: &mut OpenReport,
     ) -> Result<Pools, OpenError> {
         for raw in &self.pools {
             let plausible = Plausible::new(shared.clock.now(), raw.manifest.round);
-            let mut given_up = 0;
+            let (mut given_up, mut repaired) = (0, 0);
             for (segment, journaled) in raw.segments() {
-                given_up += segment.settle(&raw.dir, plausible, journaled, config.on_damage())?;
+                let settled = segment.settle(&raw.dir, plausible, journaled, config.on_damage())?;
+                given_up += settled.given_up;
+                repaired += settled.repaired;
+                report.checksums_renewed.extend(segment.sums_damage().map(ToString::to_string));
             }
             if given_up > 0 {
                 report.given_up.push((raw.name.clone(), given_up));
             }
+            if repaired > 0 {
+                report.repaired.push((raw.name.clone(), repaired));
+            }
+        }
+        if !report.journal.damage.is_empty() {
+            self.pause(&*config.disk, report)?;
         }
         let mut pools = Pools::new();
         for raw in self.pools {

@@ -107,6 +107,16 @@ pub(crate) struct RawSegment {
     max_generation: Option<u32>,
     /// Ranks whose words were damaged, and are zero until the journal says better.
     damaged: Vec<Range<u32>>,
+    /// What is wrong with the checksums: then nothing is known of the words but what they say themselves.
+    sums_damage: Option<SegmentError>,
+}
+
+/// What became of words that were damaged.
+pub(crate) struct Settled {
+    /// So many numbers are retired.
+    pub(crate) given_up: u64,
+    /// So many are as the journal says.
+    pub(crate) repaired: u64,
 }
 
 /// Whether a damaged table may be opened.
@@ -133,7 +143,7 @@ impl RawSegment {
             return Err(SegmentError::Damaged { path: paths.set, offset: 0, what });
         }
         let len = set.len() as u32;
-        let opened = TableFile::open(disk, &paths.table, len, sharing)?;
+        let opened = TableFile::open(disk, &paths.table, len, sharing, on_damage)?;
         if let (Some(ranks), OnDamage::Refuse) = (opened.damaged.first(), on_damage) {
             let what = format!(
                 "the checksum of its sector is wrong; {} of the table's sectors are damaged",
@@ -150,6 +160,7 @@ impl RawSegment {
             dirty: DirtyBlocks::new(len),
             max_generation: opened.max_generation,
             damaged: opened.damaged,
+            sums_damage: opened.sums_damage,
         };
         for rank in raw.damaged.iter().cloned().flatten() {
             raw.words.reset(rank);
@@ -179,38 +190,44 @@ impl RawSegment {
     }
 
     /// Looks at every word, and makes of those that nothing explains retired ones, if that is allowed.
-    /// Answers with the numbers given up.
     pub(crate) fn settle(
         &self,
         pool_dir: &Path,
         plausible: Plausible,
         journaled_generation: u32,
         on_damage: OnDamage,
-    ) -> Result<u64, SegmentError> {
-        let max_generation = self.max_generation.map(|generation| generation.max(journaled_generation));
-        let mut given_up = 0;
-        for rank in self.damaged.iter().cloned().flatten() {
-            if self.words.get(rank) == Word::NEW {
-                self.give_up(rank, max_generation);
-                given_up += 1;
-            }
-        }
+    ) -> Result<Settled, SegmentError> {
         // What the checksums vouch for, and the journal's records, which were looked at, need no look.
-        let unsure = if self.max_generation.is_some() {
+        let implausible = if self.max_generation.is_some() {
             Vec::new()
         } else {
             self.implausible(plausible, journaled_generation)
         };
-        for (rank, what) in unsure {
-            if on_damage == OnDamage::Refuse {
-                let path = SegmentPaths::new(pool_dir, self.id).table.words;
-                let offset = u64::from(rank) * WORD_BYTES;
-                return Err(SegmentError::Damaged { path, offset, what });
-            }
-            self.give_up(rank, max_generation);
-            given_up += 1;
+        if let (Some((rank, what)), OnDamage::Refuse) = (implausible.first(), on_damage) {
+            let path = SegmentPaths::new(pool_dir, self.id).table.words;
+            let (offset, what) = (u64::from(*rank) * WORD_BYTES, what.clone());
+            return Err(SegmentError::Damaged { path, offset, what });
         }
-        Ok(given_up)
+        let lost = self.damaged.iter().cloned().flatten().filter(|rank| self.words.get(*rank) == Word::NEW);
+        let lost: Vec<u32> = lost.collect();
+        let repaired = self.damaged.iter().map(ExactSizeIterator::len).sum::<usize>() - lost.len();
+        let lost: Vec<u32> = lost.into_iter().chain(implausible.iter().map(|(rank, _)| *rank)).collect();
+        let settled = Settled { given_up: lost.len() as u64, repaired: repaired as u64 };
+        if lost.is_empty() {
+            return Ok(settled);
+        }
+        for rank in &lost {
+            self.words.reset(*rank);
+        }
+        // No token that was ever given out may fit such a number, should it be reinstated.
+        let generation = self.max_generation.map_or_else(
+            || (0..self.words.len()).map(|rank| self.words.get(rank).generation()).max().unwrap_or(0),
+            |generation| generation.max(journaled_generation),
+        );
+        for rank in &lost {
+            self.give_up(*rank, generation);
+        }
+        Ok(settled)
     }
 
     /// The words that nothing explains.
@@ -228,6 +245,11 @@ impl RawSegment {
         &self.damaged
     }
 
+    /// Why the checksums could not be used.
+    pub(crate) fn sums_damage(&self) -> Option<&SegmentError> {
+        self.sums_damage.as_ref()
+    }
+
     /// How many ranks the free index would have, and the counts by state.
     pub(crate) fn rebuilt(&self) -> (u64, Counts) {
         let due = DueHints::new(self.words.len());
@@ -239,9 +261,8 @@ impl RawSegment {
         (free, counts)
     }
 
-    fn give_up(&self, rank: u32, max_generation: Option<u32>) {
-        self.words.reset(rank);
-        let retired = Word::given_up(max_generation.unwrap_or(0));
+    fn give_up(&self, rank: u32, generation: u32) {
+        let retired = Word::given_up(generation);
         let _ = self.words.update(rank, |_| Ok::<_, ()>(retired));
         self.dirty.mark(rank);
     }
@@ -249,8 +270,8 @@ impl RawSegment {
     /// The segment in use: rebuilds what is derived from its words. `slots` is how many threads will
     /// change it.
     pub(crate) fn begin(self, slots: usize) -> std::io::Result<(Segment, Counts)> {
-        let Self { id, set, words, table, dirty, .. } = self;
-        table.begin(&words)?;
+        let Self { id, set, words, mut table, dirty, .. } = self;
+        table.begin(&words, &dirty)?;
         let len = words.len();
         let due = DueHints::new(len);
         let mut counts = Counts::default();

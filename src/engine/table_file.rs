@@ -1,57 +1,32 @@
-//! The files of a segment's words: the words themselves and a checksum for each sector of them.
+//! The files of a segment's words: the words themselves, and a checksum for each sector of them (`sums`).
 //!
-//! ```text
-//! 0001.words    one u64 a rank
-//! 0001.sums     head, one page              then for each sector of 64 words (512 bytes)
-//!                    0  "ALLOTDS" and 1  8 bytes    a  CRC32C u32
-//!                    8  format           u32        b  CRC32C u32
-//!                   12  CRC32C of 16..32 and 8..12  u32
-//!                   16  words            u64
-//!                   24  kind             u32   1: each sector is as a or as b says; 2: nothing is said
-//!                   28  largest generation that was ever written u32
-//! ```
-//!
-//! All little-endian. The words in memory are private to the process; their file changes only here. A
-//! checkpoint first writes, durably, the new checksum of each sector as `b` and the last one as `a`; then
-//! it writes the sectors. A disk writes a sector whole or not at all, so at any moment, also after a loss
-//! of power, a sector is as `a` or as `b` says, or it is damaged.
+//! The words in memory are private to the process; their file changes only here. A checkpoint goes on in
+//! batches. For each it first writes, durably, the checksum that each sector of the file has as `a` and the
+//! one that it will have as `b`; then it writes the sectors, durably. A disk writes a sector whole or not at
+//! all, so at any moment, also after a loss of power, a sector is as `a` or as `b` says, or it is damaged.
+//! For this to hold, no `a` may be written before the sector is durable as it says: a batch is ended before
+//! the next begins, also when the disk had no room for it, and what a killed process left is synced first.
 //!
 //! With durability `none` the words are mapped shared and the system writes them when it likes; then the
-//! kind is 2 from the opening until a clean end.
+//! checksums say nothing from the opening until a clean end.
 
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::disk::{
-    self, Access, Disk, MappedBytes, MappedWords, PAGE_BYTES, PageBuffer, Sharing, WORD_BYTES,
-};
+use crate::disk::{self, Access, Disk, MappedBytes, MappedWords, PAGE_BYTES, Sharing, WORD_BYTES};
 use crate::state::dirty::DirtyBlocks;
+use crate::state::due::BLOCK_WORDS;
 use crate::state::table::WordTable;
+use crate::state::word::Word;
 
-use super::segment::SegmentError;
+use super::segment::{OnDamage, SegmentError};
+use super::sums::{self, Kind, SECTOR_BYTES, SECTOR_WORDS};
 
-/// Words a sector.
-pub(crate) const SECTOR_WORDS: u32 = 64;
-/// Bytes a sector.
-const SECTOR_BYTES: usize = SECTOR_WORDS as usize * WORD_BYTES as usize;
-/// Bytes of a sector's checksums.
-const ENTRY_BYTES: u64 = 8;
-const HEAD_BYTES: u64 = PAGE_BYTES as u64;
-const MAGIC: [u8; 8] = *b"ALLOTDS\x01";
-const FORMAT: u32 = 1;
-const KIND_EXACT: u32 = 1;
-const KIND_UNKNOWN: u32 = 2;
-/// Blocks written between two syncs of the checksums: 4 MiB.
+/// Blocks a batch: 4 MiB.
 const BATCH_BLOCKS: usize = 1_024;
-/// Pause before a write is tried again for which the disk had no room, and how often it is.
-const FULL_DISK_PAUSE: Duration = Duration::from_millis(200);
-const FULL_DISK_TRIES: u32 = 50;
-/// A thread verifies at least so many sectors.
-const MIN_SECTORS_A_THREAD: u32 = 1 << 14;
 
 /// Where the files of a segment's words are.
 #[derive(Debug, Clone)]
@@ -60,112 +35,31 @@ pub(crate) struct TablePaths {
     pub(crate) sums: PathBuf,
 }
 
-/// The checksums in memory: `[a, b]` a sector.
-struct Sums {
-    entries: Vec<[u32; 2]>,
+/// Words of which the checksums are durable already, on their way to their file. They must get there before
+/// the checksums speak of any others.
+struct Batch {
+    runs: Vec<Range<u32>>,
+    bytes: Vec<u8>,
+}
+
+/// What the files are.
+struct Written {
+    /// The checksum of each sector as the words' file has it, durably.
+    sums: Vec<u32>,
     max_generation: u32,
+    batch: Option<Batch>,
 }
 
 /// See the module.
 pub(crate) struct TableFile {
     disk: Arc<dyn Disk>,
     words: File,
-    file: File,
+    sums_path: PathBuf,
+    /// `None` while it is damaged: then it is written anew.
+    sums: Option<File>,
     len: u32,
-    sums: Mutex<Sums>,
-}
-
-/// The head of a sums file whose checksums vouch for every word.
-pub(crate) fn exact_head(len: u32, max_generation: u32) -> Vec<u8> {
-    let mut page = vec![0; HEAD_BYTES as usize];
-    page[..32].copy_from_slice(&head(len, KIND_EXACT, max_generation));
-    page
-}
-
-fn sectors(len: u32) -> u32 {
-    len.div_ceil(SECTOR_WORDS)
-}
-
-fn ranks_of(sector: u32, len: u32) -> Range<u32> {
-    let start = sector * SECTOR_WORDS;
-    start..start.saturating_add(SECTOR_WORDS).min(len)
-}
-
-fn head(len: u32, kind: u32, max_generation: u32) -> [u8; 32] {
-    let mut head = [0; 32];
-    head[..8].copy_from_slice(&MAGIC);
-    head[8..12].copy_from_slice(&FORMAT.to_le_bytes());
-    head[16..24].copy_from_slice(&u64::from(len).to_le_bytes());
-    head[24..28].copy_from_slice(&kind.to_le_bytes());
-    head[28..].copy_from_slice(&max_generation.to_le_bytes());
-    let checksum = head_checksum(&head);
-    head[12..16].copy_from_slice(&checksum.to_le_bytes());
-    head
-}
-
-fn head_checksum(head: &[u8]) -> u32 {
-    crc32c::crc32c_append(crc32c::crc32c(&head[16..32]), &head[8..12])
-}
-
-/// What a sums file says: its kind and the checksums.
-fn read_sums(path: &Path, len: u32) -> Result<(u32, Sums), SegmentError> {
-    let content = std::fs::read(path).map_err(|error| SegmentError::Io(path.to_owned(), error))?;
-    let damaged = |offset: u64, what: &str| SegmentError::Damaged {
-        path: path.to_owned(),
-        offset,
-        what: what.to_owned(),
-    };
-    let u32_at = |at: usize| u32::from_le_bytes(std::array::from_fn(|i| content[at + i]));
-    if content.len() as u64 != HEAD_BYTES + u64::from(sectors(len)) * ENTRY_BYTES {
-        return Err(damaged(0, "its length does not fit the pool's manifest"));
-    }
-    if content[..8] != MAGIC || u32_at(12) != head_checksum(&content) {
-        return Err(damaged(0, "the checksum of its head is wrong"));
-    }
-    if u32_at(8) != FORMAT || content[16..24] != u64::from(len).to_le_bytes() {
-        return Err(damaged(8, "its head is that of another file"));
-    }
-    let (entries, _) = content[HEAD_BYTES as usize..].as_chunks::<8>();
-    let entry = |bytes: &[u8; 8]| {
-        let [a0, a1, a2, a3, b0, b1, b2, b3] = *bytes;
-        [u32::from_le_bytes([a0, a1, a2, a3]), u32::from_le_bytes([b0, b1, b2, b3])]
-    };
-    Ok((u32_at(24), Sums { entries: entries.iter().map(entry).collect(), max_generation: u32_at(28) }))
-}
-
-/// The checksum of a sector as it is in memory.
-fn sum_of(words: &WordTable<MappedWords>, ranks: Range<u32>) -> u32 {
-    let mut bytes = [0; SECTOR_BYTES];
-    let used = ranks.len() * WORD_BYTES as usize;
-    for (chunk, rank) in bytes.as_chunks_mut::<8>().0.iter_mut().zip(ranks) {
-        *chunk = words.get(rank).bits().to_le_bytes();
-    }
-    crc32c::crc32c(&bytes[..used])
-}
-
-/// Runs `work` over all sectors in parts, on all processors; the answers in order.
-fn in_parallel<T: Send>(len: u32, work: impl Fn(Range<u32>) -> Vec<T> + Sync) -> Vec<T> {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from) as u32;
-    let part = sectors(len).div_ceil(threads).max(MIN_SECTORS_A_THREAD);
-    let parts = (0..sectors(len)).step_by(part as usize).map(|at| at..(at + part).min(sectors(len)));
-    std::thread::scope(|scope| {
-        let work = &work;
-        let threads: Vec<_> = parts.map(|part| scope.spawn(move || work(part))).collect();
-        let join = |thread: std::thread::ScopedJoinHandle<'_, Vec<T>>| {
-            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        };
-        threads.into_iter().flat_map(join).collect()
-    })
-}
-
-/// The sectors of a words file that are neither as `a` nor as `b` says.
-fn damaged_sectors(content: &[u8], len: u32, sums: &Sums) -> Vec<u32> {
-    in_parallel(len, |part| {
-        let bytes = &content[part.start as usize * SECTOR_BYTES..];
-        let sectors = part.clone().zip(bytes.chunks(SECTOR_BYTES)).zip(&sums.entries[part.start as usize..]);
-        let damaged = sectors.filter(|((_, sector), entry)| !entry.contains(&crc32c::crc32c(sector)));
-        damaged.map(|((index, _), _)| index).collect()
-    })
+    kind: Kind,
+    written: Mutex<Written>,
 }
 
 /// A table that was opened, and what is wrong with it.
@@ -176,22 +70,16 @@ pub(crate) struct OpenedTable {
     pub(crate) max_generation: Option<u32>,
     /// Ranks whose words are not what was written.
     pub(crate) damaged: Vec<Range<u32>>,
+    /// Why nothing is known of the words.
+    pub(crate) sums_damage: Option<SegmentError>,
 }
 
 impl TableFile {
     /// Creates the files of a table of zeros, durably, with their space taken.
     pub(crate) fn create(disk: &dyn Disk, paths: &TablePaths, len: u32) -> io::Result<()> {
         disk::create_words(disk, &paths.words, len)?;
-        let zeros = [0; SECTOR_BYTES];
-        let sum = |sector: u32| {
-            let bytes = ranks_of(sector, len).len() * WORD_BYTES as usize;
-            crc32c::crc32c(&zeros[..bytes]).to_le_bytes()
-        };
-        let mut content = vec![0; HEAD_BYTES as usize];
-        content[..32].copy_from_slice(&head(len, KIND_EXACT, 0));
-        content.extend((0..sectors(len)).flat_map(|sector| [sum(sector), sum(sector)].concat()));
         let file = disk.create(&paths.sums)?;
-        disk.write_at(&file, &content, 0)?;
+        disk.write_at(&file, &sums::whole_file(len, Kind::Exact, 0, &sums::of_zeros(len)), 0)?;
         disk.sync(&file)
     }
 
@@ -201,173 +89,199 @@ impl TableFile {
         paths: &TablePaths,
         len: u32,
         sharing: Sharing,
+        on_damage: OnDamage,
     ) -> Result<OpenedTable, SegmentError> {
         let words_io = |error| SegmentError::Io(paths.words.clone(), error);
         let sums_io = |error| SegmentError::Io(paths.sums.clone(), error);
         let mapped = MappedWords::open(&paths.words, len, sharing).map_err(words_io)?;
         mapped.populate();
         let words = WordTable::new(mapped);
-        let (kind, sums) = read_sums(&paths.sums, len)?;
-        let exact = kind == KIND_EXACT;
-        let damaged = if exact {
-            let content = MappedBytes::open(&paths.words).map_err(words_io)?;
-            damaged_sectors(&content, len, &sums)
+        let (read, sums_damage) = match sums::read(&paths.sums, len) {
+            Ok(read) => (Some(read), None),
+            Err(damage @ SegmentError::Damaged { .. }) if on_damage == OnDamage::GiveUp => {
+                (None, Some(damage))
+            }
+            Err(error) => return Err(error),
+        };
+        let file = match &read {
+            Some(_) => Some(disk.open(&paths.sums, Access::Buffered).map_err(sums_io)?),
+            None => None,
+        };
+        let exact = read.filter(|read| read.kind == Kind::Exact);
+        let mut found = if exact.is_some() {
+            sums::of_file(&MappedBytes::open(&paths.words).map_err(words_io)?, len)
         } else {
             Vec::new()
         };
-        let max_generation = exact.then_some(sums.max_generation);
+        let mut damaged = Vec::new();
+        let entries = exact.iter().flat_map(|exact| &exact.entries);
+        for (sector, (entry, sum)) in (0..).zip(entries.zip(&mut found)) {
+            if !entry.contains(sum) {
+                damaged.push(sums::ranks_of(sector, len));
+                // What is there now must not be taken for right, should it never be overwritten.
+                *sum = entry[1];
+            }
+        }
+        let max_generation = exact.map(|exact| exact.max_generation);
         let file = Self {
             disk: Arc::clone(disk),
             words: disk.open(&paths.words, Access::Buffered).map_err(words_io)?,
-            file: disk.open(&paths.sums, Access::Buffered).map_err(sums_io)?,
+            sums_path: paths.sums.clone(),
+            sums: file,
             len,
-            sums: Mutex::new(sums),
+            kind: if max_generation.is_some() { Kind::Exact } else { Kind::Unknown },
+            written: Mutex::new(Written {
+                sums: found,
+                max_generation: max_generation.unwrap_or(0),
+                batch: None,
+            }),
         };
-        let damaged = damaged.into_iter().map(|sector| ranks_of(sector, len)).collect();
-        Ok(OpenedTable { words, file, max_generation, damaged })
+        Ok(OpenedTable { words, file, max_generation, damaged, sums_damage })
     }
 
-    /// Makes the files say how the table is used from now on. To be called before the first change.
-    pub(crate) fn begin(&self, words: &WordTable<MappedWords>) -> io::Result<()> {
-        match words.memory().sharing() {
-            Sharing::Shared => self.write_head(KIND_UNKNOWN),
-            // It may have been used shared before: then the words are vouched for from here on.
-            Sharing::Private => {
-                let mut head = [0; 32];
-                std::os::unix::fs::FileExt::read_exact_at(&self.file, &mut head, 0)?;
-                if head[24..28] == KIND_UNKNOWN.to_le_bytes() { self.sum_all(words) } else { Ok(()) }
+    /// Makes the files say how the table is used from now on. To be called before the first change; `dirty`
+    /// are the blocks in which the memory differs from the file.
+    pub(crate) fn begin(&mut self, words: &WordTable<MappedWords>, dirty: &DirtyBlocks) -> io::Result<()> {
+        match (words.memory().sharing(), self.kind) {
+            // What a killed process wrote may not be durable yet.
+            (Sharing::Private, Kind::Exact) => return self.disk.sync(&self.words),
+            // Nothing is said of the words, so they can be written as they come.
+            (Sharing::Private, Kind::Unknown) => {
+                let mut blocks = dirty.take(0, BATCH_BLOCKS);
+                while !blocks.is_empty() {
+                    self.write_words(&batch_of(words, &blocks))?;
+                    blocks = dirty.take(0, BATCH_BLOCKS);
+                }
+                self.vouch(words)?;
+                self.kind = Kind::Exact;
+            }
+            (Sharing::Shared, _) => {
+                let mut written = self.lock();
+                written.sums.resize(sums::sectors(self.len) as usize, 0);
+                self.write_sums(Kind::Unknown, &written)?;
+                drop(written);
+                self.kind = Kind::Unknown;
             }
         }
+        self.sums = Some(self.disk.open(&self.sums_path, Access::Buffered)?);
+        Ok(())
     }
 
     /// Ends the use of a table, after its last checkpoint.
     pub(crate) fn close(&self, words: &WordTable<MappedWords>) -> io::Result<()> {
         match words.memory().sharing() {
-            Sharing::Shared => self.sum_all(words),
+            Sharing::Shared => self.vouch(words),
             Sharing::Private => Ok(()),
         }
     }
 
-    fn write_head(&self, kind: u32) -> io::Result<()> {
-        let max_generation = self.lock().max_generation;
-        self.disk.write_at(&self.file, &head(self.len, kind, max_generation), 0)?;
-        self.disk.sync(&self.file)
+    fn lock(&self) -> MutexGuard<'_, Written> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Sums> {
-        self.sums.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Replaces the file of checksums.
+    fn write_sums(&self, kind: Kind, written: &Written) -> io::Result<()> {
+        let content = sums::whole_file(self.len, kind, written.max_generation, &written.sums);
+        disk::replace_file(&*self.disk, &self.sums_path, &content)
     }
 
     /// Vouches for all words as they are in the file and in memory, which must be the same.
-    fn sum_all(&self, words: &WordTable<MappedWords>) -> io::Result<()> {
+    fn vouch(&self, words: &WordTable<MappedWords>) -> io::Result<()> {
         self.disk.flush(words.memory())?;
         self.disk.sync(&self.words)?;
-        let entries: Vec<(u32, u32)> = in_parallel(self.len, |part| {
-            let entry = |sector| {
-                let ranks = ranks_of(sector, self.len);
-                let generations = ranks.clone().map(|rank| words.get(rank).generation());
-                (sum_of(words, ranks), generations.max().unwrap_or(0))
-            };
-            part.map(entry).collect()
-        });
-        let mut content = Vec::with_capacity(entries.len() * ENTRY_BYTES as usize);
-        let mut sums = self.lock();
-        sums.max_generation = entries.iter().map(|(_, generation)| *generation).max().unwrap_or(0);
-        sums.entries = entries.into_iter().map(|(sum, _)| [sum, sum]).collect();
-        content.extend(sums.entries.iter().flatten().flat_map(|sum| sum.to_le_bytes()));
-        drop(sums);
-        self.disk.write_at(&self.file, &content, HEAD_BYTES)?;
-        self.disk.sync(&self.file)?;
-        self.write_head(KIND_EXACT)
+        let mut written = self.lock();
+        written.sums = sums::of_words(words);
+        let generations = (0..words.len()).map(|rank| words.get(rank).generation());
+        written.max_generation = generations.max().unwrap_or(0);
+        self.write_sums(Kind::Exact, &written)
     }
 
     /// Writes all blocks that changed to the words' file, durably. To be called by one thread at a time.
+    /// After an error for lack of room it can be called again; no change is forgotten.
     pub(crate) fn checkpoint(&self, words: &WordTable<MappedWords>, dirty: &DirtyBlocks) -> io::Result<()> {
         if words.memory().sharing() == Sharing::Shared {
             return self.disk.flush(words.memory());
         }
+        let mut written = self.lock();
+        self.end_batch(&mut written)?;
         let mut from = 0;
-        let mut buffer: Option<PageBuffer> = None;
         loop {
             let blocks = dirty.take(from, BATCH_BLOCKS);
-            let Some(last) = blocks.last() else { break };
-            from = last.start / crate::state::due::BLOCK_WORDS;
-            let buffer = match &mut buffer {
-                Some(buffer) => buffer,
-                None => buffer.insert(PageBuffer::new(BATCH_BLOCKS * PAGE_BYTES)?),
-            };
-            self.write_blocks(words, &blocks, buffer)?;
+            let Some(last) = blocks.last() else { return Ok(()) };
+            from = last.start / BLOCK_WORDS;
+            if let Err(error) = self.begin_batch(&mut written, batch_of(words, &blocks)) {
+                for block in &blocks {
+                    dirty.mark(block.start);
+                }
+                return Err(error);
+            }
+            self.end_batch(&mut written)?;
             if blocks.len() < BATCH_BLOCKS {
-                break;
+                return Ok(());
             }
         }
-        if buffer.is_none() {
-            return Ok(());
-        }
-        self.disk.sync(&self.words)
     }
 
-    /// Writes some blocks: their checksums first, then, once these are durable, the words.
-    fn write_blocks(
-        &self,
-        words: &WordTable<MappedWords>,
-        blocks: &[Range<u32>],
-        buffer: &mut PageBuffer,
-    ) -> io::Result<()> {
-        let runs = runs(blocks);
-        let mut sums = self.lock();
-        let mut used = 0;
-        for ranks in &runs {
-            let bytes = ranks.len() * WORD_BYTES as usize;
-            let memory = &mut buffer[used..used + bytes];
-            for (chunk, rank) in memory.as_chunks_mut::<8>().0.iter_mut().zip(ranks.clone()) {
-                let word = words.get(rank);
-                sums.max_generation = sums.max_generation.max(word.generation());
-                *chunk = word.bits().to_le_bytes();
-            }
-            let first = (ranks.start / SECTOR_WORDS) as usize;
-            for (entry, sector) in sums.entries[first..].iter_mut().zip(memory.chunks(SECTOR_BYTES)) {
-                let sum = crc32c::crc32c(sector);
-                if sum != entry[1] {
-                    *entry = [entry[1], sum];
-                }
-            }
-            used += bytes;
+    /// Writes the checksums that the sectors of a batch have and will have.
+    fn begin_batch(&self, written: &mut Written, batch: Batch) -> io::Result<()> {
+        let Some(file) = &self.sums else { return Err(io::ErrorKind::NotFound.into()) };
+        let words = batch.bytes.as_chunks::<8>().0;
+        let generations = words.iter().map(|bits| Word::from_bits(u64::from_le_bytes(*bits)).generation());
+        written.max_generation = written.max_generation.max(generations.max().unwrap_or(0));
+        let head = sums::head(self.len, Kind::Exact, written.max_generation);
+        self.disk.write_at(file, &head, 0)?;
+        for (ranks, bytes) in batch.parts() {
+            let first = ranks.start / SECTOR_WORDS;
+            let pairs = written.sums[first as usize..].iter().zip(bytes.chunks(SECTOR_BYTES));
+            let pairs = pairs.map(|(a, sector)| [*a, crc32c::crc32c(sector)]);
+            self.disk.write_at(file, &sums::entry_bytes(pairs), sums::entry_offset(first))?;
         }
-        let max_generation = sums.max_generation;
-        let head = head(self.len, KIND_EXACT, max_generation);
-        self.write_patiently(&self.file, &head, 0)?;
-        for ranks in &runs {
-            let (first, end) = (ranks.start / SECTOR_WORDS, ranks.end.div_ceil(SECTOR_WORDS));
-            let entries = &sums.entries[first as usize..end as usize];
-            let content: Vec<u8> = entries.iter().flatten().flat_map(|sum| sum.to_le_bytes()).collect();
-            self.write_patiently(&self.file, &content, HEAD_BYTES + u64::from(first) * ENTRY_BYTES)?;
-        }
-        drop(sums);
-        self.disk.sync(&self.file)?;
-        let mut used = 0;
-        for ranks in &runs {
-            let bytes = ranks.len() * WORD_BYTES as usize;
-            let offset = u64::from(ranks.start) * WORD_BYTES;
-            self.write_patiently(&self.words, &buffer[used..used + bytes], offset)?;
-            used += bytes;
-        }
+        self.disk.sync(file)?;
+        written.batch = Some(batch);
         Ok(())
     }
 
-    /// Writes again the same bytes while the disk has no room: the checksums speak of them already.
-    fn write_patiently(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
-        let mut tries = 0;
-        loop {
-            match self.disk.write_at(file, bytes, offset) {
-                Err(error) if disk::is_storage_full(&error) && tries < FULL_DISK_TRIES => {
-                    tries += 1;
-                    std::thread::sleep(FULL_DISK_PAUSE);
-                }
-                result => return result,
-            }
+    /// Writes the words of the batch that was begun, if there is one.
+    fn end_batch(&self, written: &mut Written) -> io::Result<()> {
+        let Some(batch) = &written.batch else { return Ok(()) };
+        self.write_words(batch)?;
+        for (ranks, bytes) in batch.parts() {
+            let sums = &mut written.sums[(ranks.start / SECTOR_WORDS) as usize..];
+            let new = bytes.chunks(SECTOR_BYTES).map(crc32c::crc32c);
+            sums.iter_mut().zip(new).for_each(|(sum, new)| *sum = new);
         }
+        written.batch = None;
+        Ok(())
     }
+
+    /// Writes words to their file, durably.
+    fn write_words(&self, batch: &Batch) -> io::Result<()> {
+        for (ranks, bytes) in batch.parts() {
+            self.disk.write_at(&self.words, bytes, u64::from(ranks.start) * WORD_BYTES)?;
+        }
+        self.disk.sync(&self.words)
+    }
+}
+
+impl Batch {
+    /// Ranks that follow each other, and the bytes of their words.
+    fn parts(&self) -> impl Iterator<Item = (&Range<u32>, &[u8])> {
+        let mut rest = &self.bytes[..];
+        self.runs.iter().map(move |ranks| {
+            let (bytes, after) = rest.split_at(ranks.len() * WORD_BYTES as usize);
+            rest = after;
+            (ranks, bytes)
+        })
+    }
+}
+
+/// The words of some blocks as they are now.
+fn batch_of(words: &WordTable<MappedWords>, blocks: &[Range<u32>]) -> Batch {
+    let mut bytes = Vec::with_capacity(blocks.len() * PAGE_BYTES);
+    for rank in blocks.iter().cloned().flatten() {
+        bytes.extend_from_slice(&words.get(rank).bits().to_le_bytes());
+    }
+    Batch { runs: runs(blocks), bytes }
 }
 
 /// Neighbouring blocks as one.
@@ -384,9 +298,10 @@ fn runs(blocks: &[Range<u32>]) -> Vec<Range<u32>> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::state::time::Timestamp;
-    use crate::state::word::Word;
 
     const LEN: u32 = 5_000;
 
@@ -396,9 +311,13 @@ mod tests {
         paths
     }
 
+    fn just_open(paths: &TablePaths, sharing: Sharing) -> Result<OpenedTable, SegmentError> {
+        TableFile::open(&disk::real(), paths, LEN, sharing, OnDamage::Refuse)
+    }
+
     fn open(paths: &TablePaths, sharing: Sharing) -> OpenedTable {
-        let opened = TableFile::open(&disk::real(), paths, LEN, sharing).unwrap();
-        opened.file.begin(&opened.words).unwrap();
+        let mut opened = just_open(paths, sharing).unwrap();
+        opened.file.begin(&opened.words, &DirtyBlocks::new(LEN)).unwrap();
         opened
     }
 
@@ -430,7 +349,7 @@ mod tests {
             std::fs::write(&paths.words, flipped).unwrap();
             let rank = at as u32 / 8;
             let damaged = open(&paths, Sharing::Private).damaged;
-            assert_eq!(damaged, [ranks_of(rank / SECTOR_WORDS, LEN)], "byte {at}");
+            assert_eq!(damaged, [sums::ranks_of(rank / SECTOR_WORDS, LEN)], "byte {at}");
         }
     }
 
@@ -452,7 +371,7 @@ mod tests {
             let mut flipped = content.clone();
             flipped[at] ^= 0x10;
             std::fs::write(&paths.sums, flipped).unwrap();
-            let opened = TableFile::open(&disk::real(), &paths, LEN, Sharing::Private);
+            let opened = just_open(&paths, Sharing::Private);
             assert_eq!(opened.map_or(1, |opened| opened.damaged.len()), usize::from(found), "byte {at}");
         }
     }
@@ -463,7 +382,7 @@ mod tests {
         let paths = table(dir.path());
         let (opened, dirty) = (open(&paths, Sharing::Shared), DirtyBlocks::new(LEN));
         lease(&opened, &dirty, 3);
-        let unclean = TableFile::open(&disk::real(), &paths, LEN, Sharing::Private).unwrap();
+        let unclean = just_open(&paths, Sharing::Private).unwrap();
         assert_eq!((unclean.damaged.len(), unclean.max_generation), (0, None));
         opened.file.close(&opened.words).unwrap();
         drop(opened);

@@ -39,6 +39,16 @@ pub fn list(dir: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     Ok(files)
 }
 
+/// Makes files that recovery read durable. What it took from them is seen by everyone from now on, and a
+/// file that begins after them says that they are whole; but a process that was killed leaves in them, or in
+/// their directory, what the disk may not have yet.
+pub(super) fn sync_all(disk: &dyn Disk, dir: &Path, file_sequences: &[u64]) -> io::Result<()> {
+    for sequence in file_sequences {
+        disk.sync(&disk.open(&path_of(dir, *sequence), Access::Buffered)?)?;
+    }
+    disk.sync_directory(dir)
+}
+
 /// The spare files of a journal directory that have the size; others are removed.
 pub fn spares(disk: &dyn Disk, dir: &Path, file_bytes: u64) -> io::Result<Vec<PathBuf>> {
     let mut spares = Vec::new();

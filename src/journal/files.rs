@@ -4,6 +4,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -69,6 +70,10 @@ impl Files {
         if let Some(spare) = self.lock().spares.pop() {
             return Ok(spare);
         }
+        self.make_spare()
+    }
+
+    fn make_spare(&self) -> io::Result<PathBuf> {
         file::make_spare(&*self.disk, &self.dir, self.file_bytes)
     }
 
@@ -78,15 +83,15 @@ impl Files {
         state.spares.is_empty() && state.no_room
     }
 
-    /// Takes a spare file, waiting for one; `None` when the journal ends meanwhile.
-    pub(super) fn take_spare(&self, journal: &Journal) -> Option<PathBuf> {
+    /// Takes a spare file, waiting for one; `None` when the journal fails, or ends and there is no room.
+    pub(super) fn take_spare(&self, journal: &Journal, ends: &AtomicBool) -> Option<PathBuf> {
         let mut state = self.lock();
         loop {
             if let Some(spare) = state.spares.pop() {
                 self.changed.notify_all();
                 return Some(spare);
             }
-            if journal.is_poisoned() || state.stopped {
+            if journal.is_poisoned() || state.stopped || (state.no_room && ends.load(Ordering::SeqCst)) {
                 return None;
             }
             journal.set_full(state.no_room);
@@ -139,19 +144,23 @@ impl Files {
                         return;
                     }
                     if disk::is_storage_full(&error) {
-                        self.lock().checkpoint_asked = true;
-                        std::thread::sleep(pause);
+                        let mut state = self.lock();
+                        (state.checkpoint_asked, state.no_room) = (true, true);
+                        drop(self.changed.wait_timeout(state, pause));
                         continue;
                     }
                     return journal.poison("the tables could not be written at a checkpoint", &error);
                 }
-                self.lock().checkpoints += 1;
+                let mut state = self.lock();
+                state.no_room = false;
+                state.checkpoints += 1;
+                drop(state);
                 self.changed.notify_all();
                 journal.stats.checkpoints.fetch_add(1, Ordering::Relaxed);
                 journal.stats.checkpoint_at_seconds.store(now_seconds(), Ordering::Relaxed);
             } else if state.spares.is_empty() && used < MAX_FILES {
                 drop(state);
-                let made = file::make_spare(&*self.disk, &self.dir, self.file_bytes);
+                let made = self.make_spare();
                 match made {
                     Ok(spare) => {
                         let mut state = self.lock();
@@ -160,8 +169,9 @@ impl Files {
                         self.changed.notify_all();
                     }
                     Err(error) if disk::is_storage_full(&error) => {
-                        self.lock().no_room = true;
-                        std::thread::sleep(pause);
+                        let mut state = self.lock();
+                        state.no_room = true;
+                        drop(self.changed.wait_timeout(state, pause));
                     }
                     Err(error) => return journal.poison("a journal file could not be made", &error),
                 }
@@ -207,8 +217,8 @@ impl Files {
         Ok(())
     }
 
-    /// Asks for a checkpoint and waits for its end.
-    pub(super) fn checkpoint_and_wait(&self, journal: &Journal) {
+    /// Asks for a checkpoint and waits for its end, unless the disk is full.
+    pub(super) fn checkpoint_and_wait(&self, journal: &Journal) -> io::Result<()> {
         let mut state = self.lock();
         // One that is under way may have begun before what it is asked for now.
         let wanted = state.checkpoints + if state.checkpoint_asked { 1 } else { 2 };
@@ -217,9 +227,13 @@ impl Files {
         while state.checkpoints < wanted && !state.stopped && !journal.is_poisoned() {
             // Asked for again: one may have been under way.
             state.checkpoint_asked = true;
+            if state.no_room {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
             let pause = Duration::from_millis(ROOM_RETRY_MS);
             state = self.changed.wait_timeout(state, pause).unwrap_or_else(PoisonError::into_inner).0;
         }
+        Ok(())
     }
 
     /// Whether there are as many files as there may be.

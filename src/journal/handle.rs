@@ -74,8 +74,6 @@ pub struct Journal {
     on_poison: OnceLock<Callback>,
     /// Set when the writer has ended: nothing is committed any more.
     ended: AtomicBool,
-    /// The last group with which all before it was durable; the writer's.
-    pub(super) synced_group: AtomicU64,
     pub(super) poison: Mutex<Option<String>>,
     pub(super) writer: OnceLock<Thread>,
     pub(super) stats: JournalStats,
@@ -93,7 +91,6 @@ impl Journal {
             on_commit: (0..slots).map(|_| OnceLock::new()).collect(),
             on_poison: OnceLock::new(),
             ended: AtomicBool::new(false),
-            synced_group: AtomicU64::new(0),
             poison: Mutex::new(None),
             writer: OnceLock::new(),
             stats: JournalStats::default(),
@@ -183,21 +180,6 @@ impl Journal {
     pub fn settle(&self, slot: Slot) -> Result<(), JournalError> {
         let position = self.observed_position(slot);
         while !self.is_committed(slot, position) {
-            if self.has_ended() {
-                return Err(JournalError::Poisoned);
-            }
-            self.wake_writer();
-            std::thread::sleep(Duration::from_micros(FULL_QUEUE_PAUSE_MICROS));
-        }
-        Ok(())
-    }
-
-    /// As [`Self::settle`], but until it is on the disk too, in a mode that promises this at some time.
-    pub fn settle_durably(&self, slot: Slot) -> Result<(), JournalError> {
-        // A group that begins after this takes all that was pushed before.
-        let group = self.queues.next_group();
-        self.settle(slot)?;
-        while self.durability != Durability::None && self.synced_group.load(Ordering::Acquire) < group {
             if self.has_ended() {
                 return Err(JournalError::Poisoned);
             }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use super::file::JournalFile;
+use super::file::{self, JournalFile};
 use super::files::{Checkpoint, Files, Pin};
 use super::frame::{Head, MAX_FRAME_BYTES};
 use super::handle::{Durability, Journal};
@@ -89,6 +89,7 @@ impl Running {
         let JournalConfig { dir, durability, file_bytes, boot_id, disk } = config;
         let file_bytes = file_bytes.max(MIN_FILE_BYTES).next_multiple_of(PAGE_BYTES as u64);
         let closed = recovered.files.clone();
+        file::sync_all(&*disk, &dir, &closed)?;
         let file_sequence = closed.last().map_or(1, |last| last + 1);
         let next_frame = recovered.next_frame.max(1);
         let files = Arc::new(Files::new(Arc::clone(&disk), &dir, file_bytes, closed)?);
@@ -96,7 +97,8 @@ impl Running {
         let head = Head { file_sequence, first_frame: next_frame, boot_id, file_bytes };
         let access = writer::access(durability);
         let file = JournalFile::begin(Arc::clone(&disk), &dir, &spare, &head, access)?;
-        let writer = Writer {
+        let stopped = Arc::new(AtomicBool::new(false));
+        let mut writer = Writer {
             journal: Arc::clone(journal),
             disk,
             files: Arc::clone(&files),
@@ -111,12 +113,11 @@ impl Running {
             taken: vec![0; journal.queues.slots()],
             last_frame_at: Instant::now(),
             last_sync_at: Instant::now(),
+            stopped: Arc::clone(&stopped),
         };
-        let stopped = Arc::new(AtomicBool::new(false));
-        let stop = Arc::clone(&stopped);
-        let writer = std::thread::Builder::new()
-            .name("journal-writer".to_owned())
-            .spawn(move || writer.run(|| stop.load(Ordering::SeqCst)))?;
+        writer.write_time()?;
+        let writer =
+            std::thread::Builder::new().name("journal-writer".to_owned()).spawn(move || writer.run())?;
         // Set before anyone else has the journal.
         let _ = journal.writer.set(writer.thread().clone());
         let (thread_files, thread_journal) = (Arc::clone(&files), Arc::clone(journal));
@@ -126,7 +127,7 @@ impl Running {
         })?;
         if files.are_many() {
             // Each start adds a file: starts that follow one another closely must not fill the disk.
-            files.checkpoint_and_wait(journal);
+            files.checkpoint_and_wait(journal)?;
         }
         let threads = Mutex::new(Some(Threads { writer, checkpointer }));
         Ok(Self { journal: Arc::clone(journal), files, stopped, threads })
@@ -150,11 +151,11 @@ impl Running {
     /// Writes what is queued, makes a last checkpoint, and says in the journal that all is in the tables.
     /// No thread may push records any more. Does nothing the second time.
     pub fn close(&self) -> io::Result<()> {
-        self.files.checkpoint_and_wait(&self.journal);
+        let checkpointed = self.files.checkpoint_and_wait(&self.journal);
         let Some(writer) = self.stop_threads() else { return Ok(()) };
         match self.journal.poisoned_by() {
             Some(why) => Err(io::Error::other(why)),
-            None => writer.close(),
+            None => checkpointed.and_then(|()| writer.close()),
         }
     }
 

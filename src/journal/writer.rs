@@ -3,7 +3,9 @@
 //! While it writes, the next group gathers: groups grow by themselves with the load.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use super::file::JournalFile;
@@ -48,6 +50,8 @@ pub(super) struct Writer {
     pub(super) taken: Vec<u64>,
     pub(super) last_frame_at: Instant,
     pub(super) last_sync_at: Instant,
+    /// Set when the journal is to end.
+    pub(super) stopped: Arc<AtomicBool>,
 }
 
 /// How a file is opened in a mode.
@@ -65,10 +69,10 @@ pub(super) fn frame_buffer() -> io::Result<PageBuffer> {
 
 impl Writer {
     /// Writes until the journal ends or the disk fails. Answers with itself, for the last frame.
-    pub(super) fn run(mut self, stopped: impl Fn() -> bool) -> Self {
+    pub(super) fn run(mut self) -> Self {
         loop {
             // Looked at first: what was pushed before the stop is in this group.
-            let last = stopped();
+            let last = self.stopped.load(Ordering::SeqCst);
             let group = self.journal.queues.begin_group();
             if let Err(error) = self.write_group(group) {
                 self.journal.poison("the journal could not be written", &error);
@@ -80,6 +84,11 @@ impl Writer {
                 std::thread::park_timeout(self.pause());
             }
         }
+    }
+
+    /// Whether the writer should not wait for anybody any more.
+    fn is_stopping(&self) -> bool {
+        self.stopped.load(Ordering::SeqCst) || self.journal.is_poisoned()
     }
 
     /// How long until the writer has something to do by itself.
@@ -119,9 +128,6 @@ impl Writer {
             return Ok(());
         }
         let journal = &self.journal;
-        if self.durable_below == self.next_frame {
-            journal.synced_group.store(group, Ordering::Release);
-        }
         journal.queues.commit(group, &self.taken, |slot| journal.wake_slot(slot));
         Ok(())
     }
@@ -168,8 +174,9 @@ impl Writer {
         let durable = loop {
             match self.file.append(&self.buffer[..bytes]) {
                 Ok(durable) => break durable,
-                // No block of the file is new, but a file system may still need one for an overwrite.
-                Err(error) if disk::is_storage_full(&error) => {
+                // No block of the file is new, but a file system may still need one for an overwrite. Nobody
+                // waits for that at the end: what is not written was not confirmed.
+                Err(error) if disk::is_storage_full(&error) && !self.is_stopping() => {
                     self.journal.set_full(true);
                     std::thread::sleep(Duration::from_millis(ROOM_RETRY_MS));
                 }
@@ -215,7 +222,7 @@ impl Writer {
             // A file's beginning says that the one before it is whole.
             self.sync()?;
         }
-        let Some(spare) = self.files.take_spare(&self.journal) else {
+        let Some(spare) = self.files.take_spare(&self.journal, &self.stopped) else {
             return Err(io::Error::other("the daemon ended before there was room for the last records"));
         };
         let closed = self.file.sequence;
@@ -225,10 +232,36 @@ impl Writer {
             boot_id: self.boot_id,
             file_bytes: self.files.file_bytes,
         };
-        let access = access(self.durability);
-        self.file = JournalFile::begin(Arc::clone(&self.disk), &self.files.dir, &spare, &head, access)?;
+        self.file = self.begin_file(&spare, &head)?;
+        self.write_time()?;
         self.files.closed(closed);
         Ok(())
+    }
+
+    fn begin_file(&self, spare: &Path, head: &Head) -> io::Result<JournalFile> {
+        let access = access(self.durability);
+        loop {
+            match JournalFile::begin(Arc::clone(&self.disk), &self.files.dir, spare, head, access) {
+                // Nothing was renamed yet.
+                Err(error) if disk::is_storage_full(&error) && !self.is_stopping() => {
+                    self.journal.set_full(true);
+                    std::thread::sleep(Duration::from_millis(ROOM_RETRY_MS));
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// Begins a file with a frame of its own, durably: the time must outlive the files before. The records
+    /// in the buffer are kept.
+    pub(super) fn write_time(&mut self) -> io::Result<()> {
+        let mut kept = PageBuffer::new(frame_bytes(0))?;
+        std::mem::swap(&mut kept, &mut self.buffer);
+        let kept_records = std::mem::take(&mut self.records);
+        self.seal_and_write(false)?;
+        self.buffer = kept;
+        self.records = kept_records;
+        if self.durable_below < self.next_frame { self.sync() } else { Ok(()) }
     }
 
     /// Writes the last frame: the tables hold every word.

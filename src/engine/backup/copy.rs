@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::BackupError;
 use super::contents::{COPY_BYTES, FileEntry};
 use crate::disk::{Disk, MappedWords, WORD_BYTES};
-use crate::engine::table_file::{SECTOR_WORDS, exact_head};
+use crate::engine::sums::{self, Kind, SECTOR_BYTES};
 use crate::state::table::WordTable;
 
 /// A file is synced each time so many bytes were written to it: one sync of all of it at the end would hold
@@ -15,7 +15,6 @@ use crate::state::table::WordTable;
 const SYNC_BYTES: u64 = 16 << 20;
 /// Words copied at once.
 const COPY_WORDS: u32 = (COPY_BYTES as u64 / WORD_BYTES) as u32;
-const SECTOR_BYTES: usize = (SECTOR_WORDS as u64 * WORD_BYTES) as usize;
 
 /// Names the file in an error.
 pub(super) fn at(path: &Path) -> impl FnOnce(io::Error) -> BackupError {
@@ -120,18 +119,11 @@ pub(super) fn words(
             max_generation = word.generation().max(max_generation);
             *bytes = word.bits().to_le_bytes();
         }
-        for sector in part.chunks(SECTOR_BYTES) {
-            let sum = crc32c::crc32c(sector).to_le_bytes();
-            sums.extend([sum, sum].concat());
-        }
+        sums.extend(part.chunks(SECTOR_BYTES).map(crc32c::crc32c));
         file.write(part)?;
         start = end;
     }
     let words = file.finish(&[])?;
-    let head = exact_head(len, max_generation);
-    let mut file = FileCopy::create(disk, root, format!("{stem}.sums"), head.len() as u64)?;
-    for part in sums.chunks(COPY_BYTES) {
-        file.write(part)?;
-    }
-    Ok([words, file.finish(&head)?])
+    let sums = sums::whole_file(len, Kind::Exact, max_generation, &sums);
+    Ok([words, whole(disk, root, format!("{stem}.sums"), &sums)?])
 }

@@ -35,6 +35,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use super::directory::{Engine, SWEEPER_SLOT};
+use super::key_file;
 use crate::disk::{self, DirectoryLock, Disk};
 use crate::journal::{Journal, JournalError};
 use copy::at;
@@ -190,6 +191,8 @@ impl Engine {
             disk.create_directories(dir).map_err(at(dir))?;
         }
         let pin = self.journal.pin().ok_or(BackupError::Busy)?;
+        // Before the words: what they say of a key's leases is copied too. Later keys are in the journal.
+        let keys = key_file::content(&self.shared.keys.records(self.now()));
         let mut journal = JournalCopy::new(disk, self.journal.dir(), root, pin)?;
         let mut pools = PoolCopies::new(disk, root);
         let mut as_of;
@@ -215,6 +218,7 @@ impl Engine {
             let content = disk::read_small_file(&path, MAX_SMALL_FILE_BYTES).map_err(at(&path))?;
             files.push(copy::whole(disk, root, name.to_owned(), &content)?);
         }
+        files.push(copy::whole(disk, root, "keys".to_owned(), &keys)?);
         let (pools, numbers) = pools.counts();
         let as_of = humantime::format_rfc3339_micros(as_of).to_string();
         let contents = Contents::new(as_of, pools, numbers, files);

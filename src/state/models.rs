@@ -250,6 +250,23 @@ fn models_no_end_is_forgotten() {
     });
 }
 
+/// A number that was seen to be returned is found, or its return counts as under way.
+#[test]
+fn models_exhausted_is_true_after_a_return_was_seen() {
+    check(|| {
+        let shared = Arc::new(ranks(1, &[]));
+        let other = shared.clone();
+        let thread =
+            thread::spawn(move || other.change(0, Slot(1), |word| word.give_back(End::Available)).is_ok());
+        let returned = shared.words.get(0).is_available();
+        let finished = shared.free.mutations().finished();
+        let mine = take_one(&shared.free, Slot(0));
+        let believed = mine.is_none() && shared.free.mutations().begun() == finished;
+        assert!(!(returned && believed), "said none after one was seen");
+        assert!(thread.join().unwrap());
+    });
+}
+
 /// What is due is found by a lease that helps, or the sweep that does it counts as under way.
 #[test]
 fn models_exhausted_is_true_while_leases_end() {

@@ -1,6 +1,8 @@
 //! System calls of the real daemon that fail, under load: `strace` injects the errors. After a failure that
 //! is not a full disk the daemon ends with one line and an exit code; a full disk refuses changes and the
 //! daemon goes on by itself. Either way a start without faults finds what was acknowledged.
+//!
+//! `ALLOTD_FAULTS` sets up to which call of its kind each one fails once.
 
 #![allow(clippy::unwrap_used)]
 
@@ -158,6 +160,8 @@ fn a_failed_call_ends_the_daemon_and_loses_nothing() {
     ];
     let mut injected = 0;
     for (call, durability, counts) in faults {
+        let longer = std::env::var("ALLOTD_FAULTS").ok().map(|text| text.parse().expect("a number"));
+        let counts = longer.map_or_else(|| counts.to_vec(), |most: u32| (1..=most).collect());
         for count in counts {
             let bench = Bench::new();
             let fault = format!("{call}:error=EIO:when={count}");

@@ -11,6 +11,7 @@ use allotd::engine::settings::Then;
 use allotd::engine::token::Token;
 use allotd::journal::JournalError;
 use allotd::numbers::number::Number;
+use allotd::state::time::Timestamp;
 use allotd::state::word::State;
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -206,7 +207,7 @@ impl Subject<'_> {
         match results[0] {
             ReturnResult::Returned { state, available_at } => {
                 assert_eq!(state == State::Resting, available_at.is_some(), "{:?}", results[0]);
-                Ok(Answer::Returned { until: available_at.map(|until| until.seconds()) })
+                Ok(Answer::Returned { until: available_at.map(Timestamp::seconds) })
             }
             ReturnResult::Stale => {
                 if let Some(newest) = self.tokens.newest(number)
@@ -223,7 +224,7 @@ impl Subject<'_> {
 
     fn lookup(&self, number: usize) -> Answer {
         let found = self.pool.lookup(self::number(number)).unwrap();
-        let until = found.until.map(|until| until.seconds());
+        let until = found.until.map(Timestamp::seconds);
         let seen = match (found.state, until) {
             (State::Available, None) => Seen::Available,
             (State::Leased, Some(until)) => Seen::Leased { until },

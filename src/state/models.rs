@@ -256,14 +256,15 @@ fn models_exhausted_is_true_after_a_return_was_seen() {
     check(|| {
         let shared = Arc::new(ranks(1, &[]));
         let other = shared.clone();
-        let thread =
-            thread::spawn(move || other.change(0, Slot(1), |word| word.give_back(End::Available)).is_ok());
-        let returned = shared.words.get(0).is_available();
-        let finished = shared.free.mutations().finished();
-        let mine = take_one(&shared.free, Slot(0));
-        let believed = mine.is_none() && shared.free.mutations().begun() == finished;
-        assert!(!(returned && believed), "said none after one was seen");
-        assert!(thread.join().unwrap());
+        let thread = thread::spawn(move || {
+            let returned = other.words.get(0).is_available();
+            let finished = other.free.mutations().finished();
+            let mine = take_one(&other.free, Slot(0));
+            let believed = mine.is_none() && other.free.mutations().begun() == finished;
+            assert!(!(returned && believed), "said none after one was seen");
+        });
+        assert!(shared.change(0, Slot(1), |word| word.give_back(End::Available)).is_ok());
+        thread.join().unwrap();
     });
 }
 

@@ -298,20 +298,34 @@ fn note_claims(events: &mut [Event]) {
         .filter(|index| is_lease(&events[*index]))
         .map(|index| (index, end(index)))
         .collect();
+    let held = |event: &Event| match &event.what {
+        What::Call(call) => match call.op {
+            Op::Renew { number, proof: Some(generation), .. }
+            | Op::Return { number, proof: Some(generation), .. } => Some((number, generation + 1)),
+            _ => None,
+        },
+        What::Answer(_) => None,
+    };
+    let holders: Vec<_> = (0..events.len())
+        .filter_map(|index| held(&events[index]).map(|claim| (index, end(index), claim)))
+        .collect();
+    let overlap = |one: (usize, Option<usize>), other: (usize, Option<usize>)| {
+        one.1.is_none_or(|end| other.0 < end) && other.1.is_none_or(|end| one.0 < end)
+    };
     let answers: Vec<_> = events.iter().map(|event| event.what.clone()).collect();
-    for (index, event) in events.iter_mut().enumerate() {
-        let Some((_, ended)) = leases.iter().find(|(lease, _)| *lease == index) else { continue };
-        let What::Call(call) = &mut event.what else { continue };
-        for (other, other_ended) in &leases {
-            let overlaps = ended.is_none_or(|end| *other < end) && other_ended.is_none_or(|end| index < end);
-            match other_ended.map(|end| &answers[end]) {
-                _ if !overlaps || *other == index => {}
+    for lease in &leases {
+        let What::Call(call) = &mut events[lease.0].what else { continue };
+        for other in leases.iter().filter(|other| *other != lease && overlap(*lease, **other)) {
+            match other.1.map(|end| &answers[end]) {
                 Some(What::Answer(Answer::Leased { number, generation, .. })) => {
                     call.claims.push((*number, *generation));
                 }
                 Some(_) => {}
                 None => call.unknown_claims += 1,
             }
+            // One whose lease had ended is renewed or returned late, after the other had taken it.
+            let late = holders.iter().filter(|(start, end, _)| overlap(*other, (*start, *end)));
+            call.claims.extend(late.map(|(_, _, claim)| *claim));
         }
     }
 }

@@ -6,6 +6,25 @@ pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 #[cfg(allotd_loom)]
 pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
+/// Lets other threads run before the next look at something that they change.
+pub(crate) fn yield_now() {
+    #[cfg(not(allotd_loom))]
+    std::thread::yield_now();
+    #[cfg(allotd_loom)]
+    loom::thread::yield_now();
+}
+
+/// Sleeps before the next look at something that other threads change.
+pub(crate) fn sleep(pause: std::time::Duration) {
+    #[cfg(not(allotd_loom))]
+    std::thread::sleep(pause);
+    #[cfg(allotd_loom)]
+    {
+        let _ = pause;
+        loom::thread::yield_now();
+    }
+}
+
 /// Nothing, except under loom: there a full fence.
 ///
 /// The races of "I write A and look at B, you write B and look at A" are decided here by the single

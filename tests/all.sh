@@ -29,12 +29,12 @@ cargo deny --locked check licenses bans sources
 cargo deny --locked --manifest-path fuzz/Cargo.toml --config deny.toml check licenses bans sources
 step "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items --quiet
-step "loom models of the free index, the due hints and the words"
+step "loom models of the free index, the due hints, the words and the journal's queues"
 RUSTFLAGS="--cfg allotd_loom" cargo test --locked --release --lib --target-dir target/loom models
 step "fuzz targets, $FUZZ_SECONDS s each"
 install cargo-fuzz 0.13.2
 cargo metadata --locked --manifest-path fuzz/Cargo.toml --format-version 1 >/dev/null
-for target in set_open number_list; do
+for target in set_open number_list journal; do
     # libFuzzer needs flags of rustc that are not stable; the toolchain itself may be.
     RUSTC_BOOTSTRAP=1 cargo fuzz run "$target" -- -max_total_time="$FUZZ_SECONDS" -verbosity=0 -print_final_stats=1
 done

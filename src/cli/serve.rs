@@ -6,6 +6,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{CliError, output};
 use crate::config::{Config, ServeArgs};
+use crate::disk;
 use crate::engine::{Engine, EngineConfig};
 use crate::http::listener::{ListenAddress, Listener};
 use crate::http::server::{self, ServerConfig};
@@ -26,6 +27,7 @@ pub(super) fn bind(config: &Config) -> Result<Vec<Listener>, CliError> {
 
 /// Opens the data directory.
 pub(super) fn open(config: &Config) -> Result<Arc<Engine>, CliError> {
+    disk::end_on_bus_error().map_err(|error| CliError::Failed(error.to_string()))?;
     let mut engine_config = EngineConfig {
         durability: config.durability,
         journal_file_bytes: config.journal_file_bytes,

@@ -1,6 +1,7 @@
 //! Files and mappings: all that the daemon writes goes through one trait, so that tests can put a
 //! disk under it that fails, fills up or loses power. With `state/table.rs` the home of `unsafe`.
 
+mod bus_error;
 mod mapping;
 mod sequential;
 #[cfg(debug_assertions)]
@@ -15,6 +16,7 @@ use std::sync::Arc;
 
 use rustix::fs::{FallocateFlags, OFlags};
 
+pub use bus_error::end_on_bus_error;
 pub use mapping::{MappedBytes, MappedWords, PageBuffer, Sharing};
 pub use sequential::SequentialWriter;
 

@@ -106,8 +106,8 @@ impl Export {
             let parts = self.parts.iter_mut().filter(|part| part.next.is_some());
             let Some(part) = parts.min_by_key(|part| part.next) else { return looked_at > 0 };
             let Some(number) = part.next else { return looked_at > 0 };
-            let word = self.segments.list[part.segment].ranks.words.get(part.ranks.start);
-            let row = NumberState::new(number, self.pool.seen(word));
+            let seen = self.pool.look(&self.segments.list[part.segment], part.ranks.start);
+            let row = NumberState::new(number, seen);
             if self.states.contains(row.state) {
                 rows.push(row);
             }

@@ -218,12 +218,19 @@ impl Pool {
         word.seen(self.shared.clock.now(), self.on_expiry(), self.round())
     }
 
+    /// The word of a rank as it is seen at a moment within this call.
+    pub(crate) fn look(&self, segment: &Segment, rank: u32) -> Word {
+        // The time first: of a lease that is renewed at this moment, the old end is never compared with a
+        // time by which it had a later one.
+        let now = self.shared.clock.now();
+        segment.ranks.words.get(rank).seen(now, self.on_expiry(), self.round())
+    }
+
     /// The state of one number, if it is in the pool.
     pub fn lookup(&self, number: Number) -> Option<NumberState> {
         let segments = self.segments.load();
         let (segment, rank) = segments.locate(number)?;
-        let word = segments.list[segment as usize].ranks.words.get(rank);
-        Some(NumberState::new(number, self.seen(word)))
+        Some(NumberState::new(number, self.look(&segments.list[segment as usize], rank)))
     }
 
     /// The operators' handle; held for one operation.

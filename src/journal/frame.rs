@@ -262,9 +262,14 @@ impl<'a> Frame<'a> {
     /// Reads the frame of a file at the beginning of `bytes`; `None` if there is no whole one.
     pub fn decode(bytes: &'a [u8], file_sequence: u64) -> Option<Self> {
         let first = bytes.get(..SECTOR_BYTES)?;
-        let Sector::Written { frame, index: 0, sectors } = Sector::read(first, file_sequence) else {
+        let Sector::Written { frame, index: 0, sectors: sectors @ 1.. } = Sector::read(first, file_sequence)
+        else {
             return None;
         };
+        if frame == u64::MAX {
+            // No writer comes to it: there is always a next one.
+            return None;
+        }
         let bytes = bytes.get(..usize::from(sectors) * SECTOR_BYTES)?;
         let mut records = 0;
         for (index, sector) in bytes.chunks_exact(SECTOR_BYTES).enumerate() {

@@ -9,7 +9,7 @@ use super::queue::{Position, Queues};
 use super::record::Record;
 use super::stats::{JournalSnapshot, JournalStats};
 use crate::state::mutations::Slot;
-use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use crate::sync::{self, AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 /// Records that a thread pushes at most before the writer is woken, should it never run out of work.
 const WAKE_RECORDS: u64 = 1_024;
@@ -126,7 +126,7 @@ impl Journal {
             }
             record = back;
             self.wake_writer();
-            std::thread::sleep(Duration::from_micros(FULL_QUEUE_PAUSE_MICROS));
+            sync::sleep(Duration::from_micros(FULL_QUEUE_PAUSE_MICROS));
         }
         if self.queues.pushed(slot) >= self.woken[slot.0].load(Ordering::Relaxed) + WAKE_RECORDS {
             self.wake_for(slot);
@@ -184,7 +184,7 @@ impl Journal {
                 return Err(JournalError::Poisoned);
             }
             self.wake_writer();
-            std::thread::sleep(Duration::from_micros(FULL_QUEUE_PAUSE_MICROS));
+            sync::sleep(Duration::from_micros(FULL_QUEUE_PAUSE_MICROS));
         }
         Ok(())
     }

@@ -18,6 +18,8 @@ pub mod file;
 mod files;
 pub mod frame;
 mod handle;
+#[cfg(all(test, allotd_loom))]
+mod models;
 pub mod queue;
 pub mod record;
 pub mod recovery;

@@ -23,7 +23,7 @@ use crossbeam::utils::CachePadded;
 
 use super::record::Record;
 use crate::state::mutations::Slot;
-use crate::sync::{AtomicBool, AtomicU64, Ordering, RecordQueue};
+use crate::sync::{AtomicBool, AtomicU64, Ordering, RecordQueue, yield_now};
 
 /// Records that one thread may have in its queue; then it waits for the writer.
 pub const QUEUE_RECORDS: usize = if cfg!(allotd_loom) { 2 } else { 8_192 };
@@ -171,9 +171,23 @@ impl Queues {
 
     /// Whether the slot's thread was at rest at a moment since this was first asked with the same `first`
     /// (`None` before): then all that it changed before is in the queue. For the writer.
-    pub fn came_to_rest(&self, slot: Slot, first: &mut Option<u64>) -> bool {
+    fn came_to_rest(&self, slot: Slot, first: &mut Option<u64>) -> bool {
         let now = self.slots[slot.0].changing.load(Ordering::Acquire);
         now.is_multiple_of(2) || *first.get_or_insert(now) != now
+    }
+
+    /// Takes, by `take`, all that the slot's thread changed before this. For the writer.
+    pub fn take_changed<E>(&self, slot: Slot, mut take: impl FnMut() -> Result<(), E>) -> Result<(), E> {
+        let mut first = None;
+        loop {
+            // Looked at before the queue: what was changed before is in it.
+            let rested = self.came_to_rest(slot, &mut first);
+            take()?;
+            if rested {
+                return Ok(());
+            }
+            yield_now();
+        }
     }
 
     /// How many slots there are.

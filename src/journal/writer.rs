@@ -105,17 +105,9 @@ impl Writer {
 
     /// Takes all that changed before the group began, writes it, and says so.
     fn write_group(&mut self, group: u64) -> io::Result<()> {
-        for slot in 0..self.journal.queues.slots() {
-            let mut first = None;
-            loop {
-                // Looked at before the queue: what was changed before is in it.
-                let rested = self.journal.queues.came_to_rest(Slot(slot), &mut first);
-                self.take(slot)?;
-                if rested {
-                    break;
-                }
-                std::thread::yield_now();
-            }
+        let journal = Arc::clone(&self.journal);
+        for slot in 0..journal.queues.slots() {
+            journal.queues.take_changed(Slot(slot), || self.take(slot))?;
         }
         if self.records > 0 || self.last_frame_at.elapsed() >= CLOCK_INTERVAL {
             self.write_frame(false)?;
@@ -127,7 +119,6 @@ impl Writer {
         if self.journal.is_poisoned() {
             return Ok(());
         }
-        let journal = &self.journal;
         journal.queues.commit(group, &self.taken, |slot| journal.wake_slot(slot));
         Ok(())
     }

@@ -250,6 +250,24 @@ fn models_no_end_is_forgotten() {
     });
 }
 
+/// A number that was seen to be returned is found, or its return counts as under way.
+#[test]
+fn models_exhausted_is_true_after_a_return_was_seen() {
+    check(|| {
+        let shared = Arc::new(ranks(1, &[]));
+        let other = shared.clone();
+        let thread = thread::spawn(move || {
+            let returned = other.words.get(0).is_available();
+            let finished = other.free.mutations().finished();
+            let mine = take_one(&other.free, Slot(0));
+            let believed = mine.is_none() && other.free.mutations().begun() == finished;
+            assert!(!(returned && believed), "said none after one was seen");
+        });
+        assert!(shared.change(0, Slot(1), |word| word.give_back(End::Available)).is_ok());
+        thread.join().unwrap();
+    });
+}
+
 /// What is due is found by a lease that helps, or the sweep that does it counts as under way.
 #[test]
 fn models_exhausted_is_true_while_leases_end() {

@@ -36,7 +36,8 @@ impl Mutations {
     pub fn begin(&self, slot: Slot) -> Mutation<'_> {
         let pair = &self.slots[slot.0];
         // Only this thread writes the pair, so a load and a store do for an addition. The change that
-        // follows is a read-modify-write on the index: whoever sees that, or comes after it, sees this.
+        // follows is a read-modify-write on the index or a word: whoever sees that, or comes after it,
+        // sees this.
         let begun = pair.begun.load(Ordering::Relaxed) + 1;
         pair.begun.store(begun, Ordering::Release);
         total_order_for_loom();

@@ -40,9 +40,18 @@ impl<W: AsRef<[AtomicU64]>> Ranks<W> {
         &self,
         rank: u32,
         slot: Slot,
-        change: impl FnMut(Word) -> Result<Word, E>,
+        mut change: impl FnMut(Word) -> Result<Word, E>,
     ) -> Result<(Word, Word), E> {
-        let (before, after) = self.words.update(rank, change)?;
+        // From before the word says that the number is available until the index does, nobody may
+        // believe that there is none: others may have seen the word.
+        let mut mutation = None;
+        let (before, after) = self.words.update(rank, |word| {
+            let next = change(word)?;
+            if next.is_available() && !word.is_available() && mutation.is_none() {
+                mutation = Some(self.free.mutations().begin(slot));
+            }
+            Ok(next)
+        })?;
         if before == after {
             return Ok((before, after));
         }

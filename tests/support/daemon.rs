@@ -33,12 +33,21 @@ impl Daemon {
     pub(crate) fn start_with(data: &Path, flags: &[&str]) -> Self {
         let mut command = allotd();
         command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(data).args(flags);
+        Self::spawn(command).unwrap_or_else(|code| panic!("ended with {code:?} before it was ready"))
+    }
+
+    /// From a command that becomes `allotd serve`. Returns when it is ready, or has ended: its exit code.
+    pub(crate) fn spawn(mut command: Command) -> Result<Self, Option<i32>> {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         stdout.read_line(&mut line).unwrap();
+        if line.is_empty() {
+            return Err(child.wait().unwrap().code());
+        }
         let address = line.trim_end().strip_prefix("listening on ").unwrap_or_else(|| panic!("{line:?}"));
-        Self { child, _stdout: stdout, address: address.parse().unwrap(), url: format!("http://{address}") }
+        let (address, url) = (address.parse().unwrap(), format!("http://{address}"));
+        Ok(Self { child, _stdout: stdout, address, url })
     }
 
     /// Runs a command against this daemon.

@@ -110,7 +110,7 @@ impl Engine {
     ///
     /// # Panics
     ///
-    /// If more are taken than [`EngineConfig::workers`], or the system gives no random numbers.
+    /// If more are taken than [`super::EngineConfig::workers`], or the system gives no random numbers.
     pub fn worker(&self) -> Worker {
         let mut next = self.next_slot.lock().unwrap_or_else(PoisonError::into_inner);
         assert!(*next < self.shared.slots, "more workers than the engine was opened for");

@@ -3,7 +3,7 @@
 //! A key is kept, as a hash, for as long as its leases were given out for: in memory, and in the journal or,
 //! from a checkpoint on, in its file (`key_file`).
 //! A call with a key waits for another one with the same key, whose answer it must give, and shares its
-//! lock with one in [`SHARDS`] of all other keys; calls without a key never come here.
+//! lock with one in 64 of all other keys; calls without a key never come here.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

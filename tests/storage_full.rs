@@ -4,59 +4,22 @@
 
 mod support;
 
-use std::fs::{self, File};
-use std::io::Write;
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use support::Answer;
 use support::daemon::{Daemon, allotd};
+use support::small_disk::SmallDisk;
 
-const FILE_SYSTEM_BYTES: u64 = 8 << 20;
+const FILE_SYSTEM_BYTES: u64 = 32 << 20;
+/// All files of the journal fit well into it.
+const SMALL_JOURNAL: [&str; 2] = ["--journal-file-mib", "2"];
 /// More than the file system holds, at eight bytes a number.
 const TOO_MANY: &str = "79120000000-79129999999\n";
 
-/// A file system in memory, unmounted when it is dropped.
-struct SmallDisk {
-    path: PathBuf,
-    _directory: tempfile::TempDir,
-}
-
-impl SmallDisk {
-    /// None, with the reason printed, where this process may not mount one.
-    fn mount() -> Option<Self> {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("disk");
-        fs::create_dir(&path).unwrap();
-        let size = format!("size={FILE_SYSTEM_BYTES}");
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(&path).output();
-        match mounted {
-            Ok(output) if output.status.success() => Some(Self { path, _directory: directory }),
-            refused => {
-                println!("SKIPPED: a file system cannot be mounted here, run as root: {refused:?}");
-                None
-            }
-        }
-    }
-
-    /// Fills it to the last byte but `spare`, by a file that can be removed.
-    fn fill(&self, spare: u64) -> PathBuf {
-        let path = self.path.join("ballast");
-        let mut file = File::create(&path).unwrap();
-        while file.write_all(&[1; 4096]).is_ok() {}
-        let length = file.metadata().unwrap().len();
-        file.set_len(length.saturating_sub(spare)).unwrap();
-        path
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let unmounted = Command::new("umount").arg("--lazy").arg(&self.path).status();
-        if !std::thread::panicking() {
-            assert!(unmounted.unwrap().success());
-        }
-    }
+/// What there is of pools, and in the making: the journal makes its files when there is room.
+fn kept(data: &Path) -> Vec<PathBuf> {
+    [paths(&data.join("pools")), paths(&data.join("staging"))].concat()
 }
 
 /// The paths of all files and directories below one, sorted.
@@ -88,19 +51,19 @@ fn roaring(numbers: u64) -> Vec<u8> {
 
 #[test]
 fn a_full_disk_is_507_and_leaves_nothing_half_made() {
-    let Some(disk) = SmallDisk::mount() else { return };
+    let Some(disk) = SmallDisk::mount(FILE_SYSTEM_BYTES) else { return };
     let data = disk.path.join("data");
-    let daemon = Daemon::start(&data);
+    let daemon = Daemon::start_with(&data, &SMALL_JOURNAL);
     let mut client = daemon.client();
     let created = client.send("PUT", "/v1/pools/ru?order=lowest", "text/plain", b"100-199\n").unwrap();
     assert_eq!(created.status, 201);
-    let before = paths(&data);
+    let before = kept(&data);
 
     // Too large for the disk: at the words.
     storage_full(&client.send("PUT", "/v1/pools/a", "text/plain", TOO_MANY.as_bytes()).unwrap());
-    assert_eq!(paths(&data), before);
+    assert_eq!(kept(&data), before);
     storage_full(&client.send("POST", "/v1/pools/ru/numbers", "text/plain", TOO_MANY.as_bytes()).unwrap());
-    assert_eq!(paths(&data), before);
+    assert_eq!(kept(&data), before);
 
     // Full already: at the upload, at the set or at the manifest, depending on how much is left.
     let bitmap = roaring(100_000);
@@ -112,7 +75,7 @@ fn a_full_disk_is_507_and_leaves_nothing_half_made() {
         for (method, path) in [("PUT", "/v1/pools/a"), ("POST", "/v1/pools/ru/numbers")] {
             storage_full(&client.send(method, path, "application/octet-stream", &bitmap).unwrap());
         }
-        assert_eq!(paths(&data), before, "{spare} bytes left");
+        assert_eq!(kept(&data), before, "{spare} bytes left");
         let leased = client.call("POST", "/v1/pools/ru/lease").unwrap();
         assert_eq!(leased.status, 200, "leases need no space: {leased:?}");
         fs::remove_file(ballast).unwrap();
@@ -120,7 +83,7 @@ fn a_full_disk_is_507_and_leaves_nothing_half_made() {
     let ballast = disk.fill(0);
     storage_full(&client.send("PATCH", "/v1/pools/ru", "application/json", b"{\"ttl\":7}").unwrap());
     assert_ne!(client.call("GET", "/v1/pools/ru").unwrap().json()["settings"]["ttl"], 7);
-    assert_eq!(paths(&data), before);
+    assert_eq!(kept(&data), before);
     fs::remove_file(ballast).unwrap();
 
     // With space again, all of it works.
@@ -135,7 +98,7 @@ fn a_full_disk_is_507_and_leaves_nothing_half_made() {
 
 #[test]
 fn a_daemon_that_finds_a_full_disk_says_so() {
-    let Some(disk) = SmallDisk::mount() else { return };
+    let Some(disk) = SmallDisk::mount(FILE_SYSTEM_BYTES) else { return };
     let data = disk.path.join("data");
     fs::create_dir(&data).unwrap();
     let ballast = disk.fill(0);
@@ -144,5 +107,5 @@ fn a_daemon_that_finds_a_full_disk_says_so() {
     let output = command.output().unwrap();
     support::daemon::one_line_failure(&output, 1, "No space left");
     fs::remove_file(ballast).unwrap();
-    assert_eq!(Daemon::start(&data).stop(), Some(0), "with space again it starts");
+    assert_eq!(Daemon::start_with(&data, &SMALL_JOURNAL).stop(), Some(0), "with space again it starts");
 }

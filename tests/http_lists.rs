@@ -15,7 +15,11 @@ fn nothing_is_left(server: &Server, numbers: u64) {
     let data = server.data.path().join("data");
     assert_eq!(std::fs::read_dir(data.join("staging")).unwrap().count(), 0);
     assert_eq!(std::fs::read_dir(data.join("pools")).unwrap().count(), 1);
-    assert_eq!(std::fs::read_dir(data.join("pools/ru")).unwrap().count(), 3, "manifest, set and words");
+    assert_eq!(
+        std::fs::read_dir(data.join("pools/ru")).unwrap().count(),
+        4,
+        "manifest, set, words and their sums"
+    );
 }
 
 #[test]

@@ -43,7 +43,11 @@ fn main() {
     }
     for (name, mut times) in [("clean", clean), ("with the journal's records", unclean)] {
         times.sort_unstable();
-        println!("start, {numbers} numbers, {name}: {} to {} ms", times[0].as_millis(), times[times.len() - 1].as_millis());
+        println!(
+            "start, {numbers} numbers, {name}: {} to {} ms",
+            times[0].as_millis(),
+            times[times.len() - 1].as_millis()
+        );
     }
     println!("{records} records");
 }

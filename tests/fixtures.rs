@@ -1,0 +1,82 @@
+//! Files of each version of a format, kept so that later versions go on reading them. `ALLOTD_WRITE_FIXTURES=1`
+//! writes those of a version that has none yet; never change one that is there.
+
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::path::PathBuf;
+
+use allotd::journal::file::path_of;
+use allotd::journal::frame::{FrameHead, HEAD_BYTES, Head, frame_bytes, put_record};
+use allotd::journal::record::{KeyLeaseRecord, KeyRecord, Record, WordRecord};
+use allotd::journal::recovery::{OnDamage, read};
+use allotd::state::time::Timestamp;
+use allotd::state::word::{End, Word};
+
+fn fixture(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+}
+
+/// One record of each kind, and what can become of a word.
+fn records() -> Vec<Vec<Record>> {
+    let leased = Word::NEW.lease(Timestamp::new(1_000)).unwrap();
+    let words = [
+        leased,
+        leased.renew(Timestamp::new(2_000)).unwrap(),
+        leased.give_back(End::Rest(Timestamp::new(3_000))).unwrap(),
+        leased.give_back(End::Done(7)).unwrap(),
+        leased.retire().unwrap(),
+    ];
+    let word = |(rank, word)| Record::Word(WordRecord { pool: 11, segment: 2, rank, word, holder: 5 });
+    let key = KeyRecord { key: *b"0123456789abcdef", body: 13, leases: 1, until_seconds: 1_000 };
+    let lease = KeyLeaseRecord { pool: 11, segment: 2, rank: 0, key_start: *b"01234567", generation: 1 };
+    vec![(0..).zip(words).map(word).collect(), vec![Record::Key(key), Record::KeyLease(lease)]]
+}
+
+fn journal() -> Vec<u8> {
+    let frames = records();
+    let lengths = frames.iter().map(|records| frame_bytes(records.len()));
+    let mut bytes = vec![0; HEAD_BYTES + lengths.sum::<usize>()];
+    let file_bytes = bytes.len() as u64;
+    Head { file_sequence: 3, first_frame: 41, boot_id: [9; 16], file_bytes }.encode(&mut bytes);
+    let mut at = HEAD_BYTES;
+    for (sequence, records) in (41..).zip(&frames) {
+        for (index, record) in records.iter().enumerate() {
+            put_record(&mut bytes[at..], index, record);
+        }
+        let head = FrameHead {
+            file_sequence: 3,
+            sequence,
+            durable_below: sequence,
+            epoch: 0,
+            time_nanos: 900_000_000_000,
+            boot_nanos: 17,
+            records: records.len() as u32,
+            clean: sequence == 42,
+        };
+        at += head.seal(&mut bytes[at..]);
+    }
+    bytes
+}
+
+#[test]
+fn journals_of_format_1_are_read_and_written_the_same() {
+    let path = fixture("format-1.journal");
+    if std::env::var_os("ALLOTD_WRITE_FIXTURES").is_some() && !path.exists() {
+        fs::write(&path, journal()).unwrap();
+    }
+    let kept = fs::read(&path).unwrap();
+    assert_eq!(journal(), kept, "what is written now is another format: give it another number");
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(path_of(dir.path(), 3), &kept).unwrap();
+    let mut found = Vec::new();
+    let recovered = read(dir.path(), OnDamage::Refuse, &mut |frame, record| {
+        found.push((frame.sequence, *record));
+    })
+    .unwrap();
+    let expected = (41..).zip(records()).flat_map(|(frame, records)| {
+        records.into_iter().map(move |record| (frame, record)).collect::<Vec<_>>()
+    });
+    assert_eq!(found, expected.collect::<Vec<_>>());
+    assert_eq!((recovered.frames, recovered.next_frame, recovered.clean), (2, 43, true));
+}

@@ -37,7 +37,7 @@ pub struct JournalConfig {
 pub struct Callbacks {
     /// The time.
     pub time: TimeSource,
-    /// Writes all changed words to their tables, and pushes the records that must outlive the older files.
+    /// Writes durably all that the older files are needed for: changed words and live keys.
     pub checkpoint: Checkpoint,
     /// The engine's time in seconds, for the stats.
     pub now_seconds: Box<dyn Fn() -> u64 + Send>,

@@ -21,6 +21,7 @@ use allotd::engine::{Engine, EngineConfig, Pool, Worker};
 use allotd::journal::Durability;
 use allotd::numbers::mapped::NumberSet;
 use allotd::numbers::number::{NumberRange, Rank};
+use allotd::numbers::number_run::LastRun;
 use allotd::numbers::sample::{Spread, ru_mobile_sample};
 use allotd::numbers::writer::SetWriter;
 use allotd::state::dirty::DirtyBlocks;
@@ -40,7 +41,7 @@ const SIZES: [u64; 5] = [40_000, 400_000, 4_000_000, REFERENCE, 400_000_000];
 /// How many of ten million numbers are free, and how much of the pool is then taken, in percent.
 const FILLS: [(u64, &str); 5] =
     [(10_000_000, "0"), (5_000_000, "50"), (100_000, "99"), (1_000, "99.99"), (10, "99.9999")];
-const SLOT: Slot = Slot(0);
+const ORDERS: [(Order, &str); 2] = [(Order::Sequential, "sequential"), (Order::Random, "random")];
 const SEED: u64 = 2022;
 const PROBES: u32 = 3;
 /// Pairs that are timed together: short enough to often pass without an interruption.
@@ -94,38 +95,63 @@ impl Core {
 
     /// Leases the rank, then returns it by its number.
     #[inline]
-    fn pair(&self, rank: u32, slot: Slot) {
+    fn pair(&self, rank: u32, caller: &mut Caller) {
         if self.ranks.lease(rank, Timestamp::MAX).is_err() {
             return;
         }
-        let number = black_box(self.set.select(Rank(rank)).unwrap());
-        let rank = self.set.rank(number).unwrap().0;
-        self.ranks.change(rank, slot, |word| word.give_back(End::Available)).unwrap();
+        let number = black_box(self.set.select_near(Rank(rank), &mut caller.last_leased).unwrap());
+        let rank = self.set.rank_near(number, &mut caller.last_held).unwrap().0;
+        self.ranks.change(rank, caller.slot, |word| word.give_back(End::Available)).unwrap();
     }
 
     #[inline]
-    fn sequential_pair(&self, cursor: &mut u32, slot: Slot) {
-        let len = self.ranks.free.len();
-        let taken =
-            self.ranks.free.take(*cursor..len, 1, slot).or_else(|| self.ranks.free.take(0..len, 1, slot));
+    fn sequential_pair(&self, caller: &mut Caller) {
+        let (len, slot) = (self.ranks.free.len(), caller.slot);
+        let free = &self.ranks.free;
+        let taken = free.take(caller.cursor..len, 1, slot).or_else(|| free.take(0..len, 1, slot));
         let Some(rank) = taken.and_then(|taken| taken.ranks().next()) else { return };
-        self.pair(rank, slot);
-        *cursor = rank + 1;
+        caller.cursor = rank + 1;
+        self.pair(rank, caller);
     }
 
     #[inline]
-    fn random_pair(&self, random: &mut StdRng, slot: Slot) {
-        let len = self.ranks.free.len();
+    fn random_pair(&self, caller: &mut Caller) {
+        let (len, slot) = (self.ranks.free.len(), caller.slot);
+        let free = &self.ranks.free;
         let mut rank = 0;
+        let mut taken = None;
         for _ in 0..PROBES {
-            rank = ((u64::from(random.next_u32()) * u64::from(len)) >> 32) as u32;
-            if let Some(taken) = self.ranks.free.take_near(rank..len, 1, slot) {
-                return taken.ranks().for_each(|rank| self.pair(rank, slot));
+            rank = ((u64::from(caller.random.next_u32()) * u64::from(len)) >> 32) as u32;
+            taken = free.take_near(rank..len, 1, slot);
+            if taken.is_some() {
+                break;
             }
         }
-        let taken =
-            self.ranks.free.take(rank..len, 1, slot).or_else(|| self.ranks.free.take(0..len, 1, slot));
-        taken.into_iter().flat_map(allotd::state::free::Taken::ranks).for_each(|rank| self.pair(rank, slot));
+        let taken = taken.or_else(|| free.take(rank..len, 1, slot)).or_else(|| free.take(0..len, 1, slot));
+        let Some(rank) = taken.and_then(|taken| taken.ranks().next()) else { return };
+        self.pair(rank, caller);
+    }
+
+    #[inline]
+    fn pair_in(&self, order: Order, caller: &mut Caller) {
+        if order == Order::Sequential { self.sequential_pair(caller) } else { self.random_pair(caller) }
+    }
+}
+
+/// What a thread keeps between pairs.
+struct Caller {
+    slot: Slot,
+    cursor: u32,
+    random: StdRng,
+    last_leased: LastRun,
+    last_held: LastRun,
+}
+
+impl Caller {
+    fn new(slot: usize, cursor: u32) -> Self {
+        let random = StdRng::seed_from_u64(SEED + slot as u64);
+        let last = LastRun::default();
+        Self { slot: Slot(slot), cursor, random, last_leased: last, last_held: last }
     }
 }
 
@@ -147,36 +173,27 @@ fn core_fill(c: &mut Criterion) {
     let mut group = c.benchmark_group("core");
     for (free, name) in FILLS {
         let core = LazyCell::new(|| Core::new(REFERENCE, free));
-        let (mut cursor, mut random) = (0, StdRng::seed_from_u64(SEED));
-        group.bench_function(BenchmarkId::new("sequential/fill", name), |b| {
-            b.iter_custom(|pairs| at_best(pairs, || core.sequential_pair(&mut cursor, SLOT)));
-        });
-        group.bench_function(BenchmarkId::new("random/fill", name), |b| {
-            b.iter_custom(|pairs| at_best(pairs, || core.random_pair(&mut random, SLOT)));
-        });
-        for (order, sequential) in [("sequential", true), ("random", false)] {
-            group.bench_function(BenchmarkId::new(format!("{order}/two_threads/fill"), name), |b| {
-                b.iter_custom(|pairs| two_threads(&core, sequential, pairs));
+        for (order, order_name) in ORDERS {
+            let mut caller = Caller::new(0, 0);
+            group.bench_function(BenchmarkId::new(format!("{order_name}/fill"), name), |b| {
+                b.iter_custom(|pairs| at_best(pairs, || core.pair_in(order, &mut caller)));
+            });
+            group.bench_function(BenchmarkId::new(format!("{order_name}/two_threads/fill"), name), |b| {
+                b.iter_custom(|pairs| two_threads(&core, order, pairs));
             });
         }
     }
 }
 
 /// Wall time of `pairs` pairs, half of them on each of two threads.
-fn two_threads(core: &Core, sequential: bool, pairs: u64) -> Duration {
+fn two_threads(core: &Core, order: Order, pairs: u64) -> Duration {
     let start = Instant::now();
     std::thread::scope(|scope| {
         for thread in 0..2 {
             scope.spawn(move || {
-                let slot = Slot(thread + 1);
-                let mut cursor = core.ranks.free.len() / 2 * thread as u32;
-                let mut random = StdRng::seed_from_u64(SEED + thread as u64);
+                let mut caller = Caller::new(thread + 1, core.ranks.free.len() / 2 * thread as u32);
                 for _ in 0..pairs.div_ceil(2) {
-                    if sequential {
-                        core.sequential_pair(&mut cursor, slot);
-                    } else {
-                        core.random_pair(&mut random, slot);
-                    }
+                    core.pair_in(order, &mut caller);
                 }
             });
         }
@@ -188,13 +205,12 @@ fn core_size(c: &mut Criterion) {
     let mut group = c.benchmark_group("core");
     for size in SIZES {
         let core = LazyCell::new(|| Core::new(size, 5_000_000));
-        let (mut cursor, mut random) = (0, StdRng::seed_from_u64(SEED));
-        group.bench_function(BenchmarkId::new("sequential/size", size), |b| {
-            b.iter_custom(|pairs| at_best(pairs, || core.sequential_pair(&mut cursor, SLOT)));
-        });
-        group.bench_function(BenchmarkId::new("random/size", size), |b| {
-            b.iter_custom(|pairs| at_best(pairs, || core.random_pair(&mut random, SLOT)));
-        });
+        for (order, order_name) in ORDERS {
+            let mut caller = Caller::new(0, 0);
+            group.bench_function(BenchmarkId::new(format!("{order_name}/size"), size), |b| {
+                b.iter_custom(|pairs| at_best(pairs, || core.pair_in(order, &mut caller)));
+            });
+        }
     }
 }
 

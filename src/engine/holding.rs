@@ -85,7 +85,7 @@ impl Pool {
         let until = self.shared.clock.deadline(self.ttl(ttl_seconds)?);
         let segments = self.segments.load();
         for items in items.chunks(ITEMS_AT_ONCE) {
-            let places = locate(&segments, items.iter().map(|item| item.number));
+            let places = locate(&segments, worker, items.iter().map(|item| item.number));
             for (item, place) in items.iter().zip(places) {
                 let result = self.renew_one(&segments, worker, *item, place, until);
                 results.push(result);
@@ -139,7 +139,7 @@ impl Pool {
         self.shared.journal.check()?;
         let segments = self.segments.load();
         for items in items.chunks(ITEMS_AT_ONCE) {
-            let places = locate(&segments, items.iter().map(|item| item.lease.number));
+            let places = locate(&segments, worker, items.iter().map(|item| item.lease.number));
             for (item, place) in items.iter().zip(places) {
                 let result = self.give_back_one(&segments, worker, item, place);
                 results.push(result);
@@ -221,10 +221,14 @@ impl Pool {
 }
 
 /// Where up to [`ITEMS_AT_ONCE`] numbers are; their words are on the way to the cache then.
-fn locate(segments: &Segments, numbers: impl Iterator<Item = Number>) -> [Place; ITEMS_AT_ONCE] {
+fn locate(
+    segments: &Segments,
+    worker: &mut Worker,
+    numbers: impl Iterator<Item = Number>,
+) -> [Place; ITEMS_AT_ONCE] {
     let mut places = [None; ITEMS_AT_ONCE];
     for (place, number) in places.iter_mut().zip(numbers) {
-        *place = segments.locate(number);
+        *place = segments.locate(number, &mut worker.last_held);
         if let Some((segment, rank)) = *place {
             segments.list[segment as usize].ranks.words.prefetch(rank);
         }

@@ -2,6 +2,7 @@
 
 use crate::journal::JournalError;
 use crate::numbers::number::{Number, Rank};
+use crate::numbers::number_run::LastRun;
 use crate::state::mutations::Mutations;
 use crate::state::time::Timestamp;
 use crate::state::word::{LeaseRefusal, State};
@@ -180,7 +181,7 @@ impl Pool {
         let Some(first) = leases.first() else { return Ok(()) };
         let segments = self.segments.load();
         let kept = |lease: &Lease| {
-            let (segment, rank) = segments.locate(lease.number)?;
+            let (segment, rank) = segments.locate(lease.number, &mut LastRun::default())?;
             let segment = segments.list[segment as usize].id as u16;
             Some(KeptLease { segment, rank, generation: lease.generation })
         };
@@ -224,7 +225,10 @@ impl Pool {
                     changing.record(|| self.record(segment, claim.rank, word));
                     // A rank without a number is damage to the set that `allotd check` tells of: the
                     // word stays leased and nobody gets it.
-                    let Some(number) = segment.set.select(Rank(claim.rank)) else { continue };
+                    let Some(number) = segment.set.select_near(Rank(claim.rank), &mut worker.last_leased)
+                    else {
+                        continue;
+                    };
                     let generation = word.generation();
                     let token = self.key.token(number, generation);
                     leases.push(Lease { number, token, generation, expires_at: until });

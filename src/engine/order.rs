@@ -6,6 +6,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use crate::journal::{Journal, Position};
+use crate::numbers::number_run::LastRun;
 use crate::state::mutations::Slot;
 use crate::sync::{AtomicU64, Ordering};
 
@@ -31,6 +32,9 @@ pub struct Worker {
     /// The next random number, drawn ahead so that what it leads to can be fetched meanwhile.
     next_random: u64,
     pub(crate) claims: Vec<Claim>,
+    /// Where the last number was that it leased, and that it renewed or returned.
+    pub(crate) last_leased: LastRun,
+    pub(crate) last_held: LastRun,
     journal: Arc<Journal>,
     /// Whether an answer since the last look told of something that another thread may have changed.
     pub(crate) observed: bool,
@@ -40,7 +44,16 @@ impl Worker {
     pub(crate) fn new(slot: Slot, seed: [u8; 32], journal: Arc<Journal>) -> Self {
         let mut random = StdRng::from_seed(seed);
         let next_random = random.next_u64();
-        Self { slot, random, next_random, claims: Vec::new(), journal, observed: false }
+        Self {
+            slot,
+            random,
+            next_random,
+            claims: Vec::new(),
+            last_leased: LastRun::default(),
+            last_held: LastRun::default(),
+            journal,
+            observed: false,
+        }
     }
 
     /// Its slot among the engine's threads.

@@ -10,6 +10,7 @@ use crate::disk::{self, Disk, Sharing};
 use crate::journal::record::{Record, WordRecord};
 use crate::journal::{Journal, JournalError};
 use crate::numbers::number::{Number, NumberRange};
+use crate::numbers::number_run::LastRun;
 use crate::state::mutations::Slot;
 use crate::state::time::Timestamp;
 use crate::state::word::{OnExpiry, State, Word};
@@ -229,7 +230,7 @@ impl Pool {
     /// The state of one number, if it is in the pool.
     pub fn lookup(&self, number: Number) -> Option<NumberState> {
         let segments = self.segments.load();
-        let (segment, rank) = segments.locate(number)?;
+        let (segment, rank) = segments.locate(number, &mut LastRun::default())?;
         Some(NumberState::new(number, self.look(&segments.list[segment as usize], rank)))
     }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::disk::{self, Disk, MappedBytes, MappedWords, Sharing, WORD_BYTES};
 use crate::numbers::mapped::{NumberSet, SetError};
 use crate::numbers::number::{Number, NumberRange};
+use crate::numbers::number_run::LastRun;
 use crate::state::dirty::DirtyBlocks;
 use crate::state::due::{BLOCK_WORDS, DueHints};
 use crate::state::free::FreeIndex;
@@ -295,12 +296,6 @@ impl Segment {
     pub(crate) fn close(&self) -> std::io::Result<()> {
         self.table.close(&self.ranks.words)
     }
-
-    /// The rank of a number.
-    #[inline]
-    pub(crate) fn rank(&self, number: Number) -> Option<u32> {
-        self.set.rank(number).map(|rank| rank.0)
-    }
 }
 
 impl Counts {
@@ -376,8 +371,8 @@ impl Segments {
 
     /// Which segment a number is in, and its rank there.
     #[inline]
-    pub(crate) fn locate(&self, number: Number) -> Option<(u32, u32)> {
-        self.list.iter().enumerate().find_map(|(i, segment)| Some((i as u32, segment.rank(number)?)))
+    pub(crate) fn locate(&self, number: Number, last: &mut LastRun) -> Option<(u32, u32)> {
+        self.list.iter().zip(0..).find_map(|(segment, i)| Some((i, segment.set.rank_near(number, last)?.0)))
     }
 
     /// The ranks of all members of the number ranges, each once.

@@ -46,23 +46,52 @@ pub(super) fn run_samples(runs: usize) -> usize {
     if runs <= 1 { 0 } else { runs }
 }
 
+/// Consecutive values: a run as it is encoded, or one value of another container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Run {
+    /// The first value.
+    pub(super) low: u16,
+    /// How many values of the container are below it.
+    pub(super) index: u32,
+    /// How many there are; none is above 65,535.
+    pub(super) len: u32,
+}
+
+impl Run {
+    fn one(low: u16, index: u32) -> Self {
+        Self { low, index, len: 1 }
+    }
+}
+
 impl Container<'_> {
-    /// The values below `low`, as `Ok` if `low` itself is in the container, else as `Err`.
+    /// The run that `low` is in, else how many values are below it.
     #[inline]
-    pub(super) fn find(&self, low: u16) -> Result<u32, u32> {
+    pub(super) fn find(&self, low: u16) -> Result<Run, u32> {
         match self {
-            Container::Array(values) => find_in_array(values, low),
-            Container::Bitmap(words, samples) => find_in_bitmap(words, samples, low),
+            Container::Array(values) => find_in_array(values, low).map(|index| Run::one(low, index)),
+            Container::Bitmap(words, samples) => {
+                find_in_bitmap(words, samples, low).map(|index| Run::one(low, index))
+            }
             Container::Runs(runs, samples) => find_in_runs(runs, samples, low),
         }
     }
 
-    /// The value that has `index` values below it.
+    /// How many values are below `low`.
+    pub(super) fn count_below(&self, low: u16) -> u32 {
+        self.find(low).map_or_else(|below| below, |run| run.index + u32::from(low - run.low))
+    }
+
+    /// The run of the value that has `index` values below it.
     #[inline]
-    pub(super) fn select(&self, index: u32) -> Option<u16> {
+    pub(super) fn select(&self, index: u32) -> Option<Run> {
         match self {
-            Container::Array(values) => values.get(index as usize).map(|value| u16::from_le_bytes(*value)),
-            Container::Bitmap(words, samples) => select_in_bitmap(words, samples, index),
+            Container::Array(values) => {
+                let low = u16::from_le_bytes(*values.get(index as usize)?);
+                Some(Run::one(low, index))
+            }
+            Container::Bitmap(words, samples) => {
+                select_in_bitmap(words, samples, index).map(|low| Run::one(low, index))
+            }
             Container::Runs(runs, samples) => select_in_runs(runs, samples, index),
         }
     }
@@ -191,11 +220,11 @@ fn find_in_bitmap(words: &[[u8; 8]], samples: &[AtomicU16], low: u16) -> Result<
 }
 
 #[inline]
-fn find_in_runs(runs: &[[u8; 4]], samples: &[AtomicU16], low: u16) -> Result<u32, u32> {
+fn find_in_runs(runs: &[[u8; 4]], samples: &[AtomicU16], low: u16) -> Result<Run, u32> {
     let Some(at) = runs_started(runs, low).checked_sub(1) else { return Err(0) };
-    let below = counted_before(samples, at);
-    let into = u32::from(low - run_start(runs[at]));
-    if into < run_len(runs[at]) { Ok(below + into) } else { Err(below + run_len(runs[at])) }
+    let run = run_at(runs[at], counted_before(samples, at));
+    let into = u32::from(low - run.low);
+    if into < run.len { Ok(run) } else { Err(run.index + run.len) }
 }
 
 fn select_in_bitmap(words: &[[u8; 8]], samples: &[AtomicU16], index: u32) -> Option<u16> {
@@ -214,10 +243,17 @@ fn select_in_bitmap(words: &[[u8; 8]], samples: &[AtomicU16], index: u32) -> Opt
 }
 
 #[inline]
-fn select_in_runs(runs: &[[u8; 4]], samples: &[AtomicU16], index: u32) -> Option<u16> {
+fn select_in_runs(runs: &[[u8; 4]], samples: &[AtomicU16], index: u32) -> Option<Run> {
     let at = sample_of(samples, index);
-    let (run, left) = (*runs.get(at)?, index.checked_sub(counted_before(samples, at))?);
-    if left < run_len(run) { run_start(run).checked_add(left as u16) } else { None }
+    let run = run_at(*runs.get(at)?, counted_before(samples, at));
+    (index.checked_sub(run.index)? < run.len).then_some(run)
+}
+
+/// A run with `index` values below it, cut at 65,535 should it be damaged.
+#[inline]
+fn run_at(run: [u8; 4], index: u32) -> Run {
+    let low = run_start(run);
+    Run { low, index, len: run_len(run).min((1 << 16) - u32::from(low)) }
 }
 
 /// How many values a sample counts: the first counts none and keeps the share instead.
@@ -341,7 +377,8 @@ mod tests {
             let container = Container::Array(&bytes);
             container.validate(values.len() as u32).unwrap();
             for low in 0..=u16::MAX {
-                let expected = values.binary_search(&low).map(|i| i as u32).map_err(|i| i as u32);
+                let expected =
+                    values.binary_search(&low).map(|i| Run::one(low, i as u32)).map_err(|i| i as u32);
                 assert_eq!(container.find(low), expected, "{low}");
             }
         }

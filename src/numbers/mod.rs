@@ -12,6 +12,7 @@ pub mod mapped;
 pub mod national;
 pub mod number;
 mod number_list;
+pub mod number_run;
 pub mod sample;
 mod text_list;
 pub mod writer;

@@ -38,6 +38,11 @@ const BATCH: usize = 10_000;
 const BATCH_CONNECTIONS: usize = 2;
 /// A batch of fewer numbers than asked for would be shorter.
 const MIN_LEASE_BYTES: usize = 90;
+/// Leases a page of words before the rounds: a page in a hundred thousand stays untouched.
+const TOUCHES_A_PAGE: u64 = 12;
+const MAX_LEASE_COUNT: u64 = 65_536;
+/// Until the touching leases have ended, and most pages were written to the disk.
+const TOUCH_PAUSE: Duration = Duration::from_secs(10);
 /// Tells the process to be the bare server with this body.
 const BARE_FLAG: &str = "--bare-server";
 const LEASE: &[u8] = b"POST /v1/pools/p/lease HTTP/1.1\r\nHost: localhost\r\n\r\n";
@@ -74,6 +79,9 @@ fn main() {
     let mut bare = Command::new(std::env::current_exe().unwrap());
     let bare = Server::start("bare", bare.args([BARE_FLAG, &body]));
     run_on(CLIENT_CORE);
+    for server in [&none, &sync] {
+        touch_pages(server, numbers);
+    }
     println!("{numbers} numbers; body {} bytes", body.len());
     for (connections, depth) in [(64, 1), (64, 16), (512, 1)] {
         compare(&[&bare, &none, &sync], connections, depth);
@@ -93,6 +101,25 @@ fn create_pool(dir: &std::path::Path, numbers: u64) {
     let ranges: Vec<_> = ru_mobile_sample(numbers, SEED, Spread::Blocks).unwrap().collect();
     engine.create_pool(&"p".parse().unwrap(), settings, NumberSource::Ranges(&ranges)).unwrap();
     engine.close().unwrap();
+}
+
+/// Leases so many numbers, in random order and for a second, that every page of the words is written to: the
+/// first write to a page costs the kernel more than a lease, and happens once after a start.
+fn touch_pages(server: &Server, numbers: u64) {
+    let mut stream = server.connect();
+    for _ in 0..(numbers / 512 * TOUCHES_A_PAGE / MAX_LEASE_COUNT) + 1 {
+        stream.write_all(lease_request(MAX_LEASE_COUNT as usize, 1).as_bytes()).unwrap();
+        read_answer(&mut stream);
+    }
+    std::thread::sleep(TOUCH_PAUSE);
+}
+
+fn lease_request(count: usize, ttl_seconds: u32) -> String {
+    let body = format!("{{\"count\":{count},\"ttl\":{ttl_seconds}}}");
+    let length = body.len();
+    format!(
+        "POST /v1/pools/p/lease HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+    )
 }
 
 /// Pins this process, and those that it starts from now on, to a core.
@@ -317,11 +344,7 @@ fn single(server: &Server) {
 
 /// Leases of [`BATCH`] numbers; they end after a second, so that the sweep brings them back.
 fn batch(server: &Server) {
-    let body = format!("{{\"count\":{BATCH},\"ttl\":1}}");
-    let request = format!(
-        "POST /v1/pools/p/lease HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    );
+    let request = lease_request(BATCH, 1);
     let mut streams: Vec<_> = (0..BATCH_CONNECTIONS).map(|_| server.connect()).collect();
     let mut round = || {
         for stream in &mut streams {

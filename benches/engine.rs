@@ -12,7 +12,7 @@ use std::io::Cursor;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use allotd::disk::{MappedWords, RealDisk, Sharing, create_words};
+use allotd::disk::{MappedWords, RealDisk, Sharing, create_words, huge_page_vec};
 use allotd::engine::holding::{HeldLease, ReturnItem, ReturnResult};
 use allotd::engine::lease::{Lease, LeaseRequest};
 use allotd::engine::load::NumberSource;
@@ -74,7 +74,8 @@ impl Core {
         let words = WordTable::new(MappedWords::open(&path, count as u32, Sharing::Private).unwrap());
         let leased = Word::NEW.lease(Timestamp::MAX).unwrap();
         let is_free = |rank: u64| rank.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32 < (free << 32) / 10_000_000;
-        let mut leaves = vec![0u64; count.div_ceil(64) as usize];
+        let mut leaves: Vec<u64> = huge_page_vec(count.div_ceil(64) as usize);
+        leaves.resize(leaves.capacity(), 0);
         for rank in 0..count {
             if is_free(rank) {
                 leaves[(rank / 64) as usize] |= 1 << (rank % 64);

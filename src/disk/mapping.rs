@@ -6,9 +6,13 @@ use std::ops::{Deref, DerefMut};
 use std::path::Path;
 
 use memmap2::{Advice, Mmap, MmapMut, MmapOptions, MmapRaw};
+use rustix::mm::Advice as MadviseAdvice;
 
 use super::{PAGE_BYTES, WORD_BYTES};
 use crate::sync::AtomicU64;
+
+/// Less memory than this holds no huge page.
+const MIN_HUGE_BYTES: usize = 2 << 20;
 
 /// A read-only mapping of an immutable file. Cheap to share: it is bytes.
 #[derive(Debug)]
@@ -37,6 +41,23 @@ impl AsRef<[u8]> for MappedBytes {
     fn as_ref(&self) -> &[u8] {
         &self.0
     }
+}
+
+/// Memory for so many items, in huge pages where the system has them and where it is not in use yet. Random looks
+/// into some megabytes of it then wait less for the processor's page tables (30 to 50 ns a lease).
+pub fn huge_page_vec<T>(capacity: usize) -> Vec<T> {
+    let mut items = Vec::with_capacity(capacity);
+    let spare = items.spare_capacity_mut();
+    let into_page = spare.as_ptr().addr() % PAGE_BYTES;
+    let bytes = size_of_val(spare);
+    if bytes >= MIN_HUGE_BYTES {
+        let start = spare.as_mut_ptr().cast::<u8>().wrapping_sub(into_page);
+        // SAFETY: the advice changes no byte of memory, of whatever else lies in the first page neither; and
+        // the range is mapped, as `spare` and the whole of its first page are.
+        // Advice that is not taken is no error: pages are small then.
+        let _ = unsafe { rustix::mm::madvise(start.cast(), into_page + bytes, MadviseAdvice::LinuxHugepage) };
+    }
+    items
 }
 
 /// What becomes of changes made through a mapping.

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use rustix::fs::{FallocateFlags, OFlags};
 
 pub use bus_error::end_on_bus_error;
-pub use mapping::{MappedBytes, MappedWords, PageBuffer, Sharing};
+pub use mapping::{MappedBytes, MappedWords, PageBuffer, Sharing, huge_page_vec};
 pub use sequential::SequentialWriter;
 
 /// Size of one word in a words file.

@@ -276,7 +276,7 @@ impl RawSegment {
         let len = words.len();
         let due = DueHints::new(len);
         let mut counts = Counts::default();
-        let mut leaves = Vec::with_capacity(len.div_ceil(LEAF_RANKS) as usize);
+        let mut leaves = disk::huge_page_vec(len.div_ceil(LEAF_RANKS) as usize);
         for part in in_parallel(&words, |ranks| scan(&words, &due, ranks)) {
             leaves.extend(part.leaves);
             counts.merge(part.counts);

@@ -15,7 +15,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::gate::{Gate, Gated};
 use super::routes::{Answering, Api, answer, refuse};
-use super::worker;
 
 /// A connection on which no request begins or is under way for so long is closed, in seconds. The time
 /// counts in [`TICK_SECONDS`]. Half a head counts as nothing: this bounds how slowly one may be sent.
@@ -127,23 +126,18 @@ struct ConnectionService {
     watched: Arc<Watched>,
 }
 
-/// Counts the answer for the idle limit, and tells the gate what it waits for.
+/// Counts the answer for the idle limit.
 pub(crate) struct Tracked {
     answering: Answering,
     watched: Arc<Watched>,
 }
 
 impl Future for Tracked {
-    type Output = <Answering as Future>::Output;
+    type Output = Result<hyper::Response<super::body::Body>, std::convert::Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let polled = pin!(&mut self.answering).poll(cx);
-        if polled.is_ready() {
-            let observed = !self.answering.tells_of_own_changes();
-            let position = worker::with(|state| state.engine.take_position(observed));
-            self.watched.gate.raise(position);
-        }
-        polled
+        let this = &mut *self;
+        this.answering.poll(&this.watched.gate, cx).map(Ok)
     }
 }
 
@@ -163,11 +157,11 @@ impl Service<Request<Incoming>> for ConnectionService {
         let begun = self.watched.begun.load(Ordering::Relaxed);
         self.watched.begun.store(begun + 1, Ordering::Relaxed);
         let answering = match self.welcome {
-            Welcome::Served => answer(&self.api, request),
+            Welcome::Served => answer(&self.api, &self.watched.gate, request),
             Welcome::Refused => {
                 // Ends HTTP/2 too, which has no header for it.
                 self.watched.tell(DRAIN);
-                refuse()
+                refuse(&self.watched.gate)
             }
         };
         Tracked { answering, watched: Arc::clone(&self.watched) }

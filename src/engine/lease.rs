@@ -9,7 +9,7 @@ use crate::state::word::{LeaseRefusal, State};
 
 use super::counters::{Counts, Total};
 use super::keys::{Kept, KeptLease};
-use super::order::{Look, Picker, Worker};
+use super::order::{Claim, Look, Picker, Worker};
 use super::pool::{Mode, Pool};
 use super::segment::{Segments, Within};
 use super::token::Token;
@@ -212,23 +212,25 @@ impl Pool {
         until: Timestamp,
         leases: &mut Vec<Lease>,
     ) {
+        let segment_of = |claim: &Claim| &*segments.list[claim.segment as usize];
         if worker.claims.len() > 1 {
-            for claim in &worker.claims {
-                segments.list[claim.segment as usize].ranks.words.prefetch(claim.rank);
-            }
+            // Loads that wait for nothing wait for memory together; a prefetch waits for the page tables.
+            let word = |claim| segment_of(claim).ranks.words.get(claim.rank).bits();
+            std::hint::black_box(worker.claims.iter().fold(0, |bits, claim: &Claim| bits ^ word(claim)));
         }
+        // Before the words, for the same reason: a look does not wait for one before, a change does.
+        let number = |claim| segment_of(claim).set.select_near(Rank(claim.rank), &mut worker.last_leased);
+        worker.numbers.clear();
+        worker.numbers.extend(worker.claims.iter().map(number));
         let changing = self.shared.journal.change(worker.slot);
-        for claim in &worker.claims {
-            let segment = &*segments.list[claim.segment as usize];
+        for (claim, number) in worker.claims.iter().zip(&worker.numbers) {
+            let segment = segment_of(claim);
             match segment.ranks.lease(claim.rank, until) {
                 Ok(word) => {
                     changing.record(|| self.record(segment, claim.rank, word));
                     // A rank without a number is damage to the set that `allotd check` tells of: the
                     // word stays leased and nobody gets it.
-                    let Some(number) = segment.set.select_near(Rank(claim.rank), &mut worker.last_leased)
-                    else {
-                        continue;
-                    };
+                    let Some(number) = *number else { continue };
                     let generation = word.generation();
                     let token = self.key.token(number, generation);
                     leases.push(Lease { number, token, generation, expires_at: until });

@@ -18,6 +18,20 @@ pub trait Talk {
     fn hear<'a>(&mut self, bytes: &'a [u8]) -> Result<Option<Heard<'a>>, AnswerError>;
 }
 
+impl<T: Talk + ?Sized> Talk for Box<T> {
+    fn ask(&mut self, out: &mut Vec<u8>) {
+        (**self).ask(out);
+    }
+
+    fn ask_last(&mut self, out: &mut Vec<u8>) -> bool {
+        (**self).ask_last(out)
+    }
+
+    fn hear<'a>(&mut self, bytes: &'a [u8]) -> Result<Option<Heard<'a>>, AnswerError> {
+        (**self).hear(bytes)
+    }
+}
+
 /// One answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Heard<'a> {

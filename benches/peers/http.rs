@@ -46,7 +46,7 @@ pub(crate) struct Allotd {
 fn serve(data: &Path, class: Class) -> (Process, SocketAddr) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_allotd"));
     command.args(["serve", "--workers", "1", "--listen", "127.0.0.1:0", "--durability", class.as_str()]);
-    Process::start_listening(command.arg("--data").arg(data))
+    Process::start_listening(command.arg("--data").arg(data), &data.with_extension("log"))
 }
 
 impl Allotd {
@@ -148,9 +148,10 @@ pub(crate) struct Bare {
 }
 
 impl Bare {
-    pub(crate) fn start(body: &str) -> Self {
+    pub(crate) fn start(dir: &Path, body: &str) -> Self {
         let mut command = Command::new(fs::read_link("/proc/self/exe").unwrap());
-        let (process, address) = Process::start_listening(command.args([bare::FLAG, body]));
+        let (process, address) =
+            Process::start_listening(command.args([bare::FLAG, body]), &dir.join("bare.log"));
         Self { process, address }
     }
 }

@@ -43,6 +43,8 @@ use self::report::{Round, Row};
 const SEED: u64 = 2022;
 const FILLS_PERCENT: [f64; 4] = [0.0, 50.0, 99.0, 99.99];
 const CLASSES: [Class; 3] = [Class::None, Class::Interval, Class::Sync];
+/// A machine with more to do disturbs the measurement.
+const QUIET_LOAD_AVERAGE: f64 = 1.0;
 /// What statfs calls a file system in memory.
 const TMPFS_MAGIC: i64 = 0x0102_1994;
 
@@ -81,6 +83,18 @@ impl Settings {
         }
     }
 
+    fn json(&self) -> serde_json::Value {
+        json!({
+            "numbers": self.numbers,
+            "postgres_rows": self.postgres_rows,
+            "jobs": self.jobs,
+            "rounds": self.rounds,
+            "round_seconds": self.round_seconds,
+            "over_time_seconds": self.over_time_seconds,
+            "only": self.only,
+        })
+    }
+
     fn wants(&self, name: &str) -> bool {
         self.only.as_ref().is_none_or(|only| only.split(',').any(|only| name.starts_with(only)))
     }
@@ -106,6 +120,10 @@ fn main() {
     let on_disk = rustix::fs::statfs(&settings.dir).unwrap().f_type != TMPFS_MAGIC;
     assert!(on_disk, "{} is in memory: give --dir on a disk", settings.dir.display());
     let started = Instant::now();
+    let load = load_average();
+    if load > QUIET_LOAD_AVERAGE {
+        println!("The machine is busy (load average {load}): the ratios are rough, and the rest says little");
+    }
     process::run_as_client();
     let dir = tempfile::tempdir_in(&settings.dir).unwrap();
     // PostgreSQL runs as another user.
@@ -122,9 +140,9 @@ fn main() {
     let ratios = ratios::print(&rows, &over_time);
     let full = peers.iter().filter_map(|peer| Some((peer.name(), peer.bytes_a_number_when_full()?)));
     let result = json!({
-        "settings": format!("{settings:?}"),
+        "settings": settings.json(),
         "seconds": started.elapsed().as_secs(),
-        "load_average": fs::read_to_string("/proc/loadavg").unwrap().trim(),
+        "load_average_before": load,
         "facts": peers.iter().map(|peer| (peer.name(), peer.facts().json())).collect::<serde_json::Map<_, _>>(),
         "bytes_a_number_when_full": full.map(|(name, bytes)| (name, bytes.into())).collect::<serde_json::Map<_, _>>(),
         "cases": rows.iter().map(Row::json).collect::<Vec<_>>(),
@@ -135,6 +153,12 @@ fn main() {
     let file = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("peers.json");
     fs::write(&file, serde_json::to_string_pretty(&result).unwrap()).unwrap();
     println!("\n{} s in all; {}", started.elapsed().as_secs(), file.display());
+}
+
+/// Of the last minute.
+fn load_average() -> f64 {
+    let text = fs::read_to_string("/proc/loadavg").unwrap();
+    text.split(' ').next().unwrap().parse().unwrap()
 }
 
 /// Starts and loads everything that is installed.
@@ -148,7 +172,7 @@ fn start_peers(dir: &Path, settings: &Settings) -> Vec<Box<dyn Peer>> {
         let all: Vec<_> =
             CLASSES.iter().map(|class| http::Allotd::start(dir, *class, &file, settings.numbers)).collect();
         fs::remove_file(&file).unwrap();
-        peers.push(Box::new(http::Bare::start(&all[0].lease_body())));
+        peers.push(Box::new(http::Bare::start(dir, &all[0].lease_body())));
         peers.extend(all.into_iter().map(|one| Box::new(one) as Box<dyn Peer>));
     }
     if settings.wants("redis") && process::installed("redis-server", "redis-server") {
@@ -221,6 +245,7 @@ fn measure(peer: &dyn Peer, case: Case, seconds: f64, intervals: f64) -> Round {
         warm_up: Duration::from_secs_f64(seconds / 5.0),
         time: Duration::from_secs_f64(seconds),
         interval: Duration::from_secs_f64(seconds / intervals),
+        patience: allotd::bench::plan::ANSWER_PATIENCE,
     };
     peer.before_round();
     let measured = load::run(&load, |_| peer.open(case.operation), Some(&|| peer.cpu()));

@@ -49,12 +49,14 @@ impl Process {
     }
 
     /// Starts a server that says where it listens, as allotd does.
-    pub(crate) fn start_listening(command: &mut Command) -> (Self, SocketAddr) {
-        let mut process = Self::spawn(command.stdin(Stdio::null()).stdout(Stdio::piped()));
+    pub(crate) fn start_listening(command: &mut Command, log: &Path) -> (Self, SocketAddr) {
+        let errors = fs::File::options().create(true).append(true).open(log).unwrap();
+        let mut process = Self::spawn(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(errors));
         let mut line = String::new();
         BufReader::new(process.child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let address = line.trim().rsplit(['/', ' ']).next().unwrap().parse();
-        (process, address.unwrap_or_else(|_| panic!("{command:?} did not start: {line:?}")))
+        let log = || fs::read_to_string(log).unwrap_or_default();
+        (process, address.unwrap_or_else(|_| panic!("{command:?} did not start: {line:?} {}", log())))
     }
 
     /// Processor time of the process and its children so far.

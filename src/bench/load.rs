@@ -33,6 +33,8 @@ pub struct Load {
     pub time: Duration,
     /// By which time answers are counted too.
     pub interval: Duration,
+    /// How long the last answers are waited for.
+    pub patience: Duration,
 }
 
 /// Why a load ended early.
@@ -119,7 +121,7 @@ pub fn run<T: Talk + Send>(
     let end = nanoseconds(load.warm_up + load.time);
     let workers = by_thread.into_iter().enumerate().map(|(thread, connections)| {
         let schedule = load.rate_per_second.map(|rate| Schedule::new(rate, thread, load.threads, end));
-        Worker::new(connections, load.depth, schedule, tally.clone(), &stop)
+        Worker::new(connections, (load.depth, load.patience), schedule, tally.clone(), &stop)
     });
     let workers = workers.collect::<io::Result<Vec<_>>>()?;
     let (results, ended) = mpsc::channel();
@@ -239,6 +241,7 @@ mod tests {
             warm_up: Duration::ZERO,
             time: Duration::from_secs(2),
             interval: Duration::from_secs(1),
+            patience: Duration::from_millis(200),
         }
     }
 

@@ -93,6 +93,7 @@ pub fn run(plan: &Plan) -> Result<Report, BenchError> {
         warm_up: plan.warm_up,
         time: plan.time,
         interval: report::INTERVAL,
+        patience: plan::ANSWER_PATIENCE,
     };
     let open = |index: usize| {
         let caller = match plan.mix {

@@ -24,6 +24,8 @@ pub const MAX_RATE_PER_SECOND: f64 = 10_000_000.0;
 pub const MIN_SECONDS: f64 = 0.1;
 /// Longest measured time, and longest warm-up, in seconds.
 pub const MAX_SECONDS: f64 = 86_400.0;
+/// How long the last answers are waited for when time is over.
+pub const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
 /// How many numbers each connection of a `renew` mix holds, at least.
 const NUMBERS_RENEWED_PER_CONNECTION: usize = 16;
 /// Most numbers that a `renew` mix leases.

@@ -25,8 +25,6 @@ const EVENTS: usize = 256;
 const SPIN_NANOSECONDS: u64 = 20_000;
 /// Longest sleep, so that a stop is seen.
 const MAX_SLEEP: Duration = Duration::from_millis(50);
-/// How long answers are waited for when time is over.
-const END_PATIENCE: Duration = Duration::from_secs(5);
 /// Stands for the timer where others give a connection's place.
 const TIMER: u64 = u64::MAX;
 
@@ -48,6 +46,8 @@ pub(super) struct Worker<'a, T> {
     connections: Vec<Connection<T>>,
     /// Most requests under way on a connection.
     depth: usize,
+    /// How long answers are waited for when time is over, in nanoseconds.
+    patience: u64,
     pace: Pace,
     tally: Tally,
     start: Instant,
@@ -60,7 +60,7 @@ pub(super) struct Worker<'a, T> {
 impl<'a, T: Talk> Worker<'a, T> {
     pub(super) fn new(
         connections: Vec<Connection<T>>,
-        depth: usize,
+        (depth, patience): (usize, Duration),
         schedule: Option<Schedule>,
         tally: Tally,
         stop: &'a AtomicBool,
@@ -81,7 +81,20 @@ impl<'a, T: Talk> Worker<'a, T> {
         };
         let buffer = vec![0; READ_BYTES];
         let start = Instant::now();
-        Ok(Self { epoll, timer, connections, depth, pace, tally, start, stop, buffer, ending: false })
+        let patience = nanoseconds(patience);
+        Ok(Self {
+            epoll,
+            timer,
+            connections,
+            depth,
+            patience,
+            pace,
+            tally,
+            start,
+            stop,
+            buffer,
+            ending: false,
+        })
     }
 
     /// Nanoseconds since the start of the run.
@@ -121,7 +134,7 @@ impl<'a, T: Talk> Worker<'a, T> {
             tally.unsent = unsent;
         }
         self.ending = true;
-        let deadline = to.saturating_add(nanoseconds(END_PATIENCE));
+        let deadline = to.saturating_add(self.patience);
         for index in 0..self.connections.len() {
             let now = self.now();
             self.ask_again(index, 0, now)?;

@@ -9,23 +9,19 @@
 
 #![allow(clippy::unwrap_used, clippy::cast_sign_loss, missing_docs)]
 
-use std::convert::Infallible;
-use std::fs;
+mod bare;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use allotd::bench::cpu;
 use allotd::engine::load::NumberSource;
 use allotd::engine::settings::{Settings, SettingsChange};
 use allotd::engine::{Engine, EngineConfig};
 use allotd::numbers::sample::{Spread, ru_mobile_sample};
 use bytes::Bytes;
-use http_body_util::Full;
-use hyper::header::{CONTENT_TYPE, HeaderValue};
-use hyper::service::service_fn;
-use hyper::{Response, server::conn::http1};
-use hyper_util::rt::TokioIo;
 use rustix::thread::{CpuSet, sched_setaffinity};
 
 const REFERENCE: u64 = 40_000_000;
@@ -47,8 +43,6 @@ const MAX_LEASE_COUNT: u64 = 65_536;
 const TOUCH_PAUSE: Duration = Duration::from_secs(10);
 /// After so long without an answer something else has the server's core: then the client gives up its own too.
 const MAX_SPIN_TIME: Duration = Duration::from_micros(100);
-/// Tells the process to be the bare server with this body.
-const BARE_FLAG: &str = "--bare-server";
 const LEASE: &[u8] = b"POST /v1/pools/p/lease HTTP/1.1\r\nHost: localhost\r\n\r\n";
 const SERVER_CORE: usize = 0;
 const CLIENT_CORE: usize = 1;
@@ -56,8 +50,8 @@ const CLIENT_CORE: usize = 1;
 fn main() {
     let args: Vec<String> = std::env::args().collect();
     let value_of = |flag: &str| args.iter().position(|arg| arg == flag).map(|at| args[at + 1].clone());
-    if let Some(body) = value_of(BARE_FLAG) {
-        return bare_server(&Bytes::from(body));
+    if let Some(body) = value_of(bare::FLAG) {
+        return bare::serve(&Bytes::from(body));
     }
     let numbers = value_of("--numbers").map_or(REFERENCE, |text| text.parse().unwrap());
     let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
@@ -81,7 +75,7 @@ fn main() {
     first.write_all(LEASE).unwrap();
     let body = String::from_utf8(read_answer(&mut first)).unwrap();
     let mut bare = Command::new(std::env::current_exe().unwrap());
-    let bare = Server::start("bare", bare.args([BARE_FLAG, &body]));
+    let bare = Server::start("bare", bare.args([bare::FLAG, &body]));
     run_on(CLIENT_CORE);
     for server in [&none, &sync] {
         touch_pages(server, numbers);
@@ -134,31 +128,6 @@ fn run_on(core: usize) {
     sched_setaffinity(None, &set).unwrap();
 }
 
-/// Answers everything with `body`, on one thread, with the settings of allotd's connections.
-fn bare_server(body: &Bytes) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        println!("listening on http://{}", listener.local_addr().unwrap());
-        loop {
-            let (stream, _) = listener.accept().await.unwrap();
-            stream.set_nodelay(true).unwrap();
-            let body = body.clone();
-            let service = service_fn(move |_| {
-                let mut response = Response::new(Full::new(body.clone()));
-                response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-                std::future::ready(Ok::<_, Infallible>(response))
-            });
-            let serving = http1::Builder::new()
-                .pipeline_flush(true)
-                .max_buf_size(64 << 10)
-                .header_read_timeout(None::<Duration>)
-                .serve_connection(TokioIo::new(stream), service);
-            tokio::spawn(serving);
-        }
-    });
-}
-
 /// A server process; ended when dropped.
 struct Server {
     name: &'static str,
@@ -184,12 +153,7 @@ impl Server {
 
     /// User and system time of all threads so far.
     fn cpu_time(&self) -> Duration {
-        let tasks = fs::read_dir(format!("/proc/{}/task", self.process.id())).unwrap();
-        let nanoseconds_of = |task: std::io::Result<fs::DirEntry>| {
-            let text = fs::read_to_string(task.unwrap().path().join("schedstat")).unwrap();
-            text.split(' ').next().unwrap().parse::<u64>().unwrap()
-        };
-        Duration::from_nanos(tasks.map(nanoseconds_of).sum())
+        cpu::of_process(self.process.id()).unwrap()
     }
 }
 

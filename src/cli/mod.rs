@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 mod backup;
+mod bench;
 mod check;
 mod demo;
 mod give_back;
@@ -44,6 +45,8 @@ enum Command {
     Return(give_back::ReturnArgs),
     /// Show what the daemon counts
     Stats(stats::StatsArgs),
+    /// Put a load on a daemon, and show how it does
+    Bench(bench::BenchArgs),
     /// Have the daemon make a backup of all its pools
     Backup(backup::BackupArgs),
     /// Make a data directory of a backup
@@ -119,6 +122,7 @@ impl Cli {
             Command::Renew(args) => renew::run(&args),
             Command::Return(args) => give_back::run(args),
             Command::Stats(args) => stats::run(&args),
+            Command::Bench(args) => bench::run(&args),
             Command::Backup(args) => backup::back_up(&args),
             Command::Restore(args) => backup::run_restore(&args),
             Command::Check(args) => check::run(&args),

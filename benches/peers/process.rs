@@ -1,0 +1,131 @@
+//! Servers as processes: pinned, measured, ended.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use allotd::bench::cpu;
+use rustix::process::{Pid, Signal, kill_process};
+use rustix::thread::{CpuSet, sched_setaffinity};
+
+const SERVER_CORE: usize = 0;
+const CLIENT_CORE: usize = 1;
+/// Starting, and ending, takes a server no longer than this: Redis reads and writes all its numbers.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Pins this thread, and the processes and threads it starts from now on, to a core.
+fn run_on(core: usize) {
+    let mut set = CpuSet::new();
+    set.set(core);
+    sched_setaffinity(None, &set).unwrap();
+}
+
+/// This process is the client from now on.
+pub(crate) fn run_as_client() {
+    run_on(CLIENT_CORE);
+}
+
+/// A process with its children; ended when dropped.
+pub(crate) struct Process {
+    child: Child,
+}
+
+impl Process {
+    /// Starts it on the servers' core, with its output in `log`.
+    pub(crate) fn start(command: &mut Command, log: &Path) -> Self {
+        let out = fs::File::options().create(true).append(true).open(log).unwrap();
+        command.stdin(Stdio::null()).stdout(out.try_clone().unwrap()).stderr(out);
+        Self::spawn(command)
+    }
+
+    fn spawn(command: &mut Command) -> Self {
+        run_on(SERVER_CORE);
+        let child = command.spawn();
+        run_on(CLIENT_CORE);
+        Self { child: child.unwrap_or_else(|error| panic!("{command:?}: {error}")) }
+    }
+
+    /// Starts a server that says where it listens, as allotd does.
+    pub(crate) fn start_listening(command: &mut Command, log: &Path) -> (Self, SocketAddr) {
+        let errors = fs::File::options().create(true).append(true).open(log).unwrap();
+        let mut process = Self::spawn(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(errors));
+        let mut line = String::new();
+        BufReader::new(process.child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let address = line.trim().rsplit(['/', ' ']).next().unwrap().parse();
+        let log = || fs::read_to_string(log).unwrap_or_default();
+        (process, address.unwrap_or_else(|_| panic!("{command:?} did not start: {line:?} {}", log())))
+    }
+
+    /// Processor time of the process and its children so far.
+    pub(crate) fn cpu(&self) -> std::io::Result<Duration> {
+        let pid = self.child.id();
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
+        let children = children.split_whitespace().filter_map(|pid| pid.parse().ok());
+        // A child may have ended since it was listed.
+        let of_children: Duration = children.filter_map(|pid| cpu::of_process(pid).ok()).sum();
+        Ok(cpu::of_process(pid)? + of_children)
+    }
+
+    /// Resident memory of the process, in bytes.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.split_whitespace().next().unwrap().parse::<u64>().unwrap() * 1024
+    }
+
+    /// Asks it to end, and waits until it has.
+    pub(crate) fn stop(&mut self, signal: Signal) {
+        if self.child.try_wait().is_ok_and(|status| status.is_some()) {
+            return;
+        }
+        // It cannot have gone before it is waited for.
+        let _ = kill_process(Pid::from_child(&self.child), signal);
+        let started = Instant::now();
+        while started.elapsed() < PATIENCE {
+            if self.child.try_wait().is_ok_and(|status| status.is_some()) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.stop(Signal::TERM);
+    }
+}
+
+/// A port that nobody listens on now.
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// Connects as soon as somebody listens.
+pub(crate) fn connect_patiently(port: u16) -> TcpStream {
+    let started = Instant::now();
+    loop {
+        match TcpStream::connect(("127.0.0.1", port)) {
+            Ok(stream) => {
+                stream.set_nodelay(true).unwrap();
+                return stream;
+            }
+            Err(error) if started.elapsed() > PATIENCE => panic!("nobody listens on {port}: {error}"),
+            Err(_) => std::thread::sleep(Duration::from_millis(1)),
+        }
+    }
+}
+
+/// Whether a program is installed, and how it is got if not.
+pub(crate) fn installed(program: &str, package: &str) -> bool {
+    let found = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    if found.is_err() {
+        println!("SKIPPED {package}: {program} is missing: apt-get install -y {package}");
+    }
+    found.is_ok()
+}

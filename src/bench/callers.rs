@@ -1,0 +1,226 @@
+//! allotd's callers: what each mix says on a connection.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::answers::{Answer, AnswerError, AnswerReader, code};
+use super::items::{count, count_leases, each_lease, put_item};
+use super::talk::{Heard, Talk};
+
+/// A call that the load makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Call {
+    /// `POST /v1/pools/{pool}/lease`
+    Lease,
+    /// `POST /v1/pools/{pool}/renew`
+    Renew,
+    /// `POST /v1/pools/{pool}/return`
+    Return,
+    /// `GET /v1/pools/{pool}/numbers/{number}`
+    Lookup,
+}
+
+impl Call {
+    /// The call's name, as the daemon's stats have it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Lease => "lease",
+            Self::Renew => "renew",
+            Self::Return => "return",
+            Self::Lookup => "lookup",
+        }
+    }
+
+    /// For how many numbers it succeeded, by its answer. An answer about one number at most need not be
+    /// looked at.
+    fn numbers(self, answer: &Answer<'_>, asked: u32) -> u64 {
+        match self {
+            _ if answer.status != 200 => 0,
+            Self::Lookup => 1,
+            _ if asked == 1 => 1,
+            Self::Lease => count_leases(answer.body),
+            Self::Renew => count(answer.body, b"\"result\":\"renewed\""),
+            Self::Return => count(answer.body, b"\"result\":\"returned\""),
+        }
+    }
+
+    fn heard<'a>(self, answer: &Answer<'a>, numbers: u64) -> Heard<'a> {
+        let code = if answer.status < 400 { b"" } else { code(answer.body) };
+        Heard { bytes: answer.bytes, call: self.as_str(), numbers, status: answer.status, code }
+    }
+}
+
+/// One connection's caller.
+#[derive(Debug)]
+pub struct Caller {
+    answers: AnswerReader,
+    saying: Saying,
+}
+
+#[derive(Debug)]
+enum Saying {
+    /// The same requests again and again.
+    Rotation { requests: Arc<[Vec<u8>]>, next: usize, call: Call, numbers_asked: u32 },
+    /// What was leased is returned, then something else is leased.
+    LeaseReturn {
+        lease: Vec<u8>,
+        give_back_head: Vec<u8>,
+        /// Returns to be made.
+        returns: VecDeque<Vec<u8>>,
+        /// Buffers of returns that were made.
+        spare: Vec<Vec<u8>>,
+        /// The calls under way, oldest first.
+        asked: VecDeque<Call>,
+    },
+}
+
+impl Caller {
+    /// Says `requests` in turn, which are all of one call about `numbers_asked` numbers, from a place of
+    /// its own on: so that connections do not say the same at once.
+    pub fn rotating(requests: Arc<[Vec<u8>]>, place: usize, call: Call, numbers_asked: u32) -> Self {
+        const STEP: usize = 61;
+        let next = place * STEP % requests.len().max(1);
+        let saying = Saying::Rotation { requests, next, call, numbers_asked };
+        Self { answers: AnswerReader::default(), saying }
+    }
+
+    /// Leases by this request and returns all it gets, by a request that begins as `give_back_head`.
+    pub fn leasing_and_returning(lease: &[u8], give_back_head: &[u8]) -> Self {
+        let saying = Saying::LeaseReturn {
+            lease: lease.to_vec(),
+            give_back_head: give_back_head.to_vec(),
+            returns: VecDeque::new(),
+            spare: Vec::new(),
+            asked: VecDeque::new(),
+        };
+        Self { answers: AnswerReader::default(), saying }
+    }
+}
+
+impl Talk for Caller {
+    fn ask(&mut self, out: &mut Vec<u8>) {
+        if self.ask_last(out) {
+            return;
+        }
+        match &mut self.saying {
+            Saying::Rotation { requests, next, .. } => {
+                out.extend_from_slice(&requests[*next]);
+                *next = if *next + 1 == requests.len() { 0 } else { *next + 1 };
+            }
+            Saying::LeaseReturn { lease, asked, .. } => {
+                out.extend_from_slice(lease);
+                asked.push_back(Call::Lease);
+            }
+        }
+    }
+
+    fn ask_last(&mut self, out: &mut Vec<u8>) -> bool {
+        let Saying::LeaseReturn { returns, spare, asked, .. } = &mut self.saying else { return false };
+        let Some(request) = returns.pop_front() else { return false };
+        out.extend_from_slice(&request);
+        spare.push(request);
+        asked.push_back(Call::Return);
+        true
+    }
+
+    fn hear<'a>(&mut self, bytes: &'a [u8]) -> Result<Option<Heard<'a>>, AnswerError> {
+        let Some(answer) = self.answers.read(bytes)? else { return Ok(None) };
+        match &mut self.saying {
+            Saying::Rotation { call, numbers_asked, .. } => {
+                Ok(Some(call.heard(&answer, call.numbers(&answer, *numbers_asked))))
+            }
+            Saying::LeaseReturn { give_back_head, returns, spare, asked, .. } => {
+                let call = asked.pop_front().ok_or(AnswerError::Protocol)?;
+                let numbers = match call {
+                    Call::Lease if answer.status == 200 => {
+                        let mut request = spare.pop().unwrap_or_default();
+                        let leases = give_back(&mut request, give_back_head, answer.body)?;
+                        returns.push_back(request);
+                        leases
+                    }
+                    Call::Return if answer.status == 200 => count(answer.body, b"\"result\":\"returned\""),
+                    _ => 0,
+                };
+                Ok(Some(call.heard(&answer, numbers)))
+            }
+        }
+    }
+}
+
+/// Makes the return of all leases in an answer; how many there are.
+fn give_back(request: &mut Vec<u8>, head: &[u8], answer: &[u8]) -> Result<u64, AnswerError> {
+    const LENGTH_DIGITS: usize = 8;
+    request.clear();
+    request.extend_from_slice(head);
+    let length_at = request.len();
+    request.extend_from_slice(&[b'0'; LENGTH_DIGITS]);
+    request.extend_from_slice(b"\r\n\r\n");
+    let body_at = request.len();
+    request.extend_from_slice(b"{\"leases\":[");
+    let mut separator: &[u8] = b"";
+    let leases = each_lease(answer, |lease| {
+        request.extend_from_slice(separator);
+        separator = b",";
+        put_item(request, lease);
+    })?;
+    request.extend_from_slice(b"]}");
+    let mut length = request.len() - body_at;
+    // Leading zeros are fine: the length is known only now, and its place is before the body.
+    for digit in request[length_at..length_at + LENGTH_DIGITS].iter_mut().rev() {
+        *digit = b'0' + (length % 10) as u8;
+        length /= 10;
+    }
+    Ok(leases)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEASED: &[u8] =
+        b"HTTP/1.1 200 OK\r\ncontent-length: 62\r\n\r\n{\"leases\":[{\"number\":7,\"token\":\"abc\",\"generation\":1,\"x\":\"y\"}]}";
+    const RETURNED: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 22\r\n\r\n\"result\":\"returned\"}]}";
+    const EXHAUSTED: &[u8] = b"HTTP/1.1 409 Conflict\r\ncontent-length: 20\r\n\r\n{\"code\":\"exhausted\"}";
+
+    fn asked(caller: &mut Caller) -> String {
+        let mut out = Vec::new();
+        caller.ask(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn what_was_leased_is_returned() {
+        let mut caller = Caller::leasing_and_returning(b"LEASE", b"RETURN content-length: ");
+        assert_eq!((asked(&mut caller), asked(&mut caller)), ("LEASE".to_owned(), "LEASE".to_owned()));
+        let heard = caller.hear(LEASED).unwrap().unwrap();
+        assert_eq!((heard.call, heard.numbers, heard.status), ("lease", 1, 200));
+        assert_eq!(
+            asked(&mut caller),
+            "RETURN content-length: 00000039\r\n\r\n{\"leases\":[{\"number\":7,\"token\":\"abc\"}]}"
+        );
+        let heard = caller.hear(EXHAUSTED).unwrap().unwrap();
+        assert_eq!((heard.call, heard.numbers, heard.code), ("lease", 0, b"exhausted".as_slice()));
+        let heard = caller.hear(RETURNED).unwrap().unwrap();
+        assert_eq!((heard.call, heard.numbers), ("return", 1));
+        assert!(!caller.ask_last(&mut Vec::new()), "nothing is owed");
+        assert_eq!(asked(&mut caller), "LEASE");
+        caller.hear(LEASED).unwrap();
+        assert!(caller.ask_last(&mut Vec::new()), "a lease is held");
+        assert_eq!(caller.hear(LEASED[..20].as_ref()), Ok(None));
+    }
+
+    #[test]
+    fn an_answer_to_nothing_is_told() {
+        let mut caller = Caller::leasing_and_returning(b"LEASE", b"RETURN ");
+        assert_eq!(caller.hear(LEASED), Err(AnswerError::Protocol));
+    }
+
+    #[test]
+    fn requests_rotate() {
+        let requests: Arc<[Vec<u8>]> = Arc::from([b"a".to_vec(), b"b".to_vec(), b"c".to_vec()]);
+        let mut caller = Caller::rotating(requests, 2, Call::Renew, 2);
+        let said: String = (0..4).map(|_| asked(&mut caller)).collect();
+        assert_eq!(said, "cabc");
+        assert_eq!(caller.hear(EXHAUSTED).unwrap().unwrap().numbers, 0);
+    }
+}

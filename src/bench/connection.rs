@@ -1,0 +1,133 @@
+//! One connection of a load: a socket, what is to be sent, what has come, and what is under way.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::TcpStream;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+
+use rustix::io::Errno;
+
+use super::answers::AnswerError;
+use super::talk::{Heard, Talk};
+use crate::client::Server;
+
+/// Opens a connection to a server.
+pub fn connect(server: &Server) -> io::Result<OwnedFd> {
+    match server {
+        Server::Tcp(authority) => {
+            let stream = TcpStream::connect(authority)?;
+            stream.set_nodelay(true)?;
+            Ok(stream.into())
+        }
+        Server::Unix(path) => Ok(UnixStream::connect(path)?.into()),
+    }
+}
+
+/// A connected socket that does not block.
+pub(super) struct Connection<T> {
+    socket: OwnedFd,
+    talk: T,
+    out: Vec<u8>,
+    /// How much of `out` was sent.
+    sent_bytes: usize,
+    /// The beginning of an answer of which more has to come.
+    begun: Vec<u8>,
+    /// The times of the requests under way, oldest first, in nanoseconds since the start of the run.
+    asked: VecDeque<u64>,
+    /// Whether the poller was asked to tell when there is room to send.
+    pub(super) waits_for_room: bool,
+}
+
+impl<T: Talk> Connection<T> {
+    pub(super) fn new(socket: OwnedFd, talk: T) -> io::Result<Self> {
+        rustix::io::ioctl_fionbio(&socket, true)?;
+        Ok(Self {
+            socket,
+            talk,
+            out: Vec::new(),
+            sent_bytes: 0,
+            begun: Vec::new(),
+            asked: VecDeque::new(),
+            waits_for_room: false,
+        })
+    }
+
+    /// Requests under way, those included that are still to be sent.
+    pub(super) fn under_way(&self) -> &VecDeque<u64> {
+        &self.asked
+    }
+
+    /// Puts a request of the time `at` into the buffer.
+    pub(super) fn ask(&mut self, at: u64) {
+        self.talk.ask(&mut self.out);
+        self.asked.push_back(at);
+    }
+
+    /// Puts a request that is owed at the end into the buffer, if there is one.
+    pub(super) fn ask_last(&mut self, at: u64) -> bool {
+        let owed = self.talk.ask_last(&mut self.out);
+        if owed {
+            self.asked.push_back(at);
+        }
+        owed
+    }
+
+    /// Sends what is in the buffer; whether all of it is sent.
+    pub(super) fn flush(&mut self) -> io::Result<bool> {
+        while self.sent_bytes < self.out.len() {
+            match rustix::io::write(&self.socket, &self.out[self.sent_bytes..]) {
+                Ok(sent) => self.sent_bytes += sent,
+                Err(Errno::AGAIN) => return Ok(false),
+                Err(Errno::INTR) => (),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.out.clear();
+        self.sent_bytes = 0;
+        Ok(true)
+    }
+
+    /// Reads once what has come; `None` if nothing has. 0 bytes are the end.
+    pub(super) fn read(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+        match rustix::io::read(&self.socket, buffer) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(Errno::AGAIN | Errno::INTR) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Tells of every answer that is whole with these bytes, and of its request's time; how many there
+    /// were.
+    pub(super) fn hear(
+        &mut self,
+        bytes: &[u8],
+        mut on_answer: impl FnMut(u64, &Heard<'_>),
+    ) -> Result<usize, AnswerError> {
+        let mut answers = 0;
+        let mut taken = 0;
+        let from_begun = !self.begun.is_empty();
+        if from_begun {
+            self.begun.extend_from_slice(bytes);
+        }
+        let all = if from_begun { &self.begun } else { bytes };
+        while taken < all.len() {
+            let Some(heard) = self.talk.hear(&all[taken..])? else { break };
+            taken += heard.bytes;
+            answers += 1;
+            on_answer(self.asked.pop_front().ok_or(AnswerError::Protocol)?, &heard);
+        }
+        if from_begun {
+            self.begun.drain(..taken);
+        } else {
+            self.begun.extend_from_slice(&bytes[taken..]);
+        }
+        Ok(answers)
+    }
+}
+
+impl<T> AsFd for Connection<T> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}

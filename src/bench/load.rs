@@ -1,0 +1,294 @@
+//! A load in any protocol: connections over threads, a warm-up, a measured time.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use thiserror::Error;
+
+use super::answers::AnswerError;
+use super::connection::Connection;
+use super::cpu;
+use super::schedule::Schedule;
+use super::talk::Talk;
+use super::tally::{Tally, nanoseconds};
+use super::worker::Worker;
+
+/// What to do to a server.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Load {
+    /// Threads that serve the connections.
+    pub threads: usize,
+    /// Connections, at least one a thread.
+    pub connections: usize,
+    /// Most requests under way on a connection.
+    pub depth: usize,
+    /// Requests a second in an open loop; `None` for a closed one.
+    pub rate_per_second: Option<f64>,
+    /// How long nothing is measured.
+    pub warm_up: Duration,
+    /// How long it is measured.
+    pub time: Duration,
+    /// By which time answers are counted too.
+    pub interval: Duration,
+    /// How long the last answers are waited for.
+    pub patience: Duration,
+}
+
+/// Why a load ended early.
+#[derive(Debug, Error)]
+pub enum LoadError {
+    /// A connection was refused.
+    #[error("connection {index} of {connections} cannot be opened: {error}")]
+    Open {
+        /// Which, from 1.
+        index: usize,
+        /// Of how many.
+        connections: usize,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// A connection ended.
+    #[error("the server went away after {answers} answers{refusals}{}", .error.as_ref().map(|error| format!(": {error}")).unwrap_or_default())]
+    Gone {
+        /// Answers so far of the thread that saw it.
+        answers: u64,
+        /// Those among them that were refusals, in words.
+        refusals: String,
+        /// What the system says; none at a regular end.
+        error: Option<io::Error>,
+    },
+    /// Answers are not what they should be.
+    #[error(transparent)]
+    Answer(#[from] AnswerError),
+    /// The load generator itself cannot go on.
+    #[error("the load generator cannot go on: {0}")]
+    Io(#[from] io::Error),
+    /// Nothing came within the measured time.
+    #[error("no answer came within {} s", .0.as_secs_f64())]
+    Silence(Duration),
+}
+
+/// What a load measured.
+#[derive(Debug)]
+pub struct Measured {
+    /// Counts and latencies.
+    pub tally: Tally,
+    /// The measured time.
+    pub time: Duration,
+    /// The server's processor time in it.
+    pub server_cpu: Option<Duration>,
+    /// This process' processor time in it.
+    pub own_cpu: Duration,
+}
+
+/// Processor times at one moment.
+struct Mark {
+    at: Instant,
+    server: Option<Duration>,
+    own: Duration,
+}
+
+impl Mark {
+    fn now(probe: Option<&dyn Fn() -> io::Result<Duration>>) -> Self {
+        // A server that has ended shows on its connections.
+        let server = probe.and_then(|probe| probe().ok());
+        Self { at: Instant::now(), server, own: cpu::of_this_process() }
+    }
+}
+
+/// Runs a load. `open` gives each connection, by its place, and what is said on it; `probe` gives the
+/// server's processor time so far.
+pub fn run<T: Talk + Send>(
+    load: &Load,
+    open: impl Fn(usize) -> io::Result<(OwnedFd, T)>,
+    probe: Option<&dyn Fn() -> io::Result<Duration>>,
+) -> Result<Measured, LoadError> {
+    let mut by_thread: Vec<Vec<Connection<T>>> = (0..load.threads).map(|_| Vec::new()).collect();
+    for index in 0..load.connections {
+        let connection = open(index).and_then(|(socket, talk)| Connection::new(socket, talk));
+        let connection = connection.map_err(|error| LoadError::Open {
+            index: index + 1,
+            connections: load.connections,
+            error,
+        })?;
+        by_thread[index % load.threads].push(connection);
+    }
+    let stop = AtomicBool::new(false);
+    let tally = Tally::new(load.warm_up, load.time, load.interval);
+    let end = nanoseconds(load.warm_up + load.time);
+    let workers = by_thread.into_iter().enumerate().map(|(thread, connections)| {
+        let schedule = load.rate_per_second.map(|rate| Schedule::new(rate, thread, load.threads, end));
+        Worker::new(connections, (load.depth, load.patience), schedule, tally.clone(), &stop)
+    });
+    let workers = workers.collect::<io::Result<Vec<_>>>()?;
+    let (results, ended) = mpsc::channel();
+    let start = Instant::now();
+    std::thread::scope(|scope| {
+        for worker in workers {
+            let results = results.clone();
+            scope.spawn(move || {
+                // The receiver may have seen another thread's error and gone.
+                let _ = results.send(worker.run(start));
+            });
+        }
+        drop(results);
+        let measured = watch(load, start, &ended, probe, tally.clone());
+        stop.store(true, Ordering::Relaxed);
+        measured
+    })
+}
+
+/// Takes the times at both ends of the measured time, and adds up what the threads counted.
+fn watch(
+    load: &Load,
+    start: Instant,
+    ended: &mpsc::Receiver<Result<Tally, LoadError>>,
+    probe: Option<&dyn Fn() -> io::Result<Duration>>,
+    mut sum: Tally,
+) -> Result<Measured, LoadError> {
+    let mut mark_after = |time: Duration| {
+        while let Ok(result) = ended.recv_timeout(time.saturating_sub(start.elapsed())) {
+            sum.merge(&result?);
+        }
+        std::thread::sleep(time.saturating_sub(start.elapsed()));
+        Ok::<_, LoadError>(Mark::now(probe))
+    };
+    let before = mark_after(load.warm_up)?;
+    let after = mark_after(load.warm_up + load.time)?;
+    for result in ended {
+        sum.merge(&result?);
+    }
+    if sum.answers_of_run() == 0 {
+        return Err(LoadError::Silence(load.warm_up + load.time));
+    }
+    Ok(Measured {
+        tally: sum,
+        time: after.at - before.at,
+        server_cpu: after.server.zip(before.server).map(|(after, before)| after.saturating_sub(before)),
+        own_cpu: after.own.saturating_sub(before.own),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{SocketAddr, TcpListener};
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::bench::callers::{Call, Caller};
+    use crate::bench::connection::connect;
+    use crate::client::Server;
+
+    const REQUEST: &[u8] = b"ask!";
+    const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}";
+    const SECOND: u64 = 1_000_000_000;
+
+    /// What the small server does after so many answers on a connection.
+    #[derive(Clone, Copy)]
+    enum After {
+        Stall(u32, Duration),
+        Close(u32),
+        Silence(u32),
+    }
+
+    /// Answers each request of each connection; it ends with its last connection.
+    fn small_server(connections: usize, after: After) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().take(connections) {
+                let mut stream = stream.unwrap();
+                stream.set_nodelay(true).unwrap();
+                std::thread::spawn(move || {
+                    let mut request = [0; REQUEST.len()];
+                    let mut answers = 0;
+                    while stream.read_exact(&mut request).is_ok() {
+                        match after {
+                            After::Stall(count, time) if answers == count => std::thread::sleep(time),
+                            After::Close(count) if answers == count => return,
+                            After::Silence(count) if answers >= count => continue,
+                            _ => (),
+                        }
+                        answers += 1;
+                        if stream.write_all(ANSWER).is_err() {
+                            return;
+                        }
+                    }
+                });
+            }
+        });
+        address
+    }
+
+    fn put_load(after: After, load: &Load) -> Result<Measured, LoadError> {
+        let server = Server::Tcp(small_server(load.connections, after).to_string());
+        let requests: Arc<[Vec<u8>]> = Arc::from([REQUEST.to_vec()]);
+        let open =
+            |index| Ok((connect(&server)?, Caller::rotating(Arc::clone(&requests), index, Call::Lookup, 1)));
+        run(load, open, None)
+    }
+
+    fn two_seconds(rate_per_second: Option<f64>) -> Load {
+        Load {
+            threads: 1,
+            connections: 1,
+            depth: 1,
+            rate_per_second,
+            warm_up: Duration::ZERO,
+            time: Duration::from_secs(2),
+            interval: Duration::from_secs(1),
+            patience: Duration::from_millis(200),
+        }
+    }
+
+    /// The one reason for an open loop: in a closed one the stall is one slow request of many.
+    #[test]
+    fn a_stall_shows_in_an_open_loop_and_hides_in_a_closed_one() {
+        let stall = After::Stall(300, Duration::from_secs(1));
+        let open = put_load(stall, &two_seconds(Some(1_000.0))).unwrap().tally;
+        assert_eq!(open.latencies(), 2_000, "every request that was due counts");
+        let [p25, p90, p99] = [0.25, 0.9, 0.99].map(|quantile| open.quantile_nanoseconds(quantile));
+        assert!(p99 > SECOND * 9 / 10 && p90 > SECOND / 2, "p90 {p90}, p99 {p99}");
+        assert!(p25 < SECOND / 2, "{p25}");
+        let closed = put_load(stall, &two_seconds(None)).unwrap().tally;
+        let p99 = closed.quantile_nanoseconds(0.99);
+        assert!(p99 < SECOND / 2 && closed.quantile_nanoseconds(1.0) > SECOND * 9 / 10, "p99 {p99}");
+    }
+
+    #[test]
+    fn what_a_slow_server_leaves_unsent_and_unanswered_counts() {
+        let load = Load { time: Duration::from_millis(500), ..two_seconds(Some(1_000.0)) };
+        let silent = put_load(After::Silence(100), &load).unwrap().tally;
+        assert_eq!((silent.answers(), silent.unanswered, silent.unsent), (100, 1, 399));
+        assert_eq!(silent.latencies(), 500);
+        assert!(silent.quantile_nanoseconds(0.5) > SECOND / 10);
+        let nothing = put_load(After::Silence(0), &load);
+        assert!(matches!(nothing, Err(LoadError::Silence(_))), "{nothing:?}");
+    }
+
+    #[test]
+    fn many_threads_and_pipelines_lose_nothing() {
+        let load = Load { threads: 2, connections: 5, depth: 8, ..two_seconds(None) };
+        let load = Load { time: Duration::from_millis(300), ..load };
+        let measured = put_load(After::Stall(u32::MAX, Duration::ZERO), &load).unwrap();
+        let tally = measured.tally;
+        assert_eq!((tally.unanswered, tally.unsent), (0, 0));
+        assert!(tally.answers() > 100 && tally.answers_of_run() >= tally.answers());
+        // Requests that were made while the time ended are answered, but their time is not measured.
+        assert!((0..=5 * 8).contains(&(tally.answers_of_run() - tally.latencies())));
+        assert_eq!(tally.by_interval, [tally.answers()]);
+    }
+
+    #[test]
+    fn a_server_that_goes_away_ends_the_load() {
+        let started = Instant::now();
+        let gone = put_load(After::Close(7), &Load { threads: 2, connections: 2, ..two_seconds(None) });
+        let Err(error @ LoadError::Gone { answers: 7, .. }) = gone else { panic!("{gone:?}") };
+        assert!(error.to_string().starts_with("the server went away after 7 answers"));
+        assert!(started.elapsed() < Duration::from_secs(2));
+    }
+}

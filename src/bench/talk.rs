@@ -1,0 +1,48 @@
+//! What is said on one connection: the protocol of a load.
+
+use super::answers::AnswerError;
+
+/// One side of a conversation in which answers come in the order of the requests.
+pub trait Talk {
+    /// Appends the next request.
+    fn ask(&mut self, out: &mut Vec<u8>);
+
+    /// Appends a request that is owed when time is over, such as the return of what was leased; false if
+    /// there is none.
+    fn ask_last(&mut self, _out: &mut Vec<u8>) -> bool {
+        false
+    }
+
+    /// Reads the answer to the oldest request under way from the start of `bytes`; `None` if more of it
+    /// has to come.
+    fn hear<'a>(&mut self, bytes: &'a [u8]) -> Result<Option<Heard<'a>>, AnswerError>;
+}
+
+impl<T: Talk + ?Sized> Talk for Box<T> {
+    fn ask(&mut self, out: &mut Vec<u8>) {
+        (**self).ask(out);
+    }
+
+    fn ask_last(&mut self, out: &mut Vec<u8>) -> bool {
+        (**self).ask_last(out)
+    }
+
+    fn hear<'a>(&mut self, bytes: &'a [u8]) -> Result<Option<Heard<'a>>, AnswerError> {
+        (**self).hear(bytes)
+    }
+}
+
+/// One answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Heard<'a> {
+    /// Its length.
+    pub bytes: usize,
+    /// What was asked.
+    pub call: &'static str,
+    /// For how many numbers it succeeded.
+    pub numbers: u64,
+    /// The HTTP status, or what stands for it in other protocols; 200 is success.
+    pub status: u16,
+    /// The code of a refusal; empty if it has none.
+    pub code: &'a [u8],
+}

@@ -1,0 +1,92 @@
+//! `allotd bench`: a load, and what it showed.
+
+use clap::Args;
+
+use super::{CliError, Remote, output};
+use crate::bench::plan::{self, MIN_SECONDS, Mix, Plan, PlanError};
+use crate::bench::{self, BenchError};
+use crate::engine::settings::Order;
+
+#[derive(Debug, Args)]
+pub(super) struct BenchArgs {
+    /// The pool
+    pool: String,
+    /// Which calls: lease, lease+return, renew or lookup
+    #[arg(long, value_name = "MIX", default_value = "lease")]
+    mix: String,
+    /// Connections
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    connections: usize,
+    /// Most requests under way on a connection
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pipeline: usize,
+    /// Numbers that a call leases, renews or returns
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    count: u32,
+    /// Requests a second, in an open loop; without it each connection asks again when it was answered
+    #[arg(long, value_name = "N")]
+    rate: Option<f64>,
+    /// Seconds before the measured time
+    #[arg(long, value_name = "SECONDS", default_value_t = 1.0)]
+    warm_up_seconds: f64,
+    /// Measured time, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 10.0)]
+    seconds: f64,
+    /// Seconds that a lease lasts [default: the pool's]
+    #[arg(long, value_name = "SECONDS")]
+    ttl: Option<u32>,
+    /// Set the pool's order before: random, sequential or lowest. It stays so
+    #[arg(long)]
+    order: Option<Order>,
+    /// Lease before until so much of the pool is taken; these leases last as long as the
+    /// pool lets them
+    #[arg(long, value_name = "PERCENT")]
+    taken: Option<f64>,
+    /// Threads that make the load
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    threads: usize,
+    /// Process of a server on this machine, to show its CPU time
+    #[arg(long, value_name = "PID")]
+    server_pid: Option<u32>,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+impl From<PlanError> for CliError {
+    fn from(error: PlanError) -> Self {
+        Self::Usage(error.to_string())
+    }
+}
+
+impl From<BenchError> for CliError {
+    fn from(error: BenchError) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+impl BenchArgs {
+    fn plan(&self) -> Result<Plan, CliError> {
+        let plan = Plan {
+            server: self.remote.server()?,
+            server_pid: self.server_pid,
+            pool: super::pool::checked_name(&self.pool)?,
+            mix: self.mix.parse::<Mix>()?,
+            count: self.count,
+            ttl_seconds: self.ttl,
+            order: self.order,
+            taken_percent: self.taken,
+            connections: self.connections,
+            depth: self.pipeline,
+            threads: self.threads,
+            rate_per_second: self.rate,
+            warm_up: plan::seconds("warm-up-seconds", self.warm_up_seconds, 0.0)?,
+            time: plan::seconds("seconds", self.seconds, MIN_SECONDS)?,
+        };
+        Ok(plan.checked()?)
+    }
+}
+
+pub(super) fn run(args: &BenchArgs) -> Result<(), CliError> {
+    let report = bench::run(&args.plan()?)?;
+    output::print(&if args.remote.json { format!("{}\n", report.json()) } else { report.text() })
+}

@@ -7,7 +7,7 @@ use crate::state::time::Timestamp;
 use crate::state::word::{End, LeaseOver, State, Word};
 
 use super::counters::Total;
-use super::lease::LeaseError;
+use super::lease::{self, LeaseError};
 use super::order::Worker;
 use super::pool::Pool;
 use super::segment::{Segment, Segments};
@@ -82,7 +82,7 @@ impl Pool {
     ) -> Result<(), LeaseError> {
         results.clear();
         self.shared.journal.check()?;
-        let until = self.shared.clock.deadline(self.ttl(ttl_seconds)?);
+        let until = self.shared.clock.deadline(lease::ttl(&self.settings(), ttl_seconds)?);
         let segments = self.segments.load();
         for items in items.chunks(ITEMS_AT_ONCE) {
             let places = locate(&segments, worker, items.iter().map(|item| item.number));

@@ -12,6 +12,7 @@ use super::keys::{Kept, KeptLease};
 use super::order::{Claim, Look, Picker, Worker};
 use super::pool::{Mode, Pool};
 use super::segment::{Segments, Within};
+use super::settings::Settings;
 use super::token::Token;
 
 /// Most numbers of one lease call.
@@ -88,19 +89,18 @@ pub enum LeaseError {
     Busy,
 }
 
-impl Pool {
-    /// The length of a lease: what the call asks for, if the pool allows it, or the pool's own.
-    pub(crate) fn ttl(&self, ttl_seconds: Option<u32>) -> Result<u32, LeaseError> {
-        let settings = self.settings();
-        match ttl_seconds {
-            None => Ok(settings.ttl),
-            Some(ttl) if (1..=settings.ttl_max).contains(&ttl) => Ok(ttl),
-            Some(ttl_seconds) => {
-                Err(LeaseError::TtlOutOfBounds { ttl_seconds, ttl_max_seconds: settings.ttl_max })
-            }
+/// The length of a lease: what the call asks for, if the pool allows it, or the pool's own.
+pub(crate) fn ttl(settings: &Settings, ttl_seconds: Option<u32>) -> Result<u32, LeaseError> {
+    match ttl_seconds {
+        None => Ok(settings.ttl),
+        Some(ttl) if (1..=settings.ttl_max).contains(&ttl) => Ok(ttl),
+        Some(ttl_seconds) => {
+            Err(LeaseError::TtlOutOfBounds { ttl_seconds, ttl_max_seconds: settings.ttl_max })
         }
     }
+}
 
+impl Pool {
     /// Leases up to `request.count` numbers into `leases`, which is cleared first. Takes no lock,
     /// waits for no other caller, allocates nothing a number once `leases` is large enough.
     pub fn lease(
@@ -114,7 +114,8 @@ impl Pool {
             return Err(LeaseError::CountOutOfBounds(request.count));
         }
         self.shared.journal.check()?;
-        let until = self.shared.clock.deadline(self.ttl(request.ttl_seconds)?);
+        let settings = self.settings();
+        let until = self.shared.clock.deadline(ttl(&settings, request.ttl_seconds)?);
         match self.mode() {
             Mode::Open => {}
             Mode::Paused => return Err(LeaseError::Paused),
@@ -124,7 +125,7 @@ impl Pool {
         let picker = Picker {
             segments: &segments,
             within: request.within.unwrap_or(&segments.whole),
-            order: self.settings().order,
+            order: settings.order,
             cursor: &self.cursors[worker.slot.0],
         };
         let count = request.count as usize;

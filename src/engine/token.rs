@@ -14,6 +14,7 @@ use crate::numbers::number::Number;
 pub const SECRET_BYTES: usize = 16;
 /// Characters of a token as text.
 pub const TOKEN_CHARS: usize = 11;
+const URL_SAFE_CHARS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 /// Proof of one lease of one number: SipHash-2-4 under the data directory's secret over the pool's
 /// id, the number and the generation. As text the eight little-endian bytes in URL-safe Base64
@@ -27,13 +28,16 @@ pub struct Token(u64);
 pub struct NotAToken;
 
 impl Token {
-    /// The token as its eleven characters.
+    /// The token as its eleven characters. As RFC 4648 has it, section 5; the library for any length of bytes
+    /// takes four times the instructions, which are 2 % of a lease's.
     #[inline]
     pub fn encode(self) -> [u8; TOKEN_CHARS] {
-        let mut text = [0; TOKEN_CHARS];
-        let written = URL_SAFE_NO_PAD.encode_slice(self.0.to_le_bytes(), &mut text);
-        debug_assert_eq!(written, Ok(TOKEN_CHARS));
-        text
+        let bits = self.0.swap_bytes();
+        let char_at = |index: usize| {
+            let shifted = if index == TOKEN_CHARS - 1 { bits << 2 } else { bits >> (58 - 6 * index) };
+            URL_SAFE_CHARS[(shifted & 63) as usize]
+        };
+        std::array::from_fn(char_at)
     }
 
     /// Reads the eleven characters.
@@ -90,6 +94,15 @@ impl TokenKey {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_text_is_base64() {
+        for bits in (0..64).map(|shift| 0x9E37_79B9_7F4A_7C15_u64.rotate_left(shift)).chain([0, u64::MAX]) {
+            let text = URL_SAFE_NO_PAD.encode(bits.to_le_bytes());
+            assert_eq!(Token(bits).encode(), text.as_bytes());
+            assert_eq!(Token::decode(text.as_bytes()), Ok(Token(bits)));
+        }
+    }
 
     #[test]
     fn tokens_differ_by_everything_and_read_back() {

@@ -37,6 +37,12 @@ impl From<String> for Body {
     }
 }
 
+impl From<Bytes> for Body {
+    fn from(bytes: Bytes) -> Self {
+        Self::Whole(bytes)
+    }
+}
+
 impl From<BytesMut> for Body {
     fn from(bytes: BytesMut) -> Self {
         Self::Whole(bytes.freeze())

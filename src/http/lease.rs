@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bytes::BytesMut;
+use bytes::Bytes;
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::{HeaderMap, Response};
 use serde::Deserialize;
@@ -100,11 +100,7 @@ pub(super) async fn with_body(
 }
 
 /// `once` is the call's key and its body.
-fn lease(
-    pool: &Pool,
-    request: &LeaseRequest<'_>,
-    once: Option<(&[u8], &[u8])>,
-) -> Result<BytesMut, LeaseError> {
+fn lease(pool: &Pool, request: &LeaseRequest<'_>, once: Option<(&[u8], &[u8])>) -> Result<Bytes, LeaseError> {
     worker::with(|state| {
         let (engine, leases) = (&mut state.engine, &mut state.leases);
         match once {

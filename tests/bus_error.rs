@@ -10,7 +10,7 @@ use support::daemon::{Daemon, allotd};
 
 #[test]
 fn a_failing_medium_ends_the_daemon_with_a_line() {
-    for (name, durability) in [("0001.words", "none"), ("0001.numbers", "sync")] {
+    for (name, durability) in [("0001.words", "none"), ("0001.words", "sync"), ("0001.numbers", "sync")] {
         let directory = tempfile::tempdir().unwrap();
         let (data, said) = (directory.path().join("data"), directory.path().join("stderr"));
         let mut command = allotd();

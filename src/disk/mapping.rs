@@ -3,11 +3,9 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::ops::{Deref, DerefMut};
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use memmap2::{Advice, Mmap, MmapMut, MmapOptions, MmapRaw};
-use rustix::fs::SeekFrom;
 use rustix::mm::Advice as MadviseAdvice;
 
 use super::{PAGE_BYTES, WORD_BYTES};
@@ -93,7 +91,9 @@ impl MappedWords {
         let map = match sharing {
             _ if len == 0 => MmapRaw::from(MmapOptions::new().len(1).map_anon()?),
             Sharing::Shared => MmapOptions::new().map_raw(&file)?,
-            Sharing::Private => MmapRaw::from(read_privately(&file, bytes as usize)?),
+            // SAFETY: this process, which holds the directory's lock, changes the file only by whole
+            // words, read as atomics; and a page that was changed here no longer shows the file.
+            Sharing::Private => MmapRaw::from(unsafe { MmapOptions::new().map_copy(&file) }?),
         };
         Ok(Self { map, len: len as usize, sharing })
     }
@@ -128,38 +128,6 @@ impl AsRef<[AtomicU64]> for MappedWords {
     fn as_ref(&self) -> &[AtomicU64] {
         unreachable!("models map no files")
     }
-}
-
-/// The bytes of a file in memory of this process alone, in huge pages where the system has them: a random look
-/// then waits for the word, and not for the page tables too. What the file has no data for stays untouched.
-fn read_privately(file: &File, bytes: usize) -> io::Result<MmapMut> {
-    let mut map = MmapOptions::new().len(bytes.next_multiple_of(HUGE_PAGE_BYTES)).map_anon()?;
-    // Only a speed-up: pages are small else.
-    let _ = map.advise(Advice::HugePage);
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let part = bytes.div_ceil(threads).next_multiple_of(HUGE_PAGE_BYTES);
-    std::thread::scope(|scope| {
-        let parts = map[..bytes].chunks_mut(part).zip((0..).step_by(part));
-        let threads: Vec<_> =
-            parts.map(|(part, offset)| scope.spawn(move || read_data(file, part, offset))).collect();
-        threads.into_iter().try_for_each(|t| t.join().unwrap_or_else(|p| std::panic::resume_unwind(p)))
-    })?;
-    Ok(map)
-}
-
-/// Reads what a file has data for from `offset` on.
-fn read_data(file: &File, memory: &mut [u8], offset: u64) -> io::Result<()> {
-    for (piece, at) in memory.chunks_mut(HUGE_PAGE_BYTES).zip((offset..).step_by(HUGE_PAGE_BYTES)) {
-        let data = rustix::fs::seek(file, SeekFrom::Data(at));
-        let is_hole = match data {
-            Ok(data) => data >= at + piece.len() as u64,
-            Err(error) => error == rustix::io::Errno::NXIO,
-        };
-        if !is_hole {
-            file.read_exact_at(piece, at)?;
-        }
-    }
-    Ok(())
 }
 
 /// Memory for direct writes: whole pages, zeroed.

@@ -125,6 +125,7 @@ fn main() {
         println!("The machine is busy (load average {load}): the ratios are rough, and the rest says little");
     }
     process::run_as_client();
+    process::end_at_signals();
     let dir = tempfile::tempdir_in(&settings.dir).unwrap();
     // PostgreSQL runs as another user.
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
@@ -247,6 +248,7 @@ fn measure(peer: &dyn Peer, case: Case, seconds: f64, intervals: f64) -> Round {
         interval: Duration::from_secs_f64(seconds / intervals),
         patience: allotd::bench::plan::ANSWER_PATIENCE,
     };
+    process::check_signals();
     peer.before_round();
     let measured = load::run(&load, |_| peer.open(case.operation), Some(&|| peer.cpu()));
     let measured = measured.unwrap_or_else(|error| panic!("{}: {error}", peer.name()));

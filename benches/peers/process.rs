@@ -5,6 +5,8 @@ use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use allotd::bench::cpu;
@@ -16,6 +18,8 @@ const CLIENT_CORE: usize = 1;
 /// Starting, and ending, takes a server no longer than this: Redis reads and writes all its numbers.
 const PATIENCE: Duration = Duration::from_secs(300);
 
+static SIGNALLED: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+
 /// Pins this thread, and the processes and threads it starts from now on, to a core.
 fn run_on(core: usize) {
     let mut set = CpuSet::new();
@@ -26,6 +30,22 @@ fn run_on(core: usize) {
 /// This process is the client from now on.
 pub(crate) fn run_as_client() {
     run_on(CLIENT_CORE);
+}
+
+/// Lets SIGINT and SIGTERM end the run by a panic of [`check_signals`], so that all servers are ended and
+/// their data is removed. A second one ends this process at once.
+pub(crate) fn end_at_signals() {
+    let flag = SIGNALLED.get_or_init(Arc::default);
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(flag)).unwrap();
+        signal_hook::flag::register(signal, Arc::clone(flag)).unwrap();
+    }
+}
+
+/// To be called wherever the run may end.
+pub(crate) fn check_signals() {
+    let signalled = SIGNALLED.get().is_some_and(|flag| flag.load(Ordering::Relaxed));
+    assert!(!signalled, "ended by a signal");
 }
 
 /// A process with its children; ended when dropped.

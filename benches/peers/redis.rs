@@ -21,13 +21,17 @@ use rustix::process::Signal;
 use super::peer::{
     BoxedTalk, Case, Class, Facts, LEASE, Operation, Peer, REFUSED, RETURN, SUCCESS, TTL_SECONDS, next_seed,
 };
-use super::process::{Process, connect_patiently, free_port};
+use super::process::{Process, check_signals, connect_patiently, free_port};
 
 const LEASE_SCRIPT: &str = "local n=redis.call('SPOP',KEYS[1]) if not n then return false end \
      redis.call('SET','l:'..n,ARGV[1],'EX',ARGV[2]) return n";
 const RETURN_SCRIPT: &str = "local k='l:'..ARGV[1] if redis.call('GET',k)==ARGV[2] then \
      redis.call('DEL',k) redis.call('SADD',KEYS[1],ARGV[1]) return 1 end return 0";
-/// Members of one `SADD` or `SPOP`.
+/// Takes members out without sending them.
+const FILL_SCRIPT: &str = "redis.call('SPOP',KEYS[1],ARGV[1]) return 1";
+/// Members of one [`FILL_SCRIPT`].
+const FILL_BATCH: u64 = 10_000;
+/// Members of one `SADD`.
 const BATCH: u64 = 1_000;
 /// Commands under way while loading.
 const LOAD_DEPTH: usize = 64;
@@ -106,6 +110,7 @@ fn load(port: u16, ranges: &[NumberRange]) -> f64 {
     let mut calls = Calls::connect(port);
     let (mut out, mut members, mut commands) = (Vec::new(), Vec::new(), 0);
     let mut flush = |out: &mut Vec<u8>, commands: &mut usize| {
+        check_signals();
         calls.send(out);
         for _ in 0..std::mem::take(commands) {
             assert!(calls.answer().starts_with(':'));
@@ -259,21 +264,14 @@ impl Peer for Redis {
     fn fill(&mut self, percent: f64) {
         let left = super::numbers_left(self.facts.numbers, percent);
         let mut calls = Calls::connect(self.port);
-        loop {
-            let mut surplus = calls.members().saturating_sub(left);
-            if surplus == 0 {
-                return;
-            }
-            // The members come back one a line with their length: counted, not kept.
-            for _ in 0..LOAD_DEPTH {
-                let count = surplus.min(BATCH);
-                surplus -= count;
-                if count > 0 {
-                    let header = calls.call(&[b"SPOP", b"p", count.to_string().as_bytes()]);
-                    let members: usize = header.trim_start_matches('*').parse().unwrap();
-                    (0..members).for_each(|_| drop(calls.answer()));
-                }
-            }
+        let mut surplus = calls.members().saturating_sub(left);
+        while surplus > 0 {
+            check_signals();
+            let count = surplus.min(FILL_BATCH);
+            surplus -= count;
+            let done =
+                calls.call(&[b"EVAL", FILL_SCRIPT.as_bytes(), b"1", b"p", count.to_string().as_bytes()]);
+            assert_eq!(done, ":1");
         }
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::file::{self, JournalFile};
 use super::files::{Checkpoint, Files, Pin};
@@ -112,6 +112,7 @@ impl Running {
             records: 0,
             taken: vec![0; journal.queues.slots()],
             last_frame_at: Instant::now(),
+            last_write: Duration::ZERO,
             last_sync_at: Instant::now(),
             stopped: Arc::clone(&stopped),
         };

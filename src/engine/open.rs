@@ -10,7 +10,9 @@ use arc_swap::ArcSwap;
 
 use crate::disk::{self, Disk, Sharing};
 use crate::journal::recovery::{self, Recovered, RecoveryError};
-use crate::journal::{Callbacks, Durability, Journal, JournalConfig, MIN_FILE_BYTES, Running, StartError};
+use crate::journal::{
+    Callbacks, Durability, Journal, JournalConfig, MIN_FILE_BYTES, Rest, Running, StartError,
+};
 
 use super::backup::CONTENTS_FILE;
 use super::clock::{Clock, Clocks, SystemClocks};
@@ -309,8 +311,8 @@ impl Engine {
 
 /// Writes all words that changed to their tables, and the keys to their file: after this the older journal
 /// files are not needed.
-fn checkpoint(shared: &Shared, pools: &Pools, data_dir: &Path) -> io::Result<()> {
-    pools.values().try_for_each(|pool| pool.checkpoint())?;
+fn checkpoint(shared: &Shared, pools: &Pools, data_dir: &Path, rest: &Rest<'_>) -> io::Result<()> {
+    pools.values().try_for_each(|pool| pool.checkpoint(rest))?;
     // A key that is being used now holds its lock until its records are pushed: either it is seen here, or
     // it is used after the older files were closed.
     let keys = shared.keys.records(shared.clock.now());
@@ -336,7 +338,7 @@ fn start_journal(
     let data_dir = config.data_dir.clone();
     let callbacks = Callbacks {
         time: Box::new(move || time.frame_time()),
-        checkpoint: Box::new(move || checkpoint(&carrier, &checkpointed.load(), &data_dir)),
+        checkpoint: Box::new(move |rest| checkpoint(&carrier, &checkpointed.load(), &data_dir, rest)),
         now_seconds: Box::new(move || seconds.now().seconds().into()),
     };
     Ok(Running::start(&shared.journal, journal_config, &report.journal, callbacks)?)

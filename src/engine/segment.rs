@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::disk::{self, Disk, MappedBytes, MappedWords, Sharing, WORD_BYTES};
+use crate::journal::Rest;
 use crate::numbers::mapped::{NumberSet, SetError};
 use crate::numbers::number::{Number, NumberRange};
 use crate::numbers::number_run::LastRun;
@@ -288,8 +289,8 @@ impl RawSegment {
 
 impl Segment {
     /// Writes all words that changed to their file, durably.
-    pub(crate) fn checkpoint(&self) -> std::io::Result<()> {
-        self.table.checkpoint(&self.ranks.words, &self.ranks.dirty)
+    pub(crate) fn checkpoint(&self, rest: &Rest<'_>) -> std::io::Result<()> {
+        self.table.checkpoint(&self.ranks.words, &self.ranks.dirty, rest)
     }
 
     /// Ends the use of the files, after the last checkpoint.

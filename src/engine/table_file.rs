@@ -15,8 +15,10 @@ use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use crate::disk::{self, Access, Disk, MappedBytes, MappedWords, PAGE_BYTES, Sharing, WORD_BYTES};
+use crate::journal::Rest;
 use crate::state::dirty::DirtyBlocks;
 use crate::state::due::BLOCK_WORDS;
 use crate::state::table::WordTable;
@@ -25,8 +27,8 @@ use crate::state::word::Word;
 use super::segment::{OnDamage, SegmentError};
 use super::sums::{self, Kind, SECTOR_BYTES, SECTOR_WORDS};
 
-/// Blocks a batch: 4 MiB.
-const BATCH_BLOCKS: usize = 1_024;
+/// Blocks a batch: 1 MiB, which the journal's next write waits for.
+const BATCH_BLOCKS: usize = 256;
 
 /// Where the files of a segment's words are.
 #[derive(Debug, Clone)]
@@ -198,7 +200,12 @@ impl TableFile {
 
     /// Writes all blocks that changed to the words' file, durably. To be called by one thread at a time.
     /// After an error for lack of room it can be called again; no change is forgotten.
-    pub(crate) fn checkpoint(&self, words: &WordTable<MappedWords>, dirty: &DirtyBlocks) -> io::Result<()> {
+    pub(crate) fn checkpoint(
+        &self,
+        words: &WordTable<MappedWords>,
+        dirty: &DirtyBlocks,
+        rest: &Rest<'_>,
+    ) -> io::Result<()> {
         if words.memory().sharing() == Sharing::Shared {
             return self.disk.flush(words.memory());
         }
@@ -206,6 +213,7 @@ impl TableFile {
         self.end_batch(&mut written)?;
         let mut from = 0;
         loop {
+            let started = Instant::now();
             let blocks = dirty.take(from, BATCH_BLOCKS);
             let Some(last) = blocks.last() else { return Ok(()) };
             from = last.start / BLOCK_WORDS;
@@ -219,6 +227,7 @@ impl TableFile {
             if blocks.len() < BATCH_BLOCKS {
                 return Ok(());
             }
+            rest(started.elapsed());
         }
     }
 
@@ -334,7 +343,7 @@ mod tests {
         for rank in [0, 70, 4_999] {
             lease(&opened, &dirty, rank);
         }
-        opened.file.checkpoint(&opened.words, &dirty).unwrap();
+        opened.file.checkpoint(&opened.words, &dirty, &|_| ()).unwrap();
         lease(&opened, &dirty, 100);
         drop(opened);
         let opened = open(&paths, Sharing::Private);
@@ -360,7 +369,7 @@ mod tests {
         let (opened, dirty) = (open(&paths, Sharing::Private), DirtyBlocks::new(LEN));
         let old = std::fs::read(&paths.words).unwrap();
         lease(&opened, &dirty, 3);
-        opened.file.checkpoint(&opened.words, &dirty).unwrap();
+        opened.file.checkpoint(&opened.words, &dirty, &|_| ()).unwrap();
         drop(opened);
         let new = std::fs::read(&paths.words).unwrap();
         std::fs::write(&paths.words, old).unwrap();

@@ -11,15 +11,22 @@ use std::time::Duration;
 use super::file;
 use super::handle::Journal;
 use crate::disk::{self, Disk};
-use crate::sync::Ordering;
+use crate::sync::{AtomicU64, Ordering};
 
 /// Files at most: the one being written, two that wait for their checkpoint, a spare one.
 pub const MAX_FILES: usize = 4;
 /// Pause before the disk is asked again for room, in milliseconds.
 pub(super) const ROOM_RETRY_MS: u64 = 200;
 
+/// Longest rest between two writes of a checkpoint.
+const MAX_REST: Duration = Duration::from_millis(50);
+
 /// Writes all words that changed to their tables, durably.
-pub type Checkpoint = Box<dyn Fn() -> io::Result<()> + Send>;
+pub type Checkpoint = Box<dyn Fn(&Rest<'_>) -> io::Result<()> + Send>;
+
+/// To be called between the writes of a checkpoint, with how long the last one took: it lets the disk
+/// serve the journal for as long, unless there is a hurry.
+pub type Rest<'a> = dyn Fn(Duration) + 'a;
 
 #[derive(Default)]
 struct State {
@@ -42,6 +49,10 @@ pub(super) struct Files {
     disk: Arc<dyn Disk>,
     pub(super) dir: PathBuf,
     pub(super) file_bytes: u64,
+    /// Bytes that are free in the file being written.
+    room: AtomicU64,
+    /// Whether somebody waits for the checkpoint; changed under the lock of the state.
+    hurry: AtomicBool,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -58,7 +69,9 @@ impl Files {
         let checkpoint_asked = !closed.is_empty();
         let last_closed = closed.last().copied().unwrap_or(0);
         let state = State { spares, closed, last_closed, checkpoint_asked, ..State::default() };
-        Ok(Self { disk, dir: dir.to_owned(), file_bytes, state: Mutex::new(state), changed: Condvar::new() })
+        let (state, room) = (Mutex::new(state), AtomicU64::new(file_bytes));
+        let hurry = AtomicBool::new(false);
+        Ok(Self { disk, dir: dir.to_owned(), file_bytes, room, hurry, state, changed: Condvar::new() })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -95,6 +108,8 @@ impl Files {
                 return None;
             }
             journal.set_full(state.no_room);
+            self.hurry.store(true, Ordering::Relaxed);
+            self.changed.notify_all();
             let pause = Duration::from_millis(ROOM_RETRY_MS);
             state = self.changed.wait_timeout(state, pause).unwrap_or_else(PoisonError::into_inner).0;
         }
@@ -153,6 +168,7 @@ impl Files {
                 }
                 let mut state = self.lock();
                 state.no_room = false;
+                self.hurry.store(false, Ordering::Relaxed);
                 state.checkpoints += 1;
                 drop(state);
                 self.changed.notify_all();
@@ -182,6 +198,19 @@ impl Files {
         }
     }
 
+    fn rest(&self, took: Duration) {
+        let state = self.lock();
+        let is_scarce = state.spares.is_empty() && self.room.load(Ordering::Relaxed) < self.file_bytes / 2;
+        if !(is_scarce || self.hurry.load(Ordering::Relaxed) || state.stopped) {
+            drop(self.changed.wait_timeout(state, took.min(MAX_REST)));
+        }
+    }
+
+    /// Says how many bytes are free in the file being written.
+    pub(super) fn set_room(&self, bytes: u64) {
+        self.room.store(bytes, Ordering::Relaxed);
+    }
+
     fn count(&self) -> usize {
         let state = self.lock();
         state.closed.len() + state.spares.len() + 1
@@ -189,7 +218,7 @@ impl Files {
 
     /// Makes the words durable in their tables; then the files are needed no more.
     fn checkpoint(&self, journal: &Journal, checkpoint: &Checkpoint, closed: &[u64]) -> io::Result<()> {
-        checkpoint()?;
+        checkpoint(&|took| self.rest(took))?;
         let mut state = self.lock();
         let is_kept =
             |state: &State| closed.iter().any(|file| state.kept_from.is_some_and(|from| *file >= from));
@@ -223,10 +252,12 @@ impl Files {
         // One that is under way may have begun before what it is asked for now.
         let wanted = state.checkpoints + if state.checkpoint_asked { 1 } else { 2 };
         state.checkpoint_asked = true;
+        self.hurry.store(true, Ordering::Relaxed);
         self.changed.notify_all();
         while state.checkpoints < wanted && !state.stopped && !journal.is_poisoned() {
             // Asked for again: one may have been under way.
             state.checkpoint_asked = true;
+            self.hurry.store(true, Ordering::Relaxed);
             if state.no_room {
                 return Err(io::ErrorKind::StorageFull.into());
             }

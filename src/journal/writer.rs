@@ -272,6 +272,7 @@ impl Writer {
 
     /// Refuses changes while there is room for little more than those under way.
     fn mind_the_room(&self) {
+        self.files.set_room(self.file.room());
         let reserve = RESERVE_FRAMES * MAX_FRAME_BYTES as u64;
         let scarce = self.file.room() < reserve && self.files.is_out_of_room();
         self.journal.set_full(scarce);

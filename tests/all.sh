@@ -14,6 +14,7 @@ need=()
 command -v qemu-storage-daemon >/dev/null || need+=(qemu-utils)
 command -v mkfs.ext4 >/dev/null || need+=(e2fsprogs)
 command -v strace >/dev/null || need+=(strace)
+command -v valgrind >/dev/null || need+=(valgrind)
 if ((${#need[@]})) && ((EUID == 0)) && command -v apt-get >/dev/null; then
     step "Debian packages: ${need[*]}"
     apt-get update -qq && apt-get install -y -qq --no-install-recommends "${need[@]}" >/dev/null
@@ -38,6 +39,10 @@ for target in set_open number_list journal; do
     # libFuzzer needs flags of rustc that are not stable; the toolchain itself may be.
     RUSTC_BOOTSTRAP=1 cargo fuzz run "$target" -- -max_total_time="$FUZZ_SECONDS" -verbosity=0 -print_final_stats=1
 done
+if command -v valgrind >/dev/null; then
+    step "instructions of a lease, against those of a bare answer"
+    cargo bench --locked --bench instructions
+fi
 step "documentation tests"
 cargo test --locked --doc
 step "tests"

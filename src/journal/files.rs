@@ -42,6 +42,8 @@ struct State {
     checkpoint_asked: bool,
     /// Checkpoints that ended.
     checkpoints: u64,
+    /// Those for which the disk had no room.
+    refused_checkpoints: u64,
 }
 
 /// See the module.
@@ -161,6 +163,8 @@ impl Files {
                     if disk::is_storage_full(&error) {
                         let mut state = self.lock();
                         (state.checkpoint_asked, state.no_room) = (true, true);
+                        state.refused_checkpoints += 1;
+                        self.changed.notify_all();
                         drop(self.changed.wait_timeout(state, pause));
                         continue;
                     }
@@ -251,6 +255,7 @@ impl Files {
         let mut state = self.lock();
         // One that is under way may have begun before what it is asked for now.
         let wanted = state.checkpoints + if state.checkpoint_asked { 1 } else { 2 };
+        let refused = state.refused_checkpoints;
         state.checkpoint_asked = true;
         self.hurry.store(true, Ordering::Relaxed);
         self.changed.notify_all();
@@ -258,7 +263,7 @@ impl Files {
             // Asked for again: one may have been under way.
             state.checkpoint_asked = true;
             self.hurry.store(true, Ordering::Relaxed);
-            if state.no_room {
+            if state.refused_checkpoints != refused {
                 return Err(io::ErrorKind::StorageFull.into());
             }
             let pause = Duration::from_millis(ROOM_RETRY_MS);

@@ -185,9 +185,11 @@ fn a_full_disk_refuses_changes_and_goes_on_when_there_is_room() {
     script.create_main().unwrap();
     script.lease(MAIN, 100, 1_000).unwrap();
     script.settle().unwrap();
+    let journal = Arc::clone(script.engine().journal());
+    // A sync that fails, that of a spare file too, would end all; here writes are to find no room.
+    wait_for("there is no spare file", || journal.stats().files >= 2);
     disk.fail(0, Way::Full { short: false, calls: u64::MAX });
     script.lease(MAIN, 1, 1_000).unwrap();
-    let journal = Arc::clone(script.engine().journal());
     journal.wake_writer();
     wait_for("it takes changes on a full disk", || journal.check() == Err(JournalError::Full));
     let refused = script.lease(MAIN, 1, 1_000).unwrap_err().to_string();

@@ -17,7 +17,7 @@ pub(crate) struct Options {
 
 impl Options {
     pub(crate) fn read(args: &[String]) -> Self {
-        let value = |flag: &str| args.iter().position(|arg| arg == flag).map(|at| args[at + 1].clone());
+        let value = |flag: &str| value_of(args, flag);
         let quick = args.iter().any(|arg| arg == "--quick");
         let rounds = value("--rounds").map(|text| text.parse().expect("--rounds is a number"));
         Self {
@@ -29,6 +29,10 @@ impl Options {
         }
     }
 
+    pub(crate) fn value(&self, flag: &str) -> Option<String> {
+        value_of(&self.args, flag)
+    }
+
     pub(crate) fn has(&self, flag: &str) -> bool {
         self.args.iter().any(|arg| arg == flag)
     }
@@ -36,4 +40,8 @@ impl Options {
     pub(crate) fn wants(&self, name: &str) -> bool {
         self.only.as_ref().is_none_or(|only| only.split(',').any(|only| only == name))
     }
+}
+
+fn value_of(args: &[String], flag: &str) -> Option<String> {
+    args.iter().position(|arg| arg == flag).map(|at| args[at + 1].clone())
 }

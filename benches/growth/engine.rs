@@ -12,6 +12,7 @@ use allotd::journal::Durability;
 use rustix::time::{ClockId, clock_gettime};
 
 use super::support::curve::Sample;
+use super::support::process::page_faults;
 
 /// Leases a page of words before the rounds, as [`super::support::daemon::Daemon::touch_pages`].
 const TOUCHES_A_PAGE: u64 = 12;
@@ -19,6 +20,7 @@ const WORDS_A_PAGE: u64 = 512;
 const TOUCH_BATCH: u32 = 4_096;
 /// Pairs between two looks at the clock.
 const PAIRS_A_LOOK: u32 = 256;
+const OWN_STAT: &str = "/proc/thread-self/stat";
 
 /// An engine and the one worker that calls it.
 pub(crate) struct InProcess {
@@ -84,7 +86,7 @@ impl InProcess {
     /// Leases and returns one number again and again: microseconds an operation.
     pub(crate) fn pairs(&mut self, pool: &str, order: Order, time: Duration) -> Sample {
         let pool = self.pool(pool, order);
-        let (started, cpu) = (Instant::now(), thread_time());
+        let (started, cpu, faults) = (Instant::now(), thread_time(), page_faults(OWN_STAT));
         let mut operations = 0_u64;
         while started.elapsed() < time {
             for _ in 0..PAIRS_A_LOOK {
@@ -97,7 +99,15 @@ impl InProcess {
             operations += 2 * u64::from(PAIRS_A_LOOK);
         }
         let spent = since(cpu).as_secs_f64();
-        Sample { value: spent * 1e6 / operations as f64, facts: Vec::new() }
+        let [page, disk] = page_faults(OWN_STAT);
+        let each = |after: u64, before: u64| (after - before) as f64 / operations as f64;
+        Sample {
+            value: spent * 1e6 / operations as f64,
+            facts: vec![
+                ("page faults each", each(page, faults[0])),
+                ("disk faults each", each(disk, faults[1])),
+            ],
+        }
     }
 
     /// Leases of so many numbers at once; their returns are not measured. Microseconds a number.

@@ -72,6 +72,7 @@ impl Round {
             value: cpu * 1e6 / count,
             facts: vec![
                 ("a second", count / time),
+                ("disk faults each", (after.disk_faults - before.disk_faults) as f64 / count),
                 ("page faults each", (after.page_faults - before.page_faults) as f64 / count),
                 ("thread switches each", (after.switches - before.switches) as f64 / count),
                 ("server busy %", cpu / time * 100.0),

@@ -1,8 +1,8 @@
-//! How steady leases are while something else goes on: their latency quiet, and during an import, checkpoints,
-//! an export, the sweep of many expiries, and a backup.
+//! How steady leases are while something else goes on: their latency quiet, and during imports, deletions,
+//! checkpoints, an export, the sweep of many expiries, and a backup.
 //!
 //! `cargo bench --bench stress` (about ten minutes), `-- --quick` (a small pool, one round),
-//! `-- --only import,sweep` (of `import`, `checkpoints`, `export`, `sweep`, `backup`), `-- --durability sync`,
+//! `-- --only import,sweep` (of `import`, `deletion`, `checkpoints`, `export`, `sweep`, `backup`), `-- --durability sync`,
 //! `-- --rate 20000`, `-- --rounds 5`, `-- --dir DIR` (on a disk). The daemon, with one worker, runs on core 0; on
 //! core 1 runs the client that measures, and, behind it in priority, the one that imports, exports or asks for
 //! backups. Plain leases come in an open loop at a fixed rate over 64 connections; latency is from the time a lease
@@ -43,7 +43,9 @@ const MAX: usize = 3;
 /// So small that one is full every moment.
 const SMALL_JOURNAL_FILE_MIB: &str = "2";
 /// Numbers are leased for the sweep within this time.
-const SWEEP_PREPARATION: Duration = Duration::from_secs(20);
+const SWEEP_PREPARATION: Duration = Duration::from_secs(15);
+/// After a round under stress: until the disk has done with what it left, freed blocks included.
+const SETTLE_TIME: Duration = Duration::from_secs(3);
 /// From the start of a round to the second in which they end.
 const SWEEP_LEAD: Duration = Duration::from_secs(3);
 
@@ -101,6 +103,9 @@ fn measure_during(
     if stress == Stress::Sweep {
         stressors::lease_until_one_second(daemon, settings.swept, SWEEP_PREPARATION, SWEEP_LEAD);
     }
+    if stress == Stress::Deletion {
+        stressors::prepare_deletions(daemon, place);
+    }
     let checkpoints = counted(daemon, "/journal/checkpoints");
     let stop = AtomicBool::new(false);
     let (latencies, times) = std::thread::scope(|scope| {
@@ -109,6 +114,8 @@ fn measure_during(
         stop.store(true, Ordering::Relaxed);
         (latencies, stressor.join().unwrap())
     });
+    stressors::tidy(daemon);
+    std::thread::sleep(SETTLE_TIME);
     match stress {
         Stress::Sweep => {
             let swept = counted(daemon, "/pools/p/totals/expirations") - expired;
@@ -126,7 +133,7 @@ fn measure_mode(durability: &str, options: &Options, settings: &Settings, dir: &
     let ranges = numbers::sample(settings.numbers);
     numbers::write_numbers(&numbers_file, &ranges);
     let backup_dir = dir.join("backups");
-    let place = Place { numbers_file: &numbers_file, backup_dir: &backup_dir };
+    let place = Place { ranges: &ranges, numbers_file: &numbers_file, backup_dir: &backup_dir };
     let start = |name: &str, more: &[&str]| {
         let flags = ["--workers", "1", "--durability", durability, "--backup-dir"];
         let flags = [flags.as_slice(), &[backup_dir.to_str().unwrap()], more].concat();
@@ -259,7 +266,7 @@ fn main() {
         rate_per_second: options
             .value("--rate")
             .map_or(DEFAULT_RATE_PER_SECOND, |text| text.parse().unwrap()),
-        time: Duration::from_secs(if options.quick { 3 } else { 6 }),
+        time: Duration::from_secs(if options.quick { 3 } else { 5 }),
         numbers: if options.quick { 4_000_000 } else { 40_000_000 },
         swept: if options.quick { 1_000_000 } else { 10_000_000 },
     };
@@ -267,7 +274,7 @@ fn main() {
     process::run_as_client();
     process::end_at_signals();
     print_head();
-    let (mut shown, mut curves) = (Vec::new(), Vec::new());
+    let mut shown = Vec::new();
     for durability in DURABILITIES {
         if options.value("--durability").is_some_and(|only| only != durability) {
             continue;
@@ -275,15 +282,14 @@ fn main() {
         let dir = tempfile::tempdir_in(&options.dir).unwrap();
         let cases = measure_mode(durability, &options, &settings, dir.path());
         shown.extend(cases.iter().map(|case| case_json(durability, case)));
-        curves.push(curve(durability, &cases, &settings));
+        let about = json!({
+            "machine": machine,
+            "rounds": options.rounds,
+            "quick": options.quick,
+            "rate_per_second": settings.rate_per_second,
+            "cases": shown,
+        });
+        write_curves("stress", &about, vec![curve(durability, &cases, &settings)]);
     }
-    let about = json!({
-        "machine": machine,
-        "rounds": options.rounds,
-        "quick": options.quick,
-        "rate_per_second": settings.rate_per_second,
-        "cases": shown,
-    });
-    write_curves("stress", &about, curves);
     println!("{} s in all", started.elapsed().as_secs());
 }

@@ -6,11 +6,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use allotd::client::{self, Call};
+use allotd::numbers::number::NumberRange;
 use hyper::Method;
 use serde_json::{Value, json};
 
 use super::support::daemon::{Daemon, MAX_BATCH};
 
+/// Pools deleted in a round, and the pause before each.
+const DELETIONS: u64 = 5;
+const DELETION_PAUSE: Duration = Duration::from_secs(1);
 /// A thread that others come ahead of.
 const LOWEST_PRIORITY: i32 = 19;
 
@@ -18,6 +22,7 @@ const LOWEST_PRIORITY: i32 = 19;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stress {
     Import,
+    Deletion,
     Checkpoints,
     Export,
     Sweep,
@@ -25,12 +30,13 @@ pub(crate) enum Stress {
 }
 
 impl Stress {
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Import, Self::Checkpoints, Self::Export, Self::Sweep, Self::Backup];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Import, Self::Deletion, Self::Checkpoints, Self::Export, Self::Sweep, Self::Backup];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Import => "import",
+            Self::Deletion => "deletion",
             Self::Checkpoints => "checkpoints",
             Self::Export => "export",
             Self::Sweep => "sweep",
@@ -39,9 +45,10 @@ impl Stress {
     }
 }
 
-/// Where things are.
+/// What the stress is made of.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Place<'a> {
+    pub(crate) ranges: &'a [NumberRange],
     /// A text file of as many numbers as the pool has.
     pub(crate) numbers_file: &'a Path,
     pub(crate) backup_dir: &'a Path,
@@ -73,9 +80,10 @@ pub(crate) fn go_on(stress: Stress, daemon: &Daemon, place: Place<'_>, stop: &At
     let mut times = 0;
     while !stop.load(Ordering::Relaxed) {
         match stress {
-            Stress::Import => {
-                daemon.import("q", "ttl=86400", place.numbers_file);
-                daemon.send(Call::new(Method::DELETE, "/v1/pools/q"));
+            Stress::Import => daemon.import(&other_pool(times), "ttl=86400", place.numbers_file),
+            Stress::Deletion if times < DELETIONS => {
+                std::thread::sleep(DELETION_PAUSE);
+                delete(daemon, &other_pool(times));
             }
             Stress::Export => {
                 let mut written = Counted::default();
@@ -87,12 +95,35 @@ pub(crate) fn go_on(stress: Stress, daemon: &Daemon, place: Place<'_>, stop: &At
                 let made: Value = serde_json::from_str(&daemon.post("/v1/backup", &json!({}))).unwrap();
                 std::fs::remove_dir_all(place.backup_dir.join(made["backup"].as_str().unwrap())).unwrap();
             }
-            // They come by themselves.
-            Stress::Checkpoints | Stress::Sweep => std::thread::sleep(Duration::from_millis(20)),
+            // They come by themselves, or none is left.
+            Stress::Checkpoints | Stress::Sweep | Stress::Deletion => {
+                std::thread::sleep(Duration::from_millis(20));
+                continue;
+            }
         }
         times += 1;
     }
     times
+}
+
+fn other_pool(number: u64) -> String {
+    format!("q{number}")
+}
+
+fn delete(daemon: &Daemon, pool: &str) {
+    daemon.send(Call::new(Method::DELETE, &format!("/v1/pools/{pool}")));
+}
+
+/// Makes the pools that a round deletes.
+pub(crate) fn prepare_deletions(daemon: &Daemon, place: Place<'_>) {
+    (0..DELETIONS).for_each(|number| daemon.create_pool(&other_pool(number), "ttl=86400", place.ranges));
+}
+
+/// Deletes the pools that a round made.
+pub(crate) fn tidy(daemon: &Daemon) {
+    let pools = daemon.get("/v1/pools");
+    let names = pools["pools"].as_array().unwrap().iter().map(|pool| pool["pool"].as_str().unwrap());
+    names.filter(|name| *name != "p").for_each(|name| delete(daemon, name));
 }
 
 fn unix_time() -> Duration {

@@ -19,8 +19,9 @@ pub(crate) const CLIENT_CORE: usize = 1;
 /// Starting, and ending, takes a server no longer than this: Redis reads and writes all its numbers.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// Place of the minor page faults in `/proc/PID/stat`, counted from the field after the program's name.
-const MINOR_FAULTS_FIELD: usize = 7;
+/// Places of the page faults without and with the disk in `/proc/…/stat`, counted from the field after the
+/// program's name.
+const FAULT_FIELDS: [usize; 2] = [7, 9];
 
 static SIGNALLED: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 
@@ -59,6 +60,8 @@ pub(crate) fn check_signals() {
 pub(crate) struct KernelCounts {
     /// Page faults that needed no disk.
     pub(crate) page_faults: u64,
+    /// Page faults that waited for the disk: the page had been reclaimed.
+    pub(crate) disk_faults: u64,
     /// How often another thread got the core, asked for or not.
     pub(crate) switches: u64,
 }
@@ -124,13 +127,8 @@ impl Process {
     /// What its threads had to do with the kernel so far.
     pub(crate) fn kernel_counts(&self) -> KernelCounts {
         let pid = self.child.id();
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-        // The name of the program, which ends with the last bracket, may hold spaces.
-        let fields = stat.rsplit(')').next().unwrap().split_whitespace();
-        let mut counts = KernelCounts {
-            page_faults: fields.skip(MINOR_FAULTS_FIELD).map(|field| field.parse().unwrap()).next().unwrap(),
-            switches: 0,
-        };
+        let [page_faults, disk_faults] = page_faults(&format!("/proc/{pid}/stat"));
+        let mut counts = KernelCounts { page_faults, disk_faults, switches: 0 };
         for task in fs::read_dir(format!("/proc/{pid}/task")).unwrap() {
             // A thread may have ended since it was listed.
             let status = fs::read_to_string(task.unwrap().path().join("status")).unwrap_or_default();
@@ -164,6 +162,14 @@ impl Drop for Process {
     fn drop(&mut self) {
         self.stop(Signal::TERM);
     }
+}
+
+/// Page faults without and with the disk, of a process or a thread by its file `stat`.
+pub(crate) fn page_faults(stat_file: &str) -> [u64; 2] {
+    let stat = fs::read_to_string(stat_file).unwrap();
+    // The name of the program, which ends with the last bracket, may hold spaces.
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    FAULT_FIELDS.map(|field| fields[field].parse().unwrap())
 }
 
 /// A port that nobody listens on now.

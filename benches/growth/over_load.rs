@@ -16,7 +16,7 @@ use super::bare;
 use super::engine::InProcess;
 use super::load::{Per, Round};
 use super::support::curve::{Curve, Job, take_turns};
-use super::support::daemon::{Daemon, batch_lease, plain_lease};
+use super::support::daemon::{Daemon, batch_lease, let_idle_threads_end, plain_lease};
 use super::support::numbers::sample;
 use super::support::options::Options;
 use super::support::process::{Process, SERVER_CORE};
@@ -44,7 +44,9 @@ fn start_both(options: &Options, dir: &Path) -> Vec<(&'static str, Daemon)> {
         daemon.wait_for_returns(0);
         (durability, daemon)
     };
-    DURABILITIES.map(start).into()
+    let daemons = DURABILITIES.map(start).into();
+    let_idle_threads_end();
+    daemons
 }
 
 /// By connections; the bare HTTP server beside it.

@@ -8,7 +8,7 @@ use allotd::engine::settings::Order;
 use super::engine::InProcess;
 use super::load::Round;
 use super::support::curve::{Curve, Job, take_turns};
-use super::support::daemon::Daemon;
+use super::support::daemon::{Daemon, let_idle_threads_end};
 use super::support::figures::short_count;
 use super::support::machine::{free_disk_bytes, free_memory_bytes};
 use super::support::numbers::sample;
@@ -77,6 +77,7 @@ fn measure(
     let mut jobs = http("HTTP, random order", "random", plain);
     jobs.extend(http("HTTP pipelined by 16, random order", "random", pipelined));
     jobs.extend(http("HTTP pipelined by 16, sequential order", "sequential", pipelined));
+    let_idle_threads_end();
     let mut series = take_turns(jobs, options.rounds);
     drop(daemon);
     let engine = std::cell::RefCell::new(InProcess::open(data));

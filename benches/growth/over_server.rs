@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::load::Round;
 use super::over_pool::sizes;
 use super::support::curve::{Curve, Job, Point, Sample, Series, take_turns};
-use super::support::daemon::{Daemon, plain_lease};
+use super::support::daemon::{Daemon, let_idle_threads_end, plain_lease};
 use super::support::figures::short_count;
 use super::support::numbers::sample;
 use super::support::options::Options;
@@ -52,6 +52,7 @@ pub(crate) fn pools(options: &Options, dir: &Path) -> Curve {
         (pools, daemon, requests)
     };
     let daemons = POOLS.map(start_with);
+    let_idle_threads_end();
     let mut jobs = Vec::new();
     for (pools, daemon, requests) in &daemons {
         for (name, depth) in [("HTTP", 1), ("HTTP pipelined by 16", PIPELINE)] {
@@ -95,6 +96,7 @@ pub(crate) fn workers(options: &Options, dir: &Path) -> Curve {
         daemon.wait_for_returns(0);
         daemon
     });
+    let_idle_threads_end();
     let mut jobs = Vec::new();
     for (place, daemon) in daemons.iter().enumerate() {
         for (name, depth) in [("HTTP", 1), ("HTTP pipelined by 16", PIPELINE)] {

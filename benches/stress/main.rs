@@ -143,33 +143,28 @@ fn measure_mode(durability: &str, options: &Options, settings: &Settings, dir: &
         daemon.wait_for_returns(0);
         daemon
     };
-    let mut usual = None;
+    let usual = start("usual", &[]);
     let mut cases = Vec::new();
     for stress in Stress::ALL {
-        if !options.wants(stress.name()) || (stress == Stress::Checkpoints && durability == "none") {
+        let small_files = stress == Stress::Checkpoints;
+        if !options.wants(stress.name()) || (small_files && durability == "none") {
             continue;
         }
-        let small;
-        let daemon = if stress == Stress::Checkpoints {
-            small = start("small", &["--journal-file-mib", SMALL_JOURNAL_FILE_MIB]);
-            &small
-        } else {
-            usual.get_or_insert_with(|| start("usual", &[]))
-        };
         let mut case = Case { stress, quiet: Vec::new(), during: Vec::new(), times: 0 };
+        // Its own daemon has checkpoints all the time: quiet is the usual one, before that one starts.
+        let small = small_files.then(|| {
+            case.quiet = (0..options.rounds).map(|_| measure(&usual, settings)).collect();
+            start("small", &["--journal-file-mib", SMALL_JOURNAL_FILE_MIB])
+        });
+        let daemon = small.as_ref().unwrap_or(&usual);
         for _ in 0..options.rounds {
             process::check_signals();
-            if stress != Stress::Checkpoints {
+            if !small_files {
                 case.quiet.push(measure(daemon, settings));
             }
             let (during, times) = measure_during(stress, daemon, place, settings);
             case.during.push(during);
             case.times += times;
-        }
-        if stress == Stress::Checkpoints {
-            // Its own daemon has them all the time: quiet is the usual one.
-            let usual = usual.get_or_insert_with(|| start("usual", &[]));
-            case.quiet = (0..options.rounds).map(|_| measure(usual, settings)).collect();
         }
         print_case(durability, &case);
         cases.push(case);

@@ -100,6 +100,14 @@ impl Curve {
         if self.x_names.is_empty() { short_count(x) } else { self.x_names[place].clone() }
     }
 
+    /// This and the series that only an older one has.
+    fn with_others_of(mut self, older: &Self) -> Self {
+        let is_new = |series: &Series| self.series.iter().all(|own| own.name != series.name);
+        let others: Vec<Series> = older.series.iter().filter(|series| is_new(series)).cloned().collect();
+        self.series.extend(others);
+        self
+    }
+
     /// A table of all series.
     pub(crate) fn print(&self) {
         println!("\n{} ({}, by {})", self.title, self.y_label, self.x_label);
@@ -129,12 +137,12 @@ pub(crate) fn read_curves(bench: &str) -> Vec<Curve> {
     serde_json::from_value(value["curves"].take()).unwrap_or_default()
 }
 
-/// Writes curves to the file of the bench. Those of other names in it stay.
+/// Writes curves to the file of the bench. Curves and series of other names in it stay.
 pub(crate) fn write_curves(bench: &str, about: &Value, curves: Vec<Curve>) {
     let mut all = read_curves(bench);
     for curve in curves {
         match all.iter_mut().find(|other| other.name == curve.name) {
-            Some(other) => *other = curve,
+            Some(other) => *other = curve.with_others_of(other),
             None => all.push(curve),
         }
     }

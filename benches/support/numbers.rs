@@ -20,7 +20,7 @@ pub(crate) fn range_lines(ranges: &[NumberRange]) -> String {
     ranges.iter().map(line).collect()
 }
 
-/// One number a line.
+/// One number a line, on the disk.
 pub(crate) fn write_numbers(file: &Path, ranges: &[NumberRange]) {
     let mut out = BufWriter::new(fs::File::create(file).unwrap());
     let mut digits = itoa::Buffer::new();
@@ -30,5 +30,6 @@ pub(crate) fn write_numbers(file: &Path, ranges: &[NumberRange]) {
             out.write_all(b"\n").unwrap();
         }
     }
-    out.flush().unwrap();
+    // Written back later, it would disturb what is measured then.
+    out.into_inner().unwrap().sync_all().unwrap();
 }

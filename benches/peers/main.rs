@@ -18,35 +18,29 @@ mod beanstalkd;
 mod http;
 mod peer;
 mod postgres;
-mod process;
 mod ratios;
 mod redis;
 mod report;
+#[path = "../support/mod.rs"]
+mod support;
 
 use std::fs;
-use std::io::{BufWriter, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use allotd::bench::load::{self, Load};
-use allotd::numbers::number::NumberRange;
-use allotd::numbers::sample::{Spread, ru_mobile_sample};
 use bytes::Bytes;
 use serde_json::json;
 
 use self::peer::{Case, Class, Operation, Peer};
 use self::postgres::Form;
 use self::report::{Round, Row};
+use self::support::{figures, machine, numbers, process};
 
-const SEED: u64 = 2022;
 const FILLS_PERCENT: [f64; 4] = [0.0, 50.0, 99.0, 99.99];
 const CLASSES: [Class; 3] = [Class::None, Class::Interval, Class::Sync];
-/// A machine with more to do disturbs the measurement.
-const QUIET_LOAD_AVERAGE: f64 = 1.0;
-/// What statfs calls a file system in memory.
-const TMPFS_MAGIC: i64 = 0x0102_1994;
 
 /// How much is done.
 #[derive(Debug, Clone)]
@@ -117,13 +111,9 @@ fn main() {
     }
     let settings = Settings::read(&args);
     assert!(std::thread::available_parallelism().unwrap().get() > 1, "two cores are needed");
-    let on_disk = rustix::fs::statfs(&settings.dir).unwrap().f_type != TMPFS_MAGIC;
-    assert!(on_disk, "{} is in memory: give --dir on a disk", settings.dir.display());
+    machine::check_on_disk(&settings.dir);
     let started = Instant::now();
-    let load = load_average();
-    if load > QUIET_LOAD_AVERAGE {
-        println!("The machine is busy (load average {load}): the ratios are rough, and the rest says little");
-    }
+    let load = machine::load_average_told();
     process::run_as_client();
     process::end_at_signals();
     let dir = tempfile::tempdir_in(&settings.dir).unwrap();
@@ -156,20 +146,13 @@ fn main() {
     println!("\n{} s in all; {}", started.elapsed().as_secs(), file.display());
 }
 
-/// Of the last minute.
-fn load_average() -> f64 {
-    let text = fs::read_to_string("/proc/loadavg").unwrap();
-    text.split(' ').next().unwrap().parse().unwrap()
-}
-
 /// Starts and loads everything that is installed.
 fn start_peers(dir: &Path, settings: &Settings) -> Vec<Box<dyn Peer>> {
-    let ranges: Vec<NumberRange> =
-        ru_mobile_sample(settings.numbers, SEED, Spread::Blocks).unwrap().collect();
+    let ranges = numbers::sample(settings.numbers);
     let mut peers: Vec<Box<dyn Peer>> = Vec::new();
     if settings.wants("allotd") || settings.wants("bare") {
         let file = dir.join("numbers.txt");
-        write_numbers(&file, &ranges);
+        numbers::write_numbers(&file, &ranges);
         let all: Vec<_> =
             CLASSES.iter().map(|class| http::Allotd::start(dir, *class, &file, settings.numbers)).collect();
         fs::remove_file(&file).unwrap();
@@ -200,18 +183,6 @@ fn start_peers(dir: &Path, settings: &Settings) -> Vec<Box<dyn Peer>> {
         }
     }
     peers
-}
-
-fn write_numbers(file: &Path, ranges: &[NumberRange]) {
-    let mut out = BufWriter::new(fs::File::create(file).unwrap());
-    let mut digits = itoa::Buffer::new();
-    for range in ranges {
-        for number in range.first().get()..=range.last().get() {
-            out.write_all(digits.format(number).as_bytes()).unwrap();
-            out.write_all(b"\n").unwrap();
-        }
-    }
-    out.flush().unwrap();
 }
 
 fn print_facts(peers: &[Box<dyn Peer>]) {

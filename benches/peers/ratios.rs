@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 
+use super::figures::spread;
 use super::peer::{Case, Operation};
-use super::report::{Round, Row, spread};
+use super::report::{Round, Row};
 
 /// What is compared.
 #[derive(Clone, Copy)]

@@ -1,8 +1,9 @@
-//! Figures of several rounds: medians with their spread, as tables and as JSON.
+//! Figures of several rounds, as tables and as JSON.
 
 use allotd::bench::load::Measured;
 use serde_json::{Value, json};
 
+use super::figures::{spread, spread_json};
 use super::peer::{Case, Class};
 
 /// One round's figures.
@@ -35,21 +36,6 @@ impl Round {
             intervals: tally.by_interval.iter().map(|count| *count as f64 / interval_seconds).collect(),
         }
     }
-}
-
-/// Median, lowest and highest.
-pub(crate) fn spread(values: impl Iterator<Item = f64>) -> [f64; 3] {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    match values.as_slice() {
-        [] => [f64::NAN; 3],
-        some => [some[some.len() / 2], some[0], some[some.len() - 1]],
-    }
-}
-
-fn spread_json(values: impl Iterator<Item = f64>) -> Value {
-    let [median, lowest, highest] = spread(values);
-    json!({ "median": median, "lowest": lowest, "highest": highest })
 }
 
 /// A peer's rounds of one case.

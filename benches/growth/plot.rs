@@ -21,6 +21,8 @@ const HEAD_PIXELS: i32 = 30;
 const LEGEND_ROW_PIXELS: i32 = 18;
 const LEGEND_COLUMNS: i32 = 2;
 const MARGIN_PIXELS: i32 = 12;
+/// On the right, for the half of the last name that is beyond the axis.
+const RIGHT_MARGIN_PIXELS: i32 = 60;
 const SWATCH_PIXELS: i32 = 22;
 const X_LABEL_AREA_PIXELS: u32 = 46;
 const Y_LABEL_AREA_PIXELS: u32 = 66;
@@ -86,7 +88,8 @@ impl Ranged for Axis {
     type ValueType = f64;
 
     fn map(&self, value: &f64, (first, last): (i32, i32)) -> i32 {
-        let share = (self.place(*value) - self.from) / (self.to - self.from);
+        // What is below a logarithmic axis, such as nothing at all, lies at its end.
+        let share = ((self.place(*value) - self.from) / (self.to - self.from)).max(0.0);
         first + (share * f64::from(last - first)).round() as i32
     }
 
@@ -109,6 +112,7 @@ fn axes(curve: &Curve) -> (Axis, Axis) {
     let x = Axis::new(curve.x_names.is_empty(), &xs, Some(xs.clone()));
     let mut ys: Vec<f64> = points().flat_map(|point| [point.lowest, point.highest]).collect();
     if curve.log_y {
+        ys.retain(|y| *y > 0.0);
         return (x, Axis::new(true, &ys, None));
     }
     ys.push(0.0);
@@ -178,6 +182,7 @@ fn draw_body(area: &Area<'_>, curve: &Curve) {
     let (x, y) = axes(curve);
     let mut chart = ChartBuilder::on(area)
         .margin(MARGIN_PIXELS)
+        .margin_right(RIGHT_MARGIN_PIXELS)
         .x_label_area_size(X_LABEL_AREA_PIXELS)
         .y_label_area_size(Y_LABEL_AREA_PIXELS)
         .build_cartesian_2d(x, y)

@@ -44,7 +44,7 @@ impl AsRef<[u8]> for MappedBytes {
 }
 
 /// Memory for so many items, in huge pages where the system has them and where it is not in use yet. Random looks
-/// into some megabytes of it then wait less for the processor's page tables (30 to 50 ns a lease).
+/// into some megabytes of it then wait less for the processor's page tables (about 30 ns a lease, by a profile).
 pub fn huge_page_vec<T>(capacity: usize) -> Vec<T> {
     let mut items = Vec::with_capacity(capacity);
     let spare = items.spare_capacity_mut();

@@ -29,7 +29,7 @@ pub struct NotAToken;
 
 impl Token {
     /// The token as its eleven characters. As RFC 4648 has it, section 5; the library for any length of bytes
-    /// takes four times the instructions, which are 2 % of a lease's.
+    /// takes 149 instructions, 2 % of a lease's.
     #[inline]
     pub fn encode(self) -> [u8; TOKEN_CHARS] {
         let bits = self.0.swap_bytes();

@@ -96,7 +96,7 @@ impl Answering {
 /// Starts to answer a request.
 pub(crate) fn answer(api: &Arc<Api>, gate: &Gate, request: Request<Incoming>) -> Answering {
     let started = Instant::now();
-    // Not taken apart, the request stays where it is: moving it into `route` costs 15 ns.
+    // Not taken apart, the request stays where it is: a fifth of what a pipelined lease copied was its way into `route`.
     if let Some(reply) = plain_lease(api, &request) {
         return Answering::Now(Some(Answered { call: Call::Lease, started }.finish(reply, gate)));
     }

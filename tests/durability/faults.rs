@@ -1,5 +1,6 @@
 //! Every call of a run to the disk failed once, in every way.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -71,6 +72,15 @@ fn is_full(failure: &str) -> bool {
     failure.contains("full") || failure.contains("No space left")
 }
 
+/// A script and the disk it runs on.
+fn on_a_faulty_disk(dir: &Path, durability: Durability) -> (Arc<FaultyDisk>, Script) {
+    let disk = Arc::new(FaultyDisk::default());
+    let clocks = Arc::new(FakeClocks::default());
+    let config = EngineConfig { durability, disk: disk.clone(), ..config(dir, &clocks) };
+    let place = Arc::clone(&disk);
+    (disk, Script::new(config, clocks, Box::new(move || place.calls())))
+}
+
 fn wait_for(what: &str, condition: impl Fn() -> bool) {
     let began = Instant::now();
     while !condition() {
@@ -95,11 +105,7 @@ fn assert_poisoned(script: &mut Script) {
 fn run(durability: Durability, fault: Option<(u64, Way)>) -> (u64, bool) {
     let random = &mut StdRng::seed_from_u64(7);
     let dir = scratch();
-    let disk = Arc::new(FaultyDisk::default());
-    let clocks = Arc::new(FakeClocks::default());
-    let config = EngineConfig { durability, disk: disk.clone(), ..config(dir.path(), &clocks) };
-    let place = Arc::clone(&disk);
-    let mut script = Script::new(config, clocks, Box::new(move || place.calls()));
+    let (disk, mut script) = on_a_faulty_disk(dir.path(), durability);
     if let Some((call, way)) = fault {
         disk.fail(call, way);
     }
@@ -176,11 +182,7 @@ fn every_call_fails_in_every_way_between_syncs() {
 #[test]
 fn a_full_disk_refuses_changes_and_goes_on_when_there_is_room() {
     let dir = scratch();
-    let disk = Arc::new(FaultyDisk::default());
-    let clocks = Arc::new(FakeClocks::default());
-    let config = EngineConfig { disk: disk.clone(), ..config(dir.path(), &clocks) };
-    let place = Arc::clone(&disk);
-    let mut script = Script::new(config, clocks, Box::new(move || place.calls()));
+    let (disk, mut script) = on_a_faulty_disk(dir.path(), Durability::Sync);
     script.open().unwrap();
     script.create_main().unwrap();
     script.lease(MAIN, 100, 1_000).unwrap();
@@ -209,11 +211,7 @@ fn a_full_disk_refuses_changes_and_goes_on_when_there_is_room() {
 #[test]
 fn a_full_disk_does_not_keep_the_daemon_from_ending() {
     let dir = scratch();
-    let disk = Arc::new(FaultyDisk::default());
-    let clocks = Arc::new(FakeClocks::default());
-    let config = EngineConfig { disk: disk.clone(), ..config(dir.path(), &clocks) };
-    let place = Arc::clone(&disk);
-    let mut script = Script::new(config, clocks, Box::new(move || place.calls()));
+    let (disk, mut script) = on_a_faulty_disk(dir.path(), Durability::Sync);
     script.open().unwrap();
     script.create_main().unwrap();
     disk.fail(0, Way::Full { short: false, calls: u64::MAX });

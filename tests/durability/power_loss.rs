@@ -184,27 +184,22 @@ fn points(default: u64) -> u64 {
     setting("ALLOTD_CRASH_POINTS", default)
 }
 
+fn assert_none(failures: &[String]) {
+    let first = &failures[..3.min(failures.len())];
+    assert!(failures.is_empty(), "{} failures, the first: {first:#?}", failures.len());
+}
+
 #[test]
 fn nothing_confirmed_is_lost_with_the_power() {
     let (_, failures) = campaign(Durability::Sync, points(CRASH_POINTS), seed(), false);
-    assert!(
-        failures.is_empty(),
-        "{} failures, the first: {:#?}",
-        failures.len(),
-        &failures[..3.min(failures.len())]
-    );
+    assert_none(&failures);
 }
 
 #[test]
 fn the_loss_of_an_interval_is_consistent() {
     let durability = Durability::Interval { sync_interval_ms: 5 };
     let (_, failures) = campaign(durability, points(CRASH_POINTS) / 2, seed(), false);
-    assert!(
-        failures.is_empty(),
-        "{} failures, the first: {:#?}",
-        failures.len(),
-        &failures[..3.min(failures.len())]
-    );
+    assert_none(&failures);
 }
 
 #[test]

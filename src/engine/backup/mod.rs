@@ -25,6 +25,7 @@ mod copy;
 mod journal;
 mod pools;
 mod restore;
+mod unfinished;
 
 use std::fmt;
 use std::fs;
@@ -41,6 +42,7 @@ use crate::journal::{Journal, JournalError};
 use copy::at;
 use journal::JournalCopy;
 use pools::PoolCopies;
+use unfinished::Unfinished;
 
 pub use contents::ContentsError;
 pub(crate) use contents::{CONTENTS_FILE, Contents};
@@ -134,19 +136,6 @@ pub struct Backup {
     pub numbers: u64,
     /// Bytes of all its files.
     pub bytes: u64,
-}
-
-/// A directory in the making; removed unless it was given its name.
-struct Unfinished<'a> {
-    disk: &'a dyn Disk,
-    dir: PathBuf,
-}
-
-impl Drop for Unfinished<'_> {
-    fn drop(&mut self) {
-        // What cannot be removed now is removed by the next backup.
-        let _ = self.disk.remove_directory(&self.dir);
-    }
 }
 
 impl Engine {

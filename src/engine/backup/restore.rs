@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::contents::{Contents, ContentsError};
+use super::unfinished::Unfinished;
 use crate::disk::{self, Disk};
 
 /// Why nothing was restored. Nothing was changed.
@@ -56,19 +57,6 @@ pub struct Restored {
 fn at(path: &Path) -> impl FnOnce(io::Error) -> RestoreError {
     let path = path.to_owned();
     move |error| RestoreError::Io(path, error)
-}
-
-/// A directory in the making; removed unless it was given its name.
-struct Unfinished<'a> {
-    disk: &'a dyn Disk,
-    dir: PathBuf,
-}
-
-impl Drop for Unfinished<'_> {
-    fn drop(&mut self) {
-        // A later restore says that it is in the way.
-        let _ = self.disk.remove_directory(&self.dir);
-    }
 }
 
 /// Makes the data directory `target` of a backup, all of it or nothing. Every file is verified first.

@@ -215,11 +215,11 @@ impl Pool {
     ) {
         let segment_of = |claim: &Claim| &*segments.list[claim.segment as usize];
         if worker.claims.len() > 1 {
-            // Loads that wait for nothing wait for memory together; a prefetch waits for the page tables.
-            let word = |claim| segment_of(claim).ranks.words.get(claim.rank).bits();
-            std::hint::black_box(worker.claims.iter().fold(0, |bits, claim: &Claim| bits ^ word(claim)));
+            for claim in &worker.claims {
+                segment_of(claim).ranks.words.prefetch(claim.rank);
+            }
         }
-        // Before the words, for the same reason: a look does not wait for one before, a change does.
+        // Before the words are changed: looks at the set wait for memory side by side, changes one after another.
         let number = |claim| segment_of(claim).set.select_near(Rank(claim.rank), &mut worker.last_leased);
         worker.numbers.clear();
         worker.numbers.extend(worker.claims.iter().map(number));

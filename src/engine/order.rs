@@ -33,8 +33,6 @@ pub struct Worker {
     /// The next random number, drawn ahead so that what it leads to can be fetched meanwhile.
     next_random: u64,
     pub(crate) claims: Vec<Claim>,
-    /// Random places to look at together: spans and ranks.
-    places: Vec<(usize, u32)>,
     /// The numbers of the claims.
     pub(crate) numbers: Vec<Option<Number>>,
     /// Where the last number was that it leased, and that it renewed or returned.
@@ -54,7 +52,6 @@ impl Worker {
             random,
             next_random,
             claims: Vec::new(),
-            places: Vec::new(),
             numbers: Vec::new(),
             last_leased: LastRun::default(),
             last_held: LastRun::default(),
@@ -136,8 +133,7 @@ impl Picker<'_> {
             return;
         }
         match self.order {
-            Order::Random if want == 1 => self.pick_random(worker, look),
-            Order::Random => self.pick_random_many(worker, want, look),
+            Order::Random => self.pick_random(worker, want, look),
             Order::Sequential => {
                 let (segment, rank) = self.cursor.get();
                 let (span, rank) = self.within.from(segment, rank);
@@ -154,56 +150,32 @@ impl Picker<'_> {
         &self.segments.list[span.segment as usize]
     }
 
+    /// A random place. The one after it, in this call or the thread's next, is asked for: a lease
+    /// of one number would wait twice for memory else, at its leaf and at its word.
     #[inline]
-    fn random_place(&self, random: u64) -> (usize, u32) {
-        self.within.at(below(self.within.len(), random))
-    }
-
-    /// Takes one rank from the leaf of a place, at or after it.
-    #[inline]
-    fn take_near(&self, worker: &mut Worker, place: (usize, u32)) -> bool {
-        let span = &self.within.spans[place.0];
-        let near = self.segment(span).ranks.free.take_near(place.1..span.ranks.end, 1, worker.slot);
-        let Some(rank) = near.and_then(|taken| taken.ranks().next()) else { return false };
-        worker.claims.push(Claim { segment: span.segment, rank });
-        true
+    fn random_place(&self, worker: &mut Worker) -> (usize, u32) {
+        let place = self.within.at(below(self.within.len(), worker.draw()));
+        let (span, rank) = self.within.at(below(self.within.len(), worker.next_random));
+        let ranks = &self.segment(&self.within.spans[span]).ranks;
+        ranks.free.prefetch(rank);
+        ranks.words.prefetch(rank);
+        place
     }
 
     #[inline]
-    fn pick_random(&self, worker: &mut Worker, look: Look) {
-        let mut place = (0, 0);
-        for _ in 0..RANDOM_PROBES {
-            place = self.random_place(worker.draw());
-            // The thread's next lease would wait twice for memory, at its leaf and at its word.
-            let (span, rank) = self.random_place(worker.next_random);
-            let ranks = &self.segment(&self.within.spans[span]).ranks;
-            ranks.free.prefetch(rank);
-            ranks.words.prefetch(rank);
-            if self.take_near(worker, place) {
-                return;
+    fn pick_random(&self, worker: &mut Worker, want: usize, look: Look) {
+        'picks: while worker.claims.len() < want {
+            let mut place = (0, 0);
+            for _ in 0..RANDOM_PROBES {
+                place = self.random_place(worker);
+                let span = &self.within.spans[place.0];
+                let near = self.segment(span).ranks.free.take_near(place.1..span.ranks.end, 1, worker.slot);
+                if let Some(rank) = near.and_then(|taken| taken.ranks().next()) {
+                    worker.claims.push(Claim { segment: span.segment, rank });
+                    continue 'picks;
+                }
             }
-        }
-        self.pick_onward(worker, place, 1, look);
-    }
-
-    /// As [`Self::pick_random`] for each, but all leaves are asked for together.
-    fn pick_random_many(&self, worker: &mut Worker, want: usize, look: Look) {
-        let mut places = std::mem::take(&mut worker.places);
-        for _ in 0..RANDOM_PROBES {
-            places.clear();
-            let missing = want - worker.claims.len();
-            places.extend((0..missing).map(|_| self.random_place(worker.draw())));
-            let fetched = places
-                .iter()
-                .filter(|(span, rank)| self.segment(&self.within.spans[*span]).ranks.free.contains(*rank));
-            std::hint::black_box(fetched.count());
-            for place in &places {
-                self.take_near(worker, *place);
-            }
-        }
-        worker.places = places;
-        while worker.claims.len() < want {
-            let (place, before) = (self.random_place(worker.draw()), worker.claims.len());
+            let before = worker.claims.len();
             self.pick_onward(worker, place, before + 1, look);
             if worker.claims.len() == before {
                 return;

@@ -94,7 +94,7 @@ fn a_unix_socket_serves_too_and_is_gone_afterwards() {
 #[test]
 fn not_ready_while_draining_and_what_is_under_way_is_finished() {
     let directory = tempfile::tempdir().unwrap();
-    let daemon = Daemon::start(&directory.path().join("data"));
+    let daemon = Daemon::start_with(&directory.path().join("data"), &["--workers", "2"]);
     // An upload keeps the drain going; half a head was sent before the drain began.
     let mut upload = daemon.client();
     let head =
@@ -102,10 +102,15 @@ fn not_ready_while_draining_and_what_is_under_way_is_finished() {
     upload.connection.get_mut().write_all(head.as_bytes()).unwrap();
     let mut probe = daemon.client();
     probe.connection.get_mut().write_all(b"GET /readyz HTTP/1.1\r\n").unwrap();
-    let mut before = daemon.client();
-    assert_eq!(before.call("GET", "/readyz").unwrap().status, 200);
+    // One a worker: when these are answered, what was sent before them has been read too.
+    let mut before = [daemon.client(), daemon.client()];
+    for client in &mut before {
+        assert_eq!(client.call("GET", "/readyz").unwrap().status, 200);
+    }
     daemon.terminate();
-    assert_eq!(before.connection.read(&mut [0]).unwrap(), 0, "the drain has begun");
+    for client in &mut before {
+        assert_eq!(client.connection.read(&mut [0]).unwrap(), 0, "the drain has begun");
+    }
     probe.connection.get_mut().write_all(b"host: a\r\n\r\n").unwrap();
     let answer = read_answer(&mut probe.connection, false);
     assert_eq!(answer.problem(), (503, "not_ready".to_owned()));

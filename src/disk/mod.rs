@@ -3,6 +3,7 @@
 
 mod bus_error;
 mod mapping;
+mod paced;
 mod sequential;
 #[cfg(debug_assertions)]
 pub mod unsynced;
@@ -18,20 +19,21 @@ use rustix::fs::{FallocateFlags, OFlags};
 
 pub use bus_error::end_on_bus_error;
 pub use mapping::{MappedBytes, MappedWords, PageBuffer, Sharing, huge_page_vec};
+pub use paced::{PART_BYTES, Rest, fill_with_zeros, write_in_parts};
 pub use sequential::SequentialWriter;
 
 /// Size of one word in a words file.
 pub const WORD_BYTES: u64 = 8;
 /// What direct writes are aligned to: offset, length and memory. No disk in use needs more.
 pub const PAGE_BYTES: usize = 4096;
-/// Bytes written at once where a file has to be filled with zeros.
-const ZERO_FILL_BYTES: usize = 1 << 20;
 
 /// How writes to an open file reach the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
     /// Through the page cache; [`Disk::sync`] makes them durable.
     Buffered,
+    /// Past the page cache; [`Disk::sync`] makes them durable. Only whole pages at whole pages.
+    Direct,
     /// Past the page cache, each write durable when it returns. Only whole pages at whole pages.
     DirectSynced,
 }
@@ -47,11 +49,12 @@ pub trait Disk: fmt::Debug + Send + Sync + 'static {
     /// Opens a file for reading and writing.
     fn open(&self, path: &Path, access: Access) -> io::Result<File> {
         let mut options = OpenOptions::new();
-        options.read(true).write(true);
-        if access == Access::DirectSynced {
-            options.custom_flags((OFlags::DIRECT | OFlags::DSYNC).bits().cast_signed());
-        }
-        options.open(path)
+        let flags = match access {
+            Access::Buffered => OFlags::empty(),
+            Access::Direct => OFlags::DIRECT,
+            Access::DirectSynced => OFlags::DIRECT | OFlags::DSYNC,
+        };
+        options.read(true).write(true).custom_flags(flags.bits().cast_signed()).open(path)
     }
 
     /// Takes the space of a file now, so that a full disk shows here.
@@ -62,7 +65,7 @@ pub trait Disk: fmt::Debug + Send + Sync + 'static {
         match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, bytes) {
             Ok(()) => Ok(()),
             Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {
-                fill_with_zeros(self, file, bytes)
+                fill_with_zeros(self, file, bytes, &|_| ()).and_then(|()| self.sync(file))
             }
             Err(error) => Err(error.into()),
         }
@@ -75,7 +78,7 @@ pub trait Disk: fmt::Debug + Send + Sync + 'static {
 
     /// Makes all that was written to a file durable.
     fn sync(&self, file: &File) -> io::Result<()> {
-        file.sync_all()
+        file.sync_data()
     }
 
     /// Makes what was written through a shared mapping durable.
@@ -124,17 +127,15 @@ pub fn real() -> Arc<dyn Disk> {
     Arc::new(RealDisk)
 }
 
-/// Writes zeros into the first `bytes` bytes of a file: its blocks are then written once, and
-/// overwriting them costs no more than the data.
-pub fn fill_with_zeros(disk: &(impl Disk + ?Sized), file: &File, bytes: u64) -> io::Result<()> {
-    let zeros = vec![0; ZERO_FILL_BYTES];
-    let mut at = 0;
-    while at < bytes {
-        let part = (bytes - at).min(ZERO_FILL_BYTES as u64);
-        disk.write_at(file, &zeros[..part as usize], at)?;
-        at += part;
+/// Opens a file as it is asked, or buffered where the file system has no direct access, as an older tmpfs;
+/// and says how.
+pub fn open_direct(disk: &dyn Disk, path: &Path, access: Access) -> io::Result<(File, Access)> {
+    match disk.open(path, access) {
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+            Ok((disk.open(path, Access::Buffered)?, Access::Buffered))
+        }
+        opened => Ok((opened?, access)),
     }
-    Ok(())
 }
 
 /// Creates a file of `len` zeroed words whose space is taken now, so that a full disk shows here and
@@ -246,8 +247,8 @@ mod tests {
     fn zeros_fill_a_file_to_the_byte() {
         let dir = tempfile::tempdir().unwrap();
         let file = RealDisk.create(&dir.path().join("zeros")).unwrap();
-        let bytes = ZERO_FILL_BYTES as u64 + 17;
-        fill_with_zeros(&RealDisk, &file, bytes).unwrap();
+        let bytes = PART_BYTES as u64 + 17;
+        fill_with_zeros(&RealDisk, &file, bytes, &|_| ()).unwrap();
         assert_eq!(file.metadata().unwrap().len(), bytes);
     }
 }

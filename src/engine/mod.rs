@@ -42,6 +42,7 @@ mod segment;
 pub mod settings;
 mod sums;
 mod sweep;
+mod table_batch;
 mod table_file;
 pub mod token;
 mod watched;

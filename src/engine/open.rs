@@ -10,9 +10,7 @@ use arc_swap::ArcSwap;
 
 use crate::disk::{self, Disk, Sharing};
 use crate::journal::recovery::{self, Recovered, RecoveryError};
-use crate::journal::{
-    Callbacks, Durability, Journal, JournalConfig, MIN_FILE_BYTES, Rest, Running, StartError,
-};
+use crate::journal::{Callbacks, Durability, Journal, JournalConfig, MIN_FILE_BYTES, Running, StartError};
 
 use super::backup::CONTENTS_FILE;
 use super::clock::{Clock, Clocks, SystemClocks};
@@ -311,7 +309,7 @@ impl Engine {
 
 /// Writes all words that changed to their tables, and the keys to their file: after this the older journal
 /// files are not needed.
-fn checkpoint(shared: &Shared, pools: &Pools, data_dir: &Path, rest: &Rest<'_>) -> io::Result<()> {
+fn checkpoint(shared: &Shared, pools: &Pools, data_dir: &Path, rest: &disk::Rest<'_>) -> io::Result<()> {
     pools.values().try_for_each(|pool| pool.checkpoint(rest))?;
     // A key that is being used now holds its lock until its records are pushed: either it is seen here, or
     // it is used after the older files were closed.

@@ -8,7 +8,7 @@ use arc_swap::{ArcSwap, Guard};
 
 use crate::disk::{self, Disk, Sharing};
 use crate::journal::record::{Record, WordRecord};
-use crate::journal::{Journal, JournalError, Rest};
+use crate::journal::{Journal, JournalError};
 use crate::numbers::number::{Number, NumberRange};
 use crate::numbers::number_run::LastRun;
 use crate::state::mutations::Slot;
@@ -311,7 +311,7 @@ impl Pool {
     }
 
     /// Writes all words that changed to their files, durably.
-    pub(crate) fn checkpoint(&self, rest: &Rest<'_>) -> std::io::Result<()> {
+    pub(crate) fn checkpoint(&self, rest: &disk::Rest<'_>) -> std::io::Result<()> {
         self.segments.load().list.iter().try_for_each(|segment| segment.checkpoint(rest))
     }
 

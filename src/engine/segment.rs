@@ -5,8 +5,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::disk::{self, Disk, MappedBytes, MappedWords, Sharing, WORD_BYTES};
-use crate::journal::Rest;
+use crate::disk::{self, Disk, MappedBytes, MappedWords, Rest, Sharing, WORD_BYTES};
 use crate::numbers::mapped::{NumberSet, SetError};
 use crate::numbers::number::{Number, NumberRange};
 use crate::numbers::number_run::LastRun;

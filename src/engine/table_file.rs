@@ -17,18 +17,13 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use crate::disk::{self, Access, Disk, MappedBytes, MappedWords, PAGE_BYTES, Sharing, WORD_BYTES};
-use crate::journal::Rest;
+use crate::disk::{self, Access, Disk, MappedBytes, MappedWords, Rest, Sharing};
 use crate::state::dirty::DirtyBlocks;
-use crate::state::due::BLOCK_WORDS;
 use crate::state::table::WordTable;
-use crate::state::word::Word;
 
 use super::segment::{OnDamage, SegmentError};
-use super::sums::{self, Kind, SECTOR_BYTES, SECTOR_WORDS};
-
-/// Blocks a batch: 1 MiB, which the journal's next write waits for.
-const BATCH_BLOCKS: usize = 256;
+use super::sums::{self, Kind};
+use super::table_batch::{self, Batch};
 
 /// Where the files of a segment's words are.
 #[derive(Debug, Clone)]
@@ -37,18 +32,13 @@ pub(crate) struct TablePaths {
     pub(crate) sums: PathBuf,
 }
 
-/// Words of which the checksums are durable already, on their way to their file. They must get there before
-/// the checksums speak of any others.
-struct Batch {
-    runs: Vec<Range<u32>>,
-    bytes: Vec<u8>,
-}
-
 /// What the files are.
 struct Written {
     /// The checksum of each sector as the words' file has it, durably.
     sums: Vec<u32>,
     max_generation: u32,
+    /// Words of which the checksums are durable already, on their way to their file. They must get there before
+    /// the checksums speak of any others.
     batch: Option<Batch>,
 }
 
@@ -149,10 +139,9 @@ impl TableFile {
             (Sharing::Private, Kind::Exact) => return self.disk.sync(&self.words),
             // Nothing is said of the words, so they can be written as they come.
             (Sharing::Private, Kind::Unknown) => {
-                let mut blocks = dirty.take(0, BATCH_BLOCKS);
-                while !blocks.is_empty() {
-                    self.write_words(&batch_of(words, &blocks))?;
-                    blocks = dirty.take(0, BATCH_BLOCKS);
+                for blocks in table_batch::ranges(dirty) {
+                    let blocks = dirty.take(blocks);
+                    Batch::of(words, &blocks, &|_| ()).write(&*self.disk, &self.words, &|_| ())?;
                 }
                 self.vouch(words)?;
                 self.kind = Kind::Exact;
@@ -210,99 +199,53 @@ impl TableFile {
             return self.disk.flush(words.memory());
         }
         let mut written = self.lock();
-        self.end_batch(&mut written)?;
-        let mut from = 0;
-        loop {
+        self.end_batch(&mut written, rest)?;
+        for blocks in table_batch::ranges(dirty) {
+            let blocks = dirty.take(blocks);
+            if blocks.is_empty() {
+                continue;
+            }
+            let batch = Batch::of(words, &blocks, rest);
             let started = Instant::now();
-            let blocks = dirty.take(from, BATCH_BLOCKS);
-            let Some(last) = blocks.last() else { return Ok(()) };
-            from = last.start / BLOCK_WORDS;
-            if let Err(error) = self.begin_batch(&mut written, batch_of(words, &blocks)) {
+            if let Err(error) = self.begin_batch(&mut written, batch) {
                 for block in &blocks {
                     dirty.mark(block.start);
                 }
                 return Err(error);
             }
-            self.end_batch(&mut written)?;
-            if blocks.len() < BATCH_BLOCKS {
-                return Ok(());
-            }
             rest(started.elapsed());
+            self.end_batch(&mut written, rest)?;
         }
+        Ok(())
     }
 
     /// Writes the checksums that the sectors of a batch have and will have.
     fn begin_batch(&self, written: &mut Written, batch: Batch) -> io::Result<()> {
         let Some(file) = &self.sums else { return Err(io::ErrorKind::NotFound.into()) };
-        let words = batch.bytes.as_chunks::<8>().0;
-        let generations = words.iter().map(|bits| Word::from_bits(u64::from_le_bytes(*bits)).generation());
-        written.max_generation = written.max_generation.max(generations.max().unwrap_or(0));
-        let head = sums::head(self.len, Kind::Exact, written.max_generation);
-        self.disk.write_at(file, &head, 0)?;
-        for (ranks, bytes) in batch.parts() {
-            let first = ranks.start / SECTOR_WORDS;
-            let pairs = written.sums[first as usize..].iter().zip(bytes.chunks(SECTOR_BYTES));
-            let pairs = pairs.map(|(a, sector)| [*a, crc32c::crc32c(sector)]);
+        if batch.max_generation > written.max_generation {
+            let head = sums::head(self.len, Kind::Exact, batch.max_generation);
+            self.disk.write_at(file, &head, 0)?;
+        }
+        for (first, new) in batch.sums() {
+            let pairs = written.sums[first as usize..].iter().zip(new).map(|(a, b)| [*a, *b]);
             self.disk.write_at(file, &sums::entry_bytes(pairs), sums::entry_offset(first))?;
         }
         self.disk.sync(file)?;
+        written.max_generation = written.max_generation.max(batch.max_generation);
         written.batch = Some(batch);
         Ok(())
     }
 
     /// Writes the words of the batch that was begun, if there is one.
-    fn end_batch(&self, written: &mut Written) -> io::Result<()> {
+    fn end_batch(&self, written: &mut Written, rest: &Rest<'_>) -> io::Result<()> {
         let Some(batch) = &written.batch else { return Ok(()) };
-        self.write_words(batch)?;
-        for (ranks, bytes) in batch.parts() {
-            let sums = &mut written.sums[(ranks.start / SECTOR_WORDS) as usize..];
-            let new = bytes.chunks(SECTOR_BYTES).map(crc32c::crc32c);
-            sums.iter_mut().zip(new).for_each(|(sum, new)| *sum = new);
+        batch.write(&*self.disk, &self.words, rest)?;
+        for (first, new) in batch.sums() {
+            written.sums[first as usize..][..new.len()].copy_from_slice(new);
         }
         written.batch = None;
         Ok(())
     }
-
-    /// Writes words to their file, durably.
-    fn write_words(&self, batch: &Batch) -> io::Result<()> {
-        for (ranks, bytes) in batch.parts() {
-            self.disk.write_at(&self.words, bytes, u64::from(ranks.start) * WORD_BYTES)?;
-        }
-        self.disk.sync(&self.words)
-    }
-}
-
-impl Batch {
-    /// Ranks that follow each other, and the bytes of their words.
-    fn parts(&self) -> impl Iterator<Item = (&Range<u32>, &[u8])> {
-        let mut rest = &self.bytes[..];
-        self.runs.iter().map(move |ranks| {
-            let (bytes, after) = rest.split_at(ranks.len() * WORD_BYTES as usize);
-            rest = after;
-            (ranks, bytes)
-        })
-    }
-}
-
-/// The words of some blocks as they are now.
-fn batch_of(words: &WordTable<MappedWords>, blocks: &[Range<u32>]) -> Batch {
-    let mut bytes = Vec::with_capacity(blocks.len() * PAGE_BYTES);
-    for rank in blocks.iter().cloned().flatten() {
-        bytes.extend_from_slice(&words.get(rank).bits().to_le_bytes());
-    }
-    Batch { runs: runs(blocks), bytes }
-}
-
-/// Neighbouring blocks as one.
-fn runs(blocks: &[Range<u32>]) -> Vec<Range<u32>> {
-    let mut runs: Vec<Range<u32>> = Vec::new();
-    for block in blocks {
-        match runs.last_mut() {
-            Some(run) if run.end == block.start => run.end = block.end,
-            _ => runs.push(block.clone()),
-        }
-    }
-    runs
 }
 
 #[cfg(test)]
@@ -310,7 +253,9 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::engine::sums::SECTOR_WORDS;
     use crate::state::time::Timestamp;
+    use crate::state::word::Word;
 
     const LEN: u32 = 5_000;
 

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::frame::{HEAD_BYTES, Head};
-use crate::disk::{self, Access, Disk, PageBuffer};
+use crate::disk::{self, Access, Disk, PageBuffer, Rest};
 
 const SUFFIX: &str = ".journal";
 const SPARE_PREFIX: &str = "spare-";
@@ -69,7 +69,7 @@ pub fn spares(disk: &dyn Disk, dir: &Path, file_bytes: u64) -> io::Result<Vec<Pa
 }
 
 /// Makes a spare file: all its blocks are written.
-pub fn make_spare(disk: &dyn Disk, dir: &Path, file_bytes: u64) -> io::Result<PathBuf> {
+pub fn make_spare(disk: &dyn Disk, dir: &Path, file_bytes: u64, rest: &Rest<'_>) -> io::Result<PathBuf> {
     let mut names = (1..).map(|number: u32| dir.join(format!("{SPARE_PREFIX}made-{number}")));
     let Some(path) = names.find(|path| !path.exists()) else {
         return Err(io::ErrorKind::AlreadyExists.into());
@@ -78,7 +78,9 @@ pub fn make_spare(disk: &dyn Disk, dir: &Path, file_bytes: u64) -> io::Result<Pa
     let made = disk.create(&new).and_then(|file| {
         // Room for all of it first: a full disk shows before anything is written.
         disk.allocate(&file, file_bytes)?;
-        disk::fill_with_zeros(disk, &file, file_bytes)?;
+        // Past the page cache, so that no sync of others waits for what gathers there.
+        let (file, _) = disk::open_direct(disk, &new, Access::Direct)?;
+        disk::fill_with_zeros(disk, &file, file_bytes, rest)?;
         disk.sync(&file)
     });
     match made.and_then(|()| disk.rename(&new, &path)).and_then(|()| disk.sync_directory(dir)) {
@@ -121,13 +123,8 @@ impl JournalFile {
         head: &Head,
         access: Access,
     ) -> io::Result<Self> {
-        let (file, synced_writes) = match disk.open(spare, access) {
-            // A file system without direct access, such as an older tmpfs.
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
-                (disk.open(spare, Access::Buffered)?, false)
-            }
-            opened => (opened?, access == Access::DirectSynced),
-        };
+        let (file, access) = disk::open_direct(&*disk, spare, access)?;
+        let synced_writes = access == Access::DirectSynced;
         let mut page = PageBuffer::new(HEAD_BYTES)?;
         head.encode(&mut page);
         disk.write_at(&file, &page, 0)?;
@@ -170,7 +167,7 @@ mod tests {
     fn a_spare_becomes_a_file_and_a_spare_again() {
         let dir = tempfile::tempdir().unwrap();
         let bytes = 64 << 10;
-        let spare = make_spare(&RealDisk, dir.path(), bytes).unwrap();
+        let spare = make_spare(&RealDisk, dir.path(), bytes, &|_| ()).unwrap();
         fs::write(dir.path().join("spare-00000002"), "short").unwrap();
         fs::write(dir.path().join("spare-00000003.new"), "unfinished").unwrap();
         assert_eq!(spares(&RealDisk, dir.path(), bytes).unwrap(), std::slice::from_ref(&spare));

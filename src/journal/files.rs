@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::file;
 use super::handle::Journal;
-use crate::disk::{self, Disk};
+use crate::disk::{self, Disk, Rest};
 use crate::sync::{AtomicU64, Ordering};
 
 /// Files at most: the one being written, two that wait for their checkpoint, a spare one.
@@ -18,15 +18,11 @@ pub const MAX_FILES: usize = 4;
 /// Pause before the disk is asked again for room, in milliseconds.
 pub(super) const ROOM_RETRY_MS: u64 = 200;
 
-/// Longest rest between two writes of a checkpoint.
+/// Longest rest between two writes of a checkpoint or of a new file.
 const MAX_REST: Duration = Duration::from_millis(50);
 
 /// Writes all words that changed to their tables, durably.
 pub type Checkpoint = Box<dyn Fn(&Rest<'_>) -> io::Result<()> + Send>;
-
-/// To be called between the writes of a checkpoint, with how long the last one took: it lets the disk
-/// serve the journal for as long, unless there is a hurry.
-pub type Rest<'a> = dyn Fn(Duration) + 'a;
 
 #[derive(Default)]
 struct State {
@@ -40,8 +36,10 @@ struct State {
     no_room: bool,
     stopped: bool,
     checkpoint_asked: bool,
-    /// Checkpoints that ended.
-    checkpoints: u64,
+    /// Checkpoints that were begun.
+    begun: u64,
+    /// The last of these that made all durable that had changed before it began.
+    done: u64,
     /// Those for which the disk had no room.
     refused_checkpoints: u64,
 }
@@ -85,11 +83,11 @@ impl Files {
         if let Some(spare) = self.lock().spares.pop() {
             return Ok(spare);
         }
-        self.make_spare()
+        self.make_spare(&|_| ())
     }
 
-    fn make_spare(&self) -> io::Result<PathBuf> {
-        file::make_spare(&*self.disk, &self.dir, self.file_bytes)
+    fn make_spare(&self, rest: &Rest<'_>) -> io::Result<PathBuf> {
+        file::make_spare(&*self.disk, &self.dir, self.file_bytes, rest)
     }
 
     /// Whether the disk had no room for another file.
@@ -155,6 +153,8 @@ impl Files {
             }
             if std::mem::take(&mut state.checkpoint_asked) {
                 let closed = state.closed.clone();
+                state.begun += 1;
+                let number = state.begun;
                 drop(state);
                 if let Err(error) = self.checkpoint(journal, checkpoint, &closed) {
                     if journal.has_ended() {
@@ -173,14 +173,14 @@ impl Files {
                 let mut state = self.lock();
                 state.no_room = false;
                 self.hurry.store(false, Ordering::Relaxed);
-                state.checkpoints += 1;
+                state.done = number;
                 drop(state);
                 self.changed.notify_all();
                 journal.stats.checkpoints.fetch_add(1, Ordering::Relaxed);
                 journal.stats.checkpoint_at_seconds.store(now_seconds(), Ordering::Relaxed);
             } else if state.spares.is_empty() && used < MAX_FILES {
                 drop(state);
-                let made = self.make_spare();
+                let made = self.make_spare(&|took| self.rest(took));
                 match made {
                     Ok(spare) => {
                         let mut state = self.lock();
@@ -254,14 +254,12 @@ impl Files {
     pub(super) fn checkpoint_and_wait(&self, journal: &Journal) -> io::Result<()> {
         let mut state = self.lock();
         // One that is under way may have begun before what it is asked for now.
-        let wanted = state.checkpoints + if state.checkpoint_asked { 1 } else { 2 };
+        let wanted = state.begun + 1;
         let refused = state.refused_checkpoints;
         state.checkpoint_asked = true;
         self.hurry.store(true, Ordering::Relaxed);
         self.changed.notify_all();
-        while state.checkpoints < wanted && !state.stopped && !journal.is_poisoned() {
-            // Asked for again: one may have been under way.
-            state.checkpoint_asked = true;
+        while state.done < wanted && !state.stopped && !journal.is_poisoned() {
             self.hurry.store(true, Ordering::Relaxed);
             if state.refused_checkpoints != refused {
                 return Err(io::ErrorKind::StorageFull.into());
@@ -313,5 +311,53 @@ impl Drop for Pin {
     fn drop(&mut self) {
         self.files.lock().kept_from = None;
         self.files.changed.notify_all();
+    }
+}
+
+#[cfg(test)]
+#[cfg(not(allotd_loom))]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::journal::Durability;
+
+    /// A checkpoint that is under way began before the last changes, also when one is asked for already.
+    #[test]
+    fn the_last_checkpoint_is_one_that_begins_after_it_was_asked_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = Arc::new(Files::new(disk::real(), dir.path(), 64 << 10, Vec::new()).unwrap());
+        let journal = Arc::new(Journal::new(1, Durability::None));
+        let (begun, begins) = mpsc::channel();
+        let (release, released) = mpsc::channel::<()>();
+        let checkpoint: Checkpoint = Box::new(move |_| {
+            begun.send(()).unwrap();
+            released.recv().unwrap();
+            Ok(())
+        });
+        let (files, journal) = (&files, &journal);
+        std::thread::scope(|scope| {
+            // Dropped here should this fail, so that the threads end.
+            let release = release;
+            let thread = scope.spawn(move || files.run(journal, &checkpoint, &|| 0));
+            files.lock().checkpoint_asked = true;
+            files.changed.notify_all();
+            begins.recv().unwrap();
+            files.lock().checkpoint_asked = true;
+            let waiter = scope.spawn(|| files.checkpoint_and_wait(journal));
+            // It sets this under the lock under which it decides what it waits for.
+            while !files.hurry.load(Ordering::Relaxed) {
+                std::thread::yield_now();
+            }
+            release.send(()).unwrap();
+            begins.recv().unwrap();
+            let pause = Duration::from_millis(3 * ROOM_RETRY_MS);
+            std::thread::sleep(pause);
+            assert!(!waiter.is_finished(), "the checkpoint that it asked for has not ended");
+            release.send(()).unwrap();
+            waiter.join().unwrap().unwrap();
+            files.stop();
+            thread.join().unwrap();
+        });
     }
 }

@@ -27,7 +27,7 @@ mod start;
 mod stats;
 mod writer;
 
-pub use files::{Checkpoint, MAX_FILES, Pin, Rest};
+pub use files::{Checkpoint, MAX_FILES, Pin};
 pub use handle::{Changing, Durability, Journal, JournalError};
 pub use queue::Position;
 pub use start::{Callbacks, JournalConfig, MIN_FILE_BYTES, Running, StartError};

@@ -33,26 +33,28 @@ impl DirtyBlocks {
         }
     }
 
-    /// Takes the marks of up to `most` blocks from block `from` on: the ranks of each block, ascending.
-    /// Fewer than `most` means that there are no more.
-    pub fn take(&self, from: u32, most: usize) -> Vec<Range<u32>> {
-        let mut blocks = Vec::new();
-        for index in from / u64::BITS..self.marks.len() as u32 {
+    /// How many blocks there are.
+    pub fn blocks(&self) -> u32 {
+        self.len.div_ceil(BLOCK_WORDS)
+    }
+
+    /// Takes the marks of the blocks of a range, which begins and ends at a multiple of 64 or at the end: the
+    /// ranks of each block that has changed, ascending.
+    pub fn take(&self, blocks: Range<u32>) -> Vec<Range<u32>> {
+        let mut taken = Vec::new();
+        for index in blocks.start / u64::BITS..blocks.end.div_ceil(u64::BITS) {
             let mark = &self.marks[index as usize];
             let mut bits = mark.load(Ordering::SeqCst);
-            while bits != 0 && blocks.len() < most {
+            while bits != 0 {
                 let bit = bits & bits.wrapping_neg();
                 bits ^= bit;
                 mark.fetch_and(!bit, Ordering::SeqCst);
                 total_order_for_loom();
                 let start = (index * u64::BITS + bit.trailing_zeros()) * BLOCK_WORDS;
-                blocks.push(start..start.saturating_add(BLOCK_WORDS).min(self.len));
-            }
-            if blocks.len() == most {
-                break;
+                taken.push(start..start.saturating_add(BLOCK_WORDS).min(self.len));
             }
         }
-        blocks
+        taken
     }
 }
 
@@ -67,12 +69,13 @@ mod tests {
         for block in [199, 0, 64, 200, 63, 0] {
             dirty.mark(block * BLOCK_WORDS + 2);
         }
-        let first = dirty.take(0, 3);
-        let starts: Vec<_> = first.iter().map(|ranks| ranks.start / BLOCK_WORDS).collect();
-        assert_eq!(starts, [0, 63, 64]);
-        let rest = dirty.take(starts[2], 10);
+        let starts = |blocks: &[Range<u32>]| -> Vec<_> {
+            blocks.iter().map(|ranks| ranks.start / BLOCK_WORDS).collect()
+        };
+        assert_eq!(starts(&dirty.take(0..64)), [0, 63]);
+        let rest = dirty.take(64..dirty.blocks());
+        assert_eq!(starts(&rest), [64, 199, 200]);
         assert_eq!(rest.last(), Some(&(BLOCK_WORDS * 200..BLOCK_WORDS * 200 + 3)));
-        assert_eq!(rest.len(), 2);
-        assert!(dirty.take(0, 10).is_empty());
+        assert!(dirty.take(0..dirty.blocks()).is_empty());
     }
 }

@@ -148,7 +148,9 @@ fn compare(restored: &Path, made: &Made, histories: &[History], settings: &[(Sys
     held.truncate(1_000);
     let token = |lease: &(u64, u64)| {
         let token = histories.iter().find_map(|history| history.tokens.get(lease));
-        json!({"number": lease.0, "token": token.unwrap()})
+        let token =
+            token.unwrap_or_else(|| panic!("{lease:?} was given to nobody, told {:?}", most[&lease.0]));
+        json!({"number": lease.0, "token": token})
     };
     let leases: Vec<_> = held.iter().map(token).collect();
     let answer = client.post("/v1/pools/ru/renew", &json!({"leases": leases, "ttl": 99_000})).unwrap().json();

@@ -4,7 +4,6 @@
 //! it is full and copied, so that the journal takes no more space than without a backup.
 
 use std::fs::File;
-use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +12,7 @@ use std::time::Duration;
 use super::BackupError;
 use super::contents::FileEntry;
 use super::copy::{FileCopy, at};
-use crate::disk::{Access, Disk, PAGE_BYTES, PageBuffer};
+use crate::disk::{self, Access, Disk, PAGE_BYTES, PageBuffer};
 use crate::journal::frame::{Frame, HEAD_BYTES, Head, MAX_FRAME_BYTES, SECTOR_BYTES, Sector};
 use crate::journal::{Pin, file};
 
@@ -114,13 +113,7 @@ impl<'a> JournalCopy<'a> {
     fn begin(&mut self) -> Result<Current<'a>, BackupError> {
         let path = file::path_of(self.dir, self.sequence);
         // Past the page cache, as it is written: a page that was read ahead of the writer would be stale.
-        let source = match self.disk.open(&path, Access::DirectSynced) {
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
-                self.disk.open(&path, Access::Buffered)
-            }
-            opened => opened,
-        };
-        let source = source.map_err(at(&path))?;
+        let (source, _) = disk::open_direct(self.disk, &path, Access::Direct).map_err(at(&path))?;
         let file_bytes = source.metadata().map_err(at(&path))?.len();
         let page = &mut self.buffer[..HEAD_BYTES];
         source.read_exact_at(page, 0).map_err(at(&path))?;

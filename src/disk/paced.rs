@@ -1,0 +1,57 @@
+//! Writing much to a disk that others wait for: in parts, each synced by itself, with rests between them.
+//!
+//! A sync waits for what the system sends to the disk at the same time. Measured beside a thread that syncs
+//! 4 KiB again and again (p99 of its syncs, 190 µs alone): 2.2 ms while 256 pages here and there are written
+//! with each sync, 0.28 ms with 64 KiB that lie together, 0.35 ms with 256 KiB, 0.66 ms with 1 MiB.
+
+use std::fs::File;
+use std::io;
+use std::time::{Duration, Instant};
+
+use super::{Disk, PageBuffer};
+
+/// Bytes at most of a part.
+pub const PART_BYTES: usize = 256 << 10;
+
+/// To be called after each part, with how long it took: it lets the disk serve others for as long, unless
+/// there is a hurry.
+pub type Rest<'a> = dyn Fn(Duration) + 'a;
+
+/// Writes all bytes at an offset in parts, durably.
+pub fn write_in_parts(
+    disk: &(impl Disk + ?Sized),
+    file: &File,
+    bytes: &[u8],
+    offset: u64,
+    rest: &Rest<'_>,
+) -> io::Result<()> {
+    let mut at = offset;
+    for part in bytes.chunks(PART_BYTES) {
+        let started = Instant::now();
+        disk.write_at(file, part, at)?;
+        disk.sync(file)?;
+        at += part.len() as u64;
+        rest(started.elapsed());
+    }
+    Ok(())
+}
+
+/// Writes zeros into the first `bytes` bytes of a file, which may be open for direct writes: its blocks are
+/// then written once, and overwriting them costs no more than the data. To be synced after it.
+pub fn fill_with_zeros(
+    disk: &(impl Disk + ?Sized),
+    file: &File,
+    bytes: u64,
+    rest: &Rest<'_>,
+) -> io::Result<()> {
+    let zeros = PageBuffer::new(PART_BYTES)?;
+    let mut at = 0;
+    while at < bytes {
+        let part = (bytes - at).min(PART_BYTES as u64);
+        let started = Instant::now();
+        disk.write_at(file, &zeros[..part as usize], at)?;
+        at += part;
+        rest(started.elapsed());
+    }
+    Ok(())
+}

@@ -25,6 +25,8 @@ const CLIENTS: u64 = 3;
 const NUMBERS: &str = "79120000000-79120999999\n";
 /// Backups are made until one saw a journal file fill up, but not more than this.
 const MAX_BACKUPS: usize = 20;
+/// Numbers that are leased when the first backup begins.
+const LEASED_BEFORE: u64 = 1_000;
 
 fn allotd_ok(args: &[&str], paths: &[&Path]) -> String {
     let output = allotd().args(args).args(paths).output().unwrap();
@@ -94,6 +96,10 @@ fn under_load(data: &Path, flags: &[&str], many: bool) -> (Vec<Made>, Vec<Histor
         let clients: Vec<_> =
             (0..CLIENTS).map(|seed| scope.spawn(move || history::client(address, stop, seed))).collect();
         let operator = scope.spawn(move || operator(address, stop));
+        // Else there may be nothing yet to look for.
+        while client.call("GET", "/v1/pools/ru").unwrap().json()["leased"].as_u64() < Some(LEASED_BEFORE) {
+            std::thread::yield_now();
+        }
         while made.len() < 2 || (many && made.iter().all(|made: &Made| journal_files(&made.path) < 2)) {
             assert!(made.len() < MAX_BACKUPS, "no journal file filled up during a backup");
             let started = SystemTime::now();
@@ -148,9 +154,7 @@ fn compare(restored: &Path, made: &Made, histories: &[History], settings: &[(Sys
     held.truncate(1_000);
     let token = |lease: &(u64, u64)| {
         let token = histories.iter().find_map(|history| history.tokens.get(lease));
-        let token =
-            token.unwrap_or_else(|| panic!("{lease:?} was given to nobody, told {:?}", most[&lease.0]));
-        json!({"number": lease.0, "token": token})
+        json!({"number": lease.0, "token": token.unwrap()})
     };
     let leases: Vec<_> = held.iter().map(token).collect();
     let answer = client.post("/v1/pools/ru/renew", &json!({"leases": leases, "ttl": 99_000})).unwrap().json();

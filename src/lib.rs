@@ -1,5 +1,6 @@
 //! `allotd` hands out numbers of a huge pool, each to exactly one holder at a time.
 
+mod background;
 pub mod bench;
 pub mod cli;
 pub mod client;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use rand::TryRng;
 use rand::rngs::SysRng;
 
-use crate::disk::{self, Disk, MappedBytes, SequentialWriter};
+use crate::disk::{self, Disk, MappedBytes, PART_BYTES, SequentialWriter};
 use crate::journal::JournalError;
 use crate::numbers::import::{ImportError, NumberList, read_list};
 use crate::numbers::list::{InvalidLine, ListOptions};
@@ -28,8 +28,6 @@ use super::table_file::TableFile;
 
 /// Most segments of one pool: each is looked at for each number that a call names.
 pub const MAX_SEGMENTS: usize = 1_000;
-/// Bytes of a Roaring file moved at once.
-const COPY_BYTES: usize = 1 << 20;
 /// The directory of staged files, in the data directory.
 pub(crate) const STAGING_DIR: &str = "staging";
 
@@ -232,7 +230,7 @@ fn write_ranges(
 ) -> Result<Written, LoadError> {
     let file = disk.create(path)?;
     let sequential = SequentialWriter::new(disk, &file);
-    let mut writer = SetWriter::new(BufWriter::with_capacity(COPY_BYTES, sequential))?;
+    let mut writer = SetWriter::new(BufWriter::with_capacity(PART_BYTES, sequential))?;
     for range in ranges {
         writer.push(range)?;
     }
@@ -278,7 +276,7 @@ fn copy(
     out: &mut dyn Write,
     progress: &(dyn Fn(u64) + Sync),
 ) -> io::Result<()> {
-    let mut buffer = vec![0; COPY_BYTES];
+    let mut buffer = vec![0; PART_BYTES];
     let mut total = 0;
     loop {
         let read = match input.read(&mut buffer) {

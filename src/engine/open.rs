@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, mpsc};
 
 use arc_swap::ArcSwap;
 
+use crate::background;
 use crate::disk::{self, Disk, Sharing};
 use crate::journal::recovery::{self, Recovered, RecoveryError};
 use crate::journal::{Callbacks, Durability, Journal, JournalConfig, MIN_FILE_BYTES, Running, StartError};
@@ -285,19 +286,17 @@ impl Engine {
         let running = start_journal(config, &shared, &pools, &report)?;
         let (stop, stopped) = mpsc::sync_channel(0);
         let (swept, purged) = (pools.clone(), shared.clone());
-        let sweeper = std::thread::Builder::new()
-            .name("allotd-sweeper".to_owned())
-            .spawn(move || {
-                sweep::run(
-                    SWEEPER_SLOT,
-                    || {
-                        purged.keys.purge_some(purged.clock.now());
-                        swept.load().values().cloned().collect()
-                    },
-                    &stopped,
-                );
-            })
-            .map_err(in_dir)?;
+        let sweeper = background::spawn("allotd-sweeper", move || {
+            sweep::run(
+                SWEEPER_SLOT,
+                || {
+                    purged.keys.purge_some(purged.clock.now());
+                    swept.load().values().cloned().collect()
+                },
+                &stopped,
+            );
+        })
+        .map_err(in_dir)?;
         let dirs = Directories {
             data: data_dir.clone(),
             pools: layout::pools_dir(data_dir),

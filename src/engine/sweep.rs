@@ -15,11 +15,11 @@ use super::segment::Segment;
 /// is back at most when no lease call helps.
 pub(crate) const SWEEP_INTERVAL_MS: u64 = 50;
 /// The sweeper works so long, then lets the workers have the processor.
-const SWEEP_TURN_MICROS: u128 = 500;
+const SWEEP_TURN: Duration = Duration::from_micros(100);
 /// How long it lets them.
-const SWEEP_REST_MICROS: u64 = 200;
-/// Blocks between two looks at the clock.
-const BLOCKS_A_LOOK: u32 = 8;
+const SWEEP_REST: Duration = Duration::from_micros(100);
+/// How long while the journal has no file to go on in: a sweep can wait for the checkpoint, leases cannot.
+const SWEEP_REST_WHILE_SCARCE: Duration = Duration::from_millis(20);
 
 impl Pool {
     /// Sweeps one due block of a segment, if there is one. `cursor` is where to look first.
@@ -52,12 +52,11 @@ pub(crate) fn run(slot: Slot, pools: impl Fn() -> Vec<std::sync::Arc<Pool>>, sto
         let mut turn = Instant::now();
         for pool in pools() {
             for segment in &pool.segments.load().list {
-                let mut cursor = 0;
-                let mut blocks = 0;
-                while pool.sweep_one(segment, pool.shared.clock.now(), &mut cursor, slot) {
-                    blocks += 1;
-                    if blocks % BLOCKS_A_LOOK == 0 && turn.elapsed().as_micros() > SWEEP_TURN_MICROS {
-                        std::thread::sleep(Duration::from_micros(SWEEP_REST_MICROS));
+                let (shared, mut cursor) = (&pool.shared, 0);
+                while pool.sweep_one(segment, shared.clock.now(), &mut cursor, slot) {
+                    if turn.elapsed() > SWEEP_TURN {
+                        let scarce = shared.journal.is_scarce();
+                        std::thread::sleep(if scarce { SWEEP_REST_WHILE_SCARCE } else { SWEEP_REST });
                         turn = Instant::now();
                     }
                 }

@@ -17,6 +17,7 @@ use super::connection::{self, Connections, TICK_SECONDS, Welcome};
 use super::listener::{ListenAddress, Listener, Stream};
 use super::routes::Api;
 use super::worker::{self, OpenConnection};
+use crate::background;
 use crate::engine::Engine;
 use crate::stats::{Stats, WorkerStats};
 
@@ -182,6 +183,8 @@ fn start_worker(
         .enable_all()
         .max_blocking_threads(BLOCKING_THREADS_PER_WORKER)
         .on_thread_park(move || parking.wake_for(slot))
+        // Its blocking threads; the worker's own is not started by it.
+        .on_thread_start(background::step_back)
         .build()?;
     let committed = Arc::new(Notify::new());
     let commit = Arc::clone(&committed);

@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::file;
 use super::handle::Journal;
 use crate::disk::{self, Disk, Rest};
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::Ordering;
 
 /// Files at most: the one being written, two that wait for their checkpoint, a spare one.
 pub const MAX_FILES: usize = 4;
@@ -49,8 +49,6 @@ pub(super) struct Files {
     disk: Arc<dyn Disk>,
     pub(super) dir: PathBuf,
     pub(super) file_bytes: u64,
-    /// Bytes that are free in the file being written.
-    room: AtomicU64,
     /// Whether somebody waits for the checkpoint; changed under the lock of the state.
     hurry: AtomicBool,
     state: Mutex<State>,
@@ -69,9 +67,8 @@ impl Files {
         let checkpoint_asked = !closed.is_empty();
         let last_closed = closed.last().copied().unwrap_or(0);
         let state = State { spares, closed, last_closed, checkpoint_asked, ..State::default() };
-        let (state, room) = (Mutex::new(state), AtomicU64::new(file_bytes));
-        let hurry = AtomicBool::new(false);
-        Ok(Self { disk, dir: dir.to_owned(), file_bytes, room, hurry, state, changed: Condvar::new() })
+        let (state, hurry) = (Mutex::new(state), AtomicBool::new(false));
+        Ok(Self { disk, dir: dir.to_owned(), file_bytes, hurry, state, changed: Condvar::new() })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -180,7 +177,7 @@ impl Files {
                 journal.stats.checkpoint_at_seconds.store(now_seconds(), Ordering::Relaxed);
             } else if state.spares.is_empty() && used < MAX_FILES {
                 drop(state);
-                let made = self.make_spare(&|took| self.rest(took));
+                let made = self.make_spare(&|took| self.rest(journal, took));
                 match made {
                     Ok(spare) => {
                         let mut state = self.lock();
@@ -202,17 +199,16 @@ impl Files {
         }
     }
 
-    fn rest(&self, took: Duration) {
+    fn rest(&self, journal: &Journal, took: Duration) {
         let state = self.lock();
-        let is_scarce = state.spares.is_empty() && self.room.load(Ordering::Relaxed) < self.file_bytes / 2;
-        if !(is_scarce || self.hurry.load(Ordering::Relaxed) || state.stopped) {
+        if !(journal.is_scarce() || self.hurry.load(Ordering::Relaxed) || state.stopped) {
             drop(self.changed.wait_timeout(state, took.min(MAX_REST)));
         }
     }
 
-    /// Says how many bytes are free in the file being written.
-    pub(super) fn set_room(&self, bytes: u64) {
-        self.room.store(bytes, Ordering::Relaxed);
+    /// Whether the file being written, with `room` bytes free, is half full and there is no other.
+    pub(super) fn is_scarce(&self, room: u64) -> bool {
+        room < self.file_bytes / 2 && self.lock().spares.is_empty()
     }
 
     fn count(&self) -> usize {
@@ -222,7 +218,7 @@ impl Files {
 
     /// Makes the words durable in their tables; then the files are needed no more.
     fn checkpoint(&self, journal: &Journal, checkpoint: &Checkpoint, closed: &[u64]) -> io::Result<()> {
-        checkpoint(&|took| self.rest(took))?;
+        checkpoint(&|took| self.rest(journal, took))?;
         let mut state = self.lock();
         let is_kept =
             |state: &State| closed.iter().any(|file| state.kept_from.is_some_and(|from| *file >= from));

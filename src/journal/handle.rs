@@ -72,6 +72,8 @@ pub struct Journal {
     woken: Box<[AtomicU64]>,
     on_commit: Box<[OnceLock<Callback>]>,
     on_poison: OnceLock<Callback>,
+    /// See [`Self::is_scarce`].
+    pub(super) scarce: AtomicBool,
     /// Set when the writer has ended: nothing is committed any more.
     ended: AtomicBool,
     pub(super) poison: Mutex<Option<String>>,
@@ -90,6 +92,7 @@ impl Journal {
             woken: (0..slots).map(|_| AtomicU64::new(0)).collect(),
             on_commit: (0..slots).map(|_| OnceLock::new()).collect(),
             on_poison: OnceLock::new(),
+            scarce: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             poison: Mutex::new(None),
             writer: OnceLock::new(),
@@ -212,6 +215,12 @@ impl Journal {
     pub(super) fn set_full(&self, full: bool) {
         let (from, to) = if full { (OPEN, FULL) } else { (FULL, OPEN) };
         let _ = self.state.compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst);
+    }
+
+    /// Whether the file being written is half full, and only a checkpoint that is still going on or more room on
+    /// the disk makes another.
+    pub(crate) fn is_scarce(&self) -> bool {
+        self.scarce.load(Ordering::Relaxed)
     }
 
     /// Whether the disk failed: nothing is confirmed any more.

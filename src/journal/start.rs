@@ -13,11 +13,9 @@ use super::frame::{Head, MAX_FRAME_BYTES};
 use super::handle::{Durability, Journal};
 use super::recovery::Recovered;
 use super::writer::{self, TimeSource, Writer};
+use crate::background;
 use crate::disk::{Disk, PAGE_BYTES};
 use crate::sync::Ordering;
-
-/// Nice level of the thread that makes checkpoints: about a tenth of a processor that is busy with leases.
-const CHECKPOINT_NICENESS: i32 = 10;
 
 /// A journal file is never smaller: the largest frame fits several times.
 pub const MIN_FILE_BYTES: u64 = 4 * MAX_FRAME_BYTES as u64;
@@ -126,10 +124,7 @@ impl Running {
         let _ = journal.writer.set(writer.thread().clone());
         let (thread_files, thread_journal) = (Arc::clone(&files), Arc::clone(journal));
         let Callbacks { checkpoint, now_seconds, .. } = callbacks;
-        let checkpointer = std::thread::Builder::new().name("checkpoint".to_owned()).spawn(move || {
-            // Of this thread alone, on Linux. A checkpoint has until the other journal files are full, leases
-            // have not; should the system refuse, they share the processor evenly.
-            let _ = rustix::process::setpriority_process(None, CHECKPOINT_NICENESS);
+        let checkpointer = background::spawn("checkpoint", move || {
             thread_files.run(&thread_journal, &checkpoint, &*now_seconds);
         })?;
         if files.are_many() {

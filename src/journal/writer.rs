@@ -273,11 +273,12 @@ impl Writer {
         self.file.sync()
     }
 
-    /// Refuses changes while there is room for little more than those under way.
+    /// Refuses changes while there is room for little more than those under way; and lets what can wait know
+    /// earlier.
     fn mind_the_room(&self) {
-        self.files.set_room(self.file.room());
+        let room = self.file.room();
         let reserve = RESERVE_FRAMES * MAX_FRAME_BYTES as u64;
-        let scarce = self.file.room() < reserve && self.files.is_out_of_room();
-        self.journal.set_full(scarce);
+        self.journal.set_full(room < reserve && self.files.is_out_of_room());
+        self.journal.scarce.store(self.files.is_scarce(room), Ordering::Relaxed);
     }
 }

@@ -9,6 +9,7 @@ use std::path::{Component, Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::disk;
+use crate::disk::PART_BYTES;
 use crate::engine::manifest::{with_checksum, without_checksum};
 
 /// The file's name in the backup.
@@ -17,8 +18,6 @@ pub(crate) const CONTENTS_FILE: &str = "BACKUP";
 const FORMAT: u32 = 1;
 /// The file is never longer.
 const MAX_CONTENTS_BYTES: u64 = 1 << 30;
-/// Bytes read or written at once.
-pub(super) const COPY_BYTES: usize = 1 << 20;
 
 /// Why the list of a backup's files cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -148,7 +147,7 @@ impl FileEntry {
         if found != self.bytes {
             return Ok(Some(format!("has {found} bytes, {} were written", self.bytes)));
         }
-        let (mut buffer, mut crc32c, mut bytes) = (vec![0; COPY_BYTES], 0, 0);
+        let (mut buffer, mut crc32c, mut bytes) = (vec![0; PART_BYTES], 0, 0);
         loop {
             let read = match file.read(&mut buffer) {
                 Ok(0) => break,

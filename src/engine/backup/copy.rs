@@ -5,16 +5,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::BackupError;
-use super::contents::{COPY_BYTES, FileEntry};
-use crate::disk::{Disk, MappedWords, WORD_BYTES};
+use super::contents::FileEntry;
+use crate::disk::{Disk, MappedWords, PART_BYTES, WORD_BYTES};
 use crate::engine::sums::{self, Kind, SECTOR_BYTES};
 use crate::state::table::WordTable;
 
-/// A file is synced each time so many bytes were written to it: one sync of all of it at the end would hold
-/// up those of the journal.
-const SYNC_BYTES: u64 = 16 << 20;
 /// Words copied at once.
-const COPY_WORDS: u32 = (COPY_BYTES as u64 / WORD_BYTES) as u32;
+const COPY_WORDS: u32 = (PART_BYTES as u64 / WORD_BYTES) as u32;
 
 /// Names the file in an error.
 pub(super) fn at(path: &Path) -> impl FnOnce(io::Error) -> BackupError {
@@ -31,7 +28,7 @@ pub(super) struct FileCopy<'a> {
     head_bytes: u64,
     position: u64,
     crc32c: u32,
-    unsynced_bytes: u64,
+    unsynced_bytes: usize,
 }
 
 impl<'a> FileCopy<'a> {
@@ -61,8 +58,8 @@ impl<'a> FileCopy<'a> {
         self.disk.write_at(&self.file, bytes, self.position).map_err(at(&self.path))?;
         self.crc32c = crc32c::crc32c_append(self.crc32c, bytes);
         self.position += bytes.len() as u64;
-        self.unsynced_bytes += bytes.len() as u64;
-        if self.unsynced_bytes >= SYNC_BYTES {
+        self.unsynced_bytes += bytes.len();
+        if self.unsynced_bytes >= PART_BYTES {
             self.disk.sync(&self.file).map_err(at(&self.path))?;
             self.unsynced_bytes = 0;
         }
@@ -90,7 +87,7 @@ pub(super) fn whole(
     content: &[u8],
 ) -> Result<FileEntry, BackupError> {
     let mut file = FileCopy::create(disk, root, relative, 0)?;
-    for part in content.chunks(COPY_BYTES) {
+    for part in content.chunks(PART_BYTES) {
         file.write(part)?;
     }
     file.finish(&[])
@@ -107,7 +104,7 @@ pub(super) fn words(
 ) -> Result<[FileEntry; 2], BackupError> {
     let len = words.len();
     let mut file = FileCopy::create(disk, root, format!("{stem}.words"), 0)?;
-    let mut buffer = vec![0; COPY_BYTES];
+    let mut buffer = vec![0; PART_BYTES];
     let (mut sums, mut max_generation) = (Vec::new(), 0);
     let mut start = 0;
     while start < len {

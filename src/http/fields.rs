@@ -13,7 +13,9 @@ use crate::numbers::number::Number;
 
 /// Reads a whole body; the error says where and why.
 pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
-    serde_json::from_slice(body)
+    // Looked at once as a whole, not string by string. If it is no UTF-8, the error says where.
+    str::from_utf8(body)
+        .map_or_else(|_| serde_json::from_slice(body), serde_json::from_str)
         .map_err(|error| Problem::bad_request(format!("The body is refused: {error}")))
 }
 

@@ -116,7 +116,7 @@ impl MappedWords {
     /// Reads the whole file into memory ahead of a scan, if the system can.
     pub fn populate(&self) {
         // All advice is only a speed-up: a kernel that does not know it reads the pages when they are looked at.
-        // Words are looked at here and there. The system's own reading ahead, of 4 MiB here, would not help, and
+        // Words are looked at here and there. The system's own reading ahead, of 8 MiB here, would not help, and
         // while it filled the pages of a new pool with zeros, all leases on its one core waited for 0.6 s.
         let _ = self.map.advise(Advice::Random);
         let advise = |advice, start: usize| {

@@ -19,7 +19,7 @@ use rustix::fs::{FallocateFlags, OFlags};
 
 pub use bus_error::end_on_bus_error;
 pub use mapping::{MappedBytes, MappedWords, PageBuffer, Sharing, huge_page_vec};
-pub use paced::{PART_BYTES, Rest, fill_with_zeros, write_in_parts};
+pub use paced::{PART_BYTES, PartSyncs, Rest, fill_with_zeros, write_in_parts};
 pub use sequential::SequentialWriter;
 
 /// Size of one word in a words file.

@@ -17,6 +17,24 @@ pub const PART_BYTES: usize = 256 << 10;
 /// there is a hurry.
 pub type Rest<'a> = dyn Fn(Duration) + 'a;
 
+/// Syncs a file that is written piece by piece each time so many bytes were written that they are a part.
+#[derive(Debug, Default)]
+pub struct PartSyncs {
+    unsynced_bytes: usize,
+}
+
+impl PartSyncs {
+    /// To be called after each piece.
+    pub fn wrote(&mut self, disk: &dyn Disk, file: &File, bytes: usize) -> io::Result<()> {
+        self.unsynced_bytes += bytes;
+        if self.unsynced_bytes < PART_BYTES {
+            return Ok(());
+        }
+        self.unsynced_bytes = 0;
+        disk.sync(file)
+    }
+}
+
 /// Writes all bytes at an offset in parts, durably.
 pub fn write_in_parts(
     disk: &(impl Disk + ?Sized),

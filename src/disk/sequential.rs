@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
 
-use super::{Disk, PART_BYTES};
+use super::{Disk, PartSyncs};
 
 /// A file as a [`Write`]: to be wrapped in a `BufWriter`. It is synced now and then, so that at no time much is
 /// on its way to the disk.
@@ -12,13 +12,13 @@ pub struct SequentialWriter<'a> {
     disk: &'a dyn Disk,
     file: &'a File,
     position: u64,
-    unsynced_bytes: usize,
+    syncs: PartSyncs,
 }
 
 impl<'a> SequentialWriter<'a> {
     /// Writes from the file's beginning on.
     pub fn new(disk: &'a dyn Disk, file: &'a File) -> Self {
-        Self { disk, file, position: 0, unsynced_bytes: 0 }
+        Self { disk, file, position: 0, syncs: PartSyncs::default() }
     }
 }
 
@@ -26,11 +26,7 @@ impl Write for SequentialWriter<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.disk.write_at(self.file, bytes, self.position)?;
         self.position += bytes.len() as u64;
-        self.unsynced_bytes += bytes.len();
-        if self.unsynced_bytes >= PART_BYTES {
-            self.disk.sync(self.file)?;
-            self.unsynced_bytes = 0;
-        }
+        self.syncs.wrote(self.disk, self.file, bytes.len())?;
         Ok(bytes.len())
     }
 

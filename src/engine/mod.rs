@@ -7,7 +7,8 @@
 //! * `pool`: one pool; its operations are in `lease`, `holding` (renew, return), `sweep`, `marks`
 //!   (retire, reinstate, rounds), `load` (create, add) and `export`.
 //! * `segment`: the numbers, words, free index and due hints of a part of a pool; `table_file`: the files
-//!   of its words, `sums`: their checksums; `plausible`: what a word can be.
+//!   of its words, `table_batch`: what a checkpoint writes of them together, `sums`: their checksums;
+//!   `plausible`: what a word can be.
 //! * `keys`: what was given out under an `Idempotency-Key`; `key_file`: their file.
 //! * `order`, `token`, `clock`, `counters`, `settings`, `manifest`: one concept each.
 //! * `backup`: copies of the whole data directory, made while callers go on, and back.

@@ -56,7 +56,10 @@ pub(crate) fn run(slot: Slot, pools: impl Fn() -> Vec<std::sync::Arc<Pool>>, sto
                 while pool.sweep_one(segment, shared.clock.now(), &mut cursor, slot) {
                     if turn.elapsed() > SWEEP_TURN {
                         let scarce = shared.journal.is_scarce();
-                        std::thread::sleep(if scarce { SWEEP_REST_WHILE_SCARCE } else { SWEEP_REST });
+                        let rest = if scarce { SWEEP_REST_WHILE_SCARCE } else { SWEEP_REST };
+                        if stop.recv_timeout(rest) != Err(RecvTimeoutError::Timeout) {
+                            return;
+                        }
                         turn = Instant::now();
                     }
                 }

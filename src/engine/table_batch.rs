@@ -90,3 +90,16 @@ fn runs(blocks: &[Range<u32>]) -> Vec<Range<u32>> {
     }
     runs
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_bridges_few_blocks_and_no_more() {
+        let block = |index: u32| index * BLOCK_WORDS..(index + 1) * BLOCK_WORDS;
+        let far = 2 + BRIDGED_BLOCKS;
+        let blocks = [block(0), block(1), block(far), block(far + BRIDGED_BLOCKS + 2)];
+        assert_eq!(runs(&blocks), [0..(far + 1) * BLOCK_WORDS, block(far + BRIDGED_BLOCKS + 2)]);
+    }
+}

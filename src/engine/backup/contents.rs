@@ -8,8 +8,7 @@ use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::disk;
-use crate::disk::PART_BYTES;
+use crate::disk::{self, PART_BYTES};
 use crate::engine::manifest::{with_checksum, without_checksum};
 
 /// The file's name in the backup.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::BackupError;
 use super::contents::FileEntry;
-use crate::disk::{Disk, MappedWords, PART_BYTES, WORD_BYTES};
+use crate::disk::{Disk, MappedWords, PART_BYTES, PartSyncs, WORD_BYTES};
 use crate::engine::sums::{self, Kind, SECTOR_BYTES};
 use crate::state::table::WordTable;
 
@@ -28,7 +28,7 @@ pub(super) struct FileCopy<'a> {
     head_bytes: u64,
     position: u64,
     crc32c: u32,
-    unsynced_bytes: usize,
+    syncs: PartSyncs,
 }
 
 impl<'a> FileCopy<'a> {
@@ -49,7 +49,7 @@ impl<'a> FileCopy<'a> {
             head_bytes,
             position: head_bytes,
             crc32c: 0,
-            unsynced_bytes: 0,
+            syncs: PartSyncs::default(),
         })
     }
 
@@ -58,12 +58,7 @@ impl<'a> FileCopy<'a> {
         self.disk.write_at(&self.file, bytes, self.position).map_err(at(&self.path))?;
         self.crc32c = crc32c::crc32c_append(self.crc32c, bytes);
         self.position += bytes.len() as u64;
-        self.unsynced_bytes += bytes.len();
-        if self.unsynced_bytes >= PART_BYTES {
-            self.disk.sync(&self.file).map_err(at(&self.path))?;
-            self.unsynced_bytes = 0;
-        }
-        Ok(())
+        self.syncs.wrote(self.disk, &self.file, bytes.len()).map_err(at(&self.path))
     }
 
     /// Writes the head, and makes the file durable.

@@ -18,6 +18,8 @@ use crate::journal::{Pin, file};
 
 /// Pause before the journal is looked at again.
 const PAUSE: Duration = Duration::from_millis(5);
+/// Bytes read at first: about what is new after a pause. Leases wait for the disk that reads more.
+const READ_BYTES: usize = 64 << 10;
 
 /// See the module.
 pub(super) struct JournalCopy<'a> {
@@ -145,20 +147,26 @@ impl<'a> JournalCopy<'a> {
             ) {
                 break;
             }
-            let bytes = (head.file_bytes - *position).min(self.buffer.len() as u64) as usize;
-            source.read_exact_at(&mut self.buffer[..bytes], *position).map_err(at(path))?;
             let mut used = 0;
-            while let Some(frame) = Frame::decode(&self.buffer[used..bytes], head.file_sequence) {
-                if frame.head.clean {
-                    return Err(BackupError::Ended);
+            // All of the buffer if a frame is longer.
+            for most in [READ_BYTES, self.buffer.len()] {
+                let bytes = (head.file_bytes - *position).min(most as u64) as usize;
+                source.read_exact_at(&mut self.buffer[..bytes], *position).map_err(at(path))?;
+                while let Some(frame) = Frame::decode(&self.buffer[used..bytes], head.file_sequence) {
+                    if frame.head.clean {
+                        return Err(BackupError::Ended);
+                    }
+                    if frame.head.sequence != next_frame {
+                        let what = format!("frame {} stands where {next_frame} should", frame.head.sequence);
+                        return Err(BackupError::Damaged(path.clone(), what));
+                    }
+                    next_frame += 1;
+                    self.frames += 1;
+                    used += frame.bytes();
                 }
-                if frame.head.sequence != next_frame {
-                    let what = format!("frame {} stands where {next_frame} should", frame.head.sequence);
-                    return Err(BackupError::Damaged(path.clone(), what));
+                if used > 0 {
+                    break;
                 }
-                next_frame += 1;
-                self.frames += 1;
-                used += frame.bytes();
             }
             if used == 0 {
                 break;

@@ -24,6 +24,7 @@ use allotd::numbers::number::{NumberRange, Rank};
 use allotd::numbers::number_run::LastRun;
 use allotd::numbers::sample::{Spread, ru_mobile_sample};
 use allotd::numbers::writer::SetWriter;
+use allotd::state::blocks::BlockCounts;
 use allotd::state::dirty::DirtyBlocks;
 use allotd::state::due::DueHints;
 use allotd::state::free::FreeIndex;
@@ -89,7 +90,13 @@ impl Core {
         let (due, dirty) = (DueHints::new(count as u32), DirtyBlocks::new(count as u32));
         Self {
             set,
-            ranks: Ranks { words, free: FreeIndex::build(count as u32, 4, leaves), due, dirty },
+            ranks: Ranks {
+                words,
+                free: FreeIndex::build(count as u32, 4, leaves),
+                due,
+                dirty,
+                blocks: BlockCounts::new(count as u32),
+            },
             _dir: dir,
         }
     }

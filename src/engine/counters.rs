@@ -6,6 +6,7 @@
 
 use crossbeam::utils::CachePadded;
 
+use crate::state::blocks::StateCounts;
 use crate::state::mutations::Slot;
 use crate::state::word::State;
 use crate::sync::{AtomicU64, Ordering};
@@ -41,6 +42,23 @@ impl Counts {
             State::Done => &mut self.done,
             State::Retired => &mut self.retired,
         } += 1;
+    }
+
+    /// Adds other counts to these.
+    pub(crate) fn merge(&mut self, other: Self) {
+        self.numbers += other.numbers;
+        self.available += other.available;
+        self.leased += other.leased;
+        self.resting += other.resting;
+        self.done += other.done;
+        self.retired += other.retired;
+    }
+
+    /// Adds the counts of a block of words.
+    pub(crate) fn add_block(&mut self, block: StateCounts) {
+        let [available, leased, resting, done, retired] = block.map(u64::from);
+        let numbers = available + leased + resting + done + retired;
+        self.merge(Self { numbers, available, leased, resting, done, retired });
     }
 
     fn from_states(states: [u64; STATES]) -> Self {

@@ -239,7 +239,8 @@ impl Pool {
                 // The hint was old: whoever makes the number available puts it back.
                 Err(LeaseRefusal::NotAvailable) => {}
                 Err(LeaseRefusal::WornOut) => {
-                    if segment.ranks.words.update(claim.rank, |word| word.retire().ok_or(())).is_ok() {
+                    if let Some(word) = segment.ranks.wear_out(claim.rank) {
+                        changing.record(|| self.record(segment, claim.rank, word));
                         self.counters.moved(worker.slot, State::Available, State::Retired, 1);
                     }
                 }

@@ -5,7 +5,7 @@
 //!   `recover`: what the journal adds to them;
 //!   `directory`: all its pools, the threads' handles.
 //! * `pool`: one pool; its operations are in `lease`, `holding` (renew, return), `sweep`, `marks`
-//!   (retire, reinstate, rounds), `load` (create, add) and `export`.
+//!   (retire, reinstate, rounds), `load` (create, add), `export` and `map`.
 //! * `segment`: the numbers, words, free index and due hints of a part of a pool; `table_file`: the files
 //!   of its words, `table_batch`: what a checkpoint writes of them together, `sums`: their checksums;
 //!   `plausible`: what a word can be.
@@ -33,6 +33,7 @@ mod layout;
 pub mod lease;
 pub mod load;
 mod manifest;
+pub mod map;
 mod marks;
 pub mod open;
 mod order;

@@ -9,6 +9,7 @@ use crate::disk::{self, Disk, MappedBytes, MappedWords, Rest, Sharing, WORD_BYTE
 use crate::numbers::mapped::{NumberSet, SetError};
 use crate::numbers::number::{Number, NumberRange};
 use crate::numbers::number_run::LastRun;
+use crate::state::blocks::{self, BlockCounts};
 use crate::state::dirty::DirtyBlocks;
 use crate::state::due::{BLOCK_WORDS, DueHints};
 use crate::state::free::FreeIndex;
@@ -253,9 +254,9 @@ impl RawSegment {
 
     /// How many ranks the free index would have, and the counts by state.
     pub(crate) fn rebuilt(&self) -> (u64, Counts) {
-        let due = DueHints::new(self.words.len());
+        let derived = Derived::new(self.words.len());
         let (mut free, mut counts) = (0, Counts::default());
-        for part in in_parallel(&self.words, |ranks| scan(&self.words, &due, ranks)) {
+        for part in in_parallel(&self.words, |ranks| scan(&self.words, &derived, ranks)) {
             free += part.leaves.iter().map(|leaf| u64::from(leaf.count_ones())).sum::<u64>();
             counts.merge(part.counts);
         }
@@ -274,15 +275,16 @@ impl RawSegment {
         let Self { id, set, words, mut table, dirty, .. } = self;
         table.begin(&words, &dirty)?;
         let len = words.len();
-        let due = DueHints::new(len);
+        let derived = Derived::new(len);
         let mut counts = Counts::default();
         let mut leaves = disk::huge_page_vec(len.div_ceil(LEAF_RANKS) as usize);
-        for part in in_parallel(&words, |ranks| scan(&words, &due, ranks)) {
+        for part in in_parallel(&words, |ranks| scan(&words, &derived, ranks)) {
             leaves.extend(part.leaves);
             counts.merge(part.counts);
         }
         let free = FreeIndex::build(len, slots, leaves);
-        Ok((Segment { id, set, ranks: Ranks { words, free, due, dirty }, table }, counts))
+        let Derived { due, blocks } = derived;
+        Ok((Segment { id, set, ranks: Ranks { words, free, due, dirty, blocks }, table }, counts))
     }
 }
 
@@ -295,18 +297,6 @@ impl Segment {
     /// Ends the use of the files, after the last checkpoint.
     pub(crate) fn close(&self) -> std::io::Result<()> {
         self.table.close(&self.ranks.words)
-    }
-}
-
-impl Counts {
-    /// Adds other counts to these.
-    pub(crate) fn merge(&mut self, other: Self) {
-        self.numbers += other.numbers;
-        self.available += other.available;
-        self.leased += other.leased;
-        self.resting += other.resting;
-        self.done += other.done;
-        self.retired += other.retired;
     }
 }
 
@@ -323,7 +313,19 @@ fn in_parallel<T: Send>(words: &WordTable<MappedWords>, work: impl Fn(Range<u32>
     })
 }
 
-fn scan(words: &WordTable<MappedWords>, due: &DueHints, ranks: Range<u32>) -> Scanned {
+/// What a scan of the words fills beside the free index.
+struct Derived {
+    due: DueHints,
+    blocks: BlockCounts,
+}
+
+impl Derived {
+    fn new(len: u32) -> Self {
+        Self { due: DueHints::new(len), blocks: BlockCounts::new(len) }
+    }
+}
+
+fn scan(words: &WordTable<MappedWords>, derived: &Derived, ranks: Range<u32>) -> Scanned {
     let mut scanned = Scanned {
         leaves: Vec::with_capacity((ranks.len()).div_ceil(LEAF_RANKS as usize)),
         counts: Counts::default(),
@@ -331,7 +333,7 @@ fn scan(words: &WordTable<MappedWords>, due: &DueHints, ranks: Range<u32>) -> Sc
     let mut start = ranks.start;
     while start < ranks.end {
         let end = (start + LEAF_RANKS).min(ranks.end);
-        let mut leaf = 0;
+        let (mut leaf, mut in_states) = (0, 0);
         let mut earliest = None;
         for rank in start..end {
             let word = words.get(rank);
@@ -340,6 +342,7 @@ fn scan(words: &WordTable<MappedWords>, due: &DueHints, ranks: Range<u32>) -> Sc
                 continue;
             }
             scanned.counts.add(word.state());
+            in_states += blocks::one(word.state());
             leaf |= u64::from(word.is_available()) << (rank - start);
             earliest = match (earliest, word.due()) {
                 (Some(a), Some(b)) => Some(std::cmp::min(a, b)),
@@ -347,7 +350,10 @@ fn scan(words: &WordTable<MappedWords>, due: &DueHints, ranks: Range<u32>) -> Sc
             };
         }
         if let Some(until) = earliest {
-            due.note(start, until);
+            derived.due.note(start, until);
+        }
+        if in_states > 0 {
+            derived.blocks.found(start, in_states);
         }
         scanned.leaves.push(leaf);
         start = end;

@@ -13,6 +13,7 @@ mod held;
 mod json;
 mod lease;
 pub mod listener;
+mod map;
 mod numbers;
 mod pools;
 mod problem;

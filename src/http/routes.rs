@@ -13,7 +13,7 @@ use hyper::{Method, Request, Response};
 use super::body::{self, Body};
 use super::gate::Gate;
 use super::problem::{Code, Problem};
-use super::{backup, export, held, lease, numbers, pools, query, source, stats, worker};
+use super::{backup, export, held, lease, map, numbers, pools, query, source, stats, worker};
 use crate::engine::{Engine, Pool};
 use crate::stats::Stats;
 use crate::stats::requests::Call;
@@ -134,6 +134,7 @@ fn route(api: &Arc<Api>, request: Request<Incoming>) -> (Call, Answer) {
                 let found = api.engine.pool(pool);
                 (Call::Lease, route_lease(api, found, request))
             }
+            Some("map") => route_map(api.engine.pool(pool), &request),
             Some(action) => match ACTIONS.iter().find(|(name, _)| *name == action) {
                 Some((_, call)) => {
                     let found = api.engine.pool(pool);
@@ -219,6 +220,17 @@ fn lease_preconditions(
     let pool = found(pool)?;
     query::none(request.uri().query())?;
     Ok((pool, lease::key_of(request.headers())?))
+}
+
+fn route_map(pool: Option<Arc<Pool>>, request: &Request<Incoming>) -> (Call, Answer) {
+    if !is_get(request.method()) {
+        return not_allowed("GET, HEAD");
+    }
+    let answer = match found(pool) {
+        Ok(pool) => Answer::later(map::show(pool, map::query(request.uri().query()))),
+        Err(problem) => Answer::Now(Err(problem)),
+    };
+    (Call::Map, answer)
 }
 
 fn route_backup(api: &Arc<Api>, request: Request<Incoming>) -> (Call, Answer) {

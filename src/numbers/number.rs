@@ -120,6 +120,24 @@ impl NumberRange {
         self.last.0 - self.first.0 + 1
     }
 
+    /// The numbers that both hold.
+    pub fn intersection(self, other: NumberRange) -> Option<NumberRange> {
+        NumberRange::new(self.first.max(other.first), self.last.min(other.last)).ok()
+    }
+
+    /// The same numbers in ranges that neither meet nor overlap, ascending.
+    pub fn disjoint(mut ranges: Vec<NumberRange>) -> Vec<NumberRange> {
+        ranges.sort_unstable();
+        ranges.dedup_by(|range, before| {
+            let joins = range.first.0 <= before.last.0 + 1;
+            if joins {
+                before.last = before.last.max(range.last);
+            }
+            joins
+        });
+        ranges
+    }
+
     /// Whether `number` is in it.
     pub fn contains(self, number: Number) -> bool {
         self.first <= number && number <= self.last

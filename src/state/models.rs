@@ -5,6 +5,7 @@
 use loom::sync::Arc;
 use loom::thread;
 
+use super::blocks::BlockCounts;
 use super::dirty::DirtyBlocks;
 use super::due::DueHints;
 use super::free::FreeIndex;
@@ -46,7 +47,7 @@ fn ranks(len: u32, free: &[u32]) -> Ranks<Box<[AtomicU64]>> {
     let words = (0..len).map(|rank| AtomicU64::new(if free.contains(&rank) { 0 } else { leased })).collect();
     let (due, dirty) = (DueHints::new(len), DirtyBlocks::new(len));
     (0..len).filter(|rank| !free.contains(rank)).for_each(|rank| due.note(rank, at(10)));
-    Ranks { words: WordTable::new(words), free: index(len, free), due, dirty }
+    Ranks { words: WordTable::new(words), free: index(len, free), due, dirty, blocks: BlockCounts::new(len) }
 }
 
 type Model = Ranks<Box<[AtomicU64]>>;

@@ -1,13 +1,14 @@
 //! The words of a segment together with what is derived from them: each change of a word, and what
 //! the free index and the due hints are told of it.
 
+use super::blocks::BlockCounts;
 use super::dirty::DirtyBlocks;
 use super::due::DueHints;
 use super::free::FreeIndex;
 use super::mutations::Slot;
 use super::table::WordTable;
 use super::time::Timestamp;
-use super::word::{LeaseRefusal, OnExpiry, Word};
+use super::word::{LeaseRefusal, OnExpiry, State, Word};
 use crate::sync::AtomicU64;
 
 /// See the module. `W` owns the memory of the words.
@@ -20,6 +21,8 @@ pub struct Ranks<W> {
     pub due: DueHints,
     /// What is to be written to the words' file.
     pub dirty: DirtyBlocks,
+    /// How many words of each block are in each state.
+    pub blocks: BlockCounts,
 }
 
 impl<W: AsRef<[AtomicU64]>> Ranks<W> {
@@ -30,7 +33,17 @@ impl<W: AsRef<[AtomicU64]>> Ranks<W> {
         let (_, word) = self.words.update(rank, |word| word.lease(until))?;
         self.dirty.mark(rank);
         self.due.note(rank, until);
+        self.blocks.moved(rank, State::Available, State::Leased);
         Ok(word)
+    }
+
+    /// Retires a rank whose generations are used up, which the caller took out of the free index.
+    #[cold]
+    pub fn wear_out(&self, rank: u32) -> Option<Word> {
+        let (before, after) = self.words.update(rank, |word| word.retire().ok_or(())).ok()?;
+        self.dirty.mark(rank);
+        self.blocks.moved(rank, before.state(), after.state());
+        Some(after)
     }
 
     /// Changes a word by a pure transition and tells the index and the hints. Answers with the word
@@ -56,6 +69,7 @@ impl<W: AsRef<[AtomicU64]>> Ranks<W> {
             return Ok((before, after));
         }
         self.dirty.mark(rank);
+        self.blocks.moved(rank, before.state(), after.state());
         if let Some(until) = after.due() {
             self.due.note(rank, until);
         }

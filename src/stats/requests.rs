@@ -53,6 +53,8 @@ calls! {
     Export = "export",
     /// `GET /v1/pools/{pool}/numbers/{number}`
     Lookup = "lookup",
+    /// `GET /v1/pools/{pool}/map`
+    Map = "map",
     /// `POST /v1/pools/{pool}/retire`
     Retire = "retire",
     /// `POST /v1/pools/{pool}/reinstate`

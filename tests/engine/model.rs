@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use allotd::engine::counters::Counts;
 use allotd::engine::export::{Export, StateSet};
 use allotd::engine::holding::{HeldLease, RenewResult, ReturnItem, ReturnResult};
 use allotd::engine::lease::{Lease, LeaseError, LeaseRequest};
 use allotd::engine::load::NumberSource;
+use allotd::engine::map::MAX_MAP_BUCKETS;
 use allotd::engine::settings::{Order, SettingsChange, Then};
 use allotd::engine::{Engine, Pool, Worker};
 use allotd::numbers::number::NumberRange;
@@ -360,6 +362,30 @@ impl Run {
         let model: Vec<_> =
             self.model.numbers.iter().map(|(n, r)| (*n, r.state, r.generation, r.until)).collect();
         assert_eq!(exported, model);
+        for buckets in [1, 2, 3, 50, MAX_MAP_BUCKETS] {
+            self.compare_map(None, buckets);
+            // Two ranges that overlap.
+            let (first, middle) = (FIRST + SPREAD / 5, FIRST + SPREAD / 2);
+            self.compare_map(Some(&[range(first, middle), range(middle, middle), range(first, first)]), buckets);
+        }
+    }
+
+    fn compare_map(&self, ranges: Option<&[NumberRange]>, buckets: u32) {
+        let chosen = |n: u64| ranges.is_none_or(|ranges| ranges.iter().any(|r| r.contains(number(n))));
+        let chosen: Vec<_> = self.model.numbers.iter().filter(|(n, _)| chosen(**n)).collect();
+        let map = self.pool.map(ranges, buckets);
+        let (Some(&(first, _)), Some(&(last, _))) = (chosen.first(), chosen.last()) else {
+            assert_eq!(map, None);
+            return;
+        };
+        let map = map.unwrap();
+        assert_eq!(map.span, range(*first, *last));
+        assert!(map.buckets.len() <= buckets as usize);
+        let mut expected = vec![Counts::default(); map.buckets.len()];
+        for (n, record) in chosen {
+            expected[((*n - *first) / map.bucket_width) as usize].add(record.state);
+        }
+        assert_eq!(map.buckets, expected);
     }
 }
 

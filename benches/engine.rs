@@ -259,6 +259,7 @@ fn items(leases: &[Lease]) -> Vec<ReturnItem> {
     let item = |lease: &Lease| ReturnItem {
         lease: HeldLease { number: lease.number, token: Some(lease.token) },
         then: Then::Available,
+        outcome: None,
     };
     leases.iter().map(item).collect()
 }

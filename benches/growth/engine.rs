@@ -69,6 +69,7 @@ impl InProcess {
         let item = |lease: &Lease| ReturnItem {
             lease: HeldLease { number: lease.number, token: Some(lease.token) },
             then: Then::Available,
+            outcome: None,
         };
         let items: Vec<ReturnItem> = self.leases.iter().map(item).collect();
         pool.give_back(&mut self.worker, &items, &mut self.results).unwrap();
@@ -93,7 +94,7 @@ impl InProcess {
                 pool.lease(&mut self.worker, &request(1), &mut self.leases).unwrap();
                 let Lease { number, token, .. } = self.leases[0];
                 let lease = HeldLease { number, token: Some(token) };
-                let item = ReturnItem { lease, then: Then::Available };
+                let item = ReturnItem { lease, then: Then::Available, outcome: None };
                 pool.give_back(&mut self.worker, &[item], &mut self.results).unwrap();
             }
             operations += 2 * u64::from(PAIRS_A_LOOK);

@@ -182,6 +182,24 @@ pub fn read_small_file(path: &Path, limit_bytes: u64) -> io::Result<Vec<u8>> {
     Ok(content)
 }
 
+/// The room of a file system, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DiskSpace {
+    /// That this process may still take.
+    pub free_bytes: u64,
+    /// Of all of it.
+    pub total_bytes: u64,
+}
+
+/// The room of the file system that a path is on.
+pub fn space_of(path: &Path) -> io::Result<DiskSpace> {
+    let found = rustix::fs::statvfs(path)?;
+    Ok(DiskSpace {
+        free_bytes: found.f_bavail * found.f_frsize,
+        total_bytes: found.f_blocks * found.f_frsize,
+    })
+}
+
 /// The CRC32C of a whole file, and its length in bytes.
 pub fn crc32c_of(bytes: &[u8]) -> (u32, u64) {
     (crc32c::crc32c(bytes), bytes.len() as u64)

@@ -115,6 +115,11 @@ impl Clock {
         Timestamp::new(u32::try_from(self.nanos() / NANOS_A_SECOND).unwrap_or(u32::MAX))
     }
 
+    /// The time in milliseconds since 2020.
+    pub fn milliseconds(&self) -> u64 {
+        self.nanos() / 1_000_000
+    }
+
     /// The first whole second at least so many seconds from now: a lease until then never ends early.
     #[inline]
     pub fn deadline(&self, seconds: u32) -> Timestamp {

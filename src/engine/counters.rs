@@ -5,6 +5,9 @@
 //! move, so when no call is under way the counts are exact.
 
 use crossbeam::utils::CachePadded;
+use serde::{Deserialize, Serialize};
+
+use super::outcomes::{OUTCOME_COUNTERS, OutcomeId};
 
 use crate::state::blocks::StateCounts;
 use crate::state::mutations::Slot;
@@ -88,8 +91,9 @@ pub(crate) enum Total {
     Stale,
 }
 
-/// How often each thing happened since the daemon started.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// How often each thing happened since the pool was created.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Totals {
     /// Numbers leased.
     pub leases: u64,
@@ -105,11 +109,21 @@ pub struct Totals {
     pub stale: u64,
 }
 
-#[derive(Default)]
 struct SlotCounters {
     /// Numbers that came into each state less those that left it, wrapping.
     states: [AtomicU64; STATES],
     totals: [AtomicU64; TOTALS],
+    returns_by_outcome: [AtomicU64; OUTCOME_COUNTERS],
+}
+
+impl Default for SlotCounters {
+    fn default() -> Self {
+        Self {
+            states: Default::default(),
+            totals: Default::default(),
+            returns_by_outcome: std::array::from_fn(|_| AtomicU64::new(0)),
+        }
+    }
 }
 
 /// Adds to a counter that only this thread writes.
@@ -147,6 +161,32 @@ impl PoolCounters {
     #[inline]
     pub(crate) fn count(&self, slot: Slot, total: Total, count: u64) {
         add(&self.slots[slot.0].totals[total as usize], count);
+    }
+
+    #[inline]
+    pub(crate) fn returned(&self, slot: Slot, outcome: OutcomeId, count: u64) {
+        add(&self.slots[slot.0].returns_by_outcome[outcome.index()], count);
+    }
+
+    /// Goes on from totals that were kept. To be called before any thread counts.
+    pub(crate) fn resume(&self, slot: Slot, kept: &Totals) {
+        for (total, count) in [
+            (Total::Leases, kept.leases),
+            (Total::Renewals, kept.renewals),
+            (Total::Returns, kept.returns),
+            (Total::Expirations, kept.expirations),
+            (Total::Exhausted, kept.exhausted),
+            (Total::Stale, kept.stale),
+        ] {
+            self.count(slot, total, count);
+        }
+    }
+
+    pub(crate) fn returns(&self, outcome: OutcomeId) -> u64 {
+        let of_slot = |slot: &CachePadded<SlotCounters>| {
+            slot.returns_by_outcome[outcome.index()].load(Ordering::Relaxed)
+        };
+        self.slots.iter().map(of_slot).sum()
     }
 
     pub(crate) fn counts(&self) -> Counts {

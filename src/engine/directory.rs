@@ -3,15 +3,14 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
-use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
 use rand::TryRng;
 use rand::rngs::SysRng;
 
-use crate::disk::DirectoryLock;
+use crate::background::BackgroundThread;
+use crate::disk::{self, DirectoryLock, DiskSpace};
 use crate::journal::{Journal, JournalError, Running};
 use crate::state::mutations::Slot;
 use crate::state::time::Timestamp;
@@ -69,7 +68,7 @@ pub struct Engine {
     /// Held while the map of pools changes.
     changing: Mutex<()>,
     next_slot: Mutex<usize>,
-    sweeper: Mutex<Option<(SyncSender<()>, JoinHandle<()>)>>,
+    background: [BackgroundThread; 2],
     _lock: DirectoryLock,
 }
 
@@ -79,7 +78,7 @@ impl Engine {
         shared: Arc<Shared>,
         pools: Arc<ArcSwap<Pools>>,
         journal: Running,
-        sweeper: (SyncSender<()>, JoinHandle<()>),
+        background: [BackgroundThread; 2],
         lock: DirectoryLock,
         report: OpenReport,
     ) -> Self {
@@ -91,7 +90,7 @@ impl Engine {
             report,
             changing: Mutex::new(()),
             next_slot: Mutex::new(OWN_SLOTS),
-            sweeper: Mutex::new(Some(sweeper)),
+            background,
             _lock: lock,
         }
     }
@@ -120,8 +119,13 @@ impl Engine {
     }
 
     /// The clock that all pools go by.
-    pub fn clock(&self) -> &Clock {
+    pub fn clock(&self) -> &Arc<Clock> {
         &self.shared.clock
+    }
+
+    /// The room of the data directory's file system, if the system tells.
+    pub fn disk_space(&self) -> Option<DiskSpace> {
+        disk::space_of(&self.dirs.data).ok()
     }
 
     /// The time now.
@@ -218,27 +222,23 @@ impl Engine {
         Ok(())
     }
 
-    /// Stops the sweep, writes all words to their tables, and says so in the journal. The engine must not
+    /// Stops the sweep and the recorder, writes all words to their tables, and says so in the journal. The engine must not
     /// be used after this.
     pub fn close(&self) -> io::Result<()> {
-        self.stop_sweeper();
+        self.stop_background();
         self.journal.close()?;
         self.pools().iter().try_for_each(|pool| pool.close())
     }
 
-    fn stop_sweeper(&self) {
-        let sweeper = self.sweeper.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some((stop, thread)) = sweeper {
-            drop(stop);
-            // A sweeper that panicked has said so; there is nothing left to stop.
-            let _ = thread.join();
-        }
+    /// The sweeper and the recorder, which keeps the totals a last time.
+    fn stop_background(&self) {
+        self.background.iter().for_each(BackgroundThread::stop);
     }
 }
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        self.stop_sweeper();
+        self.stop_background();
         self.journal.abandon();
     }
 }

@@ -9,6 +9,7 @@ use crate::state::word::{End, LeaseOver, State, Word};
 use super::counters::Total;
 use super::lease::{self, LeaseError};
 use super::order::Worker;
+use super::outcomes::OutcomeId;
 use super::pool::Pool;
 use super::segment::{Segment, Segments};
 use super::settings::Then;
@@ -36,6 +37,8 @@ pub struct ReturnItem {
     pub lease: HeldLease,
     /// What becomes of the number.
     pub then: Then,
+    /// What it is counted by; see [`Pool::outcome`].
+    pub outcome: Option<OutcomeId>,
 }
 
 /// What a renewal came to.
@@ -176,6 +179,9 @@ impl Pool {
             changing.record(|| self.record(segment, rank, after));
             drop(changing);
             self.counters.count(slot, Total::Returns, 1);
+            if let Some(outcome) = item.outcome {
+                self.counters.returned(slot, outcome, 1);
+            }
             self.counted(segment, slot, rank, before, after);
         }
         let seen = if after.state() == State::Available { after } else { self.seen(after) };

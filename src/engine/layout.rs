@@ -5,6 +5,7 @@
 //!   LOCK                     held by the one daemon that uses the directory; names the format
 //!   secret                   key of the tokens (mode 0600), then its CRC32C
 //!   keys                     live `Idempotency-Key`s as of the last checkpoint
+//!   totals-0, totals-1       what the pools have counted, see `super::totals_file`
 //!   journal/                 see `crate::journal`
 //!   staging/                 files in the making; emptied at each start
 //!   backups/                 see `super::backup`, unless they are kept elsewhere

@@ -25,6 +25,7 @@ use super::pool::{ChangeError, Pool, Shared};
 use super::segment::{OnDamage, RawSegment, Segment, SegmentError, SegmentPaths, Segments};
 use super::settings::{PoolName, Settings};
 use super::table_file::TableFile;
+use super::totals_file::PoolTotals;
 
 /// Most segments of one pool: each is looked at for each number that a call names.
 pub const MAX_SEGMENTS: usize = 1_000;
@@ -337,7 +338,15 @@ pub(crate) fn open_new_pool(name: PoolName, dir: PathBuf, shared: &Arc<Shared>) 
         counts.merge(found);
         list.push(Arc::new(segment));
     }
-    Ok(Pool::new(name, dir, Arc::clone(shared), manifest, Segments::new(list), counts))
+    Ok(Pool::new(
+        name,
+        dir,
+        Arc::clone(shared),
+        manifest,
+        Segments::new(list),
+        counts,
+        &PoolTotals::default(),
+    ))
 }
 
 impl Pool {

@@ -11,6 +11,8 @@
 //!   `plausible`: what a word can be.
 //! * `keys`: what was given out under an `Idempotency-Key`; `key_file`: their file.
 //! * `order`, `token`, `clock`, `counters`, `settings`, `manifest`: one concept each.
+//! * `history`: what a pool did lately; `lateness`: of what has ended; `outcomes`: what returns are counted
+//!   by; `recorder`: samples all that, and keeps the totals in the `totals_file`.
 //! * `backup`: copies of the whole data directory, made while callers go on, and back.
 //! * `watched`: the disk, when it fails in a way after which nothing is known.
 //! * `check`: every invariant of a data directory, offline.
@@ -26,9 +28,11 @@ pub mod clock;
 pub mod counters;
 pub mod directory;
 pub mod export;
+pub mod history;
 pub mod holding;
 pub mod key_file;
 pub mod keys;
+mod lateness;
 mod layout;
 pub mod lease;
 pub mod load;
@@ -37,8 +41,10 @@ pub mod map;
 mod marks;
 pub mod open;
 mod order;
+pub mod outcomes;
 mod plausible;
 pub mod pool;
+mod recorder;
 mod recover;
 mod segment;
 pub mod settings;
@@ -47,6 +53,7 @@ mod sweep;
 mod table_batch;
 mod table_file;
 pub mod token;
+mod totals_file;
 mod watched;
 
 pub use directory::{DeleteError, Engine};

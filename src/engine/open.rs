@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
 
-use crate::background;
+use crate::background::BackgroundThread;
 use crate::disk::{self, Disk, Sharing};
 use crate::journal::recovery::{self, Recovered, RecoveryError};
 use crate::journal::{Callbacks, Durability, Journal, JournalConfig, MIN_FILE_BYTES, Running, StartError};
@@ -25,10 +25,12 @@ use super::load::STAGING_DIR;
 use super::manifest::{MANIFEST_FILE, Manifest, ManifestError};
 use super::order::Worker;
 use super::pool::Shared;
+use super::recorder;
 use super::recover::RawPools;
 use super::segment::{OnDamage, SegmentError, SegmentPaths};
 use super::settings::PoolName;
 use super::sweep;
+use super::totals_file::TotalsFile;
 use super::watched::WatchedDisk;
 
 /// Length of a journal file unless told otherwise.
@@ -238,6 +240,7 @@ impl Engine {
     pub fn open(config: &EngineConfig) -> Result<Arc<Self>, OpenError> {
         let slots = config.workers.min(MAX_WORKERS) + OWN_SLOTS;
         let journal = Arc::new(Journal::new(slots, config.durability));
+        let (totals_file, kept_totals) = TotalsFile::open(Arc::clone(&config.disk), &config.data_dir);
         let watched = WatchedDisk::new(Arc::clone(&config.disk), Arc::clone(&journal));
         let config = &EngineConfig { disk: Arc::new(watched), ..config.clone() };
         let (data_dir, disk) = (&config.data_dir, &config.disk);
@@ -281,29 +284,36 @@ impl Engine {
             staging_dir,
         });
         shared.keys.restore(raw.take_keys(), clock.now());
-        let pools = raw.begin(&shared, config, &mut report)?;
+        let pools = raw.begin(&shared, config, &kept_totals, &mut report)?;
         let pools = Arc::new(ArcSwap::from_pointee(pools));
         let running = start_journal(config, &shared, &pools, &report)?;
-        let (stop, stopped) = mpsc::sync_channel(0);
-        let (swept, purged) = (pools.clone(), shared.clone());
-        let sweeper = background::spawn("allotd-sweeper", move || {
-            sweep::run(
-                SWEEPER_SLOT,
-                || {
-                    purged.keys.purge_some(purged.clock.now());
-                    swept.load().values().cloned().collect()
-                },
-                &stopped,
-            );
-        })
-        .map_err(in_dir)?;
+        let sweeper = start_sweeper(&shared, &pools).map_err(in_dir)?;
+        let recorder = start_recorder(totals_file, &pools).map_err(in_dir)?;
         let dirs = Directories {
             data: data_dir.clone(),
             pools: layout::pools_dir(data_dir),
             backups: config.backup_dir.clone(),
         };
-        Ok(Arc::new(Self::new(dirs, shared, pools, running, (stop, sweeper), lock, report)))
+        Ok(Arc::new(Self::new(dirs, shared, pools, running, [sweeper, recorder], lock, report)))
     }
+}
+
+fn start_sweeper(shared: &Arc<Shared>, pools: &Arc<ArcSwap<Pools>>) -> io::Result<BackgroundThread> {
+    let (swept, purged) = (Arc::clone(pools), Arc::clone(shared));
+    BackgroundThread::start("allotd-sweeper", move |stop| {
+        let pools = || {
+            purged.keys.purge_some(purged.clock.now());
+            swept.load().values().cloned().collect()
+        };
+        sweep::run(SWEEPER_SLOT, pools, stop);
+    })
+}
+
+fn start_recorder(file: TotalsFile, pools: &Arc<ArcSwap<Pools>>) -> io::Result<BackgroundThread> {
+    let recorded = Arc::clone(pools);
+    BackgroundThread::start("allotd-recorder", move |stop| {
+        recorder::run(|| recorded.load().values().cloned().collect(), &file, stop);
+    })
 }
 
 /// Writes all words that changed to their tables, and the keys to their file: after this the older journal

@@ -1,8 +1,10 @@
 //! A pool: a named set of numbers with its settings. Its operations are in `lease`, `holding`,
 //! `sweep`, `marks`, `load` and `export`; here is what they share.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use arc_swap::{ArcSwap, Guard};
 
@@ -11,20 +13,24 @@ use crate::journal::record::{Record, WordRecord};
 use crate::journal::{Journal, JournalError};
 use crate::numbers::number::{Number, NumberRange};
 use crate::numbers::number_run::LastRun;
-use crate::state::mutations::Slot;
 use crate::state::time::Timestamp;
 use crate::state::word::{OnExpiry, State, Word};
+use crate::stats::distribution::{Distribution, DistributionSnapshot};
 use crate::sync::{AtomicU32, Ordering};
 
 use super::clock::Clock;
 use super::counters::{Counts, PoolCounters, Totals};
-use super::directory::SWEEPER_SLOT;
+use super::directory::{OPERATOR_SLOT, SWEEPER_SLOT};
+use super::history::{History, Rates, Sample};
 use super::keys::Keys;
+use super::lateness;
 use super::manifest::Manifest;
 use super::order::{Cursor, Worker};
+use super::outcomes::{OutcomeId, Outcomes};
 use super::segment::{Segment, Segments, Within};
 use super::settings::{PoolName, Settings, SettingsChange, SettingsError, Then};
 use super::token::{SECRET_BYTES, TokenKey};
+use super::totals_file::PoolTotals;
 
 /// What all pools of an engine share.
 pub(crate) struct Shared {
@@ -106,11 +112,16 @@ pub struct Pool {
     round: AtomicU32,
     mode: AtomicU32,
     pub(crate) counters: PoolCounters,
+    outcomes: Outcomes,
+    /// How late numbers are swept, in milliseconds.
+    pub(crate) lateness: Distribution,
+    history: Mutex<History>,
     pub(crate) cursors: Box<[Cursor]>,
 }
 
 impl Pool {
-    /// A pool over opened segments, whose numbers were found in the states `counts`.
+    /// A pool over opened segments, whose numbers were found in the states `counts`, and which goes on from
+    /// the totals that were `kept`.
     pub(crate) fn new(
         name: PoolName,
         dir: PathBuf,
@@ -118,9 +129,18 @@ impl Pool {
         manifest: Manifest,
         segments: Segments,
         counts: Counts,
+        kept: &PoolTotals,
     ) -> Self {
         let counters = PoolCounters::new(shared.slots);
-        counters.found(Slot(0), counts);
+        counters.found(OPERATOR_SLOT, counts);
+        counters.resume(OPERATOR_SLOT, &kept.totals);
+        let outcomes = Outcomes::default();
+        outcomes
+            .add(manifest.settings.outcomes.keys().chain(kept.returns_by_outcome.keys()).map(String::as_str));
+        for (name, count) in &kept.returns_by_outcome {
+            counters.returned(OPERATOR_SLOT, outcomes.id(name), *count);
+        }
+        let first = Sample { at: Instant::now(), leases: kept.totals.leases, available: counts.available };
         let cursors = (0..shared.slots)
             .map(|slot| {
                 // Threads begin in different parts of the pool.
@@ -145,6 +165,9 @@ impl Pool {
             mode: AtomicU32::new(mode as u32),
             manifest: Mutex::new(manifest),
             counters,
+            outcomes,
+            lateness: lateness::milliseconds(),
+            history: Mutex::new(History::new(first)),
             cursors,
         }
     }
@@ -195,9 +218,53 @@ impl Pool {
         self.counters.counts()
     }
 
-    /// How often each thing happened.
+    /// How often each thing happened since the pool was created.
     pub fn totals(&self) -> Totals {
         self.counters.totals()
+    }
+
+    /// The counter of an outcome: a name that the pool's rules have, or had, has its own.
+    pub fn outcome(&self, name: &str) -> OutcomeId {
+        self.outcomes.id(name)
+    }
+
+    /// Of the returns those that had an outcome, by its name; only those that occurred.
+    pub fn returns_by_outcome(&self) -> BTreeMap<String, u64> {
+        let counted = self.outcomes.all().into_iter().map(|(name, id)| (name, self.counters.returns(id)));
+        counted.filter(|(_, count)| *count > 0).collect()
+    }
+
+    /// How late numbers came back whose lease or rest had ended, in milliseconds, since the daemon started.
+    pub fn lateness(&self) -> DistributionSnapshot {
+        self.lateness.snapshot()
+    }
+
+    /// Rates of the last minutes.
+    pub fn rates(&self) -> Rates {
+        self.history().rates(self.now_sample())
+    }
+
+    /// Before this time no lease and no rest ends, as far as known without looking at the numbers.
+    pub fn next_due_at(&self) -> Option<Timestamp> {
+        self.segments.load().list.iter().filter_map(|segment| segment.ranks.due.earliest()).min()
+    }
+
+    /// Takes a sample for the rates.
+    pub(crate) fn sample(&self) {
+        let sample = self.now_sample();
+        self.history().offer(sample);
+    }
+
+    fn now_sample(&self) -> Sample {
+        Sample { at: Instant::now(), leases: self.totals().leases, available: self.counts().available }
+    }
+
+    fn history(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn kept_totals(&self) -> PoolTotals {
+        PoolTotals { totals: self.totals(), returns_by_outcome: self.returns_by_outcome() }
     }
 
     /// The pool's numbers that lie in any of the ranges.
@@ -284,6 +351,7 @@ impl Pool {
             },
             |manifest| {
                 let settings = Arc::new(manifest.settings.clone());
+                self.outcomes.add(settings.outcomes.keys().map(String::as_str));
                 self.settings.store(settings.clone());
                 settings
             },

@@ -20,6 +20,7 @@ use super::plausible::Plausible;
 use super::pool::{Pool, Shared};
 use super::segment::{RawSegment, SegmentError, Segments};
 use super::settings::PoolName;
+use super::totals_file::{AllTotals, PoolTotals};
 
 const NANOS_A_SECOND: u64 = 1_000_000_000;
 /// A thread takes at least so many records.
@@ -168,6 +169,7 @@ impl RawPools {
         mut self,
         shared: &Arc<Shared>,
         config: &EngineConfig,
+        kept: &AllTotals,
         report: &mut OpenReport,
     ) -> Result<Pools, OpenError> {
         for raw in &self.pools {
@@ -190,6 +192,7 @@ impl RawPools {
             self.pause(&*config.disk, report)?;
         }
         let mut pools = Pools::new();
+        let none = PoolTotals::default();
         for raw in self.pools {
             let (mut counts, mut list) = (Counts::default(), Vec::new());
             for segment in raw.segments {
@@ -202,7 +205,8 @@ impl RawPools {
                 .map_err(|error| OpenError::Io(raw.dir.clone(), error))?;
             let name = raw.name.to_string();
             let segments = Segments::new(list);
-            let pool = Pool::new(raw.name, raw.dir, shared.clone(), raw.manifest, segments, counts);
+            let kept = kept.get(&raw.manifest.pool_id()).unwrap_or(&none);
+            let pool = Pool::new(raw.name, raw.dir, shared.clone(), raw.manifest, segments, counts, kept);
             pool.finish_round();
             pools.insert(name, Arc::new(pool));
         }

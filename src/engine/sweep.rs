@@ -35,8 +35,12 @@ impl Pool {
         }
         // Recorded like any other change: what becomes of a number depends on the pool's settings now.
         let changing = self.shared.journal.change(slot);
+        let now_milliseconds = self.shared.clock.milliseconds();
         segment.ranks.sweep_one(now, self.on_expiry(), cursor, slot, |rank, before, after| {
             changing.record(|| self.record(segment, rank, after));
+            if let Some(due) = before.due() {
+                self.lateness.record(now_milliseconds.saturating_sub(u64::from(due.seconds()) * 1_000));
+            }
             if before.state() == State::Leased {
                 self.counters.count(slot, Total::Expirations, 1);
             }

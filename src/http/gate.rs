@@ -10,12 +10,14 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Instant;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::worker;
 use crate::journal::{Journal, Position};
 use crate::state::mutations::Slot;
+use crate::stats::WorkerStats;
 
 /// What one connection's answers wait for. Only its worker's thread uses it, so the orderings are relaxed.
 #[derive(Debug, Default)]
@@ -24,6 +26,8 @@ pub(crate) struct Gate {
     group: AtomicU64,
     /// Whether it is among the worker's closed gates.
     listed: AtomicBool,
+    /// Since when, in nanoseconds of its worker's gates.
+    listed_at_nanos: AtomicU64,
     waker: Mutex<Option<Waker>>,
 }
 
@@ -57,11 +61,17 @@ pub(crate) struct Gates {
     journal: Arc<Journal>,
     slot: Slot,
     closed: Vec<Arc<Gate>>,
+    started: Instant,
+    stats: Arc<WorkerStats>,
 }
 
 impl Gates {
-    pub(crate) fn new(journal: Arc<Journal>, slot: Slot) -> Self {
-        Self { journal, slot, closed: Vec::new() }
+    pub(crate) fn new(journal: Arc<Journal>, slot: Slot, stats: Arc<WorkerStats>) -> Self {
+        Self { journal, slot, closed: Vec::new(), started: Instant::now(), stats }
+    }
+
+    fn nanos(&self) -> u64 {
+        self.started.elapsed().as_nanos() as u64
     }
 
     /// Whether the gate is open; else its task is woken when it may be.
@@ -76,6 +86,7 @@ impl Gates {
         }
         *gate.waker.lock().unwrap_or_else(PoisonError::into_inner) = Some(cx.waker().clone());
         if !gate.listed.swap(true, Ordering::Relaxed) {
+            gate.listed_at_nanos.store(self.nanos(), Ordering::Relaxed);
             self.closed.push(Arc::clone(gate));
         }
         self.journal.wait(self.slot);
@@ -92,9 +103,11 @@ impl Gates {
             let before = self.closed.len();
             let (journal, slot) = (&self.journal, self.slot);
             let poisoned = journal.is_poisoned();
+            let (now, waits) = (self.nanos(), &self.stats.commit_wait_nanoseconds);
             self.closed.retain(|gate| {
                 let open = poisoned || journal.is_committed(slot, gate.position());
                 if open {
+                    waits.record(now.saturating_sub(gate.listed_at_nanos.load(Ordering::Relaxed)));
                     gate.wake();
                 }
                 !open

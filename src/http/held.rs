@@ -88,6 +88,7 @@ pub(super) fn give_back(pool: &Pool, body: &[u8]) -> Reply {
         then.map(|then| then.checked("then")).transpose()
     };
     let then_of_all = check(wanted.then, wanted.outcome.as_deref())?;
+    let outcome_of_all = wanted.outcome.as_deref().map(|name| pool.outcome(name));
     worker::with(|state| {
         state.given_back.clear();
         for item in &wanted.leases {
@@ -97,8 +98,12 @@ pub(super) fn give_back(pool: &Pool, body: &[u8]) -> Reply {
                 (None, None) => settings.then_for(then_of_all, wanted.outcome.as_deref()),
                 (then, outcome) => settings.then_for(then, outcome),
             };
+            let outcome = match item.outcome.as_deref() {
+                Some(own) => Some(pool.outcome(own)),
+                None => outcome_of_all,
+            };
             let lease = HeldLease { number: item.number.0, token: item.token.0 };
-            state.given_back.push(ReturnItem { lease, then });
+            state.given_back.push(ReturnItem { lease, then, outcome });
         }
         pool.give_back(&mut state.engine, &state.given_back, &mut state.returned)?;
         let succeeded = state.returned.iter().any(|result| matches!(result, ReturnResult::Returned { .. }));

@@ -38,7 +38,9 @@ pub(super) fn query(text: Option<&str>) -> Result<Query, Problem> {
 fn map_json(pool: &Pool, map: Option<&Map>) -> String {
     let name = json::quoted(pool.name().as_str());
     let Some(map) = map else {
-        return format!("{{\"pool\":{name},\"first\":null,\"last\":null,\"bucket_width\":null,\"buckets\":[]}}");
+        return format!(
+            "{{\"pool\":{name},\"first\":null,\"last\":null,\"bucket_width\":null,\"buckets\":[]}}"
+        );
     };
     let first = map.span.first().get();
     let mut text = String::with_capacity(BUCKET_BYTES * (map.buckets.len() + 1));

@@ -137,6 +137,11 @@ impl Problem {
         Self::new(Code::Internal, error.to_string())
     }
 
+    /// The stable code.
+    pub(crate) fn code(&self) -> &'static str {
+        self.0.code.parts().1
+    }
+
     /// Says when to try again.
     pub(crate) fn retry_after(mut self, seconds: u64) -> Self {
         self.0.retry_after_seconds = Some(seconds);

@@ -64,12 +64,24 @@ pub(crate) struct Answered {
 impl Answered {
     /// Counts the request, and tells the connection's gate what the answer waits for.
     fn finish(self, reply: Reply, gate: &Gate) -> Response<Body> {
-        let response = reply.unwrap_or_else(Problem::into_response);
+        match reply {
+            Ok(response) => self.count(response, None, gate),
+            Err(problem) => {
+                let code = problem.code();
+                self.count(problem.into_response(), Some(code), gate)
+            }
+        }
+    }
+
+    fn count(self, response: Response<Body>, refused: Option<&'static str>, gate: &Gate) -> Response<Body> {
         let status = response.status().as_u16();
         // These tell of nothing but changes that this thread made, unless the engine noted otherwise.
         let own_changes = matches!(self.call, Call::Lease | Call::Renew | Call::Return);
         worker::with(|state| {
             state.stats.requests.record(self.call, status, self.started.elapsed());
+            if let Some(code) = refused {
+                state.stats.refusals.record(code, state.clock.now().seconds());
+            }
             gate.raise(state.engine.take_position(!own_changes));
         });
         response
@@ -115,10 +127,11 @@ pub(crate) fn refuse(gate: &Gate) -> Answering {
         "The server has as many connections as it may have: use those you have again, try later, or raise \
          --max-connections",
     );
+    let code = problem.code();
     let mut response = problem.into_response();
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     let answered = Answered { call: Call::Other, started: Instant::now() };
-    Answering::Now(Some(answered.finish(Ok(response), gate)))
+    Answering::Now(Some(answered.count(response, Some(code), gate)))
 }
 
 fn route(api: &Arc<Api>, request: Request<Incoming>) -> (Call, Answer) {

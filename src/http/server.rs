@@ -19,7 +19,7 @@ use super::routes::Api;
 use super::worker::{self, OpenConnection};
 use crate::background;
 use crate::engine::Engine;
-use crate::stats::{Stats, WorkerStats};
+use crate::stats::{Stats, WorkerStats, recent};
 
 /// Most connections that are open at the same time, unless [`ServerConfig`] says otherwise.
 pub const DEFAULT_MAX_CONNECTIONS: u64 = 16_384;
@@ -108,6 +108,7 @@ pub async fn run(
     tokio::select! {
         () = shutdown => {}
         () = poisoned.notified() => {}
+        () = keep_samples(&stats) => {}
     }
     api.draining.store(true, Ordering::SeqCst);
     addresses.iter().for_each(Listener::wake);
@@ -128,6 +129,15 @@ pub async fn run(
         }
     });
     ended.await.map_err(io::Error::other)?
+}
+
+/// Keeps what is counted, for the stats of the last minute; never ends.
+async fn keep_samples(stats: &Stats) {
+    let mut interval = tokio::time::interval(Duration::from_secs(recent::SAMPLE_INTERVAL_SECONDS));
+    loop {
+        interval.tick().await;
+        stats.keep_sample();
+    }
 }
 
 fn start_acceptor(
@@ -190,7 +200,7 @@ fn start_worker(
     let commit = Arc::clone(&committed);
     api.engine.journal().on_commit(slot, move || commit.notify_one());
     std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
-        worker::install(engine, Arc::clone(api.engine.journal()), stats);
+        worker::install(engine, &api.engine, stats);
         runtime.block_on(work(&api, tasks, &committed));
         // What has not ended by now is cut; a blocking call runs to its end, so that nothing is left half done.
         drop(runtime);

@@ -7,15 +7,16 @@ use std::sync::atomic::Ordering;
 
 use super::gate::Gates;
 use super::json::TimeText;
-use crate::engine::Worker;
+use crate::engine::clock::Clock;
 use crate::engine::holding::{HeldLease, RenewResult, ReturnItem, ReturnResult};
 use crate::engine::lease::Lease;
-use crate::journal::Journal;
+use crate::engine::{Engine, Worker};
 use crate::stats::WorkerStats;
 
 /// The state of this thread's worker.
 pub(crate) struct WorkerState {
     pub(crate) engine: Worker,
+    pub(crate) clock: Arc<Clock>,
     pub(crate) stats: Arc<WorkerStats>,
     pub(crate) gates: Gates,
     pub(crate) times: TimeText,
@@ -30,10 +31,11 @@ thread_local! {
     static STATE: RefCell<Option<WorkerState>> = const { RefCell::new(None) };
 }
 
-/// Makes this thread a worker.
-pub(crate) fn install(engine: Worker, journal: Arc<Journal>, counters: Arc<WorkerStats>) {
+/// Makes this thread a worker of an engine.
+pub(crate) fn install(engine: Worker, of: &Engine, counters: Arc<WorkerStats>) {
     let state = WorkerState {
-        gates: Gates::new(journal, engine.slot()),
+        clock: Arc::clone(of.clock()),
+        gates: Gates::new(Arc::clone(of.journal()), engine.slot(), Arc::clone(&counters)),
         engine,
         stats: counters,
         times: TimeText::new(),

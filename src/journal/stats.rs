@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use histogram::AtomicHistogram;
-
+use crate::stats::distribution::{Distribution, DistributionSnapshot};
 use crate::sync::{AtomicU64, Ordering};
 
 /// Latencies are kept with an error of at most 1 in 2^6.
@@ -18,8 +17,7 @@ pub(super) struct JournalStats {
     frames: AtomicU64,
     records: AtomicU64,
     syncs: AtomicU64,
-    sync_nanoseconds: AtomicHistogram,
-    longest_sync_nanoseconds: AtomicU64,
+    sync_nanoseconds: Distribution,
     pub(super) files: AtomicU64,
     pub(super) checkpoints: AtomicU64,
     /// Engine's seconds of the last checkpoint.
@@ -27,7 +25,7 @@ pub(super) struct JournalStats {
 }
 
 /// The counts at a moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JournalSnapshot {
     /// Bytes written.
     pub bytes: u64,
@@ -37,8 +35,8 @@ pub struct JournalSnapshot {
     pub records: u64,
     /// Syncs, or writes that are durable by themselves.
     pub syncs: u64,
-    /// How long these took, in nanoseconds: p50, p99 and the longest.
-    pub sync_nanoseconds: [u64; 3],
+    /// How long these took, in nanoseconds.
+    pub sync_nanoseconds: DistributionSnapshot,
     /// Files, spare ones included.
     pub files: u64,
     /// Checkpoints that ended.
@@ -54,9 +52,7 @@ impl Default for JournalStats {
             frames: AtomicU64::new(0),
             records: AtomicU64::new(0),
             syncs: AtomicU64::new(0),
-            sync_nanoseconds: AtomicHistogram::new(GROUPING_POWER, MAX_VALUE_POWER)
-                .expect("the powers are constants that the histogram accepts"),
-            longest_sync_nanoseconds: AtomicU64::new(0),
+            sync_nanoseconds: Distribution::new(GROUPING_POWER, MAX_VALUE_POWER),
             files: AtomicU64::new(0),
             checkpoints: AtomicU64::new(0),
             checkpoint_at_seconds: AtomicU64::new(0),
@@ -73,26 +69,17 @@ impl JournalStats {
 
     pub(super) fn synced(&self, took: Duration) {
         self.syncs.fetch_add(1, Ordering::Relaxed);
-        let nanoseconds = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX).min((1 << MAX_VALUE_POWER) - 1);
-        // Cannot fail: the value was cut to the histogram's range.
-        let _ = self.sync_nanoseconds.increment(nanoseconds);
-        self.longest_sync_nanoseconds.fetch_max(nanoseconds, Ordering::Relaxed);
+        self.sync_nanoseconds.record(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
     }
 
     /// The counts now.
     pub(super) fn snapshot(&self) -> JournalSnapshot {
-        let longest = self.longest_sync_nanoseconds.load(Ordering::Relaxed);
-        let histogram = self.sync_nanoseconds.load();
-        let quantile = |q| {
-            let bucket = histogram.quantile_bucket(q).ok().flatten();
-            bucket.map_or(0, |bucket| bucket.end().min(longest))
-        };
         JournalSnapshot {
             bytes: self.bytes.load(Ordering::Relaxed),
             frames: self.frames.load(Ordering::Relaxed),
             records: self.records.load(Ordering::Relaxed),
             syncs: self.syncs.load(Ordering::Relaxed),
-            sync_nanoseconds: [quantile(0.5), quantile(0.99), longest],
+            sync_nanoseconds: self.sync_nanoseconds.snapshot(),
             files: self.files.load(Ordering::Relaxed),
             checkpoints: self.checkpoints.load(Ordering::Relaxed),
             checkpoint_at_seconds: self.checkpoint_at_seconds.load(Ordering::Relaxed),

@@ -1,24 +1,51 @@
 //! What the daemon counts about itself: requests by call and status, their latency, open connections,
 //! memory. Each worker thread writes its own counters; only a reader of the stats adds them up.
 
+pub mod distribution;
 pub mod memory;
+pub mod recent;
+pub mod refusals;
 pub mod requests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use distribution::{Distribution, DistributionSnapshot};
+use recent::Recent;
+use refusals::{RefusalCounters, Refusals};
 use requests::{CallSnapshot, RequestCounters};
 
+/// Waits for the journal are told apart to an error of 2^-5, up to 2^38 ns, 4.6 minutes.
+const COMMIT_WAIT_POWERS: (u8, u8) = (5, 38);
+
 /// The counters of one worker thread.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct WorkerStats {
     /// Requests by call.
     pub requests: RequestCounters,
+    /// Refused requests by code.
+    pub refusals: RefusalCounters,
+    /// How long answers that were ready waited until what they tell of was committed, in nanoseconds; those
+    /// that did not have to wait are not in it.
+    pub commit_wait_nanoseconds: Distribution,
     /// Connections that are open now.
     pub open_connections: AtomicU64,
     /// Connections that were ever given to this worker.
     pub accepted_connections: AtomicU64,
+}
+
+impl Default for WorkerStats {
+    fn default() -> Self {
+        let (grouping_power, max_value_power) = COMMIT_WAIT_POWERS;
+        Self {
+            requests: RequestCounters::default(),
+            refusals: RefusalCounters::default(),
+            commit_wait_nanoseconds: Distribution::new(grouping_power, max_value_power),
+            open_connections: AtomicU64::new(0),
+            accepted_connections: AtomicU64::new(0),
+        }
+    }
 }
 
 /// The counters of all workers.
@@ -26,6 +53,7 @@ pub struct WorkerStats {
 pub struct Stats {
     started: Instant,
     workers: Vec<Arc<WorkerStats>>,
+    recent: Recent,
 }
 
 /// Connections, added up over all workers.
@@ -40,7 +68,11 @@ pub struct Connections {
 impl Stats {
     /// Counters for so many workers, all zero.
     pub fn new(workers: usize) -> Self {
-        Self { started: Instant::now(), workers: (0..workers).map(|_| Arc::default()).collect() }
+        Self {
+            started: Instant::now(),
+            workers: (0..workers).map(|_| Arc::default()).collect(),
+            recent: Recent::default(),
+        }
     }
 
     /// The counters of one worker.
@@ -67,5 +99,29 @@ impl Stats {
     /// The calls that were made at least once.
     pub fn requests(&self) -> Vec<CallSnapshot> {
         requests::snapshot(&self.workers.iter().map(|worker| &worker.requests))
+    }
+
+    /// Refused requests by code.
+    pub fn refusals(&self) -> Refusals {
+        refusals::snapshot(self.workers.iter().map(|worker| &worker.refusals))
+    }
+
+    /// See [`WorkerStats::commit_wait_nanoseconds`].
+    pub fn commit_wait_nanoseconds(&self) -> DistributionSnapshot {
+        let (grouping_power, max_value_power) = COMMIT_WAIT_POWERS;
+        let mut sum = Distribution::new(grouping_power, max_value_power).snapshot();
+        self.workers.iter().for_each(|worker| sum.merge(&worker.commit_wait_nanoseconds.snapshot()));
+        sum
+    }
+
+    /// What was counted a minute ago.
+    pub fn recent(&self) -> &Recent {
+        &self.recent
+    }
+
+    /// Keeps what is counted now, to tell of the last minute later. To be called every
+    /// [`recent::SAMPLE_INTERVAL_SECONDS`].
+    pub fn keep_sample(&self) {
+        self.recent.keep(self.requests(), self.refusals());
     }
 }

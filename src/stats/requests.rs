@@ -3,14 +3,14 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use histogram::{AtomicHistogram, Histogram};
+use super::distribution::{Distribution, DistributionSnapshot};
 
 /// Relative error of a latency: 2^-5, about 3 %.
 const GROUPING_POWER: u8 = 5;
 /// Latencies are kept in nanoseconds up to 2^38 (4.6 minutes); longer ones count as that.
 const MAX_VALUE_POWER: u8 = 38;
 /// The statuses that are counted one by one; any other counts in the last place.
-const STATUSES: [u16; 13] = [200, 201, 400, 404, 405, 409, 413, 415, 422, 500, 503, 507, 0];
+const STATUSES: [u16; 14] = [200, 201, 400, 403, 404, 405, 409, 413, 415, 422, 500, 503, 507, 0];
 
 macro_rules! calls {
     ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
@@ -84,8 +84,7 @@ pub struct RequestCounters {
 #[derive(Debug)]
 struct CallCounters {
     by_status: [AtomicU64; STATUSES.len()],
-    nanoseconds: AtomicHistogram,
-    longest_nanoseconds: AtomicU64,
+    nanoseconds: Distribution,
 }
 
 /// What one call did since the start.
@@ -97,8 +96,8 @@ pub struct CallSnapshot {
     pub count: u64,
     /// How often with which status; 0 stands for any other. Only those that occurred.
     pub by_status: Vec<(u16, u64)>,
-    /// Latencies in nanoseconds: p50, p90, p99, p99.9 and the longest.
-    pub latency_nanoseconds: [u64; 5],
+    /// How long it took to answer, in nanoseconds; the wait for the disk is not in it.
+    pub nanoseconds: DistributionSnapshot,
 }
 
 impl Default for RequestCounters {
@@ -111,9 +110,7 @@ impl CallCounters {
     fn new() -> Self {
         Self {
             by_status: Default::default(),
-            nanoseconds: AtomicHistogram::new(GROUPING_POWER, MAX_VALUE_POWER)
-                .expect("the powers are constants that the histogram accepts"),
-            longest_nanoseconds: AtomicU64::new(0),
+            nanoseconds: Distribution::new(GROUPING_POWER, MAX_VALUE_POWER),
         }
     }
 }
@@ -124,13 +121,7 @@ impl RequestCounters {
         let counters = &self.calls[call as usize];
         let place = STATUSES.iter().position(|&known| known == status).unwrap_or(STATUSES.len() - 1);
         counters.by_status[place].fetch_add(1, Ordering::Relaxed);
-        let longest_kept = (1 << MAX_VALUE_POWER) - 1;
-        let nanoseconds = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX).min(longest_kept);
-        // Cannot fail: the value was cut to the histogram's range.
-        let _ = counters.nanoseconds.increment(nanoseconds);
-        if nanoseconds > counters.longest_nanoseconds.load(Ordering::Relaxed) {
-            counters.longest_nanoseconds.store(nanoseconds, Ordering::Relaxed);
-        }
+        counters.nanoseconds.record(u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX));
     }
 }
 
@@ -138,27 +129,20 @@ impl RequestCounters {
 pub fn snapshot<'a>(workers: &(impl Iterator<Item = &'a RequestCounters> + Clone)) -> Vec<CallSnapshot> {
     let of_call = |&call: &Call| {
         let mut counts = [0; STATUSES.len()];
-        let mut longest = 0;
-        let mut sum: Option<Histogram> = None;
+        let mut sum: Option<DistributionSnapshot> = None;
         for counters in workers.clone().map(|worker| &worker.calls[call as usize]) {
             for (sum, count) in counts.iter_mut().zip(&counters.by_status) {
                 *sum += count.load(Ordering::Relaxed);
             }
-            longest = longest.max(counters.longest_nanoseconds.load(Ordering::Relaxed));
-            let one = counters.nanoseconds.load();
-            sum = Some(match sum {
-                Some(sum) => sum.wrapping_add(&one).unwrap_or(sum),
-                None => one,
-            });
+            let one = counters.nanoseconds.snapshot();
+            match &mut sum {
+                Some(sum) => sum.merge(&one),
+                None => sum = Some(one),
+            }
         }
         let count = counts.iter().sum();
-        let by_status: Vec<_> = STATUSES.into_iter().zip(counts).filter(|(_, count)| *count > 0).collect();
-        let quantile = |q| {
-            let bucket = sum.as_ref().and_then(|sum| sum.quantile_bucket(q).ok().flatten());
-            bucket.map_or(0, |bucket| bucket.end().min(longest))
-        };
-        let latency_nanoseconds = [quantile(0.5), quantile(0.9), quantile(0.99), quantile(0.999), longest];
-        (count > 0).then_some(CallSnapshot { call, count, by_status, latency_nanoseconds })
+        let by_status = STATUSES.into_iter().zip(counts).filter(|(_, count)| *count > 0).collect();
+        (count > 0).then_some(CallSnapshot { call, count, by_status, nanoseconds: sum? })
     };
     Call::ALL.iter().filter_map(of_call).collect()
 }
@@ -179,11 +163,9 @@ mod tests {
         assert_eq!(calls.len(), 2);
         assert_eq!((calls[0].call, calls[0].count), (Call::Lease, 1001));
         assert_eq!(calls[0].by_status, [(200, 1000), (409, 1)]);
-        let [p50, p90, p99, p999, longest] = calls[0].latency_nanoseconds;
-        for (got, want) in [(p50, 500_000), (p90, 900_000), (p99, 990_000), (p999, 999_000)] {
-            assert!(got.abs_diff(want) < want / 20, "{got} is not about {want}");
-        }
-        assert_eq!(longest, 1_000_000);
+        let nanoseconds = &calls[0].nanoseconds;
+        assert_eq!((nanoseconds.count(), nanoseconds.max), (1_001, 1_000_000));
+        assert!(nanoseconds.quantile(0.9).abs_diff(900_000) < 45_000, "{}", nanoseconds.quantile(0.9));
         assert_eq!((calls[1].call, calls[1].by_status.as_slice()), (Call::Stats, &[(0, 1)][..]));
     }
 }

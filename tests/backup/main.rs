@@ -228,7 +228,7 @@ fn a_backup_that_is_not_whole_is_refused_and_named() {
         assert_eq!(checked.status.code(), Some(1), "{checked:?}");
     };
     let all = files(&backup);
-    assert_eq!(all.len(), 9);
+    assert_eq!(all.len(), 10);
     for path in all {
         let name = path.file_name().unwrap().to_str().unwrap();
         let content = fs::read(&path).unwrap();

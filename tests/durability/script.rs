@@ -195,7 +195,8 @@ impl Script {
     pub(crate) fn give_back(&mut self, most: usize, then: Then, random: &mut StdRng) -> Result<(), Failure> {
         let (name, leases) = self.some_held(most, random);
         let (begun, pool) = ((self.place)(), self.pool(name));
-        let items: Vec<_> = leases.iter().map(|lease| ReturnItem { lease: proof(lease), then }).collect();
+        let items: Vec<_> =
+            leases.iter().map(|lease| ReturnItem { lease: proof(lease), then, outcome: None }).collect();
         let mut results = Vec::new();
         pool.give_back(self.worker(), &items, &mut results)?;
         for (lease, result) in leases.into_iter().zip(results) {

@@ -262,7 +262,9 @@ impl Run {
         let Some(lease) = self.some_lease(which) else { return };
         let mut results = Vec::new();
         let held = HeldLease { number: lease.number, token: Some(lease.token) };
-        self.pool.give_back(&mut self.worker, &[ReturnItem { lease: held, then }], &mut results).unwrap();
+        self.pool
+            .give_back(&mut self.worker, &[ReturnItem { lease: held, then, outcome: None }], &mut results)
+            .unwrap();
         let record = self.model.numbers.get_mut(&lease.number.get()).unwrap();
         if record.generation != lease.generation {
             assert_eq!(results[0], ReturnResult::Stale);
@@ -366,7 +368,10 @@ impl Run {
             self.compare_map(None, buckets);
             // Two ranges that overlap.
             let (first, middle) = (FIRST + SPREAD / 5, FIRST + SPREAD / 2);
-            self.compare_map(Some(&[range(first, middle), range(middle, middle), range(first, first)]), buckets);
+            self.compare_map(
+                Some(&[range(first, middle), range(middle, middle), range(first, first)]),
+                buckets,
+            );
         }
     }
 

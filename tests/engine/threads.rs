@@ -78,7 +78,7 @@ fn never_exhausted_while_there_is_a_number() {
                         let lease = HeldLease { number: leases[0].number, token: Some(leases[0].token) };
                         pool.give_back(
                             &mut worker,
-                            &[ReturnItem { lease, then: Then::Available }],
+                            &[ReturnItem { lease, then: Then::Available, outcome: None }],
                             &mut results,
                         )
                         .unwrap();
@@ -124,7 +124,7 @@ fn counts_agree_after_races_of_sweep_renew_and_return() {
                         let thens = [Then::Available, Then::Rest(1), Then::Rest(2)];
                         let items: Vec<_> = part
                             .into_iter()
-                            .map(|lease| ReturnItem { lease, then: thens[turn % 3] })
+                            .map(|lease| ReturnItem { lease, then: thens[turn % 3], outcome: None })
                             .collect();
                         pool.give_back(&mut worker, &items, &mut Vec::new()).unwrap();
                     }

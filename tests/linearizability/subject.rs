@@ -202,7 +202,7 @@ impl Subject<'_> {
     ) -> Result<Answer, JournalError> {
         let mut results = Vec::new();
         let then = if rest == 0 { Then::Available } else { Then::Rest(rest) };
-        let item = ReturnItem { lease: self.held(number, proof), then };
+        let item = ReturnItem { lease: self.held(number, proof), then, outcome: None };
         self.pool.give_back(worker, &[item], &mut results)?;
         match results[0] {
             ReturnResult::Returned { state, available_at } => {
@@ -214,7 +214,11 @@ impl Subject<'_> {
                     && self.is_buggy(Bug::OldReturnEndsNewLease)
                 {
                     let lease = HeldLease { number: self::number(number), token: Some(newest.token) };
-                    self.pool.give_back(worker, &[ReturnItem { lease, then }], &mut results)?;
+                    self.pool.give_back(
+                        worker,
+                        &[ReturnItem { lease, then, outcome: None }],
+                        &mut results,
+                    )?;
                 }
                 Ok(Answer::Stale)
             }

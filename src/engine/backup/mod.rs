@@ -36,7 +36,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use super::directory::{Engine, SWEEPER_SLOT};
-use super::key_file;
+use super::{key_file, recorder, totals_file};
 use crate::disk::{self, DirectoryLock, Disk};
 use crate::journal::{Journal, JournalError};
 use copy::at;
@@ -208,6 +208,8 @@ impl Engine {
             files.push(copy::whole(disk, root, name.to_owned(), &content)?);
         }
         files.push(copy::whole(disk, root, "keys".to_owned(), &keys)?);
+        let totals = totals_file::content(1, &recorder::totals_of(&self.pools())).map_err(at(root))?;
+        files.push(copy::whole(disk, root, totals_file::FIRST_FILE.to_owned(), totals.as_bytes())?);
         let (pools, numbers) = pools.counts();
         let as_of = humantime::format_rfc3339_micros(as_of).to_string();
         let contents = Contents::new(as_of, pools, numbers, files);

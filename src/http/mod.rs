@@ -14,6 +14,7 @@ mod json;
 mod lease;
 pub mod listener;
 mod map;
+mod metrics;
 mod numbers;
 mod pools;
 mod problem;

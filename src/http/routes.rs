@@ -13,7 +13,7 @@ use hyper::{Method, Request, Response};
 use super::body::{self, Body};
 use super::gate::Gate;
 use super::problem::{Code, Problem};
-use super::{backup, export, held, lease, map, numbers, pools, query, source, stats, worker};
+use super::{backup, export, held, lease, map, metrics, numbers, pools, query, source, stats, worker};
 use crate::engine::{Engine, Pool};
 use crate::stats::Stats;
 use crate::stats::requests::Call;
@@ -169,6 +169,9 @@ fn route(api: &Arc<Api>, request: Request<Incoming>) -> (Call, Answer) {
         "/v1/pools" => get_only(Call::ListPools, &request, || no_query().and_then(|()| pools::list(api))),
         "/v1/backup" => route_backup(api, request),
         "/v1/stats" => get_only(Call::Stats, &request, || no_query().map(|()| stats::show(api))),
+        "/metrics" => get_only(Call::Metrics, &request, || {
+            no_query().and_then(|()| metrics::show(api, request.headers()))
+        }),
         "/healthz" => get_only(Call::Health, &request, || no_query().map(|()| stats::alive())),
         "/readyz" => get_only(Call::Health, &request, || no_query().and_then(|()| stats::ready(api))),
         _ => (Call::Other, Answer::Now(Err(Problem::not_found()))),

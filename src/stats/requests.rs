@@ -69,6 +69,8 @@ calls! {
     Backup = "backup",
     /// `GET /v1/stats`
     Stats = "stats",
+    /// `GET /metrics`
+    Metrics = "metrics",
     /// `GET /healthz` and `GET /readyz`
     Health = "health",
     /// What is no call: an unknown path, or a method that the path does not have.

@@ -1,0 +1,249 @@
+//! Stats, metrics and maps over HTTP, from the real binary.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use support::daemon::Daemon;
+use support::{Client, PATIENCE_SECONDS};
+
+const STATS_PAGE: &str = include_str!("../docs/stats.md");
+const METRICS_PAGE: &str = include_str!("../docs/operations/metrics.md");
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0";
+
+fn stats(client: &mut Client) -> Value {
+    let answer = client.call("GET", "/v1/stats").unwrap();
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+    answer.json()
+}
+
+fn create(client: &mut Client, name: &str, settings: &str, numbers: &str) {
+    let path = format!("/v1/pools/{name}?{settings}");
+    assert_eq!(client.send("PUT", &path, "text/plain", numbers.as_bytes()).unwrap().status, 201);
+}
+
+fn lease(client: &mut Client, count: u32) -> Vec<Value> {
+    let answer = client.post("/v1/pools/ru/lease", &json!({"count": count})).unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let leases = answer.json()["leases"].as_array().unwrap().clone();
+    leases.into_iter().map(|lease| json!({"number": lease["number"], "token": lease["token"]})).collect()
+}
+
+fn give_back(client: &mut Client, body: &Value) {
+    assert_eq!(client.post("/v1/pools/ru/return", body).unwrap().status, 200);
+}
+
+fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !holds() {
+        assert!(started.elapsed() < Duration::from_secs(PATIENCE_SECONDS), "never: {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// A daemon of which every field of the stats has a value, and every metric a sample.
+fn busy(data: &Path) -> Daemon {
+    let daemon = Daemon::start_with(data, &["--journal-file-mib", "2"]);
+    let mut client = daemon.client();
+    create(&mut client, "ru", "ttl=60", "79120000000-79120000999\n");
+    let outcomes = json!({"outcomes": {"no_answer": {"rest": 60}}});
+    let changed = client.send("PATCH", "/v1/pools/ru", "application/json", outcomes.to_string().as_bytes());
+    assert_eq!(changed.unwrap().status, 200);
+    let leases = lease(&mut client, 5);
+    give_back(&mut client, &json!({"leases": [leases[0]], "outcome": "no_answer"}));
+    give_back(&mut client, &json!({"leases": [leases[1]], "outcome": "made up"}));
+    assert_eq!(client.call("POST", "/v1/pools/none/lease").unwrap().status, 404);
+    daemon
+}
+
+/// The paths of all values, with what is a name in them told by what it names.
+fn paths(value: &Value, path: &str, found: &mut BTreeSet<String>) {
+    let Some(object) = value.as_object() else {
+        found.insert(path.to_owned());
+        return;
+    };
+    for (key, value) in object {
+        let key = match path {
+            "pools" => "{pool}",
+            "requests" => "{call}",
+            "refusals" => "{code}",
+            _ if path.ends_with(".by_status") => "{status}",
+            _ if path.ends_with(".returns_by_outcome") => "{outcome}",
+            _ => key,
+        };
+        let path = if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
+        paths(value, &path, found);
+    }
+}
+
+/// What the tables of a page describe: the first cell of each row, if it is code.
+fn described(page: &str) -> BTreeSet<String> {
+    let first_cells = page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` |"));
+    first_cells.map(|(name, _)| name.to_owned()).collect()
+}
+
+#[test]
+fn every_field_is_described_and_every_described_field_is_there() {
+    let directory = tempfile::tempdir().unwrap();
+    let daemon = busy(directory.path());
+    let mut found = BTreeSet::new();
+    paths(&stats(&mut daemon.client()), "", &mut found);
+    assert_eq!(found, described(STATS_PAGE));
+    for line in STATS_PAGE.lines().filter(|line| line.starts_with("| `")) {
+        assert!(line.ends_with(". |"), "one sentence a field: {line}");
+    }
+}
+
+#[test]
+fn every_metric_is_described_and_both_formats_tell_the_same() {
+    let directory = tempfile::tempdir().unwrap();
+    let daemon = busy(directory.path());
+    let mut client = daemon.client();
+    // Falling, so that there is an estimate; and a checkpoint.
+    wait_for("an estimate of the exhaustion", || {
+        lease(&mut client, 20);
+        std::thread::sleep(Duration::from_millis(500));
+        !stats(&mut client)["pools"]["ru"]["exhaustion_seconds"].is_null()
+    });
+    let open = client.get_as("/metrics", OPEN_METRICS).unwrap();
+    assert!(open.header("content-type").unwrap().starts_with(OPEN_METRICS));
+    assert!(open.body.ends_with("# EOF\n"));
+    let types = open.body.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+    let names: BTreeSet<String> = types
+        .map(|(name, kind)| if kind == "counter" { format!("{name}_total") } else { name.to_owned() })
+        .collect();
+    let mut described = described(METRICS_PAGE);
+    // There only after the first checkpoint.
+    assert!(described.remove("allotd_checkpoint_age_seconds"));
+    assert_eq!(names, described);
+    let plain = client.get_as("/metrics", "*/*").unwrap();
+    assert_eq!(plain.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    assert!(plain.body.contains("# TYPE allotd_pool_leases_total counter\n"), "{}", plain.body);
+    assert!(!plain.body.contains("# UNIT") && !plain.body.contains("# EOF"));
+    let leases = stats(&mut client)["pools"]["ru"]["totals"]["leases"].clone();
+    for body in [&open.body, &plain.body] {
+        assert!(body.contains(&format!("\nallotd_pool_leases_total{{pool=\"ru\"}} {leases}\n")), "{body}");
+        assert!(body.contains("{pool=\"ru\",outcome=\"no_answer\"} 1\n"));
+        assert!(body.contains("{pool=\"ru\",outcome=\"other\"} 1\n") && !body.contains("made up"));
+    }
+}
+
+/// The totals of the pool `ru`.
+fn totals(daemon: &Daemon) -> Value {
+    stats(&mut daemon.client())["pools"]["ru"]["totals"].clone()
+}
+
+#[test]
+fn totals_go_on_across_restarts() {
+    let directory = tempfile::tempdir().unwrap();
+    let daemon = busy(directory.path());
+    let before = totals(&daemon);
+    assert_eq!((&before["leases"], &before["returns"]), (&json!(5), &json!(2)));
+    assert_eq!(before["returns_by_outcome"], json!({"no_answer": 1, "other": 1}));
+    assert_eq!(daemon.stop(), Some(0));
+    let daemon = Daemon::start(directory.path());
+    assert_eq!(totals(&daemon), before);
+    lease(&mut daemon.client(), 7);
+    let before = totals(&daemon);
+    assert_eq!(before["leases"], 12);
+    // Kept once a second.
+    std::thread::sleep(Duration::from_millis(2_500));
+    daemon.kill();
+    let daemon = Daemon::start(directory.path());
+    assert_eq!(totals(&daemon), before);
+    assert!(daemon.ok(&["backup", "--name", "b"]).contains("backup   b"));
+    assert_eq!(daemon.stop(), Some(0));
+    let restored = directory.path().join("restored");
+    let backup = directory.path().join("backups/b");
+    let output = support::daemon::allotd().arg("restore").args([&backup, &restored]).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(totals(&Daemon::start(&restored)), before);
+}
+
+#[test]
+fn what_is_refused_is_told_by_its_code() {
+    let directory = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start(directory.path());
+    let mut client = daemon.client();
+    create(&mut client, "ru", "ttl=60", "100-109\n");
+    lease(&mut client, 10);
+    for _ in 0..3 {
+        assert_eq!(client.call("POST", "/v1/pools/ru/lease").unwrap().status, 409);
+    }
+    assert_eq!(client.call("POST", "/v1/pools/ru/pause").unwrap().status, 200);
+    assert_eq!(client.call("POST", "/v1/pools/ru/lease").unwrap().status, 409);
+    let stats = stats(&mut client);
+    let refusals = &stats["refusals"];
+    assert_eq!((&refusals["exhausted"]["count"], &refusals["exhausted"]["count_1m"]), (&json!(3), &json!(3)));
+    assert_eq!(refusals["paused"]["count"], 1);
+    assert!(refusals["paused"]["last_at"].as_str().unwrap().ends_with('Z'));
+    let pool = &stats["pools"]["ru"];
+    assert_eq!((&pool["totals"]["exhausted"], &pool["paused"]), (&json!(3), &json!(true)));
+    let next = pool["next_available_at"].as_str().unwrap();
+    assert!(next > humantime::format_rfc3339(std::time::SystemTime::now()).to_string().as_str(), "{next}");
+    assert!(pool["leases_per_second"]["1m"].as_f64().unwrap() > 0.0);
+}
+
+#[test]
+fn how_late_numbers_come_back_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start(directory.path());
+    let mut client = daemon.client();
+    create(&mut client, "ru", "ttl=1", "100-199\n");
+    lease(&mut client, 50);
+    wait_for("the leases end", || stats(&mut client)["pools"]["ru"]["totals"]["expirations"] == 50);
+    let lateness = stats(&mut client)["pools"]["ru"]["expiry_lateness_ms"].clone();
+    let [p50, p99, max] = ["p50", "p99", "max"].map(|name| lateness[name].as_u64().unwrap());
+    assert!(p50 <= p99 && p99 <= max && max < 5_000, "{lateness}");
+}
+
+#[test]
+fn a_map_tells_where_the_numbers_are() {
+    let directory = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start(directory.path());
+    let mut client = daemon.client();
+    create(&mut client, "ru", "order=lowest", "1000-1999\n5000-5999\n");
+    lease(&mut client, 1_500);
+    let map = client.call("GET", "/v1/pools/ru/map?buckets=5").unwrap().json();
+    assert_eq!(
+        (&map["pool"], &map["first"], &map["last"], &map["bucket_width"]),
+        (&json!("ru"), &json!(1_000), &json!(5_999), &json!(1_000))
+    );
+    let bucket = |first: u64, available: u64, leased: u64| json!({"first": first, "available": available, "leased": leased, "resting": 0, "done": 0, "retired": 0});
+    let expected = [
+        bucket(1_000, 0, 1_000),
+        bucket(2_000, 0, 0),
+        bucket(3_000, 0, 0),
+        bucket(4_000, 0, 0),
+        bucket(5_000, 500, 500),
+    ];
+    assert_eq!(map["buckets"], json!(expected));
+    let part = client.call("GET", "/v1/pools/ru/map?buckets=1&within=5400-5599").unwrap().json();
+    assert_eq!(part["buckets"], json!([bucket(5_400, 100, 100)]));
+    let empty = client.call("GET", "/v1/pools/ru/map?within=3000-3999").unwrap().json();
+    assert_eq!(
+        empty,
+        json!({"pool": "ru", "first": null, "last": null, "bucket_width": null, "buckets": []})
+    );
+    assert_eq!(
+        client.call("GET", "/v1/pools/ru/map").unwrap().json()["buckets"].as_array().unwrap().len(),
+        1_000
+    );
+    for (query, words) in [
+        ("buckets=0", "1 to 4096"),
+        ("buckets=4097", "1 to 4096"),
+        ("within=x", "within"),
+        ("a=1", "buckets"),
+    ] {
+        let answer = client.call("GET", &format!("/v1/pools/ru/map?{query}")).unwrap();
+        assert_eq!(answer.problem(), (400, "bad_request".to_owned()));
+        assert!(answer.body.contains(words), "{query}: {}", answer.body);
+    }
+    assert_eq!(client.call("POST", "/v1/pools/ru/map").unwrap().header("allow"), Some("GET, HEAD"));
+    assert_eq!(client.call("GET", "/v1/pools/none/map").unwrap().status, 404);
+}

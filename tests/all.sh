@@ -15,6 +15,7 @@ command -v qemu-storage-daemon >/dev/null || need+=(qemu-utils)
 command -v mkfs.ext4 >/dev/null || need+=(e2fsprogs)
 command -v strace >/dev/null || need+=(strace)
 command -v valgrind >/dev/null || need+=(valgrind)
+command -v promtool >/dev/null || need+=(prometheus)
 if ((${#need[@]})) && ((EUID == 0)) && command -v apt-get >/dev/null; then
     step "Debian packages: ${need[*]}"
     apt-get update -qq && apt-get install -y -qq --no-install-recommends "${need[@]}" >/dev/null

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use crate::numbers::number::{Number, NumberRange, Rank};
 use crate::state::due::BLOCK_WORDS;
+use crate::state::word::{State, Word};
 
 use super::counters::Counts;
 use super::pool::Pool;
@@ -37,6 +38,8 @@ impl Pool {
         let span = NumberRange::new(first, last).ok()?;
         let bucket_width = span.len().div_ceil(u64::from(buckets.clamp(1, MAX_MAP_BUCKETS)));
         let buckets = span.len().div_ceil(bucket_width);
+        let (now, on_expiry, round) = (self.shared.clock.now(), self.on_expiry(), self.round());
+        let seen = &|word: Word| word.seen(now, on_expiry, round).state();
         let bucket = |index: u64| {
             let begin = Number::new(first.get() + index * bucket_width).ok()?;
             let end = Number::new((begin.get() + bucket_width - 1).min(last.get())).ok()?;
@@ -45,7 +48,7 @@ impl Pool {
             let from = ranges.partition_point(|range| range.last() < begin);
             for range in ranges[from..].iter().map_while(|range| range.intersection(bucket)) {
                 for segment in &segments.list {
-                    self.count_ranks(segment, segment.set.rank_range(range), &mut counts);
+                    count_ranks(segment, segment.set.rank_range(range), seen, &mut counts);
                 }
             }
             Some(counts)
@@ -53,22 +56,26 @@ impl Pool {
         let buckets = (0..buckets).map(bucket).collect::<Option<_>>()?;
         Some(Map { span, bucket_width, buckets })
     }
+}
 
-    /// Adds the counts of some ranks of a segment.
-    fn count_ranks(&self, segment: &Segment, ranks: Range<u32>, counts: &mut Counts) {
-        let len = segment.ranks.free.len();
-        let mut rank = ranks.start;
-        while rank < ranks.end {
-            let block = rank - rank % BLOCK_WORDS..(rank - rank % BLOCK_WORDS + BLOCK_WORDS).min(len);
-            if rank == block.start && block.end <= ranks.end {
-                counts.add_block(segment.ranks.blocks.of_block(&block));
-                rank = block.end;
-                continue;
-            }
-            let end = block.end.min(ranks.end);
-            (rank..end).for_each(|rank| counts.add(self.look(segment, rank).state()));
-            rank = end;
+/// Adds the counts of some ranks of a segment; `seen` tells what a word is seen as.
+fn count_ranks(segment: &Segment, ranks: Range<u32>, seen: &impl Fn(Word) -> State, counts: &mut Counts) {
+    let len = segment.ranks.free.len();
+    let mut rank = ranks.start;
+    while rank < ranks.end {
+        let block = rank - rank % BLOCK_WORDS..(rank - rank % BLOCK_WORDS + BLOCK_WORDS).min(len);
+        let of_block = segment.ranks.blocks.of_block(&block);
+        let end = block.end.min(ranks.end);
+        let (part, words) = (end - rank, block.end - block.start);
+        if part == words {
+            counts.add_block(of_block);
+        } else if of_block.contains(&words) {
+            // All are in one state.
+            counts.add_block(of_block.map(|count| if count == words { part } else { 0 }));
+        } else {
+            (rank..end).for_each(|rank| counts.add(seen(segment.ranks.words.get(rank))));
         }
+        rank = end;
     }
 }
 

@@ -9,6 +9,7 @@ use thiserror::Error;
 
 use crate::engine::open::DEFAULT_JOURNAL_FILE_BYTES;
 use crate::http::listener::{AddressError, ListenAddress};
+use crate::http::origin::{AllowedHost, AllowedHostError};
 use crate::http::server::DEFAULT_MAX_CONNECTIONS;
 use crate::journal::{Durability, MIN_FILE_BYTES};
 
@@ -36,6 +37,9 @@ pub struct ServeArgs {
     /// Address to listen on, IP:PORT or unix:PATH; may be repeated [default: 127.0.0.1:7979]
     #[arg(long, env = "ALLOTD_LISTEN", value_name = "ADDR", value_delimiter = ',')]
     pub listen: Vec<String>,
+    /// Name by which the daemon is called beside its addresses, NAME or NAME:PORT; may be repeated
+    #[arg(long, env = "ALLOTD_ALLOW_HOST", value_name = "NAME", value_delimiter = ',')]
+    pub allow_host: Vec<String>,
     /// File with the same keys as these flags, in TOML
     #[arg(long, env = "ALLOTD_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -72,6 +76,7 @@ pub struct ServeArgs {
 struct File {
     data: Option<PathBuf>,
     listen: Option<Vec<String>>,
+    allow_host: Option<Vec<String>>,
     workers: Option<usize>,
     max_connections: Option<u64>,
     durability: Option<String>,
@@ -89,6 +94,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Addresses to listen on, at least one.
     pub listen: Vec<ListenAddress>,
+    /// Names by which the daemon is called, beside its addresses.
+    pub allow_hosts: Vec<AllowedHost>,
     /// Threads that serve requests, 1 to [`MAX_WORKERS`].
     pub workers: usize,
     /// Connections that are served at the same time, at least one.
@@ -128,6 +135,9 @@ pub enum ConfigError {
     /// An address that cannot be read.
     #[error(transparent)]
     Address(#[from] AddressError),
+    /// A name that cannot be read.
+    #[error(transparent)]
+    AllowedHost(#[from] AllowedHostError),
     /// An address that other machines can reach.
     #[error(
         "{0} can be reached by other machines and nothing would protect the daemon: listen on 127.0.0.1 or a \
@@ -170,6 +180,9 @@ impl ServeArgs {
         if addresses.is_empty() {
             addresses.push(DEFAULT_LISTEN.parse()?);
         }
+        let names =
+            if self.allow_host.is_empty() { file.allow_host.unwrap_or_default() } else { self.allow_host };
+        let allow_hosts = names.iter().map(|text| text.parse()).collect::<Result<_, _>>()?;
         let insecure = self.insecure.or(file.insecure).unwrap_or(false);
         if let Some(address) = addresses.iter().find(|address| !insecure && !address.is_local()) {
             return Err(ConfigError::NotLocal(address.clone()));
@@ -198,6 +211,7 @@ impl ServeArgs {
             backup_dir,
             data_dir,
             listen: addresses,
+            allow_hosts,
             workers,
             max_connections,
             durability,
@@ -260,19 +274,23 @@ mod tests {
 
     #[test]
     fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
-        let (_directory, from_file) =
-            args("data = \"/a\"\nworkers = 3\nlisten = [\"127.0.0.1:1\", \"unix:/s\"]\n");
+        let (_directory, from_file) = args(
+            "data = \"/a\"\nworkers = 3\nallow_host = [\"a\"]\nlisten = [\"127.0.0.1:1\", \"unix:/s\"]\n",
+        );
         let config = from_file.clone().into_config().unwrap();
         assert_eq!((config.data_dir, config.workers, config.listen.len()), ("/a".into(), 3, 2));
+        assert_eq!(config.allow_hosts, ["a".parse().unwrap()]);
         let flags = ServeArgs {
             data: Some("/b".into()),
             workers: Some(4),
             listen: vec!["[::1]:2".into()],
+            allow_host: vec!["b:1".into(), "c".into()],
             ..from_file
         };
         let config = flags.into_config().unwrap();
         assert_eq!((config.data_dir, config.workers), ("/b".into(), 4));
         assert_eq!(config.listen, ["[::1]:2".parse().unwrap()]);
+        assert_eq!(config.allow_hosts, ["b:1".parse().unwrap(), "c".parse().unwrap()]);
         let bare = ServeArgs { data: Some("/c".into()), ..ServeArgs::default() }.into_config().unwrap();
         assert_eq!(bare.listen, [DEFAULT_LISTEN.parse().unwrap()]);
         assert_eq!((bare.durability, bare.max_connections), (Durability::Sync, DEFAULT_MAX_CONNECTIONS));
@@ -298,6 +316,7 @@ mod tests {
             ("data = \"/a\"\nsync_interval_ms = 5", "--sync-interval-ms"),
             ("data = \"/a\"\nlisten = [\"0.0.0.0:1\"]", "--insecure"),
             ("data = \"/a\"\nlisten = [\"here\"]", "is not an address"),
+            ("data = \"/a\"\nallow_host = [\"http://a\"]", "--allow-host is \"http://a\""),
         ] {
             let (_directory, args) = args(file);
             let message = args.into_config().unwrap_err().to_string();

@@ -177,7 +177,7 @@ fn export_in_three_forms() {
         let mut connection = server.connect();
         write!(
             connection.get_mut(),
-            "GET /v1/pools/ru/numbers?state=available,done HTTP/1.1\r\nhost: a\r\naccept: {kind}\r\n\r\n"
+            "GET /v1/pools/ru/numbers?state=available,done HTTP/1.1\r\nhost: localhost\r\naccept: {kind}\r\n\r\n"
         )
         .unwrap();
         support::read_answer(&mut connection, false)
@@ -217,7 +217,7 @@ fn stats_count_calls_by_status() {
 fn lease_once(server: &Server, key: &str, body: &str) -> Answer {
     let mut connection = server.connect();
     let request = format!(
-        "POST /v1/pools/ru/lease HTTP/1.1\r\nhost: a\r\nidempotency-key: {key}\r\n\
+        "POST /v1/pools/ru/lease HTTP/1.1\r\nhost: localhost\r\nidempotency-key: {key}\r\n\
          content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     );

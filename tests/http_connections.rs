@@ -17,7 +17,7 @@ use support::{Client, PATIENCE_SECONDS, Server, read_answer};
 fn pipelined_requests_are_answered_in_order() {
     let server = Server::with_pool("order=lowest", "100-199");
     let mut connection = server.connect();
-    let one = "POST /v1/pools/ru/lease HTTP/1.1\r\nhost: a\r\n\r\nGET /nowhere HTTP/1.1\r\nhost: a\r\n\r\n";
+    let one = "POST /v1/pools/ru/lease HTTP/1.1\r\nhost: localhost\r\n\r\nGET /nowhere HTTP/1.1\r\nhost: localhost\r\n\r\n";
     connection.get_mut().write_all(one.repeat(50).as_bytes()).unwrap();
     let mut numbers = Vec::new();
     for _ in 0..50 {
@@ -32,12 +32,12 @@ fn pipelined_requests_are_answered_in_order() {
 fn chunked_bodies_are_read() {
     let server = Server::with_pool("order=lowest", "100-199");
     let mut connection = server.connect();
-    let head = "POST /v1/pools/ru/lease HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n";
+    let head = "POST /v1/pools/ru/lease HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n";
     connection.get_mut().write_all(format!("{head}4\r\n{{\"co\r\n").as_bytes()).unwrap();
     std::thread::sleep(Duration::from_millis(20));
     connection.get_mut().write_all(b"7\r\nunt\":2}\r\n0\r\n\r\n").unwrap();
     assert_eq!(read_answer(&mut connection, false).json()["leases"].as_array().unwrap().len(), 2);
-    let head = "PUT /v1/pools/b HTTP/1.1\r\nhost: a\r\ncontent-type: text/plain\r\ntransfer-encoding: chunked\r\n\r\n";
+    let head = "PUT /v1/pools/b HTTP/1.1\r\nhost: localhost\r\ncontent-type: text/plain\r\ntransfer-encoding: chunked\r\n\r\n";
     connection.get_mut().write_all(format!("{head}1\r\n7\r\n2\r\n8\n\r\n0\r\n\r\n").as_bytes()).unwrap();
     assert_eq!(read_answer(&mut connection, false).json()["numbers"], 1);
 }
@@ -46,8 +46,7 @@ fn chunked_bodies_are_read() {
 fn an_upload_that_breaks_off_creates_nothing() {
     let server = Server::start();
     let mut connection = server.connect();
-    let head =
-        "PUT /v1/pools/a HTTP/1.1\r\nhost: a\r\ncontent-type: text/plain\r\ncontent-length: 100\r\n\r\n123\n";
+    let head = "PUT /v1/pools/a HTTP/1.1\r\nhost: localhost\r\ncontent-type: text/plain\r\ncontent-length: 100\r\n\r\n123\n";
     connection.get_mut().write_all(head.as_bytes()).unwrap();
     std::thread::sleep(Duration::from_millis(50));
     drop(connection);
@@ -67,7 +66,7 @@ fn http_2_with_prior_knowledge() {
         let executor = hyper_util::rt::TokioExecutor::new();
         let (mut sender, connection) = hyper::client::conn::http2::handshake(executor, io).await.unwrap();
         tokio::spawn(async move { drop(connection.await) });
-        let request = hyper::Request::post("http://a/v1/pools/ru/lease");
+        let request = hyper::Request::post("http://localhost/v1/pools/ru/lease");
         let request = request.body(http_body_util::Empty::<bytes::Bytes>::new()).unwrap();
         let response = sender.send_request(request).await.unwrap();
         assert_eq!((response.status(), response.version()), (hyper::StatusCode::OK, hyper::Version::HTTP_2));
@@ -80,11 +79,11 @@ fn http_2_with_prior_knowledge() {
 fn a_unix_socket_serves_too_and_is_gone_afterwards() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("s");
-    let server = Server::start_with(Some(&path));
+    let server = Server::start_with(Some(&path), &[]);
     let stream = UnixStream::connect(&path).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(PATIENCE_SECONDS))).unwrap();
     let mut connection = BufReader::new(stream);
-    connection.get_mut().write_all(b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
+    connection.get_mut().write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
     assert_eq!(read_answer(&mut connection, false).body, "{\"status\":\"alive\"}");
     drop(server);
     assert!(!path.exists());
@@ -97,8 +96,7 @@ fn not_ready_while_draining_and_what_is_under_way_is_finished() {
     let daemon = Daemon::start_with(&directory.path().join("data"), &["--workers", "2"]);
     // An upload keeps the drain going; half a head was sent before the drain began.
     let mut upload = daemon.client();
-    let head =
-        "PUT /v1/pools/a HTTP/1.1\r\nhost: a\r\ncontent-type: text/plain\r\ncontent-length: 8\r\n\r\n123\n";
+    let head = "PUT /v1/pools/a HTTP/1.1\r\nhost: localhost\r\ncontent-type: text/plain\r\ncontent-length: 8\r\n\r\n123\n";
     upload.connection.get_mut().write_all(head.as_bytes()).unwrap();
     let mut probe = daemon.client();
     probe.connection.get_mut().write_all(b"GET /readyz HTTP/1.1\r\n").unwrap();
@@ -111,7 +109,7 @@ fn not_ready_while_draining_and_what_is_under_way_is_finished() {
     for client in &mut before {
         assert_eq!(client.connection.read(&mut [0]).unwrap(), 0, "the drain has begun");
     }
-    probe.connection.get_mut().write_all(b"host: a\r\n\r\n").unwrap();
+    probe.connection.get_mut().write_all(b"host: localhost\r\n\r\n").unwrap();
     let answer = read_answer(&mut probe.connection, false);
     assert_eq!(answer.problem(), (503, "not_ready".to_owned()));
     assert_eq!((answer.header("retry-after"), answer.header("connection")), (Some("1"), Some("close")));

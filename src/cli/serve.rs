@@ -78,7 +78,11 @@ pub(super) fn serve(
                 _ = interrupt.recv() => {}
             }
         };
-        let server_config = ServerConfig { workers: config.workers, max_connections: config.max_connections };
+        let server_config = ServerConfig {
+            workers: config.workers,
+            max_connections: config.max_connections,
+            allow_hosts: config.allow_hosts.clone(),
+        };
         server::run(listeners, engine, server_config, shutdown).await.map_err(|error| failed(&error))
     })
 }

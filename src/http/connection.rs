@@ -14,6 +14,7 @@ use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::gate::{Gate, Gated};
+use super::origin::Via;
 use super::routes::{Answering, Api, answer, refuse};
 
 /// A connection on which no request begins or is under way for so long is closed, in seconds. The time
@@ -122,6 +123,7 @@ pub(crate) enum Welcome {
 /// Answers the requests of one connection.
 struct ConnectionService {
     welcome: Welcome,
+    via: Via,
     api: Arc<Api>,
     watched: Arc<Watched>,
 }
@@ -157,7 +159,7 @@ impl Service<Request<Incoming>> for ConnectionService {
         let begun = self.watched.begun.load(Ordering::Relaxed);
         self.watched.begun.store(begun + 1, Ordering::Relaxed);
         let answering = match self.welcome {
-            Welcome::Served => answer(&self.api, &self.watched.gate, request),
+            Welcome::Served => answer(&self.api, &self.watched.gate, self.via, request),
             Welcome::Refused => {
                 // Ends HTTP/2 too, which has no header for it.
                 self.watched.tell(DRAIN);
@@ -169,13 +171,18 @@ impl Service<Request<Incoming>> for ConnectionService {
 }
 
 /// Serves a connection to its end.
-pub(crate) async fn serve<S>(stream: S, welcome: Welcome, api: Arc<Api>, connections: Arc<Connections>)
-where
+pub(crate) async fn serve<S>(
+    stream: S,
+    via: Via,
+    welcome: Welcome,
+    api: Arc<Api>,
+    connections: Arc<Connections>,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let watched = connections.add();
     let gated = Gated::new(stream, Arc::clone(&watched.gate));
-    let service = ConnectionService { welcome, api, watched: Arc::clone(&watched) };
+    let service = ConnectionService { welcome, via, api, watched: Arc::clone(&watched) };
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().pipeline_flush(true).max_buf_size(MAX_BUFFER_BYTES);
     // hyper's own limit on reading a head sets a timer for every request; the tick does it for nearly nothing.

@@ -1,7 +1,8 @@
 //! The HTTP API: small, strict, and stateless beside what the engine keeps.
 //!
 //! [`listener`] binds addresses, [`server`] accepts and spreads connections over the worker threads,
-//! [`connection`] serves one, `gate` holds its answers until they are durable, [`routes`] finds the call; each group of calls has its own file.
+//! [`connection`] serves one, `gate` holds its answers until they are durable,
+//! [`origin`] refuses what web pages of others send, [`routes`] finds the call; each group of calls has its own file.
 
 mod backup;
 pub mod body;
@@ -16,6 +17,7 @@ pub mod listener;
 mod map;
 mod metrics;
 mod numbers;
+pub mod origin;
 mod pools;
 mod problem;
 mod query;

@@ -21,6 +21,7 @@ pub(crate) const RETRY_AFTER_SECONDS: u64 = 1;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Code {
     BadRequest,
+    Forbidden,
     PoolNotFound,
     NumberNotFound,
     NotFound,
@@ -44,6 +45,7 @@ impl Code {
     fn parts(self) -> (StatusCode, &'static str, &'static str) {
         match self {
             Self::BadRequest => (StatusCode::BAD_REQUEST, "bad_request", "The request is not understood"),
+            Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "The request is not allowed"),
             Self::PoolNotFound => (StatusCode::NOT_FOUND, "pool_not_found", "No such pool"),
             Self::NumberNotFound => (StatusCode::NOT_FOUND, "number_not_found", "No such number in the pool"),
             Self::NotFound => (StatusCode::NOT_FOUND, "not_found", "No such resource"),

@@ -12,6 +12,7 @@ use hyper::{Method, Request, Response};
 
 use super::body::{self, Body};
 use super::gate::Gate;
+use super::origin::{Names, Via};
 use super::problem::{Code, Problem};
 use super::{backup, export, held, lease, map, metrics, numbers, pools, query, source, stats, worker};
 use crate::engine::{Engine, Pool};
@@ -29,6 +30,8 @@ pub struct Api {
     pub stats: Arc<Stats>,
     /// Set when the shutdown begins.
     pub draining: AtomicBool,
+    /// Under which the server may be called.
+    pub(crate) names: Names,
 }
 
 /// What a call answers.
@@ -106,8 +109,12 @@ impl Answering {
 }
 
 /// Starts to answer a request.
-pub(crate) fn answer(api: &Arc<Api>, gate: &Gate, request: Request<Incoming>) -> Answering {
+pub(crate) fn answer(api: &Arc<Api>, gate: &Gate, via: Via, request: Request<Incoming>) -> Answering {
     let started = Instant::now();
+    if let Err(problem) = api.names.check(via, &request) {
+        let answered = Answered { call: Call::Other, started };
+        return Answering::Now(Some(answered.finish(Err(problem), gate)));
+    }
     // Not taken apart, the request stays where it is: a fifth of what a pipelined lease copied was its way into `route`.
     if let Some(reply) = plain_lease(api, &request) {
         return Answering::Now(Some(Answered { call: Call::Lease, started }.finish(reply, gate)));

@@ -15,6 +15,7 @@ use tokio::sync::{Notify, mpsc};
 
 use super::connection::{self, Connections, TICK_SECONDS, Welcome};
 use super::listener::{ListenAddress, Listener, Stream};
+use super::origin::{AllowedHost, Names, Via};
 use super::routes::Api;
 use super::worker::{self, OpenConnection};
 use crate::background;
@@ -59,6 +60,8 @@ pub struct ServerConfig {
     pub workers: usize,
     /// Connections that are served at the same time; one more is told `overloaded`.
     pub max_connections: u64,
+    /// Names under which it may be called, beside those of its addresses.
+    pub allow_hosts: Vec<AllowedHost>,
 }
 
 /// What a worker is given.
@@ -83,12 +86,14 @@ pub async fn run(
     config: ServerConfig,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
-    let ServerConfig { workers, max_connections } = config;
+    let ServerConfig { workers, max_connections, allow_hosts } = config;
+    let addresses = addresses(&listeners)?;
     let stats = Arc::new(Stats::new(workers));
     let api = Arc::new(Api {
         engine: Arc::clone(&engine),
         stats: Arc::clone(&stats),
         draining: AtomicBool::new(false),
+        names: Names::new(&addresses, allow_hosts),
     });
     let mut handles = Vec::new();
     let mut threads = Vec::new();
@@ -97,9 +102,7 @@ pub async fn run(
         handles.push(WorkerHandle { tasks, stats: stats.worker(index) });
         threads.push(start_worker(index, Arc::clone(&api), stats.worker(index), receiver)?);
     }
-    let mut addresses = Vec::new();
     for listener in listeners {
-        addresses.push(listener.address()?);
         threads.push(start_acceptor(listener, Arc::clone(&api), handles.clone(), max_connections)?);
     }
     let poisoned = Arc::new(Notify::new());
@@ -247,7 +250,8 @@ fn start_connection(
     match stream {
         Stream::Tcp(stream) => {
             stream.set_nonblocking(true)?;
-            let serving = connection::serve(TcpStream::from_std(stream)?, welcome, api, connections);
+            let serving =
+                connection::serve(TcpStream::from_std(stream)?, Via::Tcp, welcome, api, connections);
             tokio::spawn(async move {
                 serving.await;
                 drop(guard);
@@ -255,7 +259,8 @@ fn start_connection(
         }
         Stream::Unix(stream) => {
             stream.set_nonblocking(true)?;
-            let serving = connection::serve(UnixStream::from_std(stream)?, welcome, api, connections);
+            let serving =
+                connection::serve(UnixStream::from_std(stream)?, Via::Unix, welcome, api, connections);
             tokio::spawn(async move {
                 serving.await;
                 drop(guard);

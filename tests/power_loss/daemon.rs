@@ -143,7 +143,7 @@ impl Connection {
 
     /// A call without a body.
     pub(crate) fn get(&mut self, path: &str, accept: &str) -> io::Result<Answer> {
-        self.send(&format!("GET {path} HTTP/1.1\r\nhost: a\r\naccept: {accept}\r\n\r\n"))?;
+        self.send(&format!("GET {path} HTTP/1.1\r\nhost: localhost\r\naccept: {accept}\r\n\r\n"))?;
         self.receive()
     }
 
@@ -203,7 +203,7 @@ impl Connection {
 /// One request with a body.
 pub(crate) fn request(method: &str, path: &str, kind: &str, body: &str) -> String {
     format!(
-        "{method} {path} HTTP/1.1\r\nhost: a\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n\r\n{body}",
+        "{method} {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     )
 }

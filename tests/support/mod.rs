@@ -31,11 +31,12 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start() -> Self {
-        Self::start_with(None)
+        Self::start_with(None, &[])
     }
 
-    /// Listens on a socket file too.
-    pub(crate) fn start_with(socket: Option<&Path>) -> Self {
+    /// Listens on a socket file too, and answers to more names.
+    pub(crate) fn start_with(socket: Option<&Path>, names: &[&str]) -> Self {
+        let allow_hosts = names.iter().map(|name| name.parse().unwrap()).collect();
         let data = tempfile::tempdir().unwrap();
         let engine_config = EngineConfig {
             journal_file_bytes: MIN_FILE_BYTES,
@@ -45,7 +46,7 @@ impl Server {
         let mut listeners = vec![Listener::bind(&"127.0.0.1:0".parse().unwrap()).unwrap()];
         listeners.extend(socket.map(|path| Listener::bind(&ListenAddress::Unix(path.into())).unwrap()));
         let ListenAddress::Tcp(address) = listeners[0].address().unwrap() else { panic!("a TCP address") };
-        let config = ServerConfig { workers: WORKERS, max_connections: DEFAULT_MAX_CONNECTIONS };
+        let config = ServerConfig { workers: WORKERS, max_connections: DEFAULT_MAX_CONNECTIONS, allow_hosts };
         let (shutdown, ended) = tokio::sync::oneshot::channel::<()>();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -155,7 +156,7 @@ impl Client {
         body: &[u8],
     ) -> io::Result<Answer> {
         let mut request = format!(
-            "{method} {path} HTTP/1.1\r\nhost: a\r\ncontent-type: {content_type}\r\ncontent-length: {}\r\n\r\n",
+            "{method} {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: {content_type}\r\ncontent-length: {}\r\n\r\n",
             body.len()
         )
         .into_bytes();
@@ -166,13 +167,16 @@ impl Client {
 
     /// A request without a body.
     pub(crate) fn call(&mut self, method: &str, path: &str) -> io::Result<Answer> {
-        write!(self.connection.get_mut(), "{method} {path} HTTP/1.1\r\nhost: a\r\n\r\n")?;
+        write!(self.connection.get_mut(), "{method} {path} HTTP/1.1\r\nhost: localhost\r\n\r\n")?;
         try_read_answer(&mut self.connection, method == "HEAD")
     }
 
     /// A GET that asks for a media type.
     pub(crate) fn get_as(&mut self, path: &str, accept: &str) -> io::Result<Answer> {
-        write!(self.connection.get_mut(), "GET {path} HTTP/1.1\r\nhost: a\r\naccept: {accept}\r\n\r\n")?;
+        write!(
+            self.connection.get_mut(),
+            "GET {path} HTTP/1.1\r\nhost: localhost\r\naccept: {accept}\r\n\r\n"
+        )?;
         try_read_answer(&mut self.connection, false)
     }
 

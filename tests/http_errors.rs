@@ -49,7 +49,9 @@ fn json_is_read_strictly() {
 fn paths_methods_and_queries_are_known_or_refused() {
     let server = Server::with_pool("", "100");
     for (method, path, status, code) in [
-        ("GET", "/", 404, "not_found"),
+        ("GET", "/page/", 404, "not_found"),
+        ("GET", "/page/none.js", 404, "not_found"),
+        ("GET", "/?a=1", 400, "bad_request"),
         ("GET", "/metrics", 404, "not_found"),
         ("GET", "/v1/pools/", 404, "not_found"),
         ("GET", "/v1/pools/ru/map", 404, "not_found"),
@@ -72,6 +74,7 @@ fn paths_methods_and_queries_are_known_or_refused() {
         ("PUT", "/v1/pools/ru/numbers", "GET, HEAD, POST"),
         ("POST", "/v1/pools/ru/numbers/100", "GET, HEAD"),
         ("POST", "/v1/stats", "GET, HEAD"),
+        ("POST", "/", "GET, HEAD"),
     ] {
         let answer = server.call(method, path);
         assert_eq!(answer.problem(), (405, "method_not_allowed".into()), "{method} {path}");

@@ -18,6 +18,7 @@ mod map;
 mod metrics;
 mod numbers;
 pub mod origin;
+mod page;
 mod pools;
 mod problem;
 mod query;

@@ -14,7 +14,7 @@ use super::body::{self, Body};
 use super::gate::Gate;
 use super::origin::{Names, Via};
 use super::problem::{Code, Problem};
-use super::{backup, export, held, lease, map, metrics, numbers, pools, query, source, stats, worker};
+use super::{backup, export, held, lease, map, metrics, numbers, page, pools, query, source, stats, worker};
 use crate::engine::{Engine, Pool};
 use crate::stats::Stats;
 use crate::stats::requests::Call;
@@ -172,7 +172,11 @@ fn route(api: &Arc<Api>, request: Request<Incoming>) -> (Call, Answer) {
         };
     }
     let no_query = || query::none(request.uri().query());
+    if let Some(file) = path.strip_prefix(page::FILES_PATH).filter(|file| !file.is_empty()) {
+        return get_only(Call::Page, &request, || page::show(file, request.headers()));
+    }
     match path {
+        "/" => get_only(Call::Page, &request, || no_query().and_then(|()| page::show("", request.headers()))),
         "/v1/pools" => get_only(Call::ListPools, &request, || no_query().and_then(|()| pools::list(api))),
         "/v1/backup" => route_backup(api, request),
         "/v1/stats" => get_only(Call::Stats, &request, || no_query().map(|()| stats::show(api))),

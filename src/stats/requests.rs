@@ -73,6 +73,8 @@ calls! {
     Metrics = "metrics",
     /// `GET /healthz` and `GET /readyz`
     Health = "health",
+    /// `GET /` and its files
+    Page = "page",
     /// What is no call: an unknown path, or a method that the path does not have.
     Other = "other",
 }

@@ -1,0 +1,70 @@
+// Two charts of the last minutes, drawn by uPlot, each with the same in words below it.
+
+/* global uPlot */
+import { byId, colour, onScheme, setText } from "./dom.js";
+import { micros, rate } from "./format.js";
+
+const HEIGHT = 170;
+const SPAN_SECONDS = 15 * 60;
+const FONT = "11px system-ui, sans-serif";
+
+class Chart {
+  constructor(place, lines, format, scale) {
+    Object.assign(this, { place, lines, format, scale, data: [[], ...lines.map(() => [])] });
+    this.build();
+    onScheme(() => this.build());
+    new ResizeObserver(() => this.plot.setSize({ width: place.clientWidth, height: HEIGHT })).observe(place);
+  }
+
+  build() {
+    this.plot?.destroy();
+    const axis = { stroke: colour("--quiet"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false }, font: FONT };
+    const options = {
+      width: this.place.clientWidth || 300,
+      height: HEIGHT,
+      padding: [8, 8, 0, 0],
+      legend: { show: false },
+      cursor: { show: false },
+      scales: {
+        x: { time: true, range: (_, first, last) => [Math.min(first ?? 0, (last ?? 0) - SPAN_SECONDS / 15), last ?? 1] },
+        y: { range: (_, low, high) => [0, Math.max(1, (high ?? 1) * 1.1)] },
+      },
+      series: [{}, ...this.lines.map(({ colour: name, dash, fill }) => ({ stroke: colour(name), width: 1.6, dash, fill: fill && colour(fill), points: { show: false } }))],
+      axes: [
+        { ...axis, space: 70, size: 26, values: (_, ticks) => ticks.map((tick) => new Date(tick * 1000).toLocaleTimeString("en-GB")) },
+        { ...axis, size: 58, space: 34, values: (_, ticks) => ticks.map((tick) => this.format(tick)) },
+      ],
+    };
+    this.plot = new uPlot(options, this.data, this.place);
+  }
+
+  show(data) {
+    this.data = data;
+    this.plot.setData(data);
+  }
+}
+
+let rates;
+let latencies;
+
+/** The last known value and the highest, in words. */
+function told(values, format) {
+  const known = values.filter((value) => value !== null);
+  return known.length ? { now: format(known.at(-1)), most: format(Math.max(...known)), least: format(Math.min(...known)) } : null;
+}
+
+/** Draws what the page has seen of a pool. */
+export function showCharts(history, name) {
+  rates ??= new Chart(byId("rate-chart"), [{ colour: "--accent", fill: "--accent-soft" }], rate);
+  latencies ??= new Chart(byId("latency-chart"), [{ colour: "--accent" }, { colour: "--second", dash: [5, 3] }], micros);
+  const ofPool = history.rates(name);
+  rates.show(ofPool);
+  const speed = told(ofPool[1], rate);
+  setText(byId("rate-now"), speed ? `now ${speed.now}` : "");
+  setText(byId("rate-said"), speed ? `Between ${speed.least} and ${speed.most} a second while this page was open.` : "Known from the second sample on.");
+  const all = history.latencies();
+  latencies.show(all);
+  const [half, most] = [told(all[1], micros), told(all[2], micros)];
+  setText(byId("latency-now"), half ? `p50 ${half.now} (solid) · p99 ${most.now} (dashed)` : "");
+  setText(byId("latency-said"), half ? `Over one minute each. Half of the leases took at most ${half.now}, 99 of 100 at most ${most.now}; p99 was ${most.most} at most.` : "No lease in the last minute.");
+}

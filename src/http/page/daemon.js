@@ -1,0 +1,60 @@
+// The daemon itself: what it refuses and answers, its journal, disk, connections and memory.
+
+import { byId, setFacts, setRows, setText } from "./dom.js";
+import { bytes, count, duration, micros, rate, share, UNKNOWN } from "./format.js";
+import { showRefusals } from "./refusals.js";
+
+const JOURNAL_STATES = {
+  ok: "well",
+  full: "the disk is full: changes are refused",
+  poisoned: "failed: nothing is confirmed any more",
+};
+
+/** Shows the daemon's own figures. */
+export function showDaemon(stats) {
+  setText(byId("about"), `${stats.version} · up ${duration(stats.uptime_seconds)} · durability ${stats.durability}`);
+  showRefusals(stats.refusals);
+  showRequests(stats.requests);
+  showJournal(stats.journal);
+  showDisk(stats.disk);
+  setFacts(byId("process"), [
+    ["Open connections", count(stats.connections.open)],
+    ["Accepted", count(stats.connections.accepted), "since the daemon started"],
+    ["Memory", bytes(stats.memory.resident_bytes), "resident, mapped files included"],
+  ]);
+}
+
+function showRequests(requests) {
+  const rows = Object.entries(requests)
+    .filter(([, { count: all }]) => all > 0)
+    .map(([name, { count: all, by_status: statuses, latency_us: latency }]) => {
+      const good = Object.entries(statuses).filter(([status]) => status < 400).reduce((sum, [, value]) => sum + value, 0);
+      return { key: name, cells: [name, count(good), count(all - good), micros(latency.p50), micros(latency.p99), micros(latency.max)] };
+    });
+  setRows(byId("requests").tBodies[0], rows, new Set([1, 2, 3, 4, 5]));
+}
+
+function showJournal(journal) {
+  const { sync_us: sync, commit_wait_us: wait, checkpoint_age_seconds: age } = journal;
+  setText(byId("journal-state"), JOURNAL_STATES[journal.state] ?? "");
+  setFacts(byId("journal"), [
+    ["A sync takes", `${micros(sync.p50)}, p99 ${micros(sync.p99)}`, "the disk confirms what was written"],
+    ["An answer waits", wait ? `${micros(wait.p50)}, p99 ${micros(wait.p99)}` : UNKNOWN, "until its change is committed"],
+    ["Records a sync", rate(journal.records_per_sync), "more under load: they share one"],
+    ["Not yet synced", count(journal.unsynced_records)],
+    ["Last checkpoint", age === null ? "none yet" : `${duration(age)} ago`, `${count(journal.checkpoints)} in all`],
+    ["Written", `${bytes(journal.bytes)}, ${count(journal.files)} files`],
+  ]);
+}
+
+function showDisk(disk) {
+  const known = Boolean(disk?.total_bytes);
+  const used = known ? disk.total_bytes - disk.free_bytes : 0;
+  setText(byId("disk-state"), known ? `${share(used, disk.total_bytes)} used` : "");
+  const width = known ? `${((100 * used) / disk.total_bytes).toFixed(1)}%` : "0";
+  if (byId("disk-bar").style.width !== width) byId("disk-bar").style.width = width;
+  setFacts(byId("disk"), [
+    ["Free", known ? bytes(disk.free_bytes) : UNKNOWN, "where the data directory is"],
+    ["In all", known ? bytes(disk.total_bytes) : UNKNOWN],
+  ]);
+}

@@ -1,0 +1,85 @@
+// One pool in figures: the strip at its head, its states and totals.
+
+import { call, poolPath } from "./api.js";
+import { byId, make, setFacts, setShown, setText } from "./dom.js";
+import { clock, count, duration, many, rate, relative, share, UNKNOWN } from "./format.js";
+import { makeBar, setBar, STATES } from "./states.js";
+
+const bar = byId("states-bar");
+const states = byId("states").tBodies[0];
+let shownName = null;
+
+makeBar(bar);
+states.append(...STATES.map(({ key, name, means }) => make("tr", {},
+  make("th", { scope: "row" }, make("i", { className: `swatch ${key}`, "aria-hidden": "true" }), make("span", {}, name, make("small", {}, means))),
+  make("td"), make("td"))));
+
+/** Shows a pool of the stats. */
+export function showPool(name, pool, speed) {
+  if (name !== shownName) {
+    shownName = name;
+    setText(byId("pool-name"), name);
+    showSettings(name);
+  }
+  setText(byId("act-pause"), pool.paused ? "Resume" : "Pause");
+  byId("act-pause").dataset.act = pool.paused ? "resume" : "pause";
+  setBar(bar, pool);
+  STATES.forEach(({ key }, index) => {
+    setText(states.rows[index].cells[1], count(pool[key]));
+    setText(states.rows[index].cells[2], share(pool[key], pool.numbers));
+  });
+  setText(byId("states-all"), count(pool.numbers));
+  showFigures(pool, speed);
+  showTotals(pool);
+}
+
+function figure(id, value, note = "") {
+  setText(byId(`fig-${id}`), value);
+  setText(byId(`fig-${id}-of`), note);
+}
+
+function showFigures(pool, speed) {
+  figure("available", count(pool.available), `${share(pool.available, pool.numbers)} of ${count(pool.numbers)}`);
+  const lately = pool.leases_per_second;
+  figure("rate", rate(speed), lately ? `${rate(lately["1m"])} over 1 min, ${rate(lately["15m"])} over 15` : "");
+  const left = pool.exhaustion_seconds;
+  if (pool.available === 0) figure("exhaustion", "now", "none is available");
+  else if (left === null || left === undefined) figure("exhaustion", "–", "as many come back as are taken");
+  else figure("exhaustion", duration(left), `at this pace, ${clock(Date.now() + left * 1000)}`);
+  const next = pool.next_available_at;
+  if (pool.paused) figure("next", "paused", "resume to hand out numbers");
+  else if (pool.available > 0) figure("next", "now", "a lease is answered at once");
+  else if (next) figure("next", relative(next), clock(next));
+  else figure("next", "never", "by itself: see the top of the page");
+}
+
+function showTotals(pool) {
+  const { totals, expiry_lateness_ms: late } = pool;
+  const outcomes = Object.entries(totals.returns_by_outcome ?? {}).map(([outcome, value]) => `${outcome || "none"} ${count(value)}`);
+  setFacts(byId("totals"), [
+    ["Leases", count(totals.leases)],
+    ["Renewals", count(totals.renewals)],
+    ["Returns", count(totals.returns)],
+    ...(outcomes.length ? [["by outcome", outcomes.join(", ")]] : []),
+    ["Expired", count(totals.expirations), "held to the end and not returned"],
+    ["Exhausted", count(totals.exhausted), "leases refused because none was available"],
+    ["Stale", count(totals.stale), "renewals and returns of a lease that had ended"],
+    ["Leases end late by", late ? `${count(late.p50)} ms, p99 ${count(late.p99)} ms` : UNKNOWN],
+  ]);
+}
+
+/** The settings do not change by themselves: asked for when another pool is shown, or one was changed. */
+export async function showSettings(name = shownName) {
+  const about = byId("pool-about");
+  try {
+    const { settings, round } = await call("GET", poolPath(name));
+    if (name !== shownName) return;
+    const after = settings.rest ? `then rest ${duration(settings.rest)}` : "then are available at once";
+    const rules = Object.keys(settings.outcomes ?? {}).length;
+    setText(about, [`round ${count(round)}`, `${settings.order} order`, `leases last ${duration(settings.ttl)} (at most ${duration(settings.ttl_max)})`, after, rules ? many(rules, "outcome rule") : ""].filter(Boolean).join(" · "));
+    setShown(about, true);
+  } catch {
+    // The head is complete without them, and the status line tells of a daemon that is away.
+    setShown(about, false);
+  }
+}

@@ -1,0 +1,101 @@
+// The list of pools: filter, order, and which one is shown, which stands in the address: #pool=NAME
+
+import { byId, make, setShown, setText } from "./dom.js";
+import { count, rate } from "./format.js";
+import { makeBar, setBar } from "./states.js";
+import { troubleOf } from "./status.js";
+
+const list = byId("pools-list");
+const filter = byId("pools-filter");
+const order = byId("pools-order");
+const onlyTrouble = byId("pools-trouble");
+
+/** By pool: its row and the parts of it that change. */
+const rows = new Map();
+let stats = null;
+let history = null;
+
+/** The pool that is shown: that of the address, or the first. */
+export function chosen(pools) {
+  const named = new URLSearchParams(location.hash.slice(1)).get("pool");
+  if (named !== null && named in pools) return named;
+  return Object.keys(pools).sort(byName)[0] ?? null;
+}
+
+const byName = (a, b) => a.localeCompare(b, "en", { numeric: true });
+const part = (pool) => (pool.numbers ? pool.available / pool.numbers : 0);
+const ORDERS = {
+  name: byName,
+  available: (a, b) => part(stats.pools[a]) - part(stats.pools[b]) || byName(a, b),
+  rate: (a, b) => (history.rate(b) || 0) - (history.rate(a) || 0) || byName(a, b),
+};
+
+function makeRow(name) {
+  const bar = make("span", { className: "bar mini", "aria-hidden": "true" });
+  makeBar(bar);
+  const figures = make("span", { className: "row-figures" });
+  const note = make("span", { className: "row-note" });
+  const link = make("a", { href: `#pool=${encodeURIComponent(name)}` }, make("span", { className: "row-name" }, name), note, bar, figures);
+  return { item: make("li", {}, link), link, bar, figures, note };
+}
+
+/** Puts the rows into their order; only when that may have changed, so that nothing moves under the pointer. */
+function arrange() {
+  if (!stats) return;
+  list.replaceChildren(...[...rows.keys()].sort(ORDERS[order.value]).map((name) => rows.get(name).item));
+  narrow();
+}
+
+/** Hides what the filter leaves out. */
+function narrow() {
+  const words = filter.value.trim().toLowerCase();
+  let shown = 0;
+  for (const [name, row] of rows) {
+    const trouble = row.trouble?.level === "bad";
+    const fits = name.toLowerCase().includes(words) && (!onlyTrouble.checked || trouble);
+    setShown(row.item, fits);
+    shown += fits;
+  }
+  setShown(byId("pools-none"), shown === 0);
+  setText(byId("pools-count"), shown === rows.size ? count(rows.size) : `${count(shown)} of ${count(rows.size)}`);
+}
+
+/** Shows the pools of these stats. */
+export function showPools(newStats, newHistory, name) {
+  [stats, history] = [newStats, newHistory];
+  const names = Object.keys(stats.pools);
+  setShown(byId("pools"), names.length > 1);
+  document.querySelector(".body").dataset.pools = names.length > 1 ? "many" : "one";
+  const same = names.length === rows.size && names.every((each) => rows.has(each));
+  if (!same) {
+    for (const each of rows.keys()) if (!(each in stats.pools)) rows.delete(each);
+    for (const each of names) if (!rows.has(each)) rows.set(each, makeRow(each));
+    arrange();
+  }
+  for (const each of names) showRow(rows.get(each), each, stats.pools[each], each === name);
+  narrow();
+}
+
+function showRow(row, name, pool, current) {
+  row.trouble = troubleOf(name, pool);
+  setBar(row.bar, pool);
+  const speed = history.rate(name);
+  setText(row.figures, `${count(pool.available)} available${speed > 0 ? ` · ${rate(speed)}/s` : ""}`);
+  setText(row.note, pool.paused ? "paused" : pool.available === 0 ? "none available" : row.trouble ? "soon none" : "");
+  if (row.current === current) return;
+  row.current = current;
+  if (current) row.link.setAttribute("aria-current", "true");
+  else row.link.removeAttribute("aria-current");
+}
+
+/** Shows only the pools whose leases fail. */
+export function showOnlyTrouble() {
+  filter.value = "";
+  onlyTrouble.checked = true;
+  narrow();
+  list.focus();
+}
+
+filter.addEventListener("input", narrow);
+onlyTrouble.addEventListener("change", narrow);
+order.addEventListener("change", arrange);

@@ -1,0 +1,42 @@
+// What each reason of a refusal means, and the table of them.
+
+import { byId, setRows, setShown } from "./dom.js";
+import { clock, count, relative } from "./format.js";
+
+const MEANS = {
+  exhausted: "no number was available for the lease",
+  paused: "the pool was paused by an operator",
+  storage_full: "the disk of the data directory was full",
+  not_ready: "the daemon was starting or ending, or its journal failed",
+  overloaded: "too many connections, or too much at once",
+  stale: "the lease had ended, or its token was wrong",
+  idempotency_mismatch: "an Idempotency-Key came again with another request",
+  not_available: "this version has not what was asked for",
+  forbidden: "a web page of others, or a name that is not the daemon's",
+  unauthorized: "no token, or a wrong one",
+  quota_exceeded: "the caller's own limit was reached",
+  bad_request: "the request was wrong; its answer says where",
+  pool_not_found: "no pool has this name",
+  number_not_found: "the pool has no such number",
+  not_found: "nothing is at this path",
+  method_not_allowed: "the path has no such method",
+  pool_exists: "a pool of this name was there",
+  in_use: "the pool had live leases and was not deleted",
+  too_large: "the body was too large",
+  unsupported_media_type: "the body was of another type",
+  internal: "the daemon failed; its log says how",
+};
+
+/** Shows the refusals, those of the last minute first. */
+export function showRefusals(refusals) {
+  const rows = Object.entries(refusals ?? {})
+    .sort(([a, left], [b, right]) => right.count - left.count || a.localeCompare(b))
+    .map(([code, { count: all, count_1m: lately, last_at: last }]) => ({
+      key: code,
+      means: MEANS[code],
+      cells: [code, count(lately), count(all), last ? `${relative(last)} (${clock(last)})` : ""],
+    }));
+  setRows(byId("refusals").tBodies[0], rows, new Set([1, 2]));
+  setShown(byId("refusals").parentElement, rows.length > 0);
+  setShown(byId("refusals-none"), rows.length === 0);
+}

@@ -1,0 +1,98 @@
+// What is wrong, in words, and what to do: found in the stats alone.
+
+import { byId, make, setText } from "./dom.js";
+import { bytes, clock, count, duration, many } from "./format.js";
+
+/** With less of the disk free than this, it is called nearly full. */
+const DISK_NEARLY_FULL = 0.1;
+/** With less time left than this, a pool is called nearly exhausted, in seconds. */
+const SOON_SECONDS = 3600;
+/** More pools than this in trouble are told of together. */
+const MAX_POOLS_TOLD = 3;
+
+/** Why leases of a pool fail, if they do: { level, title, todo, act }. */
+export function troubleOf(name, pool) {
+  const bad = (title, todo, act, code = "exhausted") => ({ level: "bad", pool: name, title: `Leases from ${name} fail: ${title}`, todo, act, code });
+  if (pool.paused) return bad("the pool is paused.", "Leases that are held can be renewed and returned. Resume it to hand out numbers again.", "resume", "paused");
+  if (pool.available > 0) return soon(name, pool);
+  if (pool.numbers === 0) return bad("it has no numbers.", `Add some: allotd pool add ${name} FILE`);
+  const { leased, resting, done } = pool;
+  const round = done ? ` Or start the next round: it makes ${many(done, "number")} available that ${done === 1 ? "is" : "are"} done.` : "";
+  const act = done ? "round" : undefined;
+  const next = pool.next_available_at ? clock(pool.next_available_at) : null;
+  if (leased && resting) {
+    return bad(`every number is leased (${count(leased)}) or rests (${count(resting)}).`,
+      `${next ? `The next one is available at ${next}, or when one is returned before.` : "Wait for one."} Add numbers if that is too late.${round}`, act);
+  }
+  if (resting) {
+    return bad(`every number that is left rests (${count(resting)}).`,
+      `${next ? `The next rest ends at ${next}.` : "Wait for a rest to end."} Shorten the pool's rests or add numbers if that is too late.${round}`, act);
+  }
+  if (leased) {
+    return bad(`every number that is left is leased (${count(leased)}).`,
+      `${next ? `The next lease ends at ${next} unless one is returned before.` : "Wait for one to be returned."} Add numbers, or lower the pool's ttl if holders forget to return.${round}`, act);
+  }
+  if (done) return bad(`every number that is in use is done (${count(done)}).`, "Start the next round: all that is done becomes available again.", "round");
+  return bad(`every number is retired (${count(pool.retired)}).`, "Reinstate some, or add numbers.", "reinstate");
+}
+
+function soon(name, pool) {
+  const left = pool.exhaustion_seconds;
+  if (left === null || left === undefined || left > SOON_SECONDS) return null;
+  return { level: "warn", pool: name, title: `${name} will have no number in about ${duration(left)}, at this pace.`, todo: "Add numbers, shorten its rests, or have holders return what they no longer need." };
+}
+
+/** Everything that is wrong, the worst first. `lostSince` is a time, or null. */
+export function troubles(stats, lostSince) {
+  const found = [];
+  if (lostSince) {
+    found.push({ level: "bad", title: `No answer from the daemon since ${clock(lostSince)}.`, todo: `${stats ? "The figures below are of that time. " : ""}Look whether it runs (systemctl status allotd) and read its log. This page goes on by itself when it answers again.` });
+  }
+  if (!stats) return found;
+  const { state, disk, pools } = stats;
+  const full = state === "storage_full";
+  if (state === "poisoned") found.push({ level: "bad", code: "not_ready", title: "The journal cannot be written: nothing is confirmed any more, and the daemon ends.", todo: "The disk failed. Check it, run allotd check on the data directory, then start the daemon again. All that was confirmed is kept." });
+  if (full) found.push({ level: "bad", code: "storage_full", title: "The disk is full: leases fail.", todo: `${disk ? `${bytes(disk.free_bytes)} are free. ` : ""}Free some space on the disk of the data directory; leases go on by themselves. Nothing that was confirmed is lost.` });
+  if (state === "draining") found.push({ level: "warn", code: "not_ready", title: "The daemon is shutting down.", todo: "Requests under way are finished, new connections are refused. Start it again if this was not meant." });
+  found.push(...poolTroubles(pools));
+  if (!full && disk?.total_bytes && disk.free_bytes < DISK_NEARLY_FULL * disk.total_bytes) found.push({ level: "warn", title: `The disk is nearly full: ${bytes(disk.free_bytes)} of ${bytes(disk.total_bytes)} are free.`, todo: "Free some space or enlarge it. Leases are refused when it is full." });
+  return found;
+}
+
+function poolTroubles(pools) {
+  const each = Object.entries(pools).map(([name, pool]) => troubleOf(name, pool)).filter(Boolean);
+  return ["bad", "warn"].flatMap((level) => {
+    const those = each.filter((trouble) => trouble.level === level);
+    if (those.length <= MAX_POOLS_TOLD) return those;
+    const names = those.slice(0, MAX_POOLS_TOLD).map((trouble) => trouble.pool).join(", ");
+    const what = level === "bad" ? `Leases from ${count(those.length)} pools fail` : `${count(those.length)} pools will soon have no number`;
+    return [{ level, title: `${what}: ${names} and ${count(those.length - MAX_POOLS_TOLD)} more.`, todo: "Choose one in the list to see why.", act: level === "bad" ? "only-trouble" : undefined }];
+  });
+}
+
+const ACTS = { resume: "Resume", round: "Next round", reinstate: "Reinstate", "only-trouble": "Show them" };
+const WORDS = { bad: "Problem", warn: "Soon", ok: "All well" };
+
+/** Shows what is wrong; says it to a screen reader when it changes. */
+export function showStatus(stats, lostSince) {
+  const found = troubles(stats, lostSince);
+  if (stats && found.length === 0) {
+    const pools = Object.keys(stats.pools).length;
+    found.push({ level: "ok", title: pools ? `${pools === 1 ? "The pool hands" : `All ${count(pools)} pools hand`} out numbers, and the journal and the disk are well.` : "The daemon runs and has no pool yet.", todo: "" });
+  }
+  const section = byId("status");
+  const key = JSON.stringify(found);
+  if (section.dataset.key === key) return;
+  section.dataset.key = key;
+  section.replaceChildren(...found.map(line));
+  setText(byId("status-said"), found.map((trouble) => trouble.title).join(" "));
+}
+
+function line({ level, title, todo, act, pool, code }) {
+  const words = make("div", { className: "trouble-words" }, make("p", { className: "trouble-title" }, title));
+  if (todo) words.append(make("p", {}, todo));
+  const parts = [make("strong", { className: "trouble-word" }, WORDS[level]), words];
+  if (code) words.firstChild.append(" ", make("code", {}, code));
+  if (act) parts.push(make("button", { type: "button", "data-act": act, "data-pool": pool ?? "" }, ACTS[act]));
+  return make("div", { className: "trouble", "data-level": level }, ...parts);
+}

@@ -1,0 +1,59 @@
+// Headless Chromium, and the page in it. A page that writes an error to its console fails its test.
+
+import assert from "node:assert/strict";
+import puppeteer from "puppeteer-core";
+import { PATIENCE_MILLISECONDS, until } from "./daemon.js";
+
+const EXECUTABLE = process.env.CHROMIUM ?? "/usr/bin/chromium";
+export const DESKTOP = { width: 1360, height: 900 };
+export const PHONE = { width: 320, height: 640, deviceScaleFactor: 2, isMobile: true, hasTouch: true };
+
+export const launch = (args = []) =>
+  puppeteer.launch({
+    executablePath: EXECUTABLE,
+    // Root, as in containers, may not use the sandbox.
+    args: ["--no-sandbox", "--disable-dev-shm-usage", "--force-color-profile=srgb", ...args],
+  });
+
+export class Page {
+  /** Opens the page of a daemon in a context of its own and waits for its figures. */
+  static async open(browser, url, { viewport = DESKTOP, scheme = "light", path = "/" } = {}) {
+    const page = new Page();
+    page.context = await browser.createBrowserContext();
+    page.tab = await page.context.newPage();
+    page.tab.setDefaultTimeout(PATIENCE_MILLISECONDS);
+    page.errors = [];
+    page.tab.on("console", (message) => message.type() === "error" && page.errors.push(`${message.text()} ${message.location().url}`));
+    page.tab.on("pageerror", (error) => page.errors.push(String(error)));
+    await page.tab.setViewport(viewport);
+    await page.tab.emulateMediaFeatures([{ name: "prefers-color-scheme", value: scheme }]);
+    await page.tab.goto(url + path);
+    await page.tab.waitForSelector("#live[data-live=yes]");
+    return page;
+  }
+
+  /** The text of what a selector finds, as it is seen. */
+  text = (selector) => this.tab.$eval(selector, (element) => element.innerText.trim());
+
+  /** Waits until the text of a selector has these words, or fits the pattern. */
+  says = (selector, words) =>
+    until(`${selector} says ${words}`, async () => {
+      const text = await this.text(selector).catch(() => "");
+      return (words instanceof RegExp ? words.test(text) : text.includes(words)) && text;
+    });
+
+  click = (selector) => this.tab.locator(selector).click();
+
+  /** Confirms the dialog of an action and waits for what it tells. */
+  async confirm(words) {
+    await this.tab.waitForSelector("#dialog[open]");
+    await this.click("#dialog-do");
+    return this.says("#said", words);
+  }
+
+  /** Ends; `expected` are console errors that the test itself has caused. */
+  async close(expected = /^$/) {
+    await this.context.close();
+    assert.deepEqual(this.errors.filter((error) => !expected.test(error)), []);
+  }
+}

@@ -16,11 +16,14 @@ export function showDaemon(stats) {
   showRefusals(stats.refusals);
   showRequests(stats.requests);
   showJournal(stats.journal);
-  showDisk(stats.disk);
+  const { disk } = stats;
+  showDiskBar(disk);
   setFacts(byId("process"), [
-    ["Open connections", count(stats.connections.open)],
-    ["Accepted", count(stats.connections.accepted), "since the daemon started"],
+    ["Free on the disk", bytes(disk?.free_bytes), "where the data directory is"],
+    ["Size of the disk", bytes(disk?.total_bytes)],
     ["Memory", bytes(stats.memory.resident_bytes), "resident, mapped files included"],
+    ["Open connections", count(stats.connections.open)],
+    ["Accepted connections", count(stats.connections.accepted), "since the daemon started"],
   ]);
 }
 
@@ -47,14 +50,10 @@ function showJournal(journal) {
   ]);
 }
 
-function showDisk(disk) {
+function showDiskBar(disk) {
   const known = Boolean(disk?.total_bytes);
   const used = known ? disk.total_bytes - disk.free_bytes : 0;
-  setText(byId("disk-state"), known ? `${share(used, disk.total_bytes)} used` : "");
+  setText(byId("disk-state"), known ? `${share(used, disk.total_bytes)} of the disk used` : "");
   const width = known ? `${((100 * used) / disk.total_bytes).toFixed(1)}%` : "0";
   if (byId("disk-bar").style.width !== width) byId("disk-bar").style.width = width;
-  setFacts(byId("disk"), [
-    ["Free", known ? bytes(disk.free_bytes) : UNKNOWN, "where the data directory is"],
-    ["In all", known ? bytes(disk.total_bytes) : UNKNOWN],
-  ]);
 }

@@ -56,6 +56,7 @@ export function relative(time) {
 /** Microseconds in a unit that keeps them short. */
 export function micros(value) {
   if (!Number.isFinite(value)) return "–";
+  if (value === 0) return "0";
   if (value < 1000) return `${value < 10 ? tenths.format(value) : whole.format(value)} µs`;
   if (value < 1e6) return `${value < 1e4 ? tenths.format(value / 1e3) : whole.format(value / 1e3)} ms`;
   return `${tenths.format(value / 1e6)} s`;

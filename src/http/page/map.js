@@ -249,3 +249,4 @@ new ResizeObserver(() => {
   else draw();
 }).observe(canvas.parentElement);
 setInterval(refresh, REFRESH_MILLISECONDS);
+document.addEventListener("visibilitychange", refresh);

@@ -36,13 +36,14 @@ async function poll() {
 }
 
 function show() {
-  showStatus(stats, lostSince);
+  const failing = showStatus(stats, lostSince);
   const live = byId("live");
   live.dataset.live = lostSince ? "no" : "yes";
   setText(byId("live-text"), lostSince ? `no answer since ${clock(lostSince)}` : `live · ${clock(Date.now())}`);
+  document.title = failing ? "! allotd" : "allotd";
   if (!stats) return;
   const name = chosen(stats.pools);
-  document.title = name ? `${name} · allotd` : "allotd";
+  if (name) document.title = `${failing ? "! " : ""}${name} · allotd`;
   setShown(byId("pool"), name !== null);
   setShown(byId("empty"), name === null);
   setShown(byId("daemon"), true);

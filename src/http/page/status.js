@@ -73,7 +73,7 @@ function poolTroubles(pools) {
 const ACTS = { resume: "Resume", round: "Next round", reinstate: "Reinstate", "only-trouble": "Show them" };
 const WORDS = { bad: "Problem", warn: "Soon", ok: "All well" };
 
-/** Shows what is wrong; says it to a screen reader when it changes. */
+/** Shows what is wrong; says it to a screen reader when it changes. Whether leases fail. */
 export function showStatus(stats, lostSince) {
   const found = troubles(stats, lostSince);
   if (stats && found.length === 0) {
@@ -81,11 +81,13 @@ export function showStatus(stats, lostSince) {
     found.push({ level: "ok", title: pools ? `${pools === 1 ? "The pool hands" : `All ${count(pools)} pools hand`} out numbers, and the journal and the disk are well.` : "The daemon runs and has no pool yet.", todo: "" });
   }
   const section = byId("status");
+  const failing = found.some(({ level }) => level === "bad");
   const key = JSON.stringify(found);
-  if (section.dataset.key === key) return;
+  if (section.dataset.key === key) return failing;
   section.dataset.key = key;
   section.replaceChildren(...found.map(line));
   setText(byId("status-said"), found.map((trouble) => trouble.title).join(" "));
+  return failing;
 }
 
 function line({ level, title, todo, act, pool, code }) {

@@ -1,0 +1,23 @@
+// All tests of the page, one after the other in one browser. With --screenshots: makes the pictures of the
+// documentation instead.
+
+import { after, before } from "node:test";
+import { accessTests } from "./access.js";
+import { actionsTests } from "./actions.js";
+import { launch } from "./browser.js";
+import { causesTests } from "./causes.js";
+import { figuresTests } from "./figures.js";
+import { foreignTests } from "./foreign.js";
+import { screenshots } from "./screenshots.js";
+
+let running = null;
+const browser = () => running;
+
+before(async () => {
+  // The name of a page that was rebound to this machine.
+  running = await launch(["--host-resolver-rules=MAP evil.test 127.0.0.1"]);
+});
+after(() => running?.close());
+
+if (process.argv.includes("--screenshots")) screenshots(browser);
+else for (const tests of [figuresTests, actionsTests, causesTests, foreignTests, accessTests]) tests(browser);

@@ -44,6 +44,8 @@ if command -v valgrind >/dev/null; then
     step "instructions of a lease, against those of a bare answer"
     cargo bench --locked --bench instructions
 fi
+step "the operators' page, in Chromium"
+tests/page.sh
 step "documentation tests"
 cargo test --locked --doc
 step "tests"

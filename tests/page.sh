@@ -20,4 +20,4 @@ cargo build --locked --bin allotd
 cd tests/page
 # Says so itself when the lock file does not fit; does nothing when all is there.
 [[ node_modules/.package-lock.json -nt package-lock.json ]] || npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
-CHROMIUM="${CHROMIUM:-$(command -v chromium)}" node main.js "$@"
+CHROMIUM="${CHROMIUM:-$(command -v chromium)}" node --test-reporter=spec main.js "$@"

@@ -22,6 +22,19 @@ export async function until(what, check) {
   throw new Error(`not in ${PATIENCE_MILLISECONDS} ms: ${what}`);
 }
 
+/** What runs, to be ended when a test has failed before it did. */
+const running = new Set();
+
+/** Ends what failed tests have left. */
+export const endAll = () => running.forEach((child) => child.kill("SIGKILL"));
+
+function start(args, options) {
+  const child = spawn(BINARY, args, { ...options, env: {} });
+  running.add(child);
+  child.once("exit", () => running.delete(child));
+  return child;
+}
+
 const ended = (child) => new Promise((done) => (child.exitCode ?? child.signalCode) !== null ? done(child.exitCode) : child.once("exit", done));
 
 export class Daemon {
@@ -31,7 +44,7 @@ export class Daemon {
     daemon.own = data ? null : await mkdtemp(join(tmpdir(), "allotd-page-"));
     daemon.data = data ?? join(daemon.own, "data");
     const args = ["serve", "--listen", address, "--data", daemon.data, "--journal-file-mib", "2", ...flags];
-    daemon.child = spawn(BINARY, args, { stdio: ["ignore", "pipe", "inherit"], env: {} });
+    daemon.child = start(args, { stdio: ["ignore", "pipe", "inherit"] });
     for await (const line of createInterface({ input: daemon.child.stdout })) {
       daemon.address = line.replace("listening on ", "");
       break;
@@ -62,7 +75,7 @@ export class Daemon {
   /** Real load for so many seconds; resolves at its end. `stop` ends it before. */
   load(pool, seconds, flags = []) {
     const args = ["bench", pool, "--server", this.url, "--seconds", String(seconds), "--warm-up-seconds", "0", ...flags];
-    const child = spawn(BINARY, args, { stdio: "ignore", env: {} });
+    const child = start(args, { stdio: "ignore" });
     return { done: ended(child), stop: () => child.kill("SIGTERM") };
   }
 

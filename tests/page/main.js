@@ -6,6 +6,7 @@ import { accessTests } from "./access.js";
 import { actionsTests } from "./actions.js";
 import { launch } from "./browser.js";
 import { causesTests } from "./causes.js";
+import { endAll } from "./daemon.js";
 import { figuresTests } from "./figures.js";
 import { foreignTests } from "./foreign.js";
 import { screenshots } from "./screenshots.js";
@@ -17,7 +18,10 @@ before(async () => {
   // The name of a page that was rebound to this machine.
   running = await launch(["--host-resolver-rules=MAP evil.test 127.0.0.1"]);
 });
-after(() => running?.close());
+after(async () => {
+  endAll();
+  await running?.close();
+});
 
 if (process.argv.includes("--screenshots")) screenshots(browser);
 else for (const tests of [figuresTests, actionsTests, causesTests, foreignTests, accessTests]) tests(browser);

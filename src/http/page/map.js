@@ -186,7 +186,7 @@ function showTable() {
     const part = map.buckets.slice(at, at + columns);
     const [first, last] = [part[0].first, endOf(part.at(-1))];
     const sums = STATES.map(({ key }) => make("td", { className: "num" }, count(part.reduce((sum, bucket) => sum + bucket[key], 0))));
-    const button = make("button", { type: "button", "aria-label": `Zoom into ${first} to ${last}` }, "Zoom in");
+    const button = make("button", { type: "button", "aria-label": `Zoom in: ${first} to ${last}` }, "Zoom in");
     button.addEventListener("click", () => go([...trail, [first, last]]));
     rows.push(make("tr", {}, make("th", { scope: "row" }, String(first)), make("td", {}, String(last)), ...sums, make("td", {}, ...(first < last ? [button] : []))));
   }

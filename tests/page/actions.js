@@ -27,7 +27,7 @@ export function actionsTests(browser) {
     await page.click("#status button[data-act=resume]");
     await page.confirm("hands out numbers again");
     assert.equal((await daemon.lease("ru")).status, 200);
-    await page.says("#status", "ALL WELL");
+    await page.well();
     await page.close();
     await daemon.stop();
   });

@@ -42,6 +42,13 @@ export class Page {
       return (words instanceof RegExp ? words.test(text) : text.includes(words)) && text;
     });
 
+  /** Waits until no lease fails. The disk of this machine may be nearly full, which is told of too. */
+  well = () =>
+    until("all is well", async () => {
+      const text = await this.text("#status");
+      return text && !text.includes("PROBLEM");
+    });
+
   click = (selector) => this.tab.locator(selector).click();
 
   /** Confirms the dialog of an action and waits for what it tells. */

@@ -10,6 +10,8 @@ import { Page } from "./browser.js";
 import { Daemon, until } from "./daemon.js";
 
 const SMALL_DISK_BYTES = 24 << 20;
+/** What the browser says of a daemon that is gone. */
+const GONE = /ERR_CONNECTION_REFUSED|ERR_CONNECTION_RESET|ERR_EMPTY_RESPONSE|ERR_INCOMPLETE|ERR_SOCKET|503/;
 
 /** A pool of 20 numbers and the page on it. */
 async function start(browser, settings) {
@@ -55,7 +57,7 @@ export function causesTests(browser) {
     await page.says("#status", /leased \(11\) or rests \(5\)[^]*4 numbers available that are done/);
     await page.click("#status button[data-act=round]");
     await page.confirm("4 numbers available");
-    await page.says("#status", "ALL WELL");
+    await page.well();
     await page.close();
     await daemon.stop();
   });
@@ -102,10 +104,31 @@ export function causesTests(browser) {
     await page.says("#status", /No answer from the daemon since \d\d:\d\d:\d\d/);
     await page.says("#live", "no answer since");
     const again = await Daemon.start({ address, data });
-    await page.says("#status", "ALL WELL");
+    await page.well();
     await again.end();
     rmSync(daemon.own, { recursive: true });
-    await page.close(/ERR_CONNECTION_REFUSED|ERR_CONNECTION_RESET|ERR_EMPTY_RESPONSE|ERR_INCOMPLETE|ERR_SOCKET/);
+    await page.close(GONE);
+  });
+
+  test("the journal cannot be written", async (t) => {
+    const strace = "/usr/bin/strace";
+    try {
+      execFileSync(strace, ["-f", "-o", "/dev/null", "true"], { stdio: "pipe" });
+    } catch (error) {
+      return t.skip(`strace is not there or may not trace: ${error}`);
+    }
+    // Injected errors of the disk, as in tests/io_faults.rs; the daemon is the child of this process.
+    const fault = "pwrite64:error=EIO:when=40+";
+    const daemon = await Daemon.start({ tracer: [strace, "-D", "-f", "--seccomp-bpf", "-o", "/dev/null", "-e", "trace=pwrite64", "-e", `inject=${fault}`] });
+    await daemon.createPool("ru", "100-10099");
+    const page = await Page.open(browser(), daemon.url);
+    await page.well();
+    const load = daemon.load("ru", 10, ["--connections", "2"]);
+    await page.says("#status", /The journal cannot be written|No answer from the daemon since [^]*if its disk failed, it has ended by itself/);
+    await load.done;
+    await until("the daemon has ended", () => daemon.child.exitCode === 1);
+    await daemon.stop();
+    await page.close(GONE);
   });
 
   test("the disk is full, and has room again", async (t) => {
@@ -142,10 +165,9 @@ async function fullDisk(browser, disk) {
   await page.says("#status", "The disk is nearly full");
   const load = daemon.load("ru", 60, ["--mix", "lease+return", "--connections", "32", "--count", "100"]);
   await page.says("#status", /The disk is full: leases fail\.[^]*Free some space/);
+  await page.says("#refusals", "storage_full");
   load.stop();
   await load.done;
-  assert.equal((await daemon.lease("ru")).json.code, "storage_full");
-  await page.says("#refusals", "storage_full");
   ftruncateSync(ballast, 0);
   closeSync(ballast);
   await page.says("#status", "ALL WELL");

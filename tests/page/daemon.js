@@ -28,8 +28,9 @@ const running = new Set();
 /** Ends what failed tests have left. */
 export const endAll = () => running.forEach((child) => child.kill("SIGKILL"));
 
-function start(args, options) {
-  const child = spawn(BINARY, args, { ...options, env: {} });
+function start(args, options, tracer = []) {
+  const [program, ...all] = [...tracer, BINARY, ...args];
+  const child = spawn(program, all, { ...options, env: {} });
   running.add(child);
   child.once("exit", () => running.delete(child));
   return child;
@@ -38,13 +39,14 @@ function start(args, options) {
 const ended = (child) => new Promise((done) => (child.exitCode ?? child.signalCode) !== null ? done(child.exitCode) : child.once("exit", done));
 
 export class Daemon {
-  /** Starts on an address (port 0 picks one) with data in a directory, which is made and removed if it is not given. */
-  static async start({ address = "127.0.0.1:0", data, flags = [] } = {}) {
+  /** Starts on an address (port 0 picks one) with data in a directory, which is made and removed if it is not given; `tracer` is a command that
+   *  runs it. */
+  static async start({ address = "127.0.0.1:0", data, flags = [], tracer = [] } = {}) {
     const daemon = new Daemon();
     daemon.own = data ? null : await mkdtemp(join(tmpdir(), "allotd-page-"));
     daemon.data = data ?? join(daemon.own, "data");
     const args = ["serve", "--listen", address, "--data", daemon.data, "--journal-file-mib", "2", ...flags];
-    daemon.child = start(args, { stdio: ["ignore", "pipe", "inherit"] });
+    daemon.child = start(args, { stdio: ["ignore", "pipe", "inherit"] }, tracer);
     for await (const line of createInterface({ input: daemon.child.stdout })) {
       daemon.address = line.replace("listening on ", "");
       break;

@@ -13,7 +13,7 @@ export function figuresTests(browser) {
     const daemon = await Daemon.start({ flags: ["--durability", "none"] });
     await daemon.createPool("ru", "79120000000-79120099999", "ttl=600");
     const page = await Page.open(browser(), daemon.url);
-    await page.says("#status", "ALL WELL");
+    await page.well();
     assert.equal(await figure(page, "#fig-available"), 100_000);
     const load = daemon.load("ru", 8, ["--rate", "500", "--connections", "8"]);
     await until("a rate near the load's", async () => Math.abs((await figure(page, "#fig-rate")) - 500) < 150);

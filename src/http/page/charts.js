@@ -65,6 +65,6 @@ export function showCharts(history, name) {
   const all = history.latencies();
   latencies.show(all);
   const [half, most] = [told(all[1], micros), told(all[2], micros)];
-  setText(byId("latency-now"), half ? `p50 ${half.now} (solid) · p99 ${most.now} (dashed)` : "");
-  setText(byId("latency-said"), half ? `Over one minute each. Half of the leases took at most ${half.now}, 99 of 100 at most ${most.now}; p99 was ${most.most} at most.` : "No lease in the last minute.");
+  setText(byId("latency-now"), half ? `p50 ${half.now} · p99 ${most.now}` : "");
+  setText(byId("latency-said"), half ? `Of all pools, over one minute each. Solid: half of the leases took at most ${half.now} (p50). Dashed: 99 of 100 took at most ${most.now} (p99; ${most.most} at its highest).` : "No lease in the last minute.");
 }

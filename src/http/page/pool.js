@@ -41,7 +41,7 @@ function figure(id, value, note = "") {
 function showFigures(pool, speed) {
   figure("available", count(pool.available), `${share(pool.available, pool.numbers)} of ${count(pool.numbers)}`);
   const lately = pool.leases_per_second;
-  figure("rate", rate(speed), lately ? `${rate(lately["1m"])} over 1 min, ${rate(lately["15m"])} over 15` : "");
+  figure("rate", rate(speed), lately ? `${rate(lately["1m"])} over 1 min, ${rate(lately["15m"])} over 15 min` : "");
   const left = pool.exhaustion_seconds;
   if (pool.available === 0) figure("exhaustion", "now", "none is available");
   else if (left === null || left === undefined) figure("exhaustion", "–", "as many come back as are taken");

@@ -46,7 +46,7 @@ function soon(name, pool) {
 export function troubles(stats, lostSince) {
   const found = [];
   if (lostSince) {
-    found.push({ level: "bad", title: `No answer from the daemon since ${clock(lostSince)}.`, todo: `${stats ? "The figures below are of that time. " : ""}Look whether it runs (systemctl status allotd) and read its log. This page goes on by itself when it answers again.` });
+    found.push({ level: "bad", title: `No answer from the daemon since ${clock(lostSince)}.`, todo: `${stats ? "The figures below are of that time. " : ""}Look whether it runs (systemctl status allotd) and read its log: if its disk failed, it has ended by itself and says so there. This page goes on when it answers again.` });
   }
   if (!stats) return found;
   const { state, disk, pools } = stats;

@@ -64,7 +64,7 @@ function showTotals(pool) {
     ["Expired", count(totals.expirations), "held to the end and not returned"],
     ["Exhausted", count(totals.exhausted), "leases refused because none was available"],
     ["Stale", count(totals.stale), "renewals and returns of a lease that had ended"],
-    ["Leases end late by", late ? `${count(late.p50)} ms, p99 ${count(late.p99)} ms` : UNKNOWN],
+    ["Lateness", late ? `${count(late.p50)} ms, p99 ${count(late.p99)} ms` : UNKNOWN, "of ends of leases and rests"],
   ]);
 }
 

@@ -4,7 +4,7 @@ import { byId, make, setText } from "./dom.js";
 import { bytes, clock, count, duration, many } from "./format.js";
 
 /** With less of the disk free than this, it is called nearly full. */
-const DISK_NEARLY_FULL = 0.1;
+const DISK_NEARLY_FULL = 0.05;
 /** With less time left than this, a pool is called nearly exhausted, in seconds. */
 const SOON_SECONDS = 3600;
 /** More pools than this in trouble are told of together. */

@@ -160,5 +160,5 @@ fn names_are_given_by_a_flag() {
         assert_eq!(read_answer(&mut client.connection, false).status, status, "{host}");
     }
     let wrong = daemon.run(&["serve", "--data", "/nowhere", "--allow-host", "http://a"]);
-    one_line_failure(&wrong, 1, "--allow-host is \"http://a\"");
+    one_line_failure(&wrong, 2, "--allow-host is \"http://a\"");
 }

@@ -244,11 +244,6 @@ impl Pool {
         self.history().rates(self.now_sample())
     }
 
-    /// Before this time no lease and no rest ends, as far as known without looking at the numbers.
-    pub fn next_due_at(&self) -> Option<Timestamp> {
-        self.segments.load().list.iter().filter_map(|segment| segment.ranks.due.earliest()).min()
-    }
-
     /// Takes a sample for the rates.
     pub(crate) fn sample(&self) {
         let sample = self.now_sample();

@@ -182,8 +182,9 @@ impl Names {
     /// Whether it is a name of the daemon, with a port or none.
     fn has(&self, authority: &str) -> bool {
         let (host, port) = split_port(authority);
-        self.own.iter().chain(&self.allowed).any(|name| name.fits(host, port))
-            || (self.any_ip && literal_ip(host).is_some())
+        let known = self.own.iter().chain(&self.allowed).any(|name| name.fits(host, port))
+            || (self.any_ip && literal_ip(host).is_some());
+        known && port.is_none_or(|port| port.parse::<u16>().is_ok())
     }
 
     /// Whether a page of this origin is the daemon's: it is of what it asks, which is one of the
@@ -300,6 +301,8 @@ mod tests {
             (&local, "localhost:9000", true),
             (&local, "[::1]:7979", true),
             (&local, "127.0.0.1.evil.test:7979", false),
+            (&local, "127.0.0.1:7979.evil.test", false),
+            (&local, "localhost:", false),
             (&local, "evil.test:7979", false),
             (&local, "192.0.2.1:7979", false),
             (&local, "", false),
@@ -310,6 +313,7 @@ mod tests {
             (&all, "192.0.2.2:7979", true),
             (&all, "[2001:db8::1]", true),
             (&all, "2001:db8::1", false),
+            (&all, "192.0.2.2:x", false),
             (&all, "allotd:1", true),
             (&all, "proxy.example:8443", true),
             (&all, "proxy.example", false),

@@ -244,6 +244,19 @@ impl Pool {
         self.history().rates(self.now_sample())
     }
 
+    /// The earliest time at which a number can become available by itself, told by hints alone: no number is
+    /// looked at. [`Self::next_available_at`] looks.
+    pub fn earliest_available_at(&self) -> Option<Timestamp> {
+        let segments = self.segments.load();
+        let due = segments.list.iter().filter_map(|segment| segment.ranks.due.earliest()).min()?;
+        match self.on_expiry() {
+            _ if self.counts().resting > 0 => Some(due),
+            OnExpiry::Available => Some(due),
+            OnExpiry::Rest(seconds) => Some(due.after(seconds)),
+            OnExpiry::Done(_) | OnExpiry::Retired => None,
+        }
+    }
+
     /// Takes a sample for the rates.
     pub(crate) fn sample(&self) {
         let sample = self.now_sample();

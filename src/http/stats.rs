@@ -22,7 +22,7 @@ const POOL_BYTES: usize = 640;
 /// The quantiles of latencies, and their names.
 const QUANTILES: [(&str, f64); 4] = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99_9", 0.999)];
 
-/// `GET /v1/stats`. No number is looked at, but some of each pool that has none available.
+/// `GET /v1/stats`. No number is looked at.
 pub(super) fn show(api: &Api) -> Response<Body> {
     let pools = api.engine.pools();
     let mut text = String::with_capacity(POOL_BYTES * (pools.len() + 8));
@@ -91,7 +91,7 @@ fn separated<T>(text: &mut String, items: impl Iterator<Item = T>, mut put: impl
 
 fn put_pool(text: &mut String, pool: &Pool) {
     let (counts, totals, rates, lateness) = (pool.counts(), pool.totals(), pool.rates(), pool.lateness());
-    let next_at = if counts.available == 0 { pool.next_available_at(None) } else { None };
+    let next_at = if counts.available == 0 { pool.earliest_available_at() } else { None };
     let _ = write!(
         text,
         "{}:{{\"numbers\":{},{},\"round\":{},\"paused\":{},\"totals\":{{\"leases\":{},\"renewals\":{},\

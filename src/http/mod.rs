@@ -17,6 +17,7 @@ pub mod listener;
 mod map;
 mod metrics;
 mod numbers;
+mod openapi;
 pub mod origin;
 mod page;
 mod pools;

@@ -14,7 +14,9 @@ use super::body::{self, Body};
 use super::gate::Gate;
 use super::origin::{Names, Via};
 use super::problem::{Code, Problem};
-use super::{backup, export, held, lease, map, metrics, numbers, page, pools, query, source, stats, worker};
+use super::{
+    backup, export, held, lease, map, metrics, numbers, openapi, page, pools, query, source, stats, worker,
+};
 use crate::engine::{Engine, Pool};
 use crate::stats::Stats;
 use crate::stats::requests::Call;
@@ -183,6 +185,7 @@ fn route(api: &Arc<Api>, request: Request<Incoming>) -> (Call, Answer) {
         "/metrics" => get_only(Call::Metrics, &request, || {
             no_query().and_then(|()| metrics::show(api, request.headers()))
         }),
+        "/openapi.json" => get_only(Call::OpenApi, &request, || no_query().map(|()| openapi::show())),
         "/healthz" => get_only(Call::Health, &request, || no_query().map(|()| stats::alive())),
         "/readyz" => get_only(Call::Health, &request, || no_query().and_then(|()| stats::ready(api))),
         _ => (Call::Other, Answer::Now(Err(Problem::not_found()))),

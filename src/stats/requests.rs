@@ -71,6 +71,8 @@ calls! {
     Stats = "stats",
     /// `GET /metrics`
     Metrics = "metrics",
+    /// `GET /openapi.json`
+    OpenApi = "openapi",
     /// `GET /healthz` and `GET /readyz`
     Health = "health",
     /// `GET /` and its files

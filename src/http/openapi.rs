@@ -1,0 +1,14 @@
+//! `GET /openapi.json`: this API, for machines. `tests/openapi` holds it against the daemon's answers.
+
+use bytes::Bytes;
+use hyper::Response;
+
+use super::body::Body;
+
+/// The OpenAPI 3.1 document.
+const DOCUMENT: &str = include_str!("openapi.json");
+
+/// `GET /openapi.json`
+pub(super) fn show() -> Response<Body> {
+    super::ok_json(Bytes::from_static(DOCUMENT.as_bytes()))
+}

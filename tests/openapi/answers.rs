@@ -1,0 +1,258 @@
+//! Answers of a running daemon, each held against what the document says of its call and status.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use crate::document::{Document, NOT_YET, Operation};
+use crate::support::{Answer, Client, Server};
+
+/// A client that checks what it sends and gets.
+struct Checked {
+    document: Document,
+    client: RefCell<Client>,
+    /// Operations and statuses that were seen.
+    seen: RefCell<BTreeSet<String>>,
+}
+
+impl Checked {
+    fn new(server: &Server) -> Self {
+        let client = RefCell::new(server.client());
+        Self { document: Document::load(), client, seen: RefCell::default() }
+    }
+
+    fn operation(&self, method: &str, path: &str) -> Operation<'_> {
+        let bare = path.split('?').next().unwrap();
+        let fits = |template: &str| {
+            let (ours, parts) = (bare.split('/').count(), template.split('/').count());
+            ours == parts
+                && bare.split('/').zip(template.split('/')).all(|(a, b)| a == b || b.starts_with('{'))
+        };
+        let found = self.document.operations().find(|o| o.method == method && fits(o.path));
+        found.unwrap_or_else(|| panic!("{method} {path} is not in the document"))
+    }
+
+    /// Checks an answer, and returns its body.
+    fn check(&self, method: &str, path: &str, status: u16, answer: &Answer) -> Value {
+        assert_eq!(answer.status, status, "{method} {path}: {}", answer.body);
+        let operation = self.operation(method, path);
+        let responses = operation.responses();
+        let Some((_, response)) = responses.iter().find(|(known, _)| *known == status.to_string()) else {
+            panic!("{method} {path} answers {status}, which is not in the document: {}", answer.body);
+        };
+        self.seen.borrow_mut().insert(format!("{method} {} {status}", operation.path));
+        let media_type = answer.header("content-type").unwrap().split(';').next().unwrap();
+        let documented = self.document.at(&format!("{response}/content"));
+        assert!(documented.get(media_type).is_some(), "{method} {path}: {media_type} is not in the document");
+        for header in ["retry-after", "allow"] {
+            let headers = self.document.at(response).get("headers").and_then(Value::as_object);
+            let named = headers.is_some_and(|all| all.keys().any(|name| name.eq_ignore_ascii_case(header)));
+            assert!(
+                named || answer.header(header).is_none(),
+                "{method} {path}: {header} is not in the document"
+            );
+        }
+        if !media_type.ends_with("json") {
+            return Value::String(answer.body.clone());
+        }
+        let schema = self.document.media_type(response, media_type).unwrap();
+        let value = answer.json();
+        self.document.check(&schema, &value).unwrap_or_else(|why| panic!("{method} {path}: {why}"));
+        value
+    }
+
+    fn call(&self, method: &str, path: &str, status: u16) -> Value {
+        let answer = self.client.borrow_mut().call(method, path).unwrap();
+        self.check(method, path, status, &answer)
+    }
+
+    /// With a body of JSON. What the daemon takes must fit the document's schema, too.
+    fn json(&self, method: &str, path: &str, body: &Value, status: u16) -> Value {
+        let fits = self.document.check(&self.operation(method, path).json_request().unwrap(), body);
+        assert!(status >= 300 || fits.is_ok(), "{method} {path} takes {body}: {fits:?}");
+        let text = body.to_string();
+        let answer =
+            self.client.borrow_mut().send(method, path, "application/json", text.as_bytes()).unwrap();
+        self.check(method, path, status, &answer)
+    }
+
+    /// With a list of numbers.
+    fn list(&self, method: &str, path: &str, body: &str, status: u16) -> Value {
+        let answer = self.client.borrow_mut().send(method, path, "text/plain", body.as_bytes()).unwrap();
+        self.check(method, path, status, &answer)
+    }
+
+    fn get_as(&self, path: &str, accept: &str) -> Value {
+        let answer = self.client.borrow_mut().get_as(path, accept).unwrap();
+        assert!(answer.header("content-type").unwrap().starts_with(accept));
+        self.check("GET", path, 200, &answer)
+    }
+}
+
+#[test]
+fn answers_of_every_call_are_as_the_document_says() {
+    let server = Server::start();
+    let checked = Checked::new(&server);
+    pools(&checked);
+    leases(&checked);
+    lists(&checked);
+    daemon(&checked);
+    checked.call("DELETE", "/v1/pools/ru?force=true", 200);
+    let seen = checked.seen.borrow();
+    for operation in checked.document.operations() {
+        let success = operation.responses()[0].0.clone();
+        let name = format!("{} {} {success}", operation.method, operation.path);
+        assert!(success.starts_with('2') && seen.contains(&name), "{name} was not seen");
+    }
+}
+
+fn pools(checked: &Checked) {
+    let invalid =
+        checked.list("PUT", "/v1/pools/ru?order=lowest&ttl=60&on_invalid=skip", "100-199\n100\nx\n", 201);
+    assert_eq!((&invalid["numbers"], &invalid["first_invalid"][0]["line"]), (&json!(100), &json!(3)));
+    checked.list("PUT", "/v1/pools/whole?on_expiry=rest:9", "1-9\n", 201);
+    checked.list("PUT", "/v1/pools/ru", "1", 409);
+    checked.list("PUT", "/v1/pools/bad", "x", 400);
+    checked.json("PATCH", "/v1/pools/ru", &json!({"ttl": 0}), 400);
+    let rules =
+        json!({"answered": "done", "no_answer": {"rest": 14400}, "gone": "retired", "busy": "available"});
+    let change = json!({"order": "lowest", "ttl": 50, "ttl_max": 500, "rest": 0, "on_expiry": {"rest": 1}, "outcomes": rules});
+    checked.json("PATCH", "/v1/pools/ru", &change, 200);
+    checked.json("PATCH", "/v1/pools/nope", &change, 404);
+    checked.call("GET", "/v1/pools", 200);
+    checked.call("GET", "/v1/pools/ru", 200);
+    checked.call("GET", "/v1/pools/nope", 404);
+    checked.call("DELETE", "/v1/pools/nope", 404);
+    checked.call("DELETE", "/v1/pools/whole", 200);
+    checked.call("DELETE", "/v1/pools/ru?force=perhaps", 400);
+}
+
+/// A list of the held of these leases, and of some that are not.
+fn held(leases: &Value, range: std::ops::Range<usize>) -> Value {
+    let one = |lease: &Value| json!({"number": lease["number"], "token": lease["token"]});
+    leases["leases"].as_array().unwrap()[range].iter().map(one).collect()
+}
+
+fn leases(checked: &Checked) {
+    const LEASE: &str = "/v1/pools/ru/lease";
+    const RETURN: &str = "/v1/pools/ru/return";
+    checked.call("POST", LEASE, 200);
+    let within = json!({"count": 6, "ttl": 100, "within": ["11", "120-129", 130]});
+    let leases = checked.json("POST", LEASE, &within, 200);
+    for (body, status) in
+        [(json!({"count": 65537}), 400), (json!({"ttl": 501}), 400), (json!({"within": ["5"]}), 409)]
+    {
+        checked.json("POST", LEASE, &body, status);
+    }
+    let large =
+        checked.client.borrow_mut().send("POST", LEASE, "application/json", &vec![b' '; (8 << 20) + 1]);
+    checked.check("POST", LEASE, 413, &large.unwrap());
+    let form = checked.client.borrow_mut().send("POST", LEASE, "text/html", b"x");
+    checked.check("POST", LEASE, 415, &form.unwrap());
+    checked.json("POST", "/v1/pools/ru/renew", &json!({"leases": held(&leases, 0..6), "ttl": 200}), 200);
+    let wrong = json!({"number": 111, "token": "AAAAAAAAAAA"});
+    let unknown = json!({"number": 7, "token": "AAAAAAAAAAA"});
+    let mixed = json!([held(&leases, 0..1)[0], wrong, unknown]);
+    checked.json("POST", "/v1/pools/ru/renew", &json!({"leases": mixed}), 200);
+    checked.json("POST", "/v1/pools/ru/renew", &json!({"leases": [wrong, unknown]}), 409);
+    checked.json("POST", "/v1/pools/ru/renew", &json!({"leases": []}), 400);
+    checked.json("POST", RETURN, &json!({"leases": [wrong, unknown]}), 409);
+    for (index, how) in [
+        json!({"outcome": "answered"}),
+        json!({"outcome": "no_answer"}),
+        json!({"then": "retired"}),
+        json!({"then": {"rest": 10}}),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut body = how;
+        body["leases"] = held(&leases, index..index + 1);
+        checked.json("POST", RETURN, &body, 200);
+    }
+    let mut own = held(&leases, 4..5);
+    own[0]["outcome"] = "busy".into();
+    own[0]["then"] = "available".into();
+    checked.json("POST", RETURN, &json!({"leases": own, "then": "done", "outcome": "gone"}), 200);
+    keyed(checked);
+    checked.call("POST", "/v1/pools/ru/pause", 200);
+    checked.call("POST", LEASE, 409);
+    checked.call("POST", "/v1/pools/ru/resume", 200);
+    checked.call("POST", "/v1/pools/ru/rounds", 200);
+    checked.call("DELETE", "/v1/pools/ru", 409);
+    checked.json("POST", LEASE, &json!({"count": 65536}), 200);
+    let exhausted = checked.call("POST", LEASE, 409);
+    assert_eq!(exhausted["code"], "exhausted");
+}
+
+/// The header `Idempotency-Key`.
+fn keyed(checked: &Checked) {
+    let send = |body: &str| {
+        let mut client = checked.client.borrow_mut();
+        let kind = "application/json\r\nidempotency-key: order-4711";
+        client.send("POST", "/v1/pools/ru/lease", kind, body.as_bytes()).unwrap()
+    };
+    let first = checked.check("POST", "/v1/pools/ru/lease", 200, &send("{}"));
+    assert_eq!(checked.check("POST", "/v1/pools/ru/lease", 200, &send("{}")), first);
+    checked.check("POST", "/v1/pools/ru/lease", 422, &send("{\"count\":2}"));
+}
+
+fn lists(checked: &Checked) {
+    checked.list("POST", "/v1/pools/ru/numbers", "300-309\n100\n", 200);
+    checked.list("POST", "/v1/pools/ru/numbers?on_invalid=skip", "310\nx\n", 200);
+    checked.json_as_list("POST", "/v1/pools/ru/numbers", 415);
+    for action in ["retire?dry_run=true", "retire", "reinstate", "retire"] {
+        checked.list("POST", &format!("/v1/pools/ru/{action}"), "300-301\n999\n", 200);
+    }
+    checked.list("POST", "/v1/pools/ru/retire", "x", 400);
+    for (number, status) in [("300", 200), ("100", 200), ("302", 200), ("7", 404), ("x", 400)] {
+        checked.call("GET", &format!("/v1/pools/ru/numbers/{number}"), status);
+    }
+    checked.call("GET", "/v1/pools/nope/numbers/1", 404);
+    for kind in ["text/plain", "text/csv", "application/octet-stream"] {
+        checked.get_as("/v1/pools/ru/numbers?state=available,resting&within=30", kind);
+    }
+    checked.call("GET", "/v1/pools/ru/numbers?state=sold", 400);
+    checked.call("GET", "/v1/pools/ru/map?buckets=4", 200);
+    checked.call("GET", "/v1/pools/ru/map?within=12", 200);
+    checked.call("GET", "/v1/pools/ru/map?within=999", 200);
+    checked.call("GET", "/v1/pools/ru/map?buckets=4097", 400);
+}
+
+fn daemon(checked: &Checked) {
+    checked.json("POST", "/v1/backup", &json!({"name": "monday"}), 200);
+    checked.json("POST", "/v1/backup", &json!({"name": "monday"}), 400);
+    checked.call("POST", "/v1/backup", 200);
+    for path in ["/v1/stats", "/healthz", "/readyz", "/openapi.json", "/metrics", "/"] {
+        if !NOT_YET.contains(&path) {
+            checked.call("GET", path, 200);
+            checked.call("GET", &format!("{path}?zz=1"), 400);
+        }
+    }
+}
+
+impl Checked {
+    fn json_as_list(&self, method: &str, path: &str, status: u16) {
+        let answer = self.client.borrow_mut().send(method, path, "application/json", b"[1]").unwrap();
+        self.check(method, path, status, &answer);
+    }
+}
+
+#[test]
+fn an_undocumented_field_is_a_fault() {
+    let document = Document::load();
+    let lease =
+        json!({"number": 1, "token": "7G6aBo3cPv8", "generation": 1, "expires_at": "2026-11-27T14:22:58Z"});
+    let schema = "/components/schemas/Leases";
+    assert_eq!(document.check(schema, &json!({"leases": [lease]})), Ok(()));
+    for (name, value) in [("colour", json!(1)), ("generation", json!(0)), ("expires_at", json!("soon"))] {
+        let mut other = lease.clone();
+        other[name] = value;
+        assert!(document.check(schema, &json!({"leases": [other]})).is_err(), "{name}");
+    }
+    let problem = json!({"type": "about:blank", "title": "a", "status": 409, "code": "stale", "detail": "b"});
+    assert_eq!(document.check("/components/schemas/Problem", &problem), Ok(()));
+    let response = "/components/responses/PoolExists/content/application~1problem+json/schema";
+    assert!(document.check(response, &problem).is_err(), "another code");
+}

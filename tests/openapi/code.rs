@@ -1,0 +1,86 @@
+//! What the code knows: its calls, its problems and its limits.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use allotd::engine::holding::MAX_HELD_ITEMS;
+use allotd::engine::keys::MAX_KEY_BYTES;
+use allotd::engine::lease::MAX_LEASE_COUNT;
+use allotd::engine::map::{DEFAULT_MAP_BUCKETS, MAX_MAP_BUCKETS};
+use allotd::engine::settings::{
+    DEFAULT_TTL_MAX_SECONDS, DEFAULT_TTL_SECONDS, MAX_OUTCOME_BYTES, MAX_OUTCOMES, MAX_POOL_NAME_BYTES,
+    MAX_REST_SECONDS, MAX_TTL_SECONDS,
+};
+use allotd::http::within::MAX_WITHIN_ITEMS;
+use allotd::numbers::number::Number;
+use serde_json::{Value, json};
+
+/// `METHOD /path` of every call, as the docs of `Call` have them.
+pub(crate) fn calls() -> BTreeSet<String> {
+    let source = include_str!("../../src/stats/requests.rs");
+    let docs = source.lines().filter_map(|line| line.trim().strip_prefix("/// "));
+    let quoted = docs.flat_map(|doc| doc.split('`').skip(1).step_by(2));
+    let calls: BTreeSet<_> = quoted.filter(|text| text.contains(" /")).map(str::to_owned).collect();
+    assert!(calls.len() > 20, "{calls:?}");
+    calls
+}
+
+/// Status and title of every problem, by its code: the arms of `Code::parts`.
+pub(crate) fn problems() -> BTreeMap<String, (u16, String)> {
+    let source = include_str!("../../src/http/problem.rs");
+    let arms = source.split("StatusCode::").skip(1);
+    let arms = arms.filter_map(|arm| {
+        let (status, rest) = arm.split_once(", \"").or_else(|| arm.split_once(",\n"))?;
+        let status = status_of(status)?;
+        let words: Vec<_> = rest.split('"').collect();
+        // The split took the opening quote with it, unless the arm goes over several lines.
+        let (code, title) =
+            if rest.trim_start().starts_with('"') { (words[1], words[3]) } else { (words[0], words[2]) };
+        Some((code.to_owned(), (status, title.to_owned())))
+    });
+    let problems: BTreeMap<_, _> = arms.collect();
+    let variants = source.split_once("enum Code {").unwrap().1.split_once('}').unwrap().0;
+    assert_eq!(problems.len(), variants.lines().filter(|line| line.trim().ends_with(',')).count());
+    problems
+}
+
+fn status_of(name: &str) -> Option<u16> {
+    let status = (400..600).find_map(|code| {
+        let status = hyper::StatusCode::from_u16(code).ok()?;
+        let reason = status.canonical_reason()?.to_uppercase().replace([' ', '-'], "_");
+        (reason == name).then_some(code)
+    });
+    status.or_else(|| name.contains('_').then(|| panic!("StatusCode::{name} is not known here")))
+}
+
+/// The limits of the document, and what they must be.
+pub(crate) fn limits() -> Vec<(&'static str, Value)> {
+    vec![
+        ("/components/schemas/Number/minimum", json!(Number::MIN.get())),
+        ("/components/schemas/Number/maximum", json!(Number::MAX.get())),
+        ("/components/schemas/PoolName/maxLength", json!(MAX_POOL_NAME_BYTES)),
+        ("/components/schemas/Outcome/maxLength", json!(MAX_OUTCOME_BYTES)),
+        ("/components/schemas/OutcomeRules/maxProperties", json!(MAX_OUTCOMES)),
+        ("/components/schemas/OutcomeRules/propertyNames/maxLength", json!(MAX_OUTCOME_BYTES)),
+        ("/components/schemas/Then/oneOf/1/properties/rest/maximum", json!(MAX_REST_SECONDS)),
+        ("/components/schemas/Within/maxItems", json!(MAX_WITHIN_ITEMS)),
+        ("/components/schemas/LeaseRequest/properties/count/maximum", json!(MAX_LEASE_COUNT)),
+        ("/components/schemas/LeaseRequest/properties/ttl/maximum", json!(MAX_TTL_SECONDS)),
+        ("/components/schemas/Leases/properties/leases/maxItems", json!(MAX_LEASE_COUNT)),
+        ("/components/schemas/RenewRequest/properties/leases/maxItems", json!(MAX_HELD_ITEMS)),
+        ("/components/schemas/RenewRequest/properties/ttl/maximum", json!(MAX_TTL_SECONDS)),
+        ("/components/schemas/ReturnRequest/properties/leases/maxItems", json!(MAX_HELD_ITEMS)),
+        ("/components/schemas/Settings/properties/ttl/maximum", json!(MAX_TTL_SECONDS)),
+        ("/components/schemas/Settings/properties/rest/maximum", json!(MAX_REST_SECONDS)),
+        ("/components/schemas/SettingsChange/properties/ttl_max/maximum", json!(MAX_TTL_SECONDS)),
+        ("/components/schemas/SettingsChange/properties/rest/maximum", json!(MAX_REST_SECONDS)),
+        ("/components/schemas/Map/properties/buckets/maxItems", json!(MAX_MAP_BUCKETS)),
+        ("/components/parameters/Idempotency-Key/schema/maxLength", json!(MAX_KEY_BYTES)),
+        ("/components/parameters/ttl/schema/maximum", json!(MAX_TTL_SECONDS)),
+        ("/components/parameters/ttl/schema/default", json!(DEFAULT_TTL_SECONDS)),
+        ("/components/parameters/ttl_max/schema/default", json!(DEFAULT_TTL_MAX_SECONDS)),
+        ("/components/parameters/rest/schema/maximum", json!(MAX_REST_SECONDS)),
+        ("/components/parameters/within/schema/maxItems", json!(MAX_WITHIN_ITEMS)),
+        ("/components/parameters/buckets/schema/maximum", json!(MAX_MAP_BUCKETS)),
+        ("/components/parameters/buckets/schema/default", json!(DEFAULT_MAP_BUCKETS)),
+    ]
+}

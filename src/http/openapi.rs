@@ -5,7 +5,7 @@ use hyper::Response;
 
 use super::body::Body;
 
-/// The OpenAPI 3.1 document.
+/// The document, of `OpenAPI` 3.1.
 const DOCUMENT: &str = include_str!("openapi.json");
 
 /// `GET /openapi.json`

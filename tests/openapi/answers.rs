@@ -184,6 +184,8 @@ fn leases(checked: &Checked) {
     checked.json("POST", LEASE, &json!({"count": 65536}), 200);
     let exhausted = checked.call("POST", LEASE, 409);
     assert_eq!(exhausted["code"], "exhausted");
+    let stats = checked.call("GET", "/v1/stats", 200);
+    assert!(stats["pools"]["ru"]["next_available_at"].is_string(), "{stats}");
 }
 
 /// The header `Idempotency-Key`.
@@ -224,6 +226,7 @@ fn daemon(checked: &Checked) {
     checked.json("POST", "/v1/backup", &json!({"name": "monday"}), 200);
     checked.json("POST", "/v1/backup", &json!({"name": "monday"}), 400);
     checked.call("POST", "/v1/backup", 200);
+    checked.get_as("/metrics", "application/openmetrics-text");
     for path in ["/v1/stats", "/healthz", "/readyz", "/openapi.json", "/metrics", "/"] {
         if !NOT_YET.contains(&path) {
             checked.call("GET", path, 200);

@@ -9,7 +9,7 @@ mod document;
 #[path = "../support/mod.rs"]
 mod support;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use document::{Document, NOT_YET};
 use support::Server;
@@ -65,7 +65,7 @@ fn it_has_every_call_of_the_code_and_none_else() {
     assert_eq!(documented, code::calls().into_iter().filter(|call| !not_yet(call)).collect());
     let names = document.at("/components/schemas/Stats/properties/requests/propertyNames/enum");
     let names = names.as_array().unwrap().iter().map(|n| n.as_str().unwrap());
-    let names: BTreeSet<_> = names.filter(|name| !["metrics", "page"].contains(name)).collect();
+    let names: BTreeSet<_> = names.filter(|name| *name != "page").collect();
     assert_eq!(names, allotd::stats::requests::Call::ALL.iter().map(|call| call.as_str()).collect());
 }
 
@@ -79,6 +79,30 @@ fn every_call_in_it_is_answered() {
         let nowhere = answer.status == 404 && answer.problem().1 == "not_found";
         assert!(!nowhere && answer.status != 405, "{} {path}: {}", operation.method, answer.status);
     }
+}
+
+#[test]
+fn other_methods_and_paths_are_refused_as_it_says() {
+    let document = Document::load();
+    let server = Server::with_pool("", "79033100626");
+    let fits = |response: &str, answer: &support::Answer| {
+        let schema = format!("/components/responses/{response}/content/application~1problem+json/schema");
+        document.check(&schema, &answer.json()).unwrap();
+    };
+    let mut methods: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+    for operation in document.operations() {
+        let known = methods.entry(operation.example_path().replace("demo", "ru")).or_default();
+        known.insert(operation.method);
+        if operation.method == "GET" {
+            known.insert("HEAD");
+        }
+    }
+    for (path, methods) in methods {
+        let answer = server.call("TRACE", &path);
+        fits("MethodNotAllowed", &answer);
+        assert_eq!(answer.header("allow").unwrap().split(", ").collect::<BTreeSet<_>>(), methods, "{path}");
+    }
+    fits("NotFound", &server.call("GET", "/v1/pools/ru/holders/c"));
 }
 
 #[test]

@@ -126,7 +126,7 @@ impl Document {
     /// Where schemas are.
     pub(crate) fn schemas(&self) -> Vec<String> {
         let mut found = Vec::new();
-        walk(&self.root, String::new(), &mut |pointer, _| {
+        walk(&self.root, "", &mut |pointer, _| {
             if pointer.ends_with("/schema") || parent(pointer) == "/components/schemas" {
                 found.push(pointer.to_owned());
             }
@@ -137,7 +137,7 @@ impl Document {
     /// Every example, and the pointer to its schema.
     pub(crate) fn examples(&self) -> Vec<(String, &Value)> {
         let mut found = Vec::new();
-        walk(&self.root, String::new(), &mut |pointer, value| {
+        walk(&self.root, "", &mut |pointer, value| {
             if let Some(example) = value.get("example") {
                 found.push((format!("{pointer}/schema"), example));
             }
@@ -158,7 +158,7 @@ impl Document {
     /// Pointers that anything refers to.
     pub(crate) fn references(&self) -> BTreeSet<String> {
         let mut found = BTreeSet::new();
-        walk(&self.root, String::new(), &mut |_, value| {
+        walk(&self.root, "", &mut |_, value| {
             if let Some(target) = value.get("$ref").and_then(Value::as_str) {
                 found.insert(target.strip_prefix('#').unwrap().to_owned());
             }
@@ -220,19 +220,19 @@ fn parent(pointer: &str) -> &str {
 }
 
 /// Visits every object but what is in examples.
-fn walk<'a>(value: &'a Value, pointer: String, visit: &mut impl FnMut(&str, &'a Value)) {
+fn walk<'a>(value: &'a Value, pointer: &str, visit: &mut impl FnMut(&str, &'a Value)) {
     match value {
         Value::Object(members) => {
-            visit(&pointer, value);
+            visit(pointer, value);
             for (name, member) in members {
                 if !matches!(name.as_str(), "example" | "examples") {
-                    walk(member, format!("{pointer}/{}", escaped(name)), visit);
+                    walk(member, &format!("{pointer}/{}", escaped(name)), visit);
                 }
             }
         }
         Value::Array(items) => {
             for (index, item) in items.iter().enumerate() {
-                walk(item, format!("{pointer}/{index}"), visit);
+                walk(item, &format!("{pointer}/{index}"), visit);
             }
         }
         _ => {}

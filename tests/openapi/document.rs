@@ -21,9 +21,6 @@ pub(crate) struct Operation<'a> {
 const METHODS: [(&str, &str); 5] =
     [("get", "GET"), ("put", "PUT"), ("post", "POST"), ("patch", "PATCH"), ("delete", "DELETE")];
 
-/// Calls that are described, but not as this daemon has them yet.
-pub(crate) const NOT_YET: [&str; 1] = ["/"];
-
 /// A part of a pointer: RFC 6901.
 fn escaped(name: &str) -> String {
     name.replace('~', "~0").replace('/', "~1")
@@ -84,8 +81,7 @@ impl Document {
 
     pub(crate) fn operations(&self) -> impl Iterator<Item = Operation<'_>> {
         let paths = self.root["paths"].as_object().unwrap();
-        let there = paths.iter().filter(|(path, _)| !NOT_YET.contains(&path.as_str()));
-        there.flat_map(move |(path, item)| {
+        paths.iter().flat_map(move |(path, item)| {
             let methods = METHODS.into_iter().filter(|(key, _)| item.get(key).is_some());
             methods.map(move |(key, method)| Operation {
                 document: self,

@@ -11,7 +11,7 @@ mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use document::{Document, NOT_YET};
+use document::Document;
 use support::Server;
 
 #[test]
@@ -61,11 +61,9 @@ fn it_has_every_call_of_the_code_and_none_else() {
     let document = Document::load();
     let documented: BTreeSet<_> =
         document.operations().map(|operation| format!("{} {}", operation.method, operation.path)).collect();
-    let not_yet = |call: &String| NOT_YET.iter().any(|path| call.ends_with(&format!(" {path}")));
-    assert_eq!(documented, code::calls().into_iter().filter(|call| !not_yet(call)).collect());
+    assert_eq!(documented, code::calls());
     let names = document.at("/components/schemas/Stats/properties/requests/propertyNames/enum");
-    let names = names.as_array().unwrap().iter().map(|n| n.as_str().unwrap());
-    let names: BTreeSet<_> = names.filter(|name| *name != "page").collect();
+    let names: BTreeSet<_> = names.as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
     assert_eq!(names, allotd::stats::requests::Call::ALL.iter().map(|call| call.as_str()).collect());
 }
 
@@ -163,18 +161,5 @@ fn its_parameters_and_fields_are_those_that_the_daemon_names() {
         assert!(detail.contains("unknown field `zz`"), "{path}: {detail}");
         let (_, names) = detail.split_once("expected ").unwrap();
         assert_eq!(document.fields(&schema), listed(&mut names.split('`').skip(1).step_by(2)), "{path}");
-    }
-}
-
-#[test]
-fn what_is_not_there_yet() {
-    let document = Document::load();
-    let server = Server::start();
-    for path in NOT_YET {
-        let answer = server.call("GET", path);
-        let schema =
-            format!("/paths/{}/get/responses/200/content/application~1json/schema", path.replace('/', "~1"));
-        let differs = answer.status == 404 || document.check(&schema, &answer.json()).is_err();
-        assert!(differs, "{path} is there: take it out of NOT_YET");
     }
 }

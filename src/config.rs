@@ -12,6 +12,7 @@ use crate::http::listener::{AddressError, ListenAddress};
 use crate::http::origin::{AllowedHost, AllowedHostError};
 use crate::http::server::DEFAULT_MAX_CONNECTIONS;
 use crate::journal::{Durability, MIN_FILE_BYTES};
+use crate::log::{ChoiceError, DEFAULT_SLOW_CALL_MS, Format, Level, LogConfig};
 
 /// Where the daemon listens unless told otherwise.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:7979";
@@ -68,6 +69,18 @@ pub struct ServeArgs {
     /// Listen on addresses that other machines can reach, without any protection
     #[arg(long, env = "ALLOTD_INSECURE", num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
     pub insecure: Option<bool>,
+    /// Least important events that are logged: error, warn, info or debug (each request) [default: info]
+    #[arg(long, env = "ALLOTD_LOG_LEVEL", value_name = "LEVEL")]
+    pub log_level: Option<String>,
+    /// How they are written: human, json, or auto (human on a terminal, else json) [default: auto]
+    #[arg(long, env = "ALLOTD_LOG_FORMAT", value_name = "FORMAT")]
+    pub log_format: Option<String>,
+    /// Log numbers whole instead of masked like 7912***4567
+    #[arg(long, env = "ALLOTD_LOG_NUMBERS", num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
+    pub log_numbers: Option<bool>,
+    /// Log calls that take longer, in milliseconds; 0 for none [default: 1000]
+    #[arg(long, env = "ALLOTD_SLOW_CALL_MS", value_name = "N")]
+    pub slow_call_ms: Option<u32>,
 }
 
 /// The config file: the same keys as the flags.
@@ -85,6 +98,10 @@ struct File {
     backup_dir: Option<PathBuf>,
     recover_damaged: Option<bool>,
     insecure: Option<bool>,
+    log_level: Option<String>,
+    log_format: Option<String>,
+    log_numbers: Option<bool>,
+    slow_call_ms: Option<u32>,
 }
 
 /// What the daemon does, checked.
@@ -108,6 +125,8 @@ pub struct Config {
     pub backup_dir: Option<PathBuf>,
     /// Whether to start with a damaged data directory.
     pub recover_damaged: bool,
+    /// What is logged, and how.
+    pub log: LogConfig,
 }
 
 /// A setting that cannot be accepted; the message says what to give instead.
@@ -165,6 +184,9 @@ pub enum ConfigError {
     /// A size of journal files out of its bounds.
     #[error("--journal-file-mib is {0}: give {MIN_JOURNAL_FILE_MIB} to {MAX_JOURNAL_FILE_MIB}")]
     JournalFile(u32),
+    /// An unknown level or format of the log.
+    #[error(transparent)]
+    Log(#[from] ChoiceError),
 }
 
 impl ServeArgs {
@@ -174,6 +196,7 @@ impl ServeArgs {
             None => File::default(),
             Some(path) => read_file(path.clone())?,
         };
+        let log = self.log(&file)?;
         let listen = if self.listen.is_empty() { file.listen.unwrap_or_default() } else { self.listen };
         let mut addresses =
             listen.iter().map(|text| text.parse()).collect::<Result<Vec<ListenAddress>, _>>()?;
@@ -217,6 +240,18 @@ impl ServeArgs {
             durability,
             journal_file_bytes,
             recover_damaged,
+            log,
+        })
+    }
+
+    fn log(&self, file: &File) -> Result<LogConfig, ChoiceError> {
+        let level = self.log_level.as_deref().or(file.log_level.as_deref());
+        let format = self.log_format.as_deref().or(file.log_format.as_deref());
+        Ok(LogConfig {
+            level: level.map_or(Ok(Level::default()), str::parse)?,
+            format: format.map_or(Ok(Format::default()), str::parse)?,
+            shows_numbers: self.log_numbers.or(file.log_numbers).unwrap_or(false),
+            slow_call_ms: self.slow_call_ms.or(file.slow_call_ms).unwrap_or(DEFAULT_SLOW_CALL_MS),
         })
     }
 }
@@ -313,6 +348,8 @@ mod tests {
             ("data = \"/a\"\nbackup_dir = \"/a/pools/b\"", "--backup-dir is /a/pools/b"),
             ("data = \"/a\"\nbackup_dir = \"/a\"", "--backup-dir is /a,"),
             ("data = \"/a\"\nmax_connections = 0", "--max-connections is 0"),
+            ("data = \"/a\"\nlog_level = \"loud\"", "give error, warn, info or debug"),
+            ("data = \"/a\"\nlog_format = \"xml\"", "give auto, human or json"),
             ("data = \"/a\"\nsync_interval_ms = 5", "--sync-interval-ms"),
             ("data = \"/a\"\nlisten = [\"0.0.0.0:1\"]", "--insecure"),
             ("data = \"/a\"\nlisten = [\"here\"]", "is not an address"),

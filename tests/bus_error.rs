@@ -30,6 +30,9 @@ fn a_failing_medium_ends_the_daemon_with_a_line() {
         assert_eq!(daemon.wait(), Some(1), "{name} {durability}");
         let said = fs::read_to_string(&said).unwrap();
         assert_eq!(said.lines().count(), 1, "{said}");
-        assert!(said.starts_with("allotd: the disk failed under a mapped file"), "{said}");
+        let line: serde_json::Value = serde_json::from_str(&said).unwrap();
+        assert_eq!(line["event"], "bus_error");
+        let message = line["message"].as_str().unwrap();
+        assert!(message.starts_with("the disk failed under a mapped file"), "{said}");
     }
 }

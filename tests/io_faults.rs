@@ -78,13 +78,13 @@ impl Bench {
         fs::read_to_string(self.path("trace")).unwrap().contains("(INJECTED)")
     }
 
-    /// The one line that says why the daemon ended; before it may be what it found at the start.
+    /// The last line of the log, and the only one that says why the daemon ended.
     fn last_words(&self) -> String {
         let said = fs::read_to_string(self.path("stderr")).unwrap();
-        let mut lines = said.lines().filter(|line| !line.starts_with("allotd: journal: "));
-        let line = lines.next().unwrap_or_else(|| panic!("nothing but {said:?}")).to_owned();
-        assert_eq!(lines.next(), None, "{said}");
-        line
+        let lines: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let ends = lines.iter().filter(|line| line["event"] == "failed").count();
+        assert!(ends == 1 && lines[lines.len() - 1]["event"] == "failed", "{said}");
+        lines[lines.len() - 1]["message"].as_str().unwrap().to_owned()
     }
 
     /// Starts without a fault and compares: all that was acknowledged and at most one lease more a client.

@@ -6,10 +6,11 @@ use std::time::Instant;
 use clap::Args;
 
 use super::{CliError, output, serve};
-use crate::config::ServeArgs;
+use crate::config::{Config, ServeArgs};
 use crate::engine::Engine;
 use crate::engine::load::NumberSource;
 use crate::engine::settings::{PoolName, Settings};
+use crate::log::{self, Level};
 use crate::numbers::sample::{Spread, ru_mobile_sample};
 
 /// The pool of the demo.
@@ -39,19 +40,28 @@ Try, in another terminal:
 pub(super) fn run(mut args: DemoArgs) -> Result<(), CliError> {
     let data = args.serve.data.take().unwrap_or_else(|| std::env::temp_dir().join("allotd-demo"));
     args.serve.data = Some(data);
+    // What to try is for people, and so are its words: the log tells no more than it has to.
+    args.serve.log_level.get_or_insert_with(|| Level::Warn.to_string());
     let config = args.serve.into_config()?;
+    let json = log::start(&config.log);
+    serve::tell_failure(|| demo(&config, args.numbers, json))
+}
+
+fn demo(config: &Config, numbers: u32, json: bool) -> Result<(), CliError> {
     // A port in use is told before the work, not after it.
-    let listeners = serve::bind(&config)?;
-    let engine = step(&format!("opening {}", config.data_dir.display()), || serve::open(&config))?;
+    let listeners = serve::bind(config)?;
+    let opened = step(&format!("opening {}", config.data_dir.display()), || serve::open(config, json))?;
+    let engine = &opened.engine;
     match engine.pool(POOL) {
-        None => create(&engine, args.numbers)?,
+        None => create(engine, numbers)?,
         Some(pool) => output::print(&format!(
             "the pool {POOL} is there with {} numbers: remove {} to make it anew\n",
             pool.numbers(),
             config.data_dir.display()
         ))?,
     }
-    serve::serve(&config, listeners, engine, GREETING)
+    // Its terminal's end is its own: there is no file to read again.
+    serve::serve(&serve::runtime()?, config, listeners, opened, None, GREETING)
 }
 
 /// Says what is being done, does it, and says how long it took.

@@ -149,6 +149,14 @@ pub struct OpenReport {
     pub checksums_renewed: Vec<String>,
 }
 
+impl OpenReport {
+    /// Whether nothing was lost, repaired or taken unchecked.
+    pub fn is_whole(&self) -> bool {
+        let damage = [self.journal.damage.len(), self.given_up.len(), self.repaired.len(), self.paused.len()];
+        damage.iter().sum::<usize>() + self.checksums_renewed.len() == 0 && self.records_refused == 0
+    }
+}
+
 impl fmt::Display for OpenReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let journal = &self.journal;

@@ -163,7 +163,7 @@ impl Service<Request<Incoming>> for ConnectionService {
             Welcome::Refused => {
                 // Ends HTTP/2 too, which has no header for it.
                 self.watched.tell(DRAIN);
-                refuse(&self.watched.gate)
+                refuse(&self.watched.gate, &request)
             }
         };
         Tracked { answering, watched: Arc::clone(&self.watched) }

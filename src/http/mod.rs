@@ -23,6 +23,7 @@ mod page;
 mod pools;
 mod problem;
 mod query;
+mod request_log;
 pub mod routes;
 pub mod server;
 mod source;

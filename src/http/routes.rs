@@ -14,6 +14,7 @@ use super::body::{self, Body};
 use super::gate::Gate;
 use super::origin::{Names, Via};
 use super::problem::{Code, Problem};
+use super::request_log::{Kept, Seen};
 use super::{
     backup, export, held, lease, map, metrics, numbers, openapi, page, pools, query, source, stats, worker,
 };
@@ -56,7 +57,7 @@ pub(crate) enum Answering {
     /// Answered at once; empty when it was told.
     Now(Option<Response<Body>>),
     /// The answer has to wait for something.
-    Later { answered: Answered, future: Pin<Box<dyn Future<Output = Reply> + Send>> },
+    Later { answered: Answered, kept: Box<Kept>, future: Pin<Box<dyn Future<Output = Reply> + Send>> },
 }
 
 /// A request to be counted when it is answered.
@@ -67,28 +68,36 @@ pub(crate) struct Answered {
 }
 
 impl Answered {
-    /// Counts the request, and tells the connection's gate what the answer waits for.
-    fn finish(self, reply: Reply, gate: &Gate) -> Response<Body> {
+    /// Counts the request, tells the log, and tells the connection's gate what the answer waits for.
+    fn finish(self, seen: Seen<'_>, reply: Reply, gate: &Gate) -> Response<Body> {
         match reply {
-            Ok(response) => self.count(response, None, gate),
+            Ok(response) => self.count(seen, response, None, gate),
             Err(problem) => {
                 let code = problem.code();
-                self.count(problem.into_response(), Some(code), gate)
+                self.count(seen, problem.into_response(), Some(code), gate)
             }
         }
     }
 
-    fn count(self, response: Response<Body>, refused: Option<&'static str>, gate: &Gate) -> Response<Body> {
+    fn count(
+        self,
+        seen: Seen<'_>,
+        mut response: Response<Body>,
+        refused: Option<&'static str>,
+        gate: &Gate,
+    ) -> Response<Body> {
         let status = response.status().as_u16();
         // These tell of nothing but changes that this thread made, unless the engine noted otherwise.
         let own_changes = matches!(self.call, Call::Lease | Call::Renew | Call::Return);
+        let took = self.started.elapsed();
         worker::with(|state| {
-            state.stats.requests.record(self.call, status, self.started.elapsed());
+            state.stats.requests.record(self.call, status, took);
             if let Some(code) = refused {
                 state.stats.refusals.record(code, state.clock.now().seconds());
             }
             gate.raise(state.engine.take_position(!own_changes));
         });
+        seen.answered(self.call, took, &mut response);
         response
     }
 }
@@ -99,8 +108,8 @@ impl Answering {
     pub(crate) fn poll(&mut self, gate: &Gate, cx: &mut Context<'_>) -> Poll<Response<Body>> {
         let response = match self {
             Self::Now(response) => response.take(),
-            Self::Later { answered, future } => {
-                let response = answered.finish(ready!(future.as_mut().poll(cx)), gate);
+            Self::Later { answered, kept, future } => {
+                let response = answered.finish(kept.seen(), ready!(future.as_mut().poll(cx)), gate);
                 *self = Self::Now(None);
                 Some(response)
             }
@@ -115,22 +124,24 @@ pub(crate) fn answer(api: &Arc<Api>, gate: &Gate, via: Via, request: Request<Inc
     let started = Instant::now();
     if let Err(problem) = api.names.check(via, &request) {
         let answered = Answered { call: Call::Other, started };
-        return Answering::Now(Some(answered.finish(Err(problem), gate)));
+        return Answering::Now(Some(answered.finish(Seen::of(&request), Err(problem), gate)));
     }
     // Not taken apart, the request stays where it is: a fifth of what a pipelined lease copied was its way into `route`.
     if let Some(reply) = plain_lease(api, &request) {
-        return Answering::Now(Some(Answered { call: Call::Lease, started }.finish(reply, gate)));
+        let answered = Answered { call: Call::Lease, started };
+        return Answering::Now(Some(answered.finish(Seen::of(&request), reply, gate)));
     }
+    let kept = Seen::of(&request).keep();
     let (call, answer) = route(api, request);
     let answered = Answered { call, started };
     match answer {
-        Answer::Now(reply) => Answering::Now(Some(answered.finish(reply, gate))),
-        Answer::Later(future) => Answering::Later { answered, future },
+        Answer::Now(reply) => Answering::Now(Some(answered.finish(kept.seen(), reply, gate))),
+        Answer::Later(future) => Answering::Later { answered, kept: Box::new(kept), future },
     }
 }
 
 /// Answers a request on a connection beyond the limit.
-pub(crate) fn refuse(gate: &Gate) -> Answering {
+pub(crate) fn refuse(gate: &Gate, request: &Request<Incoming>) -> Answering {
     let problem = Problem::new(
         Code::Overloaded,
         "The server has as many connections as it may have: use those you have again, try later, or raise \
@@ -140,7 +151,7 @@ pub(crate) fn refuse(gate: &Gate) -> Answering {
     let mut response = problem.into_response();
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     let answered = Answered { call: Call::Other, started: Instant::now() };
-    Answering::Now(Some(answered.count(response, Some(code), gate)))
+    Answering::Now(Some(answered.count(Seen::of(request), response, Some(code), gate)))
 }
 
 fn route(api: &Arc<Api>, request: Request<Incoming>) -> (Call, Answer) {

@@ -5,13 +5,14 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use thiserror::Error;
 use tokio::net::{TcpStream, UnixStream};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, oneshot};
+use tracing::{info, warn};
 
 use super::connection::{self, Connections, TICK_SECONDS, Welcome};
 use super::listener::{ListenAddress, Listener, Stream};
@@ -20,6 +21,7 @@ use super::routes::Api;
 use super::worker::{self, OpenConnection};
 use crate::background;
 use crate::engine::Engine;
+use crate::log::limit;
 use crate::stats::{Stats, WorkerStats, recent};
 
 /// Most connections that are open at the same time, unless [`ServerConfig`] says otherwise.
@@ -69,69 +71,138 @@ enum Task {
     Serve(Stream, OpenConnection),
     /// Tell that there are too many. The second part counts these connections by its clones.
     Refuse(Stream, Arc<()>),
+    /// Say that the worker comes to its tasks.
+    Answer(oneshot::Sender<()>),
     /// End after the requests under way, by this time.
     Drain(Instant),
 }
 
+/// A worker as the other threads know it.
 #[derive(Clone)]
 struct WorkerHandle {
     tasks: mpsc::UnboundedSender<Task>,
     stats: Arc<WorkerStats>,
 }
 
-/// Serves until `shutdown` resolves, then drains the connections and closes the engine.
-pub async fn run(
-    listeners: Vec<Listener>,
+/// A server whose threads run.
+pub struct Server {
     engine: Arc<Engine>,
-    config: ServerConfig,
-    shutdown: impl Future<Output = ()>,
-) -> Result<(), ServeError> {
-    let ServerConfig { workers, max_connections, allow_hosts } = config;
-    let addresses = addresses(&listeners)?;
-    let stats = Arc::new(Stats::new(workers));
-    let api = Arc::new(Api {
-        engine: Arc::clone(&engine),
-        stats: Arc::clone(&stats),
-        draining: AtomicBool::new(false),
-        names: Names::new(&addresses, allow_hosts),
-    });
-    let mut handles = Vec::new();
-    let mut threads = Vec::new();
-    for index in 0..workers {
-        let (tasks, receiver) = mpsc::unbounded_channel();
-        handles.push(WorkerHandle { tasks, stats: stats.worker(index) });
-        threads.push(start_worker(index, Arc::clone(&api), stats.worker(index), receiver)?);
+    control: Control,
+    addresses: Vec<ListenAddress>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// What can be asked of a server, and changed, while it serves.
+#[derive(Clone)]
+pub struct Control {
+    api: Arc<Api>,
+    workers: Vec<WorkerHandle>,
+    max_connections: Arc<AtomicU64>,
+}
+
+impl Control {
+    /// Changes how many connections are served at the same time, for those that come from now on.
+    pub fn set_max_connections(&self, max_connections: u64) {
+        self.max_connections.store(max_connections, Ordering::Relaxed);
     }
-    for listener in listeners {
-        threads.push(start_acceptor(listener, Arc::clone(&api), handles.clone(), max_connections)?);
+
+    /// Whether the shutdown has begun.
+    pub fn is_draining(&self) -> bool {
+        self.api.draining.load(Ordering::SeqCst)
     }
-    let poisoned = Arc::new(Notify::new());
-    let poison = Arc::clone(&poisoned);
-    engine.journal().on_poison(move || poison.notify_one());
-    tokio::select! {
-        () = shutdown => {}
-        () = poisoned.notified() => {}
-        () = keep_samples(&stats) => {}
-    }
-    api.draining.store(true, Ordering::SeqCst);
-    addresses.iter().for_each(Listener::wake);
-    let limit = Instant::now() + Duration::from_secs(DRAIN_LIMIT_SECONDS);
-    for handle in &handles {
-        // A worker that is gone has nothing to drain.
-        let _ = handle.tasks.send(Task::Drain(limit));
-    }
-    let ended = tokio::task::spawn_blocking(move || {
-        for thread in threads {
-            // A panic of a thread was printed already; the others end as they should.
-            drop(thread.join());
+
+    /// The first worker that does not come to its tasks within `patience`. One that drains has its own limit.
+    pub async fn silent_worker(&self, patience: Duration) -> Option<usize> {
+        let limit = tokio::time::Instant::now() + patience;
+        let asked: Vec<_> = self
+            .workers
+            .iter()
+            .map(|worker| {
+                let (sender, answer) = oneshot::channel();
+                // Dropped with its answer where the worker is gone.
+                let _ = worker.tasks.send(Task::Answer(sender));
+                answer
+            })
+            .collect();
+        for (index, answer) in asked.into_iter().enumerate() {
+            let answered = tokio::time::timeout_at(limit, answer).await;
+            if !matches!(answered, Ok(Ok(()))) && !self.is_draining() {
+                return Some(index);
+            }
         }
-        let closed = engine.close();
-        match engine.journal().poisoned_by() {
-            Some(why) => Err(ServeError::Poisoned(why)),
-            None => closed.map_err(ServeError::Close),
+        None
+    }
+}
+
+impl Server {
+    /// Starts the workers, and accepts connections.
+    pub fn start(
+        listeners: Vec<Listener>,
+        engine: Arc<Engine>,
+        config: ServerConfig,
+    ) -> Result<Self, ServeError> {
+        let ServerConfig { workers: threads_to_serve, max_connections, allow_hosts } = config;
+        let addresses = addresses(&listeners)?;
+        let stats = Arc::new(Stats::new(threads_to_serve));
+        let api = Arc::new(Api {
+            engine: Arc::clone(&engine),
+            stats: Arc::clone(&stats),
+            draining: AtomicBool::new(false),
+            names: Names::new(&addresses, allow_hosts),
+        });
+        let mut workers = Vec::new();
+        let mut threads = Vec::new();
+        for index in 0..threads_to_serve {
+            let (tasks, receiver) = mpsc::unbounded_channel();
+            workers.push(WorkerHandle { tasks, stats: stats.worker(index) });
+            threads.push(start_worker(index, Arc::clone(&api), stats.worker(index), receiver)?);
         }
-    });
-    ended.await.map_err(io::Error::other)?
+        let control = Control { api, workers, max_connections: Arc::new(AtomicU64::new(max_connections)) };
+        for listener in listeners {
+            threads.push(start_acceptor(listener, control.clone())?);
+        }
+        Ok(Self { engine, control, addresses, threads })
+    }
+
+    /// What can be changed while it serves.
+    pub fn control(&self) -> &Control {
+        &self.control
+    }
+
+    /// Serves until `shutdown` resolves, then drains the connections and closes the engine.
+    pub async fn serve(self, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
+        let Self { engine, control, addresses, threads } = self;
+        let poisoned = Arc::new(Notify::new());
+        let poison = Arc::clone(&poisoned);
+        engine.journal().on_poison(move || poison.notify_one());
+        tokio::select! {
+            () = shutdown => {}
+            () = poisoned.notified() => {}
+            () = keep_samples(&control.api.stats) => {}
+        }
+        control.api.draining.store(true, Ordering::SeqCst);
+        addresses.iter().for_each(Listener::wake);
+        let started = Instant::now();
+        let limit = started + Duration::from_secs(DRAIN_LIMIT_SECONDS);
+        for worker in &control.workers {
+            // A worker that is gone has nothing to drain.
+            let _ = worker.tasks.send(Task::Drain(limit));
+        }
+        let ended = tokio::task::spawn_blocking(move || {
+            for thread in threads {
+                // A panic of a thread was told already; the others end as they should.
+                drop(thread.join());
+            }
+            let took_ms = started.elapsed().as_millis() as u64;
+            info!(event = "drained", took_ms, "all requests are answered, and the connections closed");
+            let closed = engine.close();
+            match engine.journal().poisoned_by() {
+                Some(why) => Err(ServeError::Poisoned(why)),
+                None => closed.map_err(ServeError::Close),
+            }
+        });
+        ended.await.map_err(io::Error::other)?
+    }
 }
 
 /// Keeps what is counted, for the stats of the last minute; never ends.
@@ -143,21 +214,18 @@ async fn keep_samples(stats: &Stats) {
     }
 }
 
-fn start_acceptor(
-    listener: Listener,
-    api: Arc<Api>,
-    workers: Vec<WorkerHandle>,
-    max_connections: u64,
-) -> io::Result<JoinHandle<()>> {
+fn start_acceptor(listener: Listener, control: Control) -> io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name("accept".to_owned()).spawn(move || {
+        let Control { api, workers, max_connections } = control;
         let refused = Arc::new(());
         loop {
             let accepted = listener.accept();
             if api.draining.load(Ordering::SeqCst) {
                 return;
             }
+            let has_room = || api.stats.connections().open < max_connections.load(Ordering::Relaxed);
             match accepted {
-                Ok(stream) if api.stats.connections().open < max_connections => assign(stream, &workers),
+                Ok(stream) if has_room() => assign(stream, &workers),
                 Ok(stream) if Arc::strong_count(&refused) <= MAX_REFUSED_CONNECTIONS => {
                     if let Some(worker) = least_loaded(&workers) {
                         let _ = worker.tasks.send(Task::Refuse(stream, Arc::clone(&refused)));
@@ -165,10 +233,24 @@ fn start_acceptor(
                 }
                 // Too many even to be told: dropping it closes it.
                 Ok(_) => {}
-                Err(_) => std::thread::sleep(Duration::from_millis(ACCEPT_PAUSE_MILLISECONDS)),
+                Err(error) => {
+                    tell_not_accepted(&error);
+                    std::thread::sleep(Duration::from_millis(ACCEPT_PAUSE_MILLISECONDS));
+                }
             }
         }
     })
+}
+
+fn tell_not_accepted(error: &io::Error) {
+    if let Some(suppressed) = limit::ACCEPT_FAILED.admit() {
+        warn!(
+            event = "accept_failed",
+            %error,
+            suppressed,
+            "a connection could not be accepted: raise the limit on open files (LimitNOFILE=), or use fewer connections"
+        );
+    }
 }
 
 fn least_loaded(workers: &[WorkerHandle]) -> Option<&WorkerHandle> {
@@ -224,6 +306,8 @@ async fn work(api: &Arc<Api>, mut tasks: mpsc::UnboundedReceiver<Task>, committe
                 Some(Task::Refuse(stream, guard)) => {
                     let _ = start_connection(stream, guard, Welcome::Refused, api, &connections);
                 }
+                // Whoever asked may have given up.
+                Some(Task::Answer(asked)) => drop(asked.send(())),
                 Some(Task::Drain(limit)) => {
                     return tokio::select! {
                         () = drain(&connections, limit) => {}

@@ -8,9 +8,12 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tracing::warn;
+
 use super::file;
 use super::handle::Journal;
 use crate::disk::{self, Disk, Rest};
+use crate::log::limit;
 use crate::sync::Ordering;
 
 /// Files at most: the one being written, two that wait for their checkpoint, a spare one.
@@ -105,6 +108,7 @@ impl Files {
                 return None;
             }
             journal.set_full(state.no_room);
+            journal.stats.turn();
             self.hurry.store(true, Ordering::Relaxed);
             self.changed.notify_all();
             let pause = Duration::from_millis(ROOM_RETRY_MS);
@@ -158,6 +162,7 @@ impl Files {
                         return;
                     }
                     if disk::is_storage_full(&error) {
+                        tell_refused(&error);
                         let mut state = self.lock();
                         (state.checkpoint_asked, state.no_room) = (true, true);
                         state.refused_checkpoints += 1;
@@ -307,6 +312,17 @@ impl Drop for Pin {
     fn drop(&mut self) {
         self.files.lock().kept_from = None;
         self.files.changed.notify_all();
+    }
+}
+
+fn tell_refused(error: &io::Error) {
+    if let Some(suppressed) = limit::CHECKPOINT_FAILED.admit() {
+        warn!(
+            event = "checkpoint_failed",
+            %error,
+            suppressed,
+            "the disk has no room for a checkpoint: free some space, it is tried again by itself"
+        );
     }
 }
 

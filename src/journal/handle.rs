@@ -5,6 +5,8 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread::Thread;
 use std::time::Duration;
 
+use tracing::{error, info, warn};
+
 use super::queue::{Position, Queues};
 use super::record::Record;
 use super::stats::{JournalSnapshot, JournalStats};
@@ -214,7 +216,21 @@ impl Journal {
 
     pub(super) fn set_full(&self, full: bool) {
         let (from, to) = if full { (OPEN, FULL) } else { (FULL, OPEN) };
-        let _ = self.state.compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst);
+        // Seldom, so that the exchange itself is.
+        if self.state.load(Ordering::Relaxed) != from
+            || self.state.compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst).is_err()
+        {
+            return;
+        }
+        if full {
+            warn!(
+                event = "storage_full",
+                "the disk of the data directory is full and changes are refused: free some space, they are \
+                 accepted again by themselves"
+            );
+        } else {
+            info!(event = "storage_free", "the disk has room again: changes are accepted");
+        }
     }
 
     /// Whether the file being written is half full, and only a checkpoint that is still going on or more room on
@@ -249,9 +265,16 @@ impl Journal {
         if poison.is_some() {
             return;
         }
-        *poison = Some(format!("{what}: {error}"));
+        let reason = format!("{what}: {error}");
+        *poison = Some(reason.clone());
         self.state.store(POISONED, Ordering::SeqCst);
         drop(poison);
+        error!(
+            event = "poisoned",
+            reason,
+            "the disk failed: nothing more is confirmed and the daemon ends; check the disk and the system's log, \
+             then start it again"
+        );
         self.queues.wake_all(|slot| self.wake_slot(slot));
         if let Some(callback) = self.on_poison.get() {
             callback();
@@ -262,6 +285,11 @@ impl Journal {
     /// What a reply promises.
     pub fn durability(&self) -> Durability {
         self.durability
+    }
+
+    /// How often the writer came to its work, which it does every second at least, also while it waits for room.
+    pub fn writer_turns(&self) -> u64 {
+        self.stats.turns.load(Ordering::Relaxed)
     }
 
     /// What the journal counted.

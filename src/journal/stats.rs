@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::log;
 use crate::stats::distribution::{Distribution, DistributionSnapshot};
 use crate::sync::{AtomicU64, Ordering};
 
@@ -13,6 +14,8 @@ const MAX_VALUE_POWER: u8 = 36;
 /// See the module.
 #[derive(Debug)]
 pub(super) struct JournalStats {
+    /// See [`super::Journal::writer_turns`].
+    pub(super) turns: AtomicU64,
     bytes: AtomicU64,
     frames: AtomicU64,
     records: AtomicU64,
@@ -48,6 +51,7 @@ pub struct JournalSnapshot {
 impl Default for JournalStats {
     fn default() -> Self {
         Self {
+            turns: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             frames: AtomicU64::new(0),
             records: AtomicU64::new(0),
@@ -67,7 +71,14 @@ impl JournalStats {
         self.records.fetch_add(records, Ordering::Relaxed);
     }
 
+    /// The writer comes to its work.
+    #[inline]
+    pub(super) fn turn(&self) {
+        self.turns.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(super) fn synced(&self, took: Duration) {
+        log::slow_sync(took);
         self.syncs.fetch_add(1, Ordering::Relaxed);
         self.sync_nanoseconds.record(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
     }

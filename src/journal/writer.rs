@@ -77,6 +77,7 @@ impl Writer {
     /// Writes until the journal ends or the disk fails. Answers with itself, for the last frame.
     pub(super) fn run(mut self) -> Self {
         loop {
+            self.journal.stats.turn();
             // Looked at first: what was pushed before the stop is in this group.
             let last = self.stopped.load(Ordering::SeqCst);
             let group = self.journal.queues.begin_group();
@@ -179,8 +180,7 @@ impl Writer {
                 // No block of the file is new, but a file system may still need one for an overwrite. Nobody
                 // waits for that at the end: what is not written was not confirmed.
                 Err(error) if disk::is_storage_full(&error) && !self.is_stopping() => {
-                    self.journal.set_full(true);
-                    std::thread::sleep(Duration::from_millis(ROOM_RETRY_MS));
+                    self.wait_for_room();
                 }
                 Err(error) => return Err(error),
             }
@@ -195,6 +195,12 @@ impl Writer {
         self.last_frame_at = Instant::now();
         self.last_write = self.last_frame_at.duration_since(started);
         Ok(())
+    }
+
+    fn wait_for_room(&self) {
+        self.journal.set_full(true);
+        self.journal.stats.turn();
+        std::thread::sleep(Duration::from_millis(ROOM_RETRY_MS));
     }
 
     fn is_sync_due(&self) -> bool {
@@ -247,8 +253,7 @@ impl Writer {
             match JournalFile::begin(Arc::clone(&self.disk), &self.files.dir, spare, head, access) {
                 // Nothing was renamed yet.
                 Err(error) if disk::is_storage_full(&error) && !self.is_stopping() => {
-                    self.journal.set_full(true);
-                    std::thread::sleep(Duration::from_millis(ROOM_RETRY_MS));
+                    self.wait_for_room();
                 }
                 result => return result,
             }

@@ -6,12 +6,15 @@ use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal};
+
 use super::{Client, PATIENCE_SECONDS};
 
 /// The binary, with nothing of this process's environment.
 pub(crate) fn allotd() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_allotd"));
-    command.env_clear();
+    // What it tells in passing is not for the output of the tests.
+    command.env_clear().env("ALLOTD_LOG_LEVEL", "warn");
     command
 }
 
@@ -74,8 +77,16 @@ impl Daemon {
 
     /// SIGTERM.
     pub(crate) fn terminate(&self) {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        self.signal(Signal::TERM);
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        rustix::process::kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Waits for its end; the exit code.

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 pub(crate) mod daemon;
+pub(crate) mod logged;
 pub(crate) mod small_disk;
 
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -51,7 +52,8 @@ impl Server {
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             let ended = async move { drop(ended.await) };
-            runtime.block_on(server::run(listeners, engine, config, ended)).unwrap();
+            let serving = server::Server::start(listeners, engine, config).unwrap().serve(ended);
+            runtime.block_on(serving).unwrap();
         });
         Self { address, data, shutdown: Some(shutdown), thread: Some(thread) }
     }

@@ -1,0 +1,90 @@
+//! SIGHUP: the config file is read again. What can change while the daemon runs changes; for the rest the log
+//! says that it needs a restart. A file that is not understood changes nothing.
+
+use tracing::{error, info, warn};
+
+use super::service_manager;
+use crate::config::{Config, ServeArgs};
+use crate::http::server::Control;
+use crate::log::{self, LogConfig};
+
+/// The settings that run, and where they came from.
+pub(crate) struct Reloader {
+    args: ServeArgs,
+    running: Config,
+}
+
+impl Reloader {
+    pub(crate) fn new(args: ServeArgs, running: Config) -> Self {
+        Self { args, running }
+    }
+
+    /// Reads the file again. Flags and the environment still win over it.
+    pub(crate) fn reload(&mut self, control: &Control) {
+        service_manager::reloading();
+        let Some(path) = self.args.config.clone() else {
+            warn!(event = "reload_failed", "there is no config file to read again: start with --config FILE");
+            return;
+        };
+        match self.args.clone().into_config() {
+            Ok(config) => {
+                self.take(&config, control);
+                let LogConfig { level, shows_numbers, slow_call_ms, .. } = self.running.log;
+                info!(
+                    event = "reloaded",
+                    config = %path.display(),
+                    log_level = level.as_str(),
+                    log_numbers = shows_numbers,
+                    slow_call_ms,
+                    max_connections = self.running.max_connections,
+                    "the config file was read again"
+                );
+            }
+            Err(error) => error!(
+                event = "reload_failed",
+                config = %path.display(),
+                "nothing was changed: {error}"
+            ),
+        }
+    }
+
+    fn take(&mut self, config: &Config, control: &Control) {
+        for setting in fixed_that_differ(&self.running, config) {
+            warn!(event = "restart_needed", setting, "{setting} changed in the file: it needs a restart");
+        }
+        self.running.log = LogConfig { format: self.running.log.format, ..config.log };
+        log::change(&self.running.log);
+        self.running.max_connections = config.max_connections;
+        control.set_max_connections(config.max_connections);
+    }
+}
+
+/// The keys whose settings differ and cannot change while the daemon runs.
+fn fixed_that_differ(running: &Config, new: &Config) -> Vec<&'static str> {
+    // Whole, so that a new setting cannot be left out.
+    let Config {
+        data_dir,
+        listen,
+        allow_hosts,
+        workers,
+        max_connections: _,
+        durability,
+        journal_file_bytes,
+        backup_dir,
+        recover_damaged,
+        log,
+    } = new;
+    let LogConfig { level: _, format, shows_numbers: _, slow_call_ms: _ } = log;
+    let differ = [
+        ("data", *data_dir != running.data_dir),
+        ("listen", *listen != running.listen),
+        ("allow_host", *allow_hosts != running.allow_hosts),
+        ("workers", *workers != running.workers),
+        ("durability", *durability != running.durability),
+        ("journal_file_mib", *journal_file_bytes != running.journal_file_bytes),
+        ("backup_dir", *backup_dir != running.backup_dir),
+        ("recover_damaged", *recover_damaged != running.recover_damaged),
+        ("log_format", *format != running.log.format),
+    ];
+    differ.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()
+}

@@ -1,0 +1,80 @@
+//! Looks whether the threads that leases need still come to their work: each worker, and the journal's writer.
+//! Only then systemd's watchdog is told that the daemon is alive.
+
+use std::convert::Infallible;
+use std::time::{Duration, Instant};
+
+use tracing::{error, info};
+
+use super::service_manager;
+use crate::http::server::Control;
+use crate::journal::Journal;
+use crate::log::limit;
+
+/// How often it is looked, unless systemd's watchdog wants it more often.
+const LOOK_INTERVAL: Duration = Duration::from_secs(10);
+/// Looks within the time after which systemd's watchdog ends the daemon.
+const LOOKS_PER_WATCHDOG: u32 = 3;
+/// How long a worker may take to answer.
+const WORKER_PATIENCE: Duration = Duration::from_secs(5);
+/// How long the journal's writer may stay away from its work.
+const JOURNAL_PATIENCE: Duration = Duration::from_secs(5);
+
+/// What does not come to its work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stuck {
+    Worker(usize),
+    Journal,
+}
+
+/// When the writer was last seen at work.
+struct WriterSeen {
+    turns: u64,
+    at: Instant,
+}
+
+/// Looks for as long as it is polled.
+pub(crate) async fn supervise(control: &Control, journal: &Journal) -> Infallible {
+    let interval = service_manager::watchdog()
+        .map_or(LOOK_INTERVAL, |watchdog| LOOK_INTERVAL.min(watchdog / LOOKS_PER_WATCHDOG));
+    let mut writer = WriterSeen { turns: journal.writer_turns(), at: Instant::now() };
+    let mut was_stuck = false;
+    loop {
+        tokio::time::sleep(interval).await;
+        limit::tell_suppressed();
+        let stuck = look(control, journal, &mut writer).await;
+        match stuck {
+            None => {
+                if was_stuck {
+                    info!(event = "unstuck", "all threads come to their work again");
+                }
+                service_manager::alive();
+            }
+            Some(Stuck::Worker(index)) => error!(
+                event = "stuck",
+                thread = format!("worker-{index}"),
+                "a worker does not answer: see what the machine does; systemd restarts the daemon if this lasts"
+            ),
+            Some(Stuck::Journal) => error!(
+                event = "stuck",
+                thread = "journal-writer",
+                "the journal is not written, and no answer leaves: check the disk; systemd restarts the daemon if \
+                 this lasts"
+            ),
+        }
+        was_stuck = stuck.is_some();
+    }
+}
+
+async fn look(control: &Control, journal: &Journal, writer: &mut WriterSeen) -> Option<Stuck> {
+    let silent = control.silent_worker(WORKER_PATIENCE).await;
+    let turns = journal.writer_turns();
+    if turns != writer.turns {
+        *writer = WriterSeen { turns, at: Instant::now() };
+    }
+    // What ends has its own limits: the drain's, and systemd's TimeoutStopSec.
+    if control.is_draining() {
+        return None;
+    }
+    silent.map(Stuck::Worker).or((writer.at.elapsed() > JOURNAL_PATIENCE).then_some(Stuck::Journal))
+}

@@ -1,0 +1,242 @@
+//! What the log tells of a request: every one at level debug, else those that fail, that take long, and
+//! that change something for operators.
+
+use std::fmt::Write as _;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::header::{HeaderName, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode, Uri};
+use rand::TryRng as _;
+use rand::rngs::SysRng;
+use tracing::{debug, error, info, warn};
+
+use super::body::Body;
+use crate::log::{self, limit};
+use crate::stats::requests::Call;
+
+/// Longest `X-Request-Id` that is taken from a caller, in bytes.
+const MAX_REQUEST_ID_BYTES: usize = 64;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const POOLS_PATH: &str = "/v1/pools/";
+
+/// A request as the log knows it, while the request itself is there.
+#[derive(Clone, Copy)]
+pub(crate) struct Seen<'a> {
+    method: &'a Method,
+    uri: &'a Uri,
+    id: Option<&'a HeaderValue>,
+}
+
+/// The same for a request that is taken apart to be answered.
+pub(crate) struct Kept {
+    method: Method,
+    uri: Uri,
+    id: Option<HeaderValue>,
+}
+
+/// How a request ended.
+#[derive(Clone, Copy)]
+struct End<'a> {
+    call: Call,
+    status: StatusCode,
+    took: Duration,
+    body: &'a Body,
+}
+
+impl<'a> Seen<'a> {
+    #[inline]
+    pub(crate) fn of(request: &'a Request<Incoming>) -> Self {
+        let id = request.headers().get(&REQUEST_ID).filter(|id| is_safe(id.as_bytes()));
+        Self { method: request.method(), uri: request.uri(), id }
+    }
+
+    pub(crate) fn keep(self) -> Kept {
+        Kept { method: self.method.clone(), uri: self.uri.clone(), id: self.id.cloned() }
+    }
+
+    /// Echoes the request's id in its answer, and tells what is to be told.
+    #[inline]
+    pub(crate) fn answered(self, call: Call, took: Duration, response: &mut Response<Body>) {
+        if let Some(id) = self.id {
+            response.headers_mut().insert(REQUEST_ID, id.clone());
+        }
+        let status = response.status();
+        let is_told = status.is_server_error()
+            || log::is_slow(took)
+            || log::tells_requests()
+            || event_of(call).is_some();
+        if is_told {
+            self.tell(End { call, status, took, body: response.body() });
+        }
+    }
+
+    #[cold]
+    fn tell(self, end: End<'_>) {
+        let id = self.id.and_then(|id| id.to_str().ok()).map_or_else(made_id, str::to_owned);
+        if log::tells_requests() {
+            debug!(
+                event = "request",
+                method = %self.method,
+                path = self.path(),
+                pool = self.pool(),
+                call = end.call.as_str(),
+                status = end.status.as_u16(),
+                took_us = end.took.as_micros() as u64,
+                request_id = id,
+                "answered"
+            );
+        }
+        if end.status.is_server_error() {
+            self.tell_failure(end, &id);
+        } else if end.status.is_success()
+            && let Some((event, message)) = event_of(end.call)
+        {
+            info!(
+                event,
+                pool = self.pool(),
+                path = self.path(),
+                status = end.status.as_u16(),
+                took_ms = end.took.as_millis() as u64,
+                request_id = id,
+                "{message}"
+            );
+        }
+        if log::is_slow(end.took) && !is_slow_by_nature(end.call) {
+            self.tell_slowness(end, &id);
+        }
+    }
+
+    fn tell_failure(self, end: End<'_>, id: &str) {
+        let Some(suppressed) = limit::REQUEST_FAILED.admit() else { return };
+        let (code, detail) = problem_of(end.body);
+        macro_rules! failed {
+            ($level:ident) => {
+                $level!(
+                    event = "request_failed",
+                    method = %self.method,
+                    path = self.path(),
+                    pool = self.pool(),
+                    call = end.call.as_str(),
+                    status = end.status.as_u16(),
+                    code,
+                    took_us = end.took.as_micros() as u64,
+                    request_id = id,
+                    suppressed,
+                    "{}",
+                    log::text(&detail)
+                )
+            };
+        }
+        // The others say that the daemon refuses for now, not that it failed.
+        if end.status == StatusCode::INTERNAL_SERVER_ERROR { failed!(error) } else { failed!(warn) }
+    }
+
+    fn tell_slowness(self, end: End<'_>, id: &str) {
+        let Some(suppressed) = limit::SLOW_CALL.admit() else { return };
+        warn!(
+            event = "slow_call",
+            method = %self.method,
+            path = self.path(),
+            pool = self.pool(),
+            call = end.call.as_str(),
+            status = end.status.as_u16(),
+            took_ms = end.took.as_millis() as u64,
+            request_id = id,
+            suppressed,
+            "a call took longer than --slow-call-ms: see the latencies in GET /v1/stats, and what else the \
+             machine does"
+        );
+    }
+
+    fn path(self) -> String {
+        log::path(self.uri.path_and_query().map_or("", |path| path.as_str()))
+    }
+
+    /// The pool that the path names; empty for none.
+    fn pool(self) -> String {
+        let rest = self.uri.path().strip_prefix(POOLS_PATH).unwrap_or_default();
+        log::text(rest.split('/').next().unwrap_or_default())
+    }
+}
+
+impl Kept {
+    pub(crate) fn seen(&self) -> Seen<'_> {
+        Seen { method: &self.method, uri: &self.uri, id: self.id.as_ref() }
+    }
+}
+
+/// Whether an id may stand in the log and in a header as it is.
+fn is_safe(id: &[u8]) -> bool {
+    (1..=MAX_REQUEST_ID_BYTES).contains(&id.len())
+        && id.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:/+=@~".contains(byte))
+}
+
+/// An id for a request that has none: of this process, and counted.
+fn made_id() -> String {
+    static PROCESS: OnceLock<u32> = OnceLock::new();
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let process = PROCESS.get_or_init(|| SysRng.try_next_u32().unwrap_or_else(|_| std::process::id()));
+    let mut id = String::new();
+    // Writing to a string does not fail.
+    let _ = write!(id, "{process:08x}-{}", COUNT.fetch_add(1, Ordering::Relaxed) + 1);
+    id
+}
+
+/// What a call of operators did, once it is done: the event and its message.
+#[inline]
+fn event_of(call: Call) -> Option<(&'static str, &'static str)> {
+    Some(match call {
+        Call::CreatePool => ("pool_created", "a pool was created"),
+        Call::ChangePool => ("pool_changed", "the settings of a pool were changed"),
+        Call::DeletePool => ("pool_deleted", "a pool was deleted"),
+        Call::AddNumbers => ("numbers_added", "numbers were added to a pool"),
+        Call::Retire => ("numbers_retired", "numbers of a pool were retired, or counted for it"),
+        Call::Reinstate => ("numbers_reinstated", "numbers of a pool were reinstated, or counted for it"),
+        Call::StartRound => ("round_started", "the next round of a pool was started"),
+        Call::Pause => ("pool_paused", "a pool was paused: it gives no leases until it is resumed"),
+        Call::Resume => ("pool_resumed", "a pool was resumed"),
+        Call::Backup => ("backup_made", "a backup was made"),
+        _ => return None,
+    })
+}
+
+/// Whether a call takes as long as its body or its answer is.
+fn is_slow_by_nature(call: Call) -> bool {
+    matches!(
+        call,
+        Call::CreatePool | Call::AddNumbers | Call::Export | Call::Retire | Call::Reinstate | Call::Backup
+    )
+}
+
+/// Code and detail of an error.
+fn problem_of(body: &Body) -> (String, String) {
+    let Body::Whole(bytes) = body else { return Default::default() };
+    let problem: serde_json::Value = serde_json::from_slice(bytes).unwrap_or_default();
+    let text = |member: &str| problem[member].as_str().unwrap_or_default().to_owned();
+    (text("code"), text("detail"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_taken_if_it_can_stand_in_a_log() {
+        for safe in ["a", "0af7651916cd43dd", "01J-x_y.z:1/2+3=@~", &"a".repeat(MAX_REQUEST_ID_BYTES)] {
+            assert!(is_safe(safe.as_bytes()), "{safe}");
+        }
+        for bad in ["", "a b", "a\"b", "a\nb", "\u{e9}", &"a".repeat(MAX_REQUEST_ID_BYTES + 1)] {
+            assert!(!is_safe(bad.as_bytes()), "{bad}");
+        }
+    }
+
+    #[test]
+    fn made_ids_are_safe_and_differ() {
+        let (one, other) = (made_id(), made_id());
+        assert!(is_safe(one.as_bytes()) && one != other, "{one} {other}");
+    }
+}

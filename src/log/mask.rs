@@ -1,0 +1,123 @@
+//! Telephone numbers are not for the log: what it may show of them.
+
+/// So many digits in a row are taken for a telephone number in a text.
+pub const MIN_NUMBER_DIGITS: usize = 7;
+/// Digits that are shown at each end of a number of [`LONG_NUMBER_DIGITS`] or more.
+const SHOWN_DIGITS: usize = 4;
+/// From so many digits on [`SHOWN_DIGITS`] are shown at each end; of shorter numbers half as many.
+const LONG_NUMBER_DIGITS: usize = 11;
+/// What stands for the others.
+const HIDDEN: &str = "***";
+/// How much of a path is told, in bytes.
+const MAX_PATH_BYTES: usize = 256;
+/// Below this part of a path there is one number.
+const NUMBER_PATH: &str = "/numbers/";
+
+/// `7912***4567`; of fewer than [`MIN_NUMBER_DIGITS`] digits nothing is shown.
+pub fn number(digits: &str) -> String {
+    let shown = match digits.len() {
+        LONG_NUMBER_DIGITS.. => SHOWN_DIGITS,
+        MIN_NUMBER_DIGITS.. => SHOWN_DIGITS / 2,
+        _ => return HIDDEN.to_owned(),
+    };
+    // Both ends are there: the length is that of ASCII digits.
+    let first = digits.get(..shown).unwrap_or_default();
+    let last = digits.get(digits.len() - shown..).unwrap_or_default();
+    format!("{first}{HIDDEN}{last}")
+}
+
+/// A text with its numbers masked: all that has [`MIN_NUMBER_DIGITS`] digits in a row.
+pub fn text(text: &str) -> String {
+    let mut masked = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find(|letter: char| letter.is_ascii_digit()) {
+        let (before, from) = rest.split_at(start);
+        let end = from.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(from.len());
+        let (digits, after) = from.split_at(end);
+        masked.push_str(before);
+        if digits.len() >= MIN_NUMBER_DIGITS {
+            masked.push_str(&number(digits));
+        } else {
+            masked.push_str(digits);
+        }
+        rest = after;
+    }
+    masked.push_str(rest);
+    masked
+}
+
+/// A path with its query, its first [`MAX_PATH_BYTES`] bytes, with its numbers masked unless `shows_numbers`:
+/// also a short one, and one with signs in it, where the path of one number has it.
+pub(super) fn path(path: &str, shows_numbers: bool) -> String {
+    let whole = if shows_numbers { path.to_owned() } else { masked_path(path) };
+    // Paths are ASCII, or hyper would not have taken them.
+    let cut = whole.get(..MAX_PATH_BYTES);
+    cut.map_or_else(
+        || whole.clone(),
+        |first| if whole.len() > MAX_PATH_BYTES { format!("{first}...") } else { whole.clone() },
+    )
+}
+
+fn masked_path(path: &str) -> String {
+    match path.split_once(NUMBER_PATH) {
+        None => text(path),
+        Some((before, number_and_query)) => {
+            let (written, query) = match number_and_query.split_once('?') {
+                Some((written, query)) => (written, format!("?{}", text(query))),
+                None => (number_and_query, String::new()),
+            };
+            let digits: String = written.chars().filter(char::is_ascii_digit).collect();
+            format!("{}{NUMBER_PATH}{}{query}", text(before), number(&digits))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_shows_its_ends_only() {
+        for (digits, shown) in [
+            ("79123454567", "7912***4567"),
+            ("123456789012345", "1234***2345"),
+            ("9123454567", "91***67"),
+            ("1234567", "12***67"),
+            ("123456", "***"),
+            ("", "***"),
+        ] {
+            assert_eq!(number(digits), shown, "{digits}");
+        }
+    }
+
+    #[test]
+    fn a_text_shows_no_number() {
+        for (whole, shown) in [
+            ("", ""),
+            ("nothing", "nothing"),
+            ("79123454567", "7912***4567"),
+            ("in 512 ms: 79123454567, 1234567 and 123456.", "in 512 ms: 7912***4567, 12***67 and 123456."),
+            ("номер 79123454567 занят", "номер 7912***4567 занят"),
+        ] {
+            assert_eq!(text(whole), shown);
+        }
+    }
+
+    #[test]
+    fn a_path_shows_no_number_however_it_is_written() {
+        for (whole, shown) in [
+            ("/v1/pools/ru/lease", "/v1/pools/ru/lease"),
+            ("/v1/pools/ru/numbers/79123454567", "/v1/pools/ru/numbers/7912***4567"),
+            ("/v1/pools/ru/numbers/150", "/v1/pools/ru/numbers/***"),
+            ("/v1/pools/ru/numbers/7-912-345-45-67?a=1", "/v1/pools/ru/numbers/7912***4567?a=1"),
+            ("/v1/pools/ru/numbers?within=79123454567", "/v1/pools/ru/numbers?within=7912***4567"),
+            ("/v1/pools/79123454567/lease", "/v1/pools/7912***4567/lease"),
+        ] {
+            assert_eq!(path(whole, false), shown);
+            assert_eq!(path(whole, true), whole);
+        }
+        let long = "/".repeat(MAX_PATH_BYTES);
+        assert_eq!(path(&long, true), long);
+        assert_eq!(path(&format!("{long}a"), false), format!("{long}..."));
+    }
+}

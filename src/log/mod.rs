@@ -1,0 +1,245 @@
+//! What the daemon tells of itself: events on standard error, for people on a terminal and in JSON lines
+//! elsewhere. Each has an `event`, which never changes, and a message that says what to do.
+
+pub mod limit;
+pub mod mask;
+
+use std::fmt;
+use std::io::{self, IsTerminal as _};
+use std::str::FromStr;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use thiserror::Error;
+use tracing::level_filters::LevelFilter;
+use tracing::{error, warn};
+use tracing_subscriber::layer::{Layer, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{Registry, fmt as lines, reload};
+
+/// A call that takes longer is told of, in milliseconds, unless [`LogConfig`] says otherwise.
+pub const DEFAULT_SLOW_CALL_MS: u32 = 1_000;
+
+/// The least important events that are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Level {
+    /// What the daemon cannot do.
+    Error,
+    /// What an operator should look at.
+    Warn,
+    /// Starts, stops and changes.
+    #[default]
+    Info,
+    /// Every request.
+    Debug,
+}
+
+/// How events are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Format {
+    /// [`Self::Human`] on a terminal, else [`Self::Json`].
+    #[default]
+    Auto,
+    /// A line for people.
+    Human,
+    /// A JSON object a line.
+    Json,
+}
+
+/// A level or a format that there is not; the message says what to give.
+#[derive(Debug, Error, PartialEq, Eq)]
+#[error("{option} is \"{text}\": give {choices}")]
+pub struct ChoiceError {
+    option: &'static str,
+    text: String,
+    choices: &'static str,
+}
+
+impl Level {
+    /// As flags and the config file name it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+        }
+    }
+
+    fn filter(self) -> LevelFilter {
+        match self {
+            Self::Error => LevelFilter::ERROR,
+            Self::Warn => LevelFilter::WARN,
+            Self::Info => LevelFilter::INFO,
+            Self::Debug => LevelFilter::DEBUG,
+        }
+    }
+}
+
+impl FromStr for Level {
+    type Err = ChoiceError;
+
+    fn from_str(text: &str) -> Result<Self, ChoiceError> {
+        let all = [Self::Error, Self::Warn, Self::Info, Self::Debug];
+        all.into_iter().find(|level| level.as_str() == text).ok_or_else(|| ChoiceError {
+            option: "--log-level",
+            text: text.to_owned(),
+            choices: "error, warn, info or debug",
+        })
+    }
+}
+
+impl Format {
+    /// As flags and the config file name it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Human => "human",
+            Self::Json => "json",
+        }
+    }
+
+    fn is_json(self) -> bool {
+        match self {
+            Self::Auto => !io::stderr().is_terminal(),
+            Self::Human => false,
+            Self::Json => true,
+        }
+    }
+}
+
+impl FromStr for Format {
+    type Err = ChoiceError;
+
+    fn from_str(text: &str) -> Result<Self, ChoiceError> {
+        let all = [Self::Auto, Self::Human, Self::Json];
+        all.into_iter().find(|format| format.as_str() == text).ok_or_else(|| ChoiceError {
+            option: "--log-format",
+            text: text.to_owned(),
+            choices: "auto, human or json",
+        })
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What is told, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogConfig {
+    /// The least important events that are told.
+    pub level: Level,
+    /// How they are written.
+    pub format: Format,
+    /// Whether numbers are told whole.
+    pub shows_numbers: bool,
+    /// A call that takes longer is told of, in milliseconds; 0 for none.
+    pub slow_call_ms: u32,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self {
+            level: Level::default(),
+            format: Format::default(),
+            shows_numbers: false,
+            slow_call_ms: DEFAULT_SLOW_CALL_MS,
+        }
+    }
+}
+
+// The log is the process's, as standard error is: so is what it goes by.
+static FILTER: OnceLock<reload::Handle<LevelFilter, Registry>> = OnceLock::new();
+static SHOWS_NUMBERS: AtomicBool = AtomicBool::new(false);
+static SLOW_CALL_NANOS: AtomicU64 = AtomicU64::new(DEFAULT_SLOW_CALL_MS as u64 * 1_000_000);
+
+/// Begins to tell. Until then, and in other commands than the daemon's, events go nowhere. Answers whether
+/// JSON is written.
+pub fn start(config: &LogConfig) -> bool {
+    let (filter, handle) = reload::Layer::new(config.level.filter());
+    let json = config.format.is_json();
+    // A reader of the log that is gone must not end the daemon, as complaining about it would.
+    let plain = lines::layer().with_writer(io::stderr).with_target(false).log_internal_errors(false);
+    let layer = if json {
+        plain.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed()
+    } else {
+        plain.boxed()
+    };
+    // Fails only where a test of this process has started it before.
+    if Registry::default().with(filter).with(layer).try_init().is_ok() {
+        let _ = FILTER.set(handle);
+    }
+    change(config);
+    std::panic::set_hook(Box::new(|panic| {
+        let thread = std::thread::current();
+        let message = panic.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+        error!(
+            event = "panic",
+            thread = thread.name().unwrap_or("?"),
+            "a thread failed: report this line, and restart the daemon if it does not serve: {}",
+            text(&message)
+        );
+    }));
+    json
+}
+
+/// Changes all but the format.
+pub fn change(config: &LogConfig) {
+    SHOWS_NUMBERS.store(config.shows_numbers, Ordering::Relaxed);
+    let nanos = match config.slow_call_ms {
+        0 => u64::MAX,
+        milliseconds => u64::from(milliseconds) * 1_000_000,
+    };
+    SLOW_CALL_NANOS.store(nanos, Ordering::Relaxed);
+    if let Some(filter) = FILTER.get() {
+        // Fails only when the subscriber is gone, which it never is.
+        let _ = filter.reload(config.level.filter());
+    }
+}
+
+/// Whether every request is told of.
+#[inline]
+pub(crate) fn tells_requests() -> bool {
+    LevelFilter::current() >= LevelFilter::DEBUG
+}
+
+/// Whether so long is to be told of.
+#[inline]
+pub(crate) fn is_slow(took: Duration) -> bool {
+    took.as_nanos() >= u128::from(SLOW_CALL_NANOS.load(Ordering::Relaxed))
+}
+
+/// A text as the log may tell it: numbers in it are masked unless they are to be told.
+pub(crate) fn text(text: &str) -> String {
+    if SHOWS_NUMBERS.load(Ordering::Relaxed) { text.to_owned() } else { mask::text(text) }
+}
+
+/// A path and its query as the log may tell them.
+pub(crate) fn path(text: &str) -> String {
+    mask::path(text, SHOWS_NUMBERS.load(Ordering::Relaxed))
+}
+
+/// Tells of a sync of the journal that took long.
+#[inline]
+pub(crate) fn slow_sync(took: Duration) {
+    if is_slow(took)
+        && let Some(suppressed) = limit::SLOW_SYNC.admit()
+    {
+        warn!(
+            event = "slow_sync",
+            took_ms = took.as_millis() as u64,
+            suppressed,
+            "the disk took long to keep what was written, and answers waited for it: see what else uses the disk"
+        );
+    }
+}

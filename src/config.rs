@@ -370,4 +370,53 @@ mod tests {
         let flag = ServeArgs { insecure: Some(false), ..args };
         assert!(matches!(flag.into_config(), Err(ConfigError::NotLocal(_))));
     }
+
+    /// The example with the comment signs before its keys taken away, all but those of some keys.
+    fn example_without(left_out: &[&str]) -> String {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/packaging/allotd.toml");
+        let text = std::fs::read_to_string(path).unwrap();
+        let is_left_out = |line: &str| left_out.iter().any(|key| line.starts_with(&format!("#{key} = ")));
+        let lines = text.lines().filter(|line| !is_left_out(line)).map(|line| match line.strip_prefix('#') {
+            Some(setting) if !setting.starts_with(' ') => setting,
+            _ => line,
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn the_example_has_every_key() {
+        // Whole, so that a new key cannot be left out.
+        let File {
+            data,
+            listen,
+            workers,
+            max_connections,
+            durability,
+            sync_interval_ms,
+            journal_file_mib,
+            backup_dir,
+            recover_damaged,
+            insecure,
+            log_level,
+            log_format,
+            log_numbers,
+            slow_call_ms,
+        } = toml::from_str(&example_without(&[])).unwrap();
+        assert!(data.is_some() && listen.is_some() && workers.is_some() && max_connections.is_some());
+        assert!(durability.is_some() && journal_file_mib.is_some() && recover_damaged.is_some());
+        assert!(
+            log_level.is_some() && log_format.is_some() && log_numbers.is_some() && slow_call_ms.is_some()
+        );
+        assert_eq!((insecure, sync_interval_ms), (Some(false), Some(DEFAULT_SYNC_INTERVAL_MS)));
+        let engine = crate::engine::EngineConfig::new(data.unwrap(), 1);
+        assert_eq!(backup_dir.unwrap(), engine.backup_dir);
+    }
+
+    #[test]
+    fn the_example_shows_the_defaults() {
+        // These have no default, or one that the other test compares.
+        let (_directory, shown) = args(&example_without(&["workers", "sync_interval_ms", "backup_dir"]));
+        let bare = ServeArgs { data: Some("/var/lib/allotd".into()), ..ServeArgs::default() };
+        assert_eq!(shown.into_config().unwrap(), bare.into_config().unwrap());
+    }
 }

@@ -38,31 +38,35 @@ pub(crate) async fn supervise(control: &Control, journal: &Journal) -> Infallibl
     let interval = service_manager::watchdog()
         .map_or(LOOK_INTERVAL, |watchdog| LOOK_INTERVAL.min(watchdog / LOOKS_PER_WATCHDOG));
     let mut writer = WriterSeen { turns: journal.writer_turns(), at: Instant::now() };
-    let mut was_stuck = false;
+    let mut told = None;
     loop {
         tokio::time::sleep(interval).await;
         limit::tell_suppressed();
         let stuck = look(control, journal, &mut writer).await;
-        match stuck {
-            None => {
-                if was_stuck {
-                    info!(event = "unstuck", "all threads come to their work again");
-                }
-                service_manager::alive();
-            }
-            Some(Stuck::Worker(index)) => error!(
-                event = "stuck",
-                thread = format!("worker-{index}"),
-                "a worker does not answer: see what the machine does; systemd restarts the daemon if this lasts"
-            ),
-            Some(Stuck::Journal) => error!(
-                event = "stuck",
-                thread = "journal-writer",
-                "the journal is not written, and no answer leaves: check the disk; systemd restarts the daemon if \
-                 this lasts"
-            ),
+        if stuck != told {
+            tell(stuck);
+            told = stuck;
         }
-        was_stuck = stuck.is_some();
+        if stuck.is_none() {
+            service_manager::alive();
+        }
+    }
+}
+
+fn tell(stuck: Option<Stuck>) {
+    match stuck {
+        None => info!(event = "unstuck", "all threads come to their work again"),
+        Some(Stuck::Worker(index)) => error!(
+            event = "stuck",
+            thread = format!("worker-{index}"),
+            "a worker does not answer: see what the machine does; systemd restarts the daemon if this lasts"
+        ),
+        Some(Stuck::Journal) => error!(
+            event = "stuck",
+            thread = "journal-writer",
+            "the journal is not written, and no answer leaves: check the disk; systemd restarts the daemon if this \
+             lasts"
+        ),
     }
 }
 

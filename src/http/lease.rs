@@ -26,7 +26,7 @@ const MAX_WORDS_COUNTED_AT_ONCE: u64 = 4_096;
 /// When to try again if no number's time is known to come, in seconds.
 const EXHAUSTED_RETRY_AFTER_SECONDS: u64 = 60;
 
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// The body of a lease.
 #[derive(Debug, Default, Deserialize)]

@@ -20,7 +20,7 @@ use crate::stats::requests::Call;
 /// Longest `X-Request-Id` that is taken from a caller, in bytes.
 const MAX_REQUEST_ID_BYTES: usize = 64;
 
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const POOLS_PATH: &str = "/v1/pools/";
 
 /// A request as the log knows it, while the request itself is there.
@@ -50,7 +50,9 @@ struct End<'a> {
 impl<'a> Seen<'a> {
     #[inline]
     pub(crate) fn of(request: &'a Request<Incoming>) -> Self {
-        let id = request.headers().get(&REQUEST_ID).filter(|id| is_safe(id.as_bytes()));
+        // Looking at the few headers one by one takes fewer instructions than the map's way, which hashes the name.
+        let id = request.headers().iter().find(|(name, _)| **name == REQUEST_ID).map(|(_, id)| id);
+        let id = id.filter(|id| is_safe(id.as_bytes()));
         Self { method: request.method(), uri: request.uri(), id }
     }
 
@@ -62,7 +64,7 @@ impl<'a> Seen<'a> {
     #[inline]
     pub(crate) fn answered(self, call: Call, took: Duration, response: &mut Response<Body>) {
         if let Some(id) = self.id {
-            response.headers_mut().insert(REQUEST_ID, id.clone());
+            response.headers_mut().insert(&REQUEST_ID, id.clone());
         }
         let status = response.status();
         let is_told = status.is_server_error()

@@ -269,12 +269,15 @@ impl Journal {
         *poison = Some(reason.clone());
         self.state.store(POISONED, Ordering::SeqCst);
         drop(poison);
-        error!(
-            event = "poisoned",
-            reason,
-            "the disk failed: nothing more is confirmed and the daemon ends; check the disk and the system's log, \
-             then start it again"
-        );
+        // Before the writer runs the data directory is being opened, which tells of its failure itself.
+        if self.writer.get().is_some() {
+            error!(
+                event = "poisoned",
+                reason,
+                "the disk failed: nothing more is confirmed and the daemon ends; check the disk and the system's log, \
+                 then start it again"
+            );
+        }
         self.queues.wake_all(|slot| self.wake_slot(slot));
         if let Some(callback) = self.on_poison.get() {
             callback();

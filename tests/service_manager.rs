@@ -136,9 +136,7 @@ fn ready_watchdog_reload_and_stop_are_told_in_order() {
 
 #[test]
 fn a_thread_that_is_stuck_is_told_to_the_log_and_not_to_the_watchdog() {
-    for (thread, call, name) in
-        [("worker-1", "epoll_wait", "worker-1"), ("journal-writer", "pwrite64", "journal-writer")]
-    {
+    for (thread, call) in [("worker-1", "epoll_wait"), ("journal-writer", "pwrite64")] {
         let notified = Notified::start();
         assert!(notified.is_alive_within(2 * WATCHDOG), "{thread}");
         let Some(held) = notified.hold(thread, call) else { return };

@@ -419,4 +419,23 @@ mod tests {
         let bare = ServeArgs { data: Some("/var/lib/allotd".into()), ..ServeArgs::default() };
         assert_eq!(shown.into_config().unwrap(), bare.into_config().unwrap());
     }
+
+    #[test]
+    fn every_flag_is_in_the_documents() {
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+        let read = |path: &str| std::fs::read_to_string(directory.join(path)).unwrap();
+        let (table, example) = (read("operations/configuration.md"), read("packaging/allotd.toml"));
+        for flag in ServeArgs::augment_args(clap::Command::new("serve")).get_arguments() {
+            let (key, long) = (flag.get_id().as_str(), flag.get_long().unwrap());
+            let variable = flag.get_env().unwrap().to_str().unwrap();
+            let is_its_row =
+                |row: &str| row.contains(&format!("`--{long}`")) && row.contains(&format!("`{variable}`"));
+            let row = table.lines().find(|row| is_its_row(row));
+            let row = row.unwrap_or_else(|| panic!("configuration.md has no row of --{long} and {variable}"));
+            if key != "config" {
+                assert!(row.contains(&format!("| `{key}`")), "{row}");
+                assert!(example.contains(&format!("{key} = ")), "allotd.toml has no {key}");
+            }
+        }
+    }
 }

@@ -2,7 +2,7 @@
 # The Debian package, from its build to its purge, in a clean Debian of its own: build it, install it, start the
 # daemon by the unit's command line, use it, stop it, remove it, and look what is left.
 #
-# Needs root, cargo-deb, debootstrap and Debian's packages. Takes about five minutes, most of it the release build and
+# Needs root, cargo-deb, debootstrap and Debian's packages. Takes five to ten minutes, most of it the release build and
 # the clean Debian; so tests/all.sh does not call it. MIRROR names another mirror, SUITE another Debian,
 # DEB a package that is built already.
 set -euo pipefail
@@ -44,7 +44,7 @@ paths() {
 
 step "the package"
 if [[ -z "${DEB:-}" ]]; then
-    timeout "$BUILD_SECONDS" cargo deb --locked --output "$work/allotd.deb" >/dev/null
+    timeout "$BUILD_SECONDS" cargo deb --locked --strip --output "$work/allotd.deb" >/dev/null
     DEB="$work/allotd.deb"
 fi
 dpkg-deb --info "$DEB" | sed -n 's/^ \(Package\|Version\|Depends\|Installed-Size\)/\1/p'

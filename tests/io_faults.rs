@@ -78,6 +78,11 @@ impl Bench {
         fs::read_to_string(self.path("trace")).unwrap().contains("(INJECTED)")
     }
 
+    /// Whether the log of the last run has such an event.
+    fn has_told(&self, event: &str) -> bool {
+        fs::read_to_string(self.path("stderr")).unwrap().contains(&format!("\"event\":\"{event}\""))
+    }
+
     /// The last line of the log, and the only one that says why the daemon ended.
     fn last_words(&self) -> String {
         let said = fs::read_to_string(self.path("stderr")).unwrap();
@@ -158,7 +163,7 @@ fn a_failed_call_ends_the_daemon_and_loses_nothing() {
         ("fsync", INTERVAL, &[2, 5]),
         ("msync", NONE, &[1]),
     ];
-    let mut injected = 0;
+    let (mut injected, mut poisoned) = (0, 0);
     for (call, durability, counts) in faults {
         let longer = std::env::var("ALLOTD_FAULTS").ok().map(|text| text.parse().expect("a number"));
         let counts = longer.map_or_else(|| counts.to_vec(), |most: u32| (1..=most).collect());
@@ -183,13 +188,15 @@ fn a_failed_call_ends_the_daemon_and_loses_nothing() {
             assert_eq!(code, Some(i32::from(hit)), "{fault} {durability:?}");
             if hit {
                 let line = bench.last_words();
-                assert!(line.starts_with("allotd: ") && line.contains("Input/output error"), "{line}");
+                assert!(line.contains("Input/output error"), "{line}");
                 injected += 1;
+                poisoned += usize::from(bench.has_told("poisoned"));
             }
             bench.compare(&leases);
         }
     }
     assert!(injected >= 6, "hardly any fault was met: {injected}");
+    assert!(poisoned > 0, "the log did not tell when it happened");
 }
 
 #[test]
@@ -205,6 +212,7 @@ fn a_full_disk_delays_or_refuses_and_the_daemon_goes_on() {
     assert!(bench.was_injected());
     assert_eq!(leases.len(), CLIENTS * CALLS, "the daemon did not go on by itself");
     assert_eq!(daemon.stop(), Some(0));
+    assert!(bench.has_told("storage_full") && bench.has_told("storage_free"));
     bench.compare(&leases);
 
     // The second of each thread: the first of one makes a journal file before the daemon is ready.

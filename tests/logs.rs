@@ -109,6 +109,27 @@ fn at_the_default_level_requests_are_not_told() {
     assert_eq!(logged.named("request").len(), 0);
 }
 
+/// The library that speaks HTTP/2 tells of each frame at this level.
+#[test]
+fn libraries_tell_nothing() {
+    let logged = Logged::start(&["--log-level", "debug"]);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let work = async {
+        let stream = tokio::net::TcpStream::connect(logged.daemon.address).await.unwrap();
+        let io = hyper_util::rt::TokioIo::new(stream);
+        let executor = hyper_util::rt::TokioExecutor::new();
+        let (mut sender, connection) = hyper::client::conn::http2::handshake(executor, io).await.unwrap();
+        tokio::spawn(async move { drop(connection.await) });
+        let request = hyper::Request::get("http://a/healthz");
+        let request = request.body(http_body_util::Empty::<bytes::Bytes>::new()).unwrap();
+        assert_eq!(sender.send_request(request).await.unwrap().status(), 200);
+    };
+    runtime.block_on(work);
+    logged.wait_for("request", 1);
+    let events: Vec<_> = logged.events().iter().map(|event| string(event, "event").to_owned()).collect();
+    assert_eq!(events, ["starting", "ready", "request"]);
+}
+
 #[test]
 fn people_read_lines() {
     let logged = Logged::start(&["--log-format", "human"]);

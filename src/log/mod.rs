@@ -14,6 +14,7 @@ use std::time::Duration;
 use thiserror::Error;
 use tracing::level_filters::LevelFilter;
 use tracing::{error, warn};
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Layer, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Registry, fmt as lines, reload};
@@ -67,13 +68,15 @@ impl Level {
         }
     }
 
-    fn filter(self) -> LevelFilter {
-        match self {
+    /// Of this crate alone: what libraries tell has no `event`, and no number is masked in it.
+    fn filter(self) -> Targets {
+        let level = match self {
             Self::Error => LevelFilter::ERROR,
             Self::Warn => LevelFilter::WARN,
             Self::Info => LevelFilter::INFO,
             Self::Debug => LevelFilter::DEBUG,
-        }
+        };
+        Targets::new().with_target(env!("CARGO_CRATE_NAME"), level)
     }
 }
 
@@ -159,7 +162,7 @@ impl Default for LogConfig {
 }
 
 // The log is the process's, as standard error is: so is what it goes by.
-static FILTER: OnceLock<reload::Handle<LevelFilter, Registry>> = OnceLock::new();
+static FILTER: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();
 static SHOWS_NUMBERS: AtomicBool = AtomicBool::new(false);
 static SLOW_CALL_NANOS: AtomicU64 = AtomicU64::new(DEFAULT_SLOW_CALL_MS as u64 * 1_000_000);
 

@@ -41,7 +41,9 @@ pub(super) fn run(mut args: DemoArgs) -> Result<(), CliError> {
     let data = args.serve.data.take().unwrap_or_else(|| std::env::temp_dir().join("allotd-demo"));
     args.serve.data = Some(data);
     // What to try is for people, and so are its words: the log tells no more than it has to.
-    args.serve.log_level.get_or_insert_with(|| Level::Warn.to_string());
+    if args.serve.config.is_none() {
+        args.serve.log_level.get_or_insert_with(|| Level::Warn.to_string());
+    }
     let config = args.serve.into_config()?;
     let json = log::start(&config.log);
     serve::tell_failure(|| demo(&config, args.numbers, json))

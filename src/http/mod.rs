@@ -2,7 +2,8 @@
 //!
 //! [`listener`] binds addresses, [`server`] accepts and spreads connections over the worker threads,
 //! [`connection`] serves one, `gate` holds its answers until they are durable,
-//! [`origin`] refuses what web pages of others send, [`routes`] finds the call; each group of calls has its own file.
+//! [`origin`] refuses what web pages of others send, [`routes`] finds the call, `request_log` says what the log
+//! tells of it; each group of calls has its own file.
 
 mod backup;
 pub mod body;

@@ -8,8 +8,8 @@ const SHOWN_DIGITS: usize = 4;
 const LONG_NUMBER_DIGITS: usize = 11;
 /// What stands for the others.
 const HIDDEN: &str = "***";
-/// How much of a path is told, in bytes.
-const MAX_PATH_BYTES: usize = 256;
+/// How much of a path is told, in letters.
+const MAX_PATH_LETTERS: usize = 256;
 /// Below this part of a path there is one number.
 const NUMBER_PATH: &str = "/numbers/";
 
@@ -46,16 +46,14 @@ pub fn text(text: &str) -> String {
     masked
 }
 
-/// A path with its query, its first [`MAX_PATH_BYTES`] bytes, with its numbers masked unless `shows_numbers`:
+/// A path with its query, its first [`MAX_PATH_LETTERS`] letters, with its numbers masked unless `shows_numbers`:
 /// also a short one, and one with signs in it, where the path of one number has it.
 pub(super) fn path(path: &str, shows_numbers: bool) -> String {
     let whole = if shows_numbers { path.to_owned() } else { masked_path(path) };
-    // Paths are ASCII, or hyper would not have taken them.
-    let cut = whole.get(..MAX_PATH_BYTES);
-    cut.map_or_else(
-        || whole.clone(),
-        |first| if whole.len() > MAX_PATH_BYTES { format!("{first}...") } else { whole.clone() },
-    )
+    match whole.char_indices().nth(MAX_PATH_LETTERS) {
+        Some((end, _)) => format!("{}...", &whole[..end]),
+        None => whole,
+    }
 }
 
 fn masked_path(path: &str) -> String {
@@ -116,7 +114,7 @@ mod tests {
             assert_eq!(path(whole, false), shown);
             assert_eq!(path(whole, true), whole);
         }
-        let long = "/".repeat(MAX_PATH_BYTES);
+        let long = "/".repeat(MAX_PATH_LETTERS);
         assert_eq!(path(&long, true), long);
         assert_eq!(path(&format!("{long}a"), false), format!("{long}..."));
     }

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::header::{HeaderName, HeaderValue};
-use hyper::{Method, Request, Response, StatusCode, Uri};
+use hyper::http::uri::PathAndQuery;
+use hyper::{Method, Request, Response, StatusCode};
 use rand::TryRng as _;
 use rand::rngs::SysRng;
 use tracing::{debug, error, info, warn};
@@ -27,14 +28,16 @@ const POOLS_PATH: &str = "/v1/pools/";
 #[derive(Clone, Copy)]
 pub(crate) struct Seen<'a> {
     method: &'a Method,
-    uri: &'a Uri,
+    /// With the query.
+    path: Option<&'a PathAndQuery>,
     id: Option<&'a HeaderValue>,
 }
 
 /// The same for a request that is taken apart to be answered.
 pub(crate) struct Kept {
     method: Method,
-    uri: Uri,
+    // Shared with the request: a copy, or a box, would be an allocation for every renewal and return.
+    path: Option<PathAndQuery>,
     id: Option<HeaderValue>,
 }
 
@@ -53,11 +56,11 @@ impl<'a> Seen<'a> {
         // Looking at the few headers one by one takes fewer instructions than the map's way, which hashes the name.
         let id = request.headers().iter().find(|(name, _)| **name == REQUEST_ID).map(|(_, id)| id);
         let id = id.filter(|id| is_safe(id.as_bytes()));
-        Self { method: request.method(), uri: request.uri(), id }
+        Self { method: request.method(), path: request.uri().path_and_query(), id }
     }
 
     pub(crate) fn keep(self) -> Kept {
-        Kept { method: self.method.clone(), uri: self.uri.clone(), id: self.id.cloned() }
+        Kept { method: self.method.clone(), path: self.path.cloned(), id: self.id.cloned() }
     }
 
     /// Echoes the request's id in its answer, and tells what is to be told.
@@ -155,19 +158,20 @@ impl<'a> Seen<'a> {
     }
 
     fn path(self) -> String {
-        log::path(self.uri.path_and_query().map_or("", |path| path.as_str()))
+        log::path(self.path.map_or("", PathAndQuery::as_str))
     }
 
     /// The pool that the path names; empty for none.
     fn pool(self) -> String {
-        let rest = self.uri.path().strip_prefix(POOLS_PATH).unwrap_or_default();
+        let path = self.path.map_or("", PathAndQuery::path);
+        let rest = path.strip_prefix(POOLS_PATH).unwrap_or_default();
         log::text(rest.split('/').next().unwrap_or_default())
     }
 }
 
 impl Kept {
     pub(crate) fn seen(&self) -> Seen<'_> {
-        Seen { method: &self.method, uri: &self.uri, id: self.id.as_ref() }
+        Seen { method: &self.method, path: self.path.as_ref(), id: self.id.as_ref() }
     }
 }
 

@@ -57,7 +57,7 @@ pub(crate) enum Answering {
     /// Answered at once; empty when it was told.
     Now(Option<Response<Body>>),
     /// The answer has to wait for something.
-    Later { answered: Answered, kept: Box<Kept>, future: Pin<Box<dyn Future<Output = Reply> + Send>> },
+    Later { answered: Answered, kept: Kept, future: Pin<Box<dyn Future<Output = Reply> + Send>> },
 }
 
 /// A request to be counted when it is answered.
@@ -136,7 +136,7 @@ pub(crate) fn answer(api: &Arc<Api>, gate: &Gate, via: Via, request: Request<Inc
     let answered = Answered { call, started };
     match answer {
         Answer::Now(reply) => Answering::Now(Some(answered.finish(kept.seen(), reply, gate))),
-        Answer::Later(future) => Answering::Later { answered, kept: Box::new(kept), future },
+        Answer::Later(future) => Answering::Later { answered, kept, future },
     }
 }
 

@@ -389,6 +389,7 @@ mod tests {
         let File {
             data,
             listen,
+            allow_host,
             workers,
             max_connections,
             durability,
@@ -402,7 +403,13 @@ mod tests {
             log_numbers,
             slow_call_ms,
         } = toml::from_str(&example_without(&[])).unwrap();
-        assert!(data.is_some() && listen.is_some() && workers.is_some() && max_connections.is_some());
+        assert!(
+            allow_host.is_some()
+                && data.is_some()
+                && listen.is_some()
+                && workers.is_some()
+                && max_connections.is_some()
+        );
         assert!(durability.is_some() && journal_file_mib.is_some() && recover_damaged.is_some());
         assert!(
             log_level.is_some() && log_format.is_some() && log_numbers.is_some() && slow_call_ms.is_some()

@@ -41,7 +41,7 @@ const ACTIONS = {
   round: (pool, { done, round }) => ({
     title: `Start round ${count(round + 1)} of ${pool}?`,
     will: `${many(done, "number")} that ${done === 1 ? "is" : "are"} done become available again. Leases, rests and what is retired stay as they are.`,
-    undo: "This cannot be undone: what was done in the last round is then known from an export only (allotd pool export).",
+    undo: `This cannot be undone. To keep a list of what is done, export it before: allotd pool export ${pool} --state done`,
     name: `Start round ${count(round + 1)}`,
     run: async () => {
       const { round: begun, available } = await call("POST", poolPath(pool, "/rounds"));

@@ -36,7 +36,7 @@ export async function lookUp(digits = input.value) {
 
 function describe({ number, state, generation, until, holder }) {
   const { name, means } = STATES.find(({ key }) => key === state);
-  const facts = [`leased ${count(generation)} times`];
+  const facts = [`leased or reinstated ${generation === 1 ? "once" : `${count(generation)} times`}`];
   if (until) facts.unshift(`until ${clock(until)} (${relative(until)})`);
   if (holder) facts.unshift(`held by ${holder}`);
   const act = state === "retired" ? "reinstate" : "retire";

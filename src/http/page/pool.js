@@ -5,6 +5,7 @@ import { byId, make, setFacts, setShown, setText } from "./dom.js";
 import { clock, count, duration, many, rate, relative, share, UNKNOWN } from "./format.js";
 import { makeBar, setBar, STATES } from "./states.js";
 
+const SETTINGS_MILLISECONDS = 30_000;
 const bar = byId("states-bar");
 const states = byId("states").tBodies[0];
 let shownName = null;
@@ -45,7 +46,7 @@ function showFigures(pool, speed) {
   const left = pool.exhaustion_seconds;
   if (pool.available === 0) figure("exhaustion", "now", "none is available");
   else if (left === null || left === undefined) figure("exhaustion", "–", "as many come back as are taken");
-  else figure("exhaustion", duration(left), `at this pace, ${clock(Date.now() + left * 1000)}`);
+  else figure("exhaustion", duration(left), `at this pace: ${clock(Date.now() + left * 1000)}`);
   const next = pool.next_available_at;
   if (pool.paused) figure("next", "paused", "resume to hand out numbers");
   else if (pool.available > 0) figure("next", "now", "a lease is answered at once");
@@ -68,7 +69,7 @@ function showTotals(pool) {
   ]);
 }
 
-/** The settings do not change by themselves: asked for when another pool is shown, or one was changed. */
+/** The settings change rarely: asked for when another pool is shown, after an action, and now and then. */
 export async function showSettings(name = shownName) {
   const about = byId("pool-about");
   try {
@@ -83,3 +84,5 @@ export async function showSettings(name = shownName) {
     setShown(about, false);
   }
 }
+
+setInterval(() => shownName !== null && showSettings(), SETTINGS_MILLISECONDS);

@@ -39,7 +39,7 @@ export function causesTests(browser) {
   });
 
   test("all resting: says until when", async () => {
-    const { daemon, page } = await start(browser, "rest=400");
+    const { daemon, page } = await start(browser, "ttl=900&rest=400");
     const { json } = await daemon.lease("ru", { count: 20 });
     await daemon.giveBack("ru", json.leases);
     await page.says("#status", /every number that is left rests \(20\)[^]*The next rest ends at \d\d:\d\d:\d\d/);

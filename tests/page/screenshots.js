@@ -68,7 +68,7 @@ export function screenshots(browser) {
     await take(light, "map", { clip: box });
     for (const load of loads) load.stop();
     await Promise.all(loads.map(({ done }) => done));
-    await daemon.createPool("small", "100-119", "rest=3000");
+    await daemon.createPool("small", "100-119", "ttl=4000&rest=3000");
     const { json } = await daemon.lease("small", { count: 20 });
     await daemon.giveBack("small", json.leases);
     await daemon.lease("small");

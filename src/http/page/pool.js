@@ -50,7 +50,7 @@ function showFigures(pool, speed) {
   const next = pool.next_available_at;
   if (pool.paused) figure("next", "paused", "resume to hand out numbers");
   else if (pool.available > 0) figure("next", "now", "a lease is answered at once");
-  else if (next) figure("next", new Date(next) > Date.now() ? relative(next) : "soon", clock(next));
+  else if (next && pool.leased + pool.resting > 0) figure("next", new Date(next) > Date.now() ? relative(next) : "soon", `${clock(next)} at the earliest`);
   else figure("next", "never", "by itself: see the top of the page");
 }
 

@@ -22,15 +22,15 @@ export function troubleOf(name, pool) {
   const next = pool.next_available_at ? clock(pool.next_available_at) : null;
   if (leased && resting) {
     return bad(`every number is leased (${count(leased)}) or rests (${count(resting)}).`,
-      `${next ? `The next one is available at ${next}, or when one is returned before.` : "Wait for one."} Add numbers if that is too late.${round}`, act);
+      `${next ? `The next one is available at ${next} at the earliest, or when one is returned before.` : "Wait for one."} Add numbers if that is too late.${round}`, act);
   }
   if (resting) {
     return bad(`every number that is left rests (${count(resting)}).`,
-      `${next ? `The next rest ends at ${next}.` : "Wait for a rest to end."} Shorten the pool's rests or add numbers if that is too late.${round}`, act);
+      `${next ? `The next rest ends at ${next} at the earliest.` : "Wait for a rest to end."} Shorten the pool's rests or add numbers if that is too late.${round}`, act);
   }
   if (leased) {
     return bad(`every number that is left is leased (${count(leased)}).`,
-      `${next ? `The next lease ends at ${next}, unless one is returned before.` : "Wait for one to be returned."} Add numbers, or lower the pool's ttl if holders forget to return.${round}`, act);
+      `${next ? `The next lease ends at ${next} at the earliest, unless one is returned before.` : "Wait for one to be returned."} Add numbers, or lower the pool's ttl if holders forget to return.${round}`, act);
   }
   if (done) return bad(`every number that is in use is done (${count(done)}).`, "Start the next round: all that is done becomes available again.", "round");
   return bad(`every number is retired (${count(pool.retired)}).`, "Reinstate some, or add numbers.", "reinstate");

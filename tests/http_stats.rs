@@ -129,6 +129,7 @@ fn every_metric_is_described_and_both_formats_tell_the_same() {
     for body in [&open.body, &plain.body] {
         assert!(body.contains(&format!("\nallotd_pool_leases_total{{pool=\"ru\"}} {leases}\n")), "{body}");
         assert!(body.contains("{pool=\"ru\",outcome=\"no_answer\"} 1\n"));
+        assert!(body.contains("\nallotd_commit_wait_seconds_bucket{le=\"+Inf\"} "), "{body}");
         assert!(body.contains("{pool=\"ru\",outcome=\"other\"} 1\n") && !body.contains("made up"));
     }
 }

@@ -156,7 +156,7 @@ impl Writer<'_> {
             let ends = cumulative.iter().copied().chain([count]);
             let starts = std::iter::once(0).chain(cumulative.iter().copied());
             let counts = ends.zip(starts).map(|(end, start)| end.saturating_sub(start));
-            let buckets: Vec<_> = bounds.iter().copied().chain([f64::MAX]).zip(counts).collect();
+            let buckets: Vec<_> = bounds.iter().copied().chain([f64::INFINITY]).zip(counts).collect();
             let sum = snapshot.sum as f64 / a_second;
             metric.encode_family(&labels)?.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)?;
         }

@@ -11,6 +11,7 @@ pub mod connection;
 mod export;
 pub mod fields;
 mod gate;
+mod given;
 mod held;
 mod json;
 mod lease;

@@ -11,15 +11,14 @@ use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
-use hyper::header::{HOST, HeaderName, HeaderValue, ORIGIN};
+use hyper::header::HeaderValue;
 use hyper::{Method, Request, Version};
 use thiserror::Error;
 
+use super::given::GivenHeaders;
 use super::listener::ListenAddress;
 use super::problem::{Code, Problem};
 
-/// Says whether the page that makes a request is of the same site; every browser of today sends it.
-const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// Longest name of a host, in bytes.
 const MAX_NAME_BYTES: usize = 253;
 /// Longest part of a refused header that is repeated to the caller, in characters.
@@ -121,32 +120,26 @@ impl Names {
         names
     }
 
-    /// Refuses what a page of someone else makes a browser send. Costs a service one pass over its few
-    /// headers and one comparison.
+    /// Refuses what a page of someone else makes a browser send. Costs a service one comparison.
     #[inline]
-    pub(crate) fn check<B>(&self, via: Via, request: &Request<B>) -> Result<(), Problem> {
-        let (mut host, mut hosts, mut origin, mut site) = (None, 0, None, None);
-        // Cheaper than to look for each: services send few headers, and each search hashes a name.
-        for (name, value) in request.headers() {
-            if *name == HOST {
-                (host, hosts) = (Some(value), hosts + 1);
-            } else if *name == ORIGIN {
-                origin = Some(value);
-            } else if *name == SEC_FETCH_SITE {
-                site = Some(value);
-            }
-        }
-        if let (None, None, 1, Via::Tcp, None, Some(host)) =
-            (origin, site, hosts, via, request.uri().authority(), host)
+    pub(crate) fn check<B>(
+        &self,
+        via: Via,
+        request: &Request<B>,
+        given: &GivenHeaders<'_>,
+    ) -> Result<(), Problem> {
+        if let (None, None, 1, Via::Tcp, Some(host)) =
+            (given.origin, given.site, given.hosts, via, given.host)
             && self.usual.iter().any(|usual| **usual == *host.as_bytes())
+            && request.uri().authority().is_none()
         {
             return Ok(());
         }
-        self.check_all(via, request, &Given { host, hosts, origin, site })
+        self.check_all(via, request, given)
     }
 
     #[cold]
-    fn check_all<B>(&self, via: Via, request: &Request<B>, given: &Given<'_>) -> Result<(), Problem> {
+    fn check_all<B>(&self, via: Via, request: &Request<B>, given: &GivenHeaders<'_>) -> Result<(), Problem> {
         if given.hosts > 1 {
             return Err(Problem::bad_request("There are several Host headers: send one"));
         }
@@ -202,14 +195,6 @@ impl Names {
         };
         asked || self.allowed.iter().any(given)
     }
-}
-
-/// What a request says of where it is from and where it wants to.
-struct Given<'r> {
-    host: Option<&'r HeaderValue>,
-    hosts: usize,
-    origin: Option<&'r HeaderValue>,
-    site: Option<&'r HeaderValue>,
 }
 
 /// Whether it only asks for the health: probes name the address of a container or nothing that is known
@@ -286,7 +271,8 @@ mod tests {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        names.check(via, &request.body(()).unwrap()).is_ok()
+        let request = request.body(()).unwrap();
+        names.check(via, &request, &GivenHeaders::of(&request)).is_ok()
     }
 
     #[test]

@@ -12,6 +12,7 @@ use hyper::{Method, Request, Response};
 
 use super::body::{self, Body};
 use super::gate::Gate;
+use super::given::GivenHeaders;
 use super::origin::{Names, Via};
 use super::problem::{Code, Problem};
 use super::request_log::{Kept, Seen};
@@ -89,15 +90,15 @@ impl Answered {
         let status = response.status().as_u16();
         // These tell of nothing but changes that this thread made, unless the engine noted otherwise.
         let own_changes = matches!(self.call, Call::Lease | Call::Renew | Call::Return);
-        let took = self.started.elapsed();
+        let took_nanos = u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX);
         worker::with(|state| {
-            state.stats.requests.record(self.call, status, took);
+            state.stats.requests.record(self.call, status, took_nanos);
             if let Some(code) = refused {
                 state.stats.refusals.record(code, state.clock.now().seconds());
             }
             gate.raise(state.engine.take_position(!own_changes));
         });
-        seen.answered(self.call, took, &mut response);
+        seen.answered(self.call, took_nanos, &mut response);
         response
     }
 }
@@ -122,16 +123,17 @@ impl Answering {
 /// Starts to answer a request.
 pub(crate) fn answer(api: &Arc<Api>, gate: &Gate, via: Via, request: Request<Incoming>) -> Answering {
     let started = Instant::now();
-    if let Err(problem) = api.names.check(via, &request) {
+    let given = GivenHeaders::of(&request);
+    if let Err(problem) = api.names.check(via, &request, &given) {
         let answered = Answered { call: Call::Other, started };
-        return Answering::Now(Some(answered.finish(Seen::of(&request), Err(problem), gate)));
+        return Answering::Now(Some(answered.finish(Seen::of(&request, &given), Err(problem), gate)));
     }
     // Not taken apart, the request stays where it is: a fifth of what a pipelined lease copied was its way into `route`.
     if let Some(reply) = plain_lease(api, &request) {
         let answered = Answered { call: Call::Lease, started };
-        return Answering::Now(Some(answered.finish(Seen::of(&request), reply, gate)));
+        return Answering::Now(Some(answered.finish(Seen::of(&request, &given), reply, gate)));
     }
-    let kept = Seen::of(&request).keep();
+    let kept = Seen::of(&request, &given).keep();
     let (call, answer) = route(api, request);
     let answered = Answered { call, started };
     match answer {
@@ -151,7 +153,12 @@ pub(crate) fn refuse(gate: &Gate, request: &Request<Incoming>) -> Answering {
     let mut response = problem.into_response();
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     let answered = Answered { call: Call::Other, started: Instant::now() };
-    Answering::Now(Some(answered.count(Seen::of(request), response, Some(code), gate)))
+    Answering::Now(Some(answered.count(
+        Seen::of(request, &GivenHeaders::of(request)),
+        response,
+        Some(code),
+        gate,
+    )))
 }
 
 fn route(api: &Arc<Api>, request: Request<Incoming>) -> (Call, Answer) {

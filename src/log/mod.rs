@@ -218,8 +218,8 @@ pub(crate) fn tells_requests() -> bool {
 
 /// Whether so long is to be told of.
 #[inline]
-pub(crate) fn is_slow(took: Duration) -> bool {
-    took.as_nanos() >= u128::from(SLOW_CALL_NANOS.load(Ordering::Relaxed))
+pub(crate) fn is_slow(took_nanos: u64) -> bool {
+    took_nanos >= SLOW_CALL_NANOS.load(Ordering::Relaxed)
 }
 
 /// A text as the log may tell it: numbers in it are masked unless they are to be told.
@@ -235,7 +235,7 @@ pub(crate) fn path(text: &str) -> String {
 /// Tells of a sync of the journal that took long.
 #[inline]
 pub(crate) fn slow_sync(took: Duration) {
-    if is_slow(took)
+    if is_slow(took.as_nanos() as u64)
         && let Some(suppressed) = limit::SLOW_SYNC.admit()
     {
         warn!(

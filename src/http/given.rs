@@ -1,0 +1,43 @@
+//! The headers that every request is looked at for, found in one pass: services send few headers, and each
+//! search of the map would hash a name.
+
+use hyper::Request;
+use hyper::header::{HOST, HeaderName, HeaderValue, ORIGIN};
+
+/// Says whether the page that makes a request is of the same site; every browser of today sends it.
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+/// Names a request, for the log.
+pub(crate) static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// See the module.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct GivenHeaders<'r> {
+    /// The last one.
+    pub(crate) host: Option<&'r HeaderValue>,
+    /// How many of them there are.
+    pub(crate) hosts: usize,
+    pub(crate) origin: Option<&'r HeaderValue>,
+    /// `Sec-Fetch-Site`
+    pub(crate) site: Option<&'r HeaderValue>,
+    pub(crate) request_id: Option<&'r HeaderValue>,
+}
+
+impl<'r> GivenHeaders<'r> {
+    #[inline]
+    pub(crate) fn of<B>(request: &'r Request<B>) -> Self {
+        let mut given = Self::default();
+        for (name, value) in request.headers() {
+            if *name == HOST {
+                given.host = Some(value);
+                given.hosts += 1;
+            } else if *name == ORIGIN {
+                given.origin = Some(value);
+            } else if *name == SEC_FETCH_SITE {
+                given.site = Some(value);
+            } else if *name == REQUEST_ID {
+                given.request_id = Some(value);
+            }
+        }
+        given
+    }
+}

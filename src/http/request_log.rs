@@ -62,22 +62,17 @@ impl<'a> Seen<'a> {
     }
 
     /// Echoes the request's id in its answer, and tells what is to be told.
-    #[inline]
+    #[cold]
     pub(crate) fn answered(self, call: Call, took_nanos: u64, response: &mut Response<Body>) {
         if let Some(id) = self.id {
             response.headers_mut().insert(&REQUEST_ID, id.clone());
         }
         let status = response.status();
-        let is_told = status.is_server_error()
-            || log::is_slow(took_nanos)
-            || log::tells_requests()
-            || event_of(call).is_some();
-        if is_told {
+        if is_told(call, status.as_u16(), took_nanos) {
             self.tell(End { call, status, took: Duration::from_nanos(took_nanos), body: response.body() });
         }
     }
 
-    #[cold]
     fn tell(self, end: End<'_>) {
         let id = self.id.and_then(|id| id.to_str().ok()).map_or_else(made_id, str::to_owned);
         if log::tells_requests() {
@@ -165,6 +160,12 @@ impl<'a> Seen<'a> {
         let rest = path.strip_prefix(POOLS_PATH).unwrap_or_default();
         log::text(rest.split('/').next().unwrap_or_default())
     }
+}
+
+/// Whether anything is told of a request that ended so.
+#[inline]
+pub(crate) fn is_told(call: Call, status: u16, took_nanos: u64) -> bool {
+    status >= 500 || log::tells_of(took_nanos) || event_of(call).is_some()
 }
 
 impl Kept {

@@ -15,7 +15,7 @@ use super::gate::Gate;
 use super::given::GivenHeaders;
 use super::origin::{Names, Via};
 use super::problem::{Code, Problem};
-use super::request_log::{Kept, Seen};
+use super::request_log::{self, Kept, Seen};
 use super::{
     backup, export, held, lease, map, metrics, numbers, openapi, page, pools, query, source, stats, worker,
 };
@@ -66,11 +66,15 @@ pub(crate) enum Answering {
 pub(crate) struct Answered {
     call: Call,
     started: Instant,
+    /// Whether it has an id, which its answer may have to repeat.
+    has_id: bool,
 }
 
 impl Answered {
-    /// Counts the request, tells the log, and tells the connection's gate what the answer waits for.
-    fn finish(self, seen: Seen<'_>, reply: Reply, gate: &Gate) -> Response<Body> {
+    /// Counts the request, and tells the connection's gate what the answer waits for. `seen` makes of the
+    /// request what the log knows it by, should it have to tell of it.
+    #[inline]
+    fn finish<'r>(self, seen: impl FnOnce() -> Seen<'r>, reply: Reply, gate: &Gate) -> Response<Body> {
         match reply {
             Ok(response) => self.count(seen, response, None, gate),
             Err(problem) => {
@@ -80,9 +84,10 @@ impl Answered {
         }
     }
 
-    fn count(
+    #[inline]
+    fn count<'r>(
         self,
-        seen: Seen<'_>,
+        seen: impl FnOnce() -> Seen<'r>,
         mut response: Response<Body>,
         refused: Option<&'static str>,
         gate: &Gate,
@@ -90,7 +95,7 @@ impl Answered {
         let status = response.status().as_u16();
         // These tell of nothing but changes that this thread made, unless the engine noted otherwise.
         let own_changes = matches!(self.call, Call::Lease | Call::Renew | Call::Return);
-        let took_nanos = u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let took_nanos = self.started.elapsed().as_nanos() as u64;
         worker::with(|state| {
             state.stats.requests.record(self.call, status, took_nanos);
             if let Some(code) = refused {
@@ -98,7 +103,9 @@ impl Answered {
             }
             gate.raise(state.engine.take_position(!own_changes));
         });
-        seen.answered(self.call, took_nanos, &mut response);
+        if self.has_id || request_log::is_told(self.call, status, took_nanos) {
+            seen().answered(self.call, took_nanos, &mut response);
+        }
         response
     }
 }
@@ -110,7 +117,7 @@ impl Answering {
         let response = match self {
             Self::Now(response) => response.take(),
             Self::Later { answered, kept, future } => {
-                let response = answered.finish(kept.seen(), ready!(future.as_mut().poll(cx)), gate);
+                let response = answered.finish(|| kept.seen(), ready!(future.as_mut().poll(cx)), gate);
                 *self = Self::Now(None);
                 Some(response)
             }
@@ -124,20 +131,21 @@ impl Answering {
 pub(crate) fn answer(api: &Arc<Api>, gate: &Gate, via: Via, request: Request<Incoming>) -> Answering {
     let started = Instant::now();
     let given = GivenHeaders::of(&request);
+    let has_id = given.request_id.is_some();
     if let Err(problem) = api.names.check(via, &request, &given) {
-        let answered = Answered { call: Call::Other, started };
-        return Answering::Now(Some(answered.finish(Seen::of(&request, &given), Err(problem), gate)));
+        let answered = Answered { call: Call::Other, started, has_id };
+        return Answering::Now(Some(answered.finish(|| Seen::of(&request, &given), Err(problem), gate)));
     }
     // Not taken apart, the request stays where it is: a fifth of what a pipelined lease copied was its way into `route`.
     if let Some(reply) = plain_lease(api, &request) {
-        let answered = Answered { call: Call::Lease, started };
-        return Answering::Now(Some(answered.finish(Seen::of(&request, &given), reply, gate)));
+        let answered = Answered { call: Call::Lease, started, has_id };
+        return Answering::Now(Some(answered.finish(|| Seen::of(&request, &given), reply, gate)));
     }
     let kept = Seen::of(&request, &given).keep();
     let (call, answer) = route(api, request);
-    let answered = Answered { call, started };
+    let answered = Answered { call, started, has_id };
     match answer {
-        Answer::Now(reply) => Answering::Now(Some(answered.finish(kept.seen(), reply, gate))),
+        Answer::Now(reply) => Answering::Now(Some(answered.finish(|| kept.seen(), reply, gate))),
         Answer::Later(future) => Answering::Later { answered, kept, future },
     }
 }
@@ -152,13 +160,11 @@ pub(crate) fn refuse(gate: &Gate, request: &Request<Incoming>) -> Answering {
     let code = problem.code();
     let mut response = problem.into_response();
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    let answered = Answered { call: Call::Other, started: Instant::now() };
-    Answering::Now(Some(answered.count(
-        Seen::of(request, &GivenHeaders::of(request)),
-        response,
-        Some(code),
-        gate,
-    )))
+    let given = GivenHeaders::of(request);
+    let has_id = given.request_id.is_some();
+    let answered = Answered { call: Call::Other, started: Instant::now(), has_id };
+    let seen = || Seen::of(request, &given);
+    Answering::Now(Some(answered.count(seen, response, Some(code), gate)))
 }
 
 fn route(api: &Arc<Api>, request: Request<Incoming>) -> (Call, Answer) {

@@ -166,6 +166,9 @@ static FILTER: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();
 static SHOWS_NUMBERS: AtomicBool = AtomicBool::new(false);
 static SLOW_CALL_NANOS: AtomicU64 = AtomicU64::new(DEFAULT_SLOW_CALL_MS as u64 * 1_000_000);
 
+/// Requests that took less are not told of as such: [`SLOW_CALL_NANOS`], or zero where every one is told.
+static TELLS_FROM_NANOS: AtomicU64 = AtomicU64::new(DEFAULT_SLOW_CALL_MS as u64 * 1_000_000);
+
 /// Begins to tell. Until then, and in other commands than the daemon's, events go nowhere. Answers whether
 /// JSON is written.
 pub fn start(config: &LogConfig) -> bool {
@@ -204,6 +207,8 @@ pub fn change(config: &LogConfig) {
         milliseconds => u64::from(milliseconds) * 1_000_000,
     };
     SLOW_CALL_NANOS.store(nanos, Ordering::Relaxed);
+    let tells_all = config.level == Level::Debug;
+    TELLS_FROM_NANOS.store(if tells_all { 0 } else { nanos }, Ordering::Relaxed);
     if let Some(filter) = FILTER.get() {
         // Fails only when the subscriber is gone, which it never is.
         let _ = filter.reload(config.level.filter());
@@ -214,6 +219,12 @@ pub fn change(config: &LogConfig) {
 #[inline]
 pub(crate) fn tells_requests() -> bool {
     LevelFilter::current() >= LevelFilter::DEBUG
+}
+
+/// Whether a request that took so long is told of for that, or because every one is.
+#[inline]
+pub(crate) fn tells_of(took_nanos: u64) -> bool {
+    took_nanos >= TELLS_FROM_NANOS.load(Ordering::Relaxed)
 }
 
 /// Whether so long is to be told of.

@@ -1,4 +1,4 @@
-//! The HTTP client of the commands: one request a connection, over TCP or a Unix socket.
+//! The HTTP client of the commands, over TCP or a Unix socket. Most make one request; a [`Connection`] is kept for more.
 
 use std::error::Error as _;
 use std::fs::File;
@@ -10,12 +10,14 @@ use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::client::conn::http1::SendRequest;
 use hyper::header::{ACCEPT, CONTENT_TYPE, HOST};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::runtime::Runtime;
 
 /// How much of an upload is read at once, in bytes.
 const CHUNK_BYTES: usize = 64 << 10;
@@ -229,36 +231,92 @@ impl<'a> Call<'a> {
 pub fn send(server: &Server, call: Call<'_>) -> Result<String, ClientError> {
     let mut answer = Vec::new();
     send_to(server, call, &mut answer)?;
-    String::from_utf8(answer).map_err(|error| ClientError::Answer(error.to_string()))
+    text(answer)
 }
 
 /// Makes a call and copies its answer as it comes.
 pub fn send_to(server: &Server, call: Call<'_>, out: &mut dyn io::Write) -> Result<(), ClientError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = runtime()?;
     runtime.block_on(async {
-        let unreachable = |error| ClientError::Unreachable { server: server.to_string(), error };
-        match server {
-            Server::Tcp(authority) => {
-                let stream = TcpStream::connect(authority).await.map_err(unreachable)?;
-                exchange(stream, authority, call, out).await
-            }
-            Server::Unix(path) => {
-                let stream = UnixStream::connect(path).await.map_err(unreachable)?;
-                exchange(stream, "localhost", call, out).await
-            }
-        }
+        let mut sender = connect(server).await?;
+        exchange(&mut sender, server, call, out).await
     })
 }
 
-async fn exchange<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+/// A connection that is kept from one call to the next.
+pub struct Connection {
+    server: Server,
+    runtime: Runtime,
+    sender: Option<SendRequest<Payload>>,
+}
+
+impl Connection {
+    /// Connects with the first call.
+    pub fn new(server: Server) -> io::Result<Self> {
+        Ok(Self { server, runtime: runtime()?, sender: None })
+    }
+
+    /// The answer of `GET path`. A daemon that closed the connection since the last call is connected to again.
+    pub fn get(&mut self, path: &str) -> Result<String, ClientError> {
+        let was_kept = self.sender.is_some();
+        match self.get_once(path) {
+            Err(ClientError::Broken(_)) if was_kept => self.get_once(path),
+            result => result,
+        }
+    }
+
+    fn get_once(&mut self, path: &str) -> Result<String, ClientError> {
+        let mut answer = Vec::new();
+        let result = self.runtime.block_on(async {
+            let sender = match &mut self.sender {
+                Some(sender) => sender,
+                none => none.insert(connect(&self.server).await?),
+            };
+            exchange(sender, &self.server, Call::new(Method::GET, path), &mut answer).await
+        });
+        if result.is_err() {
+            self.sender = None;
+        }
+        result.and_then(|()| text(answer))
+    }
+}
+
+fn runtime() -> io::Result<Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
+}
+
+fn text(answer: Vec<u8>) -> Result<String, ClientError> {
+    String::from_utf8(answer).map_err(|error| ClientError::Answer(error.to_string()))
+}
+
+async fn connect(server: &Server) -> Result<SendRequest<Payload>, ClientError> {
+    let unreachable = |error| ClientError::Unreachable { server: server.to_string(), error };
+    match server {
+        Server::Tcp(authority) => handshake(TcpStream::connect(authority).await.map_err(unreachable)?).await,
+        Server::Unix(path) => handshake(UnixStream::connect(path).await.map_err(unreachable)?).await,
+    }
+}
+
+async fn handshake<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     stream: S,
-    host: &str,
+) -> Result<SendRequest<Payload>, ClientError> {
+    let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    // Its error is also the error of the request.
+    tokio::spawn(async move { drop(connection.await) });
+    Ok(sender)
+}
+
+async fn exchange(
+    sender: &mut SendRequest<Payload>,
+    server: &Server,
     call: Call<'_>,
     out: &mut dyn io::Write,
 ) -> Result<(), ClientError> {
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    // Its error is also the error of the request.
-    tokio::spawn(async move { drop(connection.await) });
+    let host = match server {
+        Server::Tcp(authority) => authority,
+        Server::Unix(_) => "localhost",
+    };
+    sender.ready().await?;
     let mut request = Request::builder().method(call.method).uri(call.path).header(HOST, host);
     if let Some(content_type) = call.content_type {
         request = request.header(CONTENT_TYPE, content_type);

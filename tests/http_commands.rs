@@ -19,7 +19,9 @@ fn a_pool_from_its_creation_to_its_end() {
     let numbers = numbers.to_str().unwrap();
     let daemon = Daemon::start(&data);
     assert!(daemon.ok(&["pool", "create", "ru", numbers, "--order", "lowest"]).contains("numbers     10"));
-    assert!(daemon.ok(&["pool", "list"]).contains("ru    10       10"));
+    assert!(daemon.ok(&["pool", "list"]).contains("ru         10         10  100 %       0 "));
+    assert!(daemon.ok(&["pool", "map", "ru"]).contains("in 10 parts of 1\n\navailable |██████████|"));
+    assert!(daemon.ok(&["pool", "map", "ru", "--buckets=2", "--json"]).contains("\"bucket_width\":5"));
     let lease = daemon.ok(&["lease", "ru", "--within", "105"]);
     let held = lease.split('\t').next().unwrap();
     assert!(held.starts_with("105:"));
@@ -27,10 +29,20 @@ fn a_pool_from_its_creation_to_its_end() {
     assert!(daemon.ok(&["return", "ru", held, "--then", "rest:60"]).contains("resting"));
     assert_eq!(daemon.ok(&["pool", "export", "ru", "--state", "resting"]), "105\n");
     assert!(
+        daemon
+            .ok(&["pool", "number", "ru", "105"])
+            .starts_with("number      105\nstate       resting\nuntil ")
+    );
+    one_line_failure(&daemon.run(&["pool", "number", "ru", "99"]), 1, "(number_not_found)");
+    assert!(
         daemon.ok(&["pool", "retire", "ru", numbers, "--dry-run", "--json"]).starts_with("{\"retired\":10")
     );
-    assert!(daemon.ok(&["pool", "set", "ru", "--ttl", "7", "--outcome", "ok=done"]).contains("ttl:7"));
-    assert!(daemon.ok(&["pool", "pause", "ru"]).contains("true"));
+    assert!(
+        daemon
+            .ok(&["pool", "set", "ru", "--ttl", "7", "--outcome", "ok=done"])
+            .contains("ttl                  7  s")
+    );
+    assert!(daemon.ok(&["pool", "pause", "ru"]).contains("paused  yes"));
     one_line_failure(&daemon.run(&["lease", "ru"]), 1, "(paused)");
     daemon.ok(&["pool", "resume", "ru"]);
     assert!(daemon.ok(&["pool", "round", "ru"]).contains('2'));
@@ -86,6 +98,11 @@ fn wrong_usage_is_2_and_failure_is_1() {
         (&["serve", "--workers", "many"], "--workers"),
         (&["serve", "--data"], "--data"),
         (&["demo", "--numbers", "0"], "--numbers"),
+        (&["stats", "--interval-seconds", "2"], "--watch"),
+        (&["stats", "--watch", "--interval-seconds", "0"], "--interval-seconds"),
+        (&["pool", "export", "ru", "--json"], "--json"),
+        (&["pool", "number", "ru", "seven"], "seven"),
+        (&["completions", "cmd"], "powershell"),
         (&["pool", "create", "ru"], "<FILE>"),
         (&["pool", "create", "ru", "a.txt", "--format", "xml"], "roaring"),
     ] {

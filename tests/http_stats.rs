@@ -13,6 +13,7 @@ use support::daemon::Daemon;
 use support::{Client, PATIENCE_SECONDS};
 
 const STATS_PAGE: &str = include_str!("../docs/stats.md");
+const DRAWN_ANSWER: &str = include_str!("fixtures/stats.json");
 const METRICS_PAGE: &str = include_str!("../docs/operations/metrics.md");
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0";
 
@@ -94,6 +95,13 @@ fn every_field_is_described_and_every_described_field_is_there() {
     let mut found = BTreeSet::new();
     paths(&stats(&mut daemon.client()), "", &mut found);
     assert_eq!(found, described(STATS_PAGE));
+    let mut kept = BTreeSet::new();
+    paths(&serde_json::from_str(DRAWN_ANSWER).unwrap(), "", &mut kept);
+    assert_eq!(kept, found, "tests/fixtures/stats.json is what the screen of the statistics is tested with");
+    let shown = daemon.ok(&["stats"]);
+    for words in ["ready, up ", "no_answer", "pool_not_found", "No such pool", "commit wait", "free of "] {
+        assert!(shown.contains(words), "{words} is not in\n{shown}");
+    }
     for line in STATS_PAGE.lines().filter(|line| line.starts_with("| `")) {
         assert!(line.ends_with(". |"), "one sentence a field: {line}");
     }

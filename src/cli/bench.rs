@@ -9,43 +9,43 @@ use crate::engine::settings::Order;
 
 #[derive(Debug, Args)]
 pub(super) struct BenchArgs {
-    /// The pool
+    /// Name of the pool
     pool: String,
-    /// Which calls: lease, lease+return, renew or lookup
+    /// Which calls to make: lease, lease+return, renew or lookup
     #[arg(long, value_name = "MIX", default_value = "lease")]
     mix: String,
-    /// Connections
+    /// How many connections to open
     #[arg(long, value_name = "N", default_value_t = 64)]
     connections: usize,
-    /// Most requests under way on a connection
+    /// How many requests are under way on a connection, at most
     #[arg(long, value_name = "N", default_value_t = 1)]
     pipeline: usize,
-    /// Numbers that a call leases, renews or returns
+    /// How many numbers a call leases, renews or returns
     #[arg(long, value_name = "N", default_value_t = 1)]
     count: u32,
-    /// Requests a second, in an open loop; without it each connection asks again when it was answered
+    /// How many requests to send a second, in an open loop; without it each connection asks again when it was answered
     #[arg(long, value_name = "N")]
     rate: Option<f64>,
-    /// Seconds before the measured time
+    /// How long to make the load before the measured time
     #[arg(long, value_name = "SECONDS", default_value_t = 1.0)]
     warm_up_seconds: f64,
-    /// Measured time, in seconds
+    /// How long to measure
     #[arg(long, value_name = "SECONDS", default_value_t = 10.0)]
     seconds: f64,
-    /// Seconds that a lease lasts [default: the pool's]
+    /// How long a lease lasts [default: as the pool says]
     #[arg(long, value_name = "SECONDS")]
     ttl: Option<u32>,
-    /// Set the pool's order before: random, sequential or lowest. It stays so
-    #[arg(long)]
+    /// Set the pool's order before: random, sequential or lowest; it stays so
+    #[arg(long, value_name = "ORDER")]
     order: Option<Order>,
-    /// Lease before until so much of the pool is taken; these leases last as long as the
+    /// Lease beforehand until so much of the pool is taken; these leases last as long as the
     /// pool lets them
     #[arg(long, value_name = "PERCENT")]
     taken: Option<f64>,
-    /// Threads that make the load
+    /// How many threads make the load
     #[arg(long, value_name = "N", default_value_t = 1)]
     threads: usize,
-    /// Process of a server on this machine, to show its CPU time
+    /// Process of a daemon on this machine, to show the CPU time it takes
     #[arg(long, value_name = "PID")]
     server_pid: Option<u32>,
     #[command(flatten)]

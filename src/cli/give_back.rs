@@ -10,7 +10,7 @@ use crate::engine::settings::Then;
 
 #[derive(Debug, Args)]
 pub(super) struct ReturnArgs {
-    /// The pool
+    /// Name of the pool
     pool: String,
     /// The leases, as "allotd lease" shows them
     #[arg(required = true, value_name = "NUMBER:TOKEN")]

@@ -9,15 +9,15 @@ use crate::client::Call;
 
 #[derive(Debug, Args)]
 pub(super) struct LeaseArgs {
-    /// The pool
+    /// Name of the pool
     pool: String,
-    /// How many numbers, at most
+    /// How many numbers to lease, at most [default: 1]
     #[arg(long, value_name = "N")]
     count: Option<u32>,
-    /// Seconds that the lease lasts
+    /// How long the lease lasts [default: as the pool says]
     #[arg(long, value_name = "SECONDS")]
     ttl: Option<u32>,
-    /// Prefixes (7912) or ranges (79120000000-79129999999) to choose from, separated by commas
+    /// Choose only within these prefixes (7912) or ranges (79120000000-79129999999), separated by commas
     #[arg(long, value_name = "PREFIX", value_delimiter = ',')]
     within: Vec<String>,
     #[command(flatten)]

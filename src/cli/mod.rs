@@ -3,15 +3,20 @@
 mod backup;
 mod bench;
 mod check;
+mod completions;
 mod demo;
+mod figures;
 mod give_back;
 mod lease;
+mod man;
 mod output;
 mod pool;
+mod progress;
 mod renew;
 mod serve;
 mod stats;
 mod upload;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -22,7 +27,7 @@ use crate::client::{self, Call, ClientError, Server};
 
 /// Hands out numbers of huge pools, each to exactly one holder at a time
 #[derive(Debug, Parser)]
-#[command(name = "allotd", version, arg_required_else_help = true)]
+#[command(name = "allotd", version, arg_required_else_help = true, after_help = FIRST_STEPS)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -53,22 +58,54 @@ enum Command {
     Restore(backup::RestoreArgs),
     /// Check a data directory that no daemon uses, or a backup
     Check(check::CheckArgs),
+    /// Print what a shell reads to complete commands and flags
+    Completions(completions::CompletionsArgs),
+    /// Print the manual page, or write a page for each command
+    Man(man::ManArgs),
+}
+
+/// Which daemon to talk to.
+#[derive(Debug, Clone, Args)]
+struct ServerArgs {
+    /// The daemon to talk to: http://HOST:PORT or unix:PATH
+    #[arg(long, env = "ALLOTD_SERVER", default_value = "http://127.0.0.1:7979", value_name = "URL", help_heading = DAEMON_HEADING)]
+    server: String,
+}
+
+impl ServerArgs {
+    fn server(&self) -> Result<Server, CliError> {
+        Ok(self.server.parse()?)
+    }
 }
 
 /// Which daemon to talk to, and how to show its answers.
 #[derive(Debug, Clone, Args)]
 struct Remote {
-    /// The daemon: http://HOST:PORT or unix:PATH
-    #[arg(long, env = "ALLOTD_SERVER", default_value = "http://127.0.0.1:7979", value_name = "URL")]
-    server: String,
+    #[command(flatten)]
+    server: ServerArgs,
     /// Show the answer as the daemon gives it, in JSON
-    #[arg(long, env = "ALLOTD_JSON", num_args = 0..=1, default_missing_value = "true", require_equals = true, default_value = "false", value_name = "BOOL")]
+    #[arg(long, env = "ALLOTD_JSON", num_args = 0..=1, default_missing_value = "true", require_equals = true, default_value = "false", value_name = "BOOL", hide_default_value = true, hide_possible_values = true, help_heading = DAEMON_HEADING)]
     json: bool,
 }
 
+/// The heading of the flags that nearly all commands have.
+const DAEMON_HEADING: &str = "The daemon and its answers";
+
+/// What follows the list of the commands.
+const FIRST_STEPS: &str = "\
+First steps:
+  allotd demo                       a daemon with 40 million numbers, and what to try
+  allotd serve --data ./data        a daemon of your own
+  allotd pool create ru numbers.txt
+  allotd lease ru
+  allotd stats --watch
+
+Exit codes: 0 done, 1 refused or failed (with one line that says why), 2 wrong usage.
+\"allotd help COMMAND\" tells more of a command.";
+
 impl Remote {
     fn server(&self) -> Result<Server, CliError> {
-        Ok(self.server.parse()?)
+        self.server.server()
     }
 
     /// Makes a call and shows its answer: as it is with `--json`, else by `show`.
@@ -126,6 +163,8 @@ impl Cli {
             Command::Backup(args) => backup::back_up(&args),
             Command::Restore(args) => backup::run_restore(&args),
             Command::Check(args) => check::run(&args),
+            Command::Completions(args) => completions::run(&args),
+            Command::Man(args) => man::run(&args),
         };
         let (message, code) = match result {
             Ok(()) => return ExitCode::SUCCESS,

@@ -9,12 +9,12 @@ use crate::client::Call;
 
 #[derive(Debug, Args)]
 pub(super) struct RenewArgs {
-    /// The pool
+    /// Name of the pool
     pool: String,
     /// The leases, as "allotd lease" shows them
     #[arg(required = true, value_name = "NUMBER:TOKEN")]
     leases: Vec<String>,
-    /// Seconds that they last from now
+    /// How long they last from now [default: as the pool says]
     #[arg(long, value_name = "SECONDS")]
     ttl: Option<u32>,
     #[command(flatten)]

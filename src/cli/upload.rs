@@ -1,15 +1,13 @@
 //! Files of numbers on their way to the daemon, with a bar while a person watches.
 
 use std::fmt::Write as _;
-use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use hyper::Method;
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 
-use super::{CliError, Remote, output};
+use super::{CliError, Remote, output, progress};
 use crate::client::{Call, Payload};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -19,6 +17,9 @@ enum Format {
     Roaring,
 }
 
+/// The heading of the flags for reading files.
+const READING_HEADING: &str = "How the files are read";
+
 /// Which numbers, and how their files are read.
 #[derive(Debug, Args)]
 pub(super) struct UploadArgs {
@@ -26,19 +27,19 @@ pub(super) struct UploadArgs {
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// How the files are written [default: by their names: .csv, .roaring, else text]
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, value_name = "FORMAT", help_heading = READING_HEADING)]
     format: Option<Format>,
     /// The country of numbers in national form, such as RU
-    #[arg(long)]
+    #[arg(long, value_name = "REGION", help_heading = READING_HEADING)]
     region: Option<String>,
-    /// What to do with a line that is no number: fail or skip
-    #[arg(long, value_name = "WHAT")]
+    /// What to do with a line that is no number: fail or skip [default: fail]
+    #[arg(long, value_name = "WHAT", help_heading = READING_HEADING)]
     on_invalid: Option<String>,
     /// How many digits the numbers of a prefix such as 7900* have
-    #[arg(long, value_name = "DIGITS")]
+    #[arg(long, value_name = "DIGITS", help_heading = READING_HEADING)]
     length: Option<String>,
     /// The column of the numbers in a CSV file
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help_heading = READING_HEADING)]
     column: Option<String>,
 }
 
@@ -92,7 +93,7 @@ impl UploadArgs {
         };
         parameters.extend(self.parameters());
         let path = with_query(path, &parameters);
-        let bar = progress_bar(&self.files);
+        let bar = progress::upload(&self.files);
         let counted = bar.clone();
         let payload = Payload::files(&self.files, move |bytes| counted.inc(bytes))
             .map_err(|error| CliError::Failed(format!("the file cannot be read: {error}")))?;
@@ -101,16 +102,6 @@ impl UploadArgs {
         bar.finish_and_clear();
         result
     }
-}
-
-/// A bar over the bytes of the files, or one that is not shown.
-fn progress_bar(files: &[PathBuf]) -> ProgressBar {
-    if !io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let total = files.iter().map(|path| std::fs::metadata(path).map_or(0, |metadata| metadata.len())).sum();
-    let style = ProgressStyle::with_template("{bar:40} {bytes}/{total_bytes} {bytes_per_sec} {eta}");
-    ProgressBar::new(total).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
 /// A path with its query, encoded.

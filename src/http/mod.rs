@@ -23,7 +23,7 @@ mod openapi;
 pub mod origin;
 mod page;
 mod pools;
-mod problem;
+pub(crate) mod problem;
 mod query;
 mod request_log;
 pub mod routes;

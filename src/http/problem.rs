@@ -41,6 +41,28 @@ pub(crate) enum Code {
 }
 
 impl Code {
+    /// Every code. Its length is the last one's place, so that none is forgotten.
+    const ALL: [Self; Self::Internal as usize + 1] = [
+        Self::BadRequest,
+        Self::Forbidden,
+        Self::PoolNotFound,
+        Self::NumberNotFound,
+        Self::NotFound,
+        Self::MethodNotAllowed,
+        Self::Exhausted,
+        Self::Stale,
+        Self::PoolExists,
+        Self::InUse,
+        Self::Paused,
+        Self::TooLarge,
+        Self::UnsupportedMediaType,
+        Self::IdempotencyMismatch,
+        Self::Overloaded,
+        Self::NotReady,
+        Self::StorageFull,
+        Self::Internal,
+    ];
+
     /// Status, code and title: the one place where they meet.
     fn parts(self) -> (StatusCode, &'static str, &'static str) {
         match self {
@@ -76,6 +98,15 @@ impl Code {
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "The server failed"),
         }
     }
+}
+
+/// The title of the error with this code, if there is one.
+pub(crate) fn title(code: &str) -> Option<&'static str> {
+    Code::ALL
+        .iter()
+        .map(|known| known.parts())
+        .find(|(_, known, _)| *known == code)
+        .map(|(_, _, title)| title)
 }
 
 /// An error on its way to the caller. Boxed: it is rare, and every result carries the room for it.

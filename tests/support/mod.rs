@@ -5,6 +5,7 @@
 pub(crate) mod daemon;
 pub(crate) mod logged;
 pub(crate) mod small_disk;
+pub(crate) mod terminal;
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};

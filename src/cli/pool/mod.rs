@@ -1,42 +1,49 @@
 //! `allotd pool …`: the operators' calls.
 
+mod export;
+mod map;
+mod number;
+mod show;
+
 use std::collections::BTreeMap;
-use std::io::IsTerminal;
 
 use clap::{Args, Subcommand};
 use hyper::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::upload::{UploadArgs, with_query};
+use super::upload::UploadArgs;
 use super::{CliError, Remote, output};
-use crate::client::{self, Call};
+use crate::client::Call;
 use crate::engine::settings::{Order, PoolName, SettingsChange, Then};
 
 #[derive(Debug, Args)]
 pub(super) struct PoolOnly {
-    /// The pool
+    /// Name of the pool
     name: String,
     #[command(flatten)]
     remote: Remote,
 }
 
+/// The heading of the settings.
+const SETTINGS_HEADING: &str = "Settings of the pool";
+
 /// Settings as flags.
 #[derive(Debug, Args)]
 pub(super) struct SettingArgs {
-    /// In which order numbers are handed out: random, sequential or lowest
-    #[arg(long)]
+    /// In which order numbers are handed out: random (in a new pool), sequential or lowest
+    #[arg(long, value_name = "ORDER", help_heading = SETTINGS_HEADING)]
     order: Option<Order>,
-    /// How long a lease lasts unless the call says
-    #[arg(long, value_name = "SECONDS")]
+    /// How long a lease lasts unless the call says; 300 in a new pool
+    #[arg(long, value_name = "SECONDS", help_heading = SETTINGS_HEADING)]
     ttl: Option<u32>,
-    /// The longest lease that a call may ask for
-    #[arg(long, value_name = "SECONDS")]
+    /// The longest lease that a call may ask for; 86400 in a new pool
+    #[arg(long, value_name = "SECONDS", help_heading = SETTINGS_HEADING)]
     ttl_max: Option<u32>,
-    /// How long a returned number rests
-    #[arg(long, value_name = "SECONDS")]
+    /// How long a returned number rests; 0 in a new pool
+    #[arg(long, value_name = "SECONDS", help_heading = SETTINGS_HEADING)]
     rest: Option<u32>,
-    /// What becomes of a number whose lease ends: available, rest:SECONDS, done or retired
-    #[arg(long, value_name = "THEN")]
+    /// What becomes of a number whose lease ends: available (in a new pool), rest:SECONDS, done or retired
+    #[arg(long, value_name = "THEN", help_heading = SETTINGS_HEADING)]
     on_expiry: Option<Then>,
 }
 
@@ -44,7 +51,7 @@ pub(super) struct SettingArgs {
 pub(super) enum PoolCommand {
     /// Create a pool from files of numbers
     Create {
-        /// The pool
+        /// Name of the pool
         name: String,
         #[command(flatten)]
         upload: UploadArgs,
@@ -60,60 +67,48 @@ pub(super) enum PoolCommand {
     },
     /// Show a pool, its counts and its settings
     Show(PoolOnly),
-    /// Change settings
+    /// Change the settings of a pool
     Set {
-        /// The pool
+        /// Name of the pool
         name: String,
         #[command(flatten)]
         settings: SettingArgs,
-        /// A rule, such as `no_answer=rest:14400`; all rules are replaced by those given
-        #[arg(long = "outcome", value_name = "NAME=THEN")]
+        /// What becomes of numbers that are returned with this outcome, such as no_answer=rest:14400; may be repeated, and
+        /// replaces all rules of before
+        #[arg(long = "outcome", value_name = "NAME=THEN", help_heading = SETTINGS_HEADING)]
         outcomes: Vec<String>,
         #[command(flatten)]
         remote: Remote,
     },
     /// Delete a pool
     Delete {
-        /// The pool
+        /// Name of the pool
         name: String,
-        /// Even while numbers are leased
+        /// Delete it even while numbers are leased
         #[arg(long)]
         force: bool,
         #[command(flatten)]
         remote: Remote,
     },
-    /// Add numbers
+    /// Add numbers from files
     Add {
-        /// The pool
+        /// Name of the pool
         name: String,
         #[command(flatten)]
         upload: UploadArgs,
         #[command(flatten)]
         remote: Remote,
     },
-    /// Retire numbers: they are never handed out again
+    /// Retire the numbers of files: they are never handed out again
     Retire(MarkArgs),
-    /// Take numbers out of retirement
+    /// Take the numbers of files out of retirement
     Reinstate(MarkArgs),
     /// Write the numbers to standard output
-    Export {
-        /// The pool
-        name: String,
-        /// Only those in these states, separated by commas
-        #[arg(long)]
-        state: Option<String>,
-        /// Only those within these prefixes or ranges, separated by commas
-        #[arg(long, value_name = "PREFIX")]
-        within: Option<String>,
-        /// With state, generation and times, as CSV
-        #[arg(long, conflicts_with = "roaring")]
-        csv: bool,
-        /// As a portable Roaring bitmap
-        #[arg(long)]
-        roaring: bool,
-        #[command(flatten)]
-        remote: Remote,
-    },
+    Export(export::ExportArgs),
+    /// Look up the state of one number
+    Number(number::NumberArgs),
+    /// Show which parts of the number space are in which state
+    Map(map::MapArgs),
     /// Refuse new leases
     Pause(PoolOnly),
     /// Allow leases again
@@ -124,11 +119,11 @@ pub(super) enum PoolCommand {
 
 #[derive(Debug, Args)]
 pub(super) struct MarkArgs {
-    /// The pool
+    /// Name of the pool
     name: String,
     #[command(flatten)]
     upload: UploadArgs,
-    /// Only count
+    /// Only count what would be changed
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
@@ -195,14 +190,14 @@ pub(super) fn run(command: PoolCommand) -> Result<(), CliError> {
         PoolCommand::Create { name, upload, settings, remote } => {
             upload.send(&remote, Method::PUT, &pool_path(&name, "")?, settings.parameters())
         }
-        PoolCommand::List { remote } => remote.call(Call::new(Method::GET, "/v1/pools"), list),
+        PoolCommand::List { remote } => remote.call(Call::new(Method::GET, "/v1/pools"), show::list),
         PoolCommand::Show(args) => {
             let path = pool_path(&args.name, "")?;
-            args.remote.call(Call::new(Method::GET, &path), output::members)
+            args.remote.call(Call::new(Method::GET, &path), show::pool)
         }
         PoolCommand::Set { name, settings, outcomes, remote } => {
             let body = json!(settings.change(&outcomes)?);
-            remote.call(Call::json(Method::PATCH, &pool_path(&name, "")?, &body), output::members)
+            remote.call(Call::json(Method::PATCH, &pool_path(&name, "")?, &body), show::pool)
         }
         PoolCommand::Delete { name, force, remote } => {
             let path = pool_path(&name, if force { "?force=true" } else { "" })?;
@@ -213,14 +208,9 @@ pub(super) fn run(command: PoolCommand) -> Result<(), CliError> {
         }
         PoolCommand::Retire(args) => mark(&args, "/retire"),
         PoolCommand::Reinstate(args) => mark(&args, "/reinstate"),
-        PoolCommand::Export { name, state, within, csv, roaring, remote } => {
-            let accept = match (csv, roaring) {
-                (true, _) => "text/csv",
-                (_, true) => "application/octet-stream",
-                _ => "text/plain",
-            };
-            export(&remote, &pool_path(&name, "/numbers")?, state, within, accept)
-        }
+        PoolCommand::Export(args) => export::run(args),
+        PoolCommand::Number(args) => number::run(&args),
+        PoolCommand::Map(args) => map::run(args),
         PoolCommand::Pause(args) => post(&args, "/pause"),
         PoolCommand::Resume(args) => post(&args, "/resume"),
         PoolCommand::Round(args) => post(&args, "/rounds"),
@@ -235,30 +225,4 @@ fn post(args: &PoolOnly, action: &str) -> Result<(), CliError> {
 fn mark(args: &MarkArgs, action: &str) -> Result<(), CliError> {
     let parameters = if args.dry_run { vec![("dry_run", "true".to_owned())] } else { Vec::new() };
     args.upload.send(&args.remote, Method::POST, &pool_path(&args.name, action)?, parameters)
-}
-
-fn export(
-    remote: &Remote,
-    path: &str,
-    state: Option<String>,
-    within: Option<String>,
-    accept: &str,
-) -> Result<(), CliError> {
-    let mut out = std::io::stdout().lock();
-    if accept == "application/octet-stream" && out.is_terminal() {
-        return Err(CliError::Usage("a Roaring bitmap is not for a terminal: add > FILE".to_owned()));
-    }
-    let given = [("state", state), ("within", within)];
-    let parameters: Vec<_> = given.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
-    let path = with_query(path, &parameters);
-    let call = Call { accept: Some(accept), ..Call::new(Method::GET, &path) };
-    Ok(client::send_to(&remote.server()?, call, &mut out)?)
-}
-
-fn list(answer: &Value) -> String {
-    const COLUMNS: [&str; 9] =
-        ["pool", "numbers", "available", "leased", "resting", "done", "retired", "round", "paused"];
-    let row = |pool: &Value| COLUMNS.iter().map(|name| output::cell(&pool[*name])).collect();
-    let rows: Vec<_> = answer["pools"].as_array().into_iter().flatten().map(row).collect();
-    output::table(&COLUMNS, &rows)
 }

@@ -1,0 +1,85 @@
+//! Pools as `allotd pool list`, `show` and `set` show them.
+
+use serde_json::Value;
+
+use crate::cli::figures::{grouped, percent};
+use crate::cli::output::{Shown, cell, figures, pairs, table, words};
+
+/// What a pool's numbers are counted by.
+const COUNTS: [&str; 6] = ["numbers", "available", "leased", "resting", "done", "retired"];
+
+fn count(pool: &Value, name: &str) -> u64 {
+    pool[name].as_u64().unwrap_or(0)
+}
+
+/// All pools, a row each.
+pub(super) fn list(answer: &Value) -> String {
+    let row = |pool: &Value| {
+        let mut cells = vec![cell(&pool["pool"])];
+        cells.extend(COUNTS.map(|name| grouped(count(pool, name))));
+        cells.insert(3, percent(count(pool, "available"), count(pool, "numbers")));
+        cells.extend([cell(&pool["round"]), cell(&pool["paused"])]);
+        cells
+    };
+    let rows: Vec<_> = answer["pools"].as_array().into_iter().flatten().map(row).collect();
+    let mut columns = vec![words("pool")];
+    columns.extend(COUNTS.map(figures));
+    columns.insert(3, figures(""));
+    columns.extend([figures("round"), words("paused")]);
+    table(&columns, &rows)
+}
+
+/// One pool with its settings.
+pub(super) fn pool(pool: &Value) -> String {
+    let mut shown = vec![("pool".to_owned(), Shown::Words(cell(&pool["pool"])))];
+    let numbers = count(pool, "numbers");
+    for name in COUNTS {
+        let share = if name == "numbers" { String::new() } else { percent(count(pool, name), numbers) };
+        shown.push((name.to_owned(), Shown::Figure(grouped(count(pool, name)), format!("{share:>7}"))));
+    }
+    shown.push(("round".to_owned(), Shown::member(&pool["round"])));
+    shown.push(("paused".to_owned(), Shown::Words(cell(&pool["paused"]))));
+    for (name, value) in pool["settings"].as_object().into_iter().flatten() {
+        match value {
+            Value::Object(rules) if !rules.is_empty() => shown.extend(
+                rules.iter().map(|(outcome, then)| (format!("outcome {outcome}"), Shown::Words(cell(then)))),
+            ),
+            Value::Number(seconds) => {
+                let figure = seconds.as_u64().map_or_else(|| seconds.to_string(), grouped);
+                shown.push((name.clone(), Shown::Figure(figure, "s".to_owned())));
+            }
+            value => shown.push((name.clone(), Shown::Words(cell(value)))),
+        }
+    }
+    pairs(&shown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pool_is_shown_with_its_rules() {
+        let answer = serde_json::json!({
+            "pool": "ru", "numbers": 1000, "available": 999, "leased": 1, "resting": 0, "done": 0, "retired": 0,
+            "round": 1, "paused": false,
+            "settings": {"order": "random", "ttl": 300, "outcomes": {"answered": "done"}},
+        });
+        let text = pool(&answer);
+        for line in [
+            "numbers           1,000",
+            "available           999   99.9 %",
+            "done                  0      0 %",
+            "paused            no",
+            "ttl                 300  s",
+            "outcome answered  done",
+        ] {
+            assert!(text.lines().any(|other| other == line), "{line} in\n{text}");
+        }
+        let text = list(&serde_json::json!({"pools": [answer]}));
+        assert!(
+            text.ends_with("\nru      1,000        999  99.9 %       1        0     0        0      1  no\n"),
+            "{text}"
+        );
+    }
+}

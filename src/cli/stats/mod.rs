@@ -1,0 +1,55 @@
+//! `allotd stats`: once, again and again, or as a screen.
+
+pub(super) mod answer;
+mod tables;
+
+use std::io::{self, IsTerminal};
+use std::time::Duration;
+
+use clap::Args;
+
+use self::answer::Stats;
+use super::{CliError, Remote, output, watch};
+use crate::client::Connection;
+
+/// Where the daemon tells what it counts.
+pub(super) const STATS_PATH: &str = "/v1/stats";
+
+#[derive(Debug, Args)]
+pub(super) struct StatsArgs {
+    /// Keep showing them: as a screen on a terminal, else as tables one after another
+    #[arg(long)]
+    watch: bool,
+    /// With --watch: seconds between two looks
+    #[arg(long, value_name = "SECONDS", default_value_t = 1, requires = "watch", value_parser = clap::value_parser!(u32).range(1..=3_600))]
+    interval_seconds: u32,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+pub(super) fn run(args: &StatsArgs) -> Result<(), CliError> {
+    let server = args.remote.server()?;
+    let interval = Duration::from_secs(args.interval_seconds.into());
+    if args.watch && !args.remote.json && is_screen() {
+        return watch::run(server, interval);
+    }
+    let mut connection = Connection::new(server).map_err(|error| CliError::Failed(error.to_string()))?;
+    loop {
+        let answer = connection.get(STATS_PATH)?;
+        let mut text =
+            if args.remote.json { format!("{answer}\n") } else { tables::text(&Stats::parse(&answer)?) };
+        if args.watch && !args.remote.json {
+            text.push('\n');
+        }
+        // Without a reader there is nobody to go on for.
+        if !output::print_on(&text)? || !args.watch {
+            return Ok(());
+        }
+        std::thread::sleep(interval);
+    }
+}
+
+/// Whether standard output is a terminal that can place text.
+fn is_screen() -> bool {
+    io::stdout().is_terminal() && std::env::var_os("TERM").is_none_or(|name| name != "dumb")
+}

@@ -1,0 +1,80 @@
+//! The thread that asks the daemon, so that the screen goes on while there is no answer.
+
+use std::io;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use hyper::Method;
+
+use crate::cli::stats::STATS_PATH;
+use crate::cli::stats::answer::Stats;
+use crate::client::{self, Call, ClientError, Connection, Server};
+
+/// What the thread tells.
+#[derive(Debug)]
+pub(super) enum Report {
+    /// The daemon answered, or why it did not.
+    Stats(Result<Box<Stats>, ClientError>),
+    /// A pool was paused or resumed, or why it was not.
+    Paused {
+        /// The pool.
+        pool: String,
+        /// Whether it was to be paused.
+        paused: bool,
+        /// What the daemon said.
+        result: Result<(), ClientError>,
+    },
+}
+
+/// The thread's two ends. It ends itself once they are dropped.
+pub(super) struct Asking {
+    /// What it found.
+    pub(super) reports: Receiver<Report>,
+    /// Pools to be paused (true) or resumed.
+    pub(super) orders: Sender<(String, bool)>,
+}
+
+impl Asking {
+    /// Starts to ask, once in each interval.
+    pub(super) fn start(server: Server, interval: Duration) -> io::Result<Self> {
+        let (report, reports) = mpsc::channel();
+        let (orders, ordered) = mpsc::channel();
+        let connection = Connection::new(server.clone())?;
+        thread::Builder::new()
+            .name("asking".to_owned())
+            .spawn(move || ask(connection, &server, interval, &report, &ordered))?;
+        Ok(Self { reports, orders })
+    }
+}
+
+fn ask(
+    mut connection: Connection,
+    server: &Server,
+    interval: Duration,
+    reports: &Sender<Report>,
+    orders: &Receiver<(String, bool)>,
+) {
+    loop {
+        let started = Instant::now();
+        let answer = connection.get(STATS_PATH).and_then(|answer| Stats::parse(&answer)).map(Box::new);
+        if reports.send(Report::Stats(answer)).is_err() {
+            return;
+        }
+        match orders.recv_timeout(interval.saturating_sub(started.elapsed())) {
+            Ok((pool, paused)) => {
+                let result = set_paused(server, &pool, paused);
+                if reports.send(Report::Paused { pool, paused, result }).is_err() {
+                    return;
+                }
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+    }
+}
+
+fn set_paused(server: &Server, pool: &str, paused: bool) -> Result<(), ClientError> {
+    let path = format!("/v1/pools/{pool}/{}", if paused { "pause" } else { "resume" });
+    client::send(server, Call::new(Method::POST, &path)).map(drop)
+}

@@ -1,0 +1,64 @@
+//! Colours. They stress what words and shapes say already, and are left out where `NO_COLOR` is set.
+
+use ratatui::style::{Color, Modifier, Style};
+
+/// How things look.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::cli::watch) struct Theme {
+    is_coloured: bool,
+}
+
+impl Theme {
+    /// With colours, unless the environment has a `NO_COLOR` that is not empty.
+    pub(in crate::cli::watch) fn from_environment() -> Self {
+        Self { is_coloured: std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) }
+    }
+
+    fn coloured(self, color: Color) -> Style {
+        if self.is_coloured { Style::new().fg(color) } else { Style::new() }
+    }
+
+    /// Names and titles.
+    pub(super) fn title(self) -> Style {
+        self.coloured(Color::Cyan).add_modifier(Modifier::BOLD)
+    }
+
+    /// What is as it should be.
+    pub(super) fn good(self) -> Style {
+        self.coloured(Color::Green)
+    }
+
+    /// What someone should look at soon.
+    pub(super) fn warning(self) -> Style {
+        self.coloured(Color::Yellow).add_modifier(Modifier::BOLD)
+    }
+
+    /// What is wrong.
+    pub(super) fn bad(self) -> Style {
+        self.coloured(Color::Red).add_modifier(Modifier::BOLD)
+    }
+
+    /// The chosen row.
+    pub(super) fn selected(self) -> Style {
+        Style::new().add_modifier(Modifier::REVERSED)
+    }
+
+    /// A state of numbers.
+    pub(super) fn state(self, state: &str) -> Style {
+        self.coloured(match state {
+            "available" => Color::Green,
+            "leased" => Color::Blue,
+            "resting" => Color::Yellow,
+            "done" => Color::Magenta,
+            _ => Color::DarkGray,
+        })
+    }
+}
+
+#[cfg(test)]
+impl Theme {
+    /// Without colours.
+    pub(super) const PLAIN: Self = Self { is_coloured: false };
+    /// With colours.
+    pub(super) const COLOURED: Self = Self { is_coloured: true };
+}

@@ -1,0 +1,84 @@
+//! `allotd stats --watch` on a terminal: a screen of what the daemon counts, that follows it.
+
+mod asking;
+mod draw;
+mod keys;
+mod rates;
+mod screen;
+mod terminal;
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::TryRecvError;
+use std::time::{Duration, Instant};
+
+use ratatui::crossterm::event::{self, Event};
+
+use self::asking::Asking;
+use self::draw::theme::Theme;
+use self::screen::{Next, Screen};
+use self::terminal::WholeTerminal;
+use super::CliError;
+use crate::client::Server;
+
+/// Longest time until an answer or a signal is noticed.
+const TICK: Duration = Duration::from_millis(100);
+/// How often the screen is drawn when nothing happens: it tells how long ago things were.
+const REDRAW: Duration = Duration::from_secs(1);
+
+/// Shows the screen until the user or a signal ends it.
+pub(super) fn run(server: Server, interval: Duration) -> Result<(), CliError> {
+    let failed = |error: io::Error| CliError::Failed(format!("the terminal cannot be used: {error}"));
+    let mut screen = Screen::new(server.to_string(), interval);
+    let asking = Asking::start(server, interval).map_err(|error| CliError::Failed(error.to_string()))?;
+    let ended = end_on_signals().map_err(failed)?;
+    let mut terminal = WholeTerminal::take().map_err(failed)?;
+    let theme = Theme::from_environment();
+    let mut drawn_at = None;
+    while !ended.load(Ordering::Relaxed) {
+        let mut has_news = false;
+        loop {
+            match asking.reports.try_recv() {
+                Ok(report) => {
+                    screen.take(report, Instant::now());
+                    has_news = true;
+                }
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => {
+                    return Err(CliError::Failed("the daemon is not asked any more: start again".to_owned()));
+                }
+            }
+        }
+        if has_news || drawn_at.is_none_or(|at: Instant| at.elapsed() >= REDRAW) {
+            terminal
+                .draw(|frame| draw::screen(frame, &mut screen, &theme, Instant::now()))
+                .map_err(failed)?;
+            drawn_at = Some(Instant::now());
+        }
+        if !event::poll(TICK).map_err(failed)? {
+            continue;
+        }
+        drawn_at = None;
+        if let Event::Key(key) = event::read().map_err(failed)?
+            && let Some(action) = keys::action(key, screen.mode())
+        {
+            match screen.act(action) {
+                Next::GoOn => {}
+                Next::Quit => break,
+                // The thread that asks is gone only if it panicked, which the next round tells.
+                Next::SetPaused { pool, paused } => drop(asking.orders.send((pool, paused))),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Set by the signals that end a process, which would leave the terminal as it is.
+fn end_on_signals() -> io::Result<Arc<AtomicBool>> {
+    let ended = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP, signal_hook::consts::SIGINT] {
+        signal_hook::flag::register(signal, Arc::clone(&ended))?;
+    }
+    Ok(ended)
+}

@@ -1,0 +1,69 @@
+//! How fast things are, from two answers after another.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Instant;
+
+use crate::cli::stats::answer::Stats;
+
+/// How many rates of a pool are kept, one an interval: five minutes at a second.
+pub(super) const HISTORY: usize = 300;
+
+/// Rates a second between the last two answers, and what the pools' were before.
+#[derive(Debug, Default)]
+pub(super) struct Rates {
+    pools: BTreeMap<String, VecDeque<f64>>,
+    calls: BTreeMap<String, f64>,
+    syncs: Option<f64>,
+}
+
+impl Rates {
+    /// Takes the newest answer, which came so many seconds after the one before. Counts that began anew with a restart
+    /// of the daemon tell no rate.
+    pub(super) fn take(&mut self, before: &Stats, now: &Stats, seconds: f64) {
+        let rate = |before: u64, now: u64| {
+            now.checked_sub(before).map(|count| count as f64 / seconds.max(f64::EPSILON))
+        };
+        self.pools.retain(|name, _| now.pools.contains_key(name));
+        for (name, pool) in &now.pools {
+            let before = before.pools.get(name).map_or(pool.totals.leases, |pool| pool.totals.leases);
+            let history = self.pools.entry(name.clone()).or_default();
+            if history.len() == HISTORY {
+                history.pop_front();
+            }
+            history.push_back(rate(before, pool.totals.leases).unwrap_or(0.0));
+        }
+        let call = |(name, call): (&String, &crate::cli::stats::answer::CallStats)| {
+            let before = before.requests.get(name).map_or(0, |before| before.count);
+            Some((name.clone(), rate(before, call.count)?))
+        };
+        self.calls = now.requests.iter().filter_map(call).collect();
+        self.syncs = rate(before.journal.syncs, now.journal.syncs);
+    }
+
+    /// Leases a second of a pool, the newest last.
+    pub(super) fn history(&self, pool: &str) -> impl DoubleEndedIterator<Item = f64> + ExactSizeIterator {
+        self.pools.get(pool).map(VecDeque::iter).unwrap_or_default().copied()
+    }
+
+    /// Leases a second of a pool.
+    pub(super) fn leases(&self, pool: &str) -> Option<f64> {
+        self.history(pool).next_back()
+    }
+
+    /// Answers a second of a call.
+    pub(super) fn calls(&self, call: &str) -> Option<f64> {
+        self.calls.get(call).copied()
+    }
+
+    /// Syncs a second of the journal.
+    pub(super) fn syncs(&self) -> Option<f64> {
+        self.syncs
+    }
+}
+
+/// An answer, and when it came.
+#[derive(Debug)]
+pub(super) struct Answered {
+    pub(super) stats: Box<Stats>,
+    pub(super) at: Instant,
+}

@@ -88,7 +88,7 @@ fn shells_read_the_completions() {
         ("elvish", "elvish", &["-compileonly"]),
     ] {
         let script = printed(&["completions", shell]);
-        for word in ["reinstate", "interval-seconds", "powershell"] {
+        for word in ["reinstate", "interval-seconds", "completions"] {
             assert!(script.contains(word), "{shell}: {word}");
         }
         if is_there(program) {
@@ -114,6 +114,7 @@ fn bash_completes_commands_and_flags() {
     };
     assert_eq!(complete(&["allotd", "pool", "rei"]), "reinstate");
     assert_eq!(complete(&["allotd", "stats", "--int"]), "--interval-seconds");
+    assert_eq!(complete(&["allotd", "completions", "power"]), "powershell");
 }
 
 #[test]

@@ -83,6 +83,17 @@ fn every_way_out_gives_the_terminal_back() {
 }
 
 #[test]
+fn there_are_colours_unless_they_are_not_wanted() {
+    let directory = tempfile::tempdir().unwrap();
+    let daemon = with_pool(directory.path());
+    for (value, is_coloured) in [("", true), ("1", false)] {
+        let terminal = Terminal::start(watch(&daemon.url).env("NO_COLOR", value), 80, 24);
+        terminal.wait_for("the pools", |text| text.contains("journal ok"));
+        assert_eq!(terminal.is_coloured(), is_coloured, "NO_COLOR={value}");
+    }
+}
+
+#[test]
 fn a_restart_is_shown_and_survived() {
     let directory = tempfile::tempdir().unwrap();
     let daemon = with_pool(directory.path());

@@ -109,15 +109,21 @@ pub(super) fn percent(part: u64, whole: u64) -> String {
     }
 }
 
-/// A column whose height is a share of a whole: empty only for none, full only for all.
-pub(super) fn block(part: u64, whole: u64) -> char {
-    let top = BLOCKS.len() - 1;
-    let height = match part {
+/// How many of so many cells a part of a whole fills: none only for nothing, all only for all.
+pub(super) fn cells(part: u64, whole: u64, cells: usize) -> usize {
+    match part {
         0 => 0,
-        part if part >= whole => top,
-        part => (part as f64 / whole as f64 * top as f64) as usize,
-    };
-    BLOCKS[if part > 0 && part < whole { height.clamp(1, top - 1) } else { height }]
+        part if part >= whole => cells,
+        part => {
+            let filled = u128::from(part) * cells as u128 / u128::from(whole);
+            (filled as usize).min(cells.saturating_sub(1)).max(1)
+        }
+    }
+}
+
+/// A block whose height is a share of a whole.
+pub(super) fn block(part: u64, whole: u64) -> char {
+    BLOCKS[cells(part, whole, BLOCKS.len() - 1)]
 }
 
 #[cfg(test)]

@@ -68,7 +68,7 @@ enum Command {
 #[derive(Debug, Clone, Args)]
 struct ServerArgs {
     /// The daemon to talk to: http://HOST:PORT or unix:PATH
-    #[arg(long, env = "ALLOTD_SERVER", default_value = "http://127.0.0.1:7979", value_name = "URL", help_heading = DAEMON_HEADING)]
+    #[arg(long, env = "ALLOTD_SERVER", hide_env_values = true, default_value = "http://127.0.0.1:7979", value_name = "URL", help_heading = DAEMON_HEADING)]
     server: String,
 }
 
@@ -84,7 +84,7 @@ struct Remote {
     #[command(flatten)]
     server: ServerArgs,
     /// Show the answer as the daemon gives it, in JSON
-    #[arg(long, env = "ALLOTD_JSON", num_args = 0..=1, default_missing_value = "true", require_equals = true, default_value = "false", value_name = "BOOL", hide_default_value = true, hide_possible_values = true, help_heading = DAEMON_HEADING)]
+    #[arg(long, env = "ALLOTD_JSON", hide_env_values = true, num_args = 0..=1, default_missing_value = "true", require_equals = true, default_value = "false", value_name = "BOOL", hide_default_value = true, hide_possible_values = true, help_heading = DAEMON_HEADING)]
     json: bool,
 }
 
@@ -94,11 +94,11 @@ const DAEMON_HEADING: &str = "The daemon and its answers";
 /// What follows the list of the commands.
 const FIRST_STEPS: &str = "\
 First steps:
-  allotd demo                       a daemon with 40 million numbers, and what to try
-  allotd serve --data ./data        a daemon of your own
-  allotd pool create ru numbers.txt
-  allotd lease ru
-  allotd stats --watch
+  allotd demo                        a daemon with 40 million numbers, and what to try
+  allotd serve --data ./data         a daemon of your own
+  allotd pool create ru numbers.txt  a pool of the numbers in a file
+  allotd lease ru                    a number of it, for a while
+  allotd stats --watch               what goes on
 
 Exit codes: 0 done, 1 refused or failed (with one line that says why), 2 wrong usage.
 \"allotd help COMMAND\" tells more of a command.";

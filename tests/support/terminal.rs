@@ -77,6 +77,20 @@ impl Terminal {
         self.shown.lock().unwrap().screen().contents()
     }
 
+    /// Whether any of it has a colour.
+    pub(crate) fn is_coloured(&self) -> bool {
+        let shown = self.shown.lock().unwrap();
+        let screen = shown.screen();
+        let (rows, columns) = screen.size();
+        let mut places = (0..rows.get()).flat_map(|row| (0..columns.get()).map(move |column| (row, column)));
+        places.any(|(row, column)| {
+            let is_default = |color| color == vt100::Color::Default;
+            screen
+                .cell(row, column)
+                .is_some_and(|cell| !is_default(cell.fgcolor()) || !is_default(cell.bgcolor()))
+        })
+    }
+
     /// Waits until what it shows is as wanted; what it showed then.
     #[track_caller]
     pub(crate) fn wait_for(&self, what: &str, mut holds: impl FnMut(&str) -> bool) -> String {

@@ -73,7 +73,7 @@ pub(super) enum PoolCommand {
         name: String,
         #[command(flatten)]
         settings: SettingArgs,
-        /// What becomes of numbers that are returned with this outcome, such as no_answer=rest:14400; may be repeated, and
+        /// What becomes of numbers that are returned with this outcome, such as `no_answer=rest:14400`; may be repeated, and
         /// replaces all rules of before
         #[arg(long = "outcome", value_name = "NAME=THEN", help_heading = SETTINGS_HEADING)]
         outcomes: Vec<String>,

@@ -13,14 +13,14 @@ const NONE: &str = "-";
 /// All of them, with an empty line between two tables.
 pub(super) fn text(stats: &Stats) -> String {
     let tables = [
-        daemon(stats),
+        Some(daemon(stats)),
         states(&stats.pools),
         speed(&stats.pools),
         totals(&stats.pools),
         outcomes(&stats.pools),
         calls(stats),
         refusals(stats),
-        journal(&stats.journal),
+        Some(journal(&stats.journal)),
     ];
     tables.into_iter().flatten().collect::<Vec<_>>().join("\n")
 }
@@ -29,7 +29,7 @@ fn figure(name: &str, figure: String, more: impl Into<String>) -> (String, Shown
     (name.to_owned(), Shown::Figure(figure, more.into()))
 }
 
-fn daemon(stats: &Stats) -> Option<String> {
+fn daemon(stats: &Stats) -> String {
     let mut text = format!(
         "allotd {}, {}, up {}, durability {}\n\n",
         stats.version,
@@ -54,7 +54,7 @@ fn daemon(stats: &Stats) -> Option<String> {
         ));
     }
     text.push_str(&pairs(&shown));
-    Some(text)
+    text
 }
 
 /// A table with a row a pool, or nothing.
@@ -89,7 +89,10 @@ fn speed(pools: &BTreeMap<String, PoolStats>) -> Option<String> {
         vec![
             rate(pool.leases_per_second.last_1m),
             rate(pool.leases_per_second.last_15m),
-            pool.exhaustion_seconds.map_or(NONE.to_owned(), duration),
+            match pool.available {
+                0 => "none left".to_owned(),
+                _ => pool.exhaustion_seconds.map_or(NONE.to_owned(), duration),
+            },
             milliseconds(lateness.p50),
             milliseconds(lateness.p99),
             milliseconds(lateness.max),
@@ -149,15 +152,14 @@ fn refusals(stats: &Stats) -> Option<String> {
         .refusals
         .iter()
         .map(|(code, refused)| {
-            let counts = [refused.count, refused.count_1m].map(grouped);
-            [&[code.clone()], &counts[..], &[refused.last_at.clone(), refusal_in_words(code).to_owned()]]
-                .concat()
+            let [all, recent] = [refused.count, refused.count_1m].map(grouped);
+            vec![code.clone(), all, recent, refused.last_at.clone(), refusal_in_words(code).to_owned()]
         })
         .collect();
     (!rows.is_empty()).then(|| table(&columns, &rows))
 }
 
-fn journal(journal: &Journal) -> Option<String> {
+fn journal(journal: &Journal) -> String {
     let latency = |latency: &Latency| {
         let [p99, p99_9, max] = [latency.p99, latency.p99_9, latency.max].map(microseconds);
         (microseconds(latency.p50), format!("p50, {p99} p99, {p99_9} p99.9, {max} max"))
@@ -180,5 +182,5 @@ fn journal(journal: &Journal) -> Option<String> {
     // Writing to a string does not fail.
     let _ = writeln!(text, "journal {}", journal.state);
     text.push_str(&pairs(&shown));
-    Some(text)
+    text
 }

@@ -14,8 +14,13 @@ use crate::client::{self, Call, ClientError, Connection, Server};
 /// What the thread tells.
 #[derive(Debug)]
 pub(super) enum Report {
-    /// The daemon answered, or why it did not.
-    Stats(Result<Box<Stats>, ClientError>),
+    /// What the daemon answered, or why it did not.
+    Stats {
+        /// When.
+        at: Instant,
+        /// The answer.
+        result: Result<Box<Stats>, ClientError>,
+    },
     /// A pool was paused or resumed, or why it was not.
     Paused {
         /// The pool.
@@ -57,19 +62,24 @@ fn ask(
 ) {
     loop {
         let started = Instant::now();
-        let answer = connection.get(STATS_PATH).and_then(|answer| Stats::parse(&answer)).map(Box::new);
-        if reports.send(Report::Stats(answer)).is_err() {
+        let result = connection.get(STATS_PATH).and_then(|answer| Stats::parse(&answer)).map(Box::new);
+        let at = Instant::now();
+        if reports.send(Report::Stats { at, result }).is_err() {
             return;
         }
-        match orders.recv_timeout(interval.saturating_sub(started.elapsed())) {
-            Ok((pool, paused)) => {
-                let result = set_paused(server, &pool, paused);
-                if reports.send(Report::Paused { pool, paused, result }).is_err() {
-                    return;
+        // Half an interval after a late answer: over a shorter time there would be no rate to speak of.
+        let next = (started + interval).max(at + interval / 2);
+        loop {
+            match orders.recv_timeout(next.saturating_duration_since(Instant::now())) {
+                Ok((pool, paused)) => {
+                    let result = set_paused(server, &pool, paused);
+                    if reports.send(Report::Paused { pool, paused, result }).is_err() {
+                        return;
+                    }
                 }
+                Err(RecvTimeoutError::Timeout) => break,
+                Err(RecvTimeoutError::Disconnected) => return,
             }
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return,
         }
     }
 }

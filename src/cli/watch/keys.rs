@@ -49,12 +49,11 @@ pub(super) fn action(key: KeyEvent, mode: &Mode) -> Option<Action> {
         return (key.code == KeyCode::Char('c')).then_some(Action::Quit);
     }
     match (mode, key.code) {
-        (_, KeyCode::Esc) => Some(Action::Leave),
+        (Mode::Confirm { .. }, KeyCode::Char('y' | 'Y')) => Some(Action::Confirm),
+        (_, KeyCode::Esc) | (Mode::Confirm { .. } | Mode::Help, _) => Some(Action::Leave),
         (Mode::Filter, KeyCode::Enter) => Some(Action::FilterDone),
         (Mode::Filter, KeyCode::Backspace) => Some(Action::FilterErase),
         (Mode::Filter, KeyCode::Char(typed)) => Some(Action::FilterWith(typed)),
-        (Mode::Confirm { .. }, KeyCode::Char('y' | 'Y')) => Some(Action::Confirm),
-        (Mode::Confirm { .. } | Mode::Help, _) => Some(Action::Leave),
         (_, KeyCode::Up) | (Mode::Look, KeyCode::Char('k')) => Some(Action::Up),
         (_, KeyCode::Down) | (Mode::Look, KeyCode::Char('j')) => Some(Action::Down),
         (_, KeyCode::Home) => Some(Action::First),

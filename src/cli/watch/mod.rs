@@ -41,7 +41,7 @@ pub(super) fn run(server: Server, interval: Duration) -> Result<(), CliError> {
         loop {
             match asking.reports.try_recv() {
                 Ok(report) => {
-                    screen.take(report, Instant::now());
+                    screen.take(report);
                     has_news = true;
                 }
                 Err(TryRecvError::Empty) => break,
@@ -51,9 +51,7 @@ pub(super) fn run(server: Server, interval: Duration) -> Result<(), CliError> {
             }
         }
         if has_news || drawn_at.is_none_or(|at: Instant| at.elapsed() >= REDRAW) {
-            terminal
-                .draw(|frame| draw::screen(frame, &mut screen, &theme, Instant::now()))
-                .map_err(failed)?;
+            terminal.draw(|frame| draw::screen(frame, &screen, theme, Instant::now())).map_err(failed)?;
             drawn_at = Some(Instant::now());
         }
         if !event::poll(TICK).map_err(failed)? {

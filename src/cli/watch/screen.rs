@@ -90,10 +90,10 @@ impl Screen {
     }
 
     /// Takes what the asking thread reports.
-    pub(super) fn take(&mut self, report: Report, at: Instant) {
+    pub(super) fn take(&mut self, report: Report) {
         match report {
-            Report::Stats(Ok(stats)) => self.take_stats(stats, at),
-            Report::Stats(Err(error)) => {
+            Report::Stats { at, result: Ok(stats) } => self.take_stats(stats, at),
+            Report::Stats { at, result: Err(error) } => {
                 let since = self.trouble.as_ref().map_or(at, |trouble| trouble.since);
                 self.trouble = Some(Trouble { since, message: one_line(&error) });
             }
@@ -222,7 +222,7 @@ mod tests {
         for (name, seconds) in [("de", None), ("ru-mobile", Some(60))] {
             stats.pools.get_mut(name).unwrap().exhaustion_seconds = seconds;
         }
-        screen.take(Report::Stats(Ok(stats)), Instant::now());
+        screen.take(Report::Stats { at: Instant::now(), result: Ok(stats) });
         screen
     }
 

@@ -38,7 +38,7 @@ pub(super) fn height(screen: &Screen) -> (u16, u16) {
 
 pub(super) fn draw(frame: &mut Frame<'_>, screen: &Screen, theme: Theme, area: Rect) {
     let Some(stats) = screen.stats().filter(|_| area.height > 0) else { return };
-    let block = titled("calls, and their latency in the last minute".to_owned(), theme);
+    let block = titled("calls, and their latency in the last minute", theme);
     let inner = block.inner(area);
     frame.render_widget(block, area);
     let refusals = refusals(stats);

@@ -20,7 +20,7 @@ pub(super) fn lines(screen: &Screen, theme: Theme, width: u16, now: Instant) -> 
         pieces.push(Span::styled("allotd", theme.title()));
         pieces.push(connection(screen, theme, now).unwrap_or_else(|| Span::raw("asking…")));
         pieces.push(Span::raw(screen.server.clone()));
-        return with_message(screen, fit::lines(pieces, width));
+        return with_message(screen, fit::lines(pieces, width), width);
     };
     pieces.push(Span::styled(format!("allotd {}", stats.version), theme.title()));
     pieces.push(connection(screen, theme, now).unwrap_or_else(|| state(stats, theme)));
@@ -36,12 +36,14 @@ pub(super) fn lines(screen: &Screen, theme: Theme, width: u16, now: Instant) -> 
         let style = if free < total / SCARCE_DISK_PARTS { theme.warning() } else { Style::new() };
         pieces.push(Span::styled(text, style));
     }
-    with_message(screen, fit::lines(pieces, width))
+    with_message(screen, fit::lines(pieces, width), width)
 }
 
-/// Why the daemon does not answer, on a line of its own.
-fn with_message(screen: &Screen, mut lines: Vec<Line<'static>>) -> Vec<Line<'static>> {
-    lines.extend(screen.trouble.as_ref().map(|trouble| Line::from(trouble.message.clone())));
+/// Why the daemon does not answer, on lines of its own.
+fn with_message(screen: &Screen, mut lines: Vec<Line<'static>>, width: u16) -> Vec<Line<'static>> {
+    if let Some(trouble) = &screen.trouble {
+        lines.extend(fit::lines(trouble.message.split(". ").map(|part| Span::raw(part.to_owned())), width));
+    }
     lines
 }
 

@@ -20,7 +20,7 @@ pub(super) fn height(screen: &Screen, width: u16) -> (u16, u16) {
 pub(super) fn draw(frame: &mut Frame<'_>, screen: &Screen, theme: Theme, area: Rect) {
     if let Some(stats) = screen.stats().filter(|_| area.height > 0) {
         let title = format!("journal {}", stats.journal.state);
-        draw_lines(frame, title, lines(screen, area.width), theme, area);
+        draw_lines(frame, &title, lines(screen, area.width), theme, area);
     }
 }
 

@@ -24,16 +24,16 @@ use super::screen::Screen;
 const NONE: &str = "-";
 
 /// Draws all of it.
-pub(super) fn screen(frame: &mut Frame<'_>, screen: &Screen, theme: &Theme, now: Instant) {
+pub(super) fn screen(frame: &mut Frame<'_>, screen: &Screen, theme: Theme, now: Instant) {
     let width = frame.area().width;
-    let header = header::lines(screen, *theme, width, now);
-    let footer = footer::lines(screen, *theme, width);
+    let header = header::lines(screen, theme, width, now);
+    let footer = footer::lines(screen, theme, width);
     let height = |lines: &[Line<'_>]| (1, u16::try_from(lines.len()).unwrap_or(u16::MAX).max(1));
     if *screen.mode() == Mode::Help {
         let order = [height(&header), (1, u16::MAX), height(&footer)];
         let [top, middle, bottom] = split(frame.area(), fit::heights(order, frame.area().height));
         frame.render_widget(Text::from(header), top);
-        let help = Paragraph::new(footer::help(*theme, width)).wrap(Wrap { trim: false });
+        let help = Paragraph::new(footer::help(theme, width)).wrap(Wrap { trim: false });
         frame.render_widget(help, middle);
         frame.render_widget(Text::from(footer), bottom);
         return;
@@ -42,7 +42,7 @@ pub(super) fn screen(frame: &mut Frame<'_>, screen: &Screen, theme: &Theme, now:
         height(&header),
         height(&footer),
         pools::height(screen),
-        pool::height(screen, *theme, width),
+        pool::height(screen, theme, width),
         calls::height(screen),
         journal::height(screen, width),
     ];
@@ -50,10 +50,10 @@ pub(super) fn screen(frame: &mut Frame<'_>, screen: &Screen, theme: &Theme, now:
     let [top, pools, pool, calls, journal, bottom] =
         split(frame.area(), [top, pools, pool, calls, journal, bottom]);
     frame.render_widget(Text::from(header), top);
-    pools::draw(frame, screen, *theme, pools);
-    pool::draw(frame, screen, *theme, pool);
-    calls::draw(frame, screen, *theme, calls);
-    journal::draw(frame, screen, *theme, journal);
+    pools::draw(frame, screen, theme, pools);
+    pool::draw(frame, screen, theme, pool);
+    calls::draw(frame, screen, theme, calls);
+    journal::draw(frame, screen, theme, journal);
     frame.render_widget(Text::from(footer), bottom);
 }
 
@@ -67,12 +67,12 @@ fn split<const N: usize>(area: Rect, heights: [u16; N]) -> [Rect; N] {
 }
 
 /// A line with a title above a section.
-fn titled(title: String, theme: Theme) -> Block<'static> {
+fn titled(title: &str, theme: Theme) -> Block<'static> {
     Block::new().borders(Borders::TOP).title(Span::styled(format!("─ {title} "), theme.title()))
 }
 
 /// Lines of text under a title.
-fn draw_lines(frame: &mut Frame<'_>, title: String, lines: Vec<Line<'static>>, theme: Theme, area: Rect) {
+fn draw_lines(frame: &mut Frame<'_>, title: &str, lines: Vec<Line<'static>>, theme: Theme, area: Rect) {
     let block = titled(title, theme);
     let inner = block.inner(area);
     frame.render_widget(block, area);

@@ -7,7 +7,7 @@ use ratatui::widgets::Sparkline;
 
 use super::theme::Theme;
 use super::{fit, section_height, titled};
-use crate::cli::figures::{duration, grouped, milliseconds, percent, rate};
+use crate::cli::figures::{self, duration, grouped, milliseconds, percent, rate};
 use crate::cli::stats::answer::PoolStats;
 use crate::cli::watch::screen::Screen;
 
@@ -30,7 +30,7 @@ pub(super) fn height(screen: &Screen, theme: Theme, width: u16) -> (u16, u16) {
     match selected(screen) {
         None => (0, 0),
         Some((_, pool)) => {
-            let text = bar_and_legend(pool, theme, width).len() + figures(pool, width).len();
+            let text = bar_and_legend(pool, theme, width).len() + totals(pool, width).len();
             section_height(MIN_LINES, text + SPARK_LINES)
         }
     }
@@ -40,13 +40,13 @@ pub(super) fn draw(frame: &mut Frame<'_>, screen: &Screen, theme: Theme, area: R
     let Some((name, pool)) = selected(screen) else { return };
     let paused = if pool.paused { ", PAUSED" } else { "" };
     let block = titled(
-        format!("{name}: {} numbers, round {}{paused}", grouped(pool.numbers), grouped(pool.round)),
+        &format!("{name}: {} numbers, round {}{paused}", grouped(pool.numbers), grouped(pool.round)),
         theme,
     );
     let inner = block.inner(area);
     frame.render_widget(block, area);
     let mut lines = bar_and_legend(pool, theme, inner.width);
-    lines.extend(figures(pool, inner.width));
+    lines.extend(totals(pool, inner.width));
     // The history takes what is left, and has a line in any case.
     let text_height = u16::try_from(lines.len()).unwrap_or(u16::MAX).min(inner.height.saturating_sub(1));
     let [text, below] = Layout::vertical([Constraint::Length(text_height), Constraint::Fill(1)]).areas(inner);
@@ -84,7 +84,7 @@ fn bar_and_legend(pool: &PoolStats, theme: Theme, width: u16) -> Vec<Line<'stati
         };
         Span::styled(text, theme.state(state))
     });
-    let mut lines = vec![Line::from_iter(bar)];
+    let mut lines = vec![bar.collect::<Line<'_>>()];
     lines.extend(fit::lines(legend, width));
     lines
 }
@@ -92,10 +92,7 @@ fn bar_and_legend(pool: &PoolStats, theme: Theme, width: u16) -> Vec<Line<'stati
 /// Cells of a bar for each count: at least one for what there is, as many as there are cells together.
 fn shares<const N: usize>(counts: [u64; N], cells: usize) -> [usize; N] {
     let all: u64 = counts.iter().sum();
-    let mut shares = counts.map(|count| match count {
-        0 => 0,
-        count => ((count as f64 / all as f64 * cells as f64) as usize).max(1),
-    });
+    let mut shares = counts.map(|count| figures::cells(count, all, cells));
     if let Some(largest) = (0..N).max_by_key(|&place| counts[place]).filter(|_| all > 0) {
         let others: usize = shares.iter().sum::<usize>() - shares[largest];
         shares[largest] = cells.saturating_sub(others);
@@ -103,7 +100,7 @@ fn shares<const N: usize>(counts: [u64; N], cells: usize) -> [usize; N] {
     shares
 }
 
-fn figures(pool: &PoolStats, width: u16) -> Vec<Line<'static>> {
+fn totals(pool: &PoolStats, width: u16) -> Vec<Line<'static>> {
     let totals = &pool.totals;
     let counts = [
         ("leases", totals.leases),

@@ -8,7 +8,7 @@ use ratatui::widgets::TableState;
 use super::fit::{self, Column};
 use super::theme::Theme;
 use super::{NONE, section_height, titled};
-use crate::cli::figures::{duration, percent, rate, short};
+use crate::cli::figures::{cells, duration, percent, rate, short};
 use crate::cli::stats::answer::PoolStats;
 use crate::cli::watch::rates::Rates;
 use crate::cli::watch::screen::{PoolOrder, Screen};
@@ -56,7 +56,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, screen: &Screen, theme: Theme, area: R
         "" => String::new(),
         filter => format!(", of all with \"{filter}\""),
     };
-    let block = titled(format!("pools: {}, {order}{filter}", pools.len()), theme);
+    let block = titled(&format!("pools: {}, {order}{filter}", pools.len()), theme);
     let inner = block.inner(area);
     frame.render_widget(block, area);
     if pools.is_empty() {
@@ -72,7 +72,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, screen: &Screen, theme: Theme, area: R
     let mut columns = COLUMNS;
     let longest = pools.iter().map(|(name, _)| name.len()).max().unwrap_or(0).min(MAX_NAME_WIDTH);
     columns[0].width = columns[0].width.max(u16::try_from(longest).unwrap_or(0));
-    let table = fit::table(&columns, rows, theme.title(), inner.width).row_highlight_style(theme.selected());
+    let table = fit::table(&columns, rows, theme.title(), inner.width).row_highlight_style(Theme::SELECTED);
     let mut state = TableState::new().with_selected(screen.selected());
     frame.render_stateful_widget(table, inner, &mut state);
 }
@@ -105,13 +105,9 @@ fn outlook(pool: &PoolStats, theme: Theme) -> Span<'static> {
     }
 }
 
-/// A bar for a part of a whole: empty only for none, full only for all.
+/// A bar for a part of a whole.
 fn bar(part: u64, whole: u64) -> String {
     let width = usize::from(BAR_WIDTH);
-    let filled = match part {
-        0 => 0,
-        part if part >= whole => width,
-        part => ((part as f64 / whole as f64 * width as f64).round() as usize).clamp(1, width - 1),
-    };
+    let filled = cells(part, whole, width);
     format!("{}{}", "█".repeat(filled), "░".repeat(width - filled))
 }

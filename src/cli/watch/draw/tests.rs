@@ -16,23 +16,23 @@ use crate::client::ClientError;
 const ANSWER: &str = include_str!("../../../../tests/fixtures/stats.json");
 const INTERVAL: Duration = Duration::from_secs(1);
 
-fn answer(change: impl FnOnce(&mut Stats)) -> Report {
+fn answer(at: Instant, change: impl FnOnce(&mut Stats)) -> Report {
     let mut stats = Box::new(Stats::parse(ANSWER).unwrap());
     change(&mut stats);
-    Report::Stats(Ok(stats))
+    Report::Stats { at, result: Ok(stats) }
 }
 
 /// A screen that got two answers, 500 leases of `ru-mobile` apart.
 fn filled(at: Instant) -> Screen {
     let mut screen = Screen::new("http://127.0.0.1:7979".to_owned(), INTERVAL);
-    screen.take(answer(|stats| stats.pools.get_mut("ru-mobile").unwrap().totals.leases -= 500), at);
-    screen.take(answer(|_| {}), at + INTERVAL);
+    screen.take(answer(at, |stats| stats.pools.get_mut("ru-mobile").unwrap().totals.leases -= 500));
+    screen.take(answer(at + INTERVAL, |_| {}));
     screen
 }
 
 fn drawn(screen: &Screen, theme: Theme, now: Instant, (width, height): (u16, u16)) -> Buffer {
     let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
-    terminal.draw(|frame| super::screen(frame, screen, &theme, now)).unwrap();
+    terminal.draw(|frame| super::screen(frame, screen, theme, now)).unwrap();
     terminal.backend().buffer().clone()
 }
 
@@ -118,16 +118,16 @@ fn trouble_is_told_and_the_last_figures_stay() {
     for state in
         [("draining", "it shuts down"), ("storage_full", "free some disk space"), ("poisoned", "the log")]
     {
-        screen.take(answer(|stats| stats.state = state.0.to_owned()), at);
+        screen.take(answer(at, |stats| stats.state = state.0.to_owned()));
         assert_has(&text(&screen, at, (120, 24)), &[state.1]);
     }
     assert_has(&text(&screen, at + Duration::from_secs(60), (80, 24)), &["NO ANSWER for 1m 0s"]);
-    let gone = || Report::Stats(Err(ClientError::Answer("nobody".to_owned())));
-    screen.take(gone(), at);
-    screen.take(gone(), at + Duration::from_secs(30));
+    let gone = |at| Report::Stats { at, result: Err(ClientError::Answer("nobody".to_owned())) };
+    screen.take(gone(at));
+    screen.take(gone(at + Duration::from_secs(30)));
     let shown = text(&screen, at + Duration::from_secs(45), (80, 24));
     assert_has(&shown, &["CANNOT BE REACHED since 20", "Z (45s)", "nobody", "ru-mobile"]);
-    screen.take(answer(|stats| stats.uptime_seconds = 0), at + Duration::from_secs(46));
+    screen.take(answer(at + Duration::from_secs(46), |stats| stats.uptime_seconds = 0));
     let shown = text(&screen, at + Duration::from_secs(46), (80, 24));
     assert_has(&shown, &["ready", "the daemon was started again"]);
 }
@@ -136,11 +136,11 @@ fn trouble_is_told_and_the_last_figures_stay() {
 fn the_selected_pool_of_many_is_in_sight() {
     let at = Instant::now();
     let mut screen = filled(at);
-    let many = answer(|stats| {
+    let many = answer(at, |stats| {
         let pool = stats.pools["de"].clone();
         stats.pools.extend((0..200).map(|place| (format!("pool-{place:03}"), pool.clone())));
     });
-    screen.take(many, at);
+    screen.take(many);
     screen.act(Action::Last);
     assert_has(&text(&screen, at, (80, 24)), &["pools: 203,", "\npool-199 ", "─ pool-199: "]);
 }

@@ -9,6 +9,9 @@ pub(in crate::cli::watch) struct Theme {
 }
 
 impl Theme {
+    /// The chosen row.
+    pub(super) const SELECTED: Style = Style::new().add_modifier(Modifier::REVERSED);
+
     /// With colours, unless the environment has a `NO_COLOR` that is not empty.
     pub(in crate::cli::watch) fn from_environment() -> Self {
         Self { is_coloured: std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) }
@@ -36,11 +39,6 @@ impl Theme {
     /// What is wrong.
     pub(super) fn bad(self) -> Style {
         self.coloured(Color::Red).add_modifier(Modifier::BOLD)
-    }
-
-    /// The chosen row.
-    pub(super) fn selected(self) -> Style {
-        Style::new().add_modifier(Modifier::REVERSED)
     }
 
     /// A state of numbers.

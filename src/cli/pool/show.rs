@@ -22,6 +22,9 @@ pub(super) fn list(answer: &Value) -> String {
         cells
     };
     let rows: Vec<_> = answer["pools"].as_array().into_iter().flatten().map(row).collect();
+    if rows.is_empty() {
+        return "there is no pool yet: allotd pool create NAME FILE\n".to_owned();
+    }
     let mut columns = vec![words("pool")];
     columns.extend(COUNTS.map(figures));
     columns.insert(3, figures(""));
@@ -76,6 +79,7 @@ mod tests {
         ] {
             assert!(text.lines().any(|other| other == line), "{line} in\n{text}");
         }
+        assert!(list(&serde_json::json!({"pools": []})).contains("pool create"));
         let text = list(&serde_json::json!({"pools": [answer]}));
         assert!(
             text.ends_with("\nru      1,000        999  99.9 %       1        0     0        0      1  no\n"),

@@ -9,13 +9,16 @@ FUZZ_SECONDS="${FUZZ_SECONDS:-20}"
 step() { printf '\n== %s (%d s so far)\n' "$*" "$SECONDS"; }
 install() { command -v "$1" >/dev/null || cargo install --locked "$1@$2"; }
 
-# Some tests run the daemon on a disk of their own, or under strace; they skip with a reason without these.
+# Some tests run the daemon on a disk of their own, or under strace, or ask other shells; they skip with a reason without these.
 need=()
 command -v qemu-storage-daemon >/dev/null || need+=(qemu-utils)
 command -v mkfs.ext4 >/dev/null || need+=(e2fsprogs)
 command -v strace >/dev/null || need+=(strace)
 command -v valgrind >/dev/null || need+=(valgrind)
 command -v promtool >/dev/null || need+=(prometheus)
+command -v groff >/dev/null || need+=(groff-base)
+command -v zsh >/dev/null || need+=(zsh)
+command -v fish >/dev/null || need+=(fish)
 if ((${#need[@]})) && ((EUID == 0)) && command -v apt-get >/dev/null; then
     step "Debian packages: ${need[*]}"
     apt-get update -qq && apt-get install -y -qq --no-install-recommends "${need[@]}" >/dev/null

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
-use crate::cli::stats::answer::Stats;
+use crate::cli::stats::answer::{CallStats, Stats};
 
 /// How many rates of a pool are kept, one an interval: five minutes at a second.
 pub(super) const HISTORY: usize = 300;
@@ -32,7 +32,7 @@ impl Rates {
             }
             history.push_back(rate(before, pool.totals.leases).unwrap_or(0.0));
         }
-        let call = |(name, call): (&String, &crate::cli::stats::answer::CallStats)| {
+        let call = |(name, call): (&String, &CallStats)| {
             let before = before.requests.get(name).map_or(0, |before| before.count);
             Some((name.clone(), rate(before, call.count)?))
         };

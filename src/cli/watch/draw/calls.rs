@@ -1,14 +1,14 @@
 //! The calls, and what was refused.
 
 use ratatui::Frame;
-use ratatui::layout::Rect;
+use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span, Text};
 
 use super::fit::{self, Column};
 use super::theme::Theme;
 use super::{NONE, section_height, titled};
 use crate::cli::figures::{grouped, microseconds, rate, short};
-use crate::cli::stats::answer::{Stats, refusal_in_words};
+use crate::cli::stats::answer::{CallStats, Refusals, Stats, refusal_in_words};
 use crate::cli::watch::rates::Rates;
 use crate::cli::watch::screen::Screen;
 
@@ -44,12 +44,10 @@ pub(super) fn draw(frame: &mut Frame<'_>, screen: &Screen, theme: Theme, area: R
     let refusals = refusals(stats);
     // Refusals tell more than the calls that are seldom made, but not more than the first ones.
     let count = u16::try_from(refusals.len()).unwrap_or(u16::MAX);
-    let [calls, below] = {
-        let wanted = 1 + u16::try_from(stats.requests.len()).unwrap_or(u16::MAX - 1);
-        let calls =
-            wanted.min(inner.height.saturating_sub(count).max(inner.height / 2 + 1)).min(inner.height);
-        [Rect { height: calls, ..inner }, Rect { y: inner.y + calls, height: inner.height - calls, ..inner }]
-    };
+    let beside_refusals = inner.height.saturating_sub(count).max(inner.height / 2 + 1);
+    let wanted = u16::try_from(1 + stats.requests.len()).unwrap_or(u16::MAX);
+    let height = wanted.min(beside_refusals);
+    let [calls, below] = Layout::vertical([Constraint::Max(height), Constraint::Fill(1)]).areas(inner);
     let table = fit::table(&COLUMNS, rows(stats, &screen.rates), theme.title(), inner.width);
     frame.render_widget(table, calls);
     frame.render_widget(Text::from(refusals).style(theme.warning()), below);
@@ -59,7 +57,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, screen: &Screen, theme: Theme, area: R
 fn rows(stats: &Stats, rates: &Rates) -> Vec<Vec<Span<'static>>> {
     let mut calls: Vec<_> = stats.requests.iter().collect();
     calls.sort_by_key(|(_, call)| std::cmp::Reverse(call.count));
-    let row = |(name, call): (&String, &crate::cli::stats::answer::CallStats)| {
+    let row = |(name, call): (&String, &CallStats)| {
         let recent = &call.latency_1m_us;
         vec![
             Span::raw(name.clone()),
@@ -77,7 +75,7 @@ fn rows(stats: &Stats, rates: &Rates) -> Vec<Vec<Span<'static>>> {
 fn refusals(stats: &Stats) -> Vec<Line<'static>> {
     let mut refusals: Vec<_> = stats.refusals.iter().collect();
     refusals.sort_by_key(|(_, refused)| std::cmp::Reverse((refused.count_1m, refused.count)));
-    let line = |(code, refused): (&String, &crate::cli::stats::answer::Refusals)| {
+    let line = |(code, refused): (&String, &Refusals)| {
         let [recent, all] = [refused.count_1m, refused.count].map(grouped);
         Line::from(format!("refused {code}: {recent} in 1m, {all} in all. {}", refusal_in_words(code)))
     };

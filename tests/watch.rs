@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use support::daemon::{Daemon, allotd};
-use support::terminal::Terminal;
+use support::terminal::{Terminal, end_of_hang_up};
 
 fn watch(url: &str) -> Command {
     let mut command = allotd();
@@ -80,6 +80,11 @@ fn every_way_out_gives_the_terminal_back() {
         assert_eq!(terminal.wait().code(), Some(0), "{keys:?}");
         terminal.assert_as_before();
     }
+}
+
+#[test]
+fn it_ends_with_its_terminal() {
+    assert_eq!(end_of_hang_up(watch("http://127.0.0.1:1")).code(), Some(0));
 }
 
 #[test]

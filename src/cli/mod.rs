@@ -18,6 +18,7 @@ mod stats;
 mod upload;
 mod watch;
 
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
@@ -173,7 +174,9 @@ impl Cli {
             Err(CliError::Told) => return ExitCode::from(1),
         };
         // One line, whatever the message holds.
-        eprintln!("allotd: {}", message.split_whitespace().collect::<Vec<_>>().join(" "));
+        let line = message.split_whitespace().collect::<Vec<_>>().join(" ");
+        // Where standard error is closed there is nobody to tell.
+        let _ = writeln!(io::stderr(), "allotd: {line}");
         ExitCode::from(code)
     }
 }

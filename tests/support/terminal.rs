@@ -23,6 +23,45 @@ pub(crate) struct Terminal {
     settings_before: Termios,
 }
 
+/// Starts a command in a terminal that is not the one its signals come from, and closes the terminal once it
+/// shows something. How the command ends.
+#[track_caller]
+pub(crate) fn end_of_hang_up(mut command: Command) -> ExitStatus {
+    let (mut user, program) = open_terminal();
+    let stdio = || Stdio::from(program.try_clone().unwrap());
+    let mut child =
+        command.env("TERM", "xterm").stdin(stdio()).stdout(stdio()).stderr(stdio()).spawn().unwrap();
+    // A stray copy would keep the terminal.
+    drop((command, program));
+    assert!(user.read(&mut [0; 4096]).unwrap() > 0);
+    drop(user);
+    wait_for_end(&mut child).unwrap_or_else(|| panic!("goes on without its terminal"))
+}
+
+/// How a program ends; `None`, and it is killed, if it does not.
+fn wait_for_end(child: &mut Child) -> Option<ExitStatus> {
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_secs(PATIENCE_SECONDS) {
+        if let Some(status) = child.try_wait().unwrap() {
+            return Some(status);
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    None
+}
+
+/// A new terminal: our end, and the program's.
+fn open_terminal() -> (File, File) {
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let user = openpt(flags).unwrap();
+    grantpt(&user).unwrap();
+    unlockpt(&user).unwrap();
+    let program = File::from(ioctl_tiocgptpeer(&user, flags).unwrap());
+    (File::from(user), program)
+}
+
 fn cells(count: u16) -> NonZero<u16> {
     NonZero::new(count).unwrap()
 }
@@ -35,12 +74,7 @@ fn settings(termios: &Termios) -> String {
 impl Terminal {
     /// Starts a command in a terminal of so many columns and rows.
     pub(crate) fn start(command: &Command, columns: u16, rows: u16) -> Self {
-        let user = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
-        grantpt(&user).unwrap();
-        unlockpt(&user).unwrap();
-        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
-        let program = File::from(ioctl_tiocgptpeer(&user, flags).unwrap());
-        let user = File::from(user);
+        let (user, program) = open_terminal();
         let shown = Arc::new(Mutex::new(vt100::Parser::new(cells(rows), cells(columns), 0)));
         let (settings_before, stdio) =
             (tcgetattr(&program).unwrap(), || Stdio::from(program.try_clone().unwrap()));
@@ -114,18 +148,7 @@ impl Terminal {
     /// Waits for the program's end.
     #[track_caller]
     pub(crate) fn wait(&mut self) -> ExitStatus {
-        let started = Instant::now();
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status;
-            }
-            assert!(
-                started.elapsed() < Duration::from_secs(PATIENCE_SECONDS),
-                "never ends:\n{}",
-                self.text()
-            );
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        wait_for_end(&mut self.child).unwrap_or_else(|| panic!("never ends:\n{}", self.text()))
     }
 
     /// Checks that the terminal is as it was before the program: its settings, its own screen, its cursor.

@@ -27,13 +27,31 @@ const TICK: Duration = Duration::from_millis(100);
 /// How often the screen is drawn when nothing happens: it tells how long ago things were.
 const REDRAW: Duration = Duration::from_secs(1);
 
-/// Shows the screen until the user or a signal ends it.
+/// Shows the screen until the user or a signal ends it, or the terminal is closed.
 pub(super) fn run(server: Server, interval: Duration) -> Result<(), CliError> {
-    let failed = |error: io::Error| CliError::Failed(format!("the terminal cannot be used: {error}"));
-    let mut screen = Screen::new(server.to_string(), interval);
+    let screen = Screen::new(server.to_string(), interval);
     let asking = Asking::start(server, interval).map_err(|error| CliError::Failed(error.to_string()))?;
     let ended = end_on_signals().map_err(failed)?;
     let mut terminal = WholeTerminal::take().map_err(failed)?;
+    let result = follow(&mut terminal, screen, &asking, &ended);
+    if terminal::wait_for_input(Duration::ZERO).is_break() {
+        terminal.abandon();
+        return Ok(());
+    }
+    result
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "as errors come")]
+fn failed(error: io::Error) -> CliError {
+    CliError::Failed(format!("the terminal cannot be used: {error}"))
+}
+
+fn follow(
+    terminal: &mut WholeTerminal,
+    mut screen: Screen,
+    asking: &Asking,
+    ended: &AtomicBool,
+) -> Result<(), CliError> {
     let theme = Theme::from_environment();
     let mut drawn_at = None;
     while !ended.load(Ordering::Relaxed) {
@@ -54,7 +72,10 @@ pub(super) fn run(server: Server, interval: Duration) -> Result<(), CliError> {
             terminal.draw(|frame| draw::screen(frame, &screen, theme, Instant::now())).map_err(failed)?;
             drawn_at = Some(Instant::now());
         }
-        if !event::poll(TICK).map_err(failed)? {
+        if !event::poll(Duration::ZERO).map_err(failed)? {
+            if terminal::wait_for_input(TICK).is_break() {
+                break;
+            }
             continue;
         }
         drawn_at = None;

@@ -1,9 +1,11 @@
 //! The terminal, taken whole and given back as it was: at the end, after an error, and after a panic.
 
 use std::io;
-use std::ops::{Deref, DerefMut};
+use std::ops::{ControlFlow, Deref, DerefMut};
+use std::time::Duration;
 
 use ratatui::DefaultTerminal;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// The whole terminal. Dropped, it is as it was before.
 pub(super) struct WholeTerminal(DefaultTerminal);
@@ -13,11 +15,29 @@ impl WholeTerminal {
     pub(super) fn take() -> io::Result<Self> {
         ratatui::try_init().map(Self)
     }
+
+    /// Leaves it as it is, because it is gone: to give it back would fail, and the failure could not be told.
+    pub(super) fn abandon(self) {
+        std::mem::forget(self);
+    }
+}
+
+/// Waits for input, a signal, or so long; breaks when the other end of the terminal was closed. The library's
+/// own wait would then go on for ever, without a rest.
+pub(super) fn wait_for_input(limit: Duration) -> ControlFlow<()> {
+    // The screen is only shown where standard output is the terminal; input may come from elsewhere.
+    let stdout = io::stdout();
+    let mut ends = [PollFd::new(&stdout, PollFlags::IN)];
+    let limit = Timespec { tv_sec: limit.as_secs().cast_signed(), tv_nsec: limit.subsec_nanos().into() };
+    let waited = poll(&mut ends, Some(&limit));
+    let is_gone = waited.is_ok() && ends[0].revents().intersects(PollFlags::HUP | PollFlags::ERR);
+    if is_gone { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
 }
 
 impl Drop for WholeTerminal {
     fn drop(&mut self) {
-        ratatui::restore();
+        // Fails where the terminal is gone.
+        let _ = ratatui::try_restore();
     }
 }
 

@@ -44,7 +44,7 @@ paths() {
 
 step "the package"
 if [[ -z "${DEB:-}" ]]; then
-    timeout "$BUILD_SECONDS" cargo deb --locked --strip --output "$work/allotd.deb" >/dev/null
+    timeout "$BUILD_SECONDS" docs/packaging/build-deb.sh --output "$work/allotd.deb" >/dev/null
     DEB="$work/allotd.deb"
 fi
 dpkg-deb --info "$DEB" | sed -n 's/^ \(Package\|Version\|Depends\|Installed-Size\)/\1/p'
@@ -59,7 +59,8 @@ step "installation"
 cp "$DEB" "$root/tmp/allotd.deb"
 inside dpkg --install /tmp/allotd.deb
 rm "$root/tmp/allotd.deb"
-for path in /usr/bin/allotd /etc/allotd/allotd.toml /usr/share/doc/allotd/copyright; do
+for path in /usr/bin/allotd /etc/allotd/allotd.toml /usr/share/doc/allotd/copyright /usr/share/man/man1/allotd-serve.1.gz \
+    /usr/share/bash-completion/completions/allotd; do
     [[ -s "$root$path" ]] || fail "$path is not there"
 done
 inside dpkg --status allotd | grep -q '^ /etc/allotd/allotd.toml ' || fail "the config file is no conffile"

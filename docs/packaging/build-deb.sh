@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Builds the Debian package: the program, its manual pages and its completions. Needs cargo-deb
+# (cargo install --locked cargo-deb). Arguments are cargo-deb's, such as --output FILE.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+cargo build --locked --release --quiet
+rm -rf target/man target/completions
+mkdir -p target/completions
+target/release/allotd man target/man
+for shell in bash zsh fish; do
+    target/release/allotd completions "$shell" >"target/completions/allotd.$shell"
+done
+cargo deb --locked --no-build --strip "$@"

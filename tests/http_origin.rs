@@ -6,10 +6,9 @@ mod support;
 
 use std::io::{BufReader, Write};
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
 
 use support::daemon::{Daemon, one_line_failure};
-use support::{Answer, PATIENCE_SECONDS, Server, read_answer};
+use support::{Answer, Server, read_answer};
 
 /// Sends these bytes on a connection of their own, with `{own}` replaced by the server's address.
 fn raw(server: &Server, request: &str) -> Answer {
@@ -122,29 +121,12 @@ fn a_socket_file_has_no_name_but_origins_are_checked() {
     assert_eq!(raw(&server, asked).status, 200, "the name that was given");
 }
 
-/// The status of a lease over HTTP/2 with this `:authority`.
-fn http2_lease(server: &Server, authority: &str) -> u16 {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let work = async {
-        let stream = tokio::net::TcpStream::connect(server.address).await.unwrap();
-        let io = hyper_util::rt::TokioIo::new(stream);
-        let executor = hyper_util::rt::TokioExecutor::new();
-        let (mut sender, connection) = hyper::client::conn::http2::handshake(executor, io).await.unwrap();
-        tokio::spawn(async move { drop(connection.await) });
-        let request = hyper::Request::post(format!("http://{authority}/v1/pools/ru/lease"));
-        let request = request.body(http_body_util::Empty::<bytes::Bytes>::new()).unwrap();
-        sender.send_request(request).await.unwrap().status().as_u16()
-    };
-    let patience = Duration::from_secs(PATIENCE_SECONDS);
-    runtime.block_on(async { tokio::time::timeout(patience, work).await }).unwrap()
-}
-
 #[test]
 fn the_authority_of_http2_is_a_name() {
     let server = Server::with_pool("", "100-199");
-    assert_eq!(http2_lease(&server, "evil.test"), 403);
+    assert_eq!(server.http2_lease("evil.test"), 403);
     assert_eq!(leased(&server), 0);
-    assert_eq!(http2_lease(&server, &server.address.to_string()), 200);
+    assert_eq!(server.http2_lease(&server.address.to_string()), 200);
     assert_eq!(leased(&server), 1);
 }
 

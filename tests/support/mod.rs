@@ -92,6 +92,25 @@ impl Server {
         self.send("POST", path, "application/json", body)
     }
 
+    /// A lease over HTTP/2, on a connection of its own, with this `:authority`: its status.
+    pub(crate) fn http2_lease(&self, authority: &str) -> u16 {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let work = async {
+            let stream = tokio::net::TcpStream::connect(self.address).await.unwrap();
+            let io = hyper_util::rt::TokioIo::new(stream);
+            let executor = hyper_util::rt::TokioExecutor::new();
+            let (mut sender, connection) = hyper::client::conn::http2::handshake(executor, io).await.unwrap();
+            tokio::spawn(async move { drop(connection.await) });
+            let request = hyper::Request::post(format!("http://{authority}/v1/pools/ru/lease"));
+            let request = request.body(http_body_util::Empty::<bytes::Bytes>::new()).unwrap();
+            let response = sender.send_request(request).await.unwrap();
+            assert_eq!(response.version(), hyper::Version::HTTP_2);
+            response.status().as_u16()
+        };
+        let patience = Duration::from_secs(PATIENCE_SECONDS);
+        runtime.block_on(async { tokio::time::timeout(patience, work).await }).unwrap()
+    }
+
     /// Leases one number: itself and its token.
     pub(crate) fn lease(&self) -> (u64, String) {
         let lease = self.call("POST", "/v1/pools/ru/lease").json()["leases"][0].clone();

@@ -248,7 +248,6 @@ impl Engine {
     pub fn open(config: &EngineConfig) -> Result<Arc<Self>, OpenError> {
         let slots = config.workers.min(MAX_WORKERS) + OWN_SLOTS;
         let journal = Arc::new(Journal::new(slots, config.durability));
-        let (totals_file, kept_totals) = TotalsFile::open(Arc::clone(&config.disk), &config.data_dir);
         let watched = WatchedDisk::new(Arc::clone(&config.disk), Arc::clone(&journal));
         let config = &EngineConfig { disk: Arc::new(watched), ..config.clone() };
         let (data_dir, disk) = (&config.data_dir, &config.disk);
@@ -259,6 +258,7 @@ impl Engine {
         let in_dir = |error| OpenError::Io(data_dir.clone(), error);
         let staging_dir = prepare(config).map_err(in_dir)?;
         let secret = layout::secret(&**disk, &data_dir.join("secret"))?;
+        let (totals_file, kept_totals) = TotalsFile::open(Arc::clone(disk), data_dir);
         // With `none` the tables alone survive the process: what is written to them is the system's at once.
         let sharing = if config.durability == Durability::None { Sharing::Shared } else { Sharing::Private };
         let mut report = OpenReport::default();

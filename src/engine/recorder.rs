@@ -22,7 +22,7 @@ pub(crate) fn run(pools: impl Fn() -> Vec<Arc<Pool>>, file: &TotalsFile, stop: &
         for pool in &pools {
             pool.sample();
         }
-        // Totals are no promise: what cannot be written now, as on a full disk, is written when it can be.
+        // On a full disk they are written when there is room again; a disk that fails has told the journal.
         let _ = file.write(totals_of(&pools), false);
     }
     let _ = file.write(totals_of(&pools()), true);

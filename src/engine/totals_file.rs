@@ -71,7 +71,7 @@ impl TotalsFile {
         let latest = whole.max_by_key(|(found, _)| found.sequence);
         let (sequence, live, totals) = match latest {
             Some((latest, index)) => {
-                // Before the other one is written over. Should it fail, it fails again when that is synced.
+                // Before the other one is written over. A disk that fails has told the journal.
                 let _ = disk.open(&paths[index], Access::Buffered).and_then(|file| disk.sync(&file));
                 (latest.sequence, index ^ 1, latest.pools)
             }

@@ -33,7 +33,7 @@ export function accessTests(browser) {
       for (const scheme of ["light", "dark"]) {
         const what = `${name} ${scheme}`;
         const page = await Page.open(browser(), daemon.url, { viewport, scheme });
-        await page.says("#status", "every number that is left is leased");
+        await page.says("#status", "all of its numbers are leased");
         await page.says("#map-readout", "79120000000");
         await page.click("#map-details summary");
         await check(page, what);

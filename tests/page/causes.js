@@ -30,7 +30,7 @@ export function causesTests(browser) {
   test("all leased: says when the next lease ends", async () => {
     const { daemon, page } = await start(browser, "ttl=500");
     await daemon.lease("ru", { count: 20 });
-    await page.says("#status", /PROBLEM[^]*every number that is left is leased \(20\)[^]*The next lease ends at \d\d:\d\d:\d\d/);
+    await page.says("#status", /PROBLEM[^]*all of its numbers are leased \(20\)[^]*The first of these leases ends at \d\d:\d\d:\d\d/);
     await page.says("#fig-next", /in 8 min/);
     await page.says("#fig-exhaustion", "now");
     await refused(daemon, page, "exhausted");
@@ -42,7 +42,7 @@ export function causesTests(browser) {
     const { daemon, page } = await start(browser, "ttl=900&rest=400");
     const { json } = await daemon.lease("ru", { count: 20 });
     await daemon.giveBack("ru", json.leases);
-    await page.says("#status", /every number that is left rests \(20\)[^]*The next rest ends at \d\d:\d\d:\d\d/);
+    await page.says("#status", /all of its numbers rest \(20\)[^]*The first rest ends at \d\d:\d\d:\d\d/);
     await page.says("#fig-next", /in 6 min/);
     await refused(daemon, page, "exhausted");
     await page.close();
@@ -54,7 +54,7 @@ export function causesTests(browser) {
     const { json } = await daemon.lease("ru", { count: 20 });
     await daemon.giveBack("ru", json.leases.slice(0, 5), { rest: 300 });
     await daemon.giveBack("ru", json.leases.slice(5, 9), "done");
-    await page.says("#status", /leased \(11\) or rests \(5\)[^]*4 numbers available that are done/);
+    await page.says("#status", /11 are leased and 5 rest[^]*4 numbers available that are done/);
     await page.click("#status button[data-act=round]");
     await page.confirm("4 numbers available");
     await page.well();
@@ -162,7 +162,7 @@ async function fullDisk(browser, disk) {
   } catch (error) {
     assert.equal(error.code, "ENOSPC");
   }
-  await page.says("#status", "The disk is nearly full");
+  await page.says("#status", "The disk of the data directory is nearly full");
   const load = daemon.load("ru", 60, ["--mix", "lease+return", "--connections", "32", "--count", "100"]);
   await page.says("#status", /The disk is full: leases fail\.[^]*Free some space/);
   await page.says("#refusals", "storage_full");

@@ -45,7 +45,7 @@ function showFigures(pool, speed) {
   figure("rate", rate(speed), lately ? `${rate(lately["1m"])} over 1 min, ${rate(lately["15m"])} over 15 min` : "");
   const left = pool.exhaustion_seconds;
   if (pool.available === 0) figure("exhaustion", "now", "none is available");
-  else if (left === null || left === undefined) figure("exhaustion", "–", "as many come back as are taken");
+  else if (left === null || left === undefined) figure("exhaustion", "–", "does not get emptier");
   else figure("exhaustion", duration(left), `at this pace: ${clock(Date.now() + left * 1000)}`);
   const next = pool.next_available_at;
   if (pool.paused) figure("next", "paused", "resume to hand out numbers");
@@ -75,7 +75,7 @@ export async function showSettings(name = shownName) {
   try {
     const { settings, round } = await call("GET", poolPath(name));
     if (name !== shownName) return;
-    const after = settings.rest ? `then rest ${duration(settings.rest)}` : "then are available at once";
+    const after = settings.rest ? `then rest ${duration(settings.rest)}` : "then are available at once, unless the return says otherwise";
     const rules = Object.keys(settings.outcomes ?? {}).length;
     setText(about, [`round ${count(round)}`, `${settings.order} order`, `leases last ${duration(settings.ttl)} (at most ${duration(settings.ttl_max)})`, after, rules ? many(rules, "outcome rule") : ""].filter(Boolean).join(" · "));
     setShown(about, true);

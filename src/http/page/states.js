@@ -3,7 +3,7 @@
 import { colour } from "./dom.js";
 
 export const STATES = [
-  { key: "available", name: "Available", means: "can be leased now" },
+  { key: "available", name: "Available", means: "free to be leased" },
   { key: "leased", name: "Leased", means: "someone holds it until its lease ends" },
   { key: "resting", name: "Resting", means: "available again when its rest ends" },
   { key: "done", name: "Done", means: "finished until the next round" },

@@ -19,18 +19,19 @@ export function troubleOf(name, pool) {
   const { leased, resting, done } = pool;
   const round = done ? ` Or start the next round: it makes ${many(done, "number")} available that ${done === 1 ? "is" : "are"} done.` : "";
   const act = done ? "round" : undefined;
+  const add = `allotd pool add ${name} FILE.`;
   const next = pool.next_available_at ? clock(pool.next_available_at) : null;
   if (leased && resting) {
-    return bad(`every number is leased (${count(leased)}) or rests (${count(resting)}).`,
-      `${next ? `The next one is available at ${next} at the earliest, or when one is returned before.` : "Wait for one."} Add numbers if that is too late.${round}`, act);
+    return bad(`none is available, ${count(leased)} are leased and ${count(resting)} rest.`,
+      `${next ? `The first of them is back at ${next} at the earliest, or when one is returned before.` : "Wait for one."} If that is too late add numbers: ${add}${round}`, act);
   }
   if (resting) {
-    return bad(`every number that is left rests (${count(resting)}).`,
-      `${next ? `The next rest ends at ${next} at the earliest.` : "Wait for a rest to end."} Shorten the pool's rests or add numbers if that is too late.${round}`, act);
+    return bad(`none is available, all of its numbers rest (${count(resting)}).`,
+      `${next ? `The first rest ends at ${next} at the earliest.` : "Wait for a rest to end."} If that is too late add numbers: ${add} The pool's rest, an outcome's rule or the return itself says how long a number rests: allotd pool show ${name}${round}`, act);
   }
   if (leased) {
-    return bad(`every number that is left is leased (${count(leased)}).`,
-      `${next ? `The next lease ends at ${next} at the earliest, unless one is returned before.` : "Wait for one to be returned."} Add numbers, or lower the pool's ttl if holders forget to return.${round}`, act);
+    return bad(`none is available, all of its numbers are leased (${count(leased)}).`,
+      `${next ? `The first of these leases ends at ${next} at the earliest, unless a number is returned before.` : "Wait for one to be returned."} Add numbers: ${add} If holders forget to return, let new leases last less: allotd pool set ${name} --ttl SECONDS.${round}`, act);
   }
   if (done) return bad(`every number that is in use is done (${count(done)}).`, "Start the next round: all that is done becomes available again.", "round");
   return bad(`every number is retired (${count(pool.retired)}).`, "Reinstate some, or add numbers.", "reinstate");
@@ -55,7 +56,7 @@ export function troubles(stats, lostSince) {
   if (full) found.push({ level: "bad", code: "storage_full", title: "The disk is full: leases fail.", todo: `${disk ? `${bytes(disk.free_bytes)} are free. ` : ""}Free some space on the disk of the data directory; leases go on by themselves. Nothing that was confirmed is lost.` });
   if (state === "draining") found.push({ level: "warn", code: "not_ready", title: "The daemon is shutting down.", todo: "Requests under way are finished, new connections are refused. Start it again if this was not meant." });
   found.push(...poolTroubles(pools));
-  if (!full && disk?.total_bytes && disk.free_bytes < DISK_NEARLY_FULL * disk.total_bytes) found.push({ level: "warn", title: `The disk is nearly full: ${bytes(disk.free_bytes)} of ${bytes(disk.total_bytes)} are free.`, todo: "Free some space or enlarge it. Leases are refused when it is full." });
+  if (!full && disk?.total_bytes && disk.free_bytes < DISK_NEARLY_FULL * disk.total_bytes) found.push({ level: "warn", title: `The disk of the data directory is nearly full: ${bytes(disk.free_bytes)} of ${bytes(disk.total_bytes)} are free.`, todo: "Leases still go on in the space that the journal has; when it needs more, every change is refused. Free some space or enlarge the disk." });
   return found;
 }
 

@@ -149,5 +149,7 @@ fn counts_agree_after_races_of_sweep_renew_and_return() {
     assert_eq!(leases.len(), 1_000, "every number came back");
     let counts = pool.counts();
     assert_eq!((counts.numbers, counts.leased, counts.available), (1_000, 1_000, 0));
+    // By what each block counted, as one bucket holds whole blocks.
+    assert_eq!(pool.map(None, 1).unwrap().buckets, [counts]);
     assert_eq!(pool.lease(&mut worker, &one(1), &mut leases), Err(LeaseError::Exhausted));
 }

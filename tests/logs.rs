@@ -144,14 +144,16 @@ fn people_read_lines() {
 #[test]
 fn a_failed_start_is_one_line_of_the_log() {
     let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join("file");
+    // Digits like those of a journal's file.
+    let file = directory.path().join("00000017");
     std::fs::write(&file, "").unwrap();
     let mut command = allotd();
     let output = command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(&file).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     let line: Value = serde_json::from_slice(&output.stderr).unwrap();
     assert_eq!((string(&line, "level"), string(&line, "event")), ("ERROR", "failed"));
-    assert!(string(&line, "message").contains("give a directory"), "{line}");
+    let message = string(&line, "message");
+    assert!(message.contains("give a directory") && message.contains("00000017"), "{line}");
 }
 
 #[test]

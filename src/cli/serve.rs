@@ -52,7 +52,8 @@ pub(super) fn run(args: ServeArgs) -> Result<(), CliError> {
 pub(super) fn tell_failure(work: impl FnOnce() -> Result<(), CliError>) -> Result<(), CliError> {
     match work() {
         Err(CliError::Failed(message)) => {
-            error!(event = "failed", "{}", log::text(&message));
+            // Whole: it names files and places in them, and no telephone number.
+            error!(event = "failed", "{message}");
             Err(CliError::Told)
         }
         other => other,

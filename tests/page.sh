@@ -4,6 +4,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+# All tests together take about 100 s.
+LIMIT_SECONDS=900
+
 need=()
 command -v chromium >/dev/null || need+=(chromium fonts-dejavu-core)
 command -v node >/dev/null || need+=(nodejs)
@@ -20,4 +23,4 @@ cargo build --locked --bin allotd
 cd tests/page
 # Says so itself when the lock file does not fit; does nothing when all is there.
 [[ node_modules/.package-lock.json -nt package-lock.json ]] || npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
-CHROMIUM="${CHROMIUM:-$(command -v chromium)}" node --test-reporter=spec main.js "$@"
+CHROMIUM="${CHROMIUM:-$(command -v chromium)}" timeout "$LIMIT_SECONDS" node --test-reporter=spec main.js "$@"

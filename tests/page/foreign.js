@@ -4,7 +4,7 @@
 import assert from "node:assert/strict";
 import { createServer } from "node:http";
 import { test } from "node:test";
-import { Daemon } from "./daemon.js";
+import { Daemon, until } from "./daemon.js";
 
 /** What a page can try, each with what it got back, if the browser let it see. */
 async function attack(target) {
@@ -31,6 +31,9 @@ async function attack(target) {
   return seen;
 }
 
+/** Fewest answers of the daemon to an attack: of a preflight that fails, and of a beacon, the browser may tell nothing. */
+const MIN_ANSWERS = 6;
+
 /** Runs the attack in a page of this address; what was answered, by the daemon's path. */
 async function run(browser, from, target) {
   const context = await browser.createBrowserContext();
@@ -39,6 +42,8 @@ async function run(browser, from, target) {
   tab.on("response", (response) => response.url().includes("/v1/") && answers.push([response.request().method(), response.status()]));
   await tab.goto(from);
   const seen = await tab.evaluate(attack, target);
+  // The browser tells of an answer some time after the page has it.
+  await until(`${MIN_ANSWERS} answers to ${from}`, () => answers.length >= MIN_ANSWERS);
   await context.close();
   return { seen, answers };
 }
@@ -48,12 +53,13 @@ export function foreignTests(browser) {
     const daemon = await Daemon.start();
     await daemon.createPool("ru", "100-199");
     const server = createServer((_, response) => response.setHeader("content-type", "text/html").end("<!doctype html><title>evil</title><body>"));
+    // Should the test fail, it must not keep the others from ending.
+    server.unref();
     await new Promise((done) => server.listen(0, "127.0.0.1", done));
     const foreign = `127.0.0.1:${server.address().port}`;
     for (const from of [`http://${foreign}/`, `http://evil.test:${server.address().port}/`]) {
       const { seen, answers } = await run(browser(), from, daemon.url);
       assert.equal(seen.read, "blocked", from);
-      assert.ok(answers.length >= 6, JSON.stringify(answers));
       assert.deepEqual(answers.filter(([, status]) => status !== 403), [], from);
     }
     await check(daemon);

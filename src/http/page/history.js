@@ -5,36 +5,33 @@ const SAMPLES = 900;
 /** Rates are of what was counted between two samples that are not farther apart, in seconds. */
 const MAX_GAP_SECONDS = 5;
 
-class Ring {
-  constructor() {
-    this.values = new Float64Array(SAMPLES).fill(NaN);
-  }
-}
+/** A value a sample, each in the slot of its sample; NaN where there is none. */
+const ring = () => new Float64Array(SAMPLES).fill(NaN);
 
 export class History {
   #taken = 0;
-  #times = new Ring();
-  #p50 = new Ring();
-  #p99 = new Ring();
+  #times = ring();
+  #p50 = ring();
+  #p99 = ring();
   /** By pool: leases a second, and the total of the last sample. */
   #pools = new Map();
 
   /** Takes a sample at a time in seconds. */
   add(time, stats) {
     const slot = this.#taken % SAMPLES;
-    const before = this.#taken ? this.#times.values[(this.#taken - 1) % SAMPLES] : NaN;
+    const before = this.#taken ? this.#times[(this.#taken - 1) % SAMPLES] : NaN;
     const elapsed = time - before;
-    this.#times.values[slot] = time;
+    this.#times[slot] = time;
     const latency = stats.requests?.lease?.latency_1m_us;
     const gap = elapsed >= MAX_GAP_SECONDS;
-    this.#p50.values[slot] = gap ? NaN : (latency?.p50 ?? NaN);
-    this.#p99.values[slot] = gap ? NaN : (latency?.p99 ?? NaN);
+    this.#p50[slot] = gap ? NaN : (latency?.p50 ?? NaN);
+    this.#p99[slot] = gap ? NaN : (latency?.p99 ?? NaN);
     for (const [name, pool] of Object.entries(stats.pools)) {
       let kept = this.#pools.get(name);
-      if (!kept) this.#pools.set(name, (kept = { rates: new Ring(), total: NaN }));
+      if (!kept) this.#pools.set(name, (kept = { rates: ring(), total: NaN }));
       const leased = pool.totals.leases - kept.total;
       const known = elapsed > 0 && elapsed < MAX_GAP_SECONDS && leased >= 0;
-      kept.rates.values[slot] = known ? leased / elapsed : NaN;
+      kept.rates[slot] = known ? leased / elapsed : NaN;
       kept.total = pool.totals.leases;
     }
     for (const name of this.#pools.keys()) if (!(name in stats.pools)) this.#pools.delete(name);
@@ -44,12 +41,12 @@ export class History {
   /** Leases a second of a pool at the last sample; NaN if that is not known. */
   rate(name) {
     const kept = this.#pools.get(name);
-    return kept && this.#taken ? kept.rates.values[(this.#taken - 1) % SAMPLES] : NaN;
+    return kept && this.#taken ? kept.rates[(this.#taken - 1) % SAMPLES] : NaN;
   }
 
   /** [times, leases a second] of a pool, oldest first. */
   rates(name) {
-    return [this.#ordered(this.#times), this.#ordered(this.#pools.get(name)?.rates ?? new Ring())];
+    return [this.#ordered(this.#times), this.#ordered(this.#pools.get(name)?.rates ?? ring())];
   }
 
   /** [times, p50, p99] of the time to answer a lease, in microseconds. */
@@ -60,7 +57,7 @@ export class History {
   #ordered(ring) {
     const kept = Math.min(this.#taken, SAMPLES);
     return Array.from({ length: kept }, (_, index) => {
-      const value = ring.values[(this.#taken - kept + index) % SAMPLES];
+      const value = ring[(this.#taken - kept + index) % SAMPLES];
       return Number.isNaN(value) ? null : value;
     });
   }

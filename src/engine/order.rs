@@ -6,7 +6,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use crate::journal::{Journal, Position};
-use crate::numbers::number::Number;
+use crate::numbers::number::{Number, Rank};
 use crate::numbers::number_run::LastRun;
 use crate::state::mutations::Slot;
 use crate::sync::{AtomicU64, Ordering};
@@ -17,6 +17,8 @@ use super::settings::Order;
 /// Random places looked at before going on from the last one in order. Half full, one look nearly
 /// always finds a number; nearly empty, each costs a cache miss for nothing.
 const RANDOM_PROBES: u32 = 3;
+/// Random places drawn together, so that a lease of one number does not wait for its memory.
+const DRAWS_AHEAD: usize = 16;
 
 /// A rank taken out of the free index, not leased yet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -25,13 +27,23 @@ pub(crate) struct Claim {
     pub(crate) rank: u32,
 }
 
+/// A random place, drawn ahead.
+#[derive(Clone, Copy, Default)]
+struct Draw {
+    random: u64,
+    /// The run of numbers there.
+    run: LastRun,
+}
+
 /// The handle of one thread that calls the engine: its counters' slot, its random numbers, its
 /// scratch memory. A thread has its own; it is not shared.
 pub struct Worker {
     pub(crate) slot: Slot,
     random: StdRng,
-    /// The next random number, drawn ahead so that what it leads to can be fetched meanwhile.
-    next_random: u64,
+    /// Random numbers drawn ahead, so that what they lead to can be fetched side by side; those from
+    /// `next_draw` on were not used yet.
+    draws: [Draw; DRAWS_AHEAD],
+    next_draw: usize,
     pub(crate) claims: Vec<Claim>,
     /// The numbers of the claims.
     pub(crate) numbers: Vec<Option<Number>>,
@@ -45,12 +57,11 @@ pub struct Worker {
 
 impl Worker {
     pub(crate) fn new(slot: Slot, seed: [u8; 32], journal: Arc<Journal>) -> Self {
-        let mut random = StdRng::from_seed(seed);
-        let next_random = random.next_u64();
         Self {
             slot,
-            random,
-            next_random,
+            random: StdRng::from_seed(seed),
+            draws: [Draw::default(); DRAWS_AHEAD],
+            next_draw: DRAWS_AHEAD,
             claims: Vec::new(),
             numbers: Vec::new(),
             last_leased: LastRun::default(),
@@ -74,11 +85,6 @@ impl Worker {
         } else {
             self.journal.own_position(self.slot)
         }
-    }
-
-    #[inline]
-    fn draw(&mut self) -> u64 {
-        std::mem::replace(&mut self.next_random, self.random.next_u64())
     }
 }
 
@@ -150,16 +156,40 @@ impl Picker<'_> {
         &self.segments.list[span.segment as usize]
     }
 
-    /// A random place. The one after it, in this call or the thread's next, is asked for: a lease
-    /// of one number would wait twice for memory else, at its leaf and at its word.
+    /// A random place.
     #[inline]
-    fn random_place(&self, worker: &mut Worker) -> (usize, u32) {
-        let place = self.within.at(below(self.within.len(), worker.draw()));
-        let (span, rank) = self.within.at(below(self.within.len(), worker.next_random));
-        let ranks = &self.segment(&self.within.spans[span]).ranks;
-        ranks.free.prefetch(rank);
-        ranks.words.prefetch(rank);
-        place
+    fn random_place(&self, worker: &mut Worker, want: usize) -> (usize, u32) {
+        if worker.next_draw == DRAWS_AHEAD {
+            self.draw_ahead(worker, want);
+        }
+        let draw = worker.draws[worker.next_draw];
+        worker.next_draw += 1;
+        worker.last_leased = draw.run;
+        self.within.at(below(self.within.len(), draw.random))
+    }
+
+    /// Draws the next places and asks for the memory of all: what each waits for most is the translation of
+    /// its addresses, and several are under way at once.
+    #[inline(never)]
+    fn draw_ahead(&self, worker: &mut Worker, want: usize) {
+        let Worker { random, draws, .. } = worker;
+        let segment_at = |random| {
+            let (span, rank) = self.within.at(below(self.within.len(), random));
+            (self.segment(&self.within.spans[span]), rank)
+        };
+        for draw in draws.iter_mut() {
+            *draw = Draw { random: random.next_u64(), run: LastRun::default() };
+            let (segment, rank) = segment_at(draw.random);
+            segment.ranks.prefetch(rank);
+        }
+        // Many numbers of one call are looked up side by side anyway.
+        if want == 1 {
+            for draw in draws.iter_mut() {
+                let (segment, rank) = segment_at(draw.random);
+                segment.set.select_near(Rank(rank), &mut draw.run);
+            }
+        }
+        worker.next_draw = 0;
     }
 
     #[inline]
@@ -167,7 +197,7 @@ impl Picker<'_> {
         'picks: while worker.claims.len() < want {
             let mut place = (0, 0);
             for _ in 0..RANDOM_PROBES {
-                place = self.random_place(worker);
+                place = self.random_place(worker, want);
                 let span = &self.within.spans[place.0];
                 let near = self.segment(span).ranks.free.take_near(place.1..span.ranks.end, 1, worker.slot);
                 if let Some(rank) = near.and_then(|taken| taken.ranks().next()) {

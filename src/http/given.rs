@@ -9,6 +9,8 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// Names a request, for the log.
 pub(crate) static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
 /// See the module.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct GivenHeaders<'r> {
@@ -20,6 +22,10 @@ pub(crate) struct GivenHeaders<'r> {
     /// `Sec-Fetch-Site`
     pub(crate) site: Option<&'r HeaderValue>,
     pub(crate) request_id: Option<&'r HeaderValue>,
+    /// The first `Idempotency-Key`.
+    pub(crate) key: Option<&'r HeaderValue>,
+    /// How many of them there are.
+    pub(crate) keys: usize,
 }
 
 impl<'r> GivenHeaders<'r> {
@@ -36,6 +42,9 @@ impl<'r> GivenHeaders<'r> {
                 given.site = Some(value);
             } else if *name == REQUEST_ID {
                 given.request_id = Some(value);
+            } else if *name == IDEMPOTENCY_KEY {
+                given.key = given.key.or(Some(value));
+                given.keys += 1;
             }
         }
         given

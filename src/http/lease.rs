@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hyper::header::{HeaderName, HeaderValue};
-use hyper::{HeaderMap, Response};
+use hyper::Response;
+use hyper::header::HeaderValue;
 use serde::Deserialize;
 
 use super::body::{self, Body};
 use super::fields::{self, Count, NotYet, TtlSeconds};
+use super::given::GivenHeaders;
 use super::json;
 use super::problem::{Code, Problem};
 use super::routes::{Api, Reply};
@@ -25,8 +26,6 @@ use crate::state::time::Timestamp;
 const MAX_WORDS_COUNTED_AT_ONCE: u64 = 4_096;
 /// When to try again if no number's time is known to come, in seconds.
 const EXHAUSTED_RETRY_AFTER_SECONDS: u64 = 60;
-
-static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// The body of a lease.
 #[derive(Debug, Default, Deserialize)]
@@ -48,10 +47,9 @@ const PLAIN: LeaseRequest<'static> = LeaseRequest { count: 1, ttl_seconds: None,
 pub(super) type Key = Option<HeaderValue>;
 
 /// The key of a call, of 1 to [`MAX_KEY_BYTES`] bytes.
-pub(super) fn key_of(headers: &HeaderMap) -> Result<Key, Problem> {
-    let mut values = headers.get_all(&IDEMPOTENCY_KEY).iter();
-    let Some(key) = values.next() else { return Ok(None) };
-    if values.next().is_some() || !(1..=MAX_KEY_BYTES).contains(&key.len()) {
+pub(super) fn key_of(given: &GivenHeaders<'_>) -> Result<Key, Problem> {
+    let Some(key) = given.key else { return Ok(None) };
+    if given.keys > 1 || !(1..=MAX_KEY_BYTES).contains(&key.len()) {
         return Err(Problem::bad_request(format!("Idempotency-Key: give one of 1 to {MAX_KEY_BYTES} bytes")));
     }
     Ok(Some(key.clone()))

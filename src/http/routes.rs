@@ -114,16 +114,17 @@ impl Answering {
     /// The answer, once it is there.
     #[inline]
     pub(crate) fn poll(&mut self, gate: &Gate, cx: &mut Context<'_>) -> Poll<Response<Body>> {
-        let response = match self {
-            Self::Now(response) => response.take(),
+        match self {
+            Self::Now(response) => match response.take() {
+                Some(response) => Poll::Ready(response),
+                None => Poll::Ready(Problem::internal(&"an answer was asked for twice").into_response()),
+            },
             Self::Later { answered, kept, future } => {
                 let response = answered.finish(|| kept.seen(), ready!(future.as_mut().poll(cx)), gate);
                 *self = Self::Now(None);
-                Some(response)
+                Poll::Ready(response)
             }
-        };
-        let twice = || Problem::internal(&"an answer was asked for twice").into_response();
-        Poll::Ready(response.unwrap_or_else(twice))
+        }
     }
 }
 
@@ -137,7 +138,7 @@ pub(crate) fn answer(api: &Arc<Api>, gate: &Gate, via: Via, request: Request<Inc
         return Answering::Now(Some(answered.finish(|| Seen::of(&request, &given), Err(problem), gate)));
     }
     // Not taken apart, the request stays where it is: a fifth of what a pipelined lease copied was its way into `route`.
-    if let Some(reply) = plain_lease(api, &request) {
+    if let Some(reply) = plain_lease(api, &request, &given) {
         let answered = Answered { call: Call::Lease, started, has_id };
         return Answering::Now(Some(answered.finish(|| Seen::of(&request, &given), reply, gate)));
     }
@@ -247,7 +248,7 @@ fn not_allowed(allow: &'static str) -> (Call, Answer) {
 }
 
 /// The answer to a lease without a body, if the request is one.
-fn plain_lease(api: &Api, request: &Request<Incoming>) -> Option<Reply> {
+fn plain_lease(api: &Api, request: &Request<Incoming>, given: &GivenHeaders<'_>) -> Option<Reply> {
     let pool = request.uri().path().strip_prefix(POOLS_PATH)?.strip_suffix("/lease")?;
     if pool.contains('/') || *request.method() != Method::POST || !request.body().is_end_stream() {
         return None;
@@ -255,11 +256,11 @@ fn plain_lease(api: &Api, request: &Request<Incoming>) -> Option<Reply> {
     let answer = |(pool, key): (Arc<Pool>, lease::Key)| {
         lease::plain(api, &pool, key.as_ref().map(HeaderValue::as_bytes))
     };
-    Some(lease_preconditions(api.engine.pool(pool), request).and_then(answer))
+    Some(lease_preconditions(api.engine.pool(pool), request, given).and_then(answer))
 }
 
 fn route_lease(api: &Arc<Api>, pool: Option<Arc<Pool>>, request: Request<Incoming>) -> Answer {
-    let checked = lease_preconditions(pool, &request)
+    let checked = lease_preconditions(pool, &request, &GivenHeaders::of(&request))
         .and_then(|found| source::check_json(request.headers()).map(|()| found));
     match checked {
         Ok((pool, key)) => Answer::later(lease::with_body(Arc::clone(api), pool, key, request.into_body())),
@@ -270,10 +271,11 @@ fn route_lease(api: &Arc<Api>, pool: Option<Arc<Pool>>, request: Request<Incomin
 fn lease_preconditions(
     pool: Option<Arc<Pool>>,
     request: &Request<Incoming>,
+    given: &GivenHeaders<'_>,
 ) -> Result<(Arc<Pool>, lease::Key), Problem> {
     let pool = found(pool)?;
     query::none(request.uri().query())?;
-    Ok((pool, lease::key_of(request.headers())?))
+    Ok((pool, lease::key_of(given)?))
 }
 
 fn route_map(pool: Option<Arc<Pool>>, request: &Request<Incoming>) -> (Call, Answer) {

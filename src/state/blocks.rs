@@ -9,6 +9,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::due::BLOCK_WORDS;
+use super::table::prefetch;
 use super::word::State;
 
 /// Bits of a count: enough for all words of a block, with room for sums that are behind.
@@ -58,6 +59,12 @@ impl BlockCounts {
             // Read by maps alone, which order nothing by it.
             self.blocks[(rank / BLOCK_WORDS) as usize].fetch_add(change, Ordering::Relaxed);
         }
+    }
+
+    /// Asks the processor to fetch the counts of a word that will change soon.
+    #[inline]
+    pub fn prefetch(&self, rank: u32) {
+        prefetch(&self.blocks[(rank / BLOCK_WORDS) as usize]);
     }
 
     /// The words of a block of ranks, which begins at a multiple of [`BLOCK_WORDS`].

@@ -12,6 +12,7 @@
 
 use std::ops::Range;
 
+use super::table::prefetch;
 use super::time::Timestamp;
 use crate::sync::{AtomicU32, Ordering, total_order_for_loom};
 
@@ -63,6 +64,12 @@ impl DueHints {
         lower(&self.blocks[block as usize], until.seconds());
         lower(&self.groups[(block / GROUP_BLOCKS) as usize], until.seconds());
         lower(&self.all, until.seconds());
+    }
+
+    /// Asks the processor to fetch the hint of a word that will change soon.
+    #[inline]
+    pub fn prefetch(&self, rank: u32) {
+        prefetch(&self.blocks[(rank / BLOCK_WORDS) as usize]);
     }
 
     /// Nothing ends before this time, if anything at all.

@@ -37,6 +37,15 @@ impl<W: AsRef<[AtomicU64]>> Ranks<W> {
         Ok(word)
     }
 
+    /// Asks the processor to fetch what a lease of this rank will look at.
+    #[inline]
+    pub fn prefetch(&self, rank: u32) {
+        self.words.prefetch(rank);
+        self.free.prefetch(rank);
+        self.due.prefetch(rank);
+        self.blocks.prefetch(rank);
+    }
+
     /// Retires a rank whose generations are used up, which the caller took out of the free index.
     #[cold]
     pub fn wear_out(&self, rank: u32) -> Option<Word> {

@@ -78,11 +78,11 @@ impl<W: AsRef<[AtomicU64]>> WordTable<W> {
 
 /// Asks the processor to fetch what will be needed soon.
 #[inline]
-pub(super) fn prefetch(cell: &AtomicU64) {
+pub(super) fn prefetch<T>(cell: &T) {
     #[cfg(all(target_arch = "x86_64", not(allotd_loom)))]
     {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: the address is that of a live word, and a prefetch changes nothing that a program sees.
+        // SAFETY: the address is that of a live value, and a prefetch changes nothing that a program sees.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(cell).cast()) };
     }
     #[cfg(any(not(target_arch = "x86_64"), allotd_loom))]

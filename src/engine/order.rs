@@ -18,7 +18,7 @@ use super::settings::Order;
 /// always finds a number; nearly empty, each costs a cache miss for nothing.
 const RANDOM_PROBES: u32 = 3;
 /// Random places drawn together, so that a lease of one number does not wait for its memory.
-const DRAWS_AHEAD: usize = 16;
+const DRAWS_AHEAD: usize = 32;
 
 /// A rank taken out of the free index, not leased yet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -181,6 +181,7 @@ impl Picker<'_> {
             *draw = Draw { random: random.next_u64(), run: LastRun::default() };
             let (segment, rank) = segment_at(draw.random);
             segment.ranks.prefetch(rank);
+            segment.set.prefetch(Rank(rank));
         }
         // Many numbers of one call are looked up side by side anyway.
         if want == 1 {

@@ -165,6 +165,14 @@ impl Directory {
         from + self.entries[from + 1..=to].partition_point(|entry| entry.first_rank <= rank)
     }
 
+    /// Asks the processor to fetch the first container that may hold `rank`.
+    #[inline]
+    pub(super) fn prefetch(&self, rank: u32) {
+        if let Some((from, _)) = self.by_rank.bounds(u64::from(rank)) {
+            crate::state::table::prefetch(&self.entries[from]);
+        }
+    }
+
     /// The container with `key`, or else the one that would follow it.
     #[inline]
     pub(super) fn by_key(&self, key: u64) -> Result<usize, usize> {

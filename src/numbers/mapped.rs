@@ -238,6 +238,12 @@ impl<B: AsRef<[u8]>> NumberSet<B> {
         NumberRun::new(entry, cardinality, run)
     }
 
+    /// Asks the processor to fetch where the lookup of a rank begins.
+    #[inline]
+    pub fn prefetch(&self, rank: Rank) {
+        self.directory.prefetch(rank.0);
+    }
+
     /// The ranks of all members inside `range`.
     pub fn rank_range(&self, range: NumberRange) -> Range<u32> {
         let start = self.count_below(range.first().get());

@@ -78,7 +78,7 @@ impl<W: AsRef<[AtomicU64]>> WordTable<W> {
 
 /// Asks the processor to fetch what will be needed soon.
 #[inline]
-pub(super) fn prefetch<T>(cell: &T) {
+pub(crate) fn prefetch<T>(cell: &T) {
     #[cfg(all(target_arch = "x86_64", not(allotd_loom)))]
     {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};

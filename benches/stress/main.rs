@@ -40,8 +40,9 @@ const DURABILITIES: [&str; 2] = ["none", "sync"];
 const QUANTILES: [(f64, &str); 4] = [(0.5, "p50"), (0.99, "p99"), (0.999, "p99.9"), (1.0, "max")];
 const P99_9: usize = 2;
 const MAX: usize = 3;
-/// So small that one is full every moment.
-const SMALL_JOURNAL_FILE_MIB: &str = "2";
+/// So small that checkpoints follow each other closely, and so large that none is late: with smaller files leases
+/// wait for it.
+const SMALL_JOURNAL_FILE_MIB: &str = "32";
 /// Numbers are leased for the sweep within this time.
 const SWEEP_PREPARATION: Duration = Duration::from_secs(15);
 /// After a round under stress: until the disk has done with what it left, freed blocks included.
@@ -114,7 +115,7 @@ fn measure_during(
         stop.store(true, Ordering::Relaxed);
         (latencies, stressor.join().unwrap())
     });
-    stressors::tidy(daemon);
+    stressors::tidy(daemon, place);
     std::thread::sleep(SETTLE_TIME);
     match stress {
         Stress::Sweep => {

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use allotd::client::{self, Call};
 use allotd::numbers::number::NumberRange;
 use hyper::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::support::daemon::{Daemon, MAX_BATCH};
 
@@ -91,10 +91,7 @@ pub(crate) fn go_on(stress: Stress, daemon: &Daemon, place: Place<'_>, stop: &At
                 client::send_to(&daemon.server(), call, &mut written).unwrap();
                 assert!(written.0 > 0, "the export is empty");
             }
-            Stress::Backup => {
-                let made: Value = serde_json::from_str(&daemon.post("/v1/backup", &json!({}))).unwrap();
-                std::fs::remove_dir_all(place.backup_dir.join(made["backup"].as_str().unwrap())).unwrap();
-            }
+            Stress::Backup => drop(daemon.post("/v1/backup", &json!({"name": format!("b{times}")}))),
             // They come by themselves, or none is left.
             Stress::Checkpoints | Stress::Sweep | Stress::Deletion => {
                 std::thread::sleep(Duration::from_millis(20));
@@ -119,11 +116,14 @@ pub(crate) fn prepare_deletions(daemon: &Daemon, place: Place<'_>) {
     (0..DELETIONS).for_each(|number| daemon.create_pool(&other_pool(number), "ttl=86400", place.ranges));
 }
 
-/// Deletes the pools that a round made.
-pub(crate) fn tidy(daemon: &Daemon) {
+/// Deletes the pools and the backups that a round made.
+pub(crate) fn tidy(daemon: &Daemon, place: Place<'_>) {
     let pools = daemon.get("/v1/pools");
     let names = pools["pools"].as_array().unwrap().iter().map(|pool| pool["pool"].as_str().unwrap());
     names.filter(|name| *name != "p").for_each(|name| delete(daemon, name));
+    if place.backup_dir.exists() {
+        std::fs::remove_dir_all(place.backup_dir).unwrap();
+    }
 }
 
 fn unix_time() -> Duration {

@@ -399,8 +399,10 @@ fn held_answer(call: Call, pool: Arc<Pool>, request: Request<Incoming>) -> Answe
     {
         return Answer::Now(Err(problem));
     }
+    // Only the body goes on: the whole request would be copied into the future, and out of it.
+    let body = request.into_body();
     Answer::later(async move {
-        let bytes = body::collect_json(request.into_body()).await?;
+        let bytes = body::collect_json(body).await?;
         if call == Call::Renew { held::renew(&pool, &bytes) } else { held::give_back(&pool, &bytes) }
     })
 }

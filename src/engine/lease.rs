@@ -123,6 +123,7 @@ impl Pool {
         }
         let segments = self.segments.load();
         let picker = Picker {
+            pool: self.id,
             segments: &segments,
             within: request.within.unwrap_or(&segments.whole),
             order: settings.order,

@@ -10,7 +10,8 @@
 //!   of its words, `table_batch`: what a checkpoint writes of them together, `sums`: their checksums;
 //!   `plausible`: what a word can be.
 //! * `keys`: what was given out under an `Idempotency-Key`; `key_file`: their file.
-//! * `order`, `token`, `clock`, `counters`, `settings`, `manifest`: one concept each.
+//! * `order`: where a lease looks for a number; `draws`: random places, drawn ahead.
+//! * `token`, `clock`, `counters`, `settings`, `manifest`: one concept each.
 //! * `history`: what a pool did lately; `lateness`: of what has ended; `outcomes`: what returns are counted
 //!   by; `recorder`: samples all that, and keeps the totals in the `totals_file`.
 //! * `backup`: copies of the whole data directory, made while callers go on, and back.
@@ -27,6 +28,7 @@ pub mod check;
 pub mod clock;
 pub mod counters;
 pub mod directory;
+mod draws;
 pub mod export;
 pub mod history;
 pub mod holding;

@@ -2,23 +2,19 @@
 
 use std::sync::Arc;
 
-use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
-
 use crate::journal::{Journal, Position};
 use crate::numbers::number::{Number, Rank};
 use crate::numbers::number_run::LastRun;
 use crate::state::mutations::Slot;
 use crate::sync::{AtomicU64, Ordering};
 
+use super::draws::{Draw, Draws, Next, below};
 use super::segment::{Segment, Segments, Span, Within};
 use super::settings::Order;
 
 /// Random places looked at before going on from the last one in order. Half full, one look nearly
 /// always finds a number; nearly empty, each costs a cache miss for nothing.
 const RANDOM_PROBES: u32 = 3;
-/// Random places drawn together, so that a lease of one number does not wait for its memory.
-const DRAWS_AHEAD: usize = 32;
 
 /// A rank taken out of the free index, not leased yet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,23 +23,11 @@ pub(crate) struct Claim {
     pub(crate) rank: u32,
 }
 
-/// A random place, drawn ahead.
-#[derive(Clone, Copy, Default)]
-struct Draw {
-    random: u64,
-    /// The run of numbers there.
-    run: LastRun,
-}
-
 /// The handle of one thread that calls the engine: its counters' slot, its random numbers, its
 /// scratch memory. A thread has its own; it is not shared.
 pub struct Worker {
     pub(crate) slot: Slot,
-    random: StdRng,
-    /// Random numbers drawn ahead, so that what they lead to can be fetched side by side; those from
-    /// `next_draw` on were not used yet.
-    draws: [Draw; DRAWS_AHEAD],
-    next_draw: usize,
+    draws: Draws,
     pub(crate) claims: Vec<Claim>,
     /// The numbers of the claims.
     pub(crate) numbers: Vec<Option<Number>>,
@@ -59,9 +43,7 @@ impl Worker {
     pub(crate) fn new(slot: Slot, seed: [u8; 32], journal: Arc<Journal>) -> Self {
         Self {
             slot,
-            random: StdRng::from_seed(seed),
-            draws: [Draw::default(); DRAWS_AHEAD],
-            next_draw: DRAWS_AHEAD,
+            draws: Draws::new(seed),
             claims: Vec::new(),
             numbers: Vec::new(),
             last_leased: LastRun::default(),
@@ -86,13 +68,6 @@ impl Worker {
             self.journal.own_position(self.slot)
         }
     }
-}
-
-/// A random number as one below `bound`, which is not 0.
-#[inline]
-fn below(bound: u64, random: u64) -> u64 {
-    // The high half of a product: biased by less than bound / 2^64.
-    ((u128::from(random) * u128::from(bound)) >> 64) as u64
 }
 
 /// Where sequential leases of one thread go on: segment and rank in one word.
@@ -124,6 +99,8 @@ pub(crate) enum Look {
 
 /// Takes free ranks of some of a pool's numbers in the pool's order.
 pub(crate) struct Picker<'a> {
+    /// Which pool's.
+    pub(crate) pool: u64,
     pub(crate) segments: &'a Segments,
     pub(crate) within: &'a Within,
     pub(crate) order: Order,
@@ -159,26 +136,30 @@ impl Picker<'_> {
     /// A random place.
     #[inline]
     fn random_place(&self, worker: &mut Worker, want: usize) -> (usize, u32) {
-        if worker.next_draw == DRAWS_AHEAD {
-            self.draw_ahead(worker, want);
-        }
-        let draw = worker.draws[worker.next_draw];
-        worker.next_draw += 1;
+        let draw = match worker.draws.next(self.pool) {
+            Next::Drawn(draw) => draw,
+            Next::OtherPool(draw) => return self.place(draw),
+            Next::Empty => self.draw_ahead(worker, want),
+        };
         worker.last_leased = draw.run;
-        self.within.at(below(self.within.len(), draw.random))
+        self.place(draw.random)
     }
 
-    /// Draws the next places and asks for the memory of all: what each waits for most is the translation of
-    /// its addresses, and several are under way at once.
+    /// The place that a random number leads to.
+    #[inline]
+    fn place(&self, random: u64) -> (usize, u32) {
+        self.within.at(below(self.within.len(), random))
+    }
+
+    /// Draws the next places and asks for the memory of all. Answers with the first.
     #[inline(never)]
-    fn draw_ahead(&self, worker: &mut Worker, want: usize) {
-        let Worker { random, draws, .. } = worker;
+    fn draw_ahead(&self, worker: &mut Worker, want: usize) -> Draw {
         let segment_at = |random| {
-            let (span, rank) = self.within.at(below(self.within.len(), random));
+            let (span, rank) = self.place(random);
             (self.segment(&self.within.spans[span]), rank)
         };
-        for draw in draws.iter_mut() {
-            *draw = Draw { random: random.next_u64(), run: LastRun::default() };
+        let draws = worker.draws.draw();
+        for draw in &*draws {
             let (segment, rank) = segment_at(draw.random);
             segment.ranks.prefetch(rank);
             segment.set.prefetch(Rank(rank));
@@ -190,7 +171,7 @@ impl Picker<'_> {
                 segment.set.select_near(Rank(rank), &mut draw.run);
             }
         }
-        worker.next_draw = 0;
+        draws[0]
     }
 
     #[inline]

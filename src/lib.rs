@@ -12,6 +12,7 @@ pub mod http;
 pub mod journal;
 pub mod log;
 pub mod numbers;
+mod prefetch;
 pub mod state;
 pub mod stats;
 mod sync;

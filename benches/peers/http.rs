@@ -18,11 +18,13 @@ use serde_json::{Value, json};
 
 use super::bare;
 use super::peer::{BoxedTalk, Case, Class, Facts, Operation, Peer, TTL_SECONDS};
-use super::process::Process;
+use super::process::{self, Process};
+use super::support::daemon::{MAX_BATCH, touch_pages};
 
 const LEASE_REQUEST: &[u8] = b"POST /v1/pools/p/lease HTTP/1.1\r\nHost: localhost\r\n\r\n";
 const RETURN_HEAD: &[u8] = b"POST /v1/pools/p/return HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: ";
-const MAX_BATCH: u64 = 65_536;
+/// Pause before it is looked again whether all numbers are back.
+const RETURN_PAUSE: Duration = Duration::from_millis(50);
 
 fn open(address: SocketAddr, operation: Operation) -> io::Result<(OwnedFd, BoxedTalk)> {
     let caller = match operation {
@@ -73,7 +75,14 @@ impl Allotd {
             bytes_a_number: Some(resident as f64 / numbers as f64),
             note: "loaded from text over HTTP, onto the disk",
         };
-        Self { process, address, class, facts }
+        let allotd = Self { process, address, class, facts };
+        // As those of the others, who fill their memory when they load.
+        touch_pages(&allotd.server(), "p", numbers);
+        while allotd.available() < numbers {
+            process::check_signals();
+            std::thread::sleep(RETURN_PAUSE);
+        }
+        allotd
     }
 
     fn server(&self) -> Server {

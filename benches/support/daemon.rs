@@ -37,6 +37,25 @@ pub(crate) fn let_idle_threads_end() {
     std::thread::sleep(IDLE_THREADS_END);
 }
 
+/// Leases so many numbers in random order that every page of the words is written to: the first write
+/// to a page costs the kernel more than a lease, and happens once after a start.
+pub(crate) fn touch_pages(server: &Server, pool: &str, numbers: u64) {
+    let mut left = numbers.div_ceil(WORDS_A_PAGE) * TOUCHES_A_PAGE;
+    while left > 0 {
+        let count = left.min(MAX_BATCH / 4);
+        lease(server, pool, count, TOUCH_TTL_SECONDS);
+        left -= count;
+    }
+}
+
+fn lease(server: &Server, pool: &str, count: u64, ttl_seconds: u32) {
+    super::process::check_signals();
+    let body = json!({ "count": count, "ttl": ttl_seconds });
+    let path = format!("/v1/pools/{pool}/lease");
+    let answer = client::send(server, client::Call::json(Method::POST, &path, &body));
+    answer.unwrap_or_else(|error| panic!("{error}"));
+}
+
 /// `allotd serve`.
 pub(crate) struct Daemon {
     pub(crate) process: Process,
@@ -107,19 +126,12 @@ impl Daemon {
     }
 
     pub(crate) fn lease(&self, pool: &str, count: u64, ttl_seconds: u32) {
-        super::process::check_signals();
-        self.post(&format!("/v1/pools/{pool}/lease"), &json!({ "count": count, "ttl": ttl_seconds }));
+        lease(&self.server(), pool, count, ttl_seconds);
     }
 
-    /// Leases so many numbers in random order that every page of the words is written to: the first write
-    /// to a page costs the kernel more than a lease, and happens once after a start.
+    /// See [`touch_pages`].
     pub(crate) fn touch_pages(&self, pool: &str, numbers: u64) {
-        let mut left = numbers.div_ceil(WORDS_A_PAGE) * TOUCHES_A_PAGE;
-        while left > 0 {
-            let count = left.min(MAX_BATCH / 4);
-            self.lease(pool, count, TOUCH_TTL_SECONDS);
-            left -= count;
-        }
+        touch_pages(&self.server(), pool, numbers);
     }
 
     /// Waits until at most so many numbers of all pools are leased.

@@ -236,7 +236,7 @@ fn locate(
     for (place, number) in places.iter_mut().zip(numbers) {
         *place = segments.locate(number, &mut worker.last_held);
         if let Some((segment, rank)) = *place {
-            segments.list[segment as usize].ranks.words.prefetch(rank);
+            segments.list[segment as usize].ranks.prefetch(rank);
         }
     }
     places

@@ -8,7 +8,7 @@ use crate::numbers::number_run::LastRun;
 use crate::state::mutations::Slot;
 use crate::sync::{AtomicU64, Ordering};
 
-use super::draws::{Draw, Draws, Next, below};
+use super::draws::{Draws, below};
 use super::segment::{Segment, Segments, Span, Within};
 use super::settings::Order;
 
@@ -31,7 +31,7 @@ pub struct Worker {
     pub(crate) claims: Vec<Claim>,
     /// The numbers of the claims.
     pub(crate) numbers: Vec<Option<Number>>,
-    /// Where the last number was that it leased, and that it renewed or returned.
+    /// Where the last number was that it leased (or will look for one), and that it renewed or returned.
     pub(crate) last_leased: LastRun,
     pub(crate) last_held: LastRun,
     journal: Arc<Journal>,
@@ -136,10 +136,11 @@ impl Picker<'_> {
     /// A random place.
     #[inline]
     fn random_place(&self, worker: &mut Worker, want: usize) -> (usize, u32) {
-        let draw = match worker.draws.next(self.pool) {
-            Next::Drawn(draw) => draw,
-            Next::OtherPool(draw) => return self.place(draw),
-            Next::Empty => self.draw_ahead(worker, want),
+        let draw = loop {
+            match worker.draws.next() {
+                Some(draw) => break draw,
+                None => self.draw_ahead(worker, want),
+            }
         };
         worker.last_leased = draw.run;
         self.place(draw.random)
@@ -151,31 +152,33 @@ impl Picker<'_> {
         self.within.at(below(self.within.len(), random))
     }
 
-    /// Draws the next places and asks for the memory of all. Answers with the first.
+    /// Draws the next places and asks for the memory of all.
     #[inline(never)]
-    fn draw_ahead(&self, worker: &mut Worker, want: usize) -> Draw {
+    fn draw_ahead(&self, worker: &mut Worker, want: usize) {
         let segment_at = |random| {
             let (span, rank) = self.place(random);
             (self.segment(&self.within.spans[span]), rank)
         };
-        let draws = worker.draws.draw();
+        let mut run = worker.last_leased;
+        let draws = worker.draws.draw(run);
         for draw in &*draws {
             let (segment, rank) = segment_at(draw.random);
             segment.ranks.prefetch(rank);
             segment.set.prefetch(Rank(rank));
         }
-        // Many numbers of one call are looked up side by side anyway.
+        // Several numbers are looked up side by side anyway, once they are claimed.
         if want == 1 {
-            for draw in draws.iter_mut() {
+            for draw in draws {
                 let (segment, rank) = segment_at(draw.random);
-                segment.set.select_near(Rank(rank), &mut draw.run);
+                segment.set.select_near(Rank(rank), &mut run);
+                draw.run = run;
             }
         }
-        draws[0]
     }
 
     #[inline]
     fn pick_random(&self, worker: &mut Worker, want: usize, look: Look) {
+        worker.draws.begin((self.pool, self.within.len()), want);
         'picks: while worker.claims.len() < want {
             let mut place = (0, 0);
             for _ in 0..RANDOM_PROBES {

@@ -22,7 +22,7 @@ pub(crate) struct GivenHeaders<'r> {
     /// `Sec-Fetch-Site`
     pub(crate) site: Option<&'r HeaderValue>,
     pub(crate) request_id: Option<&'r HeaderValue>,
-    /// The first `Idempotency-Key`.
+    /// The last `Idempotency-Key`.
     pub(crate) key: Option<&'r HeaderValue>,
     /// How many of them there are.
     pub(crate) keys: usize,
@@ -43,7 +43,7 @@ impl<'r> GivenHeaders<'r> {
             } else if *name == REQUEST_ID {
                 given.request_id = Some(value);
             } else if *name == IDEMPOTENCY_KEY {
-                given.key = given.key.or(Some(value));
+                given.key = Some(value);
                 given.keys += 1;
             }
         }

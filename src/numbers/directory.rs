@@ -23,6 +23,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use super::container::{BITMAP_BYTES, BITMAP_SAMPLES, MAX_ARRAY_VALUES, run_samples};
 use super::mapped::{Format, SetError};
 use super::number::{MAX_SET_NUMBERS, Number};
+use crate::prefetch::prefetch;
 
 const COOKIE_NO_RUNS: u32 = 12346;
 const COOKIE_RUNS: u16 = 12347;
@@ -169,7 +170,7 @@ impl Directory {
     #[inline]
     pub(super) fn prefetch(&self, rank: u32) {
         if let Some((from, _)) = self.by_rank.bounds(u64::from(rank)) {
-            crate::state::table::prefetch(&self.entries[from]);
+            prefetch(&self.entries[from]);
         }
     }
 

@@ -9,8 +9,8 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::due::BLOCK_WORDS;
-use super::table::prefetch;
 use super::word::State;
+use crate::prefetch::prefetch;
 
 /// Bits of a count: enough for all words of a block, with room for sums that are behind.
 const COUNT_BITS: u32 = 16;

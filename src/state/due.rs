@@ -12,8 +12,8 @@
 
 use std::ops::Range;
 
-use super::table::prefetch;
 use super::time::Timestamp;
+use crate::prefetch::prefetch;
 use crate::sync::{AtomicU32, Ordering, total_order_for_loom};
 
 /// Words a block.

@@ -19,7 +19,7 @@
 use std::ops::Range;
 
 use super::mutations::{Mutations, Slot};
-use super::table::prefetch;
+use crate::prefetch::prefetch;
 use crate::sync::{AtomicU64, Ordering, total_order_for_loom};
 
 /// Bits a node: 64, or few under loom so that small models have all levels.

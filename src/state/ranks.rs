@@ -37,7 +37,7 @@ impl<W: AsRef<[AtomicU64]>> Ranks<W> {
         Ok(word)
     }
 
-    /// Asks the processor to fetch what a lease of this rank will look at.
+    /// Asks the processor to fetch what a change of this rank's word will look at and is seldom in a cache.
     #[inline]
     pub fn prefetch(&self, rank: u32) {
         self.words.prefetch(rank);

@@ -1,6 +1,7 @@
 //! The word table: one atomic word a rank, over memory that somebody else owns and maps.
 
 use super::word::Word;
+use crate::prefetch::prefetch;
 use crate::sync::{AtomicU64, Ordering};
 
 /// The words of a segment. `W` owns the memory: a mapping, or a boxed slice in tests and models.
@@ -74,19 +75,6 @@ impl<W: AsRef<[AtomicU64]>> WordTable<W> {
             prefetch(cell);
         }
     }
-}
-
-/// Asks the processor to fetch what will be needed soon.
-#[inline]
-pub(crate) fn prefetch<T>(cell: &T) {
-    #[cfg(all(target_arch = "x86_64", not(allotd_loom)))]
-    {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: the address is that of a live value, and a prefetch changes nothing that a program sees.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(cell).cast()) };
-    }
-    #[cfg(any(not(target_arch = "x86_64"), allotd_loom))]
-    let _ = cell;
 }
 
 #[cfg(test)]

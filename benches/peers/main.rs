@@ -214,7 +214,9 @@ fn measure(peer: &dyn Peer, case: Case, seconds: f64, intervals: f64) -> Round {
         connections: case.connections,
         depth: case.depth,
         rate_per_second: None,
-        warm_up: Duration::from_secs_f64(seconds / 5.0),
+        // The servers wait for each other's rounds: caches are cold then, and the kernel has written dirty pages
+        // to the disk, whose next change is a page fault each.
+        warm_up: Duration::from_secs_f64(seconds / 2.0),
         time: Duration::from_secs_f64(seconds),
         interval: Duration::from_secs_f64(seconds / intervals),
         patience: allotd::bench::plan::ANSWER_PATIENCE,

@@ -208,7 +208,7 @@ pub fn crc32c_of(bytes: &[u8]) -> (u32, u64) {
 /// A lock on a directory, held as long as this lives, also against other processes.
 #[derive(Debug)]
 pub struct DirectoryLock {
-    _file: File,
+    file: File,
 }
 
 impl DirectoryLock {
@@ -216,10 +216,17 @@ impl DirectoryLock {
     pub fn take(path: PathBuf) -> io::Result<Option<Self>> {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         match file.try_lock() {
-            Ok(()) => Ok(Some(Self { _file: file })),
+            Ok(()) => Ok(Some(Self { file })),
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) => Err(error),
         }
+    }
+}
+
+impl Drop for DirectoryLock {
+    fn drop(&mut self) {
+        // Closing would not do while a process that is being started still has a copy of the descriptor.
+        let _ = self.file.unlock();
     }
 }
 
@@ -254,9 +261,10 @@ mod tests {
     fn one_lock_a_directory() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("LOCK");
-        let held = DirectoryLock::take(path.clone()).unwrap();
-        assert!(held.is_some());
+        let held = DirectoryLock::take(path.clone()).unwrap().unwrap();
         assert!(DirectoryLock::take(path.clone()).unwrap().is_none());
+        // As a process that is just being started has one.
+        let _copy = held.file.try_clone().unwrap();
         drop(held);
         assert!(DirectoryLock::take(path).unwrap().is_some());
     }

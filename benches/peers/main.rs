@@ -41,9 +41,8 @@ use self::support::{figures, machine, numbers, process};
 
 const FILLS_PERCENT: [f64; 4] = [0.0, 50.0, 99.0, 99.99];
 /// Of each round. The servers wait for each other's rounds: caches are cold then, and the kernel has written dirty
-/// pages to the disk, whose next change is a page fault each. At 100,000 leases a second two thirds of the 78,000
-/// pages of 40 million words are changed in a second, and nine in ten in two.
-const WARM_UP: Duration = Duration::from_secs(2);
+/// pages to the disk, whose next change is a page fault each.
+const WARM_UP: Duration = Duration::from_millis(600);
 const CLASSES: [Class; 3] = [Class::None, Class::Interval, Class::Sync];
 
 /// How much is done.

@@ -17,7 +17,7 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use bytes::Bytes;
 use rustix::process::{Pid, Signal, kill_process};
 
-/// Instructions of a lease for one of the bare answer: 1.70 measured; 5 % are for other processors and compilers.
+/// Instructions of a lease for one of the bare answer: 1.70 measured; 3 % are for other processors and compilers.
 const MAX_RATIO: f64 = 1.75;
 const NUMBERS: &str = "100000";
 const WARM_UP_CALLS: usize = 1_600;

@@ -18,13 +18,11 @@ use serde_json::{Value, json};
 
 use super::bare;
 use super::peer::{BoxedTalk, Case, Class, Facts, Operation, Peer, TTL_SECONDS};
-use super::process::{self, Process};
-use super::support::daemon::{MAX_BATCH, touch_pages};
+use super::process::Process;
+use super::support::daemon::{MAX_BATCH, touch_pages, wait_for_returns};
 
 const LEASE_REQUEST: &[u8] = b"POST /v1/pools/p/lease HTTP/1.1\r\nHost: localhost\r\n\r\n";
 const RETURN_HEAD: &[u8] = b"POST /v1/pools/p/return HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: ";
-/// Pause before it is looked again whether all numbers are back.
-const RETURN_PAUSE: Duration = Duration::from_millis(50);
 
 fn open(address: SocketAddr, operation: Operation) -> io::Result<(OwnedFd, BoxedTalk)> {
     let caller = match operation {
@@ -78,10 +76,7 @@ impl Allotd {
         let allotd = Self { process, address, class, facts };
         // As those of the others, who fill their memory when they load.
         touch_pages(&allotd.server(), "p", numbers);
-        while allotd.available() < numbers {
-            process::check_signals();
-            std::thread::sleep(RETURN_PAUSE);
-        }
+        wait_for_returns(&allotd.server(), 0);
         allotd
     }
 

@@ -37,8 +37,8 @@ pub(crate) fn let_idle_threads_end() {
     std::thread::sleep(IDLE_THREADS_END);
 }
 
-/// Leases so many numbers in random order that every page of the words is written to: the first write
-/// to a page costs the kernel more than a lease, and happens once after a start.
+/// Leases so many numbers in random order that every page of the words is written to: the first write to a page
+/// after a start (with `none` also after the kernel wrote it to the disk) costs the kernel as much as a lease.
 pub(crate) fn touch_pages(server: &Server, pool: &str, numbers: u64) {
     let mut left = numbers.div_ceil(WORDS_A_PAGE) * TOUCHES_A_PAGE;
     while left > 0 {
@@ -48,12 +48,34 @@ pub(crate) fn touch_pages(server: &Server, pool: &str, numbers: u64) {
     }
 }
 
+/// Waits until at most so many numbers of all pools are leased.
+pub(crate) fn wait_for_returns(server: &Server, leased: u64) {
+    let started = Instant::now();
+    loop {
+        let pools = get(server, "/v1/pools");
+        let pools = pools["pools"].as_array().unwrap();
+        if pools.iter().map(|pool| pool["leased"].as_u64().unwrap()).sum::<u64>() <= leased {
+            return;
+        }
+        assert!(started.elapsed() < SWEEP_PATIENCE, "numbers do not come back");
+        super::process::check_signals();
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn send(server: &Server, call: client::Call<'_>) -> String {
+    client::send(server, call).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn get(server: &Server, path: &str) -> Value {
+    serde_json::from_str(&send(server, client::Call::new(Method::GET, path))).unwrap()
+}
+
 fn lease(server: &Server, pool: &str, count: u64, ttl_seconds: u32) {
     super::process::check_signals();
     let body = json!({ "count": count, "ttl": ttl_seconds });
     let path = format!("/v1/pools/{pool}/lease");
-    let answer = client::send(server, client::Call::json(Method::POST, &path, &body));
-    answer.unwrap_or_else(|error| panic!("{error}"));
+    send(server, client::Call::json(Method::POST, &path, &body));
 }
 
 /// `allotd serve`.
@@ -78,7 +100,7 @@ impl Daemon {
 
     /// A call that must succeed: its answer.
     pub(crate) fn send(&self, call: client::Call<'_>) -> String {
-        client::send(&self.server(), call).unwrap_or_else(|error| panic!("{error}"))
+        send(&self.server(), call)
     }
 
     pub(crate) fn post(&self, path: &str, body: &Value) -> String {
@@ -86,7 +108,7 @@ impl Daemon {
     }
 
     pub(crate) fn get(&self, path: &str) -> Value {
-        serde_json::from_str(&self.send(client::Call::new(Method::GET, path))).unwrap()
+        get(&self.server(), path)
     }
 
     /// A pool of these ranges; `query` has its settings.
@@ -134,19 +156,9 @@ impl Daemon {
         touch_pages(&self.server(), pool, numbers);
     }
 
-    /// Waits until at most so many numbers of all pools are leased.
+    /// See [`wait_for_returns`].
     pub(crate) fn wait_for_returns(&self, leased: u64) {
-        let started = Instant::now();
-        loop {
-            let pools = self.get("/v1/pools");
-            let pools = pools["pools"].as_array().unwrap();
-            if pools.iter().map(|pool| pool["leased"].as_u64().unwrap()).sum::<u64>() <= leased {
-                return;
-            }
-            assert!(started.elapsed() < SWEEP_PATIENCE, "numbers do not come back");
-            super::process::check_signals();
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        wait_for_returns(&self.server(), leased);
     }
 
     /// A connection that leases from these pools in turn, so many numbers at once.

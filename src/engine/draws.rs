@@ -124,6 +124,17 @@ mod tests {
     }
 
     #[test]
+    fn what_was_drawn_for_one_pool_is_not_used_for_another() {
+        let mut draws = Draws::new([7; 32]);
+        draws.begin((1, 9), 5);
+        draws.draw(LastRun::default());
+        draws.begin((1, 9), 5);
+        assert!(draws.next().is_some());
+        draws.begin((2, 9), 5);
+        assert!(draws.next().is_none());
+    }
+
+    #[test]
     fn below_reaches_both_ends() {
         assert_eq!((below(10, 0), below(10, u64::MAX), below(1, u64::MAX)), (0, 9, 0));
     }

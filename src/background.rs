@@ -1,8 +1,7 @@
 //! Threads that do what nobody waits for as for a lease: checkpoints, the sweep, the recorder, imports, exports, backups.
 
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::sync::{Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
 /// On Linux, which priority it gives a thread: a tenth of the processor when others want all of it.

@@ -11,7 +11,8 @@ use crate::engine::open::DEFAULT_JOURNAL_FILE_BYTES;
 use crate::http::listener::{AddressError, ListenAddress};
 use crate::http::origin::{AllowedHost, AllowedHostError};
 use crate::http::server::DEFAULT_MAX_CONNECTIONS;
-use crate::journal::{Durability, MIN_FILE_BYTES};
+use crate::journal::handle::Durability;
+use crate::journal::start::MIN_FILE_BYTES;
 use crate::log::{ChoiceError, DEFAULT_SLOW_CALL_MS, Format, Level, LogConfig};
 
 /// Where the daemon listens unless told otherwise.
@@ -415,7 +416,7 @@ mod tests {
             log_level.is_some() && log_format.is_some() && log_numbers.is_some() && slow_call_ms.is_some()
         );
         assert_eq!((insecure, sync_interval_ms), (Some(false), Some(DEFAULT_SYNC_INTERVAL_MS)));
-        let engine = crate::engine::EngineConfig::new(data.unwrap(), 1);
+        let engine = crate::engine::open::EngineConfig::new(data.unwrap(), 1);
         assert_eq!(backup_dir.unwrap(), engine.backup_dir);
     }
 

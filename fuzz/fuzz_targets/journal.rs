@@ -10,9 +10,7 @@ use std::path::Path;
 
 use allotd::disk::PAGE_BYTES;
 use allotd::journal::file::path_of;
-use allotd::journal::frame::{
-    Frame, FrameHead, HEAD_BYTES, Head, MAX_FRAME_BYTES, SECTOR_BYTES, Sector, frame_bytes, put_record,
-};
+use allotd::journal::frame::{Frame, FrameHead, HEAD_BYTES, Head, MAX_FRAME_BYTES, SECTOR_BYTES, Sector, frame_bytes, put_record};
 use allotd::journal::record::{Record, WordRecord};
 use allotd::journal::recovery::{self, OnDamage, Recovered, RecoveryError};
 use allotd::state::word::Word;

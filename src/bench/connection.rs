@@ -8,9 +8,10 @@ use std::os::unix::net::UnixStream;
 
 use rustix::io::Errno;
 
+use crate::client::Server;
+
 use super::answers::AnswerError;
 use super::talk::{Heard, Talk};
-use crate::client::Server;
 
 /// Opens a connection to a server.
 pub fn connect(server: &Server) -> io::Result<OwnedFd> {

@@ -1,8 +1,7 @@
 //! Processor time of processes.
 
-use std::fs;
-use std::io;
 use std::time::Duration;
+use std::{fs, io};
 
 use rustix::time::{ClockId, clock_gettime};
 

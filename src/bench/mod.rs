@@ -31,13 +31,14 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use self::callers::Caller;
-use self::load::{Load, LoadError};
-use self::plan::{Mix, Plan, Requests};
-use self::report::{Report, Taken};
 use crate::client::{ClientError, Server};
 
-pub use self::talk::Talk;
+use callers::Caller;
+use load::{Load, LoadError};
+use plan::{Mix, Plan, Requests};
+use report::{Report, Taken};
+
+pub use talk::Talk;
 
 /// Why a run ended early.
 #[derive(Debug, Error)]

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use super::callers::Call;
-use super::items::{LeaseText, put_item};
-use super::prepare::OwnedLease;
 use crate::client::Server;
 use crate::engine::lease::MAX_LEASE_COUNT;
 use crate::engine::settings::{MAX_TTL_SECONDS, Order, PoolName};
+
+use super::callers::Call;
+use super::items::{LeaseText, put_item};
+use super::prepare::OwnedLease;
 
 /// Most connections.
 pub const MAX_CONNECTIONS: usize = 16_384;

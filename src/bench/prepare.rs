@@ -3,11 +3,12 @@
 use hyper::Method;
 use serde_json::{Value, json};
 
-use super::BenchError;
-use super::items::{count_leases, each_lease};
-use super::plan::{Mix, Plan, held_body};
+use crate::bench::BenchError;
 use crate::client::{self, Call, ClientError, Payload};
 use crate::engine::lease::MAX_LEASE_COUNT;
+
+use super::items::{count_leases, each_lease};
+use super::plan::{Mix, Plan, held_body};
 
 /// How many numbers a `lookup` mix looks at.
 pub const NUMBERS_LOOKED_UP: u64 = 4_096;

@@ -6,10 +6,12 @@ use clap::Args;
 use hyper::Method;
 use serde_json::json;
 
-use super::{CliError, Remote, output};
+use crate::cli::{CliError, Remote};
 use crate::client::Call;
 use crate::disk::RealDisk;
-use crate::engine::backup::restore;
+use crate::engine::backup::restore::restore;
+
+use super::output;
 
 #[derive(Debug, Args)]
 pub(super) struct BackupArgs {

@@ -2,10 +2,12 @@
 
 use clap::Args;
 
-use super::{CliError, Remote, output};
 use crate::bench::plan::{self, MIN_SECONDS, Mix, Plan, PlanError};
 use crate::bench::{self, BenchError};
+use crate::cli::{CliError, Remote};
 use crate::engine::settings::Order;
+
+use super::output;
 
 #[derive(Debug, Args)]
 pub(super) struct BenchArgs {

@@ -4,8 +4,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{CliError, output};
+use crate::cli::CliError;
 use crate::engine::check::check_directory;
+
+use super::output;
 
 #[derive(Debug, Args)]
 pub(super) struct CheckArgs {

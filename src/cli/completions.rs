@@ -3,7 +3,9 @@
 use clap::{Args, CommandFactory};
 use clap_complete::{Shell, generate};
 
-use super::{Cli, CliError, output};
+use crate::cli::{Cli, CliError};
+
+use super::output;
 
 #[derive(Debug, Args)]
 pub(super) struct CompletionsArgs {

@@ -5,13 +5,15 @@ use std::time::Instant;
 
 use clap::Args;
 
-use super::{CliError, output, serve};
+use crate::cli::CliError;
 use crate::config::{Config, ServeArgs};
-use crate::engine::Engine;
+use crate::engine::directory::Engine;
 use crate::engine::load::NumberSource;
 use crate::engine::settings::{PoolName, Settings};
 use crate::log::{self, Level};
 use crate::numbers::sample::{Spread, ru_mobile_sample};
+
+use super::{output, serve};
 
 /// The pool of the demo.
 const POOL: &str = "demo";

@@ -4,9 +4,11 @@ use clap::Args;
 use hyper::Method;
 use serde_json::json;
 
-use super::{CliError, Remote, renew};
+use crate::cli::{CliError, Remote};
 use crate::client::Call;
 use crate::engine::settings::Then;
+
+use super::renew;
 
 #[derive(Debug, Args)]
 pub(super) struct ReturnArgs {

@@ -4,8 +4,10 @@ use clap::Args;
 use hyper::Method;
 use serde_json::{Value, json};
 
-use super::{CliError, Remote, output};
+use crate::cli::{CliError, Remote};
 use crate::client::Call;
+
+use super::output;
 
 #[derive(Debug, Args)]
 pub(super) struct LeaseArgs {

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, Command, CommandFactory};
 use clap_mangen::Man;
 
-use super::{Cli, CliError, output};
+use crate::cli::{Cli, CliError};
+
+use super::output;
 
 #[derive(Debug, Args)]
 pub(super) struct ManArgs {

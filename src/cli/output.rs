@@ -5,7 +5,8 @@ use std::io::{self, Write};
 
 use serde_json::Value;
 
-use super::CliError;
+use crate::cli::CliError;
+
 use super::figures::grouped;
 
 /// Prints text. A reader that has seen enough (`| head`) is no failure.

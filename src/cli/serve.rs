@@ -8,15 +8,18 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info};
 
-use super::{CliError, output};
+use crate::cli::CliError;
 use crate::config::{Config, ServeArgs};
 use crate::daemon::reload::Reloader;
 use crate::daemon::{events, service_manager, supervisor};
-use crate::disk;
-use crate::engine::{Engine, EngineConfig};
+use crate::disk::bus_error;
+use crate::engine::directory::Engine;
+use crate::engine::open::EngineConfig;
 use crate::http::listener::{ListenAddress, Listener};
 use crate::http::server::{self, Control, Server, ServerConfig};
 use crate::log;
+
+use super::output;
 
 /// An open data directory.
 pub(super) struct Opened {
@@ -80,7 +83,7 @@ pub(super) fn open(config: &Config, json: bool) -> Result<Opened, CliError> {
     events::starting(config);
     service_manager::status("opening the data directory");
     let started = Instant::now();
-    disk::end_on_bus_error(json).map_err(|error| failed(&error))?;
+    bus_error::end_on_bus_error(json).map_err(|error| failed(&error))?;
     let mut engine_config = EngineConfig {
         durability: config.durability,
         journal_file_bytes: config.journal_file_bytes,

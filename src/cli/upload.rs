@@ -7,8 +7,10 @@ use clap::{Args, ValueEnum};
 use hyper::Method;
 use serde_json::Value;
 
-use super::{CliError, Remote, output, progress};
+use crate::cli::{CliError, Remote};
 use crate::client::{Call, Payload};
+
+use super::{output, progress};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {

@@ -5,10 +5,10 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use crate::config::Config;
-use crate::engine::Engine;
+use crate::engine::directory::Engine;
 use crate::engine::open::OpenReport;
 use crate::http::listener::ListenAddress;
-use crate::journal::Durability;
+use crate::journal::handle::Durability;
 use crate::log::LogConfig;
 
 /// Before the data directory is opened, which may take a while.

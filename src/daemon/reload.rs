@@ -3,10 +3,11 @@
 
 use tracing::{error, info, warn};
 
-use super::service_manager;
 use crate::config::{Config, ServeArgs};
 use crate::http::server::Control;
 use crate::log::{self, LogConfig};
+
+use super::service_manager;
 
 /// The settings that run, and where they came from.
 pub(crate) struct Reloader {

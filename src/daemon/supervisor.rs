@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 
 use tracing::{error, info};
 
-use super::service_manager;
 use crate::http::server::Control;
-use crate::journal::Journal;
+use crate::journal::handle::Journal;
 use crate::log::limit;
+
+use super::service_manager;
 
 /// How often it is looked, unless systemd's watchdog wants it more often.
 const LOOK_INTERVAL: Duration = Duration::from_secs(10);

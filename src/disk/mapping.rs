@@ -8,7 +8,7 @@ use std::path::Path;
 use memmap2::{Advice, Mmap, MmapMut, MmapOptions, MmapRaw};
 use rustix::mm::Advice as MadviseAdvice;
 
-use super::{PAGE_BYTES, WORD_BYTES};
+use crate::disk::{PAGE_BYTES, WORD_BYTES};
 use crate::sync::AtomicU64;
 
 /// Size of a huge page; memory that is smaller has none.
@@ -179,8 +179,8 @@ impl DerefMut for PageBuffer {
 mod tests {
     use std::fs;
 
-    use super::super::{RealDisk, create_words};
     use super::*;
+    use crate::disk::{RealDisk, create_words};
     use crate::sync::Ordering;
 
     #[test]

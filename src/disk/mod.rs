@@ -1,10 +1,10 @@
 //! Files and mappings: all that the daemon writes goes through one trait, so that tests can put a
 //! disk under it that fails, fills up or loses power. With `state/table.rs` the home of `unsafe`.
 
-mod bus_error;
-mod mapping;
-mod paced;
-mod sequential;
+pub(crate) mod bus_error;
+pub(crate) mod mapping;
+pub(crate) mod paced;
+pub(crate) mod sequential;
 #[cfg(debug_assertions)]
 pub mod unsynced;
 

@@ -8,7 +8,9 @@ use std::fs::File;
 use std::io;
 use std::time::{Duration, Instant};
 
-use super::{Disk, PageBuffer};
+use crate::disk::Disk;
+
+use super::mapping::PageBuffer;
 
 /// Bytes at most of a part.
 pub const PART_BYTES: usize = 256 << 10;

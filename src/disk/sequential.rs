@@ -3,7 +3,9 @@
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
 
-use super::{Disk, PartSyncs};
+use crate::disk::Disk;
+
+use super::paced::PartSyncs;
 
 /// A file as a [`Write`]: to be wrapped in a `BufWriter`. It is synced now and then, so that at no time much is
 /// on its way to the disk.

@@ -4,7 +4,9 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
-use super::{Access, Disk, MappedWords, RealDisk};
+use crate::disk::{Access, Disk, RealDisk};
+
+use super::mapping::MappedWords;
 
 /// Set to 1, a daemon of a debug build never syncs.
 pub const SKIP_SYNC_VARIABLE: &str = "ALLOTD_TEST_SKIP_SYNC";

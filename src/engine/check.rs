@@ -1,15 +1,15 @@
 //! `allotd check`: every invariant of a data directory, looked at offline and whole.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::{fmt, fs};
 
-use crate::disk::{RealDisk, Sharing, WORD_BYTES};
+use crate::disk::mapping::Sharing;
+use crate::disk::{RealDisk, WORD_BYTES};
+use crate::engine::backup::contents::{CONTENTS_FILE, Contents};
 use crate::journal::recovery;
 use crate::numbers::number::Rank;
 
-use super::backup::{CONTENTS_FILE, Contents};
 use super::clock::{Clock, SystemClocks};
 use super::key_file;
 use super::layout::{self, lock_directory, pool_dirs};

@@ -8,8 +8,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::journal::FrameTime;
 use crate::journal::frame::FrameHead;
+use crate::journal::writer::FrameTime;
 use crate::state::time::{EPOCH_UNIX_SECONDS, Timestamp};
 use crate::sync::{AtomicU64, Ordering};
 

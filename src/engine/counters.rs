@@ -7,12 +7,12 @@
 use crossbeam::utils::CachePadded;
 use serde::{Deserialize, Serialize};
 
-use super::outcomes::{OUTCOME_COUNTERS, OutcomeId};
-
 use crate::state::blocks::StateCounts;
 use crate::state::mutations::Slot;
 use crate::state::word::State;
 use crate::sync::{AtomicU64, Ordering};
+
+use super::outcomes::{OUTCOME_COUNTERS, OutcomeId};
 
 const STATES: usize = State::Retired as usize + 1;
 const TOTALS: usize = Total::Stale as usize + 1;

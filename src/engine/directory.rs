@@ -11,7 +11,8 @@ use rand::rngs::SysRng;
 
 use crate::background::BackgroundThread;
 use crate::disk::{self, DirectoryLock, DiskSpace};
-use crate::journal::{Journal, JournalError, Running};
+use crate::journal::handle::{Journal, JournalError};
+use crate::journal::start::Running;
 use crate::state::mutations::Slot;
 use crate::state::time::Timestamp;
 
@@ -109,7 +110,7 @@ impl Engine {
     ///
     /// # Panics
     ///
-    /// If more are taken than [`super::EngineConfig::workers`], or the system gives no random numbers.
+    /// If more are taken than [`super::open::EngineConfig::workers`], or the system gives no random numbers.
     pub fn worker(&self) -> Worker {
         let mut next = self.next_slot.lock().unwrap_or_else(PoisonError::into_inner);
         assert!(*next < self.shared.slots, "more workers than the engine was opened for");

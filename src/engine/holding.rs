@@ -1,6 +1,6 @@
 //! What holders do with their leases: renew and return.
 
-use crate::journal::JournalError;
+use crate::journal::handle::JournalError;
 use crate::numbers::number::Number;
 use crate::state::mutations::Slot;
 use crate::state::time::Timestamp;

@@ -1,6 +1,6 @@
 //! Leasing numbers, and saying truly that there are none.
 
-use crate::journal::JournalError;
+use crate::journal::handle::JournalError;
 use crate::numbers::number::{Number, Rank};
 use crate::numbers::number_run::LastRun;
 use crate::state::mutations::Mutations;

@@ -10,12 +10,16 @@ use std::sync::Arc;
 use rand::TryRng;
 use rand::rngs::SysRng;
 
-use crate::disk::{self, Disk, MappedBytes, PART_BYTES, SequentialWriter};
-use crate::journal::JournalError;
-use crate::numbers::import::{ImportError, NumberList, read_list};
+use crate::disk::mapping::MappedBytes;
+use crate::disk::paced::PART_BYTES;
+use crate::disk::sequential::SequentialWriter;
+use crate::disk::{self, Disk};
+use crate::journal::handle::JournalError;
+use crate::numbers::import::{ImportError, read_list};
 use crate::numbers::list::{InvalidLine, ListOptions};
 use crate::numbers::mapped::{Format, NumberSet, SetError, open_any, wrap_32bit_header};
 use crate::numbers::number::{Number, NumberRange};
+use crate::numbers::number_list::NumberList;
 use crate::numbers::writer::{SetWriter, WriteError, Written};
 use crate::state::mutations::Slot;
 

@@ -1,19 +1,20 @@
 //! Opening a data directory: its files, then what the journal adds to them, then what is derived.
 
 use std::collections::BTreeSet;
-use std::fmt;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::{fmt, io};
 
 use arc_swap::ArcSwap;
 
 use crate::background::BackgroundThread;
-use crate::disk::{self, Disk, Sharing};
+use crate::disk::mapping::Sharing;
+use crate::disk::{self, Disk, paced};
+use crate::engine::backup::contents::CONTENTS_FILE;
+use crate::journal::handle::{Durability, Journal};
 use crate::journal::recovery::{self, Recovered, RecoveryError};
-use crate::journal::{Callbacks, Durability, Journal, JournalConfig, MIN_FILE_BYTES, Running, StartError};
+use crate::journal::start::{Callbacks, JournalConfig, MIN_FILE_BYTES, Running, StartError};
 
-use super::backup::CONTENTS_FILE;
 use super::clock::{Clock, Clocks, SystemClocks};
 use super::directory::{
     Directories, Engine, MAX_WORKERS, OPERATOR_SLOT, OWN_SLOTS, Pools, SWEEPER_SLOT, seed,
@@ -25,13 +26,12 @@ use super::load::STAGING_DIR;
 use super::manifest::{MANIFEST_FILE, Manifest, ManifestError};
 use super::order::Worker;
 use super::pool::Shared;
-use super::recorder;
 use super::recover::RawPools;
 use super::segment::{OnDamage, SegmentError, SegmentPaths};
 use super::settings::PoolName;
-use super::sweep;
 use super::totals_file::TotalsFile;
 use super::watched::WatchedDisk;
+use super::{recorder, sweep};
 
 /// Length of a journal file unless told otherwise.
 pub const DEFAULT_JOURNAL_FILE_BYTES: u64 = 128 << 20;
@@ -326,7 +326,7 @@ fn start_recorder(file: TotalsFile, pools: &Arc<ArcSwap<Pools>>) -> io::Result<B
 
 /// Writes all words that changed to their tables, and the keys to their file: after this the older journal
 /// files are not needed.
-fn checkpoint(shared: &Shared, pools: &Pools, data_dir: &Path, rest: &disk::Rest<'_>) -> io::Result<()> {
+fn checkpoint(shared: &Shared, pools: &Pools, data_dir: &Path, rest: &paced::Rest<'_>) -> io::Result<()> {
     pools.values().try_for_each(|pool| pool.checkpoint(rest))?;
     // A key that is being used now holds its lock until its records are pushed: either it is seen here, or
     // it is used after the older files were closed.

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::journal::{Journal, Position};
+use crate::journal::handle::Journal;
+use crate::journal::queue::Position;
 use crate::numbers::number::{Number, Rank};
 use crate::numbers::number_run::LastRun;
 use crate::state::mutations::Slot;

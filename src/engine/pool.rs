@@ -8,9 +8,10 @@ use std::time::Instant;
 
 use arc_swap::{ArcSwap, Guard};
 
-use crate::disk::{self, Disk, Sharing};
+use crate::disk::mapping::Sharing;
+use crate::disk::{self, Disk, paced};
+use crate::journal::handle::{Journal, JournalError};
 use crate::journal::record::{Record, WordRecord};
-use crate::journal::{Journal, JournalError};
 use crate::numbers::number::{Number, NumberRange};
 use crate::numbers::number_run::LastRun;
 use crate::state::time::Timestamp;
@@ -387,7 +388,7 @@ impl Pool {
     }
 
     /// Writes all words that changed to their files, durably.
-    pub(crate) fn checkpoint(&self, rest: &disk::Rest<'_>) -> std::io::Result<()> {
+    pub(crate) fn checkpoint(&self, rest: &paced::Rest<'_>) -> std::io::Result<()> {
         self.segments.load().list.iter().try_for_each(|segment| segment.checkpoint(rest))
     }
 

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::disk::{Disk, Sharing};
+use crate::disk::Disk;
+use crate::disk::mapping::Sharing;
 use crate::journal::frame::Frame;
 use crate::journal::record::{Record, WordRecord};
 use crate::journal::recovery::{Damage, Journaled, Recovered};

@@ -5,7 +5,9 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::disk::{self, Disk, MappedBytes, MappedWords, Rest, Sharing, WORD_BYTES};
+use crate::disk::mapping::{self, MappedBytes, MappedWords, Sharing};
+use crate::disk::paced::Rest;
+use crate::disk::{self, Disk, WORD_BYTES};
 use crate::numbers::mapped::{NumberSet, SetError};
 use crate::numbers::number::{Number, NumberRange};
 use crate::numbers::number_run::LastRun;
@@ -277,7 +279,7 @@ impl RawSegment {
         let len = words.len();
         let derived = Derived::new(len);
         let mut counts = Counts::default();
-        let mut leaves = disk::huge_page_vec(len.div_ceil(LEAF_RANKS) as usize);
+        let mut leaves = mapping::huge_page_vec(len.div_ceil(LEAF_RANKS) as usize);
         for part in in_parallel(&words, |ranks| scan(&words, &derived, ranks)) {
             leaves.extend(part.leaves);
             counts.merge(part.counts);

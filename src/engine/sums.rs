@@ -16,7 +16,8 @@ use std::io;
 use std::ops::Range;
 use std::path::Path;
 
-use crate::disk::{MappedWords, PAGE_BYTES, WORD_BYTES};
+use crate::disk::mapping::MappedWords;
+use crate::disk::{PAGE_BYTES, WORD_BYTES};
 use crate::state::table::WordTable;
 
 use super::segment::SegmentError;

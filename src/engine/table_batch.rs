@@ -5,7 +5,9 @@ use std::io;
 use std::ops::Range;
 use std::time::Instant;
 
-use crate::disk::{self, Disk, MappedWords, PART_BYTES, Rest, WORD_BYTES};
+use crate::disk::mapping::MappedWords;
+use crate::disk::paced::{self, PART_BYTES, Rest};
+use crate::disk::{Disk, WORD_BYTES};
 use crate::state::dirty::DirtyBlocks;
 use crate::state::due::BLOCK_WORDS;
 use crate::state::table::WordTable;
@@ -74,7 +76,7 @@ impl Batch {
     pub(super) fn write(&self, disk: &dyn Disk, file: &File, rest: &Rest<'_>) -> io::Result<()> {
         self.parts.iter().try_for_each(|part| {
             let offset = u64::from(part.ranks.start) * WORD_BYTES;
-            disk::write_in_parts(disk, file, &part.bytes, offset, rest)
+            paced::write_in_parts(disk, file, &part.bytes, offset, rest)
         })
     }
 }

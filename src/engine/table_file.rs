@@ -17,7 +17,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use crate::disk::{self, Access, Disk, MappedBytes, MappedWords, Rest, Sharing};
+use crate::disk::mapping::{MappedBytes, MappedWords, Sharing};
+use crate::disk::paced::Rest;
+use crate::disk::{self, Access, Disk};
 use crate::state::dirty::DirtyBlocks;
 use crate::state::table::WordTable;
 

@@ -14,9 +14,10 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use crate::disk::{self, Access, Disk};
+
 use super::counters::Totals;
 use super::manifest::{with_checksum, without_checksum};
-use crate::disk::{self, Access, Disk};
 
 /// Version of the files.
 const FORMAT: u32 = 1;

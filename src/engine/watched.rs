@@ -11,8 +11,9 @@ use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::disk::{self, Access, Disk, MappedWords};
-use crate::journal::Journal;
+use crate::disk::mapping::MappedWords;
+use crate::disk::{self, Access, Disk};
+use crate::journal::handle::Journal;
 
 /// See the module.
 pub(crate) struct WatchedDisk {

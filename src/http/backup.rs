@@ -6,9 +6,10 @@ use std::sync::atomic::Ordering;
 use hyper::body::Incoming;
 use serde::Deserialize;
 
+use crate::engine::backup::BackupName;
+
 use super::routes::{Api, Reply};
 use super::{body, fields, json};
-use crate::engine::backup::BackupName;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -23,7 +24,7 @@ pub(super) async fn make(api: Arc<Api>, body: Incoming) -> Reply {
     let name: Option<BackupName> = wanted.name.as_deref().map(str::parse).transpose()?;
     body::blocking(move || {
         let made = api.engine.backup(name.as_ref(), &|| api.draining.load(Ordering::SeqCst))?;
-        Ok(super::ok_json(format!(
+        Ok(crate::http::ok_json(format!(
             "{{\"backup\":{},\"as_of\":{},\"pools\":{},\"numbers\":{},\"bytes\":{}}}",
             json::quoted(&made.name),
             json::quoted(&made.as_of),

@@ -8,16 +8,17 @@ use bytes::{BufMut, Bytes, BytesMut};
 use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use hyper::{HeaderMap, Response};
 
+use crate::engine::export::{Export, StateSet};
+use crate::engine::pool::{NumberState, Pool};
+use crate::numbers::number::NumberRange;
+use crate::numbers::writer::SetWriter;
+use crate::state::word::State;
+
 use super::body::{self, Body, StreamWriter};
 use super::problem::{Code, Problem};
 use super::query::Query;
 use super::routes::Reply;
 use super::within::WithinField;
-use crate::engine::export::{Export, StateSet};
-use crate::engine::{NumberState, Pool};
-use crate::numbers::number::NumberRange;
-use crate::numbers::writer::SetWriter;
-use crate::state::word::State;
 
 /// About how many bytes are handed to the connection at once.
 const CHUNK_BYTES: usize = 64 << 10;

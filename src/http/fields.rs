@@ -5,11 +5,12 @@ use std::ops::RangeInclusive;
 
 use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error, IgnoredAny, Visitor};
 
-use super::problem::Problem;
 use crate::engine::lease::MAX_LEASE_COUNT;
 use crate::engine::settings::MAX_TTL_SECONDS;
 use crate::engine::token::Token;
 use crate::numbers::number::Number;
+
+use super::problem::Problem;
 
 /// Reads a whole body; the error says where and why.
 pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {

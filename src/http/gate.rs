@@ -14,10 +14,12 @@ use std::time::Instant;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::worker;
-use crate::journal::{Journal, Position};
+use crate::journal::handle::Journal;
+use crate::journal::queue::Position;
 use crate::state::mutations::Slot;
 use crate::stats::WorkerStats;
+
+use super::worker;
 
 /// What one connection's answers wait for. Only its worker's thread uses it, so the orderings are relaxed.
 #[derive(Debug, Default)]

@@ -4,15 +4,15 @@ use bytes::BytesMut;
 use hyper::Response;
 use serde::Deserialize;
 
+use crate::engine::holding::{HeldLease, MAX_HELD_ITEMS, RenewResult, ReturnItem, ReturnResult};
+use crate::engine::pool::Pool;
+use crate::engine::settings::{SettingsError, Then, check_outcome_name};
+
 use super::body::Body;
 use super::fields::{self, NumberField, TokenField, TtlSeconds};
-use super::json;
 use super::problem::{Code, Problem};
 use super::routes::Reply;
-use super::worker;
-use crate::engine::Pool;
-use crate::engine::holding::{HeldLease, MAX_HELD_ITEMS, RenewResult, ReturnItem, ReturnResult};
-use crate::engine::settings::{SettingsError, Then, check_outcome_name};
+use super::{json, worker};
 
 const STALE_DETAIL: &str = "Someone else has leased them since, the tokens are wrong, or the numbers are not in the pool: lease anew";
 
@@ -116,7 +116,7 @@ pub(super) fn give_back(pool: &Pool, body: &[u8]) -> Reply {
 /// 200 if any item succeeded, else `stale` with the same results.
 fn answer(body: BytesMut, succeeded: bool) -> Result<Response<Body>, Problem> {
     if succeeded {
-        return Ok(super::ok_json(body));
+        return Ok(crate::http::ok_json(body));
     }
     let members = String::from_utf8_lossy(&body[1..body.len() - 1]);
     Err(Problem::new(Code::Stale, STALE_DETAIL).with_members(format!(",{members}")))

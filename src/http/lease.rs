@@ -7,19 +7,20 @@ use hyper::Response;
 use hyper::header::HeaderValue;
 use serde::Deserialize;
 
-use super::body::{self, Body};
-use super::fields::{self, Count, NotYet, TtlSeconds};
-use super::given::GivenHeaders;
-use super::json;
-use super::problem::{Code, Problem};
-use super::routes::{Api, Reply};
-use super::within::WithinField;
-use super::worker;
 use crate::engine::counters::Counts;
 use crate::engine::keys::MAX_KEY_BYTES;
 use crate::engine::lease::{LeaseError, LeaseRequest};
-use crate::engine::{Pool, Within};
+use crate::engine::pool::Pool;
+use crate::engine::segment::Within;
 use crate::state::time::Timestamp;
+
+use super::body::{self, Body};
+use super::fields::{self, Count, NotYet, TtlSeconds};
+use super::given::GivenHeaders;
+use super::problem::{Code, Problem};
+use super::routes::{Api, Reply};
+use super::within::WithinField;
+use super::{json, worker};
 
 /// Up to so many words are looked at for the counts of an `exhausted` on the worker itself, which takes
 /// some microseconds; more go to a thread that may block.
@@ -58,7 +59,7 @@ pub(super) fn key_of(given: &GivenHeaders<'_>) -> Result<Key, Problem> {
 /// The answer to a call without a body: everything happens here, on the worker.
 pub(super) fn plain(api: &Api, pool: &Pool, key: Option<&[u8]>) -> Result<Response<Body>, Problem> {
     match lease(pool, &PLAIN, key.map(|key| (key, b"".as_slice()))) {
-        Ok(leases) => Ok(super::ok_json(leases)),
+        Ok(leases) => Ok(crate::http::ok_json(leases)),
         Err(LeaseError::Exhausted) => {
             let (counts, next) = (pool.counts(), pool.next_available_at(None));
             Err(exhausted(&counts, next, api.engine.now()))
@@ -87,7 +88,7 @@ pub(super) async fn with_body(
         within: within.as_ref(),
     };
     match lease(&pool, &request, key.map(|key| (key, &*bytes))) {
-        Ok(leases) => Ok(super::ok_json(leases)),
+        Ok(leases) => Ok(crate::http::ok_json(leases)),
         Err(LeaseError::Exhausted) => {
             let now = api.engine.now();
             let (counts, next) = count(pool, within).await?;

@@ -1,12 +1,11 @@
 //! Addresses that the daemon listens on: TCP and Unix sockets.
 
-use std::fmt;
-use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::{fmt, io};
 
 use thiserror::Error;
 

@@ -3,13 +3,14 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use crate::engine::map::{DEFAULT_MAP_BUCKETS, MAX_MAP_BUCKETS, Map};
+use crate::engine::pool::Pool;
+
 use super::problem::Problem;
 use super::query::Query;
 use super::routes::Reply;
 use super::within::WithinField;
 use super::{body, json};
-use crate::engine::Pool;
-use crate::engine::map::{DEFAULT_MAP_BUCKETS, MAX_MAP_BUCKETS, Map};
 
 /// Bytes of a bucket's text, about.
 const BUCKET_BYTES: usize = 96;
@@ -25,7 +26,7 @@ pub(super) async fn show(pool: Arc<Pool>, query: Result<Query, Problem>) -> Repl
     // Up to some milliseconds: not on the threads that serve leases.
     body::blocking(move || {
         let map = pool.map(within.as_ref().map(|within| within.0.as_slice()), buckets);
-        Ok(super::ok_json(map_json(&pool, map.as_ref())))
+        Ok(crate::http::ok_json(map_json(&pool, map.as_ref())))
     })
     .await
 }

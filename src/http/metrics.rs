@@ -6,8 +6,7 @@
 //! outcomes of pools' rules: never a number or what a caller makes up.
 
 use std::collections::HashSet;
-use std::fmt;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -19,15 +18,16 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet,
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::engine::counters::{Counts, Totals};
+use crate::engine::history::Rates;
+use crate::engine::pool::Pool;
+use crate::journal::handle::JournalError;
+use crate::stats::distribution::DistributionSnapshot;
+use crate::stats::memory::resident_bytes;
+
 use super::body::Body;
 use super::problem::Problem;
 use super::routes::{Api, Reply};
-use crate::engine::Pool;
-use crate::engine::counters::{Counts, Totals};
-use crate::engine::history::Rates;
-use crate::journal::JournalError;
-use crate::stats::distribution::DistributionSnapshot;
-use crate::stats::memory::resident_bytes;
 
 /// What `OpenMetrics` text is told by.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";

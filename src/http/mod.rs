@@ -33,9 +33,10 @@ mod stats;
 pub mod within;
 mod worker;
 
-use body::Body;
 use hyper::Response;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
+
+use body::Body;
 
 /// `200` with a JSON body.
 fn ok_json(body: impl Into<Body>) -> Response<Body> {

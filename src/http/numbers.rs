@@ -5,14 +5,15 @@ use std::sync::Arc;
 use hyper::HeaderMap;
 use hyper::body::Incoming;
 
+use crate::engine::pool::Pool;
+use crate::numbers::number::Number;
+
 use super::body;
 use super::pools::push_first_invalid;
 use super::problem::{Code, Problem};
 use super::query::Query;
 use super::routes::Reply;
 use super::source::{LIST_PARAMETERS, Source};
-use crate::engine::Pool;
-use crate::numbers::number::Number;
 
 /// The parameters of adding numbers.
 pub(super) fn add_query(text: Option<&str>) -> Result<Query, Problem> {
@@ -39,7 +40,7 @@ pub(super) async fn add(
     );
     push_first_invalid(&mut text, &added.loaded.first_invalid);
     text.push('}');
-    Ok(super::ok_json(text))
+    Ok(crate::http::ok_json(text))
 }
 
 /// `POST /v1/pools/{pool}/retire`, or its way back.
@@ -58,7 +59,7 @@ pub(super) async fn mark(
         Ok(if reinstate { pool.reinstate(source, dry_run)? } else { pool.retire(source, dry_run)? })
     })
     .await?;
-    Ok(super::ok_json(if reinstate {
+    Ok(crate::http::ok_json(if reinstate {
         format!(
             "{{\"reinstated\":{},\"already\":{},\"unknown\":{}}}",
             marked.changed, marked.already, marked.unknown
@@ -79,7 +80,7 @@ pub(super) fn lookup(pool: &Pool, digits: &str) -> Reply {
         Problem::new(Code::NumberNotFound, format!("{digits} is not in the pool {}", pool.name()))
     })?;
     let until = found.until.map(|until| format!(",\"until\":\"{until}\"")).unwrap_or_default();
-    Ok(super::ok_json(format!(
+    Ok(crate::http::ok_json(format!(
         "{{\"number\":{},\"state\":\"{}\",\"generation\":{}{until}}}",
         number.get(),
         found.state.as_str(),

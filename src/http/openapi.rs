@@ -10,5 +10,5 @@ const DOCUMENT: &str = include_str!("openapi.json");
 
 /// `GET /openapi.json`
 pub(super) fn show() -> Response<Body> {
-    super::ok_json(Bytes::from_static(DOCUMENT.as_bytes()))
+    crate::http::ok_json(Bytes::from_static(DOCUMENT.as_bytes()))
 }

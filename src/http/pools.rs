@@ -6,16 +6,16 @@ use std::sync::Arc;
 use hyper::body::Incoming;
 use hyper::{HeaderMap, StatusCode};
 
-use super::body;
+use crate::engine::load::Loaded;
+use crate::engine::pool::Pool;
+use crate::engine::settings::{PoolName, Settings, SettingsChange};
+use crate::numbers::list::InvalidLine;
+
 use super::problem::{Code, Problem};
 use super::query::Query;
 use super::routes::{Api, Reply};
 use super::source::{LIST_PARAMETERS, Source};
-use super::{fields, json};
-use crate::engine::Pool;
-use crate::engine::load::Loaded;
-use crate::engine::settings::{PoolName, Settings, SettingsChange};
-use crate::numbers::list::InvalidLine;
+use super::{body, fields, json};
 
 const SETTING_PARAMETERS: [&str; 6] = ["order", "ttl", "ttl_max", "rest", "on_expiry", "holders"];
 
@@ -36,12 +36,12 @@ fn pool_json(pool: &Pool) -> Result<String, Problem> {
 /// `GET /v1/pools`
 pub(super) fn list(api: &Api) -> Reply {
     let pools: Vec<_> = api.engine.pools().iter().map(|pool| pool_json(pool)).collect::<Result<_, _>>()?;
-    Ok(super::ok_json(format!("{{\"pools\":[{}]}}", pools.join(","))))
+    Ok(crate::http::ok_json(format!("{{\"pools\":[{}]}}", pools.join(","))))
 }
 
 /// `GET /v1/pools/{pool}`
 pub(super) fn show(pool: &Pool) -> Reply {
-    pool_json(pool).map(super::ok_json)
+    pool_json(pool).map(crate::http::ok_json)
 }
 
 fn settings_of(query: &Query) -> Result<Settings, Problem> {
@@ -84,7 +84,7 @@ pub(super) async fn create(
         format!("{{\"pool\":{pool},\"numbers\":{numbers},\"duplicates\":{duplicates},\"invalid\":{invalid}");
     push_first_invalid(&mut text, &first_invalid);
     text.push('}');
-    let mut response = super::ok_json(text);
+    let mut response = crate::http::ok_json(text);
     *response.status_mut() = StatusCode::CREATED;
     Ok(response)
 }
@@ -131,7 +131,7 @@ pub(super) async fn delete(api: Arc<Api>, pool: Arc<Pool>, query: Result<Query, 
     drop(pool);
     body::blocking(move || {
         api.engine.delete_pool(name.as_str(), force)?;
-        Ok(super::ok_json(format!("{{\"deleted\":{}}}", json::quoted(name.as_str()))))
+        Ok(crate::http::ok_json(format!("{{\"deleted\":{}}}", json::quoted(name.as_str()))))
     })
     .await
 }
@@ -144,7 +144,7 @@ pub(super) async fn set_paused(pool: Arc<Pool>, paused: bool) -> Reply {
         } else {
             pool.resume()?;
         }
-        Ok(super::ok_json(format!("{{\"paused\":{}}}", pool.is_paused())))
+        Ok(crate::http::ok_json(format!("{{\"paused\":{}}}", pool.is_paused())))
     })
     .await
 }
@@ -153,7 +153,10 @@ pub(super) async fn set_paused(pool: Arc<Pool>, paused: bool) -> Reply {
 pub(super) async fn start_round(pool: Arc<Pool>) -> Reply {
     body::blocking(move || {
         let started = pool.start_round()?;
-        Ok(super::ok_json(format!("{{\"round\":{},\"available\":{}}}", started.round, started.available)))
+        Ok(crate::http::ok_json(format!(
+            "{{\"round\":{},\"available\":{}}}",
+            started.round, started.available
+        )))
     })
     .await
 }

@@ -5,14 +5,16 @@ use std::borrow::Cow;
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::{Response, StatusCode};
 
-use super::body::Body;
-use super::json;
 use crate::engine::backup::BackupError;
+use crate::engine::directory::DeleteError;
 use crate::engine::lease::LeaseError;
 use crate::engine::load::LoadError;
+use crate::engine::pool::ChangeError;
 use crate::engine::settings::SettingsError;
-use crate::engine::{ChangeError, DeleteError};
-use crate::journal::JournalError;
+use crate::journal::handle::JournalError;
+
+use super::body::Body;
+use super::json;
 
 /// When to try again after `overloaded` or `not_ready`, in seconds.
 pub(crate) const RETRY_AFTER_SECONDS: u64 = 1;

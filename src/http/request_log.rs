@@ -14,10 +14,11 @@ use rand::TryRng as _;
 use rand::rngs::SysRng;
 use tracing::{debug, error, info, warn};
 
-use super::body::Body;
-use super::given::{GivenHeaders, REQUEST_ID};
 use crate::log::{self, limit};
 use crate::stats::requests::Call;
+
+use super::body::Body;
+use super::given::{GivenHeaders, REQUEST_ID};
 
 /// Longest `X-Request-Id` that is taken from a caller, in bytes.
 const MAX_REQUEST_ID_BYTES: usize = 64;

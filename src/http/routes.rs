@@ -10,6 +10,11 @@ use hyper::body::{Body as _, Incoming};
 use hyper::header::{CONNECTION, HeaderValue};
 use hyper::{Method, Request, Response};
 
+use crate::engine::directory::Engine;
+use crate::engine::pool::Pool;
+use crate::stats::Stats;
+use crate::stats::requests::Call;
+
 use super::body::{self, Body};
 use super::gate::Gate;
 use super::given::GivenHeaders;
@@ -19,9 +24,6 @@ use super::request_log::{self, Kept, Seen};
 use super::{
     backup, export, held, lease, map, metrics, numbers, openapi, page, pools, query, source, stats, worker,
 };
-use crate::engine::{Engine, Pool};
-use crate::stats::Stats;
-use crate::stats::requests::Call;
 
 /// Where the paths of pools begin.
 const POOLS_PATH: &str = "/v1/pools/";

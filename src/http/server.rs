@@ -14,15 +14,16 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tracing::{info, warn};
 
+use crate::background;
+use crate::engine::directory::Engine;
+use crate::log::limit;
+use crate::stats::{Stats, WorkerStats, recent};
+
 use super::connection::{self, Connections, TICK_SECONDS, Welcome};
 use super::listener::{ListenAddress, Listener, Stream};
 use super::origin::{AllowedHost, Names, Via};
 use super::routes::Api;
 use super::worker::{self, OpenConnection};
-use crate::background;
-use crate::engine::Engine;
-use crate::log::limit;
-use crate::stats::{Stats, WorkerStats, recent};
 
 /// Most connections that are open at the same time, unless [`ServerConfig`] says otherwise.
 pub const DEFAULT_MAX_CONNECTIONS: u64 = 16_384;

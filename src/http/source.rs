@@ -3,11 +3,12 @@
 use hyper::HeaderMap;
 use hyper::header::CONTENT_TYPE;
 
+use crate::engine::load::NumberSource;
+use crate::numbers::list::{ListFormat, ListOptions, OnInvalid};
+
 use super::body::Upload;
 use super::problem::{Code, Problem};
 use super::query::Query;
-use crate::engine::load::NumberSource;
-use crate::numbers::list::{ListFormat, ListOptions, OnInvalid};
 
 const JSON: &str = "application/json";
 /// Parameters that say how a list is to be read.

@@ -5,17 +5,18 @@ use std::sync::atomic::Ordering;
 
 use hyper::Response;
 
-use super::body::Body;
-use super::json;
-use super::problem::{Code, Problem};
-use super::routes::{Api, Reply};
-use crate::engine::Pool;
-use crate::journal::JournalError;
+use crate::engine::pool::Pool;
+use crate::journal::handle::JournalError;
 use crate::state::time::Timestamp;
 use crate::stats::distribution::DistributionSnapshot;
 use crate::stats::memory::resident_bytes;
 use crate::stats::refusals::Refused;
 use crate::stats::requests::CallSnapshot;
+
+use super::body::Body;
+use super::json;
+use super::problem::{Code, Problem};
+use super::routes::{Api, Reply};
 
 /// Bytes of a pool's text, about.
 const POOL_BYTES: usize = 640;
@@ -58,7 +59,7 @@ pub(super) fn show(api: &Api) -> Response<Body> {
         or_null(space.map(|space| space.total_bytes)),
         or_null(resident),
     );
-    super::ok_json(text)
+    crate::http::ok_json(text)
 }
 
 /// Whether new work is welcome, in a word.
@@ -203,7 +204,7 @@ fn put_journal(text: &mut String, api: &Api) {
 
 /// `GET /healthz`: the process answers.
 pub(super) fn alive() -> Response<Body> {
-    super::ok_json("{\"status\":\"alive\"}".to_owned())
+    crate::http::ok_json("{\"status\":\"alive\"}".to_owned())
 }
 
 /// `GET /readyz`: new work is welcome.
@@ -214,5 +215,5 @@ pub(super) fn ready(api: &Api) -> Reply {
     if api.draining.load(Ordering::Relaxed) {
         return Err(Problem::new(Code::NotReady, "The server is shutting down: use another one"));
     }
-    Ok(super::ok_json("{\"status\":\"ready\"}".to_owned()))
+    Ok(crate::http::ok_json("{\"status\":\"ready\"}".to_owned()))
 }

@@ -4,8 +4,9 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
 
-use super::problem::Problem;
 use crate::numbers::number::{Number, NumberRange, prefix_ranges};
+
+use super::problem::Problem;
 
 /// Most items of a `within`.
 pub const MAX_WITHIN_ITEMS: usize = 1_000;

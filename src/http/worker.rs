@@ -5,13 +5,15 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::gate::Gates;
-use super::json::TimeText;
 use crate::engine::clock::Clock;
+use crate::engine::directory::Engine;
 use crate::engine::holding::{HeldLease, RenewResult, ReturnItem, ReturnResult};
 use crate::engine::lease::Lease;
-use crate::engine::{Engine, Worker};
+use crate::engine::order::Worker;
 use crate::stats::WorkerStats;
+
+use super::gate::Gates;
+use super::json::TimeText;
 
 /// The state of this thread's worker.
 pub(crate) struct WorkerState {

@@ -14,8 +14,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::disk::mapping::PageBuffer;
+use crate::disk::paced::{self, Rest};
+use crate::disk::{self, Access, Disk};
+
 use super::frame::{HEAD_BYTES, Head};
-use crate::disk::{self, Access, Disk, PageBuffer, Rest};
 
 const SUFFIX: &str = ".journal";
 const SPARE_PREFIX: &str = "spare-";
@@ -80,7 +83,7 @@ pub fn make_spare(disk: &dyn Disk, dir: &Path, file_bytes: u64, rest: &Rest<'_>)
         disk.allocate(&file, file_bytes)?;
         // Past the page cache, so that no sync of others waits for what gathers there.
         let (file, _) = disk::open_direct(disk, &new, Access::Direct)?;
-        disk::fill_with_zeros(disk, &file, file_bytes, rest)?;
+        paced::fill_with_zeros(disk, &file, file_bytes, rest)?;
         disk.sync(&file)
     });
     match made.and_then(|()| disk.rename(&new, &path)).and_then(|()| disk.sync_directory(dir)) {

@@ -10,11 +10,13 @@ use std::time::Duration;
 
 use tracing::warn;
 
-use super::file;
-use super::handle::Journal;
-use crate::disk::{self, Disk, Rest};
+use crate::disk::paced::Rest;
+use crate::disk::{self, Disk};
 use crate::log::limit;
 use crate::sync::Ordering;
+
+use super::file;
+use super::handle::Journal;
 
 /// Files at most: the one being written, two that wait for their checkpoint, a spare one.
 pub const MAX_FILES: usize = 4;
@@ -332,7 +334,7 @@ mod tests {
     use std::sync::mpsc;
 
     use super::*;
-    use crate::journal::Durability;
+    use crate::journal::handle::Durability;
 
     /// A checkpoint that is under way began before the last changes, also when one is asked for already.
     #[test]

@@ -26,8 +26,9 @@
 //! again is never taken for new. Frames are numbered through all files without a gap. When a frame was
 //! written, all frames below its `durable_below` were on the disk for sure.
 
-use super::record::{RECORD_BYTES, Record};
 use crate::disk::PAGE_BYTES;
+
+use super::record::{RECORD_BYTES, Record};
 
 /// Version of the format of heads, frames and records.
 pub const FORMAT: u32 = 1;
@@ -322,8 +323,8 @@ impl<'a> Frame<'a> {
 #[cfg(test)]
 #[cfg(not(allotd_loom))]
 mod tests {
-    use super::super::record::WordRecord;
     use super::*;
+    use crate::journal::record::WordRecord;
     use crate::state::word::Word;
 
     const FILE: u64 = 7;

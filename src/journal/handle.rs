@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use tracing::{error, info, warn};
 
+use crate::state::mutations::Slot;
+use crate::sync::{self, AtomicBool, AtomicU32, AtomicU64, Ordering};
+
 use super::queue::{Position, Queues};
 use super::record::Record;
 use super::stats::{JournalSnapshot, JournalStats};
-use crate::state::mutations::Slot;
-use crate::sync::{self, AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 /// Records that a thread pushes at most before the writer is woken, should it never run out of work.
 const WAKE_RECORDS: u64 = 1_024;
@@ -84,7 +85,7 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// The journal of so many threads, before its writer runs: see [`super::Running::start`].
+    /// The journal of so many threads, before its writer runs: see [`super::start::Running::start`].
     pub fn new(slots: usize, durability: Durability) -> Self {
         Self {
             queues: Queues::new(slots),

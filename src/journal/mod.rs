@@ -15,17 +15,17 @@
 //! until the frames with its records, and with all that it saw, are durable.
 
 pub mod file;
-mod files;
+pub(crate) mod files;
 pub mod frame;
-mod handle;
+pub(crate) mod handle;
 #[cfg(all(test, allotd_loom))]
 mod models;
 pub mod queue;
 pub mod record;
 pub mod recovery;
-mod start;
+pub(crate) mod start;
 mod stats;
-mod writer;
+pub(crate) mod writer;
 
 pub use files::{Checkpoint, MAX_FILES, Pin};
 pub use handle::{Changing, Durability, Journal, JournalError};

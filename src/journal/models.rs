@@ -7,12 +7,13 @@ use std::io;
 use loom::sync::Arc;
 use loom::thread;
 
-use super::handle::{Durability, Journal};
-use super::queue::{Position, QUEUE_RECORDS, Queues};
-use super::record::{Record, WordRecord};
 use crate::state::mutations::Slot;
 use crate::state::word::Word;
 use crate::sync::{AtomicBool, AtomicU64, Ordering, yield_now};
+
+use super::handle::{Durability, Journal};
+use super::queue::{Position, QUEUE_RECORDS, Queues};
+use super::record::{Record, WordRecord};
 
 /// Enough to find every bug that was put in by hand; more takes hours.
 const PREEMPTIONS: usize = 3;

@@ -9,7 +9,7 @@
 //! 1. *Its own records.* The thread counts what it pushed; the writer says, slot by slot, up to which
 //!    count it has committed. Nothing is shared between the threads for this.
 //! 2. *What it saw of others.* A word that another thread changed is visible before its record is in the
-//!    queue. So a thread says that it is changing words ([`Queues::begin`] until [`super::Changing`] is
+//!    queue. So a thread says that it is changing words ([`Queues::begin`] until [`super::handle::Changing`] is
 //!    dropped), by a store before the compare-exchange of the word. Whoever sees the word sees that
 //!    store; if it finds all slots at rest and all that they pushed committed, it waits for nothing. Else
 //!    it waits for the next group that begins after this moment: a group, once it has begun, waits for
@@ -21,9 +21,10 @@
 
 use crossbeam::utils::CachePadded;
 
-use super::record::Record;
 use crate::state::mutations::Slot;
 use crate::sync::{AtomicBool, AtomicU64, Ordering, RecordQueue, yield_now};
+
+use super::record::Record;
 
 /// Records that one thread may have in its queue; then it waits for the writer.
 pub const QUEUE_RECORDS: usize = if cfg!(allotd_loom) { 2 } else { 8_192 };

@@ -9,10 +9,12 @@ use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use crate::disk::PAGE_BYTES;
+use crate::disk::mapping::MappedBytes;
+
 use super::file;
 use super::frame::{Frame, FrameHead, HEAD_BYTES, Head, HeadError, MAX_FRAME_BYTES, SECTOR_BYTES, Sector};
 use super::record::Record;
-use crate::disk::{MappedBytes, PAGE_BYTES};
 
 /// Why the journal could not be read back. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
@@ -302,9 +304,9 @@ fn torn_frame(file: &Opened, offset: usize, expected: u64) -> Torn {
 mod tests {
     use std::fs;
 
-    use super::super::frame::{frame_bytes, put_record};
-    use super::super::record::WordRecord;
     use super::*;
+    use crate::journal::frame::{frame_bytes, put_record};
+    use crate::journal::record::WordRecord;
     use crate::state::word::Word;
 
     const FILE_BYTES: usize = 1 << 20;

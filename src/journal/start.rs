@@ -7,15 +7,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crate::background;
+use crate::disk::{Disk, PAGE_BYTES};
+use crate::sync::Ordering;
+
 use super::file::{self, JournalFile};
 use super::files::{Checkpoint, Files, Pin};
 use super::frame::{Head, MAX_FRAME_BYTES};
 use super::handle::{Durability, Journal};
 use super::recovery::Recovered;
 use super::writer::{self, TimeSource, Writer};
-use crate::background;
-use crate::disk::{Disk, PAGE_BYTES};
-use crate::sync::Ordering;
 
 /// A journal file is never smaller: the largest frame fits several times.
 pub const MIN_FILE_BYTES: u64 = 4 * MAX_FRAME_BYTES as u64;

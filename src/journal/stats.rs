@@ -14,7 +14,7 @@ const MAX_VALUE_POWER: u8 = 36;
 /// See the module.
 #[derive(Debug)]
 pub(super) struct JournalStats {
-    /// See [`super::Journal::writer_turns`].
+    /// See [`super::handle::Journal::writer_turns`].
     pub(super) turns: AtomicU64,
     bytes: AtomicU64,
     frames: AtomicU64,

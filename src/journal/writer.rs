@@ -8,13 +8,15 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
+use crate::disk::mapping::PageBuffer;
+use crate::disk::{self, Access, Disk};
+use crate::state::mutations::Slot;
+use crate::sync::Ordering;
+
 use super::file::JournalFile;
 use super::files::{Files, ROOM_RETRY_MS};
 use super::frame::{FrameHead, Head, MAX_FRAME_BYTES, MAX_FRAME_RECORDS, frame_bytes, put_record};
 use super::handle::{Durability, Journal};
-use crate::disk::{self, Access, Disk, PageBuffer};
-use crate::state::mutations::Slot;
-use crate::sync::Ordering;
 
 /// The time stands in a frame at least this often, so that it never runs back by more across a restart.
 const CLOCK_INTERVAL: Duration = Duration::from_secs(1);

@@ -3,7 +3,8 @@
 //! The bytes may be damaged when a set was opened but not validated: every function here then gives some
 //! answer, and none panics.
 
-use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
+use std::sync::atomic::AtomicU16;
+use std::sync::atomic::Ordering::Relaxed;
 
 /// Most values of an array container; above it the format has a bitmap (`RoaringFormatSpec`).
 pub(super) const MAX_ARRAY_VALUES: u32 = 4096;

@@ -20,10 +20,11 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::prefetch::prefetch;
+
 use super::container::{BITMAP_BYTES, BITMAP_SAMPLES, MAX_ARRAY_VALUES, run_samples};
 use super::mapped::{Format, SetError};
 use super::number::{MAX_SET_NUMBERS, Number};
-use crate::prefetch::prefetch;
 
 const COOKIE_NO_RUNS: u32 = 12346;
 const COOKIE_RUNS: u16 = 12347;

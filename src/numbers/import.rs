@@ -7,8 +7,9 @@ use thiserror::Error;
 use super::csv_list::read_csv;
 use super::list::{InvalidLine, ListFormat, ListOptions};
 use super::number::MAX_SET_NUMBERS;
-pub use super::number_list::{MAX_KEPT_INVALID, NumberList};
 use super::text_list::{BLOCK_BYTES, read_text};
+
+pub use super::number_list::{MAX_KEPT_INVALID, NumberList};
 
 /// Is told the bytes read so far.
 pub type Progress<'a> = &'a (dyn Fn(u64) + Sync);

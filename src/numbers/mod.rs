@@ -11,7 +11,7 @@ pub mod list;
 pub mod mapped;
 pub mod national;
 pub mod number;
-mod number_list;
+pub(crate) mod number_list;
 pub mod number_run;
 pub mod sample;
 mod text_list;

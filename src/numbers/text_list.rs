@@ -1,7 +1,8 @@
 //! Reading a text list at memory speed: the calling thread cuts blocks of whole lines, others parse them.
 
 use std::io::{self, Read};
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 
 use crossbeam::channel::{Receiver, Sender, bounded};

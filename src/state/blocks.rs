@@ -5,12 +5,14 @@
 //! changes in the other order; when no change is under way the counts are exact.
 
 use std::ops::Range;
+
 // Not those of loom: nothing is decided by these counts, and each would multiply what its models explore.
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::prefetch::prefetch;
+
 use super::due::BLOCK_WORDS;
 use super::word::State;
-use crate::prefetch::prefetch;
 
 /// Bits of a count: enough for all words of a block, with room for sums that are behind.
 const COUNT_BITS: u32 = 16;

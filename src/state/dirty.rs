@@ -6,8 +6,9 @@
 
 use std::ops::Range;
 
-use super::due::BLOCK_WORDS;
 use crate::sync::{AtomicU64, Ordering, total_order_for_loom};
+
+use super::due::BLOCK_WORDS;
 
 /// See the module.
 pub struct DirtyBlocks {

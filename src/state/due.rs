@@ -12,9 +12,10 @@
 
 use std::ops::Range;
 
-use super::time::Timestamp;
 use crate::prefetch::prefetch;
 use crate::sync::{AtomicU32, Ordering, total_order_for_loom};
+
+use super::time::Timestamp;
 
 /// Words a block.
 pub const BLOCK_WORDS: u32 = if cfg!(allotd_loom) { 2 } else { 512 };

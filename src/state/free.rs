@@ -18,9 +18,10 @@
 
 use std::ops::Range;
 
-use super::mutations::{Mutations, Slot};
 use crate::prefetch::prefetch;
 use crate::sync::{AtomicU64, Ordering, total_order_for_loom};
+
+use super::mutations::{Mutations, Slot};
 
 /// Bits a node: 64, or few under loom so that small models have all levels.
 const NODE_BITS: u32 = if cfg!(allotd_loom) { 2 } else { 64 };

@@ -5,11 +5,10 @@ pub mod blocks;
 pub mod dirty;
 pub mod due;
 pub mod free;
+#[cfg(all(test, allotd_loom))]
+mod models;
 pub mod mutations;
 pub mod ranks;
 pub mod table;
 pub mod time;
 pub mod word;
-
-#[cfg(all(test, allotd_loom))]
-mod models;

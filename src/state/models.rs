@@ -5,6 +5,8 @@
 use loom::sync::Arc;
 use loom::thread;
 
+use crate::sync::{AtomicU64, Ordering};
+
 use super::blocks::BlockCounts;
 use super::dirty::DirtyBlocks;
 use super::due::DueHints;
@@ -14,7 +16,6 @@ use super::ranks::Ranks;
 use super::table::WordTable;
 use super::time::Timestamp;
 use super::word::{End, OnExpiry, State, Word};
-use crate::sync::{AtomicU64, Ordering};
 
 /// Enough to find every bug that was put in by hand; more takes hours.
 const PREEMPTIONS: usize = 4;

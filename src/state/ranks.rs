@@ -1,6 +1,8 @@
 //! The words of a segment together with what is derived from them: each change of a word, and what
 //! the free index and the due hints are told of it.
 
+use crate::sync::AtomicU64;
+
 use super::blocks::BlockCounts;
 use super::dirty::DirtyBlocks;
 use super::due::DueHints;
@@ -9,7 +11,6 @@ use super::mutations::Slot;
 use super::table::WordTable;
 use super::time::Timestamp;
 use super::word::{LeaseRefusal, OnExpiry, State, Word};
-use crate::sync::AtomicU64;
 
 /// See the module. `W` owns the memory of the words.
 pub struct Ranks<W> {

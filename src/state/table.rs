@@ -1,8 +1,9 @@
 //! The word table: one atomic word a rank, over memory that somebody else owns and maps.
 
-use super::word::Word;
 use crate::prefetch::prefetch;
 use crate::sync::{AtomicU64, Ordering};
+
+use super::word::Word;
 
 /// The words of a segment. `W` owns the memory: a mapping, or a boxed slice in tests and models.
 pub struct WordTable<W> {

@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal};
 use clap::Args;
 use hyper::Method;
 
-use super::pool_path;
+use crate::cli::pool::pool_path;
 use crate::cli::progress::{self, Counted};
 use crate::cli::upload::with_query;
 use crate::cli::{CliError, ServerArgs};

@@ -5,8 +5,8 @@ use hyper::Method;
 use ratatui::crossterm::terminal;
 use serde_json::Value;
 
-use super::pool_path;
 use crate::cli::figures::{block, grouped, percent};
+use crate::cli::pool::pool_path;
 use crate::cli::upload::with_query;
 use crate::cli::{CliError, Remote, output};
 use crate::client::Call;

@@ -11,10 +11,12 @@ use clap::{Args, Subcommand};
 use hyper::Method;
 use serde_json::json;
 
-use super::upload::UploadArgs;
-use super::{CliError, Remote, output};
+use crate::cli::{CliError, Remote};
 use crate::client::Call;
 use crate::engine::settings::{Order, PoolName, SettingsChange, Then};
+
+use super::output;
+use super::upload::UploadArgs;
 
 #[derive(Debug, Args)]
 pub(super) struct PoolOnly {

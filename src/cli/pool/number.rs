@@ -4,8 +4,8 @@ use clap::Args;
 use hyper::Method;
 use serde_json::Value;
 
-use super::pool_path;
 use crate::cli::output::{self, Shown, cell};
+use crate::cli::pool::pool_path;
 use crate::cli::{CliError, Remote};
 use crate::client::Call;
 

@@ -8,9 +8,11 @@ use std::time::Duration;
 
 use clap::Args;
 
-use self::answer::Stats;
-use super::{CliError, Remote, output, watch};
+use crate::cli::{CliError, Remote};
 use crate::client::Connection;
+
+use super::{output, watch};
+use answer::Stats;
 
 /// Where the daemon tells what it counts.
 pub(super) const STATS_PATH: &str = "/v1/stats";

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::answer::{CallStats, Journal, Latency, PoolStats, Stats, refusal_in_words, state_in_words};
 use crate::cli::figures::{bytes, duration, grouped, microseconds, milliseconds, percent, rate};
 use crate::cli::output::{Column, Shown, figures, pairs, table, words};
+
+use super::answer::{CallStats, Journal, Latency, PoolStats, Stats, refusal_in_words, state_in_words};
 
 /// What stands for a value that there is not.
 const NONE: &str = "-";

@@ -1,9 +1,8 @@
 //! The thread that asks the daemon, so that the screen goes on while there is no answer.
 
-use std::io;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{io, thread};
 
 use hyper::Method;
 

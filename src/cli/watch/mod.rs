@@ -15,12 +15,13 @@ use std::time::{Duration, Instant};
 
 use ratatui::crossterm::event::{self, Event};
 
-use self::asking::Asking;
-use self::draw::theme::Theme;
-use self::screen::{Next, Screen};
-use self::terminal::WholeTerminal;
-use super::CliError;
+use crate::cli::CliError;
 use crate::client::Server;
+
+use asking::Asking;
+use draw::theme::Theme;
+use screen::{Next, Screen};
+use terminal::WholeTerminal;
 
 /// Longest time until an answer or a signal is noticed.
 const TICK: Duration = Duration::from_millis(100);

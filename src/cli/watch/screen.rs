@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use crate::cli::stats::answer::{PoolStats, Stats};
+use crate::client::ClientError;
+
 use super::asking::Report;
 use super::keys::{Action, Mode};
 use super::rates::{Answered, Rates};
-use crate::cli::stats::answer::{PoolStats, Stats};
-use crate::client::ClientError;
 
 /// The order of the pools.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

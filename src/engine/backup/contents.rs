@@ -8,7 +8,8 @@ use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::disk::{self, PART_BYTES};
+use crate::disk;
+use crate::disk::paced::PART_BYTES;
 use crate::engine::manifest::{with_checksum, without_checksum};
 
 /// The file's name in the backup.

@@ -4,11 +4,14 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::BackupError;
-use super::contents::FileEntry;
-use crate::disk::{Disk, MappedWords, PART_BYTES, PartSyncs, WORD_BYTES};
+use crate::disk::mapping::MappedWords;
+use crate::disk::paced::{PART_BYTES, PartSyncs};
+use crate::disk::{Disk, WORD_BYTES};
+use crate::engine::backup::BackupError;
 use crate::engine::sums::{self, Kind, SECTOR_BYTES};
 use crate::state::table::WordTable;
+
+use super::contents::FileEntry;
 
 /// Words copied at once.
 const COPY_WORDS: u32 = (PART_BYTES as u64 / WORD_BYTES) as u32;

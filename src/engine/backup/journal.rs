@@ -9,12 +9,15 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::BackupError;
+use crate::disk::mapping::PageBuffer;
+use crate::disk::{self, Access, Disk, PAGE_BYTES};
+use crate::engine::backup::BackupError;
+use crate::journal::file;
+use crate::journal::files::Pin;
+use crate::journal::frame::{Frame, HEAD_BYTES, Head, MAX_FRAME_BYTES, SECTOR_BYTES, Sector};
+
 use super::contents::FileEntry;
 use super::copy::{FileCopy, at};
-use crate::disk::{self, Access, Disk, PAGE_BYTES, PageBuffer};
-use crate::journal::frame::{Frame, HEAD_BYTES, Head, MAX_FRAME_BYTES, SECTOR_BYTES, Sector};
-use crate::journal::{Pin, file};
 
 /// Pause before the journal is looked at again.
 const PAUSE: Duration = Duration::from_millis(5);

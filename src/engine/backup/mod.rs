@@ -20,33 +20,33 @@
 //! The directory gets its name when all of it is durable. Until then it is hidden, and removed by the next
 //! backup if the daemon ended meanwhile.
 
-mod contents;
+pub(crate) mod contents;
 mod copy;
 mod journal;
 mod pools;
-mod restore;
+pub(crate) mod restore;
 mod unfinished;
 
-use std::fmt;
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
+use std::{fmt, fs, io};
+
+use crate::disk::{self, DirectoryLock, Disk};
+use crate::journal::handle::{Journal, JournalError};
 
 use super::directory::{Engine, SWEEPER_SLOT};
 use super::{key_file, recorder, totals_file};
-use crate::disk::{self, DirectoryLock, Disk};
-use crate::journal::{Journal, JournalError};
 use copy::at;
 use journal::JournalCopy;
 use pools::PoolCopies;
 use unfinished::Unfinished;
 
 pub use contents::ContentsError;
-pub(crate) use contents::{CONTENTS_FILE, Contents};
 pub use restore::{RestoreError, Restored, restore};
+
+pub(crate) use contents::{CONTENTS_FILE, Contents};
 
 /// Longest name of a backup, in bytes.
 const MAX_NAME_BYTES: usize = 64;

@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::BackupError;
-use super::contents::FileEntry;
-use super::copy::{self, at};
 use crate::disk::Disk;
+use crate::engine::backup::BackupError;
 use crate::engine::manifest::{MANIFEST_FILE, Manifest};
 use crate::engine::pool::Pool;
+
+use super::contents::FileEntry;
+use super::copy::{self, at};
 
 /// What was copied so far, by the pools' names.
 pub(super) struct PoolCopies<'a> {

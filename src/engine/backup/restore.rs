@@ -1,13 +1,13 @@
 //! Making a data directory of a backup.
 
-use std::fs;
-use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use crate::disk::{self, Disk};
 
 use super::contents::{Contents, ContentsError};
 use super::unfinished::Unfinished;
-use crate::disk::{self, Disk};
 
 /// Why nothing was restored. Nothing was changed.
 #[derive(Debug, thiserror::Error)]

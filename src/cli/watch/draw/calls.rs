@@ -4,13 +4,14 @@ use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span, Text};
 
-use super::fit::{self, Column};
-use super::theme::Theme;
-use super::{NONE, section_height, titled};
 use crate::cli::figures::{grouped, microseconds, rate, short};
 use crate::cli::stats::answer::{CallStats, Refusals, Stats, refusal_in_words};
+use crate::cli::watch::draw::{NONE, section_height, titled};
 use crate::cli::watch::rates::Rates;
 use crate::cli::watch::screen::Screen;
+
+use super::fit::{self, Column};
+use super::theme::Theme;
 
 /// Fewest lines of the section.
 const MIN_LINES: u16 = 2;

@@ -2,10 +2,11 @@
 
 use ratatui::text::{Line, Span};
 
-use super::fit;
-use super::theme::Theme;
 use crate::cli::watch::keys::Mode;
 use crate::cli::watch::screen::Screen;
+
+use super::fit;
+use super::theme::Theme;
 
 const KEYS: [(&str, &str); 6] = [
     ("↑ ↓", "select a pool (also k and j, Home and End)"),

@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
-use super::fit;
-use super::theme::Theme;
 use crate::cli::figures::{bytes, duration, grouped, percent};
 use crate::cli::stats::answer::{Stats, state_in_words};
 use crate::cli::watch::screen::Screen;
+
+use super::fit;
+use super::theme::Theme;
 
 /// A disk with less than one part in so many free is told with stress.
 const SCARCE_DISK_PARTS: u64 = 10;

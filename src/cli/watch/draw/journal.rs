@@ -4,10 +4,12 @@ use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
-use super::theme::Theme;
-use super::{NONE, draw_lines, fit, section_height};
 use crate::cli::figures::{duration, grouped, microseconds, rate};
+use crate::cli::watch::draw::{NONE, draw_lines, section_height};
 use crate::cli::watch::screen::Screen;
+
+use super::fit;
+use super::theme::Theme;
 
 /// Lines that the section needs.
 pub(super) fn height(screen: &Screen, width: u16) -> (u16, u16) {

@@ -16,9 +16,9 @@ use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span, Text};
 use ratatui::widgets::{Block, Borders, Paragraph, Wrap};
 
-use self::theme::Theme;
 use super::keys::Mode;
 use super::screen::Screen;
+use theme::Theme;
 
 /// What stands for a figure that there is not.
 const NONE: &str = "-";

@@ -5,11 +5,13 @@ use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span, Text};
 use ratatui::widgets::Sparkline;
 
-use super::theme::Theme;
-use super::{fit, section_height, titled};
 use crate::cli::figures::{self, duration, grouped, milliseconds, percent, rate};
 use crate::cli::stats::answer::PoolStats;
+use crate::cli::watch::draw::{section_height, titled};
 use crate::cli::watch::screen::Screen;
+
+use super::fit;
+use super::theme::Theme;
 
 /// The shape of each state in the bar, in the order of [`PoolStats::states`]: colours are not all that tells them apart.
 const SHAPES: [char; 5] = ['█', '▓', '▒', '░', '·'];

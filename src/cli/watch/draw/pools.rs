@@ -5,13 +5,14 @@ use ratatui::layout::Rect;
 use ratatui::text::Span;
 use ratatui::widgets::TableState;
 
-use super::fit::{self, Column};
-use super::theme::Theme;
-use super::{NONE, section_height, titled};
 use crate::cli::figures::{cells, duration, percent, rate, short};
 use crate::cli::stats::answer::PoolStats;
+use crate::cli::watch::draw::{NONE, section_height, titled};
 use crate::cli::watch::rates::Rates;
 use crate::cli::watch::screen::{PoolOrder, Screen};
+
+use super::fit::{self, Column};
+use super::theme::Theme;
 
 /// Fewest rows of the table, beside its head.
 const MIN_ROWS: u16 = 2;

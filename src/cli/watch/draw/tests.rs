@@ -7,9 +7,9 @@ use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
 use ratatui::style::Color;
 
-use super::*;
 use crate::cli::stats::answer::Stats;
 use crate::cli::watch::asking::Report;
+use crate::cli::watch::draw::*;
 use crate::cli::watch::keys::Action;
 use crate::client::ClientError;
 
@@ -32,7 +32,7 @@ fn filled(at: Instant) -> Screen {
 
 fn drawn(screen: &Screen, theme: Theme, now: Instant, (width, height): (u16, u16)) -> Buffer {
     let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
-    terminal.draw(|frame| super::screen(frame, screen, theme, now)).unwrap();
+    terminal.draw(|frame| crate::cli::watch::draw::screen(frame, screen, theme, now)).unwrap();
     terminal.backend().buffer().clone()
 }
 

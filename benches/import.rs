@@ -12,10 +12,10 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
-use allotd::numbers::import::read_list;
 use allotd::numbers::list::ListOptions;
+use allotd::numbers::list::read::read_list;
 use allotd::numbers::sample::{Spread, ru_mobile_sample};
-use allotd::numbers::writer::SetWriter;
+use allotd::numbers::set::writer::SetWriter;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};

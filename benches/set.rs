@@ -8,10 +8,10 @@ use std::hint::black_box;
 use std::io::Cursor;
 use std::time::Duration;
 
-use allotd::numbers::mapped::NumberSet;
 use allotd::numbers::number::Rank;
 use allotd::numbers::sample::{Spread, ru_mobile_sample};
-use allotd::numbers::writer::SetWriter;
+use allotd::numbers::set::NumberSet;
+use allotd::numbers::set::writer::SetWriter;
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 

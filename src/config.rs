@@ -11,9 +11,10 @@ use crate::engine::open::DEFAULT_JOURNAL_FILE_BYTES;
 use crate::http::listener::{AddressError, ListenAddress};
 use crate::http::origin::{AllowedHost, AllowedHostError};
 use crate::http::server::DEFAULT_MAX_CONNECTIONS;
-use crate::journal::handle::Durability;
-use crate::journal::start::MIN_FILE_BYTES;
+use crate::journal::durability::Durability;
+use crate::journal::running::MIN_FILE_BYTES;
 use crate::log::{ChoiceError, DEFAULT_SLOW_CALL_MS, Format, Level, LogConfig};
+use crate::sys::parallel;
 
 /// Where the daemon listens unless told otherwise.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:7979";
@@ -283,7 +284,7 @@ fn check_backup_dir(backup_dir: Option<&Path>, data_dir: &Path) -> Result<(), Co
 }
 
 fn default_workers() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from).min(MAX_WORKERS)
+    parallel::processors().min(MAX_WORKERS)
 }
 
 fn read_file(path: PathBuf) -> Result<File, ConfigError> {

@@ -1,6 +1,5 @@
 //! `allotd` hands out numbers of a huge pool, each to exactly one holder at a time.
 
-mod background;
 pub mod bench;
 pub mod cli;
 pub mod client;
@@ -8,11 +7,11 @@ pub mod config;
 mod daemon;
 pub mod disk;
 pub mod engine;
+pub mod histogram;
 pub mod http;
 pub mod journal;
 pub mod log;
 pub mod numbers;
-mod prefetch;
 pub mod state;
 pub mod stats;
-mod sync;
+pub mod sys;

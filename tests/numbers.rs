@@ -6,12 +6,13 @@
 use std::collections::BTreeSet;
 use std::io::Cursor;
 
-use allotd::numbers::import::{ImportError, read_list, read_list_in_blocks};
+use allotd::numbers::list::error::ImportError;
+use allotd::numbers::list::read::{read_list, read_list_in_blocks};
 use allotd::numbers::list::{ListOptions, OnInvalid, parse_line};
-use allotd::numbers::mapped::NumberSet;
 use allotd::numbers::number::{Number, NumberRange, Rank};
 use allotd::numbers::sample::{Spread, ru_mobile_sample};
-use allotd::numbers::writer::SetWriter;
+use allotd::numbers::set::NumberSet;
+use allotd::numbers::set::writer::SetWriter;
 use croaring::{Bitmap64, Portable};
 use proptest::collection::vec;
 use proptest::prelude::*;

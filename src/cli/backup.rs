@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::cli::{CliError, Remote};
 use crate::client::Call;
-use crate::disk::RealDisk;
+use crate::disk::device::RealDisk;
 use crate::engine::backup::restore::restore;
 
 use super::output;

@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::engine::directory::Engine;
 use crate::engine::open::OpenReport;
 use crate::http::listener::ListenAddress;
-use crate::journal::handle::Durability;
+use crate::journal::durability::Durability;
 use crate::log::LogConfig;
 
 /// Before the data directory is opened, which may take a while.

@@ -1,15 +1,19 @@
 //! Mapped memory: immutable files, word tables, and buffers for direct writes.
 
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, Read};
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
 
 use memmap2::{Advice, Mmap, MmapMut, MmapOptions, MmapRaw};
 use rustix::mm::Advice as MadviseAdvice;
 
-use crate::disk::{PAGE_BYTES, WORD_BYTES};
-use crate::sync::AtomicU64;
+use crate::sys::atomics::AtomicU64;
+
+/// Size of one word in a words file.
+pub const WORD_BYTES: u64 = 8;
+/// What direct writes are aligned to: offset, length and memory. No disk in use needs more.
+pub const PAGE_BYTES: usize = 4096;
 
 /// Size of a huge page; memory that is smaller has none.
 const HUGE_PAGE_BYTES: usize = 2 << 20;
@@ -180,8 +184,9 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::disk::{RealDisk, create_words};
-    use crate::sync::Ordering;
+    use crate::disk::device::RealDisk;
+    use crate::disk::files::create_words;
+    use crate::sys::atomics::Ordering;
 
     #[test]
     fn shared_words_are_the_files_and_private_ones_are_not() {

@@ -8,8 +8,7 @@ use std::fs::File;
 use std::io;
 use std::time::{Duration, Instant};
 
-use crate::disk::Disk;
-
+use super::device::Disk;
 use super::mapping::PageBuffer;
 
 /// Bytes at most of a part.
@@ -74,4 +73,20 @@ pub fn fill_with_zeros(
         rest(started.elapsed());
     }
     Ok(())
+}
+
+#[cfg(test)]
+#[cfg(not(allotd_loom))]
+mod tests {
+    use super::*;
+    use crate::disk::device::RealDisk;
+
+    #[test]
+    fn zeros_fill_a_file_to_the_byte() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = RealDisk.create(&dir.path().join("zeros")).unwrap();
+        let bytes = PART_BYTES as u64 + 17;
+        fill_with_zeros(&RealDisk, &file, bytes, &|_| ()).unwrap();
+        assert_eq!(file.metadata().unwrap().len(), bytes);
+    }
 }

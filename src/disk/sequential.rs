@@ -3,8 +3,7 @@
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
 
-use crate::disk::Disk;
-
+use super::device::Disk;
 use super::paced::PartSyncs;
 
 /// A file as a [`Write`]: to be wrapped in a `BufWriter`. It is synced now and then, so that at no time much is

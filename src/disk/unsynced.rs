@@ -4,8 +4,7 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
-use crate::disk::{Access, Disk, RealDisk};
-
+use super::device::{Access, Disk, RealDisk};
 use super::mapping::MappedWords;
 
 /// Set to 1, a daemon of a debug build never syncs.

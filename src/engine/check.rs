@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::{fmt, fs};
 
-use crate::disk::mapping::Sharing;
-use crate::disk::{RealDisk, WORD_BYTES};
+use crate::disk::device::RealDisk;
+use crate::disk::mapping::{Sharing, WORD_BYTES};
 use crate::engine::backup::contents::{CONTENTS_FILE, Contents};
 use crate::journal::recovery;
 use crate::numbers::number::Rank;

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::journal::frame::FrameHead;
 use crate::journal::writer::FrameTime;
 use crate::state::time::{EPOCH_UNIX_SECONDS, Timestamp};
-use crate::sync::{AtomicU64, Ordering};
+use crate::sys::atomics::{AtomicU64, Ordering};
 
 const NANOS_A_SECOND: u64 = 1_000_000_000;
 const BOOT_ID_PATH: &str = "/proc/sys/kernel/random/boot_id";

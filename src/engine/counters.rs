@@ -7,10 +7,10 @@
 use crossbeam::utils::CachePadded;
 use serde::{Deserialize, Serialize};
 
-use crate::state::blocks::StateCounts;
-use crate::state::mutations::Slot;
+use crate::state::block_counts::StateCounts;
 use crate::state::word::State;
-use crate::sync::{AtomicU64, Ordering};
+use crate::sys::atomics::{AtomicU64, Ordering};
+use crate::sys::slot::Slot;
 
 use super::outcomes::{OUTCOME_COUNTERS, OutcomeId};
 

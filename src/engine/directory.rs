@@ -9,12 +9,13 @@ use arc_swap::ArcSwap;
 use rand::TryRng;
 use rand::rngs::SysRng;
 
-use crate::background::BackgroundThread;
-use crate::disk::{self, DirectoryLock, DiskSpace};
+use crate::disk::lock::DirectoryLock;
+use crate::disk::space::{self, DiskSpace};
 use crate::journal::handle::{Journal, JournalError};
-use crate::journal::start::Running;
-use crate::state::mutations::Slot;
+use crate::journal::running::Running;
 use crate::state::time::Timestamp;
+use crate::sys::background::BackgroundThread;
+use crate::sys::slot::Slot;
 
 use super::clock::Clock;
 use super::layout::HIDDEN_PREFIX;
@@ -126,7 +127,7 @@ impl Engine {
 
     /// The room of the data directory's file system, if the system tells.
     pub fn disk_space(&self) -> Option<DiskSpace> {
-        disk::space_of(&self.dirs.data).ok()
+        space::space_of(&self.dirs.data).ok()
     }
 
     /// The time now.

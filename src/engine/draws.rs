@@ -10,7 +10,7 @@ use std::ops::Range;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use crate::numbers::number_run::LastRun;
+use crate::numbers::set::run::LastRun;
 
 /// Places drawn together. With half as many a batch takes 4 % longer, with twice as many no less.
 const DRAWS_AHEAD: usize = 32;

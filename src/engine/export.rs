@@ -2,70 +2,16 @@
 
 use std::io;
 use std::ops::Range;
-use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::numbers::number::Rank;
-use crate::state::word::State;
+use crate::state::state_set::StateSet;
 
 use super::pool::{NumberState, Pool};
 use super::segment::{Segments, Within};
 
 /// Most numbers of one block.
 pub const EXPORT_BLOCK_NUMBERS: usize = 8_192;
-
-const STATES: [State; 5] = [State::Available, State::Leased, State::Resting, State::Done, State::Retired];
-
-/// The word is not that of a state.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("\"{0}\" is not a state: give available, leased, resting, done or retired")]
-pub struct NotAState(String);
-
-impl State {
-    /// The state as the API names it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Available => "available",
-            Self::Leased => "leased",
-            Self::Resting => "resting",
-            Self::Done => "done",
-            Self::Retired => "retired",
-        }
-    }
-}
-
-impl FromStr for State {
-    type Err = NotAState;
-
-    fn from_str(word: &str) -> Result<Self, NotAState> {
-        STATES
-            .into_iter()
-            .find(|s| s.as_str() == word)
-            .ok_or_else(|| NotAState(word.chars().take(32).collect()))
-    }
-}
-
-/// Some of the states.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct StateSet(u8);
-
-impl StateSet {
-    /// Every state.
-    pub fn all() -> Self {
-        STATES.into_iter().fold(Self::default(), Self::with)
-    }
-
-    /// These and one more.
-    #[must_use]
-    pub fn with(self, state: State) -> Self {
-        Self(self.0 | 1 << state as u8)
-    }
-
-    /// Whether the state is among them.
-    pub fn contains(self, state: State) -> bool {
-        self.0 & 1 << state as u8 != 0
-    }
-}
 
 /// The ranks of one segment that are still to be exported.
 struct Part {

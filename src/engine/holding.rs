@@ -2,9 +2,9 @@
 
 use crate::journal::handle::JournalError;
 use crate::numbers::number::Number;
-use crate::state::mutations::Slot;
 use crate::state::time::Timestamp;
 use crate::state::word::{End, LeaseOver, State, Word};
+use crate::sys::slot::Slot;
 
 use super::counters::Total;
 use super::lease::{self, LeaseError};

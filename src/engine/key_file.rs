@@ -13,7 +13,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::disk::{self, Disk};
+use crate::disk::device::Disk;
+use crate::disk::files;
 use crate::journal::record::{RECORD_BYTES, Record};
 
 use super::keys::MAX_KEYED_LEASES;
@@ -62,12 +63,12 @@ pub(crate) fn write(disk: &dyn Disk, path: &Path, records: &[Record]) -> io::Res
     if records.is_empty() && !path.exists() {
         return Ok(());
     }
-    disk::replace_file(disk, path, &content(records))
+    files::replace_file(disk, path, &content(records))
 }
 
 /// The records of the file; none if it is not there.
 pub(crate) fn read(path: &Path) -> Result<Vec<Record>, KeyFileError> {
-    let content = match disk::read_small_file(path, MAX_BYTES) {
+    let content = match files::read_small_file(path, MAX_BYTES) {
         Ok(content) => content,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(KeyFileError::Io(path.to_owned(), error)),
@@ -88,7 +89,7 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Record>, KeyFileError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::disk::RealDisk;
+    use crate::disk::device::RealDisk;
     use crate::journal::record::KeyRecord;
 
     #[test]

@@ -12,7 +12,7 @@ use siphasher::sip128::{Hasher128, SipHasher24 as SipHasher128};
 
 use crate::journal::record::{KeyLeaseRecord, KeyRecord, Record};
 use crate::state::time::Timestamp;
-use crate::sync::{AtomicU64, Ordering};
+use crate::sys::atomics::{AtomicU64, Ordering};
 
 use super::token::SECRET_BYTES;
 

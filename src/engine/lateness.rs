@@ -1,6 +1,6 @@
 //! How late numbers are back whose lease or rest has ended.
 
-use crate::stats::distribution::Distribution;
+use crate::histogram::Distribution;
 
 /// Relative error: an eighth. A pool has one of these, and there may be thousands.
 const GROUPING_POWER: u8 = 3;

@@ -23,7 +23,9 @@ use std::path::{Path, PathBuf};
 use rand::TryRng;
 use rand::rngs::SysRng;
 
-use crate::disk::{self, DirectoryLock, Disk};
+use crate::disk::device::{self, Disk};
+use crate::disk::files;
+use crate::disk::lock::DirectoryLock;
 
 use super::open::OpenError;
 use super::settings::PoolName;
@@ -69,7 +71,7 @@ pub(crate) fn lock_directory(disk: &dyn Disk, data_dir: &Path) -> Result<Directo
     }
     let lock = DirectoryLock::take(path.clone()).map_err(io(&path))?;
     let lock = lock.ok_or_else(|| OpenError::Locked(data_dir.to_owned()))?;
-    match disk::read_small_file(&path, MAX_LOCK_BYTES).map_err(io(&path))?.as_slice() {
+    match files::read_small_file(&path, MAX_LOCK_BYTES).map_err(io(&path))?.as_slice() {
         FORMAT_LINE => {}
         // New, or a loss of power took back what was written.
         content if content.iter().all(|byte| *byte == 0) => write_format(disk, &path).map_err(io(&path))?,
@@ -90,15 +92,15 @@ fn create_data_dir(disk: &dyn Disk, data_dir: &Path) -> io::Result<()> {
 }
 
 fn write_format(disk: &dyn Disk, path: &Path) -> io::Result<()> {
-    let file = disk.open(path, disk::Access::Buffered)?;
+    let file = disk.open(path, device::Access::Buffered)?;
     disk.write_at(&file, FORMAT_LINE, 0)?;
     disk.sync(&file)?;
-    disk::sync_parent(disk, path)
+    files::sync_parent(disk, path)
 }
 
 /// Reads the secret of a directory.
 pub(crate) fn read_secret(path: &Path) -> Result<Option<[u8; SECRET_BYTES]>, OpenError> {
-    let content = match disk::read_small_file(path, SECRET_FILE_BYTES as u64) {
+    let content = match files::read_small_file(path, SECRET_FILE_BYTES as u64) {
         Ok(content) => content,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) if error.kind() == io::ErrorKind::InvalidData => {
@@ -122,7 +124,7 @@ pub(crate) fn secret(disk: &dyn Disk, path: &Path) -> Result<[u8; SECRET_BYTES],
     SysRng.try_fill_bytes(&mut secret).map_err(|e| OpenError::Random(io::Error::other(e)))?;
     let mut content = secret.to_vec();
     content.extend(crc32c::crc32c(&secret).to_le_bytes());
-    let written = disk::replace_file(disk, path, &content)
+    let written = files::replace_file(disk, path, &content)
         .and_then(|()| fs::set_permissions(path, Permissions::from_mode(0o600)));
     written.map_err(|error| OpenError::Io(path.to_owned(), error))?;
     Ok(secret)

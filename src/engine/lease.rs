@@ -2,7 +2,7 @@
 
 use crate::journal::handle::JournalError;
 use crate::numbers::number::{Number, Rank};
-use crate::numbers::number_run::LastRun;
+use crate::numbers::set::run::LastRun;
 use crate::state::mutations::Mutations;
 use crate::state::time::Timestamp;
 use crate::state::word::{LeaseRefusal, State};

@@ -10,18 +10,21 @@ use std::sync::Arc;
 use rand::TryRng;
 use rand::rngs::SysRng;
 
+use crate::disk::device::Disk;
+use crate::disk::files;
 use crate::disk::mapping::MappedBytes;
 use crate::disk::paced::PART_BYTES;
 use crate::disk::sequential::SequentialWriter;
-use crate::disk::{self, Disk};
 use crate::journal::handle::JournalError;
-use crate::numbers::import::{ImportError, read_list};
+use crate::numbers::list::error::ImportError;
+use crate::numbers::list::merged::NumberList;
+use crate::numbers::list::read::read_list;
 use crate::numbers::list::{InvalidLine, ListOptions};
-use crate::numbers::mapped::{Format, NumberSet, SetError, open_any, wrap_32bit_header};
 use crate::numbers::number::{Number, NumberRange};
-use crate::numbers::number_list::NumberList;
-use crate::numbers::writer::{SetWriter, WriteError, Written};
-use crate::state::mutations::Slot;
+use crate::numbers::set::error::{Format, SetError};
+use crate::numbers::set::writer::{SetWriter, WriteError, Written};
+use crate::numbers::set::{NumberSet, open_any, wrap_32bit_header};
+use crate::sys::slot::Slot;
 
 use super::counters::Counts;
 use super::manifest::{Manifest, SegmentEntry};
@@ -121,7 +124,7 @@ pub enum LoadError {
 
 impl From<io::Error> for LoadError {
     fn from(error: io::Error) -> Self {
-        if disk::is_storage_full(&error) { Self::StorageFull } else { Self::Io(error) }
+        if files::is_storage_full(&error) { Self::StorageFull } else { Self::Io(error) }
     }
 }
 
@@ -220,7 +223,7 @@ impl Numbers {
     /// Writes the numbers as the set file `path`; a Roaring file is used as it is.
     fn write_set(&self, disk: &dyn Disk, path: &Path) -> Result<Written, LoadError> {
         if let Self::Set { set, path: staged, .. } = self {
-            let (crc32c, bytes) = disk::crc32c_of(set.as_bytes());
+            let (crc32c, bytes) = files::crc32c_of(set.as_bytes());
             disk.rename(staged, path)?;
             return Ok(Written { numbers: set.len(), bytes, crc32c });
         }

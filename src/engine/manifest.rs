@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::disk::{self, Disk};
+use crate::disk::device::Disk;
+use crate::disk::files;
 
 use super::settings::Settings;
 
@@ -87,7 +88,7 @@ impl Manifest {
 
     pub(crate) fn read(pool_dir: &Path) -> Result<Self, ManifestError> {
         let path = pool_dir.join(MANIFEST_FILE);
-        let content = match disk::read_small_file(&path, MAX_MANIFEST_BYTES) {
+        let content = match files::read_small_file(&path, MAX_MANIFEST_BYTES) {
             Ok(content) => content,
             Err(error) => return Err(ManifestError::Io(path, error)),
         };
@@ -133,7 +134,7 @@ impl Manifest {
     }
 
     pub(crate) fn write(&self, disk: &dyn Disk, pool_dir: &Path) -> io::Result<()> {
-        disk::replace_file(disk, &pool_dir.join(MANIFEST_FILE), self.content()?.as_bytes())
+        files::replace_file(disk, &pool_dir.join(MANIFEST_FILE), self.content()?.as_bytes())
     }
 }
 

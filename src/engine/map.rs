@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::numbers::number::{Number, NumberRange, Rank};
-use crate::state::due::BLOCK_WORDS;
+use crate::state::due_hints::BLOCK_WORDS;
 use crate::state::word::{State, Word};
 
 use super::counters::Counts;

@@ -1,7 +1,7 @@
 //! What operators do with many numbers at once: retire and reinstate lists, open the next round.
 
-use crate::state::mutations::Slot;
 use crate::state::word::{MAX_ROUND, State, Word};
+use crate::sys::slot::Slot;
 
 use super::load::{LoadError, NumberSource, Numbers};
 use super::pool::{ChangeError, Pool};

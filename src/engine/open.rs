@@ -7,13 +7,15 @@ use std::{fmt, io};
 
 use arc_swap::ArcSwap;
 
-use crate::background::BackgroundThread;
+use crate::disk::device::Disk;
 use crate::disk::mapping::Sharing;
-use crate::disk::{self, Disk, paced};
+use crate::disk::{files, paced};
 use crate::engine::backup::contents::CONTENTS_FILE;
-use crate::journal::handle::{Durability, Journal};
+use crate::journal::durability::Durability;
+use crate::journal::handle::Journal;
 use crate::journal::recovery::{self, Recovered, RecoveryError};
-use crate::journal::start::{Callbacks, JournalConfig, MIN_FILE_BYTES, Running, StartError};
+use crate::journal::running::{Callbacks, JournalConfig, MIN_FILE_BYTES, Running, StartError};
+use crate::sys::background::BackgroundThread;
 
 use super::clock::{Clock, Clocks, SystemClocks};
 use super::directory::{
@@ -68,7 +70,7 @@ impl EngineConfig {
             durability: Durability::Sync,
             journal_file_bytes: DEFAULT_JOURNAL_FILE_BYTES,
             recover_damaged: false,
-            disk: disk::real(),
+            disk: files::real(),
             clocks: Arc::new(SystemClocks),
         }
     }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use crate::journal::handle::Journal;
 use crate::journal::queue::Position;
 use crate::numbers::number::{Number, Rank};
-use crate::numbers::number_run::LastRun;
-use crate::state::mutations::Slot;
-use crate::sync::{AtomicU64, Ordering};
+use crate::numbers::set::run::LastRun;
+use crate::sys::atomics::{AtomicU64, Ordering};
+use crate::sys::slot::Slot;
 
 use super::draws::{Draws, below};
 use super::segment::{Segment, Segments, Span, Within};

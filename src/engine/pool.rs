@@ -8,16 +8,17 @@ use std::time::Instant;
 
 use arc_swap::{ArcSwap, Guard};
 
+use crate::disk::device::Disk;
 use crate::disk::mapping::Sharing;
-use crate::disk::{self, Disk, paced};
+use crate::disk::{files, paced};
+use crate::histogram::{Distribution, DistributionSnapshot};
 use crate::journal::handle::{Journal, JournalError};
 use crate::journal::record::{Record, WordRecord};
 use crate::numbers::number::{Number, NumberRange};
-use crate::numbers::number_run::LastRun;
+use crate::numbers::set::run::LastRun;
 use crate::state::time::Timestamp;
 use crate::state::word::{OnExpiry, State, Word};
-use crate::stats::distribution::{Distribution, DistributionSnapshot};
-use crate::sync::{AtomicU32, Ordering};
+use crate::sys::atomics::{AtomicU32, Ordering};
 
 use super::clock::Clock;
 use super::counters::{Counts, PoolCounters, Totals};
@@ -340,7 +341,7 @@ impl Pool {
         if next != *manifest {
             self.shared.journal.check()?;
             if let Err(error) = next.write(&*self.shared.disk, &self.dir) {
-                if !disk::is_storage_full(&error) {
+                if !files::is_storage_full(&error) {
                     // Which of the two manifests the disk has is not known any more.
                     self.shared.journal.poison("a pool's settings could not be written", &error);
                 }

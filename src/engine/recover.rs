@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::disk::Disk;
+use crate::disk::device::Disk;
 use crate::disk::mapping::Sharing;
 use crate::journal::frame::Frame;
 use crate::journal::record::{Record, WordRecord};
@@ -22,10 +22,11 @@ use super::pool::{Pool, Shared};
 use super::segment::{RawSegment, SegmentError, Segments};
 use super::settings::PoolName;
 use super::totals_file::{AllTotals, PoolTotals};
+use crate::sys::parallel;
 
 const NANOS_A_SECOND: u64 = 1_000_000_000;
 /// A thread takes at least so many records.
-const MIN_RECORDS_A_THREAD: u64 = 1 << 16;
+const MIN_RECORDS_PER_THREAD: u64 = 1 << 16;
 /// Records whose words are fetched before the first is written: enough for the fetches to overlap.
 const RECORDS_AT_ONCE: usize = 32;
 
@@ -99,17 +100,9 @@ impl RawPools {
 
     /// Takes all records of the journal, on all processors: words in any order, keys in that of the journal.
     pub(crate) fn apply(&mut self, journal: &Journaled, report: &mut OpenReport) {
-        let threads = std::thread::available_parallelism().map_or(1, usize::from) as u64;
-        let part = journal.recovered().records.div_ceil(threads).max(MIN_RECORDS_A_THREAD);
-        let parts = journal.parts(part);
-        let taken: Vec<Taken> = std::thread::scope(|scope| {
-            let pools = &*self;
-            let threads: Vec<_> = parts
-                .into_iter()
-                .map(|frames| scope.spawn(move || Taker::new(pools).take_all(frames)))
-                .collect();
-            threads.into_iter().map(|t| t.join().unwrap_or_else(|p| std::panic::resume_unwind(p))).collect()
-        });
+        let part = journal.recovered().records.div_ceil(parallel::processors() as u64);
+        let parts = journal.parts(part.max(MIN_RECORDS_PER_THREAD));
+        let taken = parallel::for_each(parts, |frames| Taker::new(self).take_all(frames));
         for taken in taken {
             report.records_of_deleted_pools += taken.of_deleted_pools;
             report.records_refused += taken.refused;

@@ -5,19 +5,23 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::disk::mapping::{self, MappedBytes, MappedWords, Sharing};
+use crate::disk::device::Disk;
+use crate::disk::files;
+use crate::disk::mapping::{self, MappedBytes, MappedWords, Sharing, WORD_BYTES};
 use crate::disk::paced::Rest;
-use crate::disk::{self, Disk, WORD_BYTES};
-use crate::numbers::mapped::{NumberSet, SetError};
 use crate::numbers::number::{Number, NumberRange};
-use crate::numbers::number_run::LastRun;
-use crate::state::blocks::{self, BlockCounts};
-use crate::state::dirty::DirtyBlocks;
-use crate::state::due::{BLOCK_WORDS, DueHints};
-use crate::state::free::FreeIndex;
-use crate::state::ranks::Ranks;
-use crate::state::table::WordTable;
+use crate::numbers::set::NumberSet;
+use crate::numbers::set::error::SetError;
+use crate::numbers::set::run::LastRun;
+use crate::state::block_counts::{self, BlockCounts};
+use crate::state::dirty_blocks::DirtyBlocks;
+use crate::state::due_hints::BLOCK_WORDS;
+use crate::state::due_hints::DueHints;
+use crate::state::free_index::FreeIndex;
+use crate::state::segment_state::Ranks;
 use crate::state::word::Word;
+use crate::state::word_table::WordTable;
+use crate::sys::parallel;
 
 use super::counters::Counts;
 use super::manifest::SegmentEntry;
@@ -27,7 +31,7 @@ use super::table_file::{TableFile, TablePaths};
 /// Ranks a leaf of the free index.
 const LEAF_RANKS: u32 = 64;
 /// A rebuild gives each thread at least this many words.
-const MIN_WORDS_A_THREAD: u32 = 1 << 20;
+const MIN_WORDS_PER_THREAD: u32 = 1 << 20;
 
 /// Why the files of a segment cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -142,7 +146,7 @@ impl RawSegment {
     ) -> Result<Self, SegmentError> {
         let paths = SegmentPaths::new(pool_dir, entry.id);
         let set = open_set(&paths.set, entry.numbers)?;
-        if disk::crc32c_of(set.as_bytes()) != (entry.numbers_crc32c, entry.numbers_bytes) {
+        if files::crc32c_of(set.as_bytes()) != (entry.numbers_crc32c, entry.numbers_bytes) {
             let what = "its checksum is not the one in the pool's manifest".to_owned();
             return Err(SegmentError::Damaged { path: paths.set, offset: 0, what });
         }
@@ -237,7 +241,7 @@ impl RawSegment {
     /// The words that nothing explains.
     pub(crate) fn implausible(&self, plausible: Plausible, journaled_generation: u32) -> Vec<(u32, String)> {
         let max_generation = self.max_generation.map(|generation| generation.max(journaled_generation));
-        let parts = in_parallel(&self.words, |ranks| {
+        let parts = parallel::for_each(parts(&self.words), |ranks| {
             let fault = |rank| Some((rank, plausible.fault(self.words.get(rank), max_generation)?));
             ranks.filter_map(fault).collect::<Vec<_>>()
         });
@@ -258,7 +262,7 @@ impl RawSegment {
     pub(crate) fn rebuilt(&self) -> (u64, Counts) {
         let derived = Derived::new(self.words.len());
         let (mut free, mut counts) = (0, Counts::default());
-        for part in in_parallel(&self.words, |ranks| scan(&self.words, &derived, ranks)) {
+        for part in parallel::for_each(parts(&self.words), |ranks| scan(&self.words, &derived, ranks)) {
             free += part.leaves.iter().map(|leaf| u64::from(leaf.count_ones())).sum::<u64>();
             counts.merge(part.counts);
         }
@@ -280,7 +284,7 @@ impl RawSegment {
         let derived = Derived::new(len);
         let mut counts = Counts::default();
         let mut leaves = mapping::huge_page_vec(len.div_ceil(LEAF_RANKS) as usize);
-        for part in in_parallel(&words, |ranks| scan(&words, &derived, ranks)) {
+        for part in parallel::for_each(parts(&words), |ranks| scan(&words, &derived, ranks)) {
             leaves.extend(part.leaves);
             counts.merge(part.counts);
         }
@@ -302,17 +306,9 @@ impl Segment {
     }
 }
 
-/// Runs `work` over all ranks in parts, on all processors; the answers in order.
-fn in_parallel<T: Send>(words: &WordTable<MappedWords>, work: impl Fn(Range<u32>) -> T + Sync) -> Vec<T> {
-    let len = words.len();
-    let threads = std::thread::available_parallelism().map_or(1, usize::from) as u32;
-    let part = len.div_ceil(threads).max(MIN_WORDS_A_THREAD).next_multiple_of(BLOCK_WORDS);
-    let parts = (0..len).step_by(part as usize).map(|start| start..start.saturating_add(part).min(len));
-    std::thread::scope(|scope| {
-        let work = &work;
-        let threads: Vec<_> = parts.map(|ranks| scope.spawn(move || work(ranks))).collect();
-        threads.into_iter().map(|t| t.join().unwrap_or_else(|p| std::panic::resume_unwind(p))).collect()
-    })
+/// The ranks of all words, a part per processor.
+fn parts(words: &WordTable<MappedWords>) -> impl Iterator<Item = Range<u32>> {
+    parallel::parts(words.len(), MIN_WORDS_PER_THREAD, BLOCK_WORDS)
 }
 
 /// What a scan of the words fills beside the free index.
@@ -344,7 +340,7 @@ fn scan(words: &WordTable<MappedWords>, derived: &Derived, ranks: Range<u32>) ->
                 continue;
             }
             scanned.counts.add(word.state());
-            in_states += blocks::one(word.state());
+            in_states += block_counts::one(word.state());
             leaf |= u64::from(word.is_available()) << (rank - start);
             earliest = match (earliest, word.due()) {
                 (Some(a), Some(b)) => Some(std::cmp::min(a, b)),

@@ -16,9 +16,9 @@ use std::io;
 use std::ops::Range;
 use std::path::Path;
 
-use crate::disk::mapping::MappedWords;
-use crate::disk::{PAGE_BYTES, WORD_BYTES};
-use crate::state::table::WordTable;
+use crate::disk::mapping::{MappedWords, PAGE_BYTES, WORD_BYTES};
+use crate::state::word_table::WordTable;
+use crate::sys::parallel;
 
 use super::segment::SegmentError;
 
@@ -33,7 +33,7 @@ const HEAD_USED_BYTES: usize = 32;
 const MAGIC: [u8; 8] = *b"ALLOTDS\x01";
 const FORMAT: u32 = 1;
 /// A thread verifies at least so many sectors.
-const MIN_SECTORS_A_THREAD: u32 = 1 << 14;
+const MIN_SECTORS_PER_THREAD: u32 = 1 << 14;
 
 /// What the checksums say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,7 +138,7 @@ pub(crate) fn of_zeros(len: u32) -> Vec<u32> {
 
 /// The checksum of each sector of a words' file.
 pub(crate) fn of_file(content: &[u8], len: u32) -> Vec<u32> {
-    in_parallel(len, |sector| {
+    for_each_sector(len, |sector| {
         let start = sector as usize * SECTOR_BYTES;
         crc32c::crc32c(&content[start..(start + SECTOR_BYTES).min(content.len())])
     })
@@ -146,7 +146,7 @@ pub(crate) fn of_file(content: &[u8], len: u32) -> Vec<u32> {
 
 /// The checksum of each sector as it is in memory.
 pub(crate) fn of_words(words: &WordTable<MappedWords>) -> Vec<u32> {
-    in_parallel(words.len(), |sector| {
+    for_each_sector(words.len(), |sector| {
         let ranks = ranks_of(sector, words.len());
         let mut bytes = [0; SECTOR_BYTES];
         let used = ranks.len() * WORD_BYTES as usize;
@@ -157,18 +157,8 @@ pub(crate) fn of_words(words: &WordTable<MappedWords>) -> Vec<u32> {
     })
 }
 
-/// Runs `work` for all sectors, on all processors; the answers in order.
-fn in_parallel<T: Send>(len: u32, work: impl Fn(u32) -> T + Sync) -> Vec<T> {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from) as u32;
-    let part = sectors(len).div_ceil(threads).max(MIN_SECTORS_A_THREAD);
-    let parts = (0..sectors(len)).step_by(part as usize).map(|at| at..(at + part).min(sectors(len)));
-    std::thread::scope(|scope| {
-        let work = &work;
-        let threads: Vec<_> =
-            parts.map(|part| scope.spawn(move || part.map(work).collect::<Vec<_>>())).collect();
-        let join = |thread: std::thread::ScopedJoinHandle<'_, Vec<T>>| {
-            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        };
-        threads.into_iter().flat_map(join).collect()
-    })
+/// Runs `work` for all sectors, on all processors; the results in order.
+fn for_each_sector<T: Send>(len: u32, work: impl Fn(u32) -> T + Sync) -> Vec<T> {
+    let parts = parallel::parts(sectors(len), MIN_SECTORS_PER_THREAD, 1);
+    parallel::for_each(parts, |part| part.map(&work).collect::<Vec<_>>()).into_iter().flatten().collect()
 }

@@ -3,9 +3,9 @@
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use crate::state::mutations::Slot;
 use crate::state::time::Timestamp;
 use crate::state::word::State;
+use crate::sys::slot::Slot;
 
 use super::counters::Total;
 use super::pool::Pool;

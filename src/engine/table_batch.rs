@@ -5,12 +5,12 @@ use std::io;
 use std::ops::Range;
 use std::time::Instant;
 
-use crate::disk::mapping::MappedWords;
+use crate::disk::device::Disk;
+use crate::disk::mapping::{MappedWords, WORD_BYTES};
 use crate::disk::paced::{self, PART_BYTES, Rest};
-use crate::disk::{Disk, WORD_BYTES};
-use crate::state::dirty::DirtyBlocks;
-use crate::state::due::BLOCK_WORDS;
-use crate::state::table::WordTable;
+use crate::state::dirty_blocks::DirtyBlocks;
+use crate::state::due_hints::BLOCK_WORDS;
+use crate::state::word_table::WordTable;
 
 use super::sums::{SECTOR_BYTES, SECTOR_WORDS};
 

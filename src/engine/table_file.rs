@@ -17,11 +17,12 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use crate::disk::device::{Access, Disk};
+use crate::disk::files;
 use crate::disk::mapping::{MappedBytes, MappedWords, Sharing};
 use crate::disk::paced::Rest;
-use crate::disk::{self, Access, Disk};
-use crate::state::dirty::DirtyBlocks;
-use crate::state::table::WordTable;
+use crate::state::dirty_blocks::DirtyBlocks;
+use crate::state::word_table::WordTable;
 
 use super::segment::{OnDamage, SegmentError};
 use super::sums::{self, Kind};
@@ -71,7 +72,7 @@ pub(crate) struct OpenedTable {
 impl TableFile {
     /// Creates the files of a table of zeros, durably, with their space taken.
     pub(crate) fn create(disk: &dyn Disk, paths: &TablePaths, len: u32) -> io::Result<()> {
-        disk::create_words(disk, &paths.words, len)?;
+        files::create_words(disk, &paths.words, len)?;
         let file = disk.create(&paths.sums)?;
         disk.write_at(&file, &sums::whole_file(len, Kind::Exact, 0, &sums::of_zeros(len)), 0)?;
         disk.sync(&file)
@@ -175,7 +176,7 @@ impl TableFile {
     /// Replaces the file of checksums.
     fn write_sums(&self, kind: Kind, written: &Written) -> io::Result<()> {
         let content = sums::whole_file(self.len, kind, written.max_generation, &written.sums);
-        disk::replace_file(&*self.disk, &self.sums_path, &content)
+        files::replace_file(&*self.disk, &self.sums_path, &content)
     }
 
     /// Vouches for all words as they are in the file and in memory, which must be the same.
@@ -254,6 +255,8 @@ impl TableFile {
 mod tests {
     use std::path::Path;
 
+    use crate::disk::device::RealDisk;
+
     use super::*;
     use crate::engine::sums::SECTOR_WORDS;
     use crate::state::time::Timestamp;
@@ -263,12 +266,12 @@ mod tests {
 
     fn table(dir: &Path) -> TablePaths {
         let paths = TablePaths { words: dir.join("words"), sums: dir.join("sums") };
-        TableFile::create(&disk::RealDisk, &paths, LEN).unwrap();
+        TableFile::create(&RealDisk, &paths, LEN).unwrap();
         paths
     }
 
     fn just_open(paths: &TablePaths, sharing: Sharing) -> Result<OpenedTable, SegmentError> {
-        TableFile::open(&disk::real(), paths, LEN, sharing, OnDamage::Refuse)
+        TableFile::open(&files::real(), paths, LEN, sharing, OnDamage::Refuse)
     }
 
     fn open(paths: &TablePaths, sharing: Sharing) -> OpenedTable {

@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::disk::{self, Access, Disk};
+use crate::disk::device::{Access, Disk};
+use crate::disk::files;
 
 use super::counters::Totals;
 use super::manifest::{with_checksum, without_checksum};
@@ -98,7 +99,7 @@ impl TotalsFile {
         written.totals = totals;
         if durably || written.synced_at.elapsed() >= SYNC_INTERVAL {
             self.disk.sync(&file)?;
-            disk::sync_parent(&*self.disk, path)?;
+            files::sync_parent(&*self.disk, path)?;
             written.synced_at = Instant::now();
             written.live ^= 1;
         }
@@ -120,7 +121,7 @@ pub(crate) fn content(sequence: u64, totals: &AllTotals) -> io::Result<String> {
 }
 
 fn read(path: &Path) -> Option<Content<AllTotals>> {
-    let bytes = disk::read_small_file(path, MAX_BYTES).ok()?;
+    let bytes = files::read_small_file(path, MAX_BYTES).ok()?;
     let line_ends = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at);
     let text = std::str::from_utf8(&bytes[..=line_ends.take(2).last()?]).ok()?;
     let found: Content<AllTotals> = serde_json::from_str(without_checksum(text).ok()?).ok()?;
@@ -129,6 +130,8 @@ fn read(path: &Path) -> Option<Content<AllTotals>> {
 
 #[cfg(test)]
 mod tests {
+    use crate::disk::device::RealDisk;
+
     use super::*;
 
     fn totals(leases: u64) -> AllTotals {
@@ -140,7 +143,7 @@ mod tests {
     #[test]
     fn the_latest_whole_file_counts() {
         let dir = tempfile::tempdir().unwrap();
-        let open = || TotalsFile::open(Arc::new(disk::RealDisk), dir.path());
+        let open = || TotalsFile::open(Arc::new(RealDisk), dir.path());
         let (file, found) = open();
         assert!(found.is_empty());
         file.write(totals(123_456), true).unwrap();

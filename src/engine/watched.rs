@@ -11,8 +11,9 @@ use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::disk::device::{Access, Disk};
+use crate::disk::files;
 use crate::disk::mapping::MappedWords;
-use crate::disk::{self, Access, Disk};
 use crate::journal::handle::Journal;
 
 /// See the module.
@@ -35,7 +36,7 @@ fn path_of(file: &File) -> PathBuf {
 
 /// Whether a call that failed so did nothing, and says nothing of the disk.
 fn is_harmless(error: &io::Error) -> bool {
-    disk::is_storage_full(error)
+    files::is_storage_full(error)
         || matches!(
             error.kind(),
             ErrorKind::NotFound
@@ -43,6 +44,7 @@ fn is_harmless(error: &io::Error) -> bool {
                 | ErrorKind::DirectoryNotEmpty
                 | ErrorKind::InvalidInput
                 | ErrorKind::PermissionDenied
+                | ErrorKind::Unsupported
         )
 }
 

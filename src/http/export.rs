@@ -8,10 +8,11 @@ use bytes::{BufMut, Bytes, BytesMut};
 use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use hyper::{HeaderMap, Response};
 
-use crate::engine::export::{Export, StateSet};
+use crate::engine::export::Export;
 use crate::engine::pool::{NumberState, Pool};
 use crate::numbers::number::NumberRange;
-use crate::numbers::writer::SetWriter;
+use crate::numbers::set::writer::SetWriter;
+use crate::state::state_set::StateSet;
 use crate::state::word::State;
 
 use super::body::{self, Body, StreamWriter};
@@ -70,7 +71,7 @@ fn states_of(query: &Query) -> Result<StateSet, Problem> {
     for word in text.split(',') {
         let state: State = word
             .parse()
-            .map_err(|error: crate::engine::export::NotAState| Problem::bad_request(error.to_string()))?;
+            .map_err(|error: crate::state::word::NotAState| Problem::bad_request(error.to_string()))?;
         states = states.with(state);
     }
     Ok(states)

@@ -16,8 +16,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::journal::handle::Journal;
 use crate::journal::queue::Position;
-use crate::state::mutations::Slot;
 use crate::stats::WorkerStats;
+use crate::sys::slot::Slot;
 
 use super::worker;
 

@@ -21,9 +21,9 @@ use prometheus_client::registry::{Registry, Unit};
 use crate::engine::counters::{Counts, Totals};
 use crate::engine::history::Rates;
 use crate::engine::pool::Pool;
+use crate::histogram::DistributionSnapshot;
 use crate::journal::handle::JournalError;
-use crate::stats::distribution::DistributionSnapshot;
-use crate::stats::memory::resident_bytes;
+use crate::sys::memory::resident_bytes;
 
 use super::body::Body;
 use super::problem::Problem;

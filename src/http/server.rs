@@ -14,10 +14,10 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tracing::{info, warn};
 
-use crate::background;
 use crate::engine::directory::Engine;
 use crate::log::limit;
 use crate::stats::{Stats, WorkerStats, recent};
+use crate::sys::background;
 
 use super::connection::{self, Connections, TICK_SECONDS, Welcome};
 use super::listener::{ListenAddress, Listener, Stream};

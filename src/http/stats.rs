@@ -6,12 +6,12 @@ use std::sync::atomic::Ordering;
 use hyper::Response;
 
 use crate::engine::pool::Pool;
+use crate::histogram::DistributionSnapshot;
 use crate::journal::handle::JournalError;
 use crate::state::time::Timestamp;
-use crate::stats::distribution::DistributionSnapshot;
-use crate::stats::memory::resident_bytes;
 use crate::stats::refusals::Refused;
 use crate::stats::requests::CallSnapshot;
+use crate::sys::memory::resident_bytes;
 
 use super::body::Body;
 use super::json;

@@ -14,9 +14,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::disk::device::{Access, Disk};
+use crate::disk::files;
 use crate::disk::mapping::PageBuffer;
 use crate::disk::paced::{self, Rest};
-use crate::disk::{self, Access, Disk};
 
 use super::frame::{HEAD_BYTES, Head};
 
@@ -80,9 +81,9 @@ pub fn make_spare(disk: &dyn Disk, dir: &Path, file_bytes: u64, rest: &Rest<'_>)
     let new = path.with_extension("new");
     let made = disk.create(&new).and_then(|file| {
         // Room for all of it first: a full disk shows before anything is written.
-        disk.allocate(&file, file_bytes)?;
+        files::allocate(disk, &file, file_bytes)?;
         // Past the page cache, so that no sync of others waits for what gathers there.
-        let (file, _) = disk::open_direct(disk, &new, Access::Direct)?;
+        let (file, _) = files::open_direct(disk, &new, Access::Direct)?;
         paced::fill_with_zeros(disk, &file, file_bytes, rest)?;
         disk.sync(&file)
     });
@@ -126,7 +127,7 @@ impl JournalFile {
         head: &Head,
         access: Access,
     ) -> io::Result<Self> {
-        let (file, access) = disk::open_direct(&*disk, spare, access)?;
+        let (file, access) = files::open_direct(&*disk, spare, access)?;
         let synced_writes = access == Access::DirectSynced;
         let mut page = PageBuffer::new(HEAD_BYTES)?;
         head.encode(&mut page);
@@ -164,7 +165,7 @@ impl JournalFile {
 #[cfg(not(allotd_loom))]
 mod tests {
     use super::*;
-    use crate::disk::RealDisk;
+    use crate::disk::device::RealDisk;
 
     #[test]
     fn a_spare_becomes_a_file_and_a_spare_again() {
@@ -177,7 +178,7 @@ mod tests {
         let head = Head { file_sequence: 5, first_frame: 1, boot_id: [0; 16], file_bytes: bytes };
         for access in [Access::DirectSynced, Access::Buffered] {
             let spare = spares(&RealDisk, dir.path(), bytes).unwrap().remove(0);
-            let mut file = JournalFile::begin(disk::real(), dir.path(), &spare, &head, access).unwrap();
+            let mut file = JournalFile::begin(files::real(), dir.path(), &spare, &head, access).unwrap();
             let room = file.room();
             let page = PageBuffer::new(HEAD_BYTES).unwrap();
             file.append(&page).unwrap();

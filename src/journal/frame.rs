@@ -26,7 +26,7 @@
 //! again is never taken for new. Frames are numbered through all files without a gap. When a frame was
 //! written, all frames below its `durable_below` were on the disk for sure.
 
-use crate::disk::PAGE_BYTES;
+use crate::disk::mapping::PAGE_BYTES;
 
 use super::record::{RECORD_BYTES, Record};
 

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use tracing::{error, info, warn};
 
-use crate::state::mutations::Slot;
-use crate::sync::{self, AtomicBool, AtomicU32, AtomicU64, Ordering};
+use crate::sys::atomics::{self, AtomicBool, AtomicU32, AtomicU64, Ordering};
+use crate::sys::slot::Slot;
 
+use super::durability::Durability;
 use super::queue::{Position, Queues};
 use super::record::Record;
 use super::stats::{JournalSnapshot, JournalStats};
@@ -18,32 +19,6 @@ use super::stats::{JournalSnapshot, JournalStats};
 const WAKE_RECORDS: u64 = 1_024;
 /// How long a thread with a full queue sleeps before it looks again, should the writer not wake it.
 const FULL_QUEUE_PAUSE_MICROS: u64 = 50;
-
-/// What a reply promises.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Durability {
-    /// What it confirms is on the disk.
-    #[default]
-    Sync,
-    /// What it confirms survives the process; it is on the disk within so many milliseconds.
-    Interval {
-        /// Milliseconds between two syncs.
-        sync_interval_ms: u32,
-    },
-    /// What it confirms survives the process.
-    None,
-}
-
-impl Durability {
-    /// The mode as flags and stats name it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Sync => "sync",
-            Self::Interval { .. } => "interval",
-            Self::None => "none",
-        }
-    }
-}
 
 /// Why no change is accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -85,7 +60,7 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// The journal of so many threads, before its writer runs: see [`super::start::Running::start`].
+    /// The journal of so many threads, before its writer runs: see [`super::running::Running::start`].
     pub fn new(slots: usize, durability: Durability) -> Self {
         Self {
             queues: Queues::new(slots),
@@ -132,7 +107,7 @@ impl Journal {
             }
             record = back;
             self.wake_writer();
-            sync::sleep(Duration::from_micros(FULL_QUEUE_PAUSE_MICROS));
+            atomics::sleep(Duration::from_micros(FULL_QUEUE_PAUSE_MICROS));
         }
         if self.queues.pushed(slot) >= self.woken[slot.0].load(Ordering::Relaxed) + WAKE_RECORDS {
             self.wake_for(slot);
@@ -190,7 +165,7 @@ impl Journal {
                 return Err(JournalError::Poisoned);
             }
             self.wake_writer();
-            sync::sleep(Duration::from_micros(FULL_QUEUE_PAUSE_MICROS));
+            atomics::sleep(Duration::from_micros(FULL_QUEUE_PAUSE_MICROS));
         }
         Ok(())
     }

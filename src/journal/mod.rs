@@ -14,8 +14,9 @@
 //! among the threads: reading them back is taking the maximum. What is ordered is time: a reply is held
 //! until the frames with its records, and with all that it saw, are durable.
 
+pub(crate) mod checkpointer;
+pub(crate) mod durability;
 pub mod file;
-pub(crate) mod files;
 pub mod frame;
 pub(crate) mod handle;
 #[cfg(all(test, allotd_loom))]
@@ -23,13 +24,14 @@ mod models;
 pub mod queue;
 pub mod record;
 pub mod recovery;
-pub(crate) mod start;
+pub(crate) mod running;
 mod stats;
 pub(crate) mod writer;
 
-pub use files::{Checkpoint, MAX_FILES, Pin};
-pub use handle::{Changing, Durability, Journal, JournalError};
+pub use checkpointer::{Checkpoint, MAX_FILES, Pin};
+pub use durability::Durability;
+pub use handle::{Changing, Journal, JournalError};
 pub use queue::Position;
-pub use start::{Callbacks, JournalConfig, MIN_FILE_BYTES, Running, StartError};
+pub use running::{Callbacks, JournalConfig, MIN_FILE_BYTES, Running, StartError};
 pub use stats::JournalSnapshot;
 pub use writer::{FrameTime, TimeSource};

@@ -7,11 +7,12 @@ use std::io;
 use loom::sync::Arc;
 use loom::thread;
 
-use crate::state::mutations::Slot;
 use crate::state::word::Word;
-use crate::sync::{AtomicBool, AtomicU64, Ordering, yield_now};
+use crate::sys::atomics::{AtomicBool, AtomicU64, Ordering, yield_now};
+use crate::sys::slot::Slot;
 
-use super::handle::{Durability, Journal};
+use super::durability::Durability;
+use super::handle::Journal;
 use super::queue::{Position, QUEUE_RECORDS, Queues};
 use super::record::{Record, WordRecord};
 

@@ -21,8 +21,8 @@
 
 use crossbeam::utils::CachePadded;
 
-use crate::state::mutations::Slot;
-use crate::sync::{AtomicBool, AtomicU64, Ordering, RecordQueue, yield_now};
+use crate::sys::atomics::{AtomicBool, AtomicU64, BoundedQueue, Ordering, yield_now};
+use crate::sys::slot::Slot;
 
 use super::record::Record;
 
@@ -39,7 +39,7 @@ pub struct Position {
 }
 
 struct SlotQueue {
-    queue: RecordQueue,
+    queue: BoundedQueue<Record>,
     /// Odd while the thread is changing words.
     changing: AtomicU64,
     /// Records ever pushed; only the slot's thread writes.
@@ -64,7 +64,7 @@ impl Queues {
     pub fn new(slots: usize) -> Self {
         let slot = || {
             CachePadded::new(SlotQueue {
-                queue: RecordQueue::new(QUEUE_RECORDS),
+                queue: BoundedQueue::new(QUEUE_RECORDS),
                 changing: AtomicU64::new(0),
                 pushed: AtomicU64::new(0),
                 committed: AtomicU64::new(0),
@@ -150,7 +150,7 @@ impl Queues {
     /// as both write first and look then, in the single order of `SeqCst`.
     pub fn wait(&self, slot: Slot) {
         self.slots[slot.0].waiting.store(true, Ordering::SeqCst);
-        crate::sync::total_order_for_loom();
+        crate::sys::atomics::total_order_for_loom();
     }
 
     /// Begins a group. For the writer.
@@ -208,7 +208,7 @@ impl Queues {
 
     /// Calls `wake` for each slot whose thread waits.
     pub fn wake_all(&self, mut wake: impl FnMut(Slot)) {
-        crate::sync::total_order_for_loom();
+        crate::sys::atomics::total_order_for_loom();
         for (index, slot) in self.slots.iter().enumerate() {
             if slot.waiting.load(Ordering::SeqCst) && slot.waiting.swap(false, Ordering::SeqCst) {
                 wake(Slot(index));

@@ -9,8 +9,7 @@ use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use crate::disk::PAGE_BYTES;
-use crate::disk::mapping::MappedBytes;
+use crate::disk::mapping::{MappedBytes, PAGE_BYTES};
 
 use super::file;
 use super::frame::{Frame, FrameHead, HEAD_BYTES, Head, HeadError, MAX_FRAME_BYTES, SECTOR_BYTES, Sector};

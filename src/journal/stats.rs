@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use crate::histogram::{Distribution, DistributionSnapshot};
 use crate::log;
-use crate::stats::distribution::{Distribution, DistributionSnapshot};
-use crate::sync::{AtomicU64, Ordering};
+use crate::sys::atomics::{AtomicU64, Ordering};
 
 /// Latencies are kept with an error of at most 1 in 2^6.
 const GROUPING_POWER: u8 = 6;

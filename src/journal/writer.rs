@@ -8,15 +8,17 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
+use crate::disk::device::{Access, Disk};
+use crate::disk::files;
 use crate::disk::mapping::PageBuffer;
-use crate::disk::{self, Access, Disk};
-use crate::state::mutations::Slot;
-use crate::sync::Ordering;
+use crate::sys::atomics::Ordering;
+use crate::sys::slot::Slot;
 
+use super::checkpointer::{Files, ROOM_RETRY_MS};
+use super::durability::Durability;
 use super::file::JournalFile;
-use super::files::{Files, ROOM_RETRY_MS};
 use super::frame::{FrameHead, Head, MAX_FRAME_BYTES, MAX_FRAME_RECORDS, frame_bytes, put_record};
-use super::handle::{Durability, Journal};
+use super::handle::Journal;
 
 /// The time stands in a frame at least this often, so that it never runs back by more across a restart.
 const CLOCK_INTERVAL: Duration = Duration::from_secs(1);
@@ -181,7 +183,7 @@ impl Writer {
                 Ok(durable) => break durable,
                 // No block of the file is new, but a file system may still need one for an overwrite. Nobody
                 // waits for that at the end: what is not written was not confirmed.
-                Err(error) if disk::is_storage_full(&error) && !self.is_stopping() => {
+                Err(error) if files::is_storage_full(&error) && !self.is_stopping() => {
                     self.wait_for_room();
                 }
                 Err(error) => return Err(error),
@@ -254,7 +256,7 @@ impl Writer {
         loop {
             match JournalFile::begin(Arc::clone(&self.disk), &self.files.dir, spare, head, access) {
                 // Nothing was renamed yet.
-                Err(error) if disk::is_storage_full(&error) && !self.is_stopping() => {
+                Err(error) if files::is_storage_full(&error) && !self.is_stopping() => {
                     self.wait_for_room();
                 }
                 result => return result,

@@ -6,7 +6,9 @@
 
 use thiserror::Error;
 
-use super::import::{ImportError, read_list};
+use crate::numbers::list::error::ImportError;
+use crate::numbers::list::read::read_list;
+
 use super::list::{ListFormat, ListOptions};
 use super::number::{Number, NumberRange};
 

@@ -5,17 +5,17 @@
 use loom::sync::Arc;
 use loom::thread;
 
-use crate::sync::{AtomicU64, Ordering};
+use crate::sys::atomics::{AtomicU64, Ordering};
+use crate::sys::slot::Slot;
 
-use super::blocks::BlockCounts;
-use super::dirty::DirtyBlocks;
-use super::due::DueHints;
-use super::free::FreeIndex;
-use super::mutations::Slot;
-use super::ranks::Ranks;
-use super::table::WordTable;
+use super::block_counts::BlockCounts;
+use super::dirty_blocks::DirtyBlocks;
+use super::due_hints::DueHints;
+use super::free_index::FreeIndex;
+use super::segment_state::Ranks;
 use super::time::Timestamp;
 use super::word::{End, OnExpiry, State, Word};
+use super::word_table::WordTable;
 
 /// Enough to find every bug that was put in by hand; more takes hours.
 const PREEMPTIONS: usize = 4;

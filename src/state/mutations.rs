@@ -8,11 +8,8 @@
 
 use crossbeam::utils::CachePadded;
 
-use crate::sync::{AtomicU64, Ordering, total_order_for_loom};
-
-/// The place of one thread among the per-thread counters; no two threads use one at the same time.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Slot(pub usize);
+use crate::sys::atomics::{AtomicU64, Ordering, total_order_for_loom};
+use crate::sys::slot::Slot;
 
 struct Pair {
     begun: AtomicU64,

@@ -15,7 +15,39 @@
 //! The word of a number that was never leased is 0 and available, so a new table is a file of zeros.
 //! Every change makes the word larger as an unsigned integer: merging two histories is `max`.
 
+use std::str::FromStr;
+
+use super::state_set::STATES;
 use super::time::Timestamp;
+
+/// The word is not that of a state.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("\"{0}\" is not a state: give available, leased, resting, done or retired")]
+pub struct NotAState(String);
+
+impl State {
+    /// The state as the API names it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Available => "available",
+            Self::Leased => "leased",
+            Self::Resting => "resting",
+            Self::Done => "done",
+            Self::Retired => "retired",
+        }
+    }
+}
+
+impl FromStr for State {
+    type Err = NotAState;
+
+    fn from_str(word: &str) -> Result<Self, NotAState> {
+        STATES
+            .into_iter()
+            .find(|s| s.as_str() == word)
+            .ok_or_else(|| NotAState(word.chars().take(32).collect()))
+    }
+}
 
 const SWEPT: u64 = 1;
 const UNTIL_SHIFT: u32 = 1;

@@ -1,8 +1,6 @@
 //! What the daemon counts about itself: requests by call and status, their latency, open connections,
 //! memory. Each worker thread writes its own counters; only a reader of the stats adds them up.
 
-pub mod distribution;
-pub mod memory;
 pub mod recent;
 pub mod refusals;
 pub mod requests;
@@ -11,7 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use distribution::{Distribution, DistributionSnapshot};
+use crate::histogram::{Distribution, DistributionSnapshot};
+
 use recent::Recent;
 use refusals::{RefusalCounters, Refusals};
 use requests::{CallSnapshot, RequestCounters};

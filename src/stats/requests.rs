@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::distribution::{Distribution, DistributionSnapshot};
+use crate::histogram::{Distribution, DistributionSnapshot};
 
 /// Relative error of a latency: 2^-5, about 3 %.
 const GROUPING_POWER: u8 = 5;

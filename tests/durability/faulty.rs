@@ -6,7 +6,8 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use allotd::disk::{Access, Disk, MappedWords, RealDisk};
+use allotd::disk::MappedWords;
+use allotd::disk::device::{Access, Disk, RealDisk};
 
 /// What a call does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

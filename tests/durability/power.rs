@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use allotd::disk::{Access, Disk, RealDisk};
+use allotd::disk::device::{Access, Disk, RealDisk};
 
 use super::replay::{Event, Node, ROOT, Replay};
 

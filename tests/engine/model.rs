@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use allotd::engine::counters::Counts;
-use allotd::engine::export::{Export, StateSet};
+use allotd::engine::export::Export;
 use allotd::engine::holding::{HeldLease, RenewResult, ReturnItem, ReturnResult};
 use allotd::engine::lease::{Lease, LeaseError, LeaseRequest};
 use allotd::engine::load::NumberSource;
@@ -12,6 +12,7 @@ use allotd::engine::map::MAX_MAP_BUCKETS;
 use allotd::engine::settings::{Order, SettingsChange, Then};
 use allotd::engine::{Engine, Pool, Worker};
 use allotd::numbers::number::NumberRange;
+use allotd::state::state_set::StateSet;
 use allotd::state::time::Timestamp;
 use allotd::state::word::State;
 use proptest::prelude::*;

@@ -8,7 +8,7 @@ use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::disk;
+use crate::disk::files;
 use crate::disk::paced::PART_BYTES;
 use crate::engine::manifest::{with_checksum, without_checksum};
 
@@ -85,7 +85,7 @@ impl Contents {
     /// Reads the list of a backup.
     pub(crate) fn read(backup: &Path) -> Result<Self, ContentsError> {
         let path = backup.join(CONTENTS_FILE);
-        let content = match disk::read_small_file(&path, MAX_CONTENTS_BYTES) {
+        let content = match files::read_small_file(&path, MAX_CONTENTS_BYTES) {
             Ok(content) => content,
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
                 return Err(ContentsError::NotABackup(backup.to_owned()));

@@ -4,12 +4,12 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::disk::mapping::MappedWords;
+use crate::disk::device::Disk;
+use crate::disk::mapping::{MappedWords, WORD_BYTES};
 use crate::disk::paced::{PART_BYTES, PartSyncs};
-use crate::disk::{Disk, WORD_BYTES};
 use crate::engine::backup::BackupError;
 use crate::engine::sums::{self, Kind, SECTOR_BYTES};
-use crate::state::table::WordTable;
+use crate::state::word_table::WordTable;
 
 use super::contents::FileEntry;
 

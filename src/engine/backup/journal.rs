@@ -9,11 +9,12 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::disk::mapping::PageBuffer;
-use crate::disk::{self, Access, Disk, PAGE_BYTES};
+use crate::disk::device::{Access, Disk};
+use crate::disk::files;
+use crate::disk::mapping::{PAGE_BYTES, PageBuffer};
 use crate::engine::backup::BackupError;
+use crate::journal::checkpointer::Pin;
 use crate::journal::file;
-use crate::journal::files::Pin;
 use crate::journal::frame::{Frame, HEAD_BYTES, Head, MAX_FRAME_BYTES, SECTOR_BYTES, Sector};
 
 use super::contents::FileEntry;
@@ -118,7 +119,7 @@ impl<'a> JournalCopy<'a> {
     fn begin(&mut self) -> Result<Current<'a>, BackupError> {
         let path = file::path_of(self.dir, self.sequence);
         // Past the page cache, as it is written: a page that was read ahead of the writer would be stale.
-        let (source, _) = disk::open_direct(self.disk, &path, Access::Direct).map_err(at(&path))?;
+        let (source, _) = files::open_direct(self.disk, &path, Access::Direct).map_err(at(&path))?;
         let file_bytes = source.metadata().map_err(at(&path))?.len();
         let page = &mut self.buffer[..HEAD_BYTES];
         source.read_exact_at(page, 0).map_err(at(&path))?;

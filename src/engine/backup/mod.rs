@@ -33,7 +33,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 use std::{fmt, fs, io};
 
-use crate::disk::{self, DirectoryLock, Disk};
+use crate::disk::device::Disk;
+use crate::disk::files;
+use crate::disk::lock::DirectoryLock;
 use crate::journal::handle::{Journal, JournalError};
 
 use super::directory::{Engine, SWEEPER_SLOT};
@@ -95,7 +97,7 @@ pub enum BackupError {
 
 impl BackupError {
     fn from_io(path: PathBuf, error: io::Error) -> Self {
-        if disk::is_storage_full(&error) { Self::StorageFull } else { Self::Io(path, error) }
+        if files::is_storage_full(&error) { Self::StorageFull } else { Self::Io(path, error) }
     }
 }
 
@@ -150,7 +152,7 @@ impl Engine {
         let backups = &std::path::absolute(&self.dirs.backups).map_err(at(&self.dirs.backups))?;
         let name = name.map_or_else(|| self.now().to_string().replace(':', "-"), ToString::to_string);
         disk.create_directories(backups)
-            .and_then(|()| disk::sync_parent(disk, backups))
+            .and_then(|()| files::sync_parent(disk, backups))
             .map_err(at(backups))?;
         let lock_path = backups.join(LOCK_FILE);
         let lock = DirectoryLock::take(lock_path.clone()).map_err(at(&lock_path))?;
@@ -204,7 +206,7 @@ impl Engine {
         files.extend(journal.finish()?);
         for name in ["LOCK", "secret"] {
             let path = self.dirs.data.join(name);
-            let content = disk::read_small_file(&path, MAX_SMALL_FILE_BYTES).map_err(at(&path))?;
+            let content = files::read_small_file(&path, MAX_SMALL_FILE_BYTES).map_err(at(&path))?;
             files.push(copy::whole(disk, root, name.to_owned(), &content)?);
         }
         files.push(copy::whole(disk, root, "keys".to_owned(), &keys)?);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::disk::Disk;
+use crate::disk::device::Disk;
 use crate::engine::backup::BackupError;
 use crate::engine::manifest::{MANIFEST_FILE, Manifest};
 use crate::engine::pool::Pool;

@@ -4,7 +4,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use crate::disk::{self, Disk};
+use crate::disk::device::Disk;
+use crate::disk::files;
 
 use super::contents::{Contents, ContentsError};
 use super::unfinished::Unfinished;
@@ -85,7 +86,7 @@ pub fn restore(disk: &dyn Disk, backup: &Path, target: &Path) -> Result<Restored
     let unfinished = Unfinished { disk, dir: unfinished };
     let bytes = contents.bytes();
     copy_all(disk, backup, &unfinished.dir, &contents).map_err(|error| match error {
-        RestoreError::Io(_, error) if disk::is_storage_full(&error) => {
+        RestoreError::Io(_, error) if files::is_storage_full(&error) => {
             RestoreError::StorageFull(parent.to_owned(), bytes)
         }
         other => other,

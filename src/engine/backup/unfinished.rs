@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::disk::Disk;
+use crate::disk::device::Disk;
 
 /// A directory in the making; removed unless it was given its name.
 pub(super) struct Unfinished<'a> {

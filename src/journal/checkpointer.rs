@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use tracing::warn;
 
+use crate::disk::device::Disk;
+use crate::disk::files;
 use crate::disk::paced::Rest;
-use crate::disk::{self, Disk};
 use crate::log::limit;
-use crate::sync::Ordering;
+use crate::sys::atomics::Ordering;
 
 use super::file;
 use super::handle::Journal;
@@ -21,7 +22,7 @@ use super::handle::Journal;
 /// Files at most: the one being written, two that wait for their checkpoint, a spare one.
 pub const MAX_FILES: usize = 4;
 /// Pause before the disk is asked again for room, in milliseconds.
-pub(super) const ROOM_RETRY_MS: u64 = 200;
+pub(crate) const ROOM_RETRY_MS: u64 = 200;
 
 /// Longest rest between two writes of a checkpoint or of a new file.
 const MAX_REST: Duration = Duration::from_millis(50);
@@ -50,10 +51,10 @@ struct State {
 }
 
 /// See the module.
-pub(super) struct Files {
+pub(crate) struct Files {
     disk: Arc<dyn Disk>,
-    pub(super) dir: PathBuf,
-    pub(super) file_bytes: u64,
+    pub(crate) dir: PathBuf,
+    pub(crate) file_bytes: u64,
     /// Whether somebody waits for the checkpoint; changed under the lock of the state.
     hurry: AtomicBool,
     state: Mutex<State>,
@@ -62,7 +63,7 @@ pub(super) struct Files {
 
 impl Files {
     /// The files of a directory; `closed` are those that recovery read.
-    pub(super) fn new(
+    pub(crate) fn new(
         disk: Arc<dyn Disk>,
         dir: &Path,
         file_bytes: u64,
@@ -81,7 +82,7 @@ impl Files {
     }
 
     /// Makes the first file before the writer runs, if there is no spare one.
-    pub(super) fn first_spare(&self) -> io::Result<PathBuf> {
+    pub(crate) fn first_spare(&self) -> io::Result<PathBuf> {
         if let Some(spare) = self.lock().spares.pop() {
             return Ok(spare);
         }
@@ -93,13 +94,13 @@ impl Files {
     }
 
     /// Whether the disk had no room for another file.
-    pub(super) fn is_out_of_room(&self) -> bool {
+    pub(crate) fn is_out_of_room(&self) -> bool {
         let state = self.lock();
         state.spares.is_empty() && state.no_room
     }
 
     /// Takes a spare file, waiting for one; `None` when the journal fails, or ends and there is no room.
-    pub(super) fn take_spare(&self, journal: &Journal, ends: &AtomicBool) -> Option<PathBuf> {
+    pub(crate) fn take_spare(&self, journal: &Journal, ends: &AtomicBool) -> Option<PathBuf> {
         let mut state = self.lock();
         loop {
             if let Some(spare) = state.spares.pop() {
@@ -119,7 +120,7 @@ impl Files {
     }
 
     /// Says that a file is full and the next one has begun: time for a checkpoint.
-    pub(super) fn closed(&self, file_sequence: u64) {
+    pub(crate) fn closed(&self, file_sequence: u64) {
         let mut state = self.lock();
         state.closed.push(file_sequence);
         state.last_closed = file_sequence;
@@ -128,14 +129,14 @@ impl Files {
     }
 
     /// Ends [`Self::run`].
-    pub(super) fn stop(&self) {
+    pub(crate) fn stop(&self) {
         self.lock().stopped = true;
         self.changed.notify_all();
     }
 
     /// Keeps the file being written and all after it until the pin lets go of them; `None` while there
     /// is another pin.
-    pub(super) fn pin(self: &Arc<Self>) -> Option<Pin> {
+    pub(crate) fn pin(self: &Arc<Self>) -> Option<Pin> {
         let mut state = self.lock();
         if state.kept_from.is_some() {
             return None;
@@ -146,7 +147,7 @@ impl Files {
     }
 
     /// Makes checkpoints and spare files until [`Self::stop`].
-    pub(super) fn run(&self, journal: &Journal, checkpoint: &Checkpoint, now_seconds: &dyn Fn() -> u64) {
+    pub(crate) fn run(&self, journal: &Journal, checkpoint: &Checkpoint, now_seconds: &dyn Fn() -> u64) {
         loop {
             let mut state = self.lock();
             let used = state.closed.len() + state.spares.len() + 1;
@@ -163,7 +164,7 @@ impl Files {
                     if journal.has_ended() {
                         return;
                     }
-                    if disk::is_storage_full(&error) {
+                    if files::is_storage_full(&error) {
                         tell_refused(&error);
                         let mut state = self.lock();
                         (state.checkpoint_asked, state.no_room) = (true, true);
@@ -192,7 +193,7 @@ impl Files {
                         state.no_room = false;
                         self.changed.notify_all();
                     }
-                    Err(error) if disk::is_storage_full(&error) => {
+                    Err(error) if files::is_storage_full(&error) => {
                         let mut state = self.lock();
                         state.no_room = true;
                         drop(self.changed.wait_timeout(state, pause));
@@ -214,7 +215,7 @@ impl Files {
     }
 
     /// Whether the file being written, with `room` bytes free, is half full and there is no other.
-    pub(super) fn is_scarce(&self, room: u64) -> bool {
+    pub(crate) fn is_scarce(&self, room: u64) -> bool {
         room < self.file_bytes / 2 && self.lock().spares.is_empty()
     }
 
@@ -254,7 +255,7 @@ impl Files {
     }
 
     /// Asks for a checkpoint and waits for its end, unless the disk is full.
-    pub(super) fn checkpoint_and_wait(&self, journal: &Journal) -> io::Result<()> {
+    pub(crate) fn checkpoint_and_wait(&self, journal: &Journal) -> io::Result<()> {
         let mut state = self.lock();
         // One that is under way may have begun before what it is asked for now.
         let wanted = state.begun + 1;
@@ -274,7 +275,7 @@ impl Files {
     }
 
     /// Whether there are as many files as there may be.
-    pub(super) fn are_many(&self) -> bool {
+    pub(crate) fn are_many(&self) -> bool {
         self.lock().closed.len() + 1 >= MAX_FILES
     }
 }
@@ -334,13 +335,13 @@ mod tests {
     use std::sync::mpsc;
 
     use super::*;
-    use crate::journal::handle::Durability;
+    use crate::journal::durability::Durability;
 
     /// A checkpoint that is under way began before the last changes, also when one is asked for already.
     #[test]
     fn the_last_checkpoint_is_one_that_begins_after_it_was_asked_for() {
         let dir = tempfile::tempdir().unwrap();
-        let files = Arc::new(Files::new(disk::real(), dir.path(), 64 << 10, Vec::new()).unwrap());
+        let files = Arc::new(Files::new(files::real(), dir.path(), 64 << 10, Vec::new()).unwrap());
         let journal = Arc::new(Journal::new(1, Durability::None));
         let (begun, begins) = mpsc::channel();
         let (release, released) = mpsc::channel::<()>();

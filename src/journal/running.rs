@@ -7,14 +7,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::background;
-use crate::disk::{Disk, PAGE_BYTES};
-use crate::sync::Ordering;
+use crate::disk::device::Disk;
+use crate::disk::mapping::PAGE_BYTES;
+use crate::sys::atomics::Ordering;
+use crate::sys::background;
 
+use super::checkpointer::{Checkpoint, Files, Pin};
+use super::durability::Durability;
 use super::file::{self, JournalFile};
-use super::files::{Checkpoint, Files, Pin};
 use super::frame::{Head, MAX_FRAME_BYTES};
-use super::handle::{Durability, Journal};
+use super::handle::Journal;
 use super::recovery::Recovered;
 use super::writer::{self, TimeSource, Writer};
 

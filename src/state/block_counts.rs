@@ -9,9 +9,9 @@ use std::ops::Range;
 // Not those of loom: nothing is decided by these counts, and each would multiply what its models explore.
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::prefetch::prefetch;
+use crate::sys::prefetch::prefetch;
 
-use super::due::BLOCK_WORDS;
+use super::due_hints::BLOCK_WORDS;
 use super::word::State;
 
 /// Bits of a count: enough for all words of a block, with room for sums that are behind.

@@ -36,36 +36,33 @@ pub(crate) fn total_order_for_loom() {
     loom::sync::atomic::fence(Ordering::SeqCst);
 }
 
-/// A bounded queue of journal records: crossbeam's, or under loom one behind a lock, as loom does not
-/// see into crossbeam.
+/// A bounded queue for many threads: crossbeam's, or under loom one behind a lock, as loom does not see into
+/// crossbeam.
 #[cfg(not(allotd_loom))]
-pub(crate) type RecordQueue = crossbeam::queue::ArrayQueue<crate::journal::record::Record>;
+pub(crate) type BoundedQueue<T> = crossbeam::queue::ArrayQueue<T>;
 
 #[cfg(allotd_loom)]
-pub(crate) struct RecordQueue {
-    records: loom::sync::Mutex<std::collections::VecDeque<crate::journal::record::Record>>,
+pub(crate) struct BoundedQueue<T> {
+    items: loom::sync::Mutex<std::collections::VecDeque<T>>,
     capacity: usize,
 }
 
 #[cfg(allotd_loom)]
-impl RecordQueue {
+impl<T> BoundedQueue<T> {
     pub(crate) fn new(capacity: usize) -> Self {
-        Self { records: loom::sync::Mutex::default(), capacity }
+        Self { items: loom::sync::Mutex::default(), capacity }
     }
 
-    pub(crate) fn push(
-        &self,
-        record: crate::journal::record::Record,
-    ) -> Result<(), crate::journal::record::Record> {
-        let mut records = self.records.lock().unwrap();
-        if records.len() == self.capacity {
-            return Err(record);
+    pub(crate) fn push(&self, item: T) -> Result<(), T> {
+        let mut items = self.items.lock().unwrap();
+        if items.len() == self.capacity {
+            return Err(item);
         }
-        records.push_back(record);
+        items.push_back(item);
         Ok(())
     }
 
-    pub(crate) fn pop(&self) -> Option<crate::journal::record::Record> {
-        self.records.lock().unwrap().pop_front()
+    pub(crate) fn pop(&self) -> Option<T> {
+        self.items.lock().unwrap().pop_front()
     }
 }

@@ -12,8 +12,8 @@
 
 use std::ops::Range;
 
-use crate::prefetch::prefetch;
-use crate::sync::{AtomicU32, Ordering, total_order_for_loom};
+use crate::sys::atomics::{AtomicU32, Ordering, total_order_for_loom};
+use crate::sys::prefetch::prefetch;
 
 use super::time::Timestamp;
 

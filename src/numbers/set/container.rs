@@ -7,9 +7,9 @@ use std::sync::atomic::AtomicU16;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// Most values of an array container; above it the format has a bitmap (`RoaringFormatSpec`).
-pub(super) const MAX_ARRAY_VALUES: u32 = 4096;
+pub(crate) const MAX_ARRAY_VALUES: u32 = 4096;
 /// Bytes of a bitmap container: one bit for each of 65,536 values.
-pub(super) const BITMAP_BYTES: usize = 8192;
+pub(crate) const BITMAP_BYTES: usize = 8192;
 /// Words counted together: one cache line of a bitmap a sample.
 const WORDS_A_SAMPLE: usize = 8;
 /// How far a guessed place is corrected step by step before all is searched.
@@ -20,7 +20,7 @@ const GUESS_SLACK: usize = 32;
 
 /// The three encodings of a container, over its bytes.
 #[derive(Clone, Copy)]
-pub(super) enum Container<'a> {
+pub(crate) enum Container<'a> {
     /// Ascending values.
     Array(&'a [[u8; 2]]),
     /// 1024 words, and samples: how many bits are set before each eighth of them.
@@ -32,7 +32,7 @@ pub(super) enum Container<'a> {
 
 /// What is wrong inside a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     /// Values or runs that do not ascend, overlap, or pass 65,535.
     Order,
     /// Not as many values as the directory says.
@@ -40,22 +40,22 @@ pub(super) enum Fault {
 }
 
 /// Samples that a bitmap needs.
-pub(super) const BITMAP_SAMPLES: usize = BITMAP_BYTES / 8 / WORDS_A_SAMPLE;
+pub(crate) const BITMAP_SAMPLES: usize = BITMAP_BYTES / 8 / WORDS_A_SAMPLE;
 
 /// Samples that a container of `runs` runs needs: none if there is only one.
-pub(super) fn run_samples(runs: usize) -> usize {
+pub(crate) fn run_samples(runs: usize) -> usize {
     if runs <= 1 { 0 } else { runs }
 }
 
 /// Consecutive values: a run as it is encoded, or one value of another container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Run {
+pub(crate) struct Run {
     /// The first value.
-    pub(super) low: u16,
+    pub(crate) low: u16,
     /// How many values of the container are below it.
-    pub(super) index: u32,
+    pub(crate) index: u32,
     /// How many there are; none is above 65,535.
-    pub(super) len: u32,
+    pub(crate) len: u32,
 }
 
 impl Run {
@@ -67,7 +67,7 @@ impl Run {
 impl Container<'_> {
     /// The run that `low` is in, else how many values are below it.
     #[inline]
-    pub(super) fn find(&self, low: u16) -> Result<Run, u32> {
+    pub(crate) fn find(&self, low: u16) -> Result<Run, u32> {
         match self {
             Container::Array(values) => find_in_array(values, low).map(|index| Run::one(low, index)),
             Container::Bitmap(words, samples) => {
@@ -78,13 +78,13 @@ impl Container<'_> {
     }
 
     /// How many values are below `low`.
-    pub(super) fn count_below(&self, low: u16) -> u32 {
+    pub(crate) fn count_below(&self, low: u16) -> u32 {
         self.find(low).map_or_else(|below| below, |run| run.index + u32::from(low - run.low))
     }
 
     /// The run of the value that has `index` values below it.
     #[inline]
-    pub(super) fn select(&self, index: u32) -> Option<Run> {
+    pub(crate) fn select(&self, index: u32) -> Option<Run> {
         match self {
             Container::Array(values) => {
                 let low = u16::from_le_bytes(*values.get(index as usize)?);
@@ -98,7 +98,7 @@ impl Container<'_> {
     }
 
     /// Fills the samples. Two threads may do it at once: both store the same values.
-    pub(super) fn build_samples(&self) {
+    pub(crate) fn build_samples(&self) {
         let mut before = 0_u32;
         let samples = match self {
             Container::Array(_) => return,
@@ -124,7 +124,7 @@ impl Container<'_> {
     }
 
     /// Checks all of it against the format and the cardinality that the directory states.
-    pub(super) fn validate(&self, cardinality: u32) -> Result<(), Fault> {
+    pub(crate) fn validate(&self, cardinality: u32) -> Result<(), Fault> {
         let counted = match self {
             Container::Array(values) => {
                 if !values.is_sorted_by(|a, b| u16::from_le_bytes(*a) < u16::from_le_bytes(*b)) {
@@ -141,7 +141,7 @@ impl Container<'_> {
     }
 
     /// A cursor at the value `low`, which has `index` values below it.
-    pub(super) fn cursor_at(&self, low: u16, index: u32) -> RunCursor {
+    pub(crate) fn cursor_at(&self, low: u16, index: u32) -> RunCursor {
         let item = match self {
             Container::Array(_) => index as usize,
             Container::Bitmap(..) => 0,
@@ -151,7 +151,7 @@ impl Container<'_> {
     }
 
     /// The next run of consecutive values, first and last, at or after the cursor.
-    pub(super) fn next_run(&self, cursor: &mut RunCursor) -> Option<(u16, u16)> {
+    pub(crate) fn next_run(&self, cursor: &mut RunCursor) -> Option<(u16, u16)> {
         match self {
             Container::Array(values) => {
                 let rest = values.get(cursor.item..)?;
@@ -183,7 +183,7 @@ impl Container<'_> {
 
 /// Where an iteration stands in a container.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct RunCursor {
+pub(crate) struct RunCursor {
     /// Index of the next value of an array, or of the next run.
     item: usize,
     /// Nothing below this value comes any more.

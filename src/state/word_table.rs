@@ -1,7 +1,7 @@
 //! The word table: one atomic word a rank, over memory that somebody else owns and maps.
 
-use crate::prefetch::prefetch;
-use crate::sync::{AtomicU64, Ordering};
+use crate::sys::atomics::{AtomicU64, Ordering};
+use crate::sys::prefetch::prefetch;
 
 use super::word::Word;
 

@@ -5,11 +5,12 @@ use std::io::{self, Cursor, Read};
 
 use csv::{ByteRecord, ErrorKind, Position, ReaderBuilder, Terminator};
 
-use super::import::{ImportError, Progress};
-use super::list::{InvalidLine, LineFault, ListOptions, OnInvalid, parse_line, parse_number};
-use super::number::NumberRange;
-use super::number_list::{MAX_KEPT_INVALID, NumberList};
-use super::text_list::BYTE_ORDER_MARK;
+use crate::numbers::list::{InvalidLine, LineFault, ListOptions, OnInvalid, parse_line, parse_number};
+use crate::numbers::number::NumberRange;
+
+use super::error::{ImportError, Progress};
+use super::merged::{MAX_KEPT_INVALID, NumberList};
+use super::text::BYTE_ORDER_MARK;
 
 /// Column with the numbers if no other is named.
 pub const NUMBER_COLUMN: &str = "number";
@@ -25,7 +26,7 @@ enum Columns {
     Range(usize, usize),
 }
 
-pub(super) fn read_csv(
+pub(crate) fn read_csv(
     input: impl Read,
     options: &ListOptions,
     progress: Progress<'_>,

@@ -1,7 +1,7 @@
 //! How much memory the process has.
 
 /// Resident memory in bytes, or `None` where `/proc` does not tell.
-pub fn resident_bytes() -> Option<u64> {
+pub(crate) fn resident_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     parse_resident_bytes(&status)
 }

@@ -7,7 +7,7 @@ use phonenumber::Mode;
 use phonenumber::country::Id;
 use thiserror::Error;
 
-use super::number::Number;
+use crate::numbers::number::Number;
 
 /// A region whose numbering plan gives national forms their meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +54,7 @@ impl Region {
 }
 
 /// Whether `byte` may stand between the digits of a written number.
-pub(super) fn is_separator(byte: u8) -> bool {
+pub(crate) fn is_separator(byte: u8) -> bool {
     matches!(byte, b' ' | b'(' | b')' | b'-' | b'.' | b'/')
 }
 

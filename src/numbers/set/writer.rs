@@ -5,7 +5,7 @@ use std::io::{self, Seek, SeekFrom, Write};
 use roaring::RoaringBitmap;
 use thiserror::Error;
 
-use super::number::{MAX_SET_NUMBERS, NumberRange};
+use crate::numbers::number::{MAX_SET_NUMBERS, NumberRange};
 
 /// Bytes of the count of buckets, which is written last.
 const COUNT_BYTES: usize = 8;

@@ -8,19 +8,21 @@ use std::thread;
 use crossbeam::channel::{Receiver, Sender, bounded};
 use memchr::{memchr, memrchr};
 
-use super::import::{ImportError, Progress};
-use super::list::{InvalidLine, ListOptions, MAX_LINE_BYTES, OnInvalid, parse_line};
-use super::number::{Number, NumberRange};
-use super::number_list::{MAX_KEPT_INVALID, NumberList};
+use crate::numbers::list::{InvalidLine, ListOptions, MAX_LINE_BYTES, OnInvalid, parse_line};
+use crate::numbers::number::{Number, NumberRange};
+
+use super::error::{ImportError, Progress};
+use super::merged::{MAX_KEPT_INVALID, NumberList};
+use crate::sys::parallel;
 
 /// Text that one thread parses at a time: small enough to stay in its cache.
-pub(super) const BLOCK_BYTES: usize = 512 * 1024;
+pub(crate) const BLOCK_BYTES: usize = 512 * 1024;
 /// Blocks that wait for a parser.
 const QUEUED_BLOCKS: usize = 4;
 /// Parsers keep up with the reader when there are two; more only take memory.
 const MAX_PARSERS: usize = 4;
 /// What editors on Windows put before UTF-8 text.
-pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 /// A guess for the first allocation: bytes of a line with an 11-digit number.
 const USUAL_LINE_BYTES: usize = 12;
 
@@ -43,13 +45,13 @@ struct Parsed {
 }
 
 /// Reads the list in blocks of about `block_bytes`.
-pub(super) fn read_text(
+pub(crate) fn read_text(
     input: impl Read,
     options: &ListOptions,
     progress: Progress<'_>,
     block_bytes: usize,
 ) -> Result<NumberList, ImportError> {
-    let parsers = thread::available_parallelism().map_or(1, usize::from).clamp(2, MAX_PARSERS);
+    let parsers = parallel::processors().clamp(2, MAX_PARSERS);
     let (blocks_in, blocks_out) = bounded::<Block>(QUEUED_BLOCKS);
     let (spare_in, spare_out) = bounded::<Vec<u8>>(QUEUED_BLOCKS + parsers);
     let refused = &AtomicBool::new(false);

@@ -1,57 +1,15 @@
 //! From a number list, as text or CSV, to its sorted distinct numbers.
 
-use std::io::{self, Read};
+use std::io::Read;
 
-use thiserror::Error;
+use crate::numbers::list::{ListFormat, ListOptions};
+use crate::numbers::number::MAX_SET_NUMBERS;
 
-use super::csv_list::read_csv;
-use super::list::{InvalidLine, ListFormat, ListOptions};
-use super::number::MAX_SET_NUMBERS;
-use super::text_list::{BLOCK_BYTES, read_text};
+use super::csv::read_csv;
+use super::error::{ImportError, Progress};
+use super::text::{BLOCK_BYTES, read_text};
 
-pub use super::number_list::{MAX_KEPT_INVALID, NumberList};
-
-/// Is told the bytes read so far.
-pub type Progress<'a> = &'a (dyn Fn(u64) + Sync);
-
-/// Why a list was refused.
-#[derive(Debug, Error)]
-pub enum ImportError {
-    /// The input failed.
-    #[error("the number list could not be read: {0}. Check that the file is there and readable")]
-    Io(#[from] io::Error),
-    /// The first bad line of the file.
-    #[error("{0}")]
-    InvalidLine(InvalidLine),
-    /// No line held a number.
-    #[error("the number list holds no number: give at least one")]
-    Empty,
-    /// More than [`MAX_SET_NUMBERS`].
-    #[error("the list stands for {numbers} numbers, more than 4000000000: split it into several pools")]
-    TooMany {
-        /// How many distinct numbers it stands for.
-        numbers: u64,
-    },
-    /// The CSV header does not name the column.
-    #[error(
-        "the CSV has no column {wanted} (its header is: {found}): name one with column=, or call the columns first and last for ranges"
-    )]
-    MissingColumn {
-        /// The column sought.
-        wanted: String,
-        /// The header.
-        found: String,
-    },
-    /// The CSV header is not text.
-    #[error("the CSV header is not UTF-8: save the file as UTF-8")]
-    NotUtf8Csv,
-    /// A row over [`super::csv_list::MAX_ROW_BYTES`].
-    #[error("a CSV row is longer than 1 MiB: look for a quote that is not closed")]
-    RowTooLong,
-    /// A thread of the import ended early.
-    #[error("a thread of the import failed: report this as a bug, with the list if you can")]
-    ParserFailed,
-}
+pub use super::merged::{MAX_KEPT_INVALID, NumberList};
 
 /// Reads a list to its end. `progress` is told the bytes read, from the calling thread.
 pub fn read_list(

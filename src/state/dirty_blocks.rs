@@ -6,9 +6,9 @@
 
 use std::ops::Range;
 
-use crate::sync::{AtomicU64, Ordering, total_order_for_loom};
+use crate::sys::atomics::{AtomicU64, Ordering, total_order_for_loom};
 
-use super::due::BLOCK_WORDS;
+use super::due_hints::BLOCK_WORDS;
 
 /// See the module.
 pub struct DirtyBlocks {

@@ -1,16 +1,16 @@
 //! The words of a segment together with what is derived from them: each change of a word, and what
 //! the free index and the due hints are told of it.
 
-use crate::sync::AtomicU64;
+use crate::sys::atomics::AtomicU64;
+use crate::sys::slot::Slot;
 
-use super::blocks::BlockCounts;
-use super::dirty::DirtyBlocks;
-use super::due::DueHints;
-use super::free::FreeIndex;
-use super::mutations::Slot;
-use super::table::WordTable;
+use super::block_counts::BlockCounts;
+use super::dirty_blocks::DirtyBlocks;
+use super::due_hints::DueHints;
+use super::free_index::FreeIndex;
 use super::time::Timestamp;
 use super::word::{LeaseRefusal, OnExpiry, State, Word};
+use super::word_table::WordTable;
 
 /// See the module. `W` owns the memory of the words.
 pub struct Ranks<W> {

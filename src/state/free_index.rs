@@ -18,10 +18,11 @@
 
 use std::ops::Range;
 
-use crate::prefetch::prefetch;
-use crate::sync::{AtomicU64, Ordering, total_order_for_loom};
+use crate::sys::atomics::{AtomicU64, Ordering, total_order_for_loom};
+use crate::sys::prefetch::prefetch;
+use crate::sys::slot::Slot;
 
-use super::mutations::{Mutations, Slot};
+use super::mutations::Mutations;
 
 /// Bits a node: 64, or few under loom so that small models have all levels.
 const NODE_BITS: u32 = if cfg!(allotd_loom) { 2 } else { 64 };

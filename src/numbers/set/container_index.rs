@@ -20,11 +20,11 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::prefetch::prefetch;
+use crate::numbers::number::{MAX_SET_NUMBERS, Number};
+use crate::sys::prefetch::prefetch;
 
 use super::container::{BITMAP_BYTES, BITMAP_SAMPLES, MAX_ARRAY_VALUES, run_samples};
-use super::mapped::{Format, SetError};
-use super::number::{MAX_SET_NUMBERS, Number};
+use super::error::{Format, SetError};
 
 const COOKIE_NO_RUNS: u32 = 12346;
 const COOKIE_RUNS: u16 = 12347;
@@ -40,7 +40,7 @@ const MAX_FILE_BYTES: u64 = 1 << 40;
 
 /// How a container is encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Array,
     Bitmap,
     Runs,
@@ -48,33 +48,33 @@ pub(super) enum Kind {
 
 /// One container: 24 bytes, so that a lookup touches one cache line of the directory.
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(crate) struct Entry {
     /// Key (upper 34 bits of 50), then the count of runs (16 bits).
     key_and_runs: u64,
     /// Offset of the body, then two bits of the kind.
     offset_and_kind: u64,
     /// Rank of its first number.
-    pub(super) first_rank: u32,
+    pub(crate) first_rank: u32,
     /// Index of its first sample, and [`SAMPLES_READY`].
     samples: AtomicU32,
 }
 
 impl Entry {
     /// The upper bits of its numbers: a number shifted right by 16.
-    pub(super) fn key(&self) -> u64 {
+    pub(crate) fn key(&self) -> u64 {
         self.key_and_runs >> 16
     }
 
-    pub(super) fn run_count(&self) -> usize {
+    pub(crate) fn run_count(&self) -> usize {
         (self.key_and_runs & 0xFFFF) as usize
     }
 
     /// Byte offset of its values, bits or runs.
-    pub(super) fn offset(&self) -> usize {
+    pub(crate) fn offset(&self) -> usize {
         (self.offset_and_kind >> 2) as usize
     }
 
-    pub(super) fn kind(&self) -> Kind {
+    pub(crate) fn kind(&self) -> Kind {
         match self.offset_and_kind & 3 {
             0 => Kind::Array,
             1 => Kind::Bitmap,
@@ -83,7 +83,7 @@ impl Entry {
     }
 
     /// Index and count of its samples.
-    pub(super) fn sample_place(&self) -> (usize, usize) {
+    pub(crate) fn sample_place(&self) -> (usize, usize) {
         let first = (self.samples.load(Ordering::Relaxed) & !SAMPLES_READY) as usize;
         match self.kind() {
             Kind::Array => (0, 0),
@@ -93,30 +93,30 @@ impl Entry {
     }
 
     /// Whether the samples may be read. Acquire pairs with the release below: who sees the flag sees them.
-    pub(super) fn samples_ready(&self) -> bool {
+    pub(crate) fn samples_ready(&self) -> bool {
         self.samples.load(Ordering::Acquire) & SAMPLES_READY != 0
     }
 
     /// Says that the samples stand.
-    pub(super) fn set_samples_ready(&self) {
+    pub(crate) fn set_samples_ready(&self) {
         self.samples.fetch_or(SAMPLES_READY, Ordering::Release);
     }
 }
 
 /// The containers of a set in ascending order.
 #[derive(Debug)]
-pub(super) struct Directory {
+pub(crate) struct Directory {
     /// One more than there are containers: the last only holds the rank after all others.
     entries: Vec<Entry>,
     by_key: TopTable,
     by_rank: TopTable,
     /// Samples of all containers together.
-    pub(super) samples_len: usize,
+    pub(crate) samples_len: usize,
 }
 
 impl Directory {
     /// Reads the headers of `bytes` and checks that they describe it to its last byte.
-    pub(super) fn read(bytes: &[u8], format: Format) -> Result<Directory, SetError> {
+    pub(crate) fn read(bytes: &[u8], format: Format) -> Result<Directory, SetError> {
         if bytes.len() as u64 > MAX_FILE_BYTES {
             return Err(SetError::TooLarge { offset: MAX_FILE_BYTES });
         }
@@ -134,23 +134,23 @@ impl Directory {
     }
 
     /// Bytes of memory it takes.
-    pub(super) fn memory_bytes(&self) -> usize {
+    pub(crate) fn memory_bytes(&self) -> usize {
         self.entries.capacity() * size_of::<Entry>()
             + (self.by_key.slots.capacity() + self.by_rank.slots.capacity()) * size_of::<u32>()
     }
 
     /// How many numbers the set holds.
-    pub(super) fn len(&self) -> u32 {
+    pub(crate) fn len(&self) -> u32 {
         self.entries.last().map_or(0, |end| end.first_rank)
     }
 
-    pub(super) fn containers(&self) -> &[Entry] {
+    pub(crate) fn containers(&self) -> &[Entry] {
         &self.entries[..self.entries.len() - 1]
     }
 
     /// A container and how many numbers it holds.
     #[inline]
-    pub(super) fn container(&self, index: usize) -> Option<(&Entry, u32)> {
+    pub(crate) fn container(&self, index: usize) -> Option<(&Entry, u32)> {
         let next = self.entries.get(index + 1)?;
         let entry = &self.entries[index];
         Some((entry, next.first_rank - entry.first_rank))
@@ -158,7 +158,7 @@ impl Directory {
 
     /// The container that holds `rank`, which is below [`Directory::len`].
     #[inline]
-    pub(super) fn by_rank(&self, rank: u32) -> usize {
+    pub(crate) fn by_rank(&self, rank: u32) -> usize {
         let (from, to) = self.by_rank.bounds(u64::from(rank)).unwrap_or((0, self.entries.len() - 1));
         // Mostly the first one: a branch that is predicted, where a search waits for its loads.
         if self.entries.get(from + 1).is_some_and(|next| rank < next.first_rank) {
@@ -169,7 +169,7 @@ impl Directory {
 
     /// Asks the processor to fetch the first container that may hold `rank`.
     #[inline]
-    pub(super) fn prefetch(&self, rank: u32) {
+    pub(crate) fn prefetch(&self, rank: u32) {
         if let Some((from, _)) = self.by_rank.bounds(u64::from(rank)) {
             prefetch(&self.entries[from]);
         }
@@ -177,7 +177,7 @@ impl Directory {
 
     /// The container with `key`, or else the one that would follow it.
     #[inline]
-    pub(super) fn by_key(&self, key: u64) -> Result<usize, usize> {
+    pub(crate) fn by_key(&self, key: u64) -> Result<usize, usize> {
         let containers = self.containers();
         let Some(from_first) = containers.first().and_then(|first| key.checked_sub(first.key())) else {
             return Err(0);

@@ -1,9 +1,16 @@
 //! The lines of a number list: what each form means, and why a line is refused.
 
+pub mod csv;
+pub mod error;
+pub(crate) mod merged;
+pub mod national;
+pub mod read;
+mod text;
+
 use thiserror::Error;
 
-use super::national::{Region, is_separator};
 use super::number::{MAX_NUMBER_DIGITS, Number, NumberError, NumberRange, prefix_range};
+use national::{Region, is_separator};
 
 /// Longest line, without its end: longer ones are refused.
 pub const MAX_LINE_BYTES: usize = 1024;

@@ -2,8 +2,8 @@
 
 use std::thread;
 
-use super::list::InvalidLine;
-use super::number::{Number, NumberRange};
+use crate::numbers::list::InvalidLine;
+use crate::numbers::number::{Number, NumberRange};
 
 /// Below this many numbers a second thread costs more than it saves.
 const MIN_PARALLEL_NUMBERS: usize = 1 << 16;
@@ -28,7 +28,7 @@ pub struct NumberList {
 
 impl NumberList {
     /// Sorts and merges what was read, on up to `threads` threads.
-    pub(super) fn new(mut singles: Vec<Number>, mut ranges: Vec<NumberRange>, threads: usize) -> NumberList {
+    pub(crate) fn new(mut singles: Vec<Number>, mut ranges: Vec<NumberRange>, threads: usize) -> NumberList {
         let read = ranges.iter().fold(singles.len() as u64, |sum, range| sum.saturating_add(range.len()));
         if !singles.is_sorted() {
             sort_parallel(&mut singles, threads);
@@ -50,7 +50,7 @@ impl NumberList {
     }
 
     /// The same list, with what was left out of it.
-    pub(super) fn with_invalid(self, invalid: u64, first_invalid: Vec<InvalidLine>) -> NumberList {
+    pub(crate) fn with_invalid(self, invalid: u64, first_invalid: Vec<InvalidLine>) -> NumberList {
         NumberList { invalid, first_invalid, ..self }
     }
 

@@ -1,0 +1,95 @@
+//! The disk as a trait: every write of the daemon goes through it, so that tests can put a disk under it that
+//! fails, fills up or loses power.
+
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+
+use rustix::fs::{FallocateFlags, OFlags};
+
+use super::mapping::MappedWords;
+
+/// How writes to an open file reach the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Through the page cache; [`Disk::sync`] makes them durable.
+    Buffered,
+    /// Past the page cache; [`Disk::sync`] makes them durable. Only whole pages at whole pages.
+    Direct,
+    /// Past the page cache, each write durable when it returns. Only whole pages at whole pages.
+    DirectSynced,
+}
+
+/// Every change that the daemon makes to its data directory. The methods do the real thing; a test's
+/// disk replaces those it is about.
+pub trait Disk: fmt::Debug + Send + Sync + 'static {
+    /// Creates a file that is not there yet, for reading and writing.
+    fn create(&self, path: &Path) -> io::Result<File> {
+        OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
+    }
+
+    /// Opens a file for reading and writing.
+    fn open(&self, path: &Path, access: Access) -> io::Result<File> {
+        let mut options = OpenOptions::new();
+        let flags = match access {
+            Access::Buffered => OFlags::empty(),
+            Access::Direct => OFlags::DIRECT,
+            Access::DirectSynced => OFlags::DIRECT | OFlags::DSYNC,
+        };
+        options.read(true).write(true).custom_flags(flags.bits().cast_signed()).open(path)
+    }
+
+    /// Takes the space of a file now, at least one byte; [`io::ErrorKind::Unsupported`] where the file system
+    /// cannot. See [`super::files::allocate`].
+    fn allocate(&self, file: &File, bytes: u64) -> io::Result<()> {
+        Ok(rustix::fs::fallocate(file, FallocateFlags::empty(), 0, bytes)?)
+    }
+
+    /// Writes all of `bytes` at an offset.
+    fn write_at(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+        file.write_all_at(bytes, offset)
+    }
+
+    /// Makes all that was written to a file durable.
+    fn sync(&self, file: &File) -> io::Result<()> {
+        file.sync_data()
+    }
+
+    /// Makes what was written through a shared mapping durable.
+    fn flush(&self, words: &MappedWords) -> io::Result<()> {
+        words.flush()
+    }
+
+    /// Makes the entries of a directory durable.
+    fn sync_directory(&self, directory: &Path) -> io::Result<()> {
+        File::open(directory)?.sync_all()
+    }
+
+    /// Creates a directory and those above it.
+    fn create_directories(&self, path: &Path) -> io::Result<()> {
+        fs::create_dir_all(path)
+    }
+
+    /// Gives a file or directory another name, replacing a file of that name.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    /// Removes a file.
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    /// Removes a directory and all in it.
+    fn remove_directory(&self, path: &Path) -> io::Result<()> {
+        fs::remove_dir_all(path)
+    }
+}
+
+/// The disk of the machine.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RealDisk;
+
+impl Disk for RealDisk {}

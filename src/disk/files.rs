@@ -1,0 +1,125 @@
+//! Whole small files: read with a limit, replaced atomically, checksummed.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::device::{Access, Disk, RealDisk};
+use super::mapping::WORD_BYTES;
+use super::{paced, unsynced};
+
+/// The disk of the machine, as most of the crate holds it.
+pub fn real() -> Arc<dyn Disk> {
+    #[cfg(debug_assertions)]
+    if std::env::var_os(unsynced::SKIP_SYNC_VARIABLE).is_some_and(|value| value == "1") {
+        return Arc::new(unsynced::UnsyncedDisk);
+    }
+    Arc::new(RealDisk)
+}
+
+/// Opens a file as it is asked, or buffered where the file system has no direct access, as an older tmpfs;
+/// and says how.
+pub fn open_direct(disk: &dyn Disk, path: &Path, access: Access) -> io::Result<(File, Access)> {
+    match disk.open(path, access) {
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+            Ok((disk.open(path, Access::Buffered)?, Access::Buffered))
+        }
+        opened => Ok((opened?, access)),
+    }
+}
+
+/// Takes the space of a file now, so that a full disk shows here; writes zeros where the file system cannot
+/// allocate without writing.
+pub fn allocate(disk: &dyn Disk, file: &File, bytes: u64) -> io::Result<()> {
+    if bytes == 0 {
+        return Ok(());
+    }
+    match disk.allocate(file, bytes) {
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+            paced::fill_with_zeros(disk, file, bytes, &|_| ()).and_then(|()| disk.sync(file))
+        }
+        allocated => allocated,
+    }
+}
+
+/// Creates a file of `len` zeroed words whose space is taken now, so that a full disk shows here and
+/// not when a number is leased.
+pub fn create_words(disk: &dyn Disk, path: &Path, len: u32) -> io::Result<()> {
+    let file = disk.create(path)?;
+    allocate(disk, &file, u64::from(len) * WORD_BYTES)?;
+    disk.sync(&file)
+}
+
+/// Replaces a file so that at any moment, also after a power loss, either the old or the new content
+/// is there.
+pub fn replace_file(disk: &dyn Disk, path: &Path, content: &[u8]) -> io::Result<()> {
+    let new = path.with_extension("new");
+    // Left over from a process that ended in the middle of this.
+    match disk.remove_file(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let written = disk.create(&new).and_then(|file| {
+        disk.write_at(&file, content, 0)?;
+        disk.sync(&file)
+    });
+    if let Err(error) = written.and_then(|()| disk.rename(&new, path)) {
+        let _ = disk.remove_file(&new);
+        return Err(error);
+    }
+    // From here on both contents may be found after a power loss: not a failure that changes nothing.
+    sync_parent(disk, path).map_err(io::Error::other)
+}
+
+/// Makes a file's entry in its directory durable.
+pub fn sync_parent(disk: &dyn Disk, path: &Path) -> io::Result<()> {
+    disk.sync_directory(path.parent().unwrap_or(Path::new(".")))
+}
+
+/// Reads a whole small file, refusing more than `limit_bytes`.
+pub fn read_small_file(path: &Path, limit_bytes: u64) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    let read = File::open(path)?.take(limit_bytes + 1).read_to_end(&mut content)?;
+    if read as u64 > limit_bytes {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("longer than {limit_bytes} bytes")));
+    }
+    Ok(content)
+}
+
+/// The CRC32C of a whole file, and its length in bytes.
+pub fn crc32c_of(bytes: &[u8]) -> (u32, u64) {
+    (crc32c::crc32c(bytes), bytes.len() as u64)
+}
+
+/// Whether an error says that the disk (or the quota) is full.
+pub fn is_storage_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
+    )
+}
+
+#[cfg(test)]
+#[cfg(not(allotd_loom))]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::disk::device::RealDisk;
+
+    #[test]
+    fn replace_keeps_the_old_content_when_it_fails() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pool.toml");
+        replace_file(&RealDisk, &path, b"one").unwrap();
+        fs::write(dir.path().join("pool.new"), "left over").unwrap();
+        replace_file(&RealDisk, &path, b"two").unwrap();
+        assert_eq!(read_small_file(&path, 3).unwrap(), b"two");
+        assert!(read_small_file(&path, 2).is_err());
+        fs::create_dir(dir.path().join("pool.new")).unwrap();
+        assert!(replace_file(&RealDisk, &path, b"three").is_err());
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+    }
+}

@@ -1,0 +1,28 @@
+//! A selection of states, as `state=available,resting` names it.
+
+use super::word::State;
+
+pub(crate) const STATES: [State; 5] =
+    [State::Available, State::Leased, State::Resting, State::Done, State::Retired];
+
+/// Some of the states.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct StateSet(u8);
+
+impl StateSet {
+    /// Every state.
+    pub fn all() -> Self {
+        STATES.into_iter().fold(Self::default(), Self::with)
+    }
+
+    /// These and one more.
+    #[must_use]
+    pub fn with(self, state: State) -> Self {
+        Self(self.0 | 1 << state as u8)
+    }
+
+    /// Whether the state is among them.
+    pub fn contains(self, state: State) -> bool {
+        self.0 & 1 << state as u8 != 0
+    }
+}

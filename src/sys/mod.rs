@@ -1,0 +1,8 @@
+//! What the rooms above take from the machine: atomics (real or loom's), threads, memory.
+
+pub(crate) mod atomics;
+pub(crate) mod background;
+pub(crate) mod memory;
+pub(crate) mod parallel;
+pub(crate) mod prefetch;
+pub mod slot;

@@ -17,8 +17,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use allotd::bench::cpu;
-use allotd::engine::load::NumberSource;
-use allotd::engine::settings::{Settings, SettingsChange};
+use allotd::domain::settings::{Settings, SettingsChange};
+use allotd::engine::operations::import::NumberSource;
 use allotd::engine::{Engine, EngineConfig};
 use allotd::numbers::sample::{Spread, ru_mobile_sample};
 use bytes::Bytes;

@@ -9,9 +9,9 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use allotd::engine::lease::LeaseRequest;
-use allotd::engine::load::NumberSource;
-use allotd::engine::settings::{Settings, SettingsChange};
+use allotd::domain::settings::{Settings, SettingsChange};
+use allotd::engine::operations::import::NumberSource;
+use allotd::engine::operations::lease::LeaseRequest;
 use allotd::engine::{Engine, EngineConfig};
 use allotd::numbers::sample::{Spread, ru_mobile_sample};
 

@@ -7,7 +7,7 @@ use clap::Args;
 use serde::Deserialize;
 use thiserror::Error;
 
-use crate::engine::open::DEFAULT_JOURNAL_FILE_BYTES;
+use crate::engine::startup::config::DEFAULT_JOURNAL_FILE_BYTES;
 use crate::http::listener::{AddressError, ListenAddress};
 use crate::http::origin::{AllowedHost, AllowedHostError};
 use crate::http::server::DEFAULT_MAX_CONNECTIONS;
@@ -417,7 +417,7 @@ mod tests {
             log_level.is_some() && log_format.is_some() && log_numbers.is_some() && slow_call_ms.is_some()
         );
         assert_eq!((insecure, sync_interval_ms), (Some(false), Some(DEFAULT_SYNC_INTERVAL_MS)));
-        let engine = crate::engine::open::EngineConfig::new(data.unwrap(), 1);
+        let engine = crate::engine::startup::config::EngineConfig::new(data.unwrap(), 1);
         assert_eq!(backup_dir.unwrap(), engine.backup_dir);
     }
 

@@ -1,11 +1,14 @@
 //! `allotd` hands out numbers of a huge pool, each to exactly one holder at a time.
 
+pub mod backup;
 pub mod bench;
+pub mod check;
 pub mod cli;
 pub mod client;
 pub mod config;
 mod daemon;
 pub mod disk;
+pub mod domain;
 pub mod engine;
 pub mod histogram;
 pub mod http;
@@ -14,4 +17,5 @@ pub mod log;
 pub mod numbers;
 pub mod state;
 pub mod stats;
+pub mod store;
 pub mod sys;

@@ -4,9 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use allotd::engine::holding::{HeldLease, ReturnItem, ReturnResult};
-use allotd::engine::lease::{Lease, LeaseRequest};
-use allotd::engine::settings::{Order, SettingsChange, Then};
+use allotd::domain::settings::{Order, SettingsChange, Then};
+use allotd::engine::operations::lease::{Lease, LeaseRequest};
+use allotd::engine::operations::renew_return::{HeldLease, ReturnItem, ReturnResult};
 use allotd::engine::{Engine, EngineConfig, Pool, Worker};
 use allotd::journal::Durability;
 use rustix::time::{ClockId, clock_gettime};

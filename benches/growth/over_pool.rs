@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use allotd::engine::settings::Order;
+use allotd::domain::settings::Order;
 
 use super::engine::InProcess;
 use super::load::Round;

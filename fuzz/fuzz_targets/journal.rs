@@ -8,7 +8,7 @@
 use std::fs;
 use std::path::Path;
 
-use allotd::disk::PAGE_BYTES;
+use allotd::disk::mapping::PAGE_BYTES;
 use allotd::journal::file::path_of;
 use allotd::journal::frame::{Frame, FrameHead, HEAD_BYTES, Head, MAX_FRAME_BYTES, SECTOR_BYTES, Sector, frame_bytes, put_record};
 use allotd::journal::record::{Record, WordRecord};

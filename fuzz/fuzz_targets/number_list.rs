@@ -5,7 +5,8 @@
 
 use std::collections::BTreeSet;
 
-use allotd::numbers::import::{ImportError, NumberList, read_list_in_blocks};
+use allotd::numbers::list::error::ImportError;
+use allotd::numbers::list::read::{NumberList, read_list_in_blocks};
 use allotd::numbers::list::{ListFormat, ListOptions, OnInvalid, parse_line};
 use libfuzzer_sys::fuzz_target;
 

@@ -3,7 +3,7 @@
 
 #![no_main]
 
-use allotd::numbers::mapped::NumberSet;
+use allotd::numbers::set::NumberSet;
 use allotd::numbers::number::{Number, NumberRange, Rank};
 use croaring::{Bitmap64, Portable};
 use libfuzzer_sys::fuzz_target;

@@ -6,8 +6,8 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::client::Server;
-use crate::engine::lease::MAX_LEASE_COUNT;
-use crate::engine::settings::{MAX_TTL_SECONDS, Order, PoolName};
+use crate::domain::settings::{MAX_TTL_SECONDS, Order, PoolName};
+use crate::engine::operations::lease::MAX_LEASE_COUNT;
 
 use super::callers::Call;
 use super::items::{LeaseText, put_item};

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::bench::BenchError;
 use crate::client::{self, Call, ClientError, Payload};
-use crate::engine::lease::MAX_LEASE_COUNT;
+use crate::engine::operations::lease::MAX_LEASE_COUNT;
 
 use super::items::{count_leases, each_lease};
 use super::plan::{Mix, Plan, held_body};

@@ -6,10 +6,10 @@ use clap::Args;
 use hyper::Method;
 use serde_json::json;
 
+use crate::backup::restore::restore;
 use crate::cli::{CliError, Remote};
 use crate::client::Call;
 use crate::disk::device::RealDisk;
-use crate::engine::backup::restore::restore;
 
 use super::output;
 

@@ -5,7 +5,7 @@ use clap::Args;
 use crate::bench::plan::{self, MIN_SECONDS, Mix, Plan, PlanError};
 use crate::bench::{self, BenchError};
 use crate::cli::{CliError, Remote};
-use crate::engine::settings::Order;
+use crate::domain::settings::Order;
 
 use super::output;
 

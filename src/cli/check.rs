@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::check::check_directory;
 use crate::cli::CliError;
-use crate::engine::check::check_directory;
 
 use super::output;
 

@@ -7,9 +7,9 @@ use clap::Args;
 
 use crate::cli::CliError;
 use crate::config::{Config, ServeArgs};
-use crate::engine::directory::Engine;
-use crate::engine::load::NumberSource;
-use crate::engine::settings::{PoolName, Settings};
+use crate::domain::settings::{PoolName, Settings};
+use crate::engine::operations::import::NumberSource;
+use crate::engine::registry::Engine;
 use crate::log::{self, Level};
 use crate::numbers::sample::{Spread, ru_mobile_sample};
 

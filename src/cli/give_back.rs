@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::cli::{CliError, Remote};
 use crate::client::Call;
-use crate::engine::settings::Then;
+use crate::domain::settings::Then;
 
 use super::renew;
 

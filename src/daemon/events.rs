@@ -5,8 +5,8 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use crate::config::Config;
-use crate::engine::directory::Engine;
-use crate::engine::open::OpenReport;
+use crate::engine::open_report::OpenReport;
+use crate::engine::registry::Engine;
 use crate::http::listener::ListenAddress;
 use crate::journal::durability::Durability;
 use crate::log::LogConfig;

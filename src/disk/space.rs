@@ -1,6 +1,6 @@
 //! How much room a file system has.
 
-use std::io::{self};
+use std::io;
 use std::path::Path;
 
 /// The room of a file system, in bytes.

@@ -8,48 +8,28 @@ use std::time::Instant;
 
 use arc_swap::{ArcSwap, Guard};
 
-use crate::disk::device::Disk;
-use crate::disk::mapping::Sharing;
 use crate::disk::{files, paced};
+use crate::domain::counts::{Counts, Totals};
+use crate::domain::lease_token::TokenKey;
+use crate::domain::settings::{PoolName, Settings, SettingsError, Then};
+use crate::engine::counters::history::{History, Rates, Sample};
+use crate::engine::counters::lateness;
+use crate::engine::counters::outcomes::{OutcomeId, Outcomes};
+use crate::engine::segment::within::Within;
 use crate::histogram::{Distribution, DistributionSnapshot};
-use crate::journal::handle::{Journal, JournalError};
-use crate::journal::record::{Record, WordRecord};
+use crate::journal::handle::JournalError;
 use crate::numbers::number::{Number, NumberRange};
 use crate::numbers::set::run::LastRun;
 use crate::state::time::Timestamp;
 use crate::state::word::{OnExpiry, State, Word};
+use crate::store::manifest::Manifest;
+use crate::store::totals_file::PoolTotals;
 use crate::sys::atomics::{AtomicU32, Ordering};
 
-use super::clock::Clock;
-use super::counters::{Counts, PoolCounters, Totals};
-use super::directory::{OPERATOR_SLOT, SWEEPER_SLOT};
-use super::history::{History, Rates, Sample};
-use super::keys::Keys;
-use super::lateness;
-use super::manifest::Manifest;
-use super::order::{Cursor, Worker};
-use super::outcomes::{OutcomeId, Outcomes};
-use super::segment::{Segment, Segments, Within};
-use super::settings::{PoolName, Settings, SettingsChange, SettingsError, Then};
-use super::token::{SECRET_BYTES, TokenKey};
-use super::totals_file::PoolTotals;
-
-/// What all pools of an engine share.
-pub(crate) struct Shared {
-    pub(crate) clock: Arc<Clock>,
-    pub(crate) journal: Arc<Journal>,
-    pub(crate) disk: Arc<dyn Disk>,
-    pub(crate) keys: Keys,
-    /// How the words are mapped.
-    pub(crate) sharing: Sharing,
-    pub(crate) secret: [u8; SECRET_BYTES],
-    /// How many threads call the engine, the operators' one included.
-    pub(crate) slots: usize,
-    /// The operators' calls come one after another, from whatever thread.
-    pub(crate) operator: Mutex<Worker>,
-    /// Where files are put together before they are moved to their place.
-    pub(crate) staging_dir: PathBuf,
-}
+use super::counters::PoolCounters;
+use super::segment::{Segment, Segments};
+use super::shared::{OPERATOR_SLOT, SWEEPER_SLOT, Shared};
+use super::worker::{Cursor, Worker};
 
 /// A change of a pool that could not be made; nothing changed.
 #[derive(Debug, thiserror::Error)]
@@ -107,14 +87,14 @@ pub struct Pool {
     pub(crate) key: TokenKey,
     /// Names the pool in the journal and in tokens.
     pub(crate) id: u64,
-    settings: ArcSwap<Settings>,
+    pub(crate) settings: ArcSwap<Settings>,
     pub(crate) segments: ArcSwap<Segments>,
     /// What is on the disk. Held while it is changed, so that such changes come one after another.
     manifest: Mutex<Manifest>,
     round: AtomicU32,
     mode: AtomicU32,
     pub(crate) counters: PoolCounters,
-    outcomes: Outcomes,
+    pub(crate) outcomes: Outcomes,
     /// How late numbers are swept, in milliseconds.
     pub(crate) lateness: Distribution,
     history: Mutex<History>,
@@ -246,19 +226,6 @@ impl Pool {
         self.history().rates(self.now_sample())
     }
 
-    /// The earliest time at which a number can become available by itself, told by hints alone: no number is
-    /// looked at. [`Self::next_available_at`] looks.
-    pub fn earliest_available_at(&self) -> Option<Timestamp> {
-        let segments = self.segments.load();
-        let due = segments.list.iter().filter_map(|segment| segment.ranks.due.earliest()).min()?;
-        match self.on_expiry() {
-            _ if self.counts().resting > 0 => Some(due),
-            OnExpiry::Available => Some(due),
-            OnExpiry::Rest(seconds) => Some(due.after(seconds)),
-            OnExpiry::Done(_) | OnExpiry::Retired => None,
-        }
-    }
-
     /// Takes a sample for the rates.
     pub(crate) fn sample(&self) {
         let sample = self.now_sample();
@@ -352,42 +319,6 @@ impl Pool {
         Ok(apply(&manifest))
     }
 
-    /// Changes settings.
-    pub fn change_settings(&self, change: &SettingsChange) -> Result<Arc<Settings>, ChangeError> {
-        self.change_manifest(
-            |manifest| {
-                manifest.settings = manifest.settings.changed(change)?;
-                Ok(())
-            },
-            |manifest| {
-                let settings = Arc::new(manifest.settings.clone());
-                self.outcomes.add(settings.outcomes.keys().map(String::as_str));
-                self.settings.store(settings.clone());
-                settings
-            },
-        )
-    }
-
-    /// Refuses new leases until [`Self::resume`].
-    pub fn pause(&self) -> Result<(), ChangeError> {
-        self.set_paused(true)
-    }
-
-    /// Hands out numbers again.
-    pub fn resume(&self) -> Result<(), ChangeError> {
-        self.set_paused(false)
-    }
-
-    fn set_paused(&self, paused: bool) -> Result<(), ChangeError> {
-        self.change_manifest(
-            |manifest| {
-                manifest.paused = paused;
-                Ok(())
-            },
-            |_| self.set_mode(if paused { Mode::Paused } else { Mode::Open }),
-        )
-    }
-
     /// Writes all words that changed to their files, durably.
     pub(crate) fn checkpoint(&self, rest: &paced::Rest<'_>) -> std::io::Result<()> {
         self.segments.load().list.iter().try_for_each(|segment| segment.checkpoint(rest))
@@ -402,11 +333,6 @@ impl Pool {
     pub fn settle(&self) -> Result<(), JournalError> {
         self.shared.journal.settle(SWEEPER_SLOT)
     }
-
-    /// The record of a number's word after a change.
-    #[inline]
-    pub(crate) fn record(&self, segment: &Segment, rank: u32, word: Word) -> Record {
-        // A pool has at most MAX_SEGMENTS segments.
-        Record::Word(WordRecord { pool: self.id, segment: segment.id as u16, rank, word, holder: 0 })
-    }
 }
+
+pub(crate) type Pools = BTreeMap<String, Arc<Pool>>;

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use hyper::body::Incoming;
 use serde::Deserialize;
 
-use crate::engine::backup::BackupName;
+use crate::backup::BackupName;
 
 use super::routes::{Api, Reply};
 use super::{body, fields, json};

@@ -8,7 +8,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use hyper::{HeaderMap, Response};
 
-use crate::engine::export::Export;
+use crate::engine::operations::export::Export;
 use crate::engine::pool::{NumberState, Pool};
 use crate::numbers::number::NumberRange;
 use crate::numbers::set::writer::SetWriter;

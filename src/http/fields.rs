@@ -5,9 +5,9 @@ use std::ops::RangeInclusive;
 
 use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error, IgnoredAny, Visitor};
 
-use crate::engine::lease::MAX_LEASE_COUNT;
-use crate::engine::settings::MAX_TTL_SECONDS;
-use crate::engine::token::Token;
+use crate::domain::lease_token::Token;
+use crate::domain::settings::MAX_TTL_SECONDS;
+use crate::engine::operations::lease::MAX_LEASE_COUNT;
 use crate::numbers::number::Number;
 
 use super::problem::Problem;

@@ -4,9 +4,11 @@ use bytes::BytesMut;
 use hyper::Response;
 use serde::Deserialize;
 
-use crate::engine::holding::{HeldLease, MAX_HELD_ITEMS, RenewResult, ReturnItem, ReturnResult};
+use crate::domain::settings::{SettingsError, Then, check_outcome_name};
+use crate::engine::operations::renew_return::{
+    HeldLease, MAX_HELD_ITEMS, RenewResult, ReturnItem, ReturnResult,
+};
 use crate::engine::pool::Pool;
-use crate::engine::settings::{SettingsError, Then, check_outcome_name};
 
 use super::body::Body;
 use super::fields::{self, NumberField, TokenField, TtlSeconds};

@@ -2,9 +2,9 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use crate::engine::counters::Counts;
-use crate::engine::holding::{RenewResult, ReturnResult};
-use crate::engine::lease::Lease;
+use crate::domain::counts::Counts;
+use crate::engine::operations::lease::Lease;
+use crate::engine::operations::renew_return::{RenewResult, ReturnResult};
 use crate::numbers::number::Number;
 use crate::state::time::Timestamp;
 

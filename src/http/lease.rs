@@ -7,11 +7,11 @@ use hyper::Response;
 use hyper::header::HeaderValue;
 use serde::Deserialize;
 
-use crate::engine::counters::Counts;
-use crate::engine::keys::MAX_KEY_BYTES;
-use crate::engine::lease::{LeaseError, LeaseRequest};
+use crate::domain::counts::Counts;
+use crate::engine::idempotency::MAX_KEY_BYTES;
+use crate::engine::operations::lease::{LeaseError, LeaseRequest};
 use crate::engine::pool::Pool;
-use crate::engine::segment::Within;
+use crate::engine::segment::within::Within;
 use crate::state::time::Timestamp;
 
 use super::body::{self, Body};

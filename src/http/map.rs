@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use crate::engine::map::{DEFAULT_MAP_BUCKETS, MAX_MAP_BUCKETS, Map};
+use crate::engine::operations::map::{DEFAULT_MAP_BUCKETS, MAX_MAP_BUCKETS, Map};
 use crate::engine::pool::Pool;
 
 use super::problem::Problem;

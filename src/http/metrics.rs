@@ -18,8 +18,8 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet,
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::engine::counters::{Counts, Totals};
-use crate::engine::history::Rates;
+use crate::domain::counts::{Counts, Totals};
+use crate::engine::counters::history::Rates;
 use crate::engine::pool::Pool;
 use crate::histogram::DistributionSnapshot;
 use crate::journal::handle::JournalError;

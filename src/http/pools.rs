@@ -6,9 +6,9 @@ use std::sync::Arc;
 use hyper::body::Incoming;
 use hyper::{HeaderMap, StatusCode};
 
-use crate::engine::load::Loaded;
+use crate::domain::settings::{PoolName, Settings, SettingsChange};
+use crate::engine::operations::import::Loaded;
 use crate::engine::pool::Pool;
-use crate::engine::settings::{PoolName, Settings, SettingsChange};
 use crate::numbers::list::InvalidLine;
 
 use super::problem::{Code, Problem};

@@ -5,12 +5,12 @@ use std::borrow::Cow;
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::{Response, StatusCode};
 
-use crate::engine::backup::BackupError;
-use crate::engine::directory::DeleteError;
-use crate::engine::lease::LeaseError;
-use crate::engine::load::LoadError;
+use crate::backup::error::BackupError;
+use crate::domain::settings::SettingsError;
+use crate::engine::create_delete::DeleteError;
+use crate::engine::operations::import::LoadError;
+use crate::engine::operations::lease::LeaseError;
 use crate::engine::pool::ChangeError;
-use crate::engine::settings::SettingsError;
 use crate::journal::handle::JournalError;
 
 use super::body::Body;

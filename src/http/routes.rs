@@ -10,8 +10,8 @@ use hyper::body::{Body as _, Incoming};
 use hyper::header::{CONNECTION, HeaderValue};
 use hyper::{Method, Request, Response};
 
-use crate::engine::directory::Engine;
 use crate::engine::pool::Pool;
+use crate::engine::registry::Engine;
 use crate::stats::Stats;
 use crate::stats::requests::Call;
 

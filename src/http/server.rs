@@ -14,7 +14,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tracing::{info, warn};
 
-use crate::engine::directory::Engine;
+use crate::engine::registry::Engine;
 use crate::log::limit;
 use crate::stats::{Stats, WorkerStats, recent};
 use crate::sys::background;

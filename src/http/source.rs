@@ -3,7 +3,7 @@
 use hyper::HeaderMap;
 use hyper::header::CONTENT_TYPE;
 
-use crate::engine::load::NumberSource;
+use crate::engine::operations::import::NumberSource;
 use crate::numbers::list::{ListFormat, ListOptions, OnInvalid};
 
 use super::body::Upload;

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::engine::clock::Clock;
-use crate::engine::directory::Engine;
-use crate::engine::holding::{HeldLease, RenewResult, ReturnItem, ReturnResult};
-use crate::engine::lease::Lease;
-use crate::engine::order::Worker;
+use crate::engine::operations::lease::Lease;
+use crate::engine::operations::renew_return::{HeldLease, RenewResult, ReturnItem, ReturnResult};
+use crate::engine::registry::Engine;
+use crate::engine::worker::Worker;
 use crate::stats::WorkerStats;
 
 use super::gate::Gates;

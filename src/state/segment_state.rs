@@ -47,13 +47,14 @@ impl<W: AsRef<[AtomicU64]>> Ranks<W> {
         self.blocks.prefetch(rank);
     }
 
-    /// Retires a rank whose generations are used up, which the caller took out of the free index.
+    /// Retires a rank whose generations are used up, which the caller took out of the free index. Answers with the
+    /// word before and after.
     #[cold]
-    pub fn wear_out(&self, rank: u32) -> Option<Word> {
+    pub fn wear_out(&self, rank: u32) -> Option<(Word, Word)> {
         let (before, after) = self.words.update(rank, |word| word.retire().ok_or(())).ok()?;
         self.dirty.mark(rank);
         self.blocks.moved(rank, before.state(), after.state());
-        Some(after)
+        Some((before, after))
     }
 
     /// Changes a word by a pure transition and tells the index and the hints. Answers with the word

@@ -2,9 +2,6 @@
 
 use super::word::State;
 
-pub(crate) const STATES: [State; 5] =
-    [State::Available, State::Leased, State::Resting, State::Done, State::Retired];
-
 /// Some of the states.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct StateSet(u8);
@@ -12,7 +9,7 @@ pub struct StateSet(u8);
 impl StateSet {
     /// Every state.
     pub fn all() -> Self {
-        STATES.into_iter().fold(Self::default(), Self::with)
+        State::ALL.into_iter().fold(Self::default(), Self::with)
     }
 
     /// These and one more.

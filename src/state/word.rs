@@ -17,7 +17,6 @@
 
 use std::str::FromStr;
 
-use super::state_set::STATES;
 use super::time::Timestamp;
 
 /// The word is not that of a state.
@@ -26,6 +25,9 @@ use super::time::Timestamp;
 pub struct NotAState(String);
 
 impl State {
+    /// Every state, in the order in which they are shown.
+    pub const ALL: [Self; 5] = [Self::Available, Self::Leased, Self::Resting, Self::Done, Self::Retired];
+
     /// The state as the API names it.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -42,7 +44,7 @@ impl FromStr for State {
     type Err = NotAState;
 
     fn from_str(word: &str) -> Result<Self, NotAState> {
-        STATES
+        Self::ALL
             .into_iter()
             .find(|s| s.as_str() == word)
             .ok_or_else(|| NotAState(word.chars().take(32).collect()))

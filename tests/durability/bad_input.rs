@@ -5,11 +5,11 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use allotd::check::check_directory;
+use allotd::domain::settings::Settings;
 use allotd::engine::Engine;
-use allotd::engine::check::check_directory;
-use allotd::engine::lease::LeaseRequest;
-use allotd::engine::load::NumberSource;
-use allotd::engine::settings::Settings;
+use allotd::engine::operations::import::NumberSource;
+use allotd::engine::operations::lease::LeaseRequest;
 use allotd::state::word::State;
 
 use super::clocks::{BEGINNING_SECONDS, FakeClocks};
@@ -152,7 +152,7 @@ fn a_directory_that_cannot_be_written_is_refused() {
     Engine::open(&config(base.path(), &clocks)).unwrap();
 }
 
-fn lease(engine: &Engine) -> allotd::engine::lease::Lease {
+fn lease(engine: &Engine) -> allotd::engine::operations::lease::Lease {
     let mut leases = Vec::new();
     let request = LeaseRequest { count: 1, ttl_seconds: None, within: None };
     let (pool, mut worker) = (engine.pool("p").unwrap(), engine.worker());

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use allotd::engine::load::{LoadError, NumberSource};
-use allotd::engine::settings::{Settings, Then};
+use allotd::domain::settings::{Settings, Then};
+use allotd::engine::operations::import::{LoadError, NumberSource};
 use allotd::engine::{Engine, EngineConfig};
 use allotd::journal::{Durability, JournalError};
 use rand::SeedableRng;

@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
+use allotd::check::check_directory;
 use allotd::disk::device::{Disk, RealDisk};
-use allotd::engine::check::check_directory;
-use allotd::engine::export::Export;
-use allotd::engine::lease::{LeaseError, LeaseRequest, MAX_LEASE_COUNT};
-use allotd::engine::settings::{Settings, Then};
+use allotd::domain::settings::{Settings, Then};
+use allotd::engine::operations::export::Export;
+use allotd::engine::operations::lease::{LeaseError, LeaseRequest, MAX_LEASE_COUNT};
 use allotd::engine::{Engine, EngineConfig, NumberState};
 use allotd::state::state_set::StateSet;
 use allotd::state::word::State;

@@ -8,10 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use allotd::engine::check::check_directory;
-use allotd::engine::holding::{HeldLease, RenewResult};
-use allotd::engine::lease::{LeaseError, LeaseRequest, MAX_LEASE_COUNT};
-use allotd::engine::token::Token;
+use allotd::check::check_directory;
+use allotd::domain::lease_token::Token;
+use allotd::engine::operations::lease::{LeaseError, LeaseRequest, MAX_LEASE_COUNT};
+use allotd::engine::operations::renew_return::{HeldLease, RenewResult};
 use allotd::engine::{Engine, EngineConfig, Pool, Worker};
 use allotd::numbers::number::Number;
 use allotd::state::time::Timestamp;

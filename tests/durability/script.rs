@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use allotd::engine::holding::{HeldLease, RenewResult, ReturnItem, ReturnResult};
-use allotd::engine::lease::{Lease, LeaseError, LeaseRequest};
-use allotd::engine::load::NumberSource;
-use allotd::engine::settings::{Order, Settings, SettingsChange, Then};
+use allotd::domain::settings::{Order, Settings, SettingsChange, Then};
+use allotd::engine::operations::import::NumberSource;
+use allotd::engine::operations::lease::{Lease, LeaseError, LeaseRequest};
+use allotd::engine::operations::renew_return::{HeldLease, RenewResult, ReturnItem, ReturnResult};
 use allotd::engine::{Engine, EngineConfig, Pool, Worker};
 use allotd::journal::JournalError;
 use allotd::numbers::number::{Number, NumberRange};

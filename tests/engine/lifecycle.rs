@@ -2,10 +2,10 @@
 
 use std::fs;
 
-use allotd::engine::check::check_directory;
-use allotd::engine::lease::{LeaseError, LeaseRequest};
-use allotd::engine::load::{LoadError, NumberSource};
-use allotd::engine::settings::{Settings, SettingsChange};
+use allotd::check::check_directory;
+use allotd::domain::settings::{Settings, SettingsChange};
+use allotd::engine::operations::import::{LoadError, NumberSource};
+use allotd::engine::operations::lease::{LeaseError, LeaseRequest};
 use allotd::engine::{DeleteError, Engine, OpenError};
 
 use super::{config, create, open, range};

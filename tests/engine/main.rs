@@ -9,8 +9,8 @@ mod threads;
 use std::path::Path;
 use std::sync::Arc;
 
-use allotd::engine::load::NumberSource;
-use allotd::engine::settings::{Settings, SettingsChange};
+use allotd::domain::settings::{Settings, SettingsChange};
+use allotd::engine::operations::import::NumberSource;
 use allotd::engine::{Engine, EngineConfig, Pool};
 use allotd::journal::MIN_FILE_BYTES;
 use allotd::numbers::number::{Number, NumberRange};

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use allotd::engine::counters::Counts;
-use allotd::engine::export::Export;
-use allotd::engine::holding::{HeldLease, RenewResult, ReturnItem, ReturnResult};
-use allotd::engine::lease::{Lease, LeaseError, LeaseRequest};
-use allotd::engine::load::NumberSource;
-use allotd::engine::map::MAX_MAP_BUCKETS;
-use allotd::engine::settings::{Order, SettingsChange, Then};
+use allotd::domain::counts::Counts;
+use allotd::domain::settings::{Order, SettingsChange, Then};
+use allotd::engine::operations::export::Export;
+use allotd::engine::operations::import::NumberSource;
+use allotd::engine::operations::lease::{Lease, LeaseError, LeaseRequest};
+use allotd::engine::operations::map::MAX_MAP_BUCKETS;
+use allotd::engine::operations::renew_return::{HeldLease, RenewResult, ReturnItem, ReturnResult};
 use allotd::engine::{Engine, Pool, Worker};
 use allotd::numbers::number::NumberRange;
 use allotd::state::state_set::StateSet;

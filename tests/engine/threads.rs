@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use allotd::engine::holding::{HeldLease, ReturnItem, ReturnResult};
-use allotd::engine::lease::{LeaseError, LeaseRequest};
-use allotd::engine::settings::{Order, SettingsChange, Then};
+use allotd::domain::settings::{Order, SettingsChange, Then};
+use allotd::engine::operations::lease::{LeaseError, LeaseRequest};
+use allotd::engine::operations::renew_return::{HeldLease, ReturnItem, ReturnResult};
 
 use super::{create, open, range};
 
@@ -136,8 +136,9 @@ fn counts_agree_after_races_of_sweep_renew_and_return() {
             std::thread::sleep(std::time::Duration::from_millis(5));
             if step % 50 == 0 {
                 let some = [range(1_100, 1_150)];
-                pool.retire(allotd::engine::load::NumberSource::Ranges(&some), false).unwrap();
-                pool.reinstate(allotd::engine::load::NumberSource::Ranges(&some), false).unwrap();
+                pool.retire(allotd::engine::operations::import::NumberSource::Ranges(&some), false).unwrap();
+                pool.reinstate(allotd::engine::operations::import::NumberSource::Ranges(&some), false)
+                    .unwrap();
             }
         }
         stop.store(true, Ordering::Relaxed);

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use allotd::domain::settings::{Order, Settings, SettingsChange};
 use allotd::engine::clock::Clocks;
-use allotd::engine::load::NumberSource;
-use allotd::engine::settings::{Order, Settings, SettingsChange};
+use allotd::engine::operations::import::NumberSource;
 use allotd::engine::{Engine, EngineConfig, Pool, Worker};
 use allotd::journal::{Durability, Journal, MIN_FILE_BYTES};
 use allotd::numbers::number::NumberRange;

@@ -3,12 +3,12 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use allotd::domain::lease_token::Token;
+use allotd::domain::settings::Then;
 use allotd::engine::Pool;
 use allotd::engine::Worker;
-use allotd::engine::holding::{HeldLease, RenewResult, ReturnItem, ReturnResult};
-use allotd::engine::lease::{Lease, LeaseError, LeaseRequest};
-use allotd::engine::settings::Then;
-use allotd::engine::token::Token;
+use allotd::engine::operations::lease::{Lease, LeaseError, LeaseRequest};
+use allotd::engine::operations::renew_return::{HeldLease, RenewResult, ReturnItem, ReturnResult};
 use allotd::journal::JournalError;
 use allotd::numbers::number::Number;
 use allotd::state::time::Timestamp;

@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use allotd::engine::holding::MAX_HELD_ITEMS;
-use allotd::engine::keys::MAX_KEY_BYTES;
-use allotd::engine::lease::MAX_LEASE_COUNT;
-use allotd::engine::map::{DEFAULT_MAP_BUCKETS, MAX_MAP_BUCKETS};
-use allotd::engine::settings::{
+use allotd::domain::settings::{
     DEFAULT_TTL_MAX_SECONDS, DEFAULT_TTL_SECONDS, MAX_OUTCOME_BYTES, MAX_OUTCOMES, MAX_POOL_NAME_BYTES,
     MAX_REST_SECONDS, MAX_TTL_SECONDS,
 };
+use allotd::engine::idempotency::MAX_KEY_BYTES;
+use allotd::engine::operations::lease::MAX_LEASE_COUNT;
+use allotd::engine::operations::map::{DEFAULT_MAP_BUCKETS, MAX_MAP_BUCKETS};
+use allotd::engine::operations::renew_return::MAX_HELD_ITEMS;
 use allotd::http::within::MAX_WITHIN_ITEMS;
 use allotd::numbers::number::Number;
 use serde_json::{Value, json};

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::cli::{CliError, Remote};
 use crate::client::Call;
-use crate::engine::settings::{Order, PoolName, SettingsChange, Then};
+use crate::domain::settings::{Order, PoolName, SettingsChange, Then};
 
 use super::output;
 use super::upload::UploadArgs;
@@ -134,7 +134,7 @@ pub(super) struct MarkArgs {
 
 /// A name that is safe in a path.
 pub(super) fn checked_name(name: &str) -> Result<PoolName, CliError> {
-    name.parse().map_err(|error: crate::engine::settings::SettingsError| CliError::Usage(error.to_string()))
+    name.parse().map_err(|error: crate::domain::settings::SettingsError| CliError::Usage(error.to_string()))
 }
 
 fn pool_path(name: &str, rest: &str) -> Result<String, CliError> {
@@ -170,7 +170,7 @@ impl SettingArgs {
         let rule = |text: &String| {
             let refused = || CliError::Usage(format!("\"{text}\" is no rule: give NAME=THEN"));
             let (name, then) = text.split_once('=').ok_or_else(refused)?;
-            let then: Then = then.parse().map_err(|error: crate::engine::settings::SettingsError| {
+            let then: Then = then.parse().map_err(|error: crate::domain::settings::SettingsError| {
                 CliError::Usage(error.to_string())
             })?;
             Ok::<_, CliError>((name.to_owned(), then))

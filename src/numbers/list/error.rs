@@ -1,6 +1,6 @@
 //! Why a list of numbers is refused.
 
-use std::io::{self};
+use std::io;
 
 use thiserror::Error;
 

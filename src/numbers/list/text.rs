@@ -10,10 +10,10 @@ use memchr::{memchr, memrchr};
 
 use crate::numbers::list::{InvalidLine, ListOptions, MAX_LINE_BYTES, OnInvalid, parse_line};
 use crate::numbers::number::{Number, NumberRange};
+use crate::sys::parallel;
 
 use super::error::{ImportError, Progress};
 use super::merged::{MAX_KEPT_INVALID, NumberList};
-use crate::sys::parallel;
 
 /// Text that one thread parses at a time: small enough to stay in its cache.
 pub(crate) const BLOCK_BYTES: usize = 512 * 1024;

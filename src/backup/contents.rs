@@ -1,0 +1,205 @@
+//! `BACKUP`: which files a backup has. It is written last: a directory without it is no backup.
+//!
+//! The first line is a checksum of the rest, as in `pool.toml`.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Component, Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::disk::files;
+use crate::disk::paced::PART_BYTES;
+use crate::store::checksummed::{with_checksum, without_checksum};
+
+/// The file's name in the backup.
+pub(crate) const CONTENTS_FILE: &str = "BACKUP";
+/// Version of the file and of what it lists.
+const FORMAT: u32 = 1;
+/// The file is never longer.
+const MAX_CONTENTS_BYTES: u64 = 1 << 30;
+
+/// Why the list of a backup's files cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ContentsError {
+    /// There is none.
+    #[error("{0} is not a backup: it has no file {CONTENTS_FILE}, which is written last")]
+    NotABackup(PathBuf),
+    /// It cannot be read.
+    #[error("{0}: {1}")]
+    Io(PathBuf, #[source] io::Error),
+    /// It is not what was written.
+    #[error("{0} is damaged: {1}; use another backup")]
+    Damaged(PathBuf, String),
+    /// Another version of this program wrote it.
+    #[error("{0} has format {1}, this allotd reads format {FORMAT}: use the version of allotd that wrote it")]
+    OtherFormat(PathBuf, u32),
+}
+
+/// One file of a backup.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FileEntry {
+    /// Below the backup's directory, with slashes.
+    pub(crate) path: String,
+    /// Its length.
+    pub(crate) bytes: u64,
+    /// CRC32C of all of it.
+    pub(crate) crc32c: u32,
+}
+
+/// See the module.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Contents {
+    format: u32,
+    /// The version of allotd that made the backup.
+    version: String,
+    /// All that was acknowledged before this time (RFC 3339) is in the backup.
+    pub(crate) as_of: String,
+    pub(crate) pools: u64,
+    pub(crate) numbers: u64,
+    pub(crate) files: Vec<FileEntry>,
+}
+
+#[derive(Deserialize)]
+struct FormatOnly {
+    format: u32,
+}
+
+impl Contents {
+    pub(crate) fn new(as_of: String, pools: u64, numbers: u64, files: Vec<FileEntry>) -> Self {
+        Self { format: FORMAT, version: env!("CARGO_PKG_VERSION").to_owned(), as_of, pools, numbers, files }
+    }
+
+    /// Bytes of all files.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.files.iter().map(|file| file.bytes).sum()
+    }
+
+    /// The file's content.
+    pub(crate) fn content(&self) -> io::Result<String> {
+        Ok(with_checksum(&toml::to_string(self).map_err(io::Error::other)?))
+    }
+
+    /// Reads the list of a backup.
+    pub(crate) fn read(backup: &Path) -> Result<Self, ContentsError> {
+        let path = backup.join(CONTENTS_FILE);
+        let content = match files::read_small_file(&path, MAX_CONTENTS_BYTES) {
+            Ok(content) => content,
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                return Err(ContentsError::NotABackup(backup.to_owned()));
+            }
+            Err(error) => return Err(ContentsError::Io(path, error)),
+        };
+        Self::parse(&content).map_err(|error| match error {
+            ParseError::Damaged(what) => ContentsError::Damaged(path, what),
+            ParseError::OtherFormat(format) => ContentsError::OtherFormat(path, format),
+        })
+    }
+
+    fn parse(content: &[u8]) -> Result<Self, ParseError> {
+        let damaged = |what: &dyn std::fmt::Display| ParseError::Damaged(what.to_string());
+        let text = std::str::from_utf8(content).map_err(|error| damaged(&error))?;
+        let text = without_checksum(text).map_err(|what| damaged(&what))?;
+        let found = toml::from_str::<FormatOnly>(text).map_err(|error| damaged(&error.message()))?;
+        if found.format != FORMAT {
+            return Err(ParseError::OtherFormat(found.format));
+        }
+        let contents: Self = toml::from_str(text).map_err(|error| damaged(&error.message()))?;
+        match contents.files.iter().find(|file| !file.stays_below()) {
+            Some(file) => Err(damaged(&format!("\"{}\" is not a path below it", file.path))),
+            None => Ok(contents),
+        }
+    }
+}
+
+enum ParseError {
+    Damaged(String),
+    OtherFormat(u32),
+}
+
+impl FileEntry {
+    /// Whether the path leads to a file below the directory it is joined to.
+    fn stays_below(&self) -> bool {
+        let mut parts = Path::new(&self.path).components().peekable();
+        parts.peek().is_some() && parts.all(|part| matches!(part, Component::Normal(_)))
+    }
+
+    /// Where the file is in a backup.
+    pub(crate) fn path_in(&self, backup: &Path) -> PathBuf {
+        backup.join(&self.path)
+    }
+
+    /// Reads the whole file, giving all of it to `take`. Answers what is wrong with it, if anything.
+    pub(crate) fn read_through(
+        &self,
+        backup: &Path,
+        mut take: impl FnMut(&[u8]) -> io::Result<()>,
+    ) -> io::Result<Option<String>> {
+        let mut file = match File::open(self.path_in(backup)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(Some("is missing".to_owned()));
+            }
+            opened => opened?,
+        };
+        let found = file.metadata()?.len();
+        if found != self.bytes {
+            return Ok(Some(format!("has {found} bytes, {} were written", self.bytes)));
+        }
+        let (mut buffer, mut crc32c, mut bytes) = (vec![0; PART_BYTES], 0, 0);
+        loop {
+            let read = match file.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(read) => read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            crc32c = crc32c::crc32c_append(crc32c, &buffer[..read]);
+            bytes += read as u64;
+            take(&buffer[..read])?;
+        }
+        let same = (crc32c, bytes) == (self.crc32c, self.bytes);
+        Ok((!same).then(|| "has changed since it was written: its checksum is another".to_owned()))
+    }
+
+    /// What is wrong with the file, if anything.
+    pub(crate) fn fault(&self, backup: &Path) -> Option<String> {
+        self.read_through(backup, |_| Ok(())).unwrap_or_else(|error| Some(format!("cannot be read: {error}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn contents(path: &str) -> Contents {
+        let file = FileEntry { path: path.to_owned(), bytes: 7, crc32c: 9 };
+        Contents::new("2026-11-24T15:00:00.000001Z".to_owned(), 1, 10, vec![file])
+    }
+
+    #[test]
+    fn reads_what_it_wrote_and_refuses_every_flipped_bit() {
+        let directory = tempfile::tempdir().unwrap();
+        let written = contents("pools/ru/pool.toml");
+        let content = written.content().unwrap();
+        let path = directory.path().join(CONTENTS_FILE);
+        assert!(matches!(Contents::read(directory.path()), Err(ContentsError::NotABackup(_))));
+        std::fs::write(&path, &content).unwrap();
+        assert_eq!(Contents::read(directory.path()).unwrap(), written);
+        for bit in 0..content.len() * 8 {
+            let mut flipped = content.clone().into_bytes();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(Contents::parse(&flipped).is_err(), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn paths_stay_below_the_backup() {
+        for path in ["", "/etc/passwd", "../secret", "pools/../../secret", ".", "pools/./../x"] {
+            let content = contents(path).content().unwrap();
+            assert!(Contents::parse(content.as_bytes()).is_err(), "{path}");
+        }
+        assert!(Contents::parse(contents("journal/00000001.journal").content().unwrap().as_bytes()).is_ok());
+    }
+}

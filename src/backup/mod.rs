@@ -1,0 +1,254 @@
+//! Backups: a data directory's files in another directory, with a list of their checksums. Made while callers
+//! go on; nobody waits for it.
+//!
+//! Why restoring one gives the state as of its end, by nothing but the recovery of every start:
+//!
+//! 1. First the journal is pinned. What was recorded in files before the pinned ones was in memory by then.
+//! 2. Then the words are copied from memory. A word that changes after it was copied has its record in the
+//!    pinned files, as a word is changed first and recorded then.
+//! 3. All that was seen until now is settled, and the journal is copied to its end: that holds all that was
+//!    acknowledged until then. Words only grow and recovery takes the maximum, so it does not matter which of
+//!    the records the copied words have already.
+//! 4. Last the manifests are taken, each under its lock. They may be newer than words and journal, never older:
+//!    no word is done in a round that its manifest does not know, and the opening of a round is done again at a
+//!    start. A pool or segment that is in a manifest, but was not there when the words were copied, is copied
+//!    now, and 3 and 4 are done again. A pool that was deleted meanwhile is left out; records of it fit nothing
+//!    and are passed over.
+//!
+//! With durability `none` words have no records: each word is as it was when it was copied.
+//!
+//! The directory gets its name when all of it is durable. Until then it is hidden, and removed by the next
+//! backup if the daemon ended meanwhile.
+
+pub(crate) mod contents;
+pub mod error;
+mod file_copy;
+mod journal_copy;
+mod pool_copies;
+pub(crate) mod restore;
+mod unfinished;
+
+use std::path::Path;
+use std::str::FromStr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
+use std::{fmt, fs, io};
+
+use crate::disk::device::Disk;
+use crate::disk::files;
+use crate::disk::lock::DirectoryLock;
+use crate::engine::background::recorder;
+use crate::engine::registry::Engine;
+use crate::engine::shared::SWEEPER_SLOT;
+use crate::journal::handle::{Journal, JournalError};
+use crate::store::{idempotency_file, totals_file};
+
+use error::{BackupError, MAX_NAME_BYTES};
+use file_copy::at;
+use journal_copy::JournalCopy;
+use pool_copies::PoolCopies;
+use unfinished::Unfinished;
+
+pub use contents::ContentsError;
+pub use restore::{RestoreError, Restored, restore};
+
+pub(crate) use contents::{CONTENTS_FILE, Contents};
+
+/// A backup in the making is named by this and its name.
+const UNFINISHED_PREFIX: &str = ".unfinished-";
+/// Held while a backup is made in the directory of backups.
+const LOCK_FILE: &str = ".lock";
+/// Files copied as they are are never longer.
+const MAX_SMALL_FILE_BYTES: u64 = 4_096;
+/// Pause before it is looked again whether the journal's file has a frame.
+const FIRST_FRAME_PAUSE: Duration = Duration::from_millis(20);
+/// Pause before it is looked again whether all is settled.
+const SETTLE_PAUSE: Duration = Duration::from_micros(500);
+
+/// The name of a backup: 1 to 64 of `[A-Za-z0-9._-]`, beginning with a letter or digit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BackupName(String);
+
+impl FromStr for BackupName {
+    type Err = BackupError;
+
+    fn from_str(name: &str) -> Result<Self, BackupError> {
+        let starts_well = name.as_bytes().first().is_some_and(u8::is_ascii_alphanumeric);
+        let all_known = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+        if starts_well && all_known && name.len() <= MAX_NAME_BYTES {
+            Ok(Self(name.to_owned()))
+        } else {
+            Err(BackupError::Name(name.chars().take(MAX_NAME_BYTES).collect()))
+        }
+    }
+}
+
+impl fmt::Display for BackupName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A backup that was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backup {
+    /// Its name in the directory of backups.
+    pub name: String,
+    /// All that was acknowledged before this time (RFC 3339) is in it.
+    pub as_of: String,
+    /// How many pools.
+    pub pools: u64,
+    /// How many numbers.
+    pub numbers: u64,
+    /// Bytes of all its files.
+    pub bytes: u64,
+}
+
+impl Engine {
+    /// Makes a backup in the directory of backups; its name is the time unless one is given. For threads that may
+    /// block: it takes as long as writing all words does. `is_ending` is asked now and then whether to give up.
+    pub fn backup(
+        &self,
+        name: Option<&BackupName>,
+        is_ending: &(dyn Fn() -> bool + Sync),
+    ) -> Result<Backup, BackupError> {
+        let disk = &*self.shared.disk;
+        let backups = &std::path::absolute(&self.dirs.backups).map_err(at(&self.dirs.backups))?;
+        let name = name.map_or_else(|| self.now().to_string().replace(':', "-"), ToString::to_string);
+        disk.create_directories(backups)
+            .and_then(|()| files::sync_parent(disk, backups))
+            .map_err(at(backups))?;
+        let lock_path = backups.join(LOCK_FILE);
+        let lock = DirectoryLock::take(lock_path.clone()).map_err(at(&lock_path))?;
+        let _lock = lock.ok_or(BackupError::Busy)?;
+        remove_unfinished(disk, backups).map_err(at(backups))?;
+        let place = backups.join(&name);
+        if place.symlink_metadata().is_ok() {
+            return Err(BackupError::Exists(name));
+        }
+        let unfinished = Unfinished { disk, dir: backups.join(format!("{UNFINISHED_PREFIX}{name}")) };
+        let contents = self.write_backup(&unfinished.dir, is_ending)?;
+        disk.rename(&unfinished.dir, &place)
+            .and_then(|()| disk.sync_directory(backups))
+            .map_err(at(&place))?;
+        let bytes = contents.bytes();
+        Ok(Backup { name, as_of: contents.as_of, pools: contents.pools, numbers: contents.numbers, bytes })
+    }
+
+    /// Writes the whole backup into a new directory, durably.
+    fn write_backup(
+        &self,
+        root: &Path,
+        is_ending: &(dyn Fn() -> bool + Sync),
+    ) -> Result<Contents, BackupError> {
+        let disk = &*self.shared.disk;
+        for dir in [root, &root.join("pools"), &root.join("journal")] {
+            disk.create_directories(dir).map_err(at(dir))?;
+        }
+        let pin = self.journal.pin().ok_or(BackupError::Busy)?;
+        // Before the words: what they say of a key's leases is copied too. Later keys are in the journal.
+        let keys = idempotency_file::content(&self.shared.keys.records(self.now()));
+        let mut journal = JournalCopy::new(disk, self.journal.dir(), root, pin)?;
+        let mut pools = PoolCopies::new(disk, root);
+        let mut as_of;
+        let mut files = loop {
+            as_of = following(&mut journal, is_ending, |check| {
+                pools.copy_new(&self.pools(), check)?;
+                let as_of = SystemTime::now();
+                settle(self.journal.journal(), check)?;
+                Ok(as_of)
+            })?;
+            // The newest frame tells a start what time it was; the writer writes one each second.
+            if journal.frames() == 0 {
+                std::thread::sleep(FIRST_FRAME_PAUSE);
+                continue;
+            }
+            if let Some(files) = pools.write_manifests(&self.pools())? {
+                break files;
+            }
+        };
+        files.extend(journal.finish()?);
+        for name in ["LOCK", "secret"] {
+            let path = self.dirs.data.join(name);
+            let content = files::read_small_file(&path, MAX_SMALL_FILE_BYTES).map_err(at(&path))?;
+            files.push(file_copy::whole(disk, root, name.to_owned(), &content)?);
+        }
+        files.push(file_copy::whole(disk, root, "keys".to_owned(), &keys)?);
+        let totals = totals_file::content(1, &recorder::totals_of(&self.pools())).map_err(at(root))?;
+        files.push(file_copy::whole(disk, root, totals_file::FIRST_FILE.to_owned(), totals.as_bytes())?);
+        let (pools, numbers) = pools.counts();
+        let as_of = humantime::format_rfc3339_micros(as_of).to_string();
+        let contents = Contents::new(as_of, pools, numbers, files);
+        for dir in [&root.join("pools"), &root.join("journal"), root] {
+            disk.sync_directory(dir).map_err(at(dir))?;
+        }
+        let content = contents.content().map_err(at(root))?;
+        file_copy::whole(disk, root, CONTENTS_FILE.to_owned(), content.as_bytes())?;
+        disk.sync_directory(root).map_err(at(root))?;
+        Ok(contents)
+    }
+}
+
+/// Removes what backups left that a daemon did not live to finish.
+fn remove_unfinished(disk: &dyn Disk, backups: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(backups)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(UNFINISHED_PREFIX) {
+            disk.remove_directory(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// Does `work` while another thread copies the journal; when it is done, all that was journaled until then is
+/// copied.
+fn following<T>(
+    journal: &mut JournalCopy<'_>,
+    is_ending: &(dyn Fn() -> bool + Sync),
+    work: impl FnOnce(&dyn Fn() -> Result<(), BackupError>) -> Result<T, BackupError>,
+) -> Result<T, BackupError> {
+    /// Ends the other thread also when `work` panics.
+    struct SetAtEnd<'a>(&'a AtomicBool);
+    impl Drop for SetAtEnd<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
+    let (done, failed) = (AtomicBool::new(false), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        let follower = scope.spawn(|| {
+            let followed = journal.follow(&done);
+            failed.store(followed.is_err(), Ordering::SeqCst);
+            followed
+        });
+        let worked = {
+            let _done = SetAtEnd(&done);
+            work(&|| {
+                let ended = failed.load(Ordering::SeqCst) || is_ending();
+                if ended { Err(BackupError::Ended) } else { Ok(()) }
+            })
+        };
+        follower.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        worked
+    })
+}
+
+/// Waits until all that was seen until now is committed. On a full disk it may never be: what this backup wrote
+/// may be what fills it.
+fn settle(journal: &Journal, check: &dyn Fn() -> Result<(), BackupError>) -> Result<(), BackupError> {
+    if journal.is_poisoned() {
+        return Err(JournalError::Poisoned.into());
+    }
+    let position = journal.observed_position(SWEEPER_SLOT);
+    while !journal.is_committed(SWEEPER_SLOT, position) {
+        check()?;
+        match journal.check() {
+            Ok(()) => {}
+            Err(JournalError::Full) => return Err(BackupError::StorageFull),
+            Err(error) => return Err(error.into()),
+        }
+        journal.wake_writer();
+        std::thread::sleep(SETTLE_PAUSE);
+    }
+    Ok(())
+}

@@ -1,0 +1,241 @@
+//! `allotd check`: every invariant of a data directory, looked at offline and whole.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::{fmt, fs};
+
+use crate::backup::contents::{CONTENTS_FILE, Contents};
+use crate::disk::device::RealDisk;
+use crate::disk::mapping::{Sharing, WORD_BYTES};
+use crate::engine::clock::{Clock, SystemClocks};
+use crate::engine::segment::opened::{self, RawSegment};
+use crate::engine::segment::plausible::Plausible;
+use crate::engine::startup::config::EngineConfig;
+use crate::engine::startup::replay::RawPools;
+use crate::journal::recovery;
+use crate::numbers::number::Rank;
+use crate::store::data_dir::{self, lock_directory};
+use crate::store::manifest::{MANIFEST_FILE, Manifest, SegmentEntry};
+use crate::store::open_error::OpenError;
+use crate::store::pool_dir::{SegmentPaths, pool_dirs};
+use crate::store::{idempotency_file, secret};
+
+/// Faults told of one words file; what is wrong with one word is often wrong with many.
+const MAX_WORD_FAULTS: usize = 10;
+
+/// Something that is not as it must be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// The file or directory.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    pub what: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path.display(), self.what)
+    }
+}
+
+/// What was looked at.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Checked {
+    /// How many pools.
+    pub pools: usize,
+    /// How many numbers.
+    pub numbers: u64,
+    /// How many records of the journal.
+    pub journal_records: u64,
+    /// All that is wrong.
+    pub faults: Vec<Fault>,
+}
+
+impl Checked {
+    fn fault(&mut self, path: &Path, what: impl fmt::Display) {
+        self.faults.push(Fault { path: path.to_owned(), what: what.to_string() });
+    }
+}
+
+/// Checks a data directory that no daemon uses, or a backup. Changes nothing in it.
+pub fn check_directory(data_dir: &Path) -> Result<Checked, OpenError> {
+    if !data_dir.join("LOCK").is_file() {
+        return Err(OpenError::NoDataDirectory(data_dir.to_owned()));
+    }
+    let _lock = lock_directory(&RealDisk, data_dir)?;
+    let mut checked = Checked::default();
+    let secret = data_dir.join("secret");
+    match secret::read_secret(&secret) {
+        Ok(Some(_)) => {}
+        Ok(None) => checked.fault(&secret, "is missing: all tokens given out are stale"),
+        Err(error) => checked.fault(data_dir, error),
+    }
+    check_contents(data_dir, &mut checked);
+    let keys = idempotency_file::path_in(data_dir);
+    if let Err(error) = idempotency_file::read(&keys) {
+        checked.fault(&keys, error);
+    }
+    let pools_dir = data_dir::pools_dir(data_dir);
+    let mut raw = RawPools::default();
+    match pool_dirs(&pools_dir) {
+        Ok(dirs) => {
+            for (name, dir) in dirs {
+                let Some(manifest) = check_pool_files(&dir, &mut checked) else { continue };
+                let config = EngineConfig { recover_damaged: true, ..EngineConfig::new(data_dir, 1) };
+                if let Err(error) = raw.open_pool(&config, name, dir.clone(), manifest, Sharing::Private) {
+                    checked.fault(&dir, error);
+                }
+            }
+        }
+        Err(error) => checked.fault(&pools_dir, error),
+    }
+    check_states(data_dir, raw, &mut checked);
+    Ok(checked)
+}
+
+/// The files of a backup, if it is one.
+fn check_contents(dir: &Path, checked: &mut Checked) {
+    if !dir.join(CONTENTS_FILE).exists() {
+        return;
+    }
+    match Contents::read(dir) {
+        Ok(contents) => {
+            for file in &contents.files {
+                if let Some(what) = file.fault(dir) {
+                    checked.fault(&file.path_in(dir), what);
+                }
+            }
+        }
+        Err(error) => checked.fault(&dir.join(CONTENTS_FILE), error),
+    }
+}
+
+/// What can be seen without the words: the manifest, the sets, the names of the files.
+fn check_pool_files(dir: &Path, checked: &mut Checked) -> Option<Manifest> {
+    checked.pools += 1;
+    let manifest = match Manifest::read(dir) {
+        Ok(manifest) => manifest,
+        Err(error) => {
+            checked.fault(dir, error);
+            return None;
+        }
+    };
+    let mut expected = BTreeSet::from([dir.join(MANIFEST_FILE)]);
+    for entry in &manifest.segments {
+        let paths = SegmentPaths::new(dir, entry.id);
+        if let Err(error) = opened::open_set(&paths.set, entry.numbers)
+            .map_err(|error| error.to_string())
+            .and_then(|set| set.validate().map_err(|error| error.to_string()))
+        {
+            checked.fault(&paths.set, error);
+        }
+        checked.numbers += entry.numbers;
+        expected.extend(paths.all().into_iter().cloned());
+    }
+    check_disjoint(dir, &manifest, checked);
+    match fs::read_dir(dir) {
+        Ok(entries) => {
+            for path in entries.flatten().map(|entry| entry.path()) {
+                if !expected.contains(&path) && !is_unfinished(&path) {
+                    checked.fault(&path, "is not named by the pool's manifest");
+                }
+            }
+        }
+        Err(error) => checked.fault(dir, error),
+    }
+    Some(manifest)
+}
+
+/// Whether a file is of a segment that was being added, or of a manifest being replaced, when the daemon
+/// ended: the next start removes it.
+fn is_unfinished(path: &Path) -> bool {
+    crate::store::pool_dir::is_ours(path)
+}
+
+/// The journal, and the words with what it adds to them.
+fn check_states(data_dir: &Path, mut raw: RawPools, checked: &mut Checked) {
+    let journal_dir = data_dir::journal_dir(data_dir);
+    let mut report = crate::engine::open_report::OpenReport::default();
+    let journaled = match recovery::scan(&journal_dir, recovery::OnDamage::PassOver) {
+        Ok(journaled) => journaled,
+        Err(error) => return checked.fault(&journal_dir, error),
+    };
+    raw.apply(&journaled, &mut report);
+    let recovered = journaled.into_recovered();
+    for damage in recovered.damage.iter().chain(&raw.missing_journal(&journal_dir, &recovered)) {
+        checked.fault(&damage.path, format!("damaged at byte {}: {}", damage.offset, damage.what));
+    }
+    if report.records_refused > 0 {
+        checked.fault(&journal_dir, format!("{} records fit no number", report.records_refused));
+    }
+    if recovered.clean && report.words_changed > 0 {
+        let what = format!(
+            "it says that the daemon closed cleanly, but {} words are newer in it than in their tables",
+            report.words_changed
+        );
+        checked.fault(&journal_dir, what);
+    }
+    checked.journal_records = recovered.records;
+    let last = recovered.last.as_ref().map(|(frame, boot_id)| (frame, boot_id));
+    let now = Clock::resume(std::sync::Arc::new(SystemClocks), last).now();
+    for pool in raw.pools() {
+        let plausible = Plausible::new(now, pool.round());
+        for (segment, journaled) in pool.segments() {
+            check_words(pool.dir(), segment, plausible, journaled, checked);
+        }
+    }
+}
+
+fn check_words(
+    dir: &Path,
+    segment: &RawSegment,
+    plausible: Plausible,
+    journaled_generation: u32,
+    checked: &mut Checked,
+) {
+    let path = SegmentPaths::new(dir, segment.id).table.words;
+    if let Some(damage) = segment.sums_damage() {
+        checked.fault(dir, damage);
+    }
+    let mut faults: BTreeMap<u32, String> = BTreeMap::new();
+    for ranks in segment.damaged() {
+        let what =
+            format!("the checksum of the words of the ranks {} to {} is wrong", ranks.start, ranks.end - 1);
+        faults.insert(ranks.start, what);
+    }
+    for (rank, what) in segment.implausible(plausible, journaled_generation) {
+        faults.entry(rank).or_insert(what);
+    }
+    for (rank, what) in faults.iter().take(MAX_WORD_FAULTS) {
+        checked.fault(
+            &path,
+            format!("the word of rank {rank} (byte {}): {what}", u64::from(*rank) * WORD_BYTES),
+        );
+    }
+    if faults.len() > MAX_WORD_FAULTS {
+        checked.fault(&path, format!("and {} more words", faults.len() - MAX_WORD_FAULTS));
+    }
+    let (free, counts) = segment.rebuilt();
+    if free != counts.available {
+        let what = format!("{} numbers are available, the index has {free}", counts.available);
+        checked.fault(&path, what);
+    }
+}
+
+/// No number may be in two segments.
+fn check_disjoint(dir: &Path, manifest: &Manifest, checked: &mut Checked) {
+    let open =
+        |entry: &SegmentEntry| opened::open_set(&SegmentPaths::new(dir, entry.id).set, entry.numbers).ok();
+    let sets: Vec<_> = manifest.segments.iter().filter_map(|entry| Some((entry.id, open(entry)?))).collect();
+    for (i, (id, set)) in sets.iter().enumerate() {
+        for (earlier_id, earlier) in &sets[..i] {
+            let twice = set.ranges().find_map(|run| {
+                let ranks = earlier.rank_range(run);
+                if ranks.is_empty() { None } else { earlier.select(Rank(ranks.start)) }
+            });
+            if let Some(number) = twice {
+                checked.fault(dir, format!("number {number} is in the segments {earlier_id} and {id}"));
+            }
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! The recorder: once a second it samples what the pools count, and keeps their totals.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+
+use crate::engine::counters::history::SAMPLE_INTERVAL_MS;
+use crate::engine::pool::{Pool, Pools};
+use crate::store::totals_file::{AllTotals, TotalsFile};
+use crate::sys::background::BackgroundThread;
+
+pub(crate) fn start_recorder(file: TotalsFile, pools: &Arc<ArcSwap<Pools>>) -> io::Result<BackgroundThread> {
+    let recorded = Arc::clone(pools);
+    BackgroundThread::start("allotd-recorder", move |stop| {
+        run(|| recorded.load().values().cloned().collect(), &file, stop);
+    })
+}
+
+/// The totals of pools as they are kept.
+pub(crate) fn totals_of(pools: &[Arc<Pool>]) -> AllTotals {
+    pools.iter().map(|pool| (pool.id(), pool.kept_totals())).collect::<BTreeMap<_, _>>()
+}
+
+/// Records what `pools` answers with until the other end of `stop` is dropped; then keeps the totals durably.
+pub(crate) fn run(pools: impl Fn() -> Vec<Arc<Pool>>, file: &TotalsFile, stop: &Receiver<()>) {
+    let interval = Duration::from_millis(SAMPLE_INTERVAL_MS);
+    while stop.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
+        let pools = pools();
+        for pool in &pools {
+            pool.sample();
+        }
+        // On a full disk they are written when there is room again; a disk that fails has told the journal.
+        let _ = file.write(totals_of(&pools), false);
+    }
+    let _ = file.write(totals_of(&pools()), true);
+}

@@ -1,0 +1,60 @@
+//! The thread that sweeps all pools, in short turns.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+
+use crate::engine::pool::{Pool, Pools};
+use crate::engine::shared::{SWEEPER_SLOT, Shared};
+use crate::sys::background::BackgroundThread;
+use crate::sys::slot::Slot;
+
+pub(crate) fn start_sweeper(
+    shared: &Arc<Shared>,
+    pools: &Arc<ArcSwap<Pools>>,
+) -> io::Result<BackgroundThread> {
+    let (swept, purged) = (Arc::clone(pools), Arc::clone(shared));
+    BackgroundThread::start("allotd-sweeper", move |stop| {
+        let pools = || {
+            purged.keys.purge_some(purged.clock.now());
+            swept.load().values().cloned().collect()
+        };
+        run(SWEEPER_SLOT, pools, stop);
+    })
+}
+
+/// Pause between two looks at the due hints. Times are whole seconds, so this is how late a number
+/// is back at most when no lease call helps.
+pub(crate) const SWEEP_INTERVAL_MS: u64 = 50;
+/// The sweeper works so long, then lets the workers have the processor.
+const SWEEP_TURN: Duration = Duration::from_micros(100);
+/// How long it lets them.
+const SWEEP_REST: Duration = Duration::from_micros(100);
+/// How long while the journal has no file to go on in: a sweep can wait for the checkpoint, leases cannot.
+const SWEEP_REST_WHILE_SCARCE: Duration = Duration::from_millis(20);
+
+/// Sweeps what `pools` answers with, again and again, until the other end of `stop` is dropped.
+pub(crate) fn run(slot: Slot, pools: impl Fn() -> Vec<std::sync::Arc<Pool>>, stop: &Receiver<()>) {
+    let interval = Duration::from_millis(SWEEP_INTERVAL_MS);
+    while stop.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
+        let mut turn = Instant::now();
+        for pool in pools() {
+            for segment in &pool.segments.load().list {
+                let (shared, mut cursor) = (&pool.shared, 0);
+                while pool.sweep_one(segment, shared.clock.now(), &mut cursor, slot) {
+                    if turn.elapsed() > SWEEP_TURN {
+                        let scarce = shared.journal.is_scarce();
+                        let rest = if scarce { SWEEP_REST_WHILE_SCARCE } else { SWEEP_REST };
+                        if stop.recv_timeout(rest) != Err(RecvTimeoutError::Timeout) {
+                            return;
+                        }
+                        turn = Instant::now();
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! The outcomes of a pool that returns are counted by.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+
+use crate::domain::settings::MAX_OUTCOMES;
+
+/// How many counters returns by outcome need: those with a name of their own, and one for all others.
+pub(crate) const OUTCOME_COUNTERS: usize = MAX_OUTCOMES + 1;
+/// Outcomes without a counter of their own are counted under this name.
+pub const OTHER_OUTCOME: &str = "other";
+const OTHER: OutcomeId = OutcomeId(MAX_OUTCOMES as u8);
+
+/// Which counter of its pool an outcome has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OutcomeId(u8);
+
+impl OutcomeId {
+    pub(crate) fn index(self) -> usize {
+        usize::from(self.0)
+    }
+}
+
+/// The names that have a counter of their own: those that the pool's rules ever had, up to
+/// [`MAX_OUTCOMES`]. What callers make up is not among them, so there is a bound to what is counted.
+#[derive(Debug, Default)]
+pub(crate) struct Outcomes {
+    names: ArcSwap<BTreeMap<String, OutcomeId>>,
+    adding: Mutex<()>,
+}
+
+impl Outcomes {
+    /// Gives names a counter as far as there are any left.
+    pub(crate) fn add<'a>(&self, names: impl Iterator<Item = &'a str>) {
+        let _adding = self.adding.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = BTreeMap::clone(&self.names.load());
+        for name in names {
+            if known.len() < MAX_OUTCOMES && name != OTHER_OUTCOME && !known.contains_key(name) {
+                known.insert(name.to_owned(), OutcomeId(known.len() as u8));
+            }
+        }
+        self.names.store(known.into());
+    }
+
+    /// The counter of an outcome.
+    pub(crate) fn id(&self, name: &str) -> OutcomeId {
+        self.names.load().get(name).copied().unwrap_or(OTHER)
+    }
+
+    /// All names and their counters, [`OTHER_OUTCOME`] last.
+    pub(crate) fn all(&self) -> Vec<(String, OutcomeId)> {
+        let names = self.names.load();
+        let own = names.iter().map(|(name, id)| (name.clone(), *id));
+        own.chain([(OTHER_OUTCOME.to_owned(), OTHER)]).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_keeps_its_counter_and_there_are_only_so_many() {
+        let outcomes = Outcomes::default();
+        outcomes.add(["b", "a", OTHER_OUTCOME].into_iter());
+        let (a, b) = (outcomes.id("a"), outcomes.id("b"));
+        assert!(a != b && outcomes.id("c") == OTHER && outcomes.id(OTHER_OUTCOME) == OTHER);
+        let many: Vec<_> = (0..200).map(|i| format!("outcome {i}")).collect();
+        outcomes.add(many.iter().map(String::as_str));
+        assert_eq!((outcomes.id("a"), outcomes.id("b")), (a, b));
+        assert_eq!(outcomes.all().len(), OUTCOME_COUNTERS);
+        assert!(outcomes.all().iter().all(|(_, id)| id.index() < OUTCOME_COUNTERS));
+    }
+}

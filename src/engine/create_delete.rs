@@ -1,0 +1,141 @@
+//! Creating and deleting pools: a pool appears and disappears by one rename of its directory.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError};
+
+use crate::domain::counts::Counts;
+use crate::domain::settings::{PoolName, Settings};
+use crate::engine::operations::import::{LoadError, Loaded, NumberSource, Numbers, open_new_segment};
+use crate::journal::handle::JournalError;
+use crate::store::manifest::Manifest;
+use crate::store::pool_dir::HIDDEN_PREFIX;
+use crate::store::segment_writer::make_segment;
+use crate::store::staging::{self, Staging, random_id};
+use crate::store::totals_file::PoolTotals;
+
+use super::pool::{Mode, Pool};
+use super::registry::Engine;
+use super::segment::Segments;
+use super::shared::Shared;
+
+/// Most pools of one daemon.
+pub const MAX_POOLS: usize = 10_000;
+
+/// Why a pool was not deleted.
+#[derive(Debug, thiserror::Error)]
+pub enum DeleteError {
+    /// No such pool.
+    #[error("there is no pool \"{0}\"")]
+    NotFound(String),
+    /// Numbers of it are leased.
+    #[error("{0} numbers of this pool are leased: wait for their return, or delete it with force=true")]
+    InUse(u64),
+    /// Its files could not be removed.
+    #[error("the pool's files could not be removed: {0}")]
+    Io(#[from] io::Error),
+    /// The journal accepts no change.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+}
+
+impl Engine {
+    /// Creates a pool from a source of numbers. Nothing of it is there until all of it is.
+    pub fn create_pool(
+        &self,
+        name: &PoolName,
+        settings: Settings,
+        source: NumberSource<'_>,
+    ) -> Result<Loaded, LoadError> {
+        self.refuse_existing(name)?;
+        self.shared.journal.check()?;
+        let disk = &*self.shared.disk;
+        let staging = Staging::new(&self.shared.disk, &self.shared.staging_dir)?;
+        let numbers = Numbers::read(source, &self.shared)?;
+        make_pool(&staging, settings, &numbers)?;
+        let loaded = numbers.loaded();
+        drop(numbers);
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.refuse_existing(name)?;
+        let dir = self.dirs.pools.join(name.as_str());
+        disk.rename(staging.path(), &dir)?;
+        let opened = disk
+            .sync_directory(&self.dirs.pools)
+            .map_err(LoadError::from)
+            .and_then(|()| open_new_pool(name.clone(), dir.clone(), &self.shared));
+        match opened {
+            Ok(pool) => self.change_pools(|pools| pools.insert(name.to_string(), Arc::new(pool))),
+            Err(error) => {
+                let _ = disk.rename(&dir, staging.path());
+                return Err(error);
+            }
+        };
+        Ok(loaded)
+    }
+
+    fn refuse_existing(&self, name: &PoolName) -> Result<(), LoadError> {
+        let pools = self.pools.load();
+        if pools.contains_key(name.as_str()) {
+            return Err(LoadError::PoolExists(name.clone()));
+        }
+        if pools.len() >= MAX_POOLS {
+            return Err(LoadError::TooManyPools(pools.len()));
+        }
+        Ok(())
+    }
+
+    /// Deletes a pool and its files; refused while numbers of it are leased, unless `force`.
+    pub fn delete_pool(&self, name: &str, force: bool) -> Result<(), DeleteError> {
+        self.shared.journal.check()?;
+        let disk = &*self.shared.disk;
+        // Hidden by a rename first, which works on a full disk too; the next start removes what is left.
+        let hidden = self.dirs.pools.join(format!("{HIDDEN_PREFIX}{:016x}", staging::random_id()?));
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let pool = self.pool(name).ok_or_else(|| DeleteError::NotFound(name.to_owned()))?;
+        let mode = pool.mode();
+        // First no more leases, then the look at those there are.
+        pool.set_mode(Mode::Deleted);
+        let leased = pool.counts().leased;
+        if leased > 0 && !force {
+            pool.set_mode(mode);
+            return Err(DeleteError::InUse(leased));
+        }
+        if let Err(error) = disk.rename(&pool.dir, &hidden) {
+            pool.set_mode(mode);
+            return Err(error.into());
+        }
+        self.change_pools(|pools| pools.remove(name));
+        disk.sync_directory(&self.dirs.pools)?;
+        // The pool is deleted; what cannot be removed now is removed at the next start.
+        let _ = disk.remove_directory(&hidden);
+        Ok(())
+    }
+}
+
+/// Makes the whole directory of a new pool, ready to be moved to its place.
+pub(crate) fn make_pool(staging: &Staging, settings: Settings, numbers: &Numbers) -> Result<(), LoadError> {
+    let disk = &*staging.disk;
+    let entry = make_segment(disk, staging.path(), 1, |path| numbers.write_set(disk, path))?;
+    Manifest::new(random_id()?, settings, vec![entry]).write(disk, staging.path())?;
+    Ok(())
+}
+
+/// Opens a pool that was just made.
+pub(crate) fn open_new_pool(name: PoolName, dir: PathBuf, shared: &Arc<Shared>) -> Result<Pool, LoadError> {
+    let manifest = Manifest::read(&dir).map_err(|error| LoadError::Io(io::Error::other(error)))?;
+    let (mut counts, mut list) = (Counts::default(), Vec::new());
+    for entry in &manifest.segments {
+        let (segment, found) = open_new_segment(shared, &dir, entry)?;
+        counts.merge(found);
+        list.push(Arc::new(segment));
+    }
+    Ok(Pool::new(
+        name,
+        dir,
+        Arc::clone(shared),
+        manifest,
+        Segments::new(list),
+        counts,
+        &PoolTotals::default(),
+    ))
+}

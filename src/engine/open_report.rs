@@ -1,0 +1,79 @@
+//! What opening a data directory found and did.
+
+use std::fmt;
+
+use crate::domain::settings::PoolName;
+use crate::journal::recovery::Recovered;
+
+/// What opening found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OpenReport {
+    /// What was read of the journal.
+    pub journal: Recovered,
+    /// Records of pools that are not there any more.
+    pub records_of_deleted_pools: u64,
+    /// Words that the journal knew better than their tables.
+    pub words_changed: u64,
+    /// Records that fit nothing: not taken.
+    pub records_refused: u64,
+    /// Numbers whose state is lost, by pool: they are retired.
+    pub given_up: Vec<(PoolName, u64)>,
+    /// Numbers whose words were damaged and whose state the journal told, by pool.
+    pub repaired: Vec<(PoolName, u64)>,
+    /// Pools that are paused, because leases that were lost with a part of the journal may be live.
+    pub paused: Vec<PoolName>,
+    /// Checksums of words that were damaged and are written anew, as messages: the words are as their
+    /// file and the journal say, not vouched for.
+    pub checksums_renewed: Vec<String>,
+}
+
+impl OpenReport {
+    /// Whether nothing was lost, repaired or taken unchecked.
+    pub fn is_whole(&self) -> bool {
+        let damage = [self.journal.damage.len(), self.given_up.len(), self.repaired.len(), self.paused.len()];
+        damage.iter().sum::<usize>() + self.checksums_renewed.len() == 0 && self.records_refused == 0
+    }
+}
+
+impl fmt::Display for OpenReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let journal = &self.journal;
+        write!(
+            f,
+            "journal: {} files, {} frames, {} records, {}",
+            journal.files.len(),
+            journal.frames,
+            journal.records,
+            if journal.clean { "closed cleanly" } else { "not closed cleanly" }
+        )?;
+        if journal.cut_bytes > 0 {
+            write!(f, ", {} bytes of a torn frame cut", journal.cut_bytes)?;
+        }
+        if self.records_of_deleted_pools > 0 {
+            write!(f, ", {} records of deleted pools", self.records_of_deleted_pools)?;
+        }
+        if self.records_refused > 0 {
+            write!(f, ", {} records that fit nothing refused", self.records_refused)?;
+        }
+        for damage in &journal.damage {
+            write!(f, "; given up: {damage}")?;
+        }
+        for (pool, numbers) in &self.repaired {
+            write!(f, "; repaired from the journal: the state of {numbers} numbers of pool {pool}")?;
+        }
+        for pool in &self.paused {
+            write!(
+                f,
+                "; pool {pool} is paused: leases that were lost with the journal may be live; resume it when the \
+                 longest of them have ended"
+            )?;
+        }
+        for damage in &self.checksums_renewed {
+            write!(f, "; given up: the checksums of words, which are taken as they are: {damage}")?;
+        }
+        for (pool, numbers) in &self.given_up {
+            write!(f, "; given up: the state of {numbers} numbers of pool {pool}, which are retired now")?;
+        }
+        Ok(())
+    }
+}

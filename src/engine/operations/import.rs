@@ -1,0 +1,323 @@
+//! Reading numbers into the data directory: a new pool, or a new segment of one.
+//!
+//! Files are put together in a staging directory and moved to their place when they are whole, so a
+//! call that fails, or a process that ends, leaves nothing half-made.
+
+use std::io::{self, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::disk::device::Disk;
+use crate::disk::files;
+use crate::disk::mapping::MappedBytes;
+use crate::disk::paced::PART_BYTES;
+use crate::disk::sequential::SequentialWriter;
+use crate::domain::counts::Counts;
+use crate::domain::settings::PoolName;
+use crate::engine::pool::{ChangeError, Pool};
+use crate::engine::segment::opened::RawSegment;
+use crate::engine::segment::{Segment, Segments};
+use crate::engine::shared::Shared;
+use crate::journal::handle::JournalError;
+use crate::numbers::list::error::ImportError;
+use crate::numbers::list::merged::NumberList;
+use crate::numbers::list::read::read_list;
+use crate::numbers::list::{InvalidLine, ListOptions};
+use crate::numbers::number::NumberRange;
+use crate::numbers::set::error::{Format, SetError};
+use crate::numbers::set::writer::{WriteError, Written};
+use crate::numbers::set::{NumberSet, open_any, wrap_32bit_header};
+use crate::store::damage::{OnDamage, SegmentError};
+use crate::store::manifest::{Manifest, SegmentEntry};
+use crate::store::pool_dir::SegmentPaths;
+use crate::store::segment_writer::{make_segment, write_ranges};
+use crate::store::staging::Staging;
+use crate::sys::slot::Slot;
+
+/// Most segments of one pool: each is looked at for each number that a call names.
+pub const MAX_SEGMENTS: usize = 1_000;
+
+/// Where numbers come from. `progress` is called with the number of bytes read so far.
+pub enum NumberSource<'a> {
+    /// A list as text or CSV.
+    List {
+        /// The list.
+        input: &'a mut (dyn Read + Send),
+        /// How to read it.
+        options: ListOptions,
+        /// Told how many bytes were read.
+        progress: &'a (dyn Fn(u64) + Sync),
+    },
+    /// A portable Roaring bitmap of 32 or 64 bits.
+    Roaring {
+        /// The bitmap.
+        input: &'a mut (dyn Read + Send),
+        /// Told how many bytes were read.
+        progress: &'a (dyn Fn(u64) + Sync),
+    },
+    /// Ranges that are known already, ascending and disjoint.
+    Ranges(&'a [NumberRange]),
+}
+
+/// What a source held.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Loaded {
+    /// How many different numbers.
+    pub numbers: u64,
+    /// How many were there again.
+    pub duplicates: u64,
+    /// How many lines were skipped as invalid.
+    pub invalid: u64,
+    /// The first of these.
+    pub first_invalid: Vec<InvalidLine>,
+}
+
+/// What adding numbers came to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Added {
+    /// How many numbers are new in the pool.
+    pub added: u64,
+    /// How many it had already.
+    pub existing: u64,
+    /// What the source held.
+    pub loaded: Loaded,
+}
+
+/// Numbers that could not be read or kept; nothing changed.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// There is a pool of this name.
+    #[error("there is a pool \"{0}\" already: choose another name, add numbers to it, or delete it first")]
+    PoolExists(PoolName),
+    /// Too many pools.
+    #[error("{0} pools: no more fit into one daemon")]
+    TooManyPools(usize),
+    /// Numbers were added too often.
+    #[error(
+        "numbers were added to this pool {MAX_SEGMENTS} times: export it and create a new pool from the export"
+    )]
+    TooManySegments,
+    /// The list is wrong.
+    #[error(transparent)]
+    Import(#[from] ImportError),
+    /// The Roaring file is wrong.
+    #[error("the body is not a portable Roaring bitmap: {0}")]
+    Set(#[from] SetError),
+    /// No room on the disk.
+    #[error("the disk of the data directory is full: free some space and try again")]
+    StorageFull,
+    /// The pool was deleted meanwhile.
+    #[error("the pool was deleted")]
+    Deleted,
+    /// Reading the source or writing the data directory failed.
+    #[error("{0}")]
+    Io(io::Error),
+    /// The files just written could not be opened.
+    #[error(transparent)]
+    Segment(#[from] SegmentError),
+    /// The journal accepts no change.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+}
+
+impl From<io::Error> for LoadError {
+    fn from(error: io::Error) -> Self {
+        if files::is_storage_full(&error) { Self::StorageFull } else { Self::Io(error) }
+    }
+}
+
+impl From<WriteError> for LoadError {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Io(error) => error.into(),
+            other => Self::Io(io::Error::other(other)),
+        }
+    }
+}
+
+impl From<ChangeError> for LoadError {
+    fn from(error: ChangeError) -> Self {
+        match error {
+            ChangeError::Io(error) => error.into(),
+            ChangeError::Deleted => Self::Deleted,
+            ChangeError::Journal(error) => Self::Journal(error),
+            other => Self::Io(io::Error::other(other)),
+        }
+    }
+}
+
+/// A source that was read whole: its numbers as ascending disjoint ranges.
+pub(crate) enum Numbers {
+    List(NumberList),
+    Set { set: NumberSet<MappedBytes>, path: PathBuf, _staging: Staging },
+    Ranges(Vec<NumberRange>),
+}
+
+impl Numbers {
+    /// Reads a source to its end, checking all of it.
+    pub(crate) fn read(source: NumberSource<'_>, shared: &Shared) -> Result<Self, LoadError> {
+        match source {
+            NumberSource::List { input, options, progress } => {
+                Ok(Self::List(read_list(input, &options, progress)?))
+            }
+            NumberSource::Roaring { input, progress } => read_roaring(input, progress, shared),
+            NumberSource::Ranges(ranges) => Ok(Self::Ranges(ranges.to_vec())),
+        }
+    }
+
+    pub(crate) fn loaded(&self) -> Loaded {
+        match self {
+            Self::List(list) => Loaded {
+                numbers: list.numbers(),
+                duplicates: list.duplicates,
+                invalid: list.invalid,
+                first_invalid: list.first_invalid.clone(),
+            },
+            Self::Set { set, .. } => Loaded { numbers: set.len(), ..Loaded::default() },
+            Self::Ranges(ranges) => {
+                Loaded { numbers: ranges.iter().map(|range| range.len()).sum(), ..Loaded::default() }
+            }
+        }
+    }
+
+    pub(crate) fn ranges(&self) -> Box<dyn Iterator<Item = NumberRange> + '_> {
+        match self {
+            Self::List(list) => Box::new(list.ranges()),
+            Self::Set { set, .. } => Box::new(set.ranges()),
+            Self::Ranges(ranges) => Box::new(ranges.iter().copied()),
+        }
+    }
+
+    /// Writes the numbers as the set file `path`; a Roaring file is used as it is.
+    pub(crate) fn write_set(&self, disk: &dyn Disk, path: &Path) -> Result<Written, WriteError> {
+        if let Self::Set { set, path: staged, .. } = self {
+            let (crc32c, bytes) = files::crc32c_of(set.as_bytes());
+            disk.rename(staged, path)?;
+            return Ok(Written { numbers: set.len(), bytes, crc32c });
+        }
+        write_ranges(disk, path, self.ranges())
+    }
+}
+
+fn read_roaring(
+    input: &mut (dyn Read + Send),
+    progress: &(dyn Fn(u64) + Sync),
+    shared: &Shared,
+) -> Result<Numbers, LoadError> {
+    let disk = &*shared.disk;
+    let staging = Staging::new(&shared.disk, &shared.staging_dir)?;
+    let path = staging.path().join("body");
+    let mut file = disk.create(&path)?;
+    copy(input, &mut SequentialWriter::new(disk, &file), progress)?;
+    disk.sync(&file)?;
+    let (format, set) = open_any(MappedBytes::open(&path)?)?;
+    let (set, path) = if format == Format::Portable64 {
+        (set, path)
+    } else {
+        // The same bytes are the only bucket of a 64-bit set.
+        let wrapped = staging.path().join("wrapped");
+        let whole_file = disk.create(&wrapped)?;
+        let mut whole = SequentialWriter::new(disk, &whole_file);
+        whole.write_all(&wrap_32bit_header())?;
+        file.rewind()?;
+        io::copy(&mut file, &mut whole)?;
+        disk.sync(&whole_file)?;
+        (NumberSet::open(MappedBytes::open(&wrapped)?)?, wrapped)
+    };
+    set.validate()?;
+    if set.is_empty() {
+        return Err(ImportError::Empty.into());
+    }
+    Ok(Numbers::Set { set, path, _staging: staging })
+}
+
+fn copy(
+    input: &mut (dyn Read + Send),
+    out: &mut dyn Write,
+    progress: &(dyn Fn(u64) + Sync),
+) -> io::Result<()> {
+    let mut buffer = vec![0; PART_BYTES];
+    let mut total = 0;
+    loop {
+        let read = match input.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        out.write_all(&buffer[..read])?;
+        total += read as u64;
+        progress(total);
+    }
+}
+
+/// Opens a segment that was just made.
+pub(crate) fn open_new_segment(
+    shared: &Shared,
+    dir: &Path,
+    entry: &SegmentEntry,
+) -> Result<(Segment, Counts), LoadError> {
+    let raw = RawSegment::open(&shared.disk, dir, entry, shared.sharing, OnDamage::Refuse)?;
+    Ok(raw.begin(shared.slots)?)
+}
+
+impl Pool {
+    /// Adds the numbers of the source that the pool does not have, as a new segment. Leases in
+    /// progress are not affected.
+    pub fn add_numbers(&self, source: NumberSource<'_>) -> Result<Added, LoadError> {
+        let numbers = Numbers::read(source, &self.shared)?;
+        let loaded = numbers.loaded();
+        let operator = self.operator();
+        let segments = self.segments.load_full();
+        if segments.list.len() >= MAX_SEGMENTS {
+            return Err(LoadError::TooManySegments);
+        }
+        let disk = &*self.shared.disk;
+        let staging = Staging::new(&self.shared.disk, &self.shared.staging_dir)?;
+        let new = numbers.ranges().flat_map(|range| segments.missing(range));
+        let id = self.change_manifest(|_| Ok(()), Manifest::next_segment_id)?;
+        let entry = make_segment(disk, staging.path(), id, |path| write_ranges(disk, path, new))?;
+        let added = entry.numbers;
+        if added > 0
+            && let Err(error) = self.publish(&staging, entry, &segments, operator.slot)
+        {
+            // The manifest on the disk decides whether they are in use.
+            if let Ok(manifest) = Manifest::read(&self.dir) {
+                // What cannot be removed now is removed at the next start.
+                let _ = crate::store::pool_dir::remove_strays(disk, &self.dir, &manifest);
+            }
+            return Err(error);
+        }
+        Ok(Added { added, existing: loaded.numbers - added, loaded })
+    }
+
+    /// Moves the files of a new segment to their place and begins to use it.
+    fn publish(
+        &self,
+        staging: &Staging,
+        entry: SegmentEntry,
+        segments: &Segments,
+        slot: Slot,
+    ) -> Result<(), LoadError> {
+        let disk = &*self.shared.disk;
+        let staged = SegmentPaths::new(staging.path(), entry.id);
+        let placed = SegmentPaths::new(&self.dir, entry.id);
+        for (from, to) in staged.all().into_iter().zip(placed.all()) {
+            disk.rename(from, to)?;
+        }
+        disk.sync_directory(&self.dir)?;
+        let (segment, counts) = open_new_segment(&self.shared, &self.dir, &entry)?;
+        self.change_manifest(
+            |manifest| {
+                manifest.segments.push(entry);
+                Ok(())
+            },
+            |_| {
+                self.counters.found(slot, counts);
+                let list = segments.list.iter().cloned().chain([Arc::new(segment)]).collect();
+                self.segments.store(Arc::new(Segments::new(list)));
+            },
+        )?;
+        Ok(())
+    }
+}

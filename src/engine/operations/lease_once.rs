@@ -1,0 +1,64 @@
+//! A lease under an `Idempotency-Key`: a repeated call gets the same leases again.
+
+use crate::engine::idempotency::{Kept, KeptLease};
+use crate::engine::pool::Pool;
+use crate::engine::worker::Worker;
+use crate::numbers::number::Rank;
+use crate::numbers::set::run::LastRun;
+use crate::state::time::Timestamp;
+
+use super::lease::{Lease, LeaseError, LeaseRequest};
+
+impl Pool {
+    /// As [`Self::lease`], but a repeated call with the same key and body gets the same leases again, for
+    /// as long as they last.
+    pub fn lease_once(
+        &self,
+        worker: &mut Worker,
+        key: &[u8],
+        body: &[u8],
+        request: &LeaseRequest<'_>,
+        leases: &mut Vec<Lease>,
+    ) -> Result<(), LeaseError> {
+        leases.clear();
+        let keys = &self.shared.keys;
+        let (key, body) = (keys.hash(self.id, key), keys.hash_body(body));
+        let now = self.shared.clock.now();
+        let mut shard = keys.lock(&key);
+        if let Some(kept) = shard.get(&key, now) {
+            worker.observed = true;
+            if kept.body != body {
+                return Err(LeaseError::KeyMismatch);
+            }
+            leases.extend(kept.leases.iter().filter_map(|lease| self.leased(lease, kept.until)));
+            return Ok(());
+        }
+        if !shard.has_room(request.count, now) {
+            return Err(LeaseError::TooManyKeys);
+        }
+        self.lease(worker, request, leases)?;
+        let Some(first) = leases.first() else { return Ok(()) };
+        let segments = self.segments.load();
+        let kept = |lease: &Lease| {
+            let (segment, rank) = segments.locate(lease.number, &mut LastRun::default())?;
+            let segment = segments.list[segment as usize].id as u16;
+            Some(KeptLease { segment, rank, generation: lease.generation })
+        };
+        let until = first.expires_at;
+        let kept = Kept { pool: self.id, body, until, leases: leases.iter().filter_map(kept).collect() };
+        for record in kept.records(&key) {
+            self.shared.journal.push(worker.slot, record);
+        }
+        shard.insert(key, kept);
+        Ok(())
+    }
+
+    /// A lease that was given out before.
+    fn leased(&self, kept: &KeptLease, until: Timestamp) -> Option<Lease> {
+        let segments = self.segments.load();
+        let segment = segments.list.iter().find(|segment| segment.id as u16 == kept.segment)?;
+        let number = segment.set.select(Rank(kept.rank))?;
+        let token = self.key.token(number, kept.generation);
+        Some(Lease { number, token, generation: kept.generation, expires_at: until })
+    }
+}

@@ -1,0 +1,154 @@
+//! In which order numbers are taken out of the free index.
+
+use crate::domain::settings::Order;
+use crate::engine::segment::within::{Span, Within};
+use crate::engine::segment::{Segment, Segments};
+use crate::engine::worker::lookahead::below;
+use crate::engine::worker::{Claim, Cursor, Worker};
+use crate::numbers::number::Rank;
+
+/// Random places looked at before going on from the last one in order. Half full, one look nearly
+/// always finds a number; nearly empty, each costs a cache miss for nothing.
+const RANDOM_PROBES: u32 = 3;
+
+/// How to look for free ranks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// Through the tree.
+    Tree,
+    /// At every leaf.
+    Leaves,
+}
+
+/// Takes free ranks of some of a pool's numbers in the pool's order.
+pub(crate) struct Picker<'a> {
+    /// Which pool's.
+    pub(crate) pool: u64,
+    pub(crate) segments: &'a Segments,
+    pub(crate) within: &'a Within,
+    pub(crate) order: Order,
+    pub(crate) cursor: &'a Cursor,
+}
+
+impl Picker<'_> {
+    /// Takes up to `want` ranks into `worker.claims`, which is cleared first. None: none was seen.
+    #[inline]
+    pub(crate) fn pick(&self, worker: &mut Worker, want: usize, look: Look) {
+        worker.claims.clear();
+        if self.within.is_empty() {
+            return;
+        }
+        match self.order {
+            Order::Random => self.pick_random(worker, want, look),
+            Order::Sequential => {
+                let (segment, rank) = self.cursor.get();
+                let (span, rank) = self.within.from(segment, rank);
+                self.pick_onward(worker, (span, rank), want, look);
+                if let Some(last) = worker.claims.last() {
+                    self.cursor.set(last.segment, last.rank + 1);
+                }
+            }
+            Order::Lowest => self.pick_onward(worker, self.within.at(0), want, look),
+        }
+    }
+
+    fn segment(&self, span: &Span) -> &Segment {
+        &self.segments.list[span.segment as usize]
+    }
+
+    /// A random place.
+    #[inline]
+    fn random_place(&self, worker: &mut Worker, want: usize) -> (usize, u32) {
+        let draw = loop {
+            match worker.draws.next() {
+                Some(draw) => break draw,
+                None => self.draw_ahead(worker, want),
+            }
+        };
+        worker.last_leased = draw.run;
+        self.place(draw.random)
+    }
+
+    /// The place that a random number leads to.
+    #[inline]
+    fn place(&self, random: u64) -> (usize, u32) {
+        self.within.at(below(self.within.len(), random))
+    }
+
+    /// Draws the next places and asks for the memory of all.
+    #[inline(never)]
+    fn draw_ahead(&self, worker: &mut Worker, want: usize) {
+        let segment_at = |random| {
+            let (span, rank) = self.place(random);
+            (self.segment(&self.within.spans[span]), rank)
+        };
+        let mut run = worker.last_leased;
+        let draws = worker.draws.draw(run);
+        for draw in &*draws {
+            let (segment, rank) = segment_at(draw.random);
+            segment.ranks.prefetch(rank);
+            segment.set.prefetch(Rank(rank));
+        }
+        // Several numbers are looked up side by side anyway, once they are claimed.
+        if want == 1 {
+            for draw in draws {
+                let (segment, rank) = segment_at(draw.random);
+                segment.set.select_near(Rank(rank), &mut run);
+                draw.run = run;
+            }
+        }
+    }
+
+    #[inline]
+    fn pick_random(&self, worker: &mut Worker, want: usize, look: Look) {
+        worker.draws.begin((self.pool, self.within.len()), want);
+        'picks: while worker.claims.len() < want {
+            let mut place = (0, 0);
+            for _ in 0..RANDOM_PROBES {
+                place = self.random_place(worker, want);
+                let span = &self.within.spans[place.0];
+                let near = self.segment(span).ranks.free.take_near(place.1..span.ranks.end, 1, worker.slot);
+                if let Some(rank) = near.and_then(|taken| taken.ranks().next()) {
+                    worker.claims.push(Claim { segment: span.segment, rank });
+                    continue 'picks;
+                }
+            }
+            let before = worker.claims.len();
+            self.pick_onward(worker, place, before + 1, look);
+            if worker.claims.len() == before {
+                return;
+            }
+        }
+    }
+
+    /// Takes ranks from a place on through all spans and round to that place again, until there are
+    /// `want` claims.
+    fn pick_onward(&self, worker: &mut Worker, place: (usize, u32), want: usize, look: Look) {
+        let spans = &self.within.spans;
+        for step in 0..=spans.len() {
+            let span = &spans[(place.0 + step) % spans.len()];
+            let mut ranks = span.ranks.clone();
+            if step == 0 {
+                ranks.start = place.1;
+            } else if step == spans.len() {
+                ranks.end = place.1;
+            }
+            let free = &self.segment(span).ranks.free;
+            while worker.claims.len() < want {
+                let count = (want - worker.claims.len()).min(64) as u32;
+                let taken = match look {
+                    Look::Tree => free.take(ranks.clone(), count, worker.slot),
+                    Look::Leaves => free.take_scanning(ranks.clone(), count, worker.slot),
+                };
+                let Some(taken) = taken else { break };
+                for rank in taken.ranks() {
+                    worker.claims.push(Claim { segment: span.segment, rank });
+                    ranks.start = rank + 1;
+                }
+            }
+            if worker.claims.len() >= want {
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! What operators do with many numbers at once: retire and reinstate lists, open the next round.
+
+use crate::engine::pool::{ChangeError, Pool};
+use crate::state::word::{State, Word};
+
+use super::import::{LoadError, NumberSource, Numbers};
+
+/// What retiring or reinstating a list came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Marked {
+    /// How many numbers changed, or would have in a dry run.
+    pub changed: u64,
+    /// How many were in that state already (reinstate: were not retired).
+    pub already: u64,
+    /// How many are not in the pool.
+    pub unknown: u64,
+    /// How many of the changed ones someone held at that moment; their leases are over.
+    pub leased: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mark {
+    Retire,
+    Reinstate,
+}
+
+impl Pool {
+    /// Retires the numbers of the source: they are never handed out, until reinstated. `dry_run` only
+    /// counts.
+    pub fn retire(&self, source: NumberSource<'_>, dry_run: bool) -> Result<Marked, LoadError> {
+        self.mark(Mark::Retire, source, dry_run)
+    }
+
+    /// Makes the retired numbers of the source available again. `dry_run` only counts.
+    pub fn reinstate(&self, source: NumberSource<'_>, dry_run: bool) -> Result<Marked, LoadError> {
+        self.mark(Mark::Reinstate, source, dry_run)
+    }
+
+    fn mark(&self, mark: Mark, source: NumberSource<'_>, dry_run: bool) -> Result<Marked, LoadError> {
+        let numbers = Numbers::read(source, &self.shared)?;
+        self.shared.journal.check().map_err(ChangeError::from)?;
+        let operator = self.operator();
+        let slot = operator.slot;
+        let segments = self.segments.load();
+        let mut marked = Marked::default();
+        let mut found = 0;
+        for range in numbers.ranges() {
+            for segment in &segments.list {
+                for rank in segment.set.rank_range(range) {
+                    found += 1;
+                    let change = |word: Word| {
+                        match mark {
+                            Mark::Retire => word.retire(),
+                            Mark::Reinstate => word.reinstate(),
+                        }
+                        .ok_or(())
+                    };
+                    // For one number at a time: the journal's writer waits for its end.
+                    let transition = self.begin_transition(slot);
+                    let changed = if dry_run {
+                        let word = segment.ranks.words.get(rank);
+                        change(word).map(|after| (word, after))
+                    } else {
+                        segment.ranks.change(rank, slot, change)
+                    };
+                    let Ok((before, after)) = changed else {
+                        marked.already += 1;
+                        continue;
+                    };
+                    marked.changed += 1;
+                    marked.leased += u64::from(self.seen(before).state() == State::Leased);
+                    if !dry_run {
+                        transition.changed(segment, rank, before, after);
+                    }
+                }
+            }
+        }
+        marked.unknown = numbers.loaded().numbers - found;
+        if !dry_run {
+            self.shared.journal.settle(slot).map_err(ChangeError::from)?;
+        }
+        Ok(marked)
+    }
+}

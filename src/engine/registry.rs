@@ -1,0 +1,151 @@
+//! All pools of one data directory, and the threads' handles.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+use rand::TryRng;
+use rand::rngs::SysRng;
+
+use crate::disk::lock::DirectoryLock;
+use crate::disk::space::{self, DiskSpace};
+use crate::journal::handle::Journal;
+use crate::journal::running::Running;
+use crate::state::time::Timestamp;
+use crate::sys::background::BackgroundThread;
+use crate::sys::slot::Slot;
+
+use super::clock::Clock;
+use super::open_report::OpenReport;
+use super::pool::{Pool, Pools};
+use super::shared::{OWN_SLOTS, Shared};
+use super::worker::Worker;
+
+/// Where an engine keeps things.
+pub(crate) struct Directories {
+    pub(crate) data: PathBuf,
+    pub(crate) pools: PathBuf,
+    pub(crate) backups: PathBuf,
+}
+
+/// All pools of one data directory.
+pub struct Engine {
+    pub(crate) dirs: Directories,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) pools: Arc<ArcSwap<Pools>>,
+    pub(crate) journal: Running,
+    report: OpenReport,
+    /// Held while the map of pools changes.
+    pub(crate) changing: Mutex<()>,
+    next_slot: Mutex<usize>,
+    background: [BackgroundThread; 2],
+    _lock: DirectoryLock,
+}
+
+impl Engine {
+    pub(crate) fn new(
+        dirs: Directories,
+        shared: Arc<Shared>,
+        pools: Arc<ArcSwap<Pools>>,
+        journal: Running,
+        background: [BackgroundThread; 2],
+        lock: DirectoryLock,
+        report: OpenReport,
+    ) -> Self {
+        Self {
+            dirs,
+            shared,
+            pools,
+            journal,
+            report,
+            changing: Mutex::new(()),
+            next_slot: Mutex::new(OWN_SLOTS),
+            background,
+            _lock: lock,
+        }
+    }
+
+    /// What opening the directory found.
+    pub fn report(&self) -> &OpenReport {
+        &self.report
+    }
+
+    /// The journal.
+    pub fn journal(&self) -> &Arc<Journal> {
+        self.journal.journal()
+    }
+
+    /// The handle of one more calling thread.
+    ///
+    /// # Panics
+    ///
+    /// If more are taken than [`crate::engine::startup::config::EngineConfig::workers`], or the system gives no random numbers.
+    pub fn worker(&self) -> Worker {
+        let mut next = self.next_slot.lock().unwrap_or_else(PoisonError::into_inner);
+        assert!(*next < self.shared.slots, "more workers than the engine was opened for");
+        *next += 1;
+        let seed = seed().expect("random numbers, as at the start");
+        Worker::new(Slot(*next - 1), seed, Arc::clone(&self.shared.journal))
+    }
+
+    /// The clock that all pools go by.
+    pub fn clock(&self) -> &Arc<Clock> {
+        &self.shared.clock
+    }
+
+    /// The room of the data directory's file system, if the system tells.
+    pub fn disk_space(&self) -> Option<DiskSpace> {
+        space::space_of(&self.dirs.data).ok()
+    }
+
+    /// The time now.
+    pub fn now(&self) -> Timestamp {
+        self.shared.clock.now()
+    }
+
+    /// A pool by its name.
+    #[inline]
+    pub fn pool(&self, name: &str) -> Option<Arc<Pool>> {
+        self.pools.load().get(name).cloned()
+    }
+
+    /// All pools, by name.
+    pub fn pools(&self) -> Vec<Arc<Pool>> {
+        self.pools.load().values().cloned().collect()
+    }
+
+    pub(crate) fn change_pools<T>(&self, change: impl FnOnce(&mut Pools) -> T) -> T {
+        let mut pools = Pools::clone(&self.pools.load());
+        let changed = change(&mut pools);
+        self.pools.store(Arc::new(pools));
+        changed
+    }
+
+    /// Stops the sweep and the recorder, writes all words to their tables, and says so in the journal. The engine must not
+    /// be used after this.
+    pub fn close(&self) -> io::Result<()> {
+        self.stop_background();
+        self.journal.close()?;
+        self.pools().iter().try_for_each(|pool| pool.close())
+    }
+
+    /// The sweeper and the recorder, which keeps the totals a last time.
+    fn stop_background(&self) {
+        self.background.iter().for_each(BackgroundThread::stop);
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.stop_background();
+        self.journal.abandon();
+    }
+}
+
+/// Random bytes of the system.
+pub(crate) fn seed() -> io::Result<[u8; 32]> {
+    let mut seed = [0; 32];
+    SysRng.try_fill_bytes(&mut seed).map_err(io::Error::other)?;
+    Ok(seed)
+}

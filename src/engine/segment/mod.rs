@@ -1,0 +1,136 @@
+//! A segment: an immutable set of numbers and, by their ranks, their words, the free index and the
+//! due hints.
+
+pub(crate) mod opened;
+pub(crate) mod plausible;
+pub(crate) mod rebuild;
+pub mod within;
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::disk::mapping::{MappedBytes, MappedWords};
+use crate::disk::paced::Rest;
+use crate::numbers::number::{Number, NumberRange};
+use crate::numbers::set::NumberSet;
+use crate::numbers::set::run::LastRun;
+use crate::state::segment_state::Ranks;
+use crate::store::table::TableFile;
+
+use within::Within;
+
+/// See the module.
+pub(crate) struct Segment {
+    pub(crate) id: u32,
+    pub(crate) set: NumberSet<MappedBytes>,
+    pub(crate) ranks: Ranks<MappedWords>,
+    table: TableFile,
+}
+
+impl Segment {
+    /// Writes all words that changed to their file, durably.
+    pub(crate) fn checkpoint(&self, rest: &Rest<'_>) -> std::io::Result<()> {
+        self.table.checkpoint(&self.ranks.words, &self.ranks.dirty, rest)
+    }
+
+    /// Ends the use of the files, after the last checkpoint.
+    pub(crate) fn close(&self) -> std::io::Result<()> {
+        self.table.close(&self.ranks.words)
+    }
+}
+
+/// The segments of a pool; adding one makes a new value of this.
+pub(crate) struct Segments {
+    pub(crate) list: Vec<Arc<Segment>>,
+    pub(crate) whole: Within,
+}
+
+impl Segments {
+    pub(crate) fn new(list: Vec<Arc<Segment>>) -> Self {
+        let spans = list.iter().enumerate().map(|(i, segment)| (i as u32, 0..segment.ranks.free.len()));
+        Self { whole: Within::new(spans), list }
+    }
+
+    /// Which segment a number is in, and its rank there.
+    #[inline]
+    pub(crate) fn locate(&self, number: Number, last: &mut LastRun) -> Option<(u32, u32)> {
+        self.list.iter().zip(0..).find_map(|(segment, i)| Some((i, segment.set.rank_near(number, last)?.0)))
+    }
+
+    /// The ranks of all members of the number ranges, each once.
+    pub(crate) fn within(&self, ranges: &[NumberRange]) -> Within {
+        let mut spans: Vec<(u32, Range<u32>)> = Vec::new();
+        for (i, segment) in self.list.iter().enumerate() {
+            let mut ranks: Vec<Range<u32>> =
+                ranges.iter().map(|range| segment.set.rank_range(*range)).collect();
+            ranks.retain(|ranks| !ranks.is_empty());
+            ranks.sort_unstable_by_key(|ranks| ranks.start);
+            for ranks in ranks {
+                match spans.last_mut() {
+                    Some((last, before)) if *last == i as u32 && before.end >= ranks.start => {
+                        before.end = before.end.max(ranks.end);
+                    }
+                    _ => spans.push((i as u32, ranks)),
+                }
+            }
+        }
+        Within::new(spans.into_iter())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_and_places_in_spans() {
+        let within = Within::new([(0, 5..8), (0, 9..9), (2, 0..2), (2, 10..11)].into_iter());
+        assert_eq!(within.len(), 6);
+        let all: Vec<_> = (0..6).map(|position| within.at(position)).collect();
+        assert_eq!(all, [(0, 5), (0, 6), (0, 7), (1, 0), (1, 1), (2, 10)]);
+        for (place, found) in [
+            ((0, 0), (0, 5)),
+            ((0, 7), (0, 7)),
+            ((0, 8), (1, 0)),
+            ((1, 3), (1, 0)),
+            ((2, 1), (1, 1)),
+            ((2, 2), (2, 10)),
+            ((2, 11), (0, 5)),
+            ((9, 9), (0, 5)),
+        ] {
+            assert_eq!(within.from(place.0, place.1), found, "{place:?}");
+        }
+    }
+}
+
+impl Segments {
+    /// The parts of a range that no segment has.
+    pub(crate) fn missing(&self, range: NumberRange) -> Vec<NumberRange> {
+        let mut existing: Vec<NumberRange> = Vec::new();
+        for segment in &self.list {
+            let ranks = segment.set.rank_range(range);
+            if !ranks.is_empty() {
+                let runs = segment.set.ranges_from(crate::numbers::number::Rank(ranks.start));
+                existing.extend(runs.take_while(|run| run.first() <= range.last()));
+            }
+        }
+        existing.sort_unstable_by_key(|run| run.first());
+        let mut missing = Vec::new();
+        let mut next = range.first().get();
+        let mut gap = |next: u64, end: u64| {
+            if let (Ok(first), Ok(last)) = (Number::new(next), Number::new(end)) {
+                missing.extend(NumberRange::new(first, last));
+            }
+        };
+        for run in existing {
+            if run.first().get() > next {
+                gap(next, run.first().get() - 1);
+            }
+            next = next.max(run.last().get() + 1);
+        }
+        if next <= range.last().get() {
+            gap(next, range.last().get());
+        }
+        missing
+    }
+}

@@ -1,0 +1,217 @@
+//! A segment between its files and its use: words change freely, nothing is derived from them yet.
+
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::disk::device::Disk;
+use crate::disk::files;
+use crate::disk::mapping::{self, MappedBytes, MappedWords, Sharing, WORD_BYTES};
+use crate::domain::counts::Counts;
+use crate::engine::segment::Segment;
+use crate::numbers::set::NumberSet;
+use crate::state::dirty_blocks::DirtyBlocks;
+use crate::state::free_index::FreeIndex;
+use crate::state::segment_state::Ranks;
+use crate::state::word::Word;
+use crate::state::word_table::WordTable;
+use crate::store::damage::{OnDamage, SegmentError};
+use crate::store::manifest::SegmentEntry;
+use crate::store::pool_dir::SegmentPaths;
+use crate::store::table::TableFile;
+use crate::sys::parallel;
+
+use super::plausible::Plausible;
+use super::rebuild::{Derived, LEAF_RANKS, parts, scan};
+
+/// Maps the number set of segment `id`.
+pub(crate) fn open_set(path: &Path, numbers: u64) -> Result<NumberSet<MappedBytes>, SegmentError> {
+    let bytes = MappedBytes::open(path).map_err(|e| SegmentError::Io(path.to_owned(), e))?;
+    let set = NumberSet::open(bytes).map_err(|e| SegmentError::Set(path.to_owned(), e))?;
+    if set.len() != numbers {
+        return Err(SegmentError::OtherSet(path.to_owned(), set.len(), numbers));
+    }
+    Ok(set)
+}
+
+/// A segment whose files are open and verified, but which may still have changes to take from the journal.
+pub(crate) struct RawSegment {
+    pub(crate) id: u32,
+    set: NumberSet<MappedBytes>,
+    words: WordTable<MappedWords>,
+    table: TableFile,
+    dirty: DirtyBlocks,
+    /// The largest generation a word can have by the table alone; `None` if not known.
+    max_generation: Option<u32>,
+    /// Ranks whose words were damaged, and are zero until the journal says better.
+    damaged: Vec<Range<u32>>,
+    /// What is wrong with the checksums: then nothing is known of the words but what they say themselves.
+    sums_damage: Option<SegmentError>,
+}
+
+/// What became of words that were damaged.
+pub(crate) struct Settled {
+    /// So many numbers are retired.
+    pub(crate) given_up: u64,
+    /// So many are as the journal says.
+    pub(crate) repaired: u64,
+}
+
+impl RawSegment {
+    /// Opens the files of a segment and verifies them.
+    pub(crate) fn open(
+        disk: &Arc<dyn Disk>,
+        pool_dir: &Path,
+        entry: &SegmentEntry,
+        sharing: Sharing,
+        on_damage: OnDamage,
+    ) -> Result<Self, SegmentError> {
+        let paths = SegmentPaths::new(pool_dir, entry.id);
+        let set = open_set(&paths.set, entry.numbers)?;
+        if files::crc32c_of(set.as_bytes()) != (entry.numbers_crc32c, entry.numbers_bytes) {
+            let what = "its checksum is not the one in the pool's manifest".to_owned();
+            return Err(SegmentError::Damaged { path: paths.set, offset: 0, what });
+        }
+        let len = set.len() as u32;
+        let opened = TableFile::open(disk, &paths.table, len, sharing, on_damage)?;
+        if let (Some(ranks), OnDamage::Refuse) = (opened.damaged.first(), on_damage) {
+            let what = format!(
+                "the checksum of its sector is wrong; {} of the table's sectors are damaged",
+                opened.damaged.len()
+            );
+            let offset = u64::from(ranks.start) * WORD_BYTES;
+            return Err(SegmentError::Damaged { path: paths.table.words, offset, what });
+        }
+        let raw = Self {
+            id: entry.id,
+            set,
+            words: opened.words,
+            table: opened.file,
+            dirty: DirtyBlocks::new(len),
+            max_generation: opened.max_generation,
+            damaged: opened.damaged,
+            sums_damage: opened.sums_damage,
+        };
+        for rank in raw.damaged.iter().cloned().flatten() {
+            raw.words.reset(rank);
+            raw.dirty.mark(rank);
+        }
+        Ok(raw)
+    }
+
+    /// Asks the processor to fetch a word that will be needed soon.
+    #[inline]
+    pub(crate) fn prefetch(&self, rank: u32) {
+        self.words.prefetch(rank);
+    }
+
+    /// Takes a word from the journal: the larger one stays. Answers whether it changed the table, or
+    /// `None` if the word does not fit the segment.
+    #[inline]
+    pub(crate) fn apply(&self, rank: u32, word: Word, plausible: Plausible) -> Option<bool> {
+        if rank >= self.words.len() || plausible.fault(word, None).is_some() {
+            return None;
+        }
+        let (before, after) = self.words.update(rank, |before| Ok::<_, ()>(before.max(word))).ok()?;
+        if before != after {
+            self.dirty.mark(rank);
+        }
+        Some(before != after)
+    }
+
+    /// Looks at every word, and makes of those that nothing explains retired ones, if that is allowed.
+    pub(crate) fn settle(
+        &self,
+        pool_dir: &Path,
+        plausible: Plausible,
+        journaled_generation: u32,
+        on_damage: OnDamage,
+    ) -> Result<Settled, SegmentError> {
+        // What the checksums vouch for, and the journal's records, which were looked at, need no look.
+        let implausible = if self.max_generation.is_some() {
+            Vec::new()
+        } else {
+            self.implausible(plausible, journaled_generation)
+        };
+        if let (Some((rank, what)), OnDamage::Refuse) = (implausible.first(), on_damage) {
+            let path = SegmentPaths::new(pool_dir, self.id).table.words;
+            let (offset, what) = (u64::from(*rank) * WORD_BYTES, what.clone());
+            return Err(SegmentError::Damaged { path, offset, what });
+        }
+        let lost = self.damaged.iter().cloned().flatten().filter(|rank| self.words.get(*rank) == Word::NEW);
+        let lost: Vec<u32> = lost.collect();
+        let repaired = self.damaged.iter().map(ExactSizeIterator::len).sum::<usize>() - lost.len();
+        let lost: Vec<u32> = lost.into_iter().chain(implausible.iter().map(|(rank, _)| *rank)).collect();
+        let settled = Settled { given_up: lost.len() as u64, repaired: repaired as u64 };
+        if lost.is_empty() {
+            return Ok(settled);
+        }
+        for rank in &lost {
+            self.words.reset(*rank);
+        }
+        // No token that was ever given out may fit such a number, should it be reinstated.
+        let generation = self.max_generation.map_or_else(
+            || (0..self.words.len()).map(|rank| self.words.get(rank).generation()).max().unwrap_or(0),
+            |generation| generation.max(journaled_generation),
+        );
+        for rank in &lost {
+            self.give_up(*rank, generation);
+        }
+        Ok(settled)
+    }
+
+    /// The words that nothing explains.
+    pub(crate) fn implausible(&self, plausible: Plausible, journaled_generation: u32) -> Vec<(u32, String)> {
+        let max_generation = self.max_generation.map(|generation| generation.max(journaled_generation));
+        let parts = parallel::for_each(parts(&self.words), |ranks| {
+            let fault = |rank| Some((rank, plausible.fault(self.words.get(rank), max_generation)?));
+            ranks.filter_map(fault).collect::<Vec<_>>()
+        });
+        parts.concat()
+    }
+
+    /// Ranks whose words were not what was written.
+    pub(crate) fn damaged(&self) -> &[Range<u32>] {
+        &self.damaged
+    }
+
+    /// Why the checksums could not be used.
+    pub(crate) fn sums_damage(&self) -> Option<&SegmentError> {
+        self.sums_damage.as_ref()
+    }
+
+    /// How many ranks the free index would have, and the counts by state.
+    pub(crate) fn rebuilt(&self) -> (u64, Counts) {
+        let derived = Derived::new(self.words.len());
+        let (mut free, mut counts) = (0, Counts::default());
+        for part in parallel::for_each(parts(&self.words), |ranks| scan(&self.words, &derived, ranks)) {
+            free += part.leaves.iter().map(|leaf| u64::from(leaf.count_ones())).sum::<u64>();
+            counts.merge(part.counts);
+        }
+        (free, counts)
+    }
+
+    fn give_up(&self, rank: u32, generation: u32) {
+        let retired = Word::given_up(generation);
+        let _ = self.words.update(rank, |_| Ok::<_, ()>(retired));
+        self.dirty.mark(rank);
+    }
+
+    /// The segment in use: rebuilds what is derived from its words. `slots` is how many threads will
+    /// change it.
+    pub(crate) fn begin(self, slots: usize) -> std::io::Result<(Segment, Counts)> {
+        let Self { id, set, words, mut table, dirty, .. } = self;
+        table.begin(&words, &dirty)?;
+        let len = words.len();
+        let derived = Derived::new(len);
+        let mut counts = Counts::default();
+        let mut leaves = mapping::huge_page_vec(len.div_ceil(LEAF_RANKS) as usize);
+        for part in parallel::for_each(parts(&words), |ranks| scan(&words, &derived, ranks)) {
+            leaves.extend(part.leaves);
+            counts.merge(part.counts);
+        }
+        let free = FreeIndex::build(len, slots, leaves);
+        let Derived { due, blocks } = derived;
+        Ok((Segment { id, set, ranks: Ranks { words, free, due, dirty, blocks }, table }, counts))
+    }
+}

@@ -1,0 +1,67 @@
+//! The part of a pool that a call may choose from, as rank ranges of its segments.
+
+use std::ops::Range;
+
+/// Some of a pool's numbers, as rank ranges of its segments.
+#[derive(Debug, Clone)]
+pub struct Within {
+    pub(crate) spans: Vec<Span>,
+    len: u64,
+}
+
+/// A rank range of one segment.
+#[derive(Debug, Clone)]
+pub(crate) struct Span {
+    pub(crate) segment: u32,
+    pub(crate) ranks: Range<u32>,
+    /// How many ranks the spans before this one hold.
+    offset: u64,
+}
+
+impl Within {
+    pub(crate) fn new(spans: impl Iterator<Item = (u32, Range<u32>)>) -> Self {
+        let mut len = 0;
+        let spans = spans
+            .filter(|(_, ranks)| !ranks.is_empty())
+            .map(|(segment, ranks)| {
+                let offset = len;
+                len += u64::from(ranks.end - ranks.start);
+                Span { segment, ranks, offset }
+            })
+            .collect();
+        Self { spans, len }
+    }
+
+    /// How many numbers these are.
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether these are none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The span and the rank at a position below [`Self::len`].
+    #[inline]
+    pub(crate) fn at(&self, position: u64) -> (usize, u32) {
+        let span = if self.spans.len() == 1 {
+            0
+        } else {
+            self.spans.partition_point(|span| span.offset <= position) - 1
+        };
+        let found = &self.spans[span];
+        (span, found.ranks.start + (position - found.offset) as u32)
+    }
+
+    /// The first span and rank at or after a place, or the very first ones.
+    #[inline]
+    pub(crate) fn from(&self, segment: u32, rank: u32) -> (usize, u32) {
+        let found = self.spans.partition_point(|span| (span.segment, span.ranks.end) <= (segment, rank));
+        match self.spans.get(found) {
+            Some(span) if span.segment == segment => (found, span.ranks.start.max(rank)),
+            Some(span) => (found, span.ranks.start),
+            None => (0, self.spans.first().map_or(0, |span| span.ranks.start)),
+        }
+    }
+}

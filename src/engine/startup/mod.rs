@@ -1,0 +1,141 @@
+//! Opening a data directory: its files, then what the journal adds to them, then what is derived.
+
+pub mod config;
+pub(crate) mod replay;
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use arc_swap::ArcSwap;
+
+use crate::backup::contents::CONTENTS_FILE;
+use crate::disk::mapping::Sharing;
+use crate::engine::background::checkpoint::checkpoint;
+use crate::engine::background::recorder::start_recorder;
+use crate::engine::background::sweeper::start_sweeper;
+use crate::journal::durability::Durability;
+use crate::journal::handle::Journal;
+use crate::journal::recovery::{self, RecoveryError};
+use crate::journal::running::{Callbacks, JournalConfig, MIN_FILE_BYTES, Running};
+use crate::store::damage::OnDamage;
+use crate::store::data_dir::{self, STAGING_DIR, lock_directory};
+use crate::store::fail_stop_disk::WatchedDisk;
+use crate::store::open_error::OpenError;
+use crate::store::totals_file::TotalsFile;
+use crate::store::{idempotency_file, pool_dir, secret};
+
+use super::clock::Clock;
+use super::idempotency::Keys;
+use super::open_report::OpenReport;
+use super::pool::Pools;
+use super::registry::{Directories, Engine, seed};
+use super::shared::{MAX_WORKERS, OPERATOR_SLOT, OWN_SLOTS, Shared};
+use super::worker::Worker;
+use config::EngineConfig;
+use replay::RawPools;
+
+/// Makes the directories, and empties those of things in the making.
+fn prepare(config: &EngineConfig) -> io::Result<PathBuf> {
+    let (disk, data_dir) = (&*config.disk, &config.data_dir);
+    let staging_dir = data_dir.join(STAGING_DIR);
+    match disk.remove_directory(&staging_dir) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    for dir in [&staging_dir, &data_dir::pools_dir(data_dir), &data_dir::journal_dir(data_dir)] {
+        disk.create_directories(dir)?;
+    }
+    // Also where they were there already: who made them may have been killed before this.
+    disk.sync_directory(data_dir)?;
+    pool_dir::remove_hidden(disk, &data_dir::pools_dir(data_dir))?;
+    Ok(staging_dir)
+}
+
+impl Engine {
+    /// Locks the data directory, recovers it, opens every pool and begins to sweep.
+    pub fn open(config: &EngineConfig) -> Result<Arc<Self>, OpenError> {
+        let slots = config.workers.min(MAX_WORKERS) + OWN_SLOTS;
+        let journal = Arc::new(Journal::new(slots, config.durability));
+        let watched = WatchedDisk::new(Arc::clone(&config.disk), Arc::clone(&journal));
+        let config = &EngineConfig { disk: Arc::new(watched), ..config.clone() };
+        let (data_dir, disk) = (&config.data_dir, &config.disk);
+        if data_dir.join(CONTENTS_FILE).exists() {
+            return Err(OpenError::Backup(data_dir.clone()));
+        }
+        let lock = lock_directory(&**disk, data_dir)?;
+        let in_dir = |error| OpenError::Io(data_dir.clone(), error);
+        let staging_dir = prepare(config).map_err(in_dir)?;
+        let secret = secret::secret(&**disk, &data_dir.join("secret"))?;
+        let (totals_file, kept_totals) = TotalsFile::open(Arc::clone(disk), data_dir);
+        // With `none` the tables alone survive the process: what is written to them is the system's at once.
+        let sharing = if config.durability == Durability::None { Sharing::Shared } else { Sharing::Private };
+        let mut report = OpenReport::default();
+        let mut raw = RawPools::open(config, &data_dir::pools_dir(data_dir), sharing)?;
+        let on_damage = match config.on_damage() {
+            OnDamage::Refuse => recovery::OnDamage::Refuse,
+            OnDamage::GiveUp => recovery::OnDamage::PassOver,
+        };
+        let journaled = recovery::scan(&data_dir::journal_dir(data_dir), on_damage)?;
+        raw.take_key_records(&idempotency_file::read(&idempotency_file::path_in(data_dir))?);
+        raw.apply(&journaled, &mut report);
+        report.journal = journaled.into_recovered();
+        if let Some(damage) = raw.missing_journal(&data_dir::journal_dir(data_dir), &report.journal) {
+            if config.on_damage() == OnDamage::Refuse {
+                return Err(RecoveryError::Damaged(damage).into());
+            }
+            report.journal.damage.push(damage);
+        }
+        let last = report.journal.last.as_ref().map(|(frame, boot_id)| (frame, boot_id));
+        let clock = Arc::new(Clock::resume(Arc::clone(&config.clocks), last));
+        let operator = Worker::new(OPERATOR_SLOT, seed().map_err(OpenError::Random)?, Arc::clone(&journal));
+        let shared = Arc::new(Shared {
+            clock: Arc::clone(&clock),
+            journal: Arc::clone(&journal),
+            disk: Arc::clone(disk),
+            keys: Keys::new(&secret, config.journal_file_bytes.max(MIN_FILE_BYTES)),
+            sharing,
+            secret,
+            slots,
+            operator: Mutex::new(operator),
+            staging_dir,
+        });
+        shared.keys.restore(raw.take_keys(), clock.now());
+        let pools = raw.begin(&shared, config, &kept_totals, &mut report)?;
+        let pools = Arc::new(ArcSwap::from_pointee(pools));
+        let running = start_journal(config, &shared, &pools, &report)?;
+        let sweeper = start_sweeper(&shared, &pools).map_err(in_dir)?;
+        let recorder = start_recorder(totals_file, &pools).map_err(in_dir)?;
+        let dirs = Directories {
+            data: data_dir.clone(),
+            pools: data_dir::pools_dir(data_dir),
+            backups: config.backup_dir.clone(),
+        };
+        Ok(Arc::new(Self::new(dirs, shared, pools, running, [sweeper, recorder], lock, report)))
+    }
+}
+
+/// Starts the journal after the pools are in their place: a checkpoint may begin at once.
+fn start_journal(
+    config: &EngineConfig,
+    shared: &Arc<Shared>,
+    pools: &Arc<ArcSwap<Pools>>,
+    report: &OpenReport,
+) -> Result<Running, OpenError> {
+    let journal_config = JournalConfig {
+        dir: data_dir::journal_dir(&config.data_dir),
+        durability: config.durability,
+        file_bytes: config.journal_file_bytes,
+        boot_id: shared.clock.boot_id(),
+        disk: Arc::clone(&config.disk),
+    };
+    let (time, seconds) = (Arc::clone(&shared.clock), Arc::clone(&shared.clock));
+    let (carrier, checkpointed) = (Arc::clone(shared), Arc::clone(pools));
+    let data_dir = config.data_dir.clone();
+    let callbacks = Callbacks {
+        time: Box::new(move || time.frame_time()),
+        checkpoint: Box::new(move |rest| checkpoint(&carrier, &checkpointed.load(), &data_dir, rest)),
+        now_seconds: Box::new(move || seconds.now().seconds().into()),
+    };
+    Ok(Running::start(&shared.journal, journal_config, &report.journal, callbacks)?)
+}

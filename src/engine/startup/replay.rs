@@ -1,0 +1,296 @@
+//! From the files of the pools, and what the journal adds to them, to pools in use.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::disk::device::Disk;
+use crate::disk::mapping::Sharing;
+use crate::domain::counts::Counts;
+use crate::domain::settings::PoolName;
+use crate::engine::idempotency::RecoveredKeys;
+use crate::engine::open_report::OpenReport;
+use crate::engine::pool::{Pool, Pools};
+use crate::engine::segment::Segments;
+use crate::engine::segment::opened::RawSegment;
+use crate::engine::segment::plausible::Plausible;
+use crate::engine::shared::Shared;
+use crate::journal::frame::Frame;
+use crate::journal::record::{Record, WordRecord};
+use crate::journal::recovery::{Damage, Journaled, Recovered};
+use crate::state::time::Timestamp;
+use crate::store::damage::SegmentError;
+use crate::store::manifest::Manifest;
+use crate::store::open_error::OpenError;
+use crate::store::pool_dir::{pool_dirs, remove_strays};
+use crate::store::totals_file::{AllTotals, PoolTotals};
+use crate::sys::parallel;
+
+use super::config::EngineConfig;
+
+const NANOS_A_SECOND: u64 = 1_000_000_000;
+/// A thread takes at least so many records.
+const MIN_RECORDS_PER_THREAD: u64 = 1 << 16;
+/// Records whose words are fetched before the first is written: enough for the fetches to overlap.
+const RECORDS_AT_ONCE: usize = 32;
+
+/// A pool and a segment of it.
+type Place = (usize, usize);
+
+/// A pool whose files are open.
+pub(crate) struct RawPool {
+    name: PoolName,
+    dir: PathBuf,
+    manifest: Manifest,
+    segments: Vec<RawSegment>,
+    /// The largest generation in the journal, by segment.
+    journaled: Vec<u32>,
+}
+
+impl RawPool {
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    pub(crate) fn round(&self) -> u32 {
+        self.manifest.round
+    }
+
+    /// The segments, and the largest generation of each in the journal.
+    pub(crate) fn segments(&self) -> impl Iterator<Item = (&RawSegment, u32)> {
+        self.segments.iter().zip(self.journaled.iter().copied())
+    }
+}
+
+/// The pools on their way from the files to use.
+#[derive(Default)]
+pub(crate) struct RawPools {
+    pools: Vec<RawPool>,
+    /// By pool id and segment id: the places in `pools` and its `segments`.
+    places: HashMap<(u64, u16), Place>,
+    keys: RecoveredKeys,
+}
+
+impl RawPools {
+    /// Opens the files of all pools.
+    pub(crate) fn open(config: &EngineConfig, pools_dir: &Path, sharing: Sharing) -> Result<Self, OpenError> {
+        let mut raw = Self::default();
+        let dirs = pool_dirs(pools_dir).map_err(|error| OpenError::Io(pools_dir.to_owned(), error))?;
+        for (name, dir) in dirs {
+            let manifest = Manifest::read(&dir)?;
+            raw.open_pool(config, name, dir, manifest, sharing)?;
+        }
+        Ok(raw)
+    }
+
+    /// Opens the files of one pool.
+    pub(crate) fn open_pool(
+        &mut self,
+        config: &EngineConfig,
+        name: PoolName,
+        dir: PathBuf,
+        manifest: Manifest,
+        sharing: Sharing,
+    ) -> Result<(), SegmentError> {
+        let open = |entry| RawSegment::open(&config.disk, &dir, entry, sharing, config.on_damage());
+        let segments = manifest.segments.iter().map(open).collect::<Result<Vec<_>, _>>()?;
+        for (index, entry) in manifest.segments.iter().enumerate() {
+            self.places.insert((manifest.pool_id(), entry.id as u16), (self.pools.len(), index));
+        }
+        let journaled = vec![0; segments.len()];
+        self.pools.push(RawPool { name, dir, manifest, segments, journaled });
+        Ok(())
+    }
+
+    /// Takes all records of the journal, on all processors: words in any order, keys in that of the journal.
+    pub(crate) fn apply(&mut self, journal: &Journaled, report: &mut OpenReport) {
+        let part = journal.recovered().records.div_ceil(parallel::processors() as u64);
+        let parts = journal.parts(part.max(MIN_RECORDS_PER_THREAD));
+        let taken = parallel::for_each(parts, |frames| Taker::new(self).take_all(frames));
+        for taken in taken {
+            report.records_of_deleted_pools += taken.of_deleted_pools;
+            report.records_refused += taken.refused;
+            report.words_changed += taken.words_changed;
+            for ((pool, segment), generation) in taken.largest {
+                let journaled = &mut self.pools[pool].journaled[segment];
+                *journaled = generation.max(*journaled);
+            }
+            self.take_key_records(&taken.keys);
+        }
+    }
+
+    /// Takes records of keys, in their order.
+    pub(crate) fn take_key_records(&mut self, records: &[Record]) {
+        for record in records {
+            match record {
+                Record::Key(record) => self.keys.key(record),
+                Record::KeyLease(record) => self.keys.lease(record),
+                Record::Word(_) => {}
+            }
+        }
+    }
+
+    /// The keys, once.
+    pub(crate) fn take_keys(&mut self) -> RecoveredKeys {
+        std::mem::take(&mut self.keys)
+    }
+
+    fn segment(&self, place: Place) -> &RawSegment {
+        &self.pools[place.0].segments[place.1]
+    }
+
+    /// The pools.
+    pub(crate) fn pools(&self) -> &[RawPool] {
+        &self.pools
+    }
+
+    /// A pool is made while the journal runs, which never is without a file.
+    pub(crate) fn missing_journal(&self, dir: &Path, recovered: &Recovered) -> Option<Damage> {
+        let missing = recovered.files.is_empty() && !self.pools.is_empty();
+        let what = "it has no journal file, but there are pools".to_owned();
+        missing.then(|| Damage { path: dir.to_owned(), offset: 0, what })
+    }
+
+    /// Pauses all pools: what seems available may have been leased in a part of the journal that is lost.
+    fn pause(&mut self, disk: &dyn Disk, report: &mut OpenReport) -> Result<(), OpenError> {
+        for raw in &mut self.pools {
+            raw.manifest.paused = true;
+            let written = raw.manifest.write(disk, &raw.dir);
+            written.map_err(|error| OpenError::Io(raw.dir.clone(), error))?;
+            report.paused.push(raw.name.clone());
+        }
+        Ok(())
+    }
+
+    /// The pools in use. Damage is found before anything is changed.
+    pub(crate) fn begin(
+        mut self,
+        shared: &Arc<Shared>,
+        config: &EngineConfig,
+        kept: &AllTotals,
+        report: &mut OpenReport,
+    ) -> Result<Pools, OpenError> {
+        for raw in &self.pools {
+            let plausible = Plausible::new(shared.clock.now(), raw.manifest.round);
+            let (mut given_up, mut repaired) = (0, 0);
+            for (segment, journaled) in raw.segments() {
+                let settled = segment.settle(&raw.dir, plausible, journaled, config.on_damage())?;
+                given_up += settled.given_up;
+                repaired += settled.repaired;
+                report.checksums_renewed.extend(segment.sums_damage().map(ToString::to_string));
+            }
+            if given_up > 0 {
+                report.given_up.push((raw.name.clone(), given_up));
+            }
+            if repaired > 0 {
+                report.repaired.push((raw.name.clone(), repaired));
+            }
+        }
+        if !report.journal.damage.is_empty() {
+            self.pause(&*config.disk, report)?;
+        }
+        let mut pools = Pools::new();
+        let none = PoolTotals::default();
+        for raw in self.pools {
+            let (mut counts, mut list) = (Counts::default(), Vec::new());
+            for segment in raw.segments {
+                let begun = segment.begin(shared.slots);
+                let (segment, found) = begun.map_err(|error| OpenError::Io(raw.dir.clone(), error))?;
+                counts.merge(found);
+                list.push(Arc::new(segment));
+            }
+            remove_strays(&*config.disk, &raw.dir, &raw.manifest)
+                .map_err(|error| OpenError::Io(raw.dir.clone(), error))?;
+            let name = raw.name.to_string();
+            let segments = Segments::new(list);
+            let kept = kept.get(&raw.manifest.pool_id()).unwrap_or(&none);
+            let pool = Pool::new(raw.name, raw.dir, shared.clone(), raw.manifest, segments, counts, kept);
+            pool.finish_round();
+            pools.insert(name, Arc::new(pool));
+        }
+        Ok(pools)
+    }
+}
+
+/// What one thread took of the journal.
+#[derive(Default)]
+struct Taken {
+    of_deleted_pools: u64,
+    refused: u64,
+    words_changed: u64,
+    /// The largest generation of each segment.
+    largest: HashMap<Place, u32>,
+    /// Records of keys, in their order.
+    keys: Vec<Record>,
+}
+
+/// One thread that takes records.
+struct Taker<'a> {
+    pools: &'a RawPools,
+    taken: Taken,
+    /// The segment looked up last, which is nearly always the next one too, and its largest generation.
+    last: Option<((u64, u16), Place, u32)>,
+}
+
+impl<'a> Taker<'a> {
+    fn new(pools: &'a RawPools) -> Self {
+        Self { pools, taken: Taken::default(), last: None }
+    }
+
+    fn take_all<'f>(mut self, frames: impl Iterator<Item = Frame<'f>>) -> Taken {
+        let mut batch: Vec<(Place, WordRecord)> = Vec::with_capacity(RECORDS_AT_ONCE);
+        for frame in frames {
+            let seconds = frame.head.time_nanos / NANOS_A_SECOND;
+            let written_at = Timestamp::new(u32::try_from(seconds).unwrap_or(u32::MAX));
+            for record in frame.records() {
+                let Record::Word(record) = record else {
+                    self.taken.keys.push(record);
+                    continue;
+                };
+                let Some(place) = self.place(&record) else {
+                    self.taken.of_deleted_pools += 1;
+                    continue;
+                };
+                self.pools.segment(place).prefetch(record.rank);
+                batch.push((place, record));
+                if batch.len() == RECORDS_AT_ONCE {
+                    self.take(&mut batch, written_at);
+                }
+            }
+            self.take(&mut batch, written_at);
+        }
+        self.remember_largest();
+        self.taken
+    }
+
+    fn place(&mut self, record: &WordRecord) -> Option<Place> {
+        let key = (record.pool, record.segment);
+        if let Some((last, place, largest)) = &mut self.last
+            && *last == key
+        {
+            *largest = record.word.generation().max(*largest);
+            return Some(*place);
+        }
+        let place = *self.pools.places.get(&key)?;
+        self.remember_largest();
+        self.last = Some((key, place, record.word.generation()));
+        Some(place)
+    }
+
+    fn remember_largest(&mut self) {
+        if let Some((_, place, largest)) = self.last.take() {
+            let known = self.taken.largest.entry(place).or_default();
+            *known = largest.max(*known);
+        }
+    }
+
+    fn take(&mut self, batch: &mut Vec<(Place, WordRecord)>, written_at: Timestamp) {
+        for (place, record) in batch.drain(..) {
+            let plausible = Plausible::new(written_at, self.pools.pools[place.0].manifest.round);
+            match self.pools.segment(place).apply(record.rank, record.word, plausible) {
+                Some(changed) => self.taken.words_changed += u64::from(changed),
+                None => self.taken.refused += 1,
+            }
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! The handle of a thread that calls the engine: its slot, its random numbers, its scratch memory.
+
+pub(crate) mod lookahead;
+
+use std::sync::Arc;
+
+use crate::journal::handle::Journal;
+use crate::journal::queue::Position;
+use crate::numbers::number::Number;
+use crate::numbers::set::run::LastRun;
+use crate::sys::atomics::{AtomicU64, Ordering};
+use crate::sys::slot::Slot;
+
+use lookahead::Draws;
+
+/// A rank taken out of the free index, not leased yet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Claim {
+    pub(crate) segment: u32,
+    pub(crate) rank: u32,
+}
+
+/// The handle of one thread that calls the engine: its counters' slot, its random numbers, its
+/// scratch memory. A thread has its own; it is not shared.
+pub struct Worker {
+    pub(crate) slot: Slot,
+    pub(crate) draws: Draws,
+    pub(crate) claims: Vec<Claim>,
+    /// The numbers of the claims.
+    pub(crate) numbers: Vec<Option<Number>>,
+    /// Where the last number was that it leased (or will look for one), and that it renewed or returned.
+    pub(crate) last_leased: LastRun,
+    pub(crate) last_held: LastRun,
+    journal: Arc<Journal>,
+    /// Whether an answer since the last look told of something that another thread may have changed.
+    pub(crate) observed: bool,
+}
+
+impl Worker {
+    pub(crate) fn new(slot: Slot, seed: [u8; 32], journal: Arc<Journal>) -> Self {
+        Self {
+            slot,
+            draws: Draws::new(seed),
+            claims: Vec::new(),
+            numbers: Vec::new(),
+            last_leased: LastRun::default(),
+            last_held: LastRun::default(),
+            journal,
+            observed: false,
+        }
+    }
+
+    /// Its slot among the engine's threads.
+    pub fn slot(&self) -> Slot {
+        self.slot
+    }
+
+    /// What the journal must have committed before the answers since the last look may be told.
+    /// `observed` says that they tell of more than this thread's own changes.
+    #[inline]
+    pub fn take_position(&mut self, observed: bool) -> Position {
+        if std::mem::take(&mut self.observed) || observed {
+            self.journal.observed_position(self.slot)
+        } else {
+            self.journal.own_position(self.slot)
+        }
+    }
+}
+
+/// Where sequential leases of one thread go on: segment and rank in one word.
+pub(crate) struct Cursor(AtomicU64);
+
+impl Cursor {
+    pub(crate) fn new(segment: u32, rank: u32) -> Self {
+        Self(AtomicU64::new(u64::from(segment) << 32 | u64::from(rank)))
+    }
+
+    pub(crate) fn get(&self) -> (u32, u32) {
+        let place = self.0.load(Ordering::Relaxed);
+        ((place >> 32) as u32, place as u32)
+    }
+
+    pub(crate) fn set(&self, segment: u32, rank: u32) {
+        self.0.store(u64::from(segment) << 32 | u64::from(rank), Ordering::Relaxed);
+    }
+}

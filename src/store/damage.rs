@@ -1,0 +1,40 @@
+//! Damaged segments: what is wrong, and what is done about it.
+
+use std::path::PathBuf;
+
+use crate::numbers::set::error::SetError;
+
+/// Why the files of a segment cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SegmentError {
+    /// A file cannot be read.
+    #[error("{0}: {1}")]
+    Io(PathBuf, #[source] std::io::Error),
+    /// The number set is damaged.
+    #[error("{0} is damaged: {1}")]
+    Set(PathBuf, #[source] SetError),
+    /// The number set is not the one that the pool's manifest names.
+    #[error("{0} holds {1} numbers, the pool's manifest says {2}")]
+    OtherSet(PathBuf, u64, u64),
+    /// Something is not as it was written.
+    #[error(
+        "{path} is damaged at byte {offset}: {what}; restore a backup, or start with --recover-damaged, which \
+         says what it gives up"
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Where in it, in bytes.
+        offset: u64,
+        /// What is wrong.
+        what: String,
+    },
+}
+
+/// Whether a damaged table may be opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OnDamage {
+    Refuse,
+    /// The numbers that are damaged and that the journal does not repair are retired.
+    GiveUp,
+}

@@ -1,0 +1,91 @@
+//! The data directory: its lock, its secret, where things are.
+//!
+//! ```text
+//! data/
+//!   LOCK                     held by the one daemon that uses the directory; names the format
+//!   secret                   key of the tokens (mode 0600), then its CRC32C
+//!   keys                     live `Idempotency-Key`s as of the last checkpoint
+//!   totals-0, totals-1       what the pools have counted, see `super::totals_file`
+//!   journal/                 see `crate::journal`
+//!   staging/                 files in the making; emptied at each start
+//!   backups/                 see `crate::backup`, unless they are kept elsewhere
+//!   pools/ru/pool.toml       settings and the list of segments, replaced atomically
+//!   pools/ru/0001.numbers    portable 64-bit Roaring, immutable, CRC in pool.toml
+//!   pools/ru/0001.words      one little-endian u64 a number
+//!   pools/ru/0001.sums       checksums of the words
+//! ```
+
+use std::fs;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use crate::disk::device::{self, Disk};
+use crate::disk::files;
+use crate::disk::lock::DirectoryLock;
+
+use super::open_error::OpenError;
+
+/// What `LOCK` says in a directory of this version.
+const FORMAT_LINE: &[u8] = b"allotd data directory, format 2\n";
+/// `LOCK` is never longer.
+const MAX_LOCK_BYTES: u64 = 4_096;
+
+/// Where backups are made, in the data directory, unless told otherwise.
+pub(crate) const BACKUPS_DIR: &str = "backups";
+
+/// Where the journal's files are.
+pub(crate) fn journal_dir(data_dir: &Path) -> PathBuf {
+    data_dir.join("journal")
+}
+
+/// Where the pools are.
+pub(crate) fn pools_dir(data_dir: &Path) -> PathBuf {
+    data_dir.join("pools")
+}
+
+/// Takes the lock of a data directory, making it one if it is empty.
+pub(crate) fn lock_directory(disk: &dyn Disk, data_dir: &Path) -> Result<DirectoryLock, OpenError> {
+    let io = |path: &Path| {
+        let path = path.to_owned();
+        move |error| OpenError::Io(path, error)
+    };
+    create_data_dir(disk, data_dir).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
+            OpenError::NotADirectory(data_dir.to_owned())
+        }
+        _ => OpenError::Io(data_dir.to_owned(), error),
+    })?;
+    let path = data_dir.join("LOCK");
+    if !path.exists() && fs::read_dir(data_dir).map_err(io(data_dir))?.next().is_some() {
+        return Err(OpenError::NotADataDirectory(data_dir.to_owned()));
+    }
+    let lock = DirectoryLock::take(path.clone()).map_err(io(&path))?;
+    let lock = lock.ok_or_else(|| OpenError::Locked(data_dir.to_owned()))?;
+    match files::read_small_file(&path, MAX_LOCK_BYTES).map_err(io(&path))?.as_slice() {
+        FORMAT_LINE => {}
+        // New, or a loss of power took back what was written.
+        content if content.iter().all(|byte| *byte == 0) => write_format(disk, &path).map_err(io(&path))?,
+        _ => return Err(OpenError::OtherVersion(data_dir.to_owned())),
+    }
+    Ok(lock)
+}
+
+/// Makes the directory and those above it, durably where it was not there.
+fn create_data_dir(disk: &dyn Disk, data_dir: &Path) -> io::Result<()> {
+    if data_dir.is_dir() {
+        return Ok(());
+    }
+    let data_dir = std::path::absolute(data_dir)?;
+    let new: Vec<&Path> = data_dir.ancestors().take_while(|dir| !dir.exists()).collect();
+    disk.create_directories(&data_dir)?;
+    new.into_iter().filter_map(Path::parent).try_for_each(|parent| disk.sync_directory(parent))
+}
+
+fn write_format(disk: &dyn Disk, path: &Path) -> io::Result<()> {
+    let file = disk.open(path, device::Access::Buffered)?;
+    disk.write_at(&file, FORMAT_LINE, 0)?;
+    disk.sync(&file)?;
+    files::sync_parent(disk, path)
+}
+/// The directory of staged files, in the data directory.
+pub(crate) const STAGING_DIR: &str = "staging";

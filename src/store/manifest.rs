@@ -1,0 +1,140 @@
+//! `pool.toml`: what a pool is, on the disk. Replaced atomically at each change.
+//!
+//! The first line is a checksum of the rest, so that a flipped bit is not taken for a setting: change
+//! settings by the API, not in the file.
+//!
+//! To change the format: raise [`FORMAT`], keep reading the versions before it, and keep a file of
+//! each in the tests.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::disk::device::Disk;
+use crate::disk::files;
+use crate::domain::settings::Settings;
+
+use super::checksummed::{with_checksum, without_checksum};
+
+/// Version of the manifest and of the files it names.
+pub(crate) const FORMAT: u32 = 2;
+/// The manifest's name in the pool's directory.
+pub(crate) const MANIFEST_FILE: &str = "pool.toml";
+/// A manifest is never longer.
+const MAX_MANIFEST_BYTES: u64 = 4 << 20;
+
+/// Why a manifest cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestError {
+    /// It cannot be read.
+    #[error("{0}: {1}")]
+    Io(PathBuf, #[source] io::Error),
+    /// It is not what this program writes.
+    #[error("{0} is damaged: {1}")]
+    Damaged(PathBuf, String),
+    /// Another version of this program wrote it.
+    #[error("{0} has format {1}, this allotd reads format {FORMAT}: use the version of allotd that wrote it")]
+    OtherFormat(PathBuf, u32),
+}
+
+/// See the module.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Manifest {
+    pub(crate) format: u32,
+    /// Sixteen hexadecimal digits; part of every token.
+    id: String,
+    pub(crate) round: u32,
+    pub(crate) paused: bool,
+    pub(crate) settings: Settings,
+    #[serde(default)]
+    pub(crate) segments: Vec<SegmentEntry>,
+}
+
+/// One segment's files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SegmentEntry {
+    pub(crate) id: u32,
+    /// How many numbers the set holds.
+    pub(crate) numbers: u64,
+    /// Length of the numbers file.
+    pub(crate) numbers_bytes: u64,
+    /// CRC32C of the numbers file.
+    pub(crate) numbers_crc32c: u32,
+}
+
+#[derive(Deserialize)]
+struct FormatOnly {
+    format: u32,
+}
+
+impl Manifest {
+    pub(crate) fn new(pool_id: u64, settings: Settings, segments: Vec<SegmentEntry>) -> Self {
+        Self { format: FORMAT, id: format!("{pool_id:016x}"), round: 1, paused: false, settings, segments }
+    }
+
+    pub(crate) fn pool_id(&self) -> u64 {
+        // Checked when it was read.
+        u64::from_str_radix(&self.id, 16).unwrap_or_default()
+    }
+
+    /// The id that a new segment gets.
+    pub(crate) fn next_segment_id(&self) -> u32 {
+        self.segments.iter().map(|segment| segment.id).max().unwrap_or(0) + 1
+    }
+
+    pub(crate) fn read(pool_dir: &Path) -> Result<Self, ManifestError> {
+        let path = pool_dir.join(MANIFEST_FILE);
+        let content = match files::read_small_file(&path, MAX_MANIFEST_BYTES) {
+            Ok(content) => content,
+            Err(error) => return Err(ManifestError::Io(path, error)),
+        };
+        let text = match String::from_utf8(content) {
+            Ok(text) => text,
+            Err(error) => return Err(ManifestError::Damaged(path, error.to_string())),
+        };
+        let text = match without_checksum(&text) {
+            Ok(text) => text,
+            Err(what) => return Err(ManifestError::Damaged(path, what)),
+        };
+        match toml::from_str::<FormatOnly>(text) {
+            Ok(found) if found.format != FORMAT => {
+                return Err(ManifestError::OtherFormat(path, found.format));
+            }
+            Ok(_) => {}
+            Err(error) => return Err(ManifestError::Damaged(path, error.message().to_owned())),
+        }
+        let manifest: Self =
+            toml::from_str(text).map_err(|e| ManifestError::Damaged(path.clone(), e.message().to_owned()))?;
+        manifest.check().map_err(|what| ManifestError::Damaged(path, what))?;
+        Ok(manifest)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let hexadecimal = self.id.len() == 16 && self.id.bytes().all(|b| b.is_ascii_hexdigit());
+        if !hexadecimal {
+            return Err(format!("id is \"{}\", not sixteen hexadecimal digits", self.id));
+        }
+        if self.round == 0 || self.round > crate::state::word::MAX_ROUND {
+            return Err(format!("round is {}", self.round));
+        }
+        if !self.segments.is_sorted_by(|a, b| a.id < b.id) {
+            return Err("the segments are not in the order of their ids".to_owned());
+        }
+        self.settings
+            .changed(&crate::domain::settings::SettingsChange::default())
+            .map_err(|e| e.to_string())?;
+        Ok(())
+    }
+
+    /// The file's content.
+    pub(crate) fn content(&self) -> io::Result<String> {
+        Ok(with_checksum(&toml::to_string(self).map_err(io::Error::other)?))
+    }
+
+    pub(crate) fn write(&self, disk: &dyn Disk, pool_dir: &Path) -> io::Result<()> {
+        files::replace_file(disk, &pool_dir.join(MANIFEST_FILE), self.content()?.as_bytes())
+    }
+}

@@ -1,0 +1,15 @@
+//! What stands in a data directory: a file a kind. It knows the formats; the engine knows when they are written.
+
+pub(crate) mod checksummed;
+pub mod damage;
+pub(crate) mod data_dir;
+pub(crate) mod fail_stop_disk;
+pub mod idempotency_file;
+pub mod manifest;
+pub mod open_error;
+pub(crate) mod pool_dir;
+pub(crate) mod secret;
+pub(crate) mod segment_writer;
+pub(crate) mod staging;
+pub(crate) mod table;
+pub(crate) mod totals_file;

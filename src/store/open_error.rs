@@ -1,0 +1,64 @@
+//! Why a data directory cannot be opened.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::journal::recovery::RecoveryError;
+use crate::journal::running::StartError;
+
+use super::damage::SegmentError;
+use super::idempotency_file::KeyFileError;
+use super::manifest::ManifestError;
+
+/// Why a data directory cannot be used. Nothing in it was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process uses it.
+    #[error("{0} is in use by another allotd: stop that one, or give another --data directory")]
+    Locked(PathBuf),
+    /// It is of another version.
+    #[error(
+        "{0} is not a data directory of this version of allotd: use the version that wrote it, or give an empty directory"
+    )]
+    OtherVersion(PathBuf),
+    /// It has things in it, but not those of a data directory.
+    #[error(
+        "{0} is not empty and not a data directory of allotd: give an empty directory or one that does not exist"
+    )]
+    NotADataDirectory(PathBuf),
+    /// It is a backup, which would be one no more.
+    #[error("{0} is a backup: make a data directory of it with \"allotd restore\", and serve that")]
+    Backup(PathBuf),
+    /// There is no data directory to look at.
+    #[error("{0} is not a data directory of allotd: give the --data directory of a daemon")]
+    NoDataDirectory(PathBuf),
+    /// A file is where the directory should be.
+    #[error(
+        "{0} cannot be a directory, a file is in the way: give a directory, or a path where one can be made"
+    )]
+    NotADirectory(PathBuf),
+    /// A file or directory cannot be used.
+    #[error("{0} cannot be used: {1}. Check its permissions and its disk, or give another --data directory")]
+    Io(PathBuf, #[source] io::Error),
+    /// The secret is not one.
+    #[error("{0} is damaged: restore it from a backup, or remove it, and all tokens given out become stale")]
+    Secret(PathBuf),
+    /// A pool's manifest is wrong.
+    #[error("{0}; `allotd check` tells all that is wrong")]
+    Manifest(#[from] ManifestError),
+    /// A pool's files are wrong.
+    #[error("{0}; `allotd check` tells all that is wrong")]
+    Segment(#[from] SegmentError),
+    /// The keys cannot be read.
+    #[error(transparent)]
+    Keys(#[from] KeyFileError),
+    /// The journal cannot be read back.
+    #[error(transparent)]
+    Recovery(#[from] RecoveryError),
+    /// The journal cannot be written.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// No random numbers to be had.
+    #[error("the system gives no random numbers: {0}")]
+    Random(io::Error),
+}

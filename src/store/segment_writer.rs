@@ -1,0 +1,50 @@
+//! Writing the files of a new segment: its number set and its words.
+
+use std::io::BufWriter;
+use std::path::Path;
+
+use crate::disk::device::Disk;
+use crate::disk::paced::PART_BYTES;
+use crate::disk::sequential::SequentialWriter;
+use crate::numbers::number::NumberRange;
+use crate::numbers::set::writer::{SetWriter, WriteError, Written};
+
+use super::manifest::SegmentEntry;
+use super::pool_dir::SegmentPaths;
+use super::table::TableFile;
+
+/// Writes a number set as the file `path`, durably.
+pub(crate) fn write_ranges(
+    disk: &dyn Disk,
+    path: &Path,
+    ranges: impl Iterator<Item = NumberRange>,
+) -> Result<Written, WriteError> {
+    let file = disk.create(path)?;
+    let sequential = SequentialWriter::new(disk, &file);
+    let mut writer = SetWriter::new(BufWriter::with_capacity(PART_BYTES, sequential))?;
+    for range in ranges {
+        writer.push(range)?;
+    }
+    let written = writer.finish()?;
+    disk.sync(&file)?;
+    Ok(written)
+}
+
+/// Writes the files of segment `id` into `dir`; the numbers come from `write`.
+pub(crate) fn make_segment(
+    disk: &dyn Disk,
+    dir: &Path,
+    id: u32,
+    write: impl FnOnce(&Path) -> Result<Written, WriteError>,
+) -> Result<SegmentEntry, WriteError> {
+    let paths = SegmentPaths::new(dir, id);
+    let written = write(&paths.set)?;
+    // A set holds at most MAX_SET_NUMBERS, which ranks can count.
+    TableFile::create(disk, &paths.table, written.numbers as u32)?;
+    Ok(SegmentEntry {
+        id,
+        numbers: written.numbers,
+        numbers_bytes: written.bytes,
+        numbers_crc32c: written.crc32c,
+    })
+}

@@ -1,0 +1,107 @@
+//! The words that a checkpoint writes together: where they stand, their bytes and their checksums.
+
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::time::Instant;
+
+use crate::disk::device::Disk;
+use crate::disk::mapping::{MappedWords, WORD_BYTES};
+use crate::disk::paced::{self, PART_BYTES, Rest};
+use crate::state::dirty_blocks::DirtyBlocks;
+use crate::state::due_hints::BLOCK_WORDS;
+use crate::state::word_table::WordTable;
+
+use super::checksums::{SECTOR_BYTES, SECTOR_WORDS};
+
+/// Blocks that a batch covers: 4 MiB of words, 64 KiB of checksums. A multiple of 64.
+const BATCH_BLOCKS: u32 = 1024;
+/// Blocks without a change between two with one that are written too: a sync takes as long as 100 blocks.
+const BRIDGED_BLOCKS: u32 = 32;
+/// Words of a part. To copy and sum them takes about 80 µs: a thread that wakes up on a busy processor may
+/// wait for that.
+const PART_WORDS: u32 = (PART_BYTES as u64 / WORD_BYTES) as u32;
+
+/// Words that follow each other.
+struct Part {
+    ranks: Range<u32>,
+    bytes: Vec<u8>,
+    sums: Vec<u32>,
+}
+
+/// See the module.
+pub(crate) struct Batch {
+    parts: Vec<Part>,
+    /// The largest generation of its words.
+    pub(crate) max_generation: u32,
+}
+
+/// All blocks of a table, in the ranges of batches.
+pub(crate) fn ranges(dirty: &DirtyBlocks) -> impl Iterator<Item = Range<u32>> + use<> {
+    let blocks = dirty.blocks();
+    (0..blocks).step_by(BATCH_BLOCKS as usize).map(move |start| start..blocks.min(start + BATCH_BLOCKS))
+}
+
+impl Batch {
+    /// The words of some blocks, and of those between them that are written with them, as they are now.
+    pub(crate) fn of(words: &WordTable<MappedWords>, blocks: &[Range<u32>], rest: &Rest<'_>) -> Self {
+        let mut batch = Self { parts: Vec::new(), max_generation: 0 };
+        for ranks in runs(blocks) {
+            for start in ranks.clone().step_by(PART_WORDS as usize) {
+                let started = Instant::now();
+                batch.add(words, start..ranks.end.min(start.saturating_add(PART_WORDS)));
+                rest(started.elapsed());
+            }
+        }
+        batch
+    }
+
+    fn add(&mut self, words: &WordTable<MappedWords>, ranks: Range<u32>) {
+        let mut bytes = Vec::with_capacity(ranks.len() * WORD_BYTES as usize);
+        for rank in ranks.clone() {
+            let word = words.get(rank);
+            self.max_generation = self.max_generation.max(word.generation());
+            bytes.extend_from_slice(&word.bits().to_le_bytes());
+        }
+        let sums = bytes.chunks(SECTOR_BYTES).map(crc32c::crc32c).collect();
+        self.parts.push(Part { ranks, bytes, sums });
+    }
+
+    /// The first sector and the checksums of sectors that follow each other.
+    pub(crate) fn sums(&self) -> impl Iterator<Item = (u32, &[u32])> {
+        self.parts.iter().map(|part| (part.ranks.start / SECTOR_WORDS, &part.sums[..]))
+    }
+
+    /// Writes the words to their file, durably.
+    pub(crate) fn write(&self, disk: &dyn Disk, file: &File, rest: &Rest<'_>) -> io::Result<()> {
+        self.parts.iter().try_for_each(|part| {
+            let offset = u64::from(part.ranks.start) * WORD_BYTES;
+            paced::write_in_parts(disk, file, &part.bytes, offset, rest)
+        })
+    }
+}
+
+/// Blocks with few between them as one.
+fn runs(blocks: &[Range<u32>]) -> Vec<Range<u32>> {
+    let mut runs: Vec<Range<u32>> = Vec::new();
+    for block in blocks {
+        match runs.last_mut() {
+            Some(run) if block.start - run.end <= BRIDGED_BLOCKS * BLOCK_WORDS => run.end = block.end,
+            _ => runs.push(block.clone()),
+        }
+    }
+    runs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_bridges_few_blocks_and_no_more() {
+        let block = |index: u32| index * BLOCK_WORDS..(index + 1) * BLOCK_WORDS;
+        let far = 2 + BRIDGED_BLOCKS;
+        let blocks = [block(0), block(1), block(far), block(far + BRIDGED_BLOCKS + 2)];
+        assert_eq!(runs(&blocks), [0..(far + 1) * BLOCK_WORDS, block(far + BRIDGED_BLOCKS + 2)]);
+    }
+}

@@ -1,0 +1,163 @@
+//! The checksums of a segment's words: `0001.sums`.
+//!
+//! ```text
+//! head, one page                              then for each sector of 64 words (512 bytes)
+//!      0  "ALLOTDS" and 1                8 bytes    a  CRC32C u32
+//!      8  format                         u32        b  CRC32C u32
+//!     12  CRC32C of 16..32 and 8..12     u32
+//!     16  words                          u64
+//!     24  kind                           u32   1: each sector is as a or as b says; 2: nothing is said
+//!     28  largest generation that was ever written   u32
+//! ```
+//!
+//! All little-endian. See `table_file` for how it is kept true.
+
+use std::io;
+use std::ops::Range;
+use std::path::Path;
+
+use crate::disk::mapping::{MappedWords, PAGE_BYTES, WORD_BYTES};
+use crate::state::word_table::WordTable;
+use crate::store::damage::SegmentError;
+use crate::sys::parallel;
+
+/// Words a sector.
+pub(crate) const SECTOR_WORDS: u32 = 64;
+pub(crate) const SECTOR_BYTES: usize = (SECTOR_WORDS as u64 * WORD_BYTES) as usize;
+/// Bytes of a sector's checksums.
+const ENTRY_BYTES: u64 = 8;
+const HEAD_BYTES: u64 = PAGE_BYTES as u64;
+/// Bytes of the head that say something.
+const HEAD_USED_BYTES: usize = 32;
+const MAGIC: [u8; 8] = *b"ALLOTDS\x01";
+const FORMAT: u32 = 1;
+/// A thread verifies at least so many sectors.
+const MIN_SECTORS_PER_THREAD: u32 = 1 << 14;
+
+/// What the checksums say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Each sector is as `a` or as `b` says.
+    Exact = 1,
+    /// Nothing.
+    Unknown = 2,
+}
+
+/// What a file of checksums says: `[a, b]` of each sector.
+pub(crate) struct Sums {
+    pub(crate) kind: Kind,
+    pub(crate) max_generation: u32,
+    pub(crate) entries: Vec<[u32; 2]>,
+}
+
+pub(crate) fn sectors(len: u32) -> u32 {
+    len.div_ceil(SECTOR_WORDS)
+}
+
+pub(crate) fn ranks_of(sector: u32, len: u32) -> Range<u32> {
+    let start = sector * SECTOR_WORDS;
+    start..start.saturating_add(SECTOR_WORDS).min(len)
+}
+
+/// The bytes of a head that say something.
+pub(crate) fn head(len: u32, kind: Kind, max_generation: u32) -> [u8; HEAD_USED_BYTES] {
+    let mut head = [0; HEAD_USED_BYTES];
+    head[..8].copy_from_slice(&MAGIC);
+    head[8..12].copy_from_slice(&FORMAT.to_le_bytes());
+    head[16..24].copy_from_slice(&u64::from(len).to_le_bytes());
+    head[24..28].copy_from_slice(&(kind as u32).to_le_bytes());
+    head[28..].copy_from_slice(&max_generation.to_le_bytes());
+    let checksum = head_checksum(&head);
+    head[12..16].copy_from_slice(&checksum.to_le_bytes());
+    head
+}
+
+fn head_checksum(head: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(&head[16..32]), &head[8..12])
+}
+
+/// Where the checksums of a sector stand.
+pub(crate) fn entry_offset(sector: u32) -> u64 {
+    HEAD_BYTES + u64::from(sector) * ENTRY_BYTES
+}
+
+/// The bytes of checksums.
+pub(crate) fn entry_bytes(entries: impl Iterator<Item = [u32; 2]>) -> Vec<u8> {
+    entries.flatten().flat_map(u32::to_le_bytes).collect()
+}
+
+/// A whole file in which each sector has one checksum.
+pub(crate) fn whole_file(len: u32, kind: Kind, max_generation: u32, sums: &[u32]) -> Vec<u8> {
+    let mut content = vec![0; HEAD_BYTES as usize];
+    content[..HEAD_USED_BYTES].copy_from_slice(&head(len, kind, max_generation));
+    content.extend(entry_bytes(sums.iter().map(|sum| [*sum, *sum])));
+    content
+}
+
+/// Reads the checksums of a table of `len` words.
+pub(crate) fn read(path: &Path, len: u32) -> Result<Sums, SegmentError> {
+    let damaged = |offset: u64, what: &str| SegmentError::Damaged {
+        path: path.to_owned(),
+        offset,
+        what: what.to_owned(),
+    };
+    let content = match std::fs::read(path) {
+        Ok(content) => content,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(damaged(0, "it is missing")),
+        Err(error) => return Err(SegmentError::Io(path.to_owned(), error)),
+    };
+    let u32_at = |at: usize| u32::from_le_bytes(std::array::from_fn(|i| content[at + i]));
+    if content.len() as u64 != entry_offset(sectors(len)) {
+        return Err(damaged(0, "its length does not fit the pool's manifest"));
+    }
+    if content[..8] != MAGIC || u32_at(12) != head_checksum(&content) {
+        return Err(damaged(0, "the checksum of its head is wrong"));
+    }
+    if u32_at(8) != FORMAT || content[16..24] != u64::from(len).to_le_bytes() {
+        return Err(damaged(8, "its head is that of another file"));
+    }
+    let (entries, _) = content[HEAD_BYTES as usize..].as_chunks::<8>();
+    let entry = |bytes: &[u8; 8]| {
+        let [a0, a1, a2, a3, b0, b1, b2, b3] = *bytes;
+        [u32::from_le_bytes([a0, a1, a2, a3]), u32::from_le_bytes([b0, b1, b2, b3])]
+    };
+    Ok(Sums {
+        kind: if u32_at(24) == Kind::Exact as u32 { Kind::Exact } else { Kind::Unknown },
+        max_generation: u32_at(28),
+        entries: entries.iter().map(entry).collect(),
+    })
+}
+
+/// The checksum of each sector of a table of zeros.
+pub(crate) fn of_zeros(len: u32) -> Vec<u32> {
+    let zeros = [0; SECTOR_BYTES];
+    let sum = |sector| crc32c::crc32c(&zeros[..ranks_of(sector, len).len() * WORD_BYTES as usize]);
+    (0..sectors(len)).map(sum).collect()
+}
+
+/// The checksum of each sector of a words' file.
+pub(crate) fn of_file(content: &[u8], len: u32) -> Vec<u32> {
+    for_each_sector(len, |sector| {
+        let start = sector as usize * SECTOR_BYTES;
+        crc32c::crc32c(&content[start..(start + SECTOR_BYTES).min(content.len())])
+    })
+}
+
+/// The checksum of each sector as it is in memory.
+pub(crate) fn of_words(words: &WordTable<MappedWords>) -> Vec<u32> {
+    for_each_sector(words.len(), |sector| {
+        let ranks = ranks_of(sector, words.len());
+        let mut bytes = [0; SECTOR_BYTES];
+        let used = ranks.len() * WORD_BYTES as usize;
+        for (chunk, rank) in bytes.as_chunks_mut::<8>().0.iter_mut().zip(ranks) {
+            *chunk = words.get(rank).bits().to_le_bytes();
+        }
+        crc32c::crc32c(&bytes[..used])
+    })
+}
+
+/// Runs `work` for all sectors, on all processors; the results in order.
+fn for_each_sector<T: Send>(len: u32, work: impl Fn(u32) -> T + Sync) -> Vec<T> {
+    let parts = parallel::parts(sectors(len), MIN_SECTORS_PER_THREAD, 1);
+    parallel::for_each(parts, |part| part.map(&work).collect::<Vec<_>>()).into_iter().flatten().collect()
+}

@@ -1,0 +1,355 @@
+//! The files of a segment's words: the words themselves, and a checksum for each sector of them (`sums`).
+//!
+//! The words in memory are private to the process; their file changes only here. A checkpoint goes on in
+//! batches. For each it first writes, durably, the checksum that each sector of the file has as `a` and the
+//! one that it will have as `b`; then it writes the sectors, durably. A disk writes a sector whole or not at
+//! all, so at any moment, also after a loss of power, a sector is as `a` or as `b` says, or it is damaged.
+//! For this to hold, no `a` may be written before the sector is durable as it says: a batch is ended before
+//! the next begins, also when the disk had no room for it, and what a killed process left is synced first.
+//!
+//! With durability `none` the words are mapped shared and the system writes them when it likes; then the
+//! checksums say nothing from the opening until a clean end.
+
+mod batch;
+pub(crate) mod checksums;
+
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use crate::disk::device::{Access, Disk};
+use crate::disk::files;
+use crate::disk::mapping::{MappedBytes, MappedWords, Sharing};
+use crate::disk::paced::Rest;
+use crate::state::dirty_blocks::DirtyBlocks;
+use crate::state::word_table::WordTable;
+
+use super::damage::{OnDamage, SegmentError};
+use batch::Batch;
+use checksums::Kind;
+
+/// Where the files of a segment's words are.
+#[derive(Debug, Clone)]
+pub(crate) struct TablePaths {
+    pub(crate) words: PathBuf,
+    pub(crate) sums: PathBuf,
+}
+
+/// What the files are.
+struct Written {
+    /// The checksum of each sector as the words' file has it, durably.
+    sums: Vec<u32>,
+    max_generation: u32,
+    /// Words of which the checksums are durable already, on their way to their file. They must get there before
+    /// the checksums speak of any others.
+    batch: Option<Batch>,
+}
+
+/// See the module.
+pub(crate) struct TableFile {
+    disk: Arc<dyn Disk>,
+    words: File,
+    sums_path: PathBuf,
+    /// `None` while it is damaged: then it is written anew.
+    sums: Option<File>,
+    len: u32,
+    kind: Kind,
+    written: Mutex<Written>,
+}
+
+/// A table that was opened, and what is wrong with it.
+pub(crate) struct OpenedTable {
+    pub(crate) words: WordTable<MappedWords>,
+    pub(crate) file: TableFile,
+    /// The largest generation that a word can have if nothing was recorded since; `None` if not known.
+    pub(crate) max_generation: Option<u32>,
+    /// Ranks whose words are not what was written.
+    pub(crate) damaged: Vec<Range<u32>>,
+    /// Why nothing is known of the words.
+    pub(crate) sums_damage: Option<SegmentError>,
+}
+
+impl TableFile {
+    /// Creates the files of a table of zeros, durably, with their space taken.
+    pub(crate) fn create(disk: &dyn Disk, paths: &TablePaths, len: u32) -> io::Result<()> {
+        files::create_words(disk, &paths.words, len)?;
+        let file = disk.create(&paths.sums)?;
+        disk.write_at(&file, &checksums::whole_file(len, Kind::Exact, 0, &checksums::of_zeros(len)), 0)?;
+        disk.sync(&file)
+    }
+
+    /// Maps a table and verifies all of it that can be.
+    pub(crate) fn open(
+        disk: &Arc<dyn Disk>,
+        paths: &TablePaths,
+        len: u32,
+        sharing: Sharing,
+        on_damage: OnDamage,
+    ) -> Result<OpenedTable, SegmentError> {
+        let words_io = |error| SegmentError::Io(paths.words.clone(), error);
+        let sums_io = |error| SegmentError::Io(paths.sums.clone(), error);
+        let mapped = MappedWords::open(&paths.words, len, sharing).map_err(words_io)?;
+        mapped.populate();
+        let words = WordTable::new(mapped);
+        let (read, sums_damage) = match checksums::read(&paths.sums, len) {
+            Ok(read) => (Some(read), None),
+            Err(damage @ SegmentError::Damaged { .. }) if on_damage == OnDamage::GiveUp => {
+                (None, Some(damage))
+            }
+            Err(error) => return Err(error),
+        };
+        let file = match &read {
+            Some(_) => Some(disk.open(&paths.sums, Access::Buffered).map_err(sums_io)?),
+            None => None,
+        };
+        let exact = read.filter(|read| read.kind == Kind::Exact);
+        let mut found = if exact.is_some() {
+            checksums::of_file(&MappedBytes::open(&paths.words).map_err(words_io)?, len)
+        } else {
+            Vec::new()
+        };
+        let mut damaged = Vec::new();
+        let entries = exact.iter().flat_map(|exact| &exact.entries);
+        for (sector, (entry, sum)) in (0..).zip(entries.zip(&mut found)) {
+            if !entry.contains(sum) {
+                damaged.push(checksums::ranks_of(sector, len));
+                // What is there now must not be taken for right, should it never be overwritten.
+                *sum = entry[1];
+            }
+        }
+        let max_generation = exact.map(|exact| exact.max_generation);
+        let file = Self {
+            disk: Arc::clone(disk),
+            words: disk.open(&paths.words, Access::Buffered).map_err(words_io)?,
+            sums_path: paths.sums.clone(),
+            sums: file,
+            len,
+            kind: if max_generation.is_some() { Kind::Exact } else { Kind::Unknown },
+            written: Mutex::new(Written {
+                sums: found,
+                max_generation: max_generation.unwrap_or(0),
+                batch: None,
+            }),
+        };
+        Ok(OpenedTable { words, file, max_generation, damaged, sums_damage })
+    }
+
+    /// Makes the files say how the table is used from now on. To be called before the first change; `dirty`
+    /// are the blocks in which the memory differs from the file.
+    pub(crate) fn begin(&mut self, words: &WordTable<MappedWords>, dirty: &DirtyBlocks) -> io::Result<()> {
+        match (words.memory().sharing(), self.kind) {
+            // What a killed process wrote may not be durable yet.
+            (Sharing::Private, Kind::Exact) => return self.disk.sync(&self.words),
+            // Nothing is said of the words, so they can be written as they come.
+            (Sharing::Private, Kind::Unknown) => {
+                for blocks in batch::ranges(dirty) {
+                    let blocks = dirty.take(blocks);
+                    Batch::of(words, &blocks, &|_| ()).write(&*self.disk, &self.words, &|_| ())?;
+                }
+                self.vouch(words)?;
+                self.kind = Kind::Exact;
+            }
+            (Sharing::Shared, _) => {
+                let mut written = self.lock();
+                written.sums.resize(checksums::sectors(self.len) as usize, 0);
+                self.write_sums(Kind::Unknown, &written)?;
+                drop(written);
+                self.kind = Kind::Unknown;
+            }
+        }
+        self.sums = Some(self.disk.open(&self.sums_path, Access::Buffered)?);
+        Ok(())
+    }
+
+    /// Ends the use of a table, after its last checkpoint.
+    pub(crate) fn close(&self, words: &WordTable<MappedWords>) -> io::Result<()> {
+        match words.memory().sharing() {
+            Sharing::Shared => self.vouch(words),
+            Sharing::Private => Ok(()),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Written> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Replaces the file of checksums.
+    fn write_sums(&self, kind: Kind, written: &Written) -> io::Result<()> {
+        let content = checksums::whole_file(self.len, kind, written.max_generation, &written.sums);
+        files::replace_file(&*self.disk, &self.sums_path, &content)
+    }
+
+    /// Vouches for all words as they are in the file and in memory, which must be the same.
+    fn vouch(&self, words: &WordTable<MappedWords>) -> io::Result<()> {
+        self.disk.flush(words.memory())?;
+        self.disk.sync(&self.words)?;
+        let mut written = self.lock();
+        written.sums = checksums::of_words(words);
+        let generations = (0..words.len()).map(|rank| words.get(rank).generation());
+        written.max_generation = generations.max().unwrap_or(0);
+        self.write_sums(Kind::Exact, &written)
+    }
+
+    /// Writes all blocks that changed to the words' file, durably. To be called by one thread at a time.
+    /// After an error for lack of room it can be called again; no change is forgotten.
+    pub(crate) fn checkpoint(
+        &self,
+        words: &WordTable<MappedWords>,
+        dirty: &DirtyBlocks,
+        rest: &Rest<'_>,
+    ) -> io::Result<()> {
+        if words.memory().sharing() == Sharing::Shared {
+            return self.disk.flush(words.memory());
+        }
+        let mut written = self.lock();
+        self.end_batch(&mut written, rest)?;
+        for blocks in batch::ranges(dirty) {
+            let blocks = dirty.take(blocks);
+            if blocks.is_empty() {
+                continue;
+            }
+            let batch = Batch::of(words, &blocks, rest);
+            let started = Instant::now();
+            if let Err(error) = self.begin_batch(&mut written, batch) {
+                for block in &blocks {
+                    dirty.mark(block.start);
+                }
+                return Err(error);
+            }
+            rest(started.elapsed());
+            self.end_batch(&mut written, rest)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the checksums that the sectors of a batch have and will have.
+    fn begin_batch(&self, written: &mut Written, batch: Batch) -> io::Result<()> {
+        let Some(file) = &self.sums else { return Err(io::ErrorKind::NotFound.into()) };
+        if batch.max_generation > written.max_generation {
+            let head = checksums::head(self.len, Kind::Exact, batch.max_generation);
+            self.disk.write_at(file, &head, 0)?;
+        }
+        for (first, new) in batch.sums() {
+            let pairs = written.sums[first as usize..].iter().zip(new).map(|(a, b)| [*a, *b]);
+            self.disk.write_at(file, &checksums::entry_bytes(pairs), checksums::entry_offset(first))?;
+        }
+        self.disk.sync(file)?;
+        written.max_generation = written.max_generation.max(batch.max_generation);
+        written.batch = Some(batch);
+        Ok(())
+    }
+
+    /// Writes the words of the batch that was begun, if there is one.
+    fn end_batch(&self, written: &mut Written, rest: &Rest<'_>) -> io::Result<()> {
+        let Some(batch) = &written.batch else { return Ok(()) };
+        batch.write(&*self.disk, &self.words, rest)?;
+        for (first, new) in batch.sums() {
+            written.sums[first as usize..][..new.len()].copy_from_slice(new);
+        }
+        written.batch = None;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use crate::disk::device::RealDisk;
+
+    use super::*;
+    use crate::state::time::Timestamp;
+    use crate::state::word::Word;
+    use crate::store::table::checksums::SECTOR_WORDS;
+
+    const LEN: u32 = 5_000;
+
+    fn table(dir: &Path) -> TablePaths {
+        let paths = TablePaths { words: dir.join("words"), sums: dir.join("sums") };
+        TableFile::create(&RealDisk, &paths, LEN).unwrap();
+        paths
+    }
+
+    fn just_open(paths: &TablePaths, sharing: Sharing) -> Result<OpenedTable, SegmentError> {
+        TableFile::open(&files::real(), paths, LEN, sharing, OnDamage::Refuse)
+    }
+
+    fn open(paths: &TablePaths, sharing: Sharing) -> OpenedTable {
+        let mut opened = just_open(paths, sharing).unwrap();
+        opened.file.begin(&opened.words, &DirtyBlocks::new(LEN)).unwrap();
+        opened
+    }
+
+    fn lease(opened: &OpenedTable, dirty: &DirtyBlocks, rank: u32) {
+        opened.words.update(rank, |word| word.lease(Timestamp::new(9))).unwrap();
+        dirty.mark(rank);
+    }
+
+    #[test]
+    fn a_checkpoint_writes_what_changed_and_every_flip_is_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = table(dir.path());
+        let (opened, dirty) = (open(&paths, Sharing::Private), DirtyBlocks::new(LEN));
+        for rank in [0, 70, 4_999] {
+            lease(&opened, &dirty, rank);
+        }
+        opened.file.checkpoint(&opened.words, &dirty, &|_| ()).unwrap();
+        lease(&opened, &dirty, 100);
+        drop(opened);
+        let opened = open(&paths, Sharing::Private);
+        assert_eq!((opened.damaged.len(), opened.max_generation), (0, Some(1)));
+        let leased: Vec<u32> = (0..LEN).filter(|rank| opened.words.get(*rank) != Word::NEW).collect();
+        assert_eq!(leased, [0, 70, 4_999], "what came after the checkpoint is the journal's to tell");
+        drop(opened);
+        let content = std::fs::read(&paths.words).unwrap();
+        for at in (0..content.len()).step_by(97) {
+            let mut flipped = content.clone();
+            flipped[at] ^= 1 << (at % 8);
+            std::fs::write(&paths.words, flipped).unwrap();
+            let rank = at as u32 / 8;
+            let damaged = open(&paths, Sharing::Private).damaged;
+            assert_eq!(damaged, [checksums::ranks_of(rank / SECTOR_WORDS, LEN)], "byte {at}");
+        }
+    }
+
+    #[test]
+    fn either_checksum_will_do_and_flips_of_them_are_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = table(dir.path());
+        let (opened, dirty) = (open(&paths, Sharing::Private), DirtyBlocks::new(LEN));
+        let old = std::fs::read(&paths.words).unwrap();
+        lease(&opened, &dirty, 3);
+        opened.file.checkpoint(&opened.words, &dirty, &|_| ()).unwrap();
+        drop(opened);
+        let new = std::fs::read(&paths.words).unwrap();
+        std::fs::write(&paths.words, old).unwrap();
+        assert!(open(&paths, Sharing::Private).damaged.is_empty(), "as before the checkpoint");
+        std::fs::write(&paths.words, new).unwrap();
+        let content = std::fs::read(&paths.sums).unwrap();
+        for (at, found) in [(8, true), (24, true), (4_096, false), (4_100, true), (4_104, false)] {
+            let mut flipped = content.clone();
+            flipped[at] ^= 0x10;
+            std::fs::write(&paths.sums, flipped).unwrap();
+            let opened = just_open(&paths, Sharing::Private);
+            assert_eq!(opened.map_or(1, |opened| opened.damaged.len()), usize::from(found), "byte {at}");
+        }
+    }
+
+    #[test]
+    fn a_shared_table_is_vouched_for_only_after_its_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = table(dir.path());
+        let (opened, dirty) = (open(&paths, Sharing::Shared), DirtyBlocks::new(LEN));
+        lease(&opened, &dirty, 3);
+        let unclean = just_open(&paths, Sharing::Private).unwrap();
+        assert_eq!((unclean.damaged.len(), unclean.max_generation), (0, None));
+        opened.file.close(&opened.words).unwrap();
+        drop(opened);
+        let opened = open(&paths, Sharing::Private);
+        assert_eq!((opened.damaged.len(), opened.max_generation), (0, Some(1)));
+        assert_eq!(opened.words.get(3).generation(), 1);
+    }
+}

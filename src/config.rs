@@ -8,8 +8,8 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use crate::engine::startup::config::DEFAULT_JOURNAL_FILE_BYTES;
-use crate::http::listener::{AddressError, ListenAddress};
-use crate::http::origin::{AllowedHost, AllowedHostError};
+use crate::http::address::{AddressError, ListenAddress};
+use crate::http::request::origin::{AllowedHost, AllowedHostError};
 use crate::http::server::DEFAULT_MAX_CONNECTIONS;
 use crate::journal::durability::Durability;
 use crate::journal::running::MIN_FILE_BYTES;

@@ -16,6 +16,5 @@ pub mod journal;
 pub mod log;
 pub mod numbers;
 pub mod state;
-pub mod stats;
 pub mod store;
 pub mod sys;

@@ -9,7 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use allotd::engine::{Engine, EngineConfig};
-use allotd::http::listener::{BindError, Listener};
+use allotd::http::server::listener::{BindError, Listener};
 use support::daemon::Daemon;
 use support::{Client, PATIENCE_SECONDS, Server, read_answer};
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the Debian package: the program, its manual pages and its completions. Needs cargo-deb
-# (cargo install --locked cargo-deb). Arguments are cargo-deb's, such as --output FILE.
+# (cargo install --locked cargo-deb). Arguments are passed on to cargo-deb, such as --output FILE.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 

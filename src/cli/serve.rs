@@ -15,8 +15,10 @@ use crate::daemon::{events, service_manager, supervisor};
 use crate::disk::bus_error;
 use crate::engine::registry::Engine;
 use crate::engine::startup::config::EngineConfig;
-use crate::http::listener::{ListenAddress, Listener};
-use crate::http::server::{self, Control, Server, ServerConfig};
+use crate::http::address::ListenAddress;
+use crate::http::server::control::Control;
+use crate::http::server::listener::Listener;
+use crate::http::server::{self, Server, ServerConfig};
 use crate::log;
 
 use super::output;

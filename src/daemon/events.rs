@@ -7,7 +7,7 @@ use tracing::{info, warn};
 use crate::config::Config;
 use crate::engine::open_report::OpenReport;
 use crate::engine::registry::Engine;
-use crate::http::listener::ListenAddress;
+use crate::http::address::ListenAddress;
 use crate::journal::durability::Durability;
 use crate::log::LogConfig;
 

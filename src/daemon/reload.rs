@@ -4,7 +4,7 @@
 use tracing::{error, info, warn};
 
 use crate::config::{Config, ServeArgs};
-use crate::http::server::Control;
+use crate::http::server::control::Control;
 use crate::log::{self, LogConfig};
 
 use super::service_manager;

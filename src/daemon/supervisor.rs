@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tracing::{error, info};
 
-use crate::http::server::Control;
+use crate::http::server::control::Control;
 use crate::journal::handle::Journal;
 use crate::log::limit;
 

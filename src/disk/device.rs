@@ -1,11 +1,10 @@
 //! The disk as a trait: every write of the daemon goes through it, so that tests can put a disk under it that
 //! fails, fills up or loses power.
 
-use std::fmt;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
+use std::{fmt, io};
 
 use rustix::fs::{FallocateFlags, OFlags};
 

@@ -1,7 +1,7 @@
 //! The lock of a directory: one daemon per data directory.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, Read};
+use std::io;
 use std::path::PathBuf;
 
 /// A lock on a directory, held as long as this lives, also against other processes.

@@ -1,7 +1,7 @@
 //! Mapped memory: immutable files, word tables, and buffers for direct writes.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read};
+use std::io;
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
 

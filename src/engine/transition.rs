@@ -3,12 +3,12 @@
 //!
 //! Opening a round is the one change without a record: the round is in the manifest, and a start repeats it.
 
-use super::counters::Total;
 use crate::journal::handle::Changing;
 use crate::journal::record::{Record, WordRecord};
 use crate::state::word::{State, Word};
 use crate::sys::slot::Slot;
 
+use super::counters::Total;
 use super::pool::Pool;
 use super::segment::Segment;
 

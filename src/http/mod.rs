@@ -5,42 +5,15 @@
 //! [`origin`] refuses what web pages of others send, [`routes`] finds the call, `request_log` says what the log
 //! tells of it; each group of calls has its own file.
 
-mod backup;
-pub mod body;
-pub mod connection;
-mod export;
-pub mod fields;
-mod gate;
-mod given;
-mod held;
-mod json;
-mod lease;
-pub mod listener;
-mod map;
-mod metrics;
-mod numbers;
-mod openapi;
-pub mod origin;
-mod page;
-mod pools;
-pub(crate) mod problem;
-mod query;
+pub mod address;
+pub(crate) mod blocking;
+pub mod calls;
+mod commit_gate;
+pub mod counters;
+pub(crate) mod exchange;
+pub mod request;
 mod request_log;
+pub mod response;
 pub mod routes;
 pub mod server;
-mod source;
-mod stats;
-pub mod within;
-mod worker;
-
-use hyper::Response;
-use hyper::header::{CONTENT_TYPE, HeaderValue};
-
-use body::Body;
-
-/// `200` with a JSON body.
-fn ok_json(body: impl Into<Body>) -> Response<Body> {
-    let mut response = Response::new(body.into());
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
-}
+mod worker_state;

@@ -14,16 +14,15 @@ use rand::TryRng as _;
 use rand::rngs::SysRng;
 use tracing::{debug, error, info, warn};
 
+use crate::http::counters::requests::Call;
+use crate::http::request::headers::{GivenHeaders, REQUEST_ID};
+use crate::http::response::body::Body;
 use crate::log::{self, limit};
-use crate::stats::requests::Call;
 
-use super::body::Body;
-use super::given::{GivenHeaders, REQUEST_ID};
+use super::request::path;
 
 /// Longest `X-Request-Id` that is taken from a caller, in bytes.
 const MAX_REQUEST_ID_BYTES: usize = 64;
-
-const POOLS_PATH: &str = "/v1/pools/";
 
 /// A request as the log knows it, while the request itself is there.
 #[derive(Clone, Copy)]
@@ -158,8 +157,7 @@ impl<'a> Seen<'a> {
     /// The pool that the path names; empty for none.
     fn pool(self) -> String {
         let path = self.path.map_or("", PathAndQuery::path);
-        let rest = path.strip_prefix(POOLS_PATH).unwrap_or_default();
-        log::text(rest.split('/').next().unwrap_or_default())
+        log::text(path::split_pool(path).map_or("", |(pool, _)| pool))
     }
 }
 

@@ -15,9 +15,8 @@
 //!   pools/ru/0001.sums       checksums of the words
 //! ```
 
-use std::fs;
-use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use crate::disk::device::{self, Disk};
 use crate::disk::files;

@@ -1,7 +1,7 @@
 //! The directory of a pool: the names of its segments' files, hidden directories, what does not belong there.
 
 use std::collections::BTreeSet;
-use std::fs::{self};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 

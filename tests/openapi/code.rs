@@ -10,13 +10,13 @@ use allotd::engine::idempotency::MAX_KEY_BYTES;
 use allotd::engine::operations::lease::MAX_LEASE_COUNT;
 use allotd::engine::operations::map::{DEFAULT_MAP_BUCKETS, MAX_MAP_BUCKETS};
 use allotd::engine::operations::renew_return::MAX_HELD_ITEMS;
-use allotd::http::within::MAX_WITHIN_ITEMS;
+use allotd::http::request::within::MAX_WITHIN_ITEMS;
 use allotd::numbers::number::Number;
 use serde_json::{Value, json};
 
 /// `METHOD /path` of every call, as the docs of `Call` have them.
 pub(crate) fn calls() -> BTreeSet<String> {
-    let source = include_str!("../../src/stats/requests.rs");
+    let source = include_str!("../../src/http/counters/requests.rs");
     let docs = source.lines().filter_map(|line| line.trim().strip_prefix("/// "));
     let quoted = docs.flat_map(|doc| doc.split('`').skip(1).step_by(2));
     let calls: BTreeSet<_> = quoted.filter(|text| text.contains(" /")).map(str::to_owned).collect();
@@ -26,7 +26,7 @@ pub(crate) fn calls() -> BTreeSet<String> {
 
 /// Status and title of every problem, by its code: the arms of `Code::parts`.
 pub(crate) fn problems() -> BTreeMap<String, (u16, String)> {
-    let source = include_str!("../../src/http/problem.rs");
+    let source = include_str!("../../src/http/response/problem.rs");
     let arms = source.split("StatusCode::").skip(1);
     let arms = arms.filter_map(|arm| {
         let (status, rest) = arm.split_once(", \"").or_else(|| arm.split_once(",\n"))?;

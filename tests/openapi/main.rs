@@ -64,7 +64,7 @@ fn it_has_every_call_of_the_code_and_none_else() {
     assert_eq!(documented, code::calls());
     let names = document.at("/components/schemas/Stats/properties/requests/propertyNames/enum");
     let names: BTreeSet<_> = names.as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
-    assert_eq!(names, allotd::stats::requests::Call::ALL.iter().map(|call| call.as_str()).collect());
+    assert_eq!(names, allotd::http::counters::requests::Call::ALL.iter().map(|call| call.as_str()).collect());
 }
 
 #[test]

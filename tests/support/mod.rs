@@ -14,7 +14,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use allotd::engine::{Engine, EngineConfig};
-use allotd::http::listener::{ListenAddress, Listener};
+use allotd::http::address::ListenAddress;
+use allotd::http::server::listener::Listener;
 use allotd::http::server::{self, DEFAULT_MAX_CONNECTIONS, ServerConfig};
 use allotd::journal::MIN_FILE_BYTES;
 use serde_json::Value;

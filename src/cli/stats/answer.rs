@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use crate::client::ClientError;
-use crate::http::problem;
+use crate::http::response::problem;
 
 /// The whole answer.
 #[derive(Debug, Clone, Deserialize)]

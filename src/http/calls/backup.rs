@@ -1,0 +1,49 @@
+//! `POST /v1/backup`
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use hyper::Request;
+use hyper::body::{Body as _, Incoming};
+use serde::Deserialize;
+
+use crate::backup::BackupName;
+use crate::http::blocking::blocking;
+use crate::http::calls::{Api, Handled, Reply, query_of};
+use crate::http::request::content_type::check_json;
+use crate::http::request::{body, fields, query};
+use crate::http::response::json;
+use crate::http::response::problem::Problem;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BackupBody {
+    name: Option<String>,
+}
+
+/// Makes a backup on a thread of its own; calls go on meanwhile.
+pub(crate) fn make(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handled, Problem> {
+    query::none(query_of(&request))?;
+    if !request.body().is_end_stream() {
+        check_json(request.headers())?;
+    }
+    Handled::later(make_from(Arc::clone(api), request.into_body()))
+}
+
+async fn make_from(api: Arc<Api>, body: Incoming) -> Reply {
+    let bytes = body::collect_json(body).await?;
+    let wanted = if bytes.is_empty() { BackupBody::default() } else { fields::parse(&bytes)? };
+    let name: Option<BackupName> = wanted.name.as_deref().map(str::parse).transpose()?;
+    blocking(move || {
+        let made = api.engine.backup(name.as_ref(), &|| api.draining.load(Ordering::SeqCst))?;
+        Ok(json::ok_json(format!(
+            "{{\"backup\":{},\"as_of\":{},\"pools\":{},\"numbers\":{},\"bytes\":{}}}",
+            json::quoted(&made.name),
+            json::quoted(&made.as_of),
+            made.pools,
+            made.numbers,
+            made.bytes,
+        )))
+    })
+    .await
+}

@@ -1,0 +1,203 @@
+//! `GET /v1/pools/{pool}/numbers`: the numbers of a pool, streamed as text, CSV or Roaring.
+
+use std::fs::File;
+use std::io::{self, Read, Seek};
+use std::sync::Arc;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use hyper::body::Incoming;
+use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
+use hyper::{HeaderMap, Request, Response};
+
+use crate::engine::operations::export::Export;
+use crate::engine::pool::NumberState;
+use crate::http::blocking::blocking;
+use crate::http::calls::{Api, Handled, Reply, pool_of, query_of};
+use crate::http::request::query::Query;
+use crate::http::request::within::WithinField;
+use crate::http::response::body::{self, Body, StreamWriter};
+use crate::http::response::problem::{Code, Problem};
+use crate::numbers::number::NumberRange;
+use crate::numbers::set::writer::SetWriter;
+use crate::state::state_set::StateSet;
+use crate::state::word::State;
+
+/// About how many bytes are handed to the connection at once.
+const CHUNK_BYTES: usize = 64 << 10;
+
+/// How an export is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Text,
+    Csv,
+    Roaring,
+}
+
+impl Format {
+    fn media_type(self) -> &'static str {
+        match self {
+            Self::Text => "text/plain; charset=utf-8",
+            Self::Csv => "text/csv; charset=utf-8",
+            Self::Roaring => "application/octet-stream",
+        }
+    }
+
+    /// The first type in `Accept` that an export can have; text if anything is welcome.
+    fn accepted(headers: &HeaderMap) -> Result<Self, Problem> {
+        let Some(accept) = headers.get(ACCEPT) else { return Ok(Self::Text) };
+        let mut types = accept.to_str().unwrap_or_default().split(',');
+        types
+            .find_map(|item| match item.split(';').next().unwrap_or_default().trim() {
+                "text/plain" | "text/*" | "*/*" => Some(Self::Text),
+                "text/csv" => Some(Self::Csv),
+                "application/octet-stream" => Some(Self::Roaring),
+                _ => None,
+            })
+            .ok_or_else(|| {
+                Problem::bad_request(
+                    "Accept names no type of an export: text/plain, text/csv or application/octet-stream",
+                )
+            })
+    }
+}
+
+fn states_of(query: &Query) -> Result<StateSet, Problem> {
+    let Some(text) = query.text("state") else { return Ok(StateSet::all()) };
+    let mut states = StateSet::default();
+    for word in text.split(',') {
+        let state: State = word
+            .parse()
+            .map_err(|error: crate::state::word::NotAState| Problem::bad_request(error.to_string()))?;
+        states = states.with(state);
+    }
+    Ok(states)
+}
+
+/// Streams the numbers of a pool.
+pub(crate) fn export(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handled, Problem> {
+    let pool = pool_of(api, &request)?;
+    let query = Query::parse(query_of(&request), &["state", "within"])?;
+    let states = states_of(&query)?;
+    let format = Format::accepted(request.headers())?;
+    let within = query.text("within").map(WithinField::from_query).transpose()?;
+    let within = within.map(|field| pool.within(&field.0));
+    Handled::later(streamed(Export::new(pool, states, within.as_ref()), format))
+}
+
+async fn streamed(mut export: Export, format: Format) -> Reply {
+    let body = if format == Format::Roaring {
+        let file = blocking(move || roaring_file(&mut export)).await?;
+        let (writer, body) = body::stream();
+        drop(tokio::task::spawn_blocking(move || finish(&writer, send_file(&writer, file))));
+        body
+    } else {
+        let (writer, body) = body::stream();
+        drop(tokio::task::spawn_blocking(move || finish(&writer, send_rows(&writer, &mut export, format))));
+        body
+    };
+    let mut response: Response<Body> = Response::new(body);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(format.media_type()));
+    Ok(response)
+}
+
+fn finish(writer: &StreamWriter, sent: io::Result<()>) {
+    if let Err(error) = sent {
+        writer.fail(error);
+    }
+}
+
+fn send_rows(writer: &StreamWriter, export: &mut Export, format: Format) -> io::Result<()> {
+    let mut chunk = BytesMut::with_capacity(CHUNK_BYTES * 2);
+    if format == Format::Csv {
+        chunk.put_slice(b"number,state,generation,until\n");
+    }
+    let mut digits = itoa::Buffer::new();
+    let mut rows: Vec<NumberState> = Vec::new();
+    while export.next_block(&mut rows) {
+        for row in rows.drain(..) {
+            chunk.put_slice(digits.format(row.number.get()).as_bytes());
+            if format == Format::Csv {
+                put_csv_columns(&mut chunk, &row);
+            }
+            chunk.put_u8(b'\n');
+            if chunk.len() >= CHUNK_BYTES {
+                export.settle()?;
+                writer.send(chunk.split().freeze())?;
+                chunk.reserve(CHUNK_BYTES * 2);
+            }
+        }
+    }
+    if chunk.is_empty() {
+        return Ok(());
+    }
+    export.settle()?;
+    writer.send(chunk.freeze())
+}
+
+fn put_csv_columns(chunk: &mut BytesMut, row: &NumberState) {
+    chunk.put_u8(b',');
+    chunk.put_slice(row.state.as_str().as_bytes());
+    chunk.put_u8(b',');
+    chunk.put_slice(itoa::Buffer::new().format(row.generation).as_bytes());
+    chunk.put_u8(b',');
+    if let Some(until) = row.until {
+        chunk.put_slice(until.to_string().as_bytes());
+    }
+}
+
+/// Writes the numbers as a set into a file without a name: a set's count stands at its beginning.
+fn roaring_file(export: &mut Export) -> Result<File, Problem> {
+    let failed = |error: &dyn std::fmt::Display| {
+        Problem::new(Code::Internal, format!("The export could not be written to a temporary file: {error}"))
+    };
+    let file = temporary_file().map_err(|error| failed(&error))?;
+    let mut set = SetWriter::new(io::BufWriter::new(&file)).map_err(|error| failed(&error))?;
+    let mut rows: Vec<NumberState> = Vec::new();
+    while export.next_block(&mut rows) {
+        for row in rows.drain(..) {
+            set.push(NumberRange::single(row.number)).map_err(|error| failed(&error))?;
+        }
+    }
+    set.finish().map_err(|error| failed(&error))?;
+    export.settle().map_err(|error| failed(&error))?;
+    (&file).rewind().map_err(|error| failed(&error))?;
+    Ok(file)
+}
+
+/// A file in the system's temporary directory that is gone when it is closed.
+fn temporary_file() -> io::Result<File> {
+    let flags = rustix::fs::OFlags::TMPFILE | rustix::fs::OFlags::RDWR | rustix::fs::OFlags::CLOEXEC;
+    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    Ok(rustix::fs::open(std::env::temp_dir(), flags, mode)?.into())
+}
+
+fn send_file(writer: &StreamWriter, mut file: File) -> io::Result<()> {
+    loop {
+        let mut chunk = vec![0; CHUNK_BYTES];
+        let length = file.read(&mut chunk)?;
+        if length == 0 {
+            return Ok(());
+        }
+        chunk.truncate(length);
+        writer.send(Bytes::from(chunk))?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accept_chooses_the_format() {
+        let format = |accept: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(ACCEPT, HeaderValue::from_static(accept));
+            Format::accepted(&headers).ok()
+        };
+        assert_eq!(Format::accepted(&HeaderMap::new()).ok(), Some(Format::Text));
+        assert_eq!(format("*/*"), Some(Format::Text));
+        assert_eq!(format("image/png, text/csv;q=0.5"), Some(Format::Csv));
+        assert_eq!(format("application/octet-stream"), Some(Format::Roaring));
+        assert_eq!(format("application/json"), None);
+    }
+}

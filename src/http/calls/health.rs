@@ -1,0 +1,31 @@
+//! `GET /healthz` and `GET /readyz`
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use hyper::Request;
+use hyper::body::Incoming;
+
+use crate::http::calls::{Api, Handled, query_of};
+use crate::http::request::query;
+use crate::http::response::json;
+use crate::http::response::problem::{Code, Problem};
+use crate::journal::handle::JournalError;
+
+/// `GET /healthz`: the process answers.
+pub(crate) fn alive(_api: &Arc<Api>, request: Request<Incoming>) -> Result<Handled, Problem> {
+    query::none(query_of(&request))?;
+    Ok(json::ok_json("{\"status\":\"alive\"}".to_owned()).into())
+}
+
+/// `GET /readyz`: new work is welcome.
+pub(crate) fn ready(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handled, Problem> {
+    query::none(query_of(&request))?;
+    if let Err(error @ JournalError::Poisoned) = api.engine.journal().check() {
+        return Err(error.into());
+    }
+    if api.draining.load(Ordering::Relaxed) {
+        return Err(Problem::new(Code::NotReady, "The server is shutting down: use another one"));
+    }
+    Ok(json::ok_json("{\"status\":\"ready\"}".to_owned()).into())
+}

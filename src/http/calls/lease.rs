@@ -1,0 +1,181 @@
+//! `POST /v1/pools/{pool}/lease`
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hyper::body::{Body as _, Incoming};
+use hyper::header::HeaderValue;
+use hyper::{Method, Request, Response};
+use serde::Deserialize;
+
+use crate::domain::counts::Counts;
+use crate::engine::idempotency::MAX_KEY_BYTES;
+use crate::engine::operations::lease::{LeaseError, LeaseRequest};
+use crate::engine::pool::Pool;
+use crate::engine::segment::within::Within;
+use crate::http::blocking::blocking;
+use crate::http::calls::{Api, Handled, Reply, pool_of, query_of};
+use crate::http::request::content_type::check_json;
+use crate::http::request::fields::{self, Count, NotYet, TtlSeconds};
+use crate::http::request::headers::GivenHeaders;
+use crate::http::request::within::WithinField;
+use crate::http::request::{body, path, query};
+use crate::http::response::body::Body;
+use crate::http::response::json;
+use crate::http::response::problem::{Code, Problem};
+use crate::http::worker_state;
+use crate::state::time::Timestamp;
+
+/// Up to so many words are looked at for the counts of an `exhausted` on the worker itself, which takes
+/// some microseconds; more go to a thread that may block.
+const MAX_WORDS_COUNTED_AT_ONCE: u64 = 4_096;
+/// When to try again if no number's time is known to come, in seconds.
+const EXHAUSTED_RETRY_AFTER_SECONDS: u64 = 60;
+
+/// The body of a lease.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "an object like {\"count\":1,\"ttl\":60,\"within\":[\"7912\"]}")]
+struct LeaseBody {
+    count: Option<Count>,
+    ttl: Option<TtlSeconds>,
+    within: Option<WithinField>,
+    #[serde(rename = "holder")]
+    _holder: Option<NotYet>,
+    #[serde(rename = "wait")]
+    _wait: Option<NotYet>,
+}
+
+/// A lease of one number anywhere, as a call without a body asks for.
+const PLAIN: LeaseRequest<'static> = LeaseRequest { count: 1, ttl_seconds: None, within: None };
+
+/// What identifies a call that may be repeated: its `Idempotency-Key`.
+type Key = Option<HeaderValue>;
+
+/// The key of a call, of 1 to [`MAX_KEY_BYTES`] bytes.
+fn key_of(given: &GivenHeaders<'_>) -> Result<Key, Problem> {
+    let Some(key) = given.key else { return Ok(None) };
+    if given.keys > 1 || !(1..=MAX_KEY_BYTES).contains(&key.len()) {
+        return Err(Problem::bad_request(format!("Idempotency-Key: give one of 1 to {MAX_KEY_BYTES} bytes")));
+    }
+    Ok(Some(key.clone()))
+}
+
+/// The answer to a lease without a body, if the request is one. Asked before the routes: not taken apart, the
+/// request stays where it is, and a lease is a call whose cost counts.
+pub(crate) fn plain_lease(
+    api: &Api,
+    request: &Request<Incoming>,
+    headers: &GivenHeaders<'_>,
+) -> Option<Reply> {
+    let (_, rest) = path::split_pool(request.uri().path())?;
+    if rest != "/lease" || *request.method() != Method::POST || !request.body().is_end_stream() {
+        return None;
+    }
+    let answer = |(pool, key): (Arc<Pool>, Key)| plain(api, &pool, key.as_ref().map(HeaderValue::as_bytes));
+    Some(preconditions(api, request, headers).and_then(answer))
+}
+
+/// `POST /v1/pools/{pool}/lease`
+pub(crate) fn lease_with_body(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handled, Problem> {
+    let (pool, key) = preconditions(api, &request, &GivenHeaders::of(&request))?;
+    check_json(request.headers())?;
+    Handled::later(with_body(Arc::clone(api), pool, key, request.into_body()))
+}
+
+fn preconditions(
+    api: &Api,
+    request: &Request<Incoming>,
+    headers: &GivenHeaders<'_>,
+) -> Result<(Arc<Pool>, Key), Problem> {
+    let pool = pool_of(api, request)?;
+    query::none(query_of(request))?;
+    Ok((pool, key_of(headers)?))
+}
+
+/// The answer to a call without a body: everything happens here, on the worker.
+fn plain(api: &Api, pool: &Pool, key: Option<&[u8]>) -> Result<Response<Body>, Problem> {
+    match lease(pool, &PLAIN, key.map(|key| (key, b"".as_slice()))) {
+        Ok(leases) => Ok(json::ok_json(leases)),
+        Err(LeaseError::Exhausted) => {
+            let (counts, next) = (pool.counts(), pool.next_available_at(None));
+            Err(exhausted(&counts, next, api.engine.now()))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The answer to a call with a body.
+async fn with_body(api: Arc<Api>, pool: Arc<Pool>, key: Key, body: hyper::body::Incoming) -> Reply {
+    let bytes = body::collect_json(body).await?;
+    let key = key.as_ref().map(HeaderValue::as_bytes);
+    if bytes.is_empty() {
+        return plain(&api, &pool, key);
+    }
+    let wanted: LeaseBody = fields::parse(&bytes)?;
+    let within = wanted.within.map(|field| pool.within(&field.0));
+    let request = LeaseRequest {
+        count: wanted.count.map_or(1, |count| count.0),
+        ttl_seconds: wanted.ttl.map(|ttl| ttl.0),
+        within: within.as_ref(),
+    };
+    match lease(&pool, &request, key.map(|key| (key, &*bytes))) {
+        Ok(leases) => Ok(json::ok_json(leases)),
+        Err(LeaseError::Exhausted) => {
+            let now = api.engine.now();
+            let (counts, next) = count(pool, within).await?;
+            Err(exhausted(&counts, next, now))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// `once` is the call's key and its body.
+fn lease(pool: &Pool, request: &LeaseRequest<'_>, once: Option<(&[u8], &[u8])>) -> Result<Bytes, LeaseError> {
+    worker_state::with(|state| {
+        let (engine, leases) = (&mut state.engine, &mut state.leases);
+        match once {
+            None => pool.lease(engine, request, leases)?,
+            Some((key, body)) => pool.lease_once(engine, key, body, request, leases)?,
+        }
+        Ok(json::leases(&state.leases, &mut state.times))
+    })
+}
+
+/// The counts of what the call could have chosen from.
+async fn count(pool: Arc<Pool>, within: Option<Within>) -> Result<(Counts, Option<Timestamp>), Problem> {
+    match within {
+        Some(within) if within.len() > MAX_WORDS_COUNTED_AT_ONCE => {
+            blocking(move || Ok(look(&pool, Some(&within)))).await
+        }
+        within => Ok(look(&pool, within.as_ref())),
+    }
+}
+
+fn look(pool: &Pool, within: Option<&Within>) -> (Counts, Option<Timestamp>) {
+    (pool.counts_within(within), pool.next_available_at(within))
+}
+
+fn exhausted(counts: &Counts, next: Option<Timestamp>, now: Timestamp) -> Problem {
+    let (when, next_json) = match next {
+        Some(time) => (format!("try again at {time}, when the next one comes"), format!("\"{time}\"")),
+        None => (
+            "none comes by itself: start the next round, reinstate numbers or add some".to_owned(),
+            "null".to_owned(),
+        ),
+    };
+    let detail = if counts.numbers == 0 {
+        "The pool has no number within what the call asks for: give other prefixes or ranges, or add numbers"
+            .to_owned()
+    } else {
+        format!(
+            "Of the {} numbers that the call can choose from {} are leased, {} rest, {} are done and {} retired; {when}",
+            counts.numbers, counts.leased, counts.resting, counts.done, counts.retired
+        )
+    };
+    let retry_after = next.map_or(EXHAUSTED_RETRY_AFTER_SECONDS, |next| {
+        next.unix_seconds().saturating_sub(now.unix_seconds()).max(1)
+    });
+    Problem::new(Code::Exhausted, detail)
+        .with_members(format!(",{},\"next_available_at\":{next_json}", json::counts(counts)))
+        .retry_after(retry_after)
+}

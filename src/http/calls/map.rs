@@ -1,0 +1,64 @@
+//! `GET /v1/pools/{pool}/map`
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use hyper::Request;
+use hyper::body::Incoming;
+
+use crate::engine::operations::map::{DEFAULT_MAP_BUCKETS, MAX_MAP_BUCKETS, Map};
+use crate::engine::pool::Pool;
+use crate::http::blocking::blocking;
+use crate::http::calls::{Api, Handled, pool_of, query_of};
+use crate::http::request::query::Query;
+use crate::http::request::within::WithinField;
+use crate::http::response::json;
+use crate::http::response::problem::Problem;
+
+/// Bytes of a bucket's text, about.
+const BUCKET_BYTES: usize = 96;
+
+/// The map of a pool: `buckets` and `within` in the query.
+pub(crate) fn show(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handled, Problem> {
+    let pool = pool_of(api, &request)?;
+    let query = Query::parse(query_of(&request), &["buckets", "within"])?;
+    let buckets = query.integer("buckets", "how many parts")?.unwrap_or(DEFAULT_MAP_BUCKETS);
+    if !(1..=MAX_MAP_BUCKETS).contains(&buckets) {
+        return Err(Problem::bad_request(format!("buckets is {buckets}: give 1 to {MAX_MAP_BUCKETS}")));
+    }
+    let within = query.text("within").map(WithinField::from_query).transpose()?;
+    // Up to some milliseconds: not on the threads that serve leases.
+    Handled::later(blocking(move || {
+        let map = pool.map(within.as_ref().map(|within| within.0.as_slice()), buckets);
+        Ok(json::ok_json(map_json(&pool, map.as_ref())))
+    }))
+}
+
+fn map_json(pool: &Pool, map: Option<&Map>) -> String {
+    let name = json::quoted(pool.name().as_str());
+    let Some(map) = map else {
+        return format!(
+            "{{\"pool\":{name},\"first\":null,\"last\":null,\"bucket_width\":null,\"buckets\":[]}}"
+        );
+    };
+    let first = map.span.first().get();
+    let mut text = String::with_capacity(BUCKET_BYTES * (map.buckets.len() + 1));
+    // Writing to a string does not fail.
+    let _ = write!(
+        text,
+        "{{\"pool\":{name},\"first\":{first},\"last\":{},\"bucket_width\":{},\"buckets\":[",
+        map.span.last(),
+        map.bucket_width
+    );
+    for (index, counts) in (0..).zip(&map.buckets) {
+        let separator = if index > 0 { "," } else { "" };
+        let _ = write!(
+            text,
+            "{separator}{{\"first\":{},{}}}",
+            first + index * map.bucket_width,
+            json::counts(counts)
+        );
+    }
+    text.push_str("]}");
+    text
+}

@@ -1,0 +1,416 @@
+//! `GET /metrics`: what `GET /v1/stats` tells, for Prometheus, in `OpenMetrics` text if the request accepts
+//! that, as Prometheus' do, else in the older text format.
+//!
+//! Names and units follow Prometheus' conventions: everything begins with `allotd_` (but the two of the
+//! process), times are in seconds, sizes in bytes. Labels are pools, states, calls, statuses, codes and the
+//! outcomes of pools' rules: never a number or what a caller makes up.
+
+use std::collections::HashSet;
+use std::fmt::{self, Write as _};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use hyper::body::Incoming;
+use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
+use hyper::{Request, Response};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet, text};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::domain::counts::{Counts, Totals};
+use crate::engine::counters::history::Rates;
+use crate::engine::pool::Pool;
+use crate::histogram::DistributionSnapshot;
+use crate::http::calls::{Api, Handled, query_of};
+use crate::http::request::query;
+use crate::http::response::body::Body;
+use crate::http::response::problem::Problem;
+use crate::journal::handle::JournalError;
+use crate::sys::memory::resident_bytes;
+
+/// What `OpenMetrics` text is told by.
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// What the older text format is told by.
+const PLAIN_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+/// Bounds of the histograms of latencies, in seconds.
+const LATENCY_BOUNDS: [f64; 16] = [
+    0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1,
+    0.5, 1.0, 10.0,
+];
+/// Bounds of the histogram of the lateness of expiry, in seconds.
+const LATENESS_BOUNDS: [f64; 8] = [0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 60.0, 3_600.0];
+const NANOS_A_SECOND: f64 = 1e9;
+const MILLIS_A_SECOND: f64 = 1e3;
+
+/// `GET /metrics`. No number's word is looked at.
+pub(crate) fn show(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handled, Problem> {
+    query::none(query_of(&request))?;
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Metrics(Arc::clone(api))));
+    let mut body = String::new();
+    text::encode(&mut body, &registry).map_err(|error| Problem::internal(&error))?;
+    let accepted =
+        request.headers().get(ACCEPT).and_then(|accepted| accepted.to_str().ok()).unwrap_or_default();
+    let (body, content_type) = if accepted.contains("application/openmetrics-text") {
+        (body, OPEN_METRICS)
+    } else {
+        (plain_text(&body), PLAIN_TEXT)
+    };
+    let mut response = Response::new(Body::from(body));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    Ok(response.into())
+}
+
+/// `OpenMetrics` text as the older format: there a counter is described by its whole name, and nothing is
+/// said of units and of the end.
+fn plain_text(open_metrics: &str) -> String {
+    let counter_of = |line: &str| line.strip_prefix("# TYPE ")?.strip_suffix(" counter").map(str::to_owned);
+    let counters: HashSet<String> = open_metrics.lines().filter_map(counter_of).collect();
+    let mut text = String::with_capacity(open_metrics.len());
+    for line in open_metrics.lines().filter(|line| !line.starts_with("# UNIT ") && *line != "# EOF") {
+        let described = line.strip_prefix("# ").map(|rest| rest.splitn(3, ' ').collect::<Vec<_>>());
+        match described.as_deref() {
+            Some([what, name, rest]) if counters.contains(*name) => {
+                // Writing to a string does not fail.
+                let _ = writeln!(text, "# {what} {name}_total {rest}");
+            }
+            _ => {
+                text.push_str(line);
+                text.push('\n');
+            }
+        }
+    }
+    text
+}
+
+struct Metrics(Arc<Api>);
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Metrics")
+    }
+}
+
+impl Collector for Metrics {
+    fn encode(&self, encoder: DescriptorEncoder) -> fmt::Result {
+        let mut writer = Writer(encoder);
+        put_daemon(&mut writer, &self.0)?;
+        put_requests(&mut writer, &self.0)?;
+        put_journal(&mut writer, &self.0)?;
+        put_pools(&mut writer, &self.0)
+    }
+}
+
+/// Writes one metric after the other.
+struct Writer<'a>(DescriptorEncoder<'a>);
+
+impl Writer<'_> {
+    fn gauges<L: EncodeLabelSet>(
+        &mut self,
+        name: &str,
+        help: &str,
+        unit: Option<&Unit>,
+        values: impl Iterator<Item = (L, f64)>,
+    ) -> fmt::Result {
+        let mut metric = self.0.encode_descriptor(name, help, unit, MetricType::Gauge)?;
+        for (labels, value) in values {
+            metric.encode_family(&labels)?.encode_gauge(&value)?;
+        }
+        Ok(())
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, unit: Option<&Unit>, value: f64) -> fmt::Result {
+        self.gauges(name, help, unit, [(NO_LABELS, value)].into_iter())
+    }
+
+    fn counters<L: EncodeLabelSet>(
+        &mut self,
+        name: &str,
+        help: &str,
+        unit: Option<&Unit>,
+        values: impl Iterator<Item = (L, u64)>,
+    ) -> fmt::Result {
+        let mut metric = self.0.encode_descriptor(name, help, unit, MetricType::Counter)?;
+        for (labels, value) in values {
+            metric.encode_family(&labels)?.encode_counter::<NoLabelSet, u64, f64>(&value, None)?;
+        }
+        Ok(())
+    }
+
+    fn counter(&mut self, name: &str, help: &str, unit: Option<&Unit>, value: u64) -> fmt::Result {
+        self.counters(name, help, unit, [(NO_LABELS, value)].into_iter())
+    }
+
+    /// Histograms of seconds, of values of which there are `a_second` in one.
+    fn histograms<'s, L: EncodeLabelSet>(
+        &mut self,
+        name: &str,
+        help: &str,
+        (bounds, a_second): (&[f64], f64),
+        values: impl Iterator<Item = (L, &'s DistributionSnapshot)>,
+    ) -> fmt::Result {
+        #[expect(clippy::cast_sign_loss, reason = "bounds are above zero")]
+        let kept_bounds: Vec<u64> = bounds.iter().map(|bound| (bound * a_second) as u64).collect();
+        let mut metric = self.0.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Histogram)?;
+        for (labels, snapshot) in values {
+            let (cumulative, count) = (snapshot.cumulative(&kept_bounds), snapshot.count());
+            let ends = cumulative.iter().copied().chain([count]);
+            let starts = std::iter::once(0).chain(cumulative.iter().copied());
+            let counts = ends.zip(starts).map(|(end, start)| end.saturating_sub(start));
+            let buckets: Vec<_> = bounds.iter().copied().chain([f64::INFINITY]).zip(counts).collect();
+            let sum = snapshot.sum as f64 / a_second;
+            metric.encode_family(&labels)?.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)?;
+        }
+        Ok(())
+    }
+}
+
+const NO_LABELS: [(&str, &str); 0] = [];
+
+fn flag(on: bool) -> f64 {
+    if on { 1.0 } else { 0.0 }
+}
+
+fn put_daemon(out: &mut Writer<'_>, api: &Api) -> fmt::Result {
+    let journal = api.engine.journal().check();
+    let ready = journal != Err(JournalError::Poisoned) && !api.draining.load(Ordering::Relaxed);
+    let labels =
+        [("version", env!("CARGO_PKG_VERSION")), ("durability", api.engine.journal().durability().as_str())];
+    out.gauges(
+        "allotd_build_info",
+        "The version and the durability mode, as labels; always 1",
+        None,
+        [(labels, 1.0)].into_iter(),
+    )?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |now| now.as_secs_f64());
+    let started = now - api.stats.uptime_seconds() as f64;
+    out.gauge(
+        "process_start_time",
+        "When the daemon started, since the Unix epoch",
+        Some(&Unit::Seconds),
+        started.round(),
+    )?;
+    if let Some(bytes) = resident_bytes() {
+        out.gauge("process_resident_memory", "Resident memory", Some(&Unit::Bytes), bytes as f64)?;
+    }
+    out.gauge(
+        "allotd_ready",
+        "1 if new work is welcome; 0 while draining or when the journal is poisoned",
+        None,
+        flag(ready),
+    )?;
+    if let Some(space) = api.engine.disk_space() {
+        out.gauge(
+            "allotd_disk_free",
+            "Free space of the data directory's file system",
+            Some(&Unit::Bytes),
+            space.free_bytes as f64,
+        )?;
+        out.gauge(
+            "allotd_disk_size",
+            "Size of the data directory's file system",
+            Some(&Unit::Bytes),
+            space.total_bytes as f64,
+        )?;
+    }
+    let connections = api.stats.connections();
+    out.gauge("allotd_connections_open", "Open connections", None, connections.open as f64)?;
+    out.counter(
+        "allotd_connections_accepted",
+        "Connections accepted since the start",
+        None,
+        connections.accepted,
+    )
+}
+
+fn put_requests(out: &mut Writer<'_>, api: &Api) -> fmt::Result {
+    let requests = api.stats.requests();
+    let by_status = requests.iter().flat_map(|call| {
+        call.by_status.iter().map(|(status, count)| {
+            ([("call", call.call.as_str().to_owned()), ("status", status_text(*status))], *count)
+        })
+    });
+    out.counters("allotd_requests", "Requests answered, by call and status", None, by_status)?;
+    let latencies = requests.iter().map(|call| ([("call", call.call.as_str())], &call.nanoseconds));
+    let help =
+        "Time from a request to its answer, by call; the wait for the disk is in allotd_commit_wait_seconds";
+    out.histograms("allotd_request_duration", help, (&LATENCY_BOUNDS, NANOS_A_SECOND), latencies)?;
+    let refusals = api.stats.refusals();
+    let by_code = refusals.iter().map(|(code, refused)| ([("code", *code)], refused.count));
+    out.counters("allotd_refusals", "Requests refused, by the code of the problem", None, by_code)
+}
+
+fn status_text(status: u16) -> String {
+    if status == 0 { "other".to_owned() } else { status.to_string() }
+}
+
+fn put_journal(out: &mut Writer<'_>, api: &Api) -> fmt::Result {
+    let journal = api.engine.journal();
+    let counted = journal.stats();
+    let state = journal.check();
+    out.gauge(
+        "allotd_storage_full",
+        "1 while the disk is full and changes are refused",
+        None,
+        flag(state == Err(JournalError::Full)),
+    )?;
+    out.counter("allotd_journal_written", "Bytes written to the journal", Some(&Unit::Bytes), counted.bytes)?;
+    out.counter(
+        "allotd_journal_frames",
+        "Frames written to the journal: one a group commit",
+        None,
+        counted.frames,
+    )?;
+    out.counter(
+        "allotd_journal_records",
+        "Records written to the journal: one a change of a number",
+        None,
+        counted.records,
+    )?;
+    out.gauge(
+        "allotd_journal_unsynced_records",
+        "Records that are not committed yet",
+        None,
+        journal.pending_records() as f64,
+    )?;
+    out.gauge(
+        "allotd_journal_files",
+        "Files of the journal, spare ones included",
+        None,
+        counted.files as f64,
+    )?;
+    let syncs = [(NO_LABELS, &counted.sync_nanoseconds)].into_iter();
+    out.histograms(
+        "allotd_journal_sync_duration",
+        "Time of a sync of the journal",
+        (&LATENCY_BOUNDS, NANOS_A_SECOND),
+        syncs,
+    )?;
+    let waits = api.stats.commit_wait_nanoseconds();
+    let help = "Time that answers waited until what they tell of was committed; those that did not wait are left out";
+    out.histograms(
+        "allotd_commit_wait",
+        help,
+        (&LATENCY_BOUNDS, NANOS_A_SECOND),
+        [(NO_LABELS, &waits)].into_iter(),
+    )?;
+    out.counter("allotd_checkpoints", "Checkpoints that ended", None, counted.checkpoints)?;
+    if counted.checkpoint_at_seconds > 0 {
+        let age = u64::from(api.engine.now().seconds()).saturating_sub(counted.checkpoint_at_seconds);
+        out.gauge(
+            "allotd_checkpoint_age",
+            "Time since the last checkpoint ended",
+            Some(&Unit::Seconds),
+            age as f64,
+        )?;
+    }
+    Ok(())
+}
+
+/// What is told of one pool.
+struct PoolMetrics {
+    name: String,
+    counts: Counts,
+    totals: Totals,
+    returns_by_outcome: Vec<(String, u64)>,
+    rates: Rates,
+    round: u32,
+    paused: bool,
+}
+
+impl PoolMetrics {
+    fn new(pool: &Pool) -> Self {
+        Self {
+            name: pool.name().to_string(),
+            counts: pool.counts(),
+            totals: pool.totals(),
+            returns_by_outcome: pool.returns_by_outcome().into_iter().collect(),
+            rates: pool.rates(),
+            round: pool.round(),
+            paused: pool.is_paused(),
+        }
+    }
+
+    fn label(&self) -> [(&'static str, &str); 1] {
+        [("pool", &self.name)]
+    }
+
+    fn by_state(&self) -> impl Iterator<Item = ([(&'static str, &str); 2], f64)> {
+        let Counts { available, leased, resting, done, retired, .. } = self.counts;
+        let states = [
+            ("available", available),
+            ("leased", leased),
+            ("resting", resting),
+            ("done", done),
+            ("retired", retired),
+        ];
+        states
+            .into_iter()
+            .map(|(state, count)| ([("pool", self.name.as_str()), ("state", state)], count as f64))
+    }
+}
+
+#[expect(clippy::type_complexity, reason = "a table of three columns")]
+/// What a pool has counted: name, help, value.
+const TOTALS: [(&str, &str, fn(&Totals) -> u64); 6] = [
+    ("allotd_pool_leases", "Numbers leased since the pool was created", |totals| totals.leases),
+    ("allotd_pool_renewals", "Leases renewed since the pool was created", |totals| totals.renewals),
+    ("allotd_pool_returns", "Numbers returned since the pool was created", |totals| totals.returns),
+    ("allotd_pool_expirations", "Leases that ended without a return since the pool was created", |totals| {
+        totals.expirations
+    }),
+    ("allotd_pool_exhausted", "Lease calls that found no number since the pool was created", |totals| {
+        totals.exhausted
+    }),
+    (
+        "allotd_pool_stale",
+        "Items of renew and return with a wrong or old token since the pool was created",
+        |totals| totals.stale,
+    ),
+];
+
+fn put_pools(out: &mut Writer<'_>, api: &Api) -> fmt::Result {
+    let all = api.engine.pools();
+    let pools: Vec<_> = all.iter().map(|pool| PoolMetrics::new(pool)).collect();
+    out.gauges(
+        "allotd_pool_numbers",
+        "Numbers of a pool, by state",
+        None,
+        pools.iter().flat_map(PoolMetrics::by_state),
+    )?;
+    let gauge = |value: fn(&PoolMetrics) -> f64| pools.iter().map(move |pool| (pool.label(), value(pool)));
+    out.gauges(
+        "allotd_pool_round",
+        "The pool's round; the first is 1",
+        None,
+        gauge(|pool| f64::from(pool.round)),
+    )?;
+    out.gauges(
+        "allotd_pool_paused",
+        "1 while the pool refuses new leases",
+        None,
+        gauge(|pool| flag(pool.paused)),
+    )?;
+    let ends = pools.iter().filter_map(|pool| Some((pool.label(), pool.rates.exhaustion_seconds? as f64)));
+    let help = "Estimated time until no number of the pool is available; absent while they do not get fewer";
+    out.gauges("allotd_pool_exhaustion", help, Some(&Unit::Seconds), ends)?;
+    for (name, help, value) in TOTALS {
+        out.counters(name, help, None, pools.iter().map(|pool| (pool.label(), value(&pool.totals))))?;
+    }
+    let by_outcome = pools.iter().flat_map(|pool| {
+        let labels = |outcome| [("pool", pool.name.as_str()), ("outcome", outcome)];
+        pool.returns_by_outcome.iter().map(move |(outcome, count)| (labels(outcome.as_str()), *count))
+    });
+    let help = "Numbers returned with an outcome since the pool was created";
+    out.counters("allotd_pool_returns_by_outcome", help, None, by_outcome)?;
+    let latenesses = all.iter().map(|pool| pool.lateness());
+    let lateness = latenesses.reduce(|mut sum, other| {
+        sum.merge(&other);
+        sum
+    });
+    let help = "How late numbers of all pools were back whose lease or rest had ended";
+    let values = lateness.iter().map(|lateness| (NO_LABELS, lateness));
+    out.histograms("allotd_expiry_lateness", help, (&LATENESS_BOUNDS, MILLIS_A_SECOND), values)
+}

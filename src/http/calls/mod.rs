@@ -1,0 +1,78 @@
+//! The calls of the API: a file a group. A handler reads the request and answers it, or says what it waits for.
+
+pub(crate) mod backup;
+pub(crate) mod export;
+pub(crate) mod health;
+pub(crate) mod lease;
+pub(crate) mod map;
+pub(crate) mod metrics;
+pub(crate) mod numbers;
+pub(crate) mod openapi;
+pub(crate) mod page;
+pub(crate) mod pools;
+pub(crate) mod renew_return;
+pub(crate) mod stats;
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use hyper::body::Incoming;
+use hyper::{Request, Response};
+
+use crate::engine::pool::Pool;
+use crate::engine::registry::Engine;
+use crate::http::request::origin::Names;
+use crate::http::request::path;
+use crate::http::response::body::Body;
+use crate::http::response::problem::Problem;
+
+use super::counters::Stats;
+
+/// What the calls need.
+pub struct Api {
+    /// The pools.
+    pub engine: Arc<Engine>,
+    /// The daemon's own counters.
+    pub stats: Arc<Stats>,
+    /// Set when the shutdown begins.
+    pub draining: AtomicBool,
+    /// Under which the server may be called.
+    pub(crate) names: Names,
+}
+
+/// What a call answers.
+pub(crate) type Reply = Result<Response<Body>, Problem>;
+
+/// The call that a route leads to.
+pub(crate) type Handler = fn(&Arc<Api>, Request<Incoming>) -> Result<Handled, Problem>;
+
+/// A response that is there, or one that waits for a body or a thread that may block.
+pub(crate) enum Handled {
+    Ready(Response<Body>),
+    Later(Pin<Box<dyn Future<Output = Reply> + Send>>),
+}
+
+impl Handled {
+    /// A response that waits for something.
+    fn later(future: impl Future<Output = Reply> + Send + 'static) -> Result<Self, Problem> {
+        Ok(Self::Later(Box::pin(future)))
+    }
+}
+
+impl From<Response<Body>> for Handled {
+    fn from(response: Response<Body>) -> Self {
+        Self::Ready(response)
+    }
+}
+
+/// The pool that a request names.
+#[inline]
+fn pool_of<B>(api: &Api, request: &Request<B>) -> Result<Arc<Pool>, Problem> {
+    api.engine.pool(path::pool_name(request)).ok_or_else(Problem::pool_not_found)
+}
+
+/// The query of a request.
+fn query_of<B>(request: &Request<B>) -> Option<&str> {
+    request.uri().query()
+}

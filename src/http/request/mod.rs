@@ -1,0 +1,11 @@
+//! Reading requests: headers, path, query, body, and the fields in them.
+
+pub mod body;
+pub(crate) mod content_type;
+pub mod fields;
+pub(crate) mod headers;
+pub(crate) mod number_list;
+pub mod origin;
+pub(crate) mod path;
+pub(crate) mod query;
+pub mod within;

@@ -1,0 +1,350 @@
+//! A browser must not become a way in: whose names and origins a request may bear.
+//!
+//! Any web page can make the browser of a person send requests to addresses that only this person
+//! reaches, and a lease is nothing but a `POST`. Two things give such a page away, and a page cannot
+//! change either: `Origin`, which names where it is from, and `Host`, which names what it believes to
+//! talk to. A page that points its own domain at the daemon's address (DNS rebinding) has an `Origin`
+//! that fits, but its domain is none of the daemon's names. Services and curl send no `Origin`, and the
+//! name by which they reach the daemon.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
+use std::str::FromStr;
+
+use hyper::header::HeaderValue;
+use hyper::{Method, Request, Version};
+use thiserror::Error;
+
+use crate::http::address::ListenAddress;
+use crate::http::response::problem::{Code, Problem};
+
+use super::headers::GivenHeaders;
+
+/// Longest name of a host, in bytes.
+const MAX_NAME_BYTES: usize = 253;
+/// Longest part of a refused header that is repeated to the caller, in characters.
+const MAX_ECHO_CHARS: usize = 100;
+
+/// A name under which the daemon is reached: `NAME`, with any port, or `NAME:PORT`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AllowedHost {
+    /// In lower case; an IPv6 address in brackets.
+    host: String,
+    /// `None` for any.
+    port: Option<u16>,
+}
+
+/// A name that cannot be read.
+#[derive(Debug, Error, PartialEq, Eq)]
+#[error(
+    "--allow-host is \"{0}\": give a name as it stands in URLs, such as allotd.example.org or allotd:7979"
+)]
+pub struct AllowedHostError(String);
+
+impl FromStr for AllowedHost {
+    type Err = AllowedHostError;
+
+    fn from_str(text: &str) -> Result<Self, AllowedHostError> {
+        let refused = || AllowedHostError(text.to_owned());
+        let (host, port) = split_port(text);
+        let port = port.map(|port| port.parse().map_err(|_| refused())).transpose()?;
+        let is_name = !host.is_empty()
+            && host.len() <= MAX_NAME_BYTES
+            && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+        if !is_name && literal_ip(host).is_none() {
+            return Err(refused());
+        }
+        Ok(Self { host: host.to_ascii_lowercase(), port })
+    }
+}
+
+impl fmt::Display for AllowedHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.port {
+            None => f.write_str(&self.host),
+            Some(port) => write!(f, "{}:{port}", self.host),
+        }
+    }
+}
+
+impl AllowedHost {
+    fn any_port(host: impl Into<String>) -> Self {
+        Self { host: host.into(), port: None }
+    }
+
+    fn fits(&self, host: &str, port: Option<&str>) -> bool {
+        self.host.eq_ignore_ascii_case(host)
+            && self.port.is_none_or(|own| port.is_some_and(|given| given.parse() == Ok(own)))
+    }
+}
+
+/// How a request came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Via {
+    /// Over TCP.
+    Tcp,
+    /// Over a socket file, which no browser reaches by itself.
+    Unix,
+}
+
+/// The names of the daemon.
+#[derive(Debug)]
+pub(crate) struct Names {
+    /// What most requests bear, byte for byte: the addresses themselves.
+    usual: Vec<Box<[u8]>>,
+    /// Names that come of the addresses, with any port: tunnels and containers change it, and the
+    /// domain of a foreign page is foreign with every port.
+    own: Vec<AllowedHost>,
+    /// Names that the operator gave.
+    allowed: Vec<AllowedHost>,
+    /// Whether any IP address is a name, because the daemon listens on all of them. Who asks for an
+    /// address has asked no DNS.
+    any_ip: bool,
+}
+
+impl Names {
+    /// The names of a daemon that listens on `addresses`, and those that it was given.
+    pub(crate) fn new(addresses: &[ListenAddress], allowed: Vec<AllowedHost>) -> Self {
+        let mut names = Self { usual: Vec::new(), own: Vec::new(), allowed, any_ip: false };
+        for address in addresses {
+            let ListenAddress::Tcp(address) = address else { continue };
+            let ip = address.ip().to_canonical();
+            names.any_ip |= ip.is_unspecified();
+            names.usual.push(address.to_string().into_bytes().into());
+            names.own.push(AllowedHost::any_port(bracketed(ip)));
+            if ip.is_loopback() || ip.is_unspecified() {
+                names.usual.push(format!("localhost:{}", address.port()).into_bytes().into());
+                names.usual.push((*b"localhost").into());
+                names.own.extend(["localhost", "127.0.0.1", "[::1]"].map(AllowedHost::any_port));
+            }
+        }
+        names
+    }
+
+    /// Refuses what a page of someone else makes a browser send. Costs a service one comparison.
+    #[inline]
+    pub(crate) fn check<B>(
+        &self,
+        via: Via,
+        request: &Request<B>,
+        given: &GivenHeaders<'_>,
+    ) -> Result<(), Problem> {
+        if let (None, None, 1, Via::Tcp, Some(host)) =
+            (given.origin, given.site, given.hosts, via, given.host)
+            && self.usual.iter().any(|usual| **usual == *host.as_bytes())
+            && request.uri().authority().is_none()
+        {
+            return Ok(());
+        }
+        self.check_all(via, request, given)
+    }
+
+    #[cold]
+    fn check_all<B>(&self, via: Via, request: &Request<B>, given: &GivenHeaders<'_>) -> Result<(), Problem> {
+        if given.hosts > 1 {
+            return Err(Problem::bad_request("There are several Host headers: send one"));
+        }
+        // The authority of HTTP/2, or of a request to a proxy, is in force before the header.
+        let host = match (request.uri().authority(), given.host) {
+            (Some(authority), _) => Some(authority.as_str()),
+            (None, Some(value)) => Some(value.to_str().unwrap_or_default()),
+            (None, None) => None,
+        };
+        match host {
+            // No browser leaves it out; HTTP/1.0 allows it.
+            None if via == Via::Tcp && request.version() > Version::HTTP_10 => {
+                return Err(Problem::bad_request("The Host header is missing: send it, or use HTTP/1.0"));
+            }
+            Some(host) if via == Via::Tcp && !self.has(host) && !is_probe(request) => {
+                return Err(forbidden_host(host));
+            }
+            _ => (),
+        }
+        if let Some(origin) = given.origin
+            && !self.is_own_origin(origin, host)
+        {
+            return Err(forbidden_origin(&String::from_utf8_lossy(origin.as_bytes())));
+        }
+        let foreign = given.site.is_some_and(|site| site.as_bytes() == b"cross-site");
+        // A link to the operators' page is followed; anything else has no business on a foreign page.
+        if foreign && !(*request.method() == Method::GET && request.uri().path() == "/") {
+            return Err(forbidden_origin("another site"));
+        }
+        Ok(())
+    }
+
+    /// Whether it is a name of the daemon, with a port or none.
+    fn has(&self, authority: &str) -> bool {
+        let (host, port) = split_port(authority);
+        let known = self.own.iter().chain(&self.allowed).any(|name| name.fits(host, port))
+            || (self.any_ip && literal_ip(host).is_some());
+        known && port.is_none_or(|port| port.parse::<u16>().is_ok())
+    }
+
+    /// Whether a page of this origin is the daemon's: it is of what it asks, which is one of the
+    /// daemon's names, or of a name that the operator gave (a proxy may ask by another).
+    fn is_own_origin(&self, origin: &HeaderValue, host: Option<&str>) -> bool {
+        let text = origin.to_str().unwrap_or_default();
+        let Some(authority) = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://")) else {
+            return false;
+        };
+        let asked = host.is_some_and(|host| host.eq_ignore_ascii_case(authority)) && self.has(authority);
+        let (host, port) = split_port(authority);
+        let port = port.map(str::parse::<u16>);
+        let given = |name: &AllowedHost| {
+            name.host.eq_ignore_ascii_case(host) && name.port == port.clone().and_then(Result::ok)
+        };
+        asked || self.allowed.iter().any(given)
+    }
+}
+
+/// Whether it only asks for the health: probes name the address of a container or nothing that is known
+/// here, and the answer tells nothing.
+fn is_probe<B>(request: &Request<B>) -> bool {
+    matches!(request.uri().path(), "/healthz" | "/readyz")
+        && (*request.method() == Method::GET || *request.method() == Method::HEAD)
+}
+
+/// `host:port` in its parts.
+fn split_port(authority: &str) -> (&str, Option<&str>) {
+    match authority.rsplit_once(':') {
+        // The last colon of a bare `[::1]` is within the brackets.
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+        _ => (authority, None),
+    }
+}
+
+/// The address that a host is, if it is one.
+fn literal_ip(host: &str) -> Option<IpAddr> {
+    match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        Some(v6) => v6.parse::<Ipv6Addr>().ok().map(IpAddr::V6),
+        None => host.parse().ok().filter(IpAddr::is_ipv4),
+    }
+}
+
+/// An address as it stands in a URL.
+fn bracketed(ip: IpAddr) -> String {
+    match ip {
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => format!("[{ip}]"),
+    }
+}
+
+fn forbidden_host(host: &str) -> Problem {
+    let host = short(host);
+    Problem::new(
+        Code::Forbidden,
+        format!(
+            "\"{host}\" is no name of this server: call it by its address, or start it with --allow-host and the name \
+             by which it is called"
+        ),
+    )
+}
+
+fn forbidden_origin(origin: &str) -> Problem {
+    let origin = short(origin);
+    Problem::new(
+        Code::Forbidden,
+        format!(
+            "A web page of {origin} made this request, which is not this server: open the server's own page; if \
+             that is its name, start it with --allow-host and the name"
+        ),
+    )
+}
+
+/// What is said again of a header.
+fn short(text: &str) -> &str {
+    text.char_indices().nth(MAX_ECHO_CHARS).map_or(text, |(end, _)| &text[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(listen: &[&str], allowed: &[&str]) -> Names {
+        let addresses: Vec<_> = listen.iter().map(|text| text.parse().unwrap()).collect();
+        Names::new(&addresses, allowed.iter().map(|text| text.parse().unwrap()).collect())
+    }
+
+    /// Whether a lease with these headers is let through.
+    fn passes(names: &Names, via: Via, headers: &[(&str, &str)]) -> bool {
+        let mut request = Request::post("/v1/pools/ru/lease");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(()).unwrap();
+        names.check(via, &request, &GivenHeaders::of(&request)).is_ok()
+    }
+
+    #[test]
+    fn names_come_of_the_addresses() {
+        let local = names(&["127.0.0.1:7979", "unix:/s"], &[]);
+        let public = names(&["192.0.2.1:80"], &[]);
+        let all = names(&["[::]:7979"], &["allotd", "Proxy.example:8443"]);
+        for (names, host, own) in [
+            (&local, "127.0.0.1:7979", true),
+            (&local, "localhost:7979", true),
+            (&local, "LocalHost", true),
+            (&local, "localhost:9000", true),
+            (&local, "[::1]:7979", true),
+            (&local, "127.0.0.1.evil.test:7979", false),
+            (&local, "127.0.0.1:7979.evil.test", false),
+            (&local, "localhost:", false),
+            (&local, "evil.test:7979", false),
+            (&local, "192.0.2.1:7979", false),
+            (&local, "", false),
+            (&local, "user@localhost", false),
+            (&public, "192.0.2.1", true),
+            (&public, "192.0.2.2", false),
+            (&public, "localhost", false),
+            (&all, "192.0.2.2:7979", true),
+            (&all, "[2001:db8::1]", true),
+            (&all, "2001:db8::1", false),
+            (&all, "192.0.2.2:x", false),
+            (&all, "allotd:1", true),
+            (&all, "proxy.example:8443", true),
+            (&all, "proxy.example", false),
+            (&all, "proxy.example:84430", false),
+            (&all, "evil.test", false),
+        ] {
+            assert_eq!(passes(names, Via::Tcp, &[("host", host)]), own, "{host} of {names:?}");
+            assert!(passes(names, Via::Unix, &[("host", host)]), "{host}");
+        }
+    }
+
+    #[test]
+    fn an_origin_is_the_host_itself_or_a_name_that_was_given() {
+        let names = names(&["127.0.0.1:7979"], &["allotd.example", "tunnel:81"]);
+        for (host, origin, own) in [
+            ("localhost:7979", "http://localhost:7979", true),
+            ("localhost:7979", "http://127.0.0.1:7979", false),
+            ("localhost:7979", "http://localhost:3000", false),
+            ("localhost:7979", "http://localhost", false),
+            ("localhost:7979", "null", false),
+            ("localhost:7979", "", false),
+            ("localhost:7979", "file://", false),
+            ("localhost:7979", "http://evil.test", false),
+            ("127.0.0.1:7979", "https://allotd.example", true),
+            ("127.0.0.1:7979", "https://allotd.example:444", false),
+            ("allotd.example:444", "https://allotd.example:444", true),
+            ("127.0.0.1:7979", "http://tunnel:81", true),
+            ("127.0.0.1:7979", "http://tunnel:x", false),
+            ("127.0.0.1:7979", "http://tunnel", false),
+        ] {
+            let headers = [("host", host), ("origin", origin)];
+            assert_eq!(passes(&names, Via::Tcp, &headers), own, "{host} {origin}");
+            assert_eq!(passes(&names, Via::Unix, &headers), own, "{host} {origin}");
+        }
+        assert!(!passes(&names, Via::Unix, &[("host", "evil.test"), ("origin", "http://evil.test")]));
+    }
+
+    #[test]
+    fn what_is_no_name_is_refused() {
+        for text in ["", "http://a", "a/b", "a b", "a:x", "a:70000", "*", "::1", "a:80:80", "[::1"] {
+            assert!(text.parse::<AllowedHost>().is_err(), "{text}");
+        }
+        for text in ["a", "a.b:1", "[::1]:80", "[::1]", "192.0.2.1"] {
+            assert_eq!(text.parse::<AllowedHost>().unwrap().to_string(), text);
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! The parts of a request's path.
+
+use hyper::Request;
+
+/// Where the paths of pools begin.
+const POOLS_PATH: &str = "/v1/pools/";
+
+/// The pool that a path names, and what follows its name: nothing, or a path that begins with a slash.
+#[inline]
+pub(crate) fn split_pool(path: &str) -> Option<(&str, &str)> {
+    let rest = path.strip_prefix(POOLS_PATH)?;
+    Some(rest.split_at(rest.find('/').unwrap_or(rest.len())))
+}
+
+/// The pool that a request names; empty for none.
+pub(crate) fn pool_name<B>(request: &Request<B>) -> &str {
+    split_pool(request.uri().path()).map_or("", |(pool, _)| pool)
+}
+
+/// What follows the last slash of a request's path.
+pub(crate) fn last_segment<B>(request: &Request<B>) -> &str {
+    request.uri().path().rsplit('/').next().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_split_at_the_pool() {
+        assert_eq!(split_pool("/v1/pools/ru"), Some(("ru", "")));
+        assert_eq!(split_pool("/v1/pools/ru/"), Some(("ru", "/")));
+        assert_eq!(split_pool("/v1/pools/ru/numbers/7"), Some(("ru", "/numbers/7")));
+        assert_eq!(split_pool("/v1/pools/"), Some(("", "")));
+        assert_eq!(split_pool("/v1/pools"), None);
+    }
+}

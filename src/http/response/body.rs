@@ -1,0 +1,91 @@
+//! The body of a response: bytes that are there, or a stream.
+
+use std::io::{self};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::{Bytes, BytesMut};
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use tokio::sync::mpsc;
+
+/// Chunks that wait between a connection and the blocking side, at most.
+pub(crate) const CHUNKS_IN_FLIGHT: usize = 8;
+
+/// The body of an answer.
+#[derive(Debug)]
+pub enum Body {
+    /// All of it.
+    Whole(Bytes),
+    /// Made by a blocking task while it is sent; ends early (and cuts the connection) on an error.
+    Stream(mpsc::Receiver<io::Result<Bytes>>),
+}
+
+impl From<String> for Body {
+    fn from(text: String) -> Self {
+        Self::Whole(text.into())
+    }
+}
+
+impl From<Bytes> for Body {
+    fn from(bytes: Bytes) -> Self {
+        Self::Whole(bytes)
+    }
+}
+
+impl From<BytesMut> for Body {
+    fn from(bytes: BytesMut) -> Self {
+        Self::Whole(bytes.freeze())
+    }
+}
+
+impl HttpBody for Body {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        match self.get_mut() {
+            Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Self::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Self::Stream(chunks) => chunks.poll_recv(cx).map(|chunk| chunk.map(|c| c.map(Frame::data))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self, Self::Whole(bytes) if bytes.is_empty())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Self::Stream(_) => SizeHint::default(),
+        }
+    }
+}
+
+/// A streamed answer, and what the blocking side writes it to.
+pub(crate) fn stream() -> (StreamWriter, Body) {
+    let (sender, receiver) = mpsc::channel(CHUNKS_IN_FLIGHT);
+    (StreamWriter { sender }, Body::Stream(receiver))
+}
+
+/// The blocking end of a streamed answer.
+#[derive(Debug)]
+pub(crate) struct StreamWriter {
+    sender: mpsc::Sender<io::Result<Bytes>>,
+}
+
+impl StreamWriter {
+    /// Hands over a chunk; waits while the client is slow. Fails when the client is gone.
+    pub(crate) fn send(&self, chunk: Bytes) -> io::Result<()> {
+        self.sender.blocking_send(Ok(chunk)).map_err(|_| io::ErrorKind::BrokenPipe.into())
+    }
+
+    /// Cuts the answer off, so that its reader does not take it for whole.
+    pub(crate) fn fail(&self, error: io::Error) {
+        // A client that is gone has nothing to be told.
+        let _ = self.sender.blocking_send(Err(error));
+    }
+}

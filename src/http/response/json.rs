@@ -1,0 +1,211 @@
+//! The answers of lease, renew and return, written by hand.
+
+use std::fmt::Write as _;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use hyper::Response;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+
+use crate::domain::counts::Counts;
+use crate::engine::operations::lease::Lease;
+use crate::engine::operations::renew_return::{RenewResult, ReturnResult};
+use crate::numbers::list::InvalidLine;
+use crate::numbers::number::Number;
+use crate::state::time::Timestamp;
+
+use super::body::Body;
+
+/// Adds `,"first_invalid":[…]` if there is one.
+pub(crate) fn push_first_invalid(text: &mut String, lines: &[InvalidLine]) {
+    let mut separator = ",\"first_invalid\":[";
+    for line in lines {
+        // Writing to a string does not fail.
+        let _ = write!(
+            text,
+            "{separator}{{\"line\":{},\"text\":{},\"reason\":{}}}",
+            line.line,
+            quoted(&line.text),
+            quoted(&line.reason.to_string())
+        );
+        separator = ",";
+    }
+    if !lines.is_empty() {
+        text.push(']');
+    }
+}
+
+/// Length of a time as text: `2026-11-23T22:05:00Z`.
+const TIME_BYTES: usize = 20;
+/// Most bytes that one item of an answer takes.
+const MAX_ITEM_BYTES: usize = 128;
+/// Bytes of an answer beside its items.
+const FRAME_BYTES: usize = 16;
+
+/// The text of a time, kept for as long as the same second is asked for: leases made in one second
+/// end in one second.
+#[derive(Debug)]
+pub(crate) struct TimeText {
+    time: Option<Timestamp>,
+    text: [u8; TIME_BYTES],
+}
+
+impl TimeText {
+    pub(crate) const fn new() -> Self {
+        Self { time: None, text: [0; TIME_BYTES] }
+    }
+
+    fn get(&mut self, time: Timestamp) -> &[u8; TIME_BYTES] {
+        if self.time != Some(time) {
+            let text = time.to_string();
+            let length = text.len().min(TIME_BYTES);
+            self.text[..length].copy_from_slice(&text.as_bytes()[..length]);
+            self.time = Some(time);
+        }
+        &self.text
+    }
+}
+
+/// One item of an answer, on its way: pieces of known length are copied faster within an array than to the end of
+/// a buffer that could be full.
+struct Item {
+    bytes: [u8; MAX_ITEM_BYTES],
+    length: usize,
+}
+
+impl Item {
+    fn new() -> Self {
+        Self { bytes: [0; MAX_ITEM_BYTES], length: 0 }
+    }
+
+    /// Adds a piece; all of an item are less than [`MAX_ITEM_BYTES`].
+    #[inline]
+    fn put(&mut self, piece: &[u8]) {
+        let end = self.length + piece.len();
+        self.bytes[self.length..end].copy_from_slice(piece);
+        self.length = end;
+    }
+
+    #[inline]
+    fn put_lease(&mut self, lease: &Lease, times: &mut TimeText) {
+        let mut digits = itoa::Buffer::new();
+        self.put(b"{\"number\":");
+        self.put(digits.format(lease.number.get()).as_bytes());
+        self.put(b",\"token\":\"");
+        self.put(&lease.token.encode());
+        self.put(b"\",\"generation\":");
+        self.put(digits.format(lease.generation).as_bytes());
+        self.put(b",\"expires_at\":\"");
+        self.put(times.get(lease.expires_at));
+        self.put(b"\"}");
+    }
+
+    #[inline]
+    fn take(&mut self) -> &[u8] {
+        &self.bytes[..std::mem::take(&mut self.length)]
+    }
+}
+
+fn put_number(out: &mut BytesMut, value: u64) {
+    out.put_slice(itoa::Buffer::new().format(value).as_bytes());
+}
+
+fn put_time(out: &mut BytesMut, name: &[u8], time: Timestamp, times: &mut TimeText) {
+    out.put_slice(name);
+    out.put_slice(times.get(time));
+    out.put_u8(b'"');
+}
+
+/// `{"leases":[…]}`
+pub(crate) fn leases(leases: &[Lease], times: &mut TimeText) -> Bytes {
+    let mut item = Item::new();
+    item.put(b"{\"leases\":[");
+    if let [lease] = leases {
+        item.put_lease(lease, times);
+        item.put(b"]}");
+        // Of its own length, so that it is one allocation and not two.
+        return Bytes::copy_from_slice(item.take());
+    }
+    let mut out = BytesMut::with_capacity(FRAME_BYTES + leases.len() * MAX_ITEM_BYTES);
+    if leases.is_empty() {
+        out.put_slice(item.take());
+    }
+    for lease in leases {
+        item.put_lease(lease, times);
+        out.put_slice(item.take());
+        item.put(b",");
+    }
+    out.put_slice(b"]}");
+    out.freeze()
+}
+
+/// `{"results":[…]}`, one result an item.
+fn results<R>(
+    items: impl ExactSizeIterator<Item = (Number, R)>,
+    mut put_result: impl FnMut(&mut BytesMut, R),
+) -> BytesMut {
+    let mut out = BytesMut::with_capacity(FRAME_BYTES + items.len() * MAX_ITEM_BYTES);
+    let mut separator: &[u8] = b"{\"results\":[{\"number\":";
+    for (number, result) in items {
+        out.put_slice(separator);
+        separator = b",{\"number\":";
+        put_number(&mut out, number.get());
+        put_result(&mut out, result);
+        out.put_u8(b'}');
+    }
+    out.put_slice(b"]}");
+    out
+}
+
+/// `{"results":[…]}` of a renewal.
+pub(crate) fn renew_results(
+    items: impl ExactSizeIterator<Item = (Number, RenewResult)>,
+    times: &mut TimeText,
+) -> BytesMut {
+    results(items, |out, result| match result {
+        RenewResult::Renewed { expires_at } => {
+            out.put_slice(b",\"result\":\"renewed\"");
+            put_time(out, b",\"expires_at\":\"", expires_at, times);
+        }
+        RenewResult::Stale => out.put_slice(b",\"result\":\"stale\""),
+        RenewResult::Unknown => out.put_slice(b",\"result\":\"unknown\""),
+    })
+}
+
+/// `{"results":[…]}` of a return.
+pub(crate) fn return_results(
+    items: impl ExactSizeIterator<Item = (Number, ReturnResult)>,
+    times: &mut TimeText,
+) -> BytesMut {
+    results(items, |out, result| match result {
+        ReturnResult::Returned { state, available_at } => {
+            out.put_slice(b",\"result\":\"returned\",\"state\":\"");
+            out.put_slice(state.as_str().as_bytes());
+            out.put_u8(b'"');
+            if let Some(time) = available_at {
+                put_time(out, b",\"available_at\":\"", time, times);
+            }
+        }
+        ReturnResult::Stale => out.put_slice(b",\"result\":\"stale\""),
+        ReturnResult::Unknown => out.put_slice(b",\"result\":\"unknown\""),
+    })
+}
+
+/// Counts by state as members of an object: `"available":1,"leased":0,…`.
+pub(crate) fn counts(counts: &Counts) -> String {
+    format!(
+        "\"available\":{},\"leased\":{},\"resting\":{},\"done\":{},\"retired\":{}",
+        counts.available, counts.leased, counts.resting, counts.done, counts.retired
+    )
+}
+
+/// A string as JSON, quotes included.
+pub(crate) fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// `200` with a JSON body.
+pub(crate) fn ok_json(body: impl Into<Body>) -> Response<Body> {
+    let mut response = Response::new(body.into());
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}

@@ -1,0 +1,5 @@
+//! Writing responses: bodies, JSON, problems.
+
+pub mod body;
+pub(crate) mod json;
+pub(crate) mod problem;

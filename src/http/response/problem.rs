@@ -1,0 +1,300 @@
+//! Every error of the API: its code, status and title, and the body that tells of it (RFC 9457).
+
+use std::borrow::Cow;
+
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use hyper::{Response, StatusCode};
+
+use crate::backup::error::BackupError;
+use crate::domain::settings::SettingsError;
+use crate::engine::create_delete::DeleteError;
+use crate::engine::operations::import::LoadError;
+use crate::engine::operations::lease::LeaseError;
+use crate::engine::pool::ChangeError;
+use crate::journal::handle::JournalError;
+
+use super::body::Body;
+use super::json;
+
+/// When to try again after `overloaded` or `not_ready`, in seconds.
+pub(crate) const RETRY_AFTER_SECONDS: u64 = 1;
+
+/// The stable code of an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Code {
+    BadRequest,
+    Forbidden,
+    PoolNotFound,
+    NumberNotFound,
+    NotFound,
+    MethodNotAllowed,
+    Exhausted,
+    Stale,
+    PoolExists,
+    InUse,
+    Paused,
+    TooLarge,
+    UnsupportedMediaType,
+    IdempotencyMismatch,
+    Overloaded,
+    NotReady,
+    StorageFull,
+    Internal,
+}
+
+impl Code {
+    /// Every code. Its length is the last one's place, so that none is forgotten.
+    const ALL: [Self; Self::Internal as usize + 1] = [
+        Self::BadRequest,
+        Self::Forbidden,
+        Self::PoolNotFound,
+        Self::NumberNotFound,
+        Self::NotFound,
+        Self::MethodNotAllowed,
+        Self::Exhausted,
+        Self::Stale,
+        Self::PoolExists,
+        Self::InUse,
+        Self::Paused,
+        Self::TooLarge,
+        Self::UnsupportedMediaType,
+        Self::IdempotencyMismatch,
+        Self::Overloaded,
+        Self::NotReady,
+        Self::StorageFull,
+        Self::Internal,
+    ];
+
+    /// Status, code and title: the one place where they meet.
+    fn parts(self) -> (StatusCode, &'static str, &'static str) {
+        match self {
+            Self::BadRequest => (StatusCode::BAD_REQUEST, "bad_request", "The request is not understood"),
+            Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "The request is not allowed"),
+            Self::PoolNotFound => (StatusCode::NOT_FOUND, "pool_not_found", "No such pool"),
+            Self::NumberNotFound => (StatusCode::NOT_FOUND, "number_not_found", "No such number in the pool"),
+            Self::NotFound => (StatusCode::NOT_FOUND, "not_found", "No such resource"),
+            Self::MethodNotAllowed => {
+                (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "The resource has no such method")
+            }
+            Self::Exhausted => (StatusCode::CONFLICT, "exhausted", "No number is available"),
+            Self::Stale => (StatusCode::CONFLICT, "stale", "None of the leases is held any more"),
+            Self::PoolExists => (StatusCode::CONFLICT, "pool_exists", "The pool exists"),
+            Self::InUse => (StatusCode::CONFLICT, "in_use", "Numbers of the pool are leased"),
+            Self::Paused => (StatusCode::CONFLICT, "paused", "The pool is paused"),
+            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too_large", "The request is too large"),
+            Self::UnsupportedMediaType => (
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported_media_type",
+                "The content type is not understood",
+            ),
+            Self::IdempotencyMismatch => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "idempotency_mismatch",
+                "The Idempotency-Key was used for another request",
+            ),
+            Self::Overloaded => {
+                (StatusCode::SERVICE_UNAVAILABLE, "overloaded", "The server has too much to do")
+            }
+            Self::NotReady => (StatusCode::SERVICE_UNAVAILABLE, "not_ready", "The server is not ready"),
+            Self::StorageFull => (StatusCode::INSUFFICIENT_STORAGE, "storage_full", "The disk is full"),
+            Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "The server failed"),
+        }
+    }
+}
+
+/// The title of the error with this code, if there is one.
+pub(crate) fn title(code: &str) -> Option<&'static str> {
+    Code::ALL
+        .iter()
+        .map(|known| known.parts())
+        .find(|(_, known, _)| *known == code)
+        .map(|(_, _, title)| title)
+}
+
+/// An error on its way to the caller. Boxed: it is rare, and every result carries the room for it.
+#[derive(Debug)]
+pub(crate) struct Problem(Box<Parts>);
+
+#[derive(Debug)]
+struct Parts {
+    code: Code,
+    detail: Cow<'static, str>,
+    allow: Option<String>,
+    retry_after_seconds: Option<u64>,
+    /// More members of the body, as JSON beginning with a comma; empty for none.
+    members: String,
+}
+
+impl Problem {
+    /// An error whose detail says what to do.
+    pub(crate) fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
+        let retry_after_seconds =
+            matches!(code, Code::Overloaded | Code::NotReady).then_some(RETRY_AFTER_SECONDS);
+        Self(Box::new(Parts {
+            code,
+            detail: detail.into(),
+            allow: None,
+            retry_after_seconds,
+            members: String::new(),
+        }))
+    }
+
+    /// `bad_request` with a detail that names the field and what to give.
+    pub(crate) fn bad_request(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Code::BadRequest, detail)
+    }
+
+    /// `pool_not_found`.
+    pub(crate) fn pool_not_found() -> Self {
+        Self::new(
+            Code::PoolNotFound,
+            "There is no pool of this name: see GET /v1/pools, or create it with PUT /v1/pools/{pool}",
+        )
+    }
+
+    /// `not_found`.
+    pub(crate) fn not_found() -> Self {
+        Self::new(
+            Code::NotFound,
+            "There is nothing at this path: the calls are under /v1/pools and /v1/stats",
+        )
+    }
+
+    /// `method_not_allowed`, with the methods that there are.
+    pub(crate) fn method_not_allowed(allow: &str) -> Self {
+        let mut problem = Self::new(Code::MethodNotAllowed, format!("Use {allow} here"));
+        problem.0.allow = Some(allow.to_owned());
+        problem
+    }
+
+    /// `internal`: an error of the disk or of the daemon itself.
+    pub(crate) fn internal(error: &dyn std::fmt::Display) -> Self {
+        Self::new(Code::Internal, error.to_string())
+    }
+
+    /// The stable code.
+    pub(crate) fn code(&self) -> &'static str {
+        self.0.code.parts().1
+    }
+
+    /// Says when to try again.
+    pub(crate) fn retry_after(mut self, seconds: u64) -> Self {
+        self.0.retry_after_seconds = Some(seconds);
+        self
+    }
+
+    /// More members of the body: JSON that begins with a comma.
+    pub(crate) fn with_members(mut self, members: String) -> Self {
+        self.0.members = members;
+        self
+    }
+
+    /// The answer that tells of this error.
+    pub(crate) fn into_response(self) -> Response<Body> {
+        let (status, code, title) = self.0.code.parts();
+        let mut text = format!(
+            "{{\"type\":\"about:blank\",\"title\":{},\"status\":{},\"code\":\"{code}\",\"detail\":{}",
+            json::quoted(title),
+            status.as_u16(),
+            json::quoted(&self.0.detail),
+        );
+        text.push_str(&self.0.members);
+        text.push('}');
+        let mut response = Response::new(Body::from(text));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some(allow) = self.0.allow.and_then(|allow| HeaderValue::try_from(allow).ok()) {
+            headers.insert(ALLOW, allow);
+        }
+        if let Some(seconds) = self.0.retry_after_seconds {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}
+
+impl From<JournalError> for Problem {
+    fn from(error: JournalError) -> Self {
+        let code = match error {
+            JournalError::Full => Code::StorageFull,
+            JournalError::Poisoned => Code::NotReady,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<SettingsError> for Problem {
+    fn from(error: SettingsError) -> Self {
+        Problem::bad_request(error.to_string())
+    }
+}
+
+impl From<LeaseError> for Problem {
+    fn from(error: LeaseError) -> Self {
+        let code = match error {
+            LeaseError::Exhausted => Code::Exhausted,
+            LeaseError::Paused => Code::Paused,
+            LeaseError::Deleted => return Self::pool_not_found(),
+            LeaseError::Busy | LeaseError::TooManyKeys => Code::Overloaded,
+            LeaseError::KeyMismatch => Code::IdempotencyMismatch,
+            LeaseError::Journal(error) => return error.into(),
+            LeaseError::TtlOutOfBounds { .. } | LeaseError::CountOutOfBounds(_) => Code::BadRequest,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<ChangeError> for Problem {
+    fn from(error: ChangeError) -> Self {
+        match error {
+            ChangeError::Settings(error) => error.into(),
+            ChangeError::Deleted => Self::pool_not_found(),
+            ChangeError::NoMoreRounds => Self::new(Code::BadRequest, error.to_string()),
+            ChangeError::Io(source) => LoadError::from(source).into(),
+            ChangeError::Journal(error) => error.into(),
+        }
+    }
+}
+
+impl From<DeleteError> for Problem {
+    fn from(error: DeleteError) -> Self {
+        match error {
+            DeleteError::NotFound(_) => Self::pool_not_found(),
+            DeleteError::InUse(_) => Self::new(Code::InUse, error.to_string()),
+            DeleteError::Io(_) => Self::internal(&error),
+            DeleteError::Journal(error) => error.into(),
+        }
+    }
+}
+
+impl From<BackupError> for Problem {
+    fn from(error: BackupError) -> Self {
+        let code = match &error {
+            BackupError::Name(_) | BackupError::Exists(_) => Code::BadRequest,
+            BackupError::Busy => Code::Overloaded,
+            BackupError::StorageFull => Code::StorageFull,
+            BackupError::Ended => Code::NotReady,
+            BackupError::Journal(error) => return (*error).into(),
+            BackupError::Damaged(..) | BackupError::Io(..) => Code::Internal,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<LoadError> for Problem {
+    fn from(error: LoadError) -> Self {
+        let code = match &error {
+            LoadError::PoolExists(_) => Code::PoolExists,
+            LoadError::Deleted => return Self::pool_not_found(),
+            LoadError::Journal(error) => return (*error).into(),
+            LoadError::StorageFull => Code::StorageFull,
+            LoadError::Import(_)
+            | LoadError::Set(_)
+            | LoadError::TooManyPools(_)
+            | LoadError::TooManySegments => Code::BadRequest,
+            LoadError::Io(_) | LoadError::Segment(_) => Code::Internal,
+        };
+        Self::new(code, error.to_string())
+    }
+}

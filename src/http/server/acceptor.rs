@@ -1,0 +1,73 @@
+//! Accepting connections, and spreading them over the worker threads.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tracing::warn;
+
+use crate::http::worker_state::OpenConnection;
+use crate::log::limit;
+
+use super::control::Control;
+use super::listener::{Listener, Stream};
+use super::worker_thread::{Task, WorkerHandle};
+
+/// Connections beyond the limit that are open to be told so; more are closed at once.
+const MAX_REFUSED_CONNECTIONS: usize = 64;
+/// How long accepting pauses after an error such as too many open files, in milliseconds.
+const ACCEPT_PAUSE_MILLISECONDS: u64 = 50;
+
+pub(crate) fn start_acceptor(listener: Listener, control: Control) -> io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name("accept".to_owned()).spawn(move || {
+        let Control { api, workers, max_connections } = control;
+        let refused = Arc::new(());
+        loop {
+            let accepted = listener.accept();
+            if api.draining.load(Ordering::SeqCst) {
+                return;
+            }
+            let has_room = || api.stats.connections().open < max_connections.load(Ordering::Relaxed);
+            match accepted {
+                Ok(stream) if has_room() => assign(stream, &workers),
+                Ok(stream) if Arc::strong_count(&refused) <= MAX_REFUSED_CONNECTIONS => {
+                    if let Some(worker) = least_loaded(&workers) {
+                        let _ = worker.tasks.send(Task::Refuse(stream, Arc::clone(&refused)));
+                    }
+                }
+                // Too many even to be told: dropping it closes it.
+                Ok(_) => {}
+                Err(error) => {
+                    tell_not_accepted(&error);
+                    std::thread::sleep(Duration::from_millis(ACCEPT_PAUSE_MILLISECONDS));
+                }
+            }
+        }
+    })
+}
+
+fn tell_not_accepted(error: &io::Error) {
+    if let Some(suppressed) = limit::ACCEPT_FAILED.admit() {
+        warn!(
+            event = "accept_failed",
+            %error,
+            suppressed,
+            "a connection could not be accepted: raise the limit on open files (LimitNOFILE=), or use fewer connections"
+        );
+    }
+}
+
+fn least_loaded(workers: &[WorkerHandle]) -> Option<&WorkerHandle> {
+    workers.iter().min_by_key(|worker| worker.stats.open_connections.load(Ordering::Relaxed))
+}
+
+/// Gives a connection to the worker with the fewest.
+fn assign(stream: Stream, workers: &[WorkerHandle]) {
+    if let Some(worker) = least_loaded(workers) {
+        let guard = OpenConnection::new(Arc::clone(&worker.stats));
+        // A worker that is gone closes the connection by dropping it.
+        let _ = worker.tasks.send(Task::Serve(stream, guard));
+    }
+}

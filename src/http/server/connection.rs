@@ -1,0 +1,211 @@
+//! One connection: HTTP/1.1 with pipelining or HTTP/2, until it ends, idles too long, or is drained.
+
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::service::Service;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto::Builder;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::http::calls::Api;
+use crate::http::commit_gate::Gate;
+use crate::http::exchange::{Answering, answer, refuse};
+use crate::http::request::origin::Via;
+
+use super::gated_stream::Gated;
+
+/// A connection on which no request begins or is under way for so long is closed, in seconds. The time
+/// counts in [`TICK_SECONDS`]. Half a head counts as nothing: this bounds how slowly one may be sent.
+pub const IDLE_LIMIT_SECONDS: u32 = 60;
+/// How often a worker looks at its connections, in seconds.
+pub const TICK_SECONDS: u32 = 5;
+/// Largest head of a request, and what is buffered of a pipeline, in bytes.
+const MAX_BUFFER_BYTES: usize = 64 << 10;
+/// Streams that one HTTP/2 connection may have open.
+const MAX_CONCURRENT_STREAMS: u32 = 256;
+
+/// What a connection is told.
+const SERVE: u32 = 0;
+const DRAIN: u32 = 1;
+const CLOSE: u32 = 2;
+
+/// What the worker and the connection know of each other.
+#[derive(Debug, Default)]
+pub(crate) struct Watched {
+    /// Requests that have begun; only the worker's thread writes.
+    begun: AtomicU64,
+    /// Of these, answered.
+    answered: AtomicU64,
+    command: AtomicU32,
+    waker: OnceLock<Waker>,
+    /// What the answers wait for.
+    gate: Arc<Gate>,
+}
+
+impl Watched {
+    fn tell(&self, command: u32) {
+        self.command.fetch_max(command, Ordering::Relaxed);
+        if let Some(waker) = self.waker.get() {
+            waker.wake_by_ref();
+        }
+    }
+}
+
+/// The connections of one worker, for its tick and for the drain.
+#[derive(Debug, Default)]
+pub(crate) struct Connections {
+    all: Mutex<Vec<Entry>>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    watched: Arc<Watched>,
+    seen_begun: u64,
+    idle_ticks: u32,
+}
+
+impl Connections {
+    fn add(&self) -> Arc<Watched> {
+        let watched = Arc::new(Watched::default());
+        let entry = Entry { watched: Arc::clone(&watched), seen_begun: 0, idle_ticks: 0 };
+        self.lock().push(entry);
+        watched
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Entry>> {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets the connections that have ended and closes those that idle.
+    pub(crate) fn tick(&self) {
+        self.lock().retain_mut(|entry| {
+            if Arc::strong_count(&entry.watched) == 1 {
+                return false;
+            }
+            let begun = entry.watched.begun.load(Ordering::Relaxed);
+            let busy = begun != entry.watched.answered.load(Ordering::Relaxed);
+            if busy || begun != entry.seen_begun {
+                entry.idle_ticks = 0;
+                entry.seen_begun = begun;
+            } else {
+                entry.idle_ticks += 1;
+                if entry.idle_ticks > IDLE_LIMIT_SECONDS / TICK_SECONDS {
+                    entry.watched.tell(CLOSE);
+                }
+            }
+            true
+        });
+    }
+
+    /// Lets every connection end after its current request.
+    pub(crate) fn drain(&self) {
+        self.lock().iter().for_each(|entry| entry.watched.tell(DRAIN));
+    }
+
+    /// Whether any connection is still open.
+    pub(crate) fn any_open(&self) -> bool {
+        self.lock().iter().any(|entry| Arc::strong_count(&entry.watched) > 1)
+    }
+}
+
+/// What awaits a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Welcome {
+    /// Its requests are answered.
+    Served,
+    /// There are too many: its first request is told so, and it is closed.
+    Refused,
+}
+
+/// Answers the requests of one connection.
+struct ConnectionService {
+    welcome: Welcome,
+    via: Via,
+    api: Arc<Api>,
+    watched: Arc<Watched>,
+}
+
+/// Counts the answer for the idle limit.
+pub(crate) struct Tracked {
+    answering: Answering,
+    watched: Arc<Watched>,
+}
+
+impl Future for Tracked {
+    type Output = Result<hyper::Response<crate::http::response::body::Body>, std::convert::Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        this.answering.poll(&this.watched.gate, cx).map(Ok)
+    }
+}
+
+impl Drop for Tracked {
+    fn drop(&mut self) {
+        let answered = self.watched.answered.load(Ordering::Relaxed);
+        self.watched.answered.store(answered + 1, Ordering::Relaxed);
+    }
+}
+
+impl Service<Request<Incoming>> for ConnectionService {
+    type Response = hyper::Response<crate::http::response::body::Body>;
+    type Error = std::convert::Infallible;
+    type Future = Tracked;
+
+    fn call(&self, request: Request<Incoming>) -> Tracked {
+        let begun = self.watched.begun.load(Ordering::Relaxed);
+        self.watched.begun.store(begun + 1, Ordering::Relaxed);
+        let answering = match self.welcome {
+            Welcome::Served => answer(&self.api, &self.watched.gate, self.via, request),
+            Welcome::Refused => {
+                // Ends HTTP/2 too, which has no header for it.
+                self.watched.tell(DRAIN);
+                refuse(&self.watched.gate, &request)
+            }
+        };
+        Tracked { answering, watched: Arc::clone(&self.watched) }
+    }
+}
+
+/// Serves a connection to its end.
+pub(crate) async fn serve<S>(
+    stream: S,
+    via: Via,
+    welcome: Welcome,
+    api: Arc<Api>,
+    connections: Arc<Connections>,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let watched = connections.add();
+    let gated = Gated::new(stream, Arc::clone(&watched.gate));
+    let service = ConnectionService { welcome, via, api, watched: Arc::clone(&watched) };
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder.http1().pipeline_flush(true).max_buf_size(MAX_BUFFER_BYTES);
+    // hyper's own limit on reading a head sets a timer for every request; the tick does it for nearly nothing.
+    builder.http1().header_read_timeout(None::<Duration>);
+    builder.http2().max_concurrent_streams(MAX_CONCURRENT_STREAMS);
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(gated), service));
+    let mut draining = false;
+    std::future::poll_fn(|cx| {
+        watched.waker.get_or_init(|| cx.waker().clone());
+        match watched.command.load(Ordering::Relaxed) {
+            SERVE => {}
+            DRAIN if draining => {}
+            DRAIN => {
+                draining = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            _ => return Poll::Ready(()),
+        }
+        // An error of one connection concerns its client alone, who sees it too.
+        connection.as_mut().poll(cx).map(drop)
+    })
+    .await;
+}

@@ -1,0 +1,53 @@
+//! Stopping the server, and changing it while it runs.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use crate::http::calls::Api;
+
+use super::worker_thread::{Task, WorkerHandle};
+
+/// What can be asked of a server, and changed, while it serves.
+#[derive(Clone)]
+pub struct Control {
+    pub(crate) api: Arc<Api>,
+    pub(crate) workers: Vec<WorkerHandle>,
+    pub(crate) max_connections: Arc<AtomicU64>,
+}
+
+impl Control {
+    /// Changes how many connections are served at the same time, for those that come from now on.
+    pub fn set_max_connections(&self, max_connections: u64) {
+        self.max_connections.store(max_connections, Ordering::Relaxed);
+    }
+
+    /// Whether the shutdown has begun.
+    pub fn is_draining(&self) -> bool {
+        self.api.draining.load(Ordering::SeqCst)
+    }
+
+    /// The first worker that does not come to its tasks within `patience`. One that drains has its own limit.
+    pub async fn silent_worker(&self, patience: Duration) -> Option<usize> {
+        let limit = tokio::time::Instant::now() + patience;
+        let asked: Vec<_> = self
+            .workers
+            .iter()
+            .map(|worker| {
+                let (sender, answer) = oneshot::channel();
+                // Dropped with its answer where the worker is gone.
+                let _ = worker.tasks.send(Task::Answer(sender));
+                answer
+            })
+            .collect();
+        for (index, answer) in asked.into_iter().enumerate() {
+            let answered = tokio::time::timeout_at(limit, answer).await;
+            if !matches!(answered, Ok(Ok(()))) && !self.is_draining() {
+                return Some(index);
+            }
+        }
+        None
+    }
+}

@@ -1,0 +1,167 @@
+//! Addresses that the daemon listens on: TCP and Unix sockets.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use crate::http::address::ListenAddress;
+
+/// Connections that may wait to be accepted.
+const BACKLOG: i32 = 1024;
+
+/// Why an address could not be listened on.
+#[derive(Debug, Error)]
+pub enum BindError {
+    /// Another process listens there.
+    #[error("{0} is in use by another process: stop that one, or choose another address with --listen")]
+    InUse(ListenAddress),
+    /// There is a file that is no socket.
+    #[error("{} is there and is no socket: choose another path for --listen unix:PATH", .0.display())]
+    NotASocket(PathBuf),
+    /// The system refuses.
+    #[error("{address} cannot be listened on: {error}. Choose another address with --listen")]
+    Io {
+        /// What was asked for.
+        address: ListenAddress,
+        /// What the system says.
+        error: io::Error,
+    },
+}
+
+/// A bound socket. A socket file is removed when it is dropped.
+#[derive(Debug)]
+pub enum Listener {
+    /// TCP.
+    Tcp(TcpListener),
+    /// A socket file.
+    Unix(UnixListener, PathBuf),
+}
+
+/// An accepted connection.
+#[derive(Debug)]
+pub enum Stream {
+    /// TCP.
+    Tcp(TcpStream),
+    /// Over a socket file.
+    Unix(UnixStream),
+}
+
+impl Listener {
+    /// Binds an address. A socket file that nobody listens on any more is replaced.
+    pub fn bind(address: &ListenAddress) -> Result<Self, BindError> {
+        let refused = |error: io::Error| match error.kind() {
+            io::ErrorKind::AddrInUse => BindError::InUse(address.clone()),
+            _ => BindError::Io { address: address.clone(), error },
+        };
+        match address {
+            ListenAddress::Tcp(tcp) => bind_tcp(*tcp).map(Self::Tcp).map_err(refused),
+            ListenAddress::Unix(path) => {
+                if let Ok(metadata) = std::fs::symlink_metadata(path) {
+                    if !metadata.file_type().is_socket() {
+                        return Err(BindError::NotASocket(path.clone()));
+                    }
+                    if UnixStream::connect(path).is_ok() {
+                        return Err(BindError::InUse(address.clone()));
+                    }
+                    std::fs::remove_file(path).map_err(refused)?;
+                }
+                UnixListener::bind(path).map(|socket| Self::Unix(socket, path.clone())).map_err(refused)
+            }
+        }
+    }
+
+    /// The address, with the port that was picked.
+    pub fn address(&self) -> io::Result<ListenAddress> {
+        match self {
+            Self::Tcp(socket) => socket.local_addr().map(ListenAddress::Tcp),
+            Self::Unix(_, path) => Ok(ListenAddress::Unix(path.clone())),
+        }
+    }
+
+    /// Waits for the next connection.
+    pub fn accept(&self) -> io::Result<Stream> {
+        match self {
+            Self::Tcp(socket) => {
+                let (stream, _) = socket.accept()?;
+                stream.set_nodelay(true)?;
+                Ok(Stream::Tcp(stream))
+            }
+            Self::Unix(socket, _) => socket.accept().map(|(stream, _)| Stream::Unix(stream)),
+        }
+    }
+
+    /// Makes the thread that waits in [`Self::accept`] return once, by connecting to it.
+    pub(crate) fn wake(address: &ListenAddress) {
+        // If it cannot be reached, its thread is not waiting.
+        match address {
+            ListenAddress::Tcp(address) => {
+                let mut address = *address;
+                if address.ip().is_unspecified() {
+                    address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
+                }
+                drop(TcpStream::connect_timeout(&address, std::time::Duration::from_secs(1)));
+            }
+            ListenAddress::Unix(path) => drop(UnixStream::connect(path)),
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Self::Unix(_, path) = self {
+            // Left behind, it would be taken for stale and replaced at the next start.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
+    // A restart must not wait for the connections of the process before it.
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_addresses() {
+        for (text, shown, local) in [
+            ("127.0.0.1:7979", "127.0.0.1:7979", true),
+            ("localhost:0", "127.0.0.1:0", true),
+            ("[::1]:80", "[::1]:80", true),
+            ("0.0.0.0:80", "0.0.0.0:80", false),
+            ("unix:/run/a.sock", "unix:/run/a.sock", true),
+        ] {
+            let address: ListenAddress = text.parse().unwrap();
+            assert_eq!((address.to_string().as_str(), address.is_local()), (shown, local));
+        }
+        for bad in ["", "7979", "unix:", "example.org:80", "1.2.3.4", "1.2.3.4:65536"] {
+            assert!(bad.parse::<ListenAddress>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_socket_file_is_replaced_only_when_nobody_listens() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("allotd.sock");
+        let address = ListenAddress::Unix(path.clone());
+        let listener = Listener::bind(&address).unwrap();
+        assert!(matches!(Listener::bind(&address), Err(BindError::InUse(_))));
+        drop(listener);
+        assert!(!path.exists());
+        drop(UnixListener::bind(&path).unwrap());
+        assert!(path.exists());
+        drop(Listener::bind(&address).unwrap());
+        std::fs::write(&path, "text").unwrap();
+        assert!(matches!(Listener::bind(&address), Err(BindError::NotASocket(_))));
+    }
+}

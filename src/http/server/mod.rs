@@ -1,0 +1,160 @@
+//! The server: accepts connections, spreads them over the workers, and ends without losing a request.
+//!
+//! One thread a listener accepts; each worker is a thread with its own runtime that serves its own
+//! connections. A worker shares nothing with the others but the engine.
+
+pub(crate) mod acceptor;
+pub mod connection;
+pub mod control;
+pub(crate) mod gated_stream;
+pub mod listener;
+pub(crate) mod worker_thread;
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use thiserror::Error;
+use tokio::sync::{Notify, mpsc};
+use tracing::info;
+
+use crate::engine::registry::Engine;
+use crate::http::counters::recent;
+use crate::http::request::origin::{AllowedHost, Names};
+
+use super::address::ListenAddress;
+use super::calls::Api;
+use super::counters::Stats;
+use acceptor::start_acceptor;
+use control::Control;
+use listener::Listener;
+use worker_thread::{Task, WorkerHandle, start_worker};
+
+/// Most connections that are open at the same time, unless [`ServerConfig`] says otherwise.
+pub const DEFAULT_MAX_CONNECTIONS: u64 = 16_384;
+/// How long the drain waits for requests under way, in seconds.
+pub const DRAIN_LIMIT_SECONDS: u64 = 10;
+
+/// Why the server could not run.
+#[derive(Debug, Error)]
+pub enum ServeError {
+    /// A thread or a runtime could not be made.
+    #[error("the server's threads could not be started: {0}. Raise the limits on threads and open files")]
+    Threads(#[from] io::Error),
+    /// The words could not be written at the end.
+    #[error(
+        "the state of the numbers could not be written to the disk: {0}. Check the disk, then \"allotd check\""
+    )]
+    Close(#[source] io::Error),
+    /// The journal could not be written.
+    #[error(
+        "{0}. Nothing was confirmed after that; what was confirmed before is kept. Check the disk, then start again"
+    )]
+    Poisoned(String),
+}
+
+/// How a server runs.
+#[derive(Debug, Clone)]
+pub struct ServerConfig {
+    /// Threads that serve; the engine must have been opened for at least as many.
+    pub workers: usize,
+    /// Connections that are served at the same time; one more is told `overloaded`.
+    pub max_connections: u64,
+    /// Names under which it may be called, beside those of its addresses.
+    pub allow_hosts: Vec<AllowedHost>,
+}
+
+/// A server whose threads run.
+pub struct Server {
+    engine: Arc<Engine>,
+    control: Control,
+    addresses: Vec<ListenAddress>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Starts the workers, and accepts connections.
+    pub fn start(
+        listeners: Vec<Listener>,
+        engine: Arc<Engine>,
+        config: ServerConfig,
+    ) -> Result<Self, ServeError> {
+        let ServerConfig { workers: threads_to_serve, max_connections, allow_hosts } = config;
+        let addresses = addresses(&listeners)?;
+        let stats = Arc::new(Stats::new(threads_to_serve));
+        let api = Arc::new(Api {
+            engine: Arc::clone(&engine),
+            stats: Arc::clone(&stats),
+            draining: AtomicBool::new(false),
+            names: Names::new(&addresses, allow_hosts),
+        });
+        let mut workers = Vec::new();
+        let mut threads = Vec::new();
+        for index in 0..threads_to_serve {
+            let (tasks, receiver) = mpsc::unbounded_channel();
+            workers.push(WorkerHandle { tasks, stats: stats.worker(index) });
+            threads.push(start_worker(index, Arc::clone(&api), stats.worker(index), receiver)?);
+        }
+        let control = Control { api, workers, max_connections: Arc::new(AtomicU64::new(max_connections)) };
+        for listener in listeners {
+            threads.push(start_acceptor(listener, control.clone())?);
+        }
+        Ok(Self { engine, control, addresses, threads })
+    }
+
+    /// What can be changed while it serves.
+    pub fn control(&self) -> &Control {
+        &self.control
+    }
+
+    /// Serves until `shutdown` resolves, then drains the connections and closes the engine.
+    pub async fn serve(self, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
+        let Self { engine, control, addresses, threads } = self;
+        let poisoned = Arc::new(Notify::new());
+        let poison = Arc::clone(&poisoned);
+        engine.journal().on_poison(move || poison.notify_one());
+        tokio::select! {
+            () = shutdown => {}
+            () = poisoned.notified() => {}
+            () = keep_samples(&control.api.stats) => {}
+        }
+        control.api.draining.store(true, Ordering::SeqCst);
+        addresses.iter().for_each(Listener::wake);
+        let started = Instant::now();
+        let limit = started + Duration::from_secs(DRAIN_LIMIT_SECONDS);
+        for worker in &control.workers {
+            // A worker that is gone has nothing to drain.
+            let _ = worker.tasks.send(Task::Drain(limit));
+        }
+        let ended = tokio::task::spawn_blocking(move || {
+            for thread in threads {
+                // A panic of a thread was told already; the others end as they should.
+                drop(thread.join());
+            }
+            let took_ms = started.elapsed().as_millis() as u64;
+            info!(event = "drained", took_ms, "all requests are answered, and the connections closed");
+            let closed = engine.close();
+            match engine.journal().poisoned_by() {
+                Some(why) => Err(ServeError::Poisoned(why)),
+                None => closed.map_err(ServeError::Close),
+            }
+        });
+        ended.await.map_err(io::Error::other)?
+    }
+}
+
+/// Keeps what is counted, for the stats of the last minute; never ends.
+async fn keep_samples(stats: &Stats) {
+    let mut interval = tokio::time::interval(Duration::from_secs(recent::SAMPLE_INTERVAL_SECONDS));
+    loop {
+        interval.tick().await;
+        stats.keep_sample();
+    }
+}
+
+/// The addresses of listeners, as they are told to people.
+pub fn addresses(listeners: &[Listener]) -> io::Result<Vec<ListenAddress>> {
+    listeners.iter().map(Listener::address).collect()
+}

@@ -1,0 +1,144 @@
+//! A worker thread: a runtime of its own that serves its connections.
+
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::{Notify, mpsc, oneshot};
+
+use crate::http::calls::Api;
+use crate::http::counters::WorkerStats;
+use crate::http::request::origin::Via;
+use crate::http::worker_state::{self, OpenConnection};
+use crate::sys::background;
+
+use super::connection::{self, Connections, TICK_SECONDS, Welcome};
+use super::listener::Stream;
+
+/// Threads for blocking calls (imports, exports, scans) of one worker.
+const BLOCKING_THREADS_PER_WORKER: usize = 8;
+/// How often the drain looks whether all is answered, in milliseconds.
+const DRAIN_POLL_MILLISECONDS: u64 = 10;
+
+/// What a worker is given.
+pub(crate) enum Task {
+    Serve(Stream, OpenConnection),
+    /// Tell that there are too many. The second part counts these connections by its clones.
+    Refuse(Stream, Arc<()>),
+    /// Say that the worker comes to its tasks.
+    Answer(oneshot::Sender<()>),
+    /// End after the requests under way, by this time.
+    Drain(Instant),
+}
+
+/// A worker as the other threads know it.
+#[derive(Clone)]
+pub(crate) struct WorkerHandle {
+    pub(crate) tasks: mpsc::UnboundedSender<Task>,
+    pub(crate) stats: Arc<WorkerStats>,
+}
+
+pub(crate) fn start_worker(
+    index: usize,
+    api: Arc<Api>,
+    stats: Arc<WorkerStats>,
+    tasks: mpsc::UnboundedReceiver<Task>,
+) -> io::Result<JoinHandle<()>> {
+    let engine = api.engine.worker();
+    let (slot, parking) = (engine.slot(), Arc::clone(api.engine.journal()));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS_PER_WORKER)
+        .on_thread_park(move || parking.wake_for(slot))
+        // Its blocking threads; the worker's own is not started by it.
+        .on_thread_start(background::step_back)
+        .build()?;
+    let committed = Arc::new(Notify::new());
+    let commit = Arc::clone(&committed);
+    api.engine.journal().on_commit(slot, move || commit.notify_one());
+    std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+        worker_state::install(engine, &api.engine, stats);
+        runtime.block_on(work(&api, tasks, &committed));
+        // What has not ended by now is cut; a blocking call runs to its end, so that nothing is left half done.
+        drop(runtime);
+        worker_state::uninstall();
+    })
+}
+
+async fn work(api: &Arc<Api>, mut tasks: mpsc::UnboundedReceiver<Task>, committed: &Notify) {
+    let connections = Arc::new(Connections::default());
+    let mut tick = tokio::time::interval(Duration::from_secs(TICK_SECONDS.into()));
+    loop {
+        tokio::select! {
+            task = tasks.recv() => match task {
+                // A connection that cannot be registered is closed by dropping it.
+                Some(Task::Serve(stream, guard)) => {
+                    let _ = start_connection(stream, guard, Welcome::Served, api, &connections);
+                }
+                Some(Task::Refuse(stream, guard)) => {
+                    let _ = start_connection(stream, guard, Welcome::Refused, api, &connections);
+                }
+                // Whoever asked may have given up.
+                Some(Task::Answer(asked)) => drop(asked.send(())),
+                Some(Task::Drain(limit)) => {
+                    return tokio::select! {
+                        () = drain(&connections, limit) => {}
+                        () = open_gates(committed) => {}
+                    };
+                }
+                None => return,
+            },
+            () = committed.notified() => worker_state::with(|state| state.gates.open_committed()),
+            _ = tick.tick() => connections.tick(),
+        }
+    }
+}
+
+/// Serves a connection in a task of its own; `guard` lives as long as it.
+fn start_connection(
+    stream: Stream,
+    guard: impl Send + 'static,
+    welcome: Welcome,
+    api: &Arc<Api>,
+    connections: &Arc<Connections>,
+) -> io::Result<()> {
+    let (api, connections) = (Arc::clone(api), Arc::clone(connections));
+    match stream {
+        Stream::Tcp(stream) => {
+            stream.set_nonblocking(true)?;
+            let serving =
+                connection::serve(TcpStream::from_std(stream)?, Via::Tcp, welcome, api, connections);
+            tokio::spawn(async move {
+                serving.await;
+                drop(guard);
+            });
+        }
+        Stream::Unix(stream) => {
+            stream.set_nonblocking(true)?;
+            let serving =
+                connection::serve(UnixStream::from_std(stream)?, Via::Unix, welcome, api, connections);
+            tokio::spawn(async move {
+                serving.await;
+                drop(guard);
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Opens the gates of this worker's connections as the journal commits.
+async fn open_gates(committed: &Notify) {
+    loop {
+        committed.notified().await;
+        worker_state::with(|state| state.gates.open_committed());
+    }
+}
+
+async fn drain(connections: &Connections, limit: Instant) {
+    connections.drain();
+    while connections.any_open() && Instant::now() < limit {
+        tokio::time::sleep(Duration::from_millis(DRAIN_POLL_MILLISECONDS)).await;
+    }
+}

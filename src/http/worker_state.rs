@@ -1,0 +1,87 @@
+//! What belongs to one worker thread: its engine handle, its counters, and the vectors it uses again
+//! for each request, so that a lease allocates nothing but its answer.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::engine::clock::Clock;
+use crate::engine::operations::lease::Lease;
+use crate::engine::operations::renew_return::{HeldLease, RenewResult, ReturnItem, ReturnResult};
+use crate::engine::registry::Engine;
+use crate::engine::worker::Worker;
+use crate::http::response::json::TimeText;
+
+use super::commit_gate::Gates;
+use super::counters::WorkerStats;
+
+/// The state of this thread's worker.
+pub(crate) struct WorkerState {
+    pub(crate) engine: Worker,
+    pub(crate) clock: Arc<Clock>,
+    pub(crate) stats: Arc<WorkerStats>,
+    pub(crate) gates: Gates,
+    pub(crate) times: TimeText,
+    pub(crate) leases: Vec<Lease>,
+    pub(crate) held: Vec<HeldLease>,
+    pub(crate) renewed: Vec<RenewResult>,
+    pub(crate) given_back: Vec<ReturnItem>,
+    pub(crate) returned: Vec<ReturnResult>,
+}
+
+thread_local! {
+    static STATE: RefCell<Option<WorkerState>> = const { RefCell::new(None) };
+}
+
+/// Makes this thread a worker of an engine.
+pub(crate) fn install(engine: Worker, of: &Engine, counters: Arc<WorkerStats>) {
+    let state = WorkerState {
+        clock: Arc::clone(of.clock()),
+        gates: Gates::new(Arc::clone(of.journal()), engine.slot(), Arc::clone(&counters)),
+        engine,
+        stats: counters,
+        times: TimeText::new(),
+        leases: Vec::new(),
+        held: Vec::new(),
+        renewed: Vec::new(),
+        given_back: Vec::new(),
+        returned: Vec::new(),
+    };
+    STATE.with_borrow_mut(|place| *place = Some(state));
+}
+
+/// Ends this thread's being a worker.
+pub(crate) fn uninstall() {
+    STATE.with_borrow_mut(|place| *place = None);
+}
+
+/// Runs `work` with this thread's state, which only worker threads have. `work` must not call this again.
+///
+/// # Panics
+/// On any thread that is no worker: requests are served nowhere else.
+pub(crate) fn with<T>(work: impl FnOnce(&mut WorkerState) -> T) -> T {
+    STATE.with_borrow_mut(|state| {
+        work(state.as_mut().expect("requests are served by worker threads, which install their state first"))
+    })
+}
+
+/// Counts a connection of this worker as open for as long as it lives.
+#[derive(Debug)]
+pub(crate) struct OpenConnection {
+    stats: Arc<WorkerStats>,
+}
+
+impl OpenConnection {
+    /// A connection that was assigned to the worker with these counters.
+    pub(crate) fn new(stats: Arc<WorkerStats>) -> Self {
+        stats.open_connections.fetch_add(1, Ordering::Relaxed);
+        stats.accepted_connections.fetch_add(1, Ordering::Relaxed);
+        Self { stats }
+    }
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.stats.open_connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::{fmt, fs};
 
-use crate::backup::contents::{CONTENTS_FILE, Contents};
+use crate::backup::contents::Contents;
 use crate::disk::device::RealDisk;
 use crate::disk::mapping::{Sharing, WORD_BYTES};
 use crate::engine::clock::{Clock, SystemClocks};
@@ -14,7 +14,7 @@ use crate::engine::startup::config::EngineConfig;
 use crate::engine::startup::replay::RawPools;
 use crate::journal::recovery;
 use crate::numbers::number::Rank;
-use crate::store::data_dir::{self, lock_directory};
+use crate::store::data_dir::{self, CONTENTS_FILE, lock_directory};
 use crate::store::manifest::{MANIFEST_FILE, Manifest, SegmentEntry};
 use crate::store::open_error::OpenError;
 use crate::store::pool_dir::{SegmentPaths, pool_dirs};

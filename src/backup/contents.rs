@@ -11,9 +11,8 @@ use serde::{Deserialize, Serialize};
 use crate::disk::files;
 use crate::disk::paced::PART_BYTES;
 use crate::store::checksummed::{with_checksum, without_checksum};
+use crate::store::data_dir::CONTENTS_FILE;
 
-/// The file's name in the backup.
-pub(crate) const CONTENTS_FILE: &str = "BACKUP";
 /// Version of the file and of what it lists.
 const FORMAT: u32 = 1;
 /// The file is never longer.

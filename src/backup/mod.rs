@@ -34,6 +34,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 use std::{fmt, fs, io};
 
+use error::{BackupError, MAX_NAME_BYTES};
+use file_copy::at;
+use journal_copy::JournalCopy;
+use pool_copies::PoolCopies;
+use unfinished::Unfinished;
+
 use crate::disk::device::Disk;
 use crate::disk::files;
 use crate::disk::lock::DirectoryLock;
@@ -41,18 +47,13 @@ use crate::engine::background::recorder;
 use crate::engine::registry::Engine;
 use crate::engine::shared::SWEEPER_SLOT;
 use crate::journal::handle::{Journal, JournalError};
+use crate::store::data_dir::CONTENTS_FILE;
 use crate::store::{idempotency_file, totals_file};
-
-use error::{BackupError, MAX_NAME_BYTES};
-use file_copy::at;
-use journal_copy::JournalCopy;
-use pool_copies::PoolCopies;
-use unfinished::Unfinished;
 
 pub use contents::ContentsError;
 pub use restore::{RestoreError, Restored, restore};
 
-pub(crate) use contents::{CONTENTS_FILE, Contents};
+pub(crate) use contents::Contents;
 
 /// A backup in the making is named by this and its name.
 const UNFINISHED_PREFIX: &str = ".unfinished-";

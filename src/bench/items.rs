@@ -4,6 +4,13 @@ use memchr::{memchr, memmem};
 
 use super::answers::AnswerError;
 
+/// A lease in text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct OwnedLease {
+    pub(crate) number: String,
+    pub(crate) token: String,
+}
+
 const NUMBER_MEMBER: &[u8] = b"\"number\":";
 const TOKEN_MEMBER: &[u8] = b",\"token\":\"";
 

@@ -6,11 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use thiserror::Error;
-
-use super::answers::AnswerError;
 use super::connection::Connection;
 use super::cpu;
+use super::error::LoadError;
 use super::schedule::Schedule;
 use super::talk::Talk;
 use super::tally::{Tally, nanoseconds};
@@ -35,40 +33,6 @@ pub struct Load {
     pub interval: Duration,
     /// How long the last answers are waited for.
     pub patience: Duration,
-}
-
-/// Why a load ended early.
-#[derive(Debug, Error)]
-pub enum LoadError {
-    /// A connection was refused.
-    #[error("connection {index} of {connections} cannot be opened: {error}")]
-    Open {
-        /// Which, from 1.
-        index: usize,
-        /// Of how many.
-        connections: usize,
-        /// What the system says.
-        error: io::Error,
-    },
-    /// A connection ended.
-    #[error("the server went away after {answers} answers{refusals}{}", .error.as_ref().map(|error| format!(": {error}")).unwrap_or_default())]
-    Gone {
-        /// Answers so far of the thread that saw it.
-        answers: u64,
-        /// Those among them that were refusals, in words.
-        refusals: String,
-        /// What the system says; none at a regular end.
-        error: Option<io::Error>,
-    },
-    /// Answers are not what they should be.
-    #[error(transparent)]
-    Answer(#[from] AnswerError),
-    /// The load generator itself cannot go on.
-    #[error("the load generator cannot go on: {0}")]
-    Io(#[from] io::Error),
-    /// Nothing came within the measured time.
-    #[error("no answer came within {} s", .0.as_secs_f64())]
-    Silence(Duration),
 }
 
 /// What a load measured.

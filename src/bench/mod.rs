@@ -17,11 +17,13 @@ pub mod answers;
 pub mod callers;
 pub mod connection;
 pub mod cpu;
+pub mod error;
 pub mod items;
 pub mod load;
 pub mod plan;
 pub mod prepare;
 pub mod report;
+pub(crate) mod requests;
 pub mod schedule;
 pub mod talk;
 pub mod tally;
@@ -29,43 +31,14 @@ mod worker;
 
 use std::sync::Arc;
 
-use thiserror::Error;
-
-use crate::client::{ClientError, Server};
-
 use callers::Caller;
-use load::{Load, LoadError};
-use plan::{Mix, Plan, Requests};
+use error::BenchError;
+use load::Load;
+use plan::{Mix, Plan};
 use report::{Report, Taken};
+use requests::Requests;
 
 pub use talk::Talk;
-
-/// Why a run ended early.
-#[derive(Debug, Error)]
-pub enum BenchError {
-    /// A call before or after the load failed.
-    #[error(transparent)]
-    Client(#[from] ClientError),
-    /// The load could not go on.
-    #[error("{server}: {error}")]
-    Load {
-        /// Which server.
-        server: Server,
-        /// What happened.
-        error: LoadError,
-    },
-    /// The pool does not have what the run needs.
-    #[error("{0}")]
-    Pool(String),
-    /// The server's process cannot be looked at.
-    #[error("the CPU time of process {pid} cannot be read: {error}. Check --server-pid")]
-    Process {
-        /// Its id.
-        pid: u32,
-        /// What the system says.
-        error: std::io::Error,
-    },
-}
 
 /// Prepares the pool, runs the load and measures.
 pub fn run(plan: &Plan) -> Result<Report, BenchError> {

@@ -1,6 +1,5 @@
 //! What a run is: its settings, checked, and the requests that follow from them.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -10,8 +9,6 @@ use crate::domain::settings::{MAX_TTL_SECONDS, Order, PoolName};
 use crate::engine::operations::lease::MAX_LEASE_COUNT;
 
 use super::callers::Call;
-use super::items::{LeaseText, put_item};
-use super::prepare::OwnedLease;
 
 /// Most connections.
 pub const MAX_CONNECTIONS: usize = 16_384;
@@ -211,87 +208,11 @@ impl Plan {
     }
 }
 
-/// The requests of a run, as bytes.
-pub(super) struct Requests {
-    host: String,
-    pool: PoolName,
-    /// A lease.
-    pub(super) lease: Vec<u8>,
-    /// A return up to the digits of its length.
-    pub(super) give_back_head: Vec<u8>,
-}
-
-impl Requests {
-    pub(super) fn new(plan: &Plan) -> Self {
-        let host = match &plan.server {
-            Server::Tcp(authority) => authority.clone(),
-            Server::Unix(_) => "localhost".to_owned(),
-        };
-        let body = match (plan.count, plan.ttl_seconds) {
-            (1, None) => String::new(),
-            (count, None) => format!("{{\"count\":{count}}}"),
-            (count, Some(ttl)) => format!("{{\"count\":{count},\"ttl\":{ttl}}}"),
-        };
-        let mut requests =
-            Self { host, pool: plan.pool.clone(), lease: Vec::new(), give_back_head: Vec::new() };
-        requests.lease = if body.is_empty() {
-            format!("POST /v1/pools/{}/lease HTTP/1.1\r\nHost: {}\r\n\r\n", plan.pool, requests.host).into()
-        } else {
-            requests.post("lease", body.as_bytes())
-        };
-        requests.give_back_head = requests.head("return").into();
-        requests
-    }
-
-    fn head(&self, call: &str) -> String {
-        format!(
-            "POST /v1/pools/{}/{call} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: ",
-            self.pool, self.host
-        )
-    }
-
-    fn post(&self, call: &str, body: &[u8]) -> Vec<u8> {
-        let mut request = format!("{}{}\r\n\r\n", self.head(call), body.len()).into_bytes();
-        request.extend_from_slice(body);
-        request
-    }
-
-    /// Lookups of these numbers.
-    pub(super) fn lookups(&self, leases: &[OwnedLease]) -> Arc<[Vec<u8>]> {
-        let lookup = |lease: &OwnedLease| {
-            let (pool, number, host) = (&self.pool, &lease.number, &self.host);
-            format!("GET /v1/pools/{pool}/numbers/{number} HTTP/1.1\r\nHost: {host}\r\n\r\n").into_bytes()
-        };
-        leases.iter().map(lookup).collect()
-    }
-
-    /// Renewals of these leases, as many at once as the plan says.
-    pub(super) fn renewals(&self, leases: &[OwnedLease], plan: &Plan) -> Arc<[Vec<u8>]> {
-        let renewal = |leases: &[OwnedLease]| self.post("renew", &held_body(leases, plan.ttl_seconds));
-        leases.chunks(plan.count as usize).map(renewal).collect()
-    }
-}
-
-/// The body of a renewal or return.
-pub(super) fn held_body(leases: &[OwnedLease], ttl_seconds: Option<u32>) -> Vec<u8> {
-    let mut body = b"{\"leases\":[".to_vec();
-    for (index, lease) in leases.iter().enumerate() {
-        if index > 0 {
-            body.push(b',');
-        }
-        put_item(&mut body, LeaseText { number: lease.number.as_bytes(), token: lease.token.as_bytes() });
-    }
-    body.push(b']');
-    if let Some(ttl) = ttl_seconds {
-        body.extend_from_slice(format!(",\"ttl\":{ttl}").as_bytes());
-    }
-    body.push(b'}');
-    body
-}
-
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::bench::items::OwnedLease;
+    use crate::bench::requests::Requests;
 
     pub(in crate::bench) fn plan() -> Plan {
         Plan {

@@ -3,22 +3,16 @@
 use hyper::Method;
 use serde_json::{Value, json};
 
-use crate::bench::BenchError;
 use crate::client::{self, Call, ClientError, Payload};
 use crate::engine::operations::lease::MAX_LEASE_COUNT;
 
-use super::items::{count_leases, each_lease};
-use super::plan::{Mix, Plan, held_body};
+use super::error::BenchError;
+use super::items::{OwnedLease, count_leases, each_lease};
+use super::plan::{Mix, Plan};
+use super::requests::held_body;
 
 /// How many numbers a `lookup` mix looks at.
 pub const NUMBERS_LOOKED_UP: u64 = 4_096;
-
-/// A lease in text.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct OwnedLease {
-    pub(super) number: String,
-    pub(super) token: String,
-}
 
 /// Calls about the pool, one at a time.
 pub(super) struct PoolCalls<'a> {

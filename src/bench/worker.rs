@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags};
 
 use super::connection::Connection;
-use super::load::LoadError;
+use super::error::LoadError;
 use super::schedule::Schedule;
 use super::talk::Talk;
 use super::tally::{Tally, nanoseconds};

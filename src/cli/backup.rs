@@ -7,11 +7,12 @@ use hyper::Method;
 use serde_json::json;
 
 use crate::backup::restore::restore;
-use crate::cli::{CliError, Remote};
 use crate::client::Call;
 use crate::disk::device::RealDisk;
 
+use super::error::CliError;
 use super::output;
+use super::remote::Remote;
 
 #[derive(Debug, Args)]
 pub(super) struct BackupArgs {

@@ -2,12 +2,14 @@
 
 use clap::Args;
 
+use crate::bench;
+use crate::bench::error::BenchError;
 use crate::bench::plan::{self, MIN_SECONDS, Mix, Plan, PlanError};
-use crate::bench::{self, BenchError};
-use crate::cli::{CliError, Remote};
 use crate::domain::settings::Order;
 
+use super::error::CliError;
 use super::output;
+use super::remote::Remote;
 
 #[derive(Debug, Args)]
 pub(super) struct BenchArgs {
@@ -71,7 +73,7 @@ impl BenchArgs {
         let plan = Plan {
             server: self.remote.server()?,
             server_pid: self.server_pid,
-            pool: super::pool::checked_name(&self.pool)?,
+            pool: crate::cli::pool::name::checked_name(&self.pool)?,
             mix: self.mix.parse::<Mix>()?,
             count: self.count,
             ttl_seconds: self.ttl,

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::check::check_directory;
-use crate::cli::CliError;
 
+use super::error::CliError;
 use super::output;
 
 #[derive(Debug, Args)]
@@ -27,5 +27,5 @@ pub(super) fn run(args: &CheckArgs) -> Result<(), CliError> {
             checked.pools, checked.numbers
         ));
     }
-    Err(CliError::Told)
+    Err(CliError::AlreadyLogged)
 }

@@ -3,8 +3,9 @@
 use clap::{Args, CommandFactory};
 use clap_complete::{Shell, generate};
 
-use crate::cli::{Cli, CliError};
+use crate::cli::Cli;
 
+use super::error::CliError;
 use super::output;
 
 #[derive(Debug, Args)]

@@ -5,14 +5,16 @@ use std::time::Instant;
 
 use clap::Args;
 
-use crate::cli::CliError;
-use crate::config::{Config, ServeArgs};
+use crate::daemon::config::Config;
+use crate::daemon::config::args::ServeArgs;
+use crate::daemon::run;
 use crate::domain::settings::{PoolName, Settings};
 use crate::engine::operations::import::NumberSource;
 use crate::engine::registry::Engine;
 use crate::log::{self, Level};
 use crate::numbers::sample::{Spread, ru_mobile_sample};
 
+use super::error::CliError;
 use super::{output, serve};
 
 /// The pool of the demo.
@@ -48,13 +50,13 @@ pub(super) fn run(mut args: DemoArgs) -> Result<(), CliError> {
     }
     let config = args.serve.into_config()?;
     let json = log::start(&config.log);
-    serve::tell_failure(|| demo(&config, args.numbers, json))
+    serve::log_failure(|| demo(&config, args.numbers, json))
 }
 
 fn demo(config: &Config, numbers: u32, json: bool) -> Result<(), CliError> {
     // A port in use is told before the work, not after it.
-    let listeners = serve::bind(config)?;
-    let opened = step(&format!("opening {}", config.data_dir.display()), || serve::open(config, json))?;
+    let listeners = run::bind(config)?;
+    let opened = step(&format!("opening {}", config.data_dir.display()), || Ok(run::open(config, json)?))?;
     let engine = &opened.engine;
     match engine.pool(POOL) {
         None => create(engine, numbers)?,
@@ -65,7 +67,9 @@ fn demo(config: &Config, numbers: u32, json: bool) -> Result<(), CliError> {
         ))?,
     }
     // Its terminal's end is its own: there is no file to read again.
-    serve::serve(&serve::runtime()?, config, listeners, opened, None, GREETING)
+    run::serve(&run::runtime()?, config, listeners, opened, None, |addresses| {
+        output::print(&serve::welcome(addresses, GREETING))
+    })
 }
 
 /// Says what is being done, does it, and says how long it took.

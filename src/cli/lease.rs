@@ -4,10 +4,11 @@ use clap::Args;
 use hyper::Method;
 use serde_json::{Value, json};
 
-use crate::cli::{CliError, Remote};
 use crate::client::Call;
 
+use super::error::CliError;
 use super::output;
+use super::remote::Remote;
 
 #[derive(Debug, Args)]
 pub(super) struct LeaseArgs {
@@ -38,7 +39,7 @@ pub(super) fn run(args: LeaseArgs) -> Result<(), CliError> {
     if !args.within.is_empty() {
         body["within"] = args.within.into();
     }
-    let path = format!("/v1/pools/{}/lease", super::pool::checked_name(&args.pool)?);
+    let path = format!("/v1/pools/{}/lease", crate::cli::pool::name::checked_name(&args.pool)?);
     args.remote.call(Call::json(Method::POST, &path, &body), |answer| {
         let line = |lease: &Value| {
             let cell = |name: &str| output::cell(&lease[name]);

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, Command, CommandFactory};
 use clap_mangen::Man;
 
-use crate::cli::{Cli, CliError};
+use crate::cli::Cli;
 
+use super::error::CliError;
 use super::output;
 
 #[derive(Debug, Args)]

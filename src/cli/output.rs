@@ -5,8 +5,7 @@ use std::io::{self, Write};
 
 use serde_json::Value;
 
-use crate::cli::CliError;
-
+use super::error::CliError;
 use super::figures::grouped;
 
 /// Prints text. A reader that has seen enough (`| head`) is no failure.

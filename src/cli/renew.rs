@@ -4,10 +4,11 @@ use clap::Args;
 use hyper::Method;
 use serde_json::{Value, json};
 
-use crate::cli::{CliError, Remote};
 use crate::client::Call;
 
+use super::error::CliError;
 use super::output;
+use super::remote::Remote;
 
 #[derive(Debug, Args)]
 pub(super) struct RenewArgs {
@@ -50,7 +51,7 @@ pub(super) fn run(args: &RenewArgs) -> Result<(), CliError> {
     if let Some(ttl) = args.ttl {
         body["ttl"] = ttl.into();
     }
-    let path = format!("/v1/pools/{}/renew", super::pool::checked_name(&args.pool)?);
+    let path = format!("/v1/pools/{}/renew", crate::cli::pool::name::checked_name(&args.pool)?);
     args.remote.call(Call::json(Method::POST, &path, &body), results)
 }
 

@@ -7,9 +7,10 @@ use clap::{Args, ValueEnum};
 use hyper::Method;
 use serde_json::Value;
 
-use crate::cli::{CliError, Remote};
 use crate::client::{Call, Payload};
 
+use super::error::CliError;
+use super::remote::Remote;
 use super::{output, progress};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

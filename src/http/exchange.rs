@@ -9,13 +9,13 @@ use hyper::body::Incoming;
 use hyper::header::{CONNECTION, HeaderValue};
 use hyper::{Request, Response};
 
+use crate::http::calls::lease::plain_lease;
 use crate::http::counters::requests::Call;
 use crate::http::request::headers::GivenHeaders;
 use crate::http::request::origin::Via;
 use crate::http::response::body::Body;
 use crate::http::response::problem::{Code, Problem};
 
-use super::calls::lease::plain_lease;
 use super::calls::{Api, Handled, Reply};
 use super::commit_gate::Gate;
 use super::request_log::{self, Kept, Seen};

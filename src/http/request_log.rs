@@ -16,10 +16,9 @@ use tracing::{debug, error, info, warn};
 
 use crate::http::counters::requests::Call;
 use crate::http::request::headers::{GivenHeaders, REQUEST_ID};
+use crate::http::request::path;
 use crate::http::response::body::Body;
 use crate::log::{self, limit};
-
-use super::request::path;
 
 /// Longest `X-Request-Id` that is taken from a caller, in bytes.
 const MAX_REQUEST_ID_BYTES: usize = 64;

@@ -2,12 +2,14 @@
 
 use hyper::Method;
 
-use super::calls::{
-    Handler, backup, export, health, lease, map, metrics, numbers, openapi, page, pools, renew_return, stats,
+use crate::http::calls::{
+    backup, export, health, lease, map, metrics, numbers, openapi, page, pools, renew_return, stats,
 };
-use super::counters::requests::Call;
-use super::request::path;
-use super::response::problem::Problem;
+use crate::http::counters::requests::Call;
+use crate::http::request::path;
+use crate::http::response::problem::Problem;
+
+use super::calls::Handler;
 
 /// One call of the API.
 pub(crate) struct Route {

@@ -29,6 +29,8 @@ const FORMAT_LINE: &[u8] = b"allotd data directory, format 2\n";
 /// `LOCK` is never longer.
 const MAX_LOCK_BYTES: u64 = 4_096;
 
+/// The file's name in the backup.
+pub(crate) const CONTENTS_FILE: &str = "BACKUP";
 /// Where backups are made, in the data directory, unless told otherwise.
 pub(crate) const BACKUPS_DIR: &str = "backups";
 

@@ -1,9 +1,8 @@
 //! The directory of a pool: the names of its segments' files, hidden directories, what does not belong there.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use crate::disk::device::Disk;
 use crate::domain::settings::PoolName;

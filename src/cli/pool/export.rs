@@ -5,11 +5,13 @@ use std::io::{self, IsTerminal};
 use clap::Args;
 use hyper::Method;
 
-use crate::cli::pool::pool_path;
+use crate::cli::error::CliError;
 use crate::cli::progress::{self, Counted};
+use crate::cli::remote::ServerArgs;
 use crate::cli::upload::with_query;
-use crate::cli::{CliError, ServerArgs};
 use crate::client::{self, Call};
+
+use super::name::pool_path;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ExportArgs {

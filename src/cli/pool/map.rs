@@ -5,11 +5,14 @@ use hyper::Method;
 use ratatui::crossterm::terminal;
 use serde_json::Value;
 
+use crate::cli::error::CliError;
 use crate::cli::figures::{block, grouped, percent};
-use crate::cli::pool::pool_path;
+use crate::cli::output;
+use crate::cli::remote::Remote;
 use crate::cli::upload::with_query;
-use crate::cli::{CliError, Remote, output};
 use crate::client::Call;
+
+use super::name::pool_path;
 
 /// Columns of a terminal that does not tell.
 const DEFAULT_COLUMNS: u16 = 80;

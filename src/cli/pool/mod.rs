@@ -2,6 +2,7 @@
 
 mod export;
 mod map;
+pub(crate) mod name;
 mod number;
 mod show;
 
@@ -11,12 +12,14 @@ use clap::{Args, Subcommand};
 use hyper::Method;
 use serde_json::json;
 
-use crate::cli::{CliError, Remote};
 use crate::client::Call;
-use crate::domain::settings::{Order, PoolName, SettingsChange, Then};
+use crate::domain::settings::{Order, SettingsChange, Then};
 
+use super::error::CliError;
 use super::output;
+use super::remote::Remote;
 use super::upload::UploadArgs;
+use name::pool_path;
 
 #[derive(Debug, Args)]
 pub(super) struct PoolOnly {
@@ -130,15 +133,6 @@ pub(super) struct MarkArgs {
     dry_run: bool,
     #[command(flatten)]
     remote: Remote,
-}
-
-/// A name that is safe in a path.
-pub(super) fn checked_name(name: &str) -> Result<PoolName, CliError> {
-    name.parse().map_err(|error: crate::domain::settings::SettingsError| CliError::Usage(error.to_string()))
-}
-
-fn pool_path(name: &str, rest: &str) -> Result<String, CliError> {
-    Ok(format!("/v1/pools/{}{rest}", checked_name(name)?))
 }
 
 /// A word of an enum that JSON and queries write alike.

@@ -4,10 +4,12 @@ use clap::Args;
 use hyper::Method;
 use serde_json::Value;
 
+use crate::cli::error::CliError;
 use crate::cli::output::{self, Shown, cell};
-use crate::cli::pool::pool_path;
-use crate::cli::{CliError, Remote};
+use crate::cli::remote::Remote;
 use crate::client::Call;
+
+use super::name::pool_path;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct NumberArgs {

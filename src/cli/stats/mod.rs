@@ -2,20 +2,19 @@
 
 pub(super) mod answer;
 mod tables;
+mod watch;
 
 use std::io::{self, IsTerminal};
 use std::time::Duration;
 
 use clap::Args;
 
-use crate::cli::{CliError, Remote};
 use crate::client::Connection;
 
-use super::{output, watch};
-use answer::Stats;
-
-/// Where the daemon tells what it counts.
-pub(super) const STATS_PATH: &str = "/v1/stats";
+use super::error::CliError;
+use super::output;
+use super::remote::Remote;
+use answer::STATS_PATH;
 
 #[derive(Debug, Args)]
 pub(super) struct StatsArgs {
@@ -39,7 +38,7 @@ pub(super) fn run(args: &StatsArgs) -> Result<(), CliError> {
     loop {
         let answer = connection.get(STATS_PATH)?;
         let mut text =
-            if args.remote.json { format!("{answer}\n") } else { tables::text(&Stats::parse(&answer)?) };
+            if args.remote.json { format!("{answer}\n") } else { tables::text(&answer::parse(&answer)?) };
         if args.watch && !args.remote.json {
             text.push('\n');
         }

@@ -6,7 +6,8 @@ use std::fmt::Write as _;
 use crate::cli::figures::{bytes, duration, grouped, microseconds, milliseconds, percent, rate};
 use crate::cli::output::{Column, Shown, figures, pairs, table, words};
 
-use super::answer::{CallStats, Journal, Latency, PoolStats, Stats, refusal_in_words, state_in_words};
+use super::answer::{refusal_in_words, state_in_words};
+use crate::http::response::stats::{CallStats, JournalStats, Latency, PoolStats, Stats};
 
 /// What stands for a value that there is not.
 const NONE: &str = "-";
@@ -160,7 +161,7 @@ fn refusals(stats: &Stats) -> Option<String> {
     (!rows.is_empty()).then(|| table(&columns, &rows))
 }
 
-fn journal(journal: &Journal) -> String {
+fn journal(journal: &JournalStats) -> String {
     let latency = |latency: &Latency| {
         let [p99, p99_9, max] = [latency.p99, latency.p99_9, latency.max].map(microseconds);
         (microseconds(latency.p50), format!("p50, {p99} p99, {p99_9} p99.9, {max} max"))

@@ -8,8 +8,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
+use config::EngineConfig;
+use replay::RawPools;
 
-use crate::backup::contents::CONTENTS_FILE;
 use crate::disk::mapping::Sharing;
 use crate::engine::background::checkpoint::checkpoint;
 use crate::engine::background::recorder::start_recorder;
@@ -19,7 +20,7 @@ use crate::journal::handle::Journal;
 use crate::journal::recovery::{self, RecoveryError};
 use crate::journal::running::{Callbacks, JournalConfig, MIN_FILE_BYTES, Running};
 use crate::store::damage::OnDamage;
-use crate::store::data_dir::{self, STAGING_DIR, lock_directory};
+use crate::store::data_dir::{self, CONTENTS_FILE, STAGING_DIR, lock_directory};
 use crate::store::fail_stop_disk::WatchedDisk;
 use crate::store::open_error::OpenError;
 use crate::store::totals_file::TotalsFile;
@@ -32,8 +33,6 @@ use super::pool::Pools;
 use super::registry::{Directories, Engine, seed};
 use super::shared::{MAX_WORKERS, OPERATOR_SLOT, OWN_SLOTS, Shared};
 use super::worker::Worker;
-use config::EngineConfig;
-use replay::RawPools;
 
 /// Makes the directories, and empties those of things in the making.
 fn prepare(config: &EngineConfig) -> io::Result<PathBuf> {

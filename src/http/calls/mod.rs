@@ -1,5 +1,7 @@
 //! The calls of the API: a file a group. A handler reads the request and answers it, or says what it waits for.
 
+#![expect(clippy::needless_pass_by_value, reason = "all handlers are of one type")]
+
 pub(crate) mod backup;
 pub(crate) mod export;
 pub(crate) mod health;

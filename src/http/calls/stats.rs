@@ -1,6 +1,6 @@
-//! `GET /v1/stats`, `GET /healthz` and `GET /readyz`
+//! `GET /v1/stats`
 
-use std::fmt::Write as _;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -15,53 +15,45 @@ use crate::http::counters::requests::CallSnapshot;
 use crate::http::request::query;
 use crate::http::response::json;
 use crate::http::response::problem::Problem;
+use crate::http::response::stats::{
+    CallStats, Connections, Disk, JournalStats, Latency, Lateness, Memory, PoolStats, Rates, RefusalStats,
+    Stats, Totals,
+};
 use crate::journal::handle::JournalError;
 use crate::state::time::Timestamp;
 use crate::sys::memory::resident_bytes;
 
-/// Bytes of a pool's text, about.
-const POOL_BYTES: usize = 640;
-/// The quantiles of latencies, and their names.
-const QUANTILES: [(&str, f64); 4] = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99_9", 0.999)];
-
 /// `GET /v1/stats`. No number is looked at.
 pub(crate) fn show(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handled, Problem> {
     query::none(query_of(&request))?;
-    let pools = api.engine.pools();
-    let mut text = String::with_capacity(POOL_BYTES * (pools.len() + 8));
-    // Writing to a string does not fail, here and below.
-    let _ = write!(
-        text,
-        "{{\"version\":\"{}\",\"uptime_seconds\":{},\"durability\":\"{}\",\"state\":\"{}\",\"pools\":{{",
-        env!("CARGO_PKG_VERSION"),
-        api.stats.uptime_seconds(),
-        api.engine.journal().durability().as_str(),
-        state(api),
-    );
-    separated(&mut text, pools.iter(), |text, pool| put_pool(text, pool));
-    text.push_str("},\"requests\":{");
-    separated(&mut text, api.stats.requests().iter(), |text, call| put_call(text, api, call));
-    text.push_str("},\"refusals\":{");
-    separated(&mut text, api.stats.refusals().iter(), |text, (code, refused)| {
-        put_refused(text, api, code, refused);
-    });
-    let connections = api.stats.connections();
-    let _ = write!(
-        text,
-        "}},\"connections\":{{\"open\":{},\"accepted\":{}}}",
-        connections.open, connections.accepted
-    );
-    put_journal(&mut text, api);
-    let space = api.engine.disk_space();
-    let resident = resident_bytes();
-    let _ = write!(
-        text,
-        ",\"disk\":{{\"free_bytes\":{},\"total_bytes\":{}}},\"memory\":{{\"resident_bytes\":{}}}}}",
-        or_null(space.map(|space| space.free_bytes)),
-        or_null(space.map(|space| space.total_bytes)),
-        or_null(resident),
-    );
+    let text = serde_json::to_string(&stats_of(api)).map_err(|error| Problem::internal(&error))?;
     Ok(json::ok_json(text).into())
+}
+
+fn stats_of(api: &Api) -> Stats {
+    let connections = api.stats.connections();
+    let space = api.engine.disk_space();
+    Stats {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        uptime_seconds: api.stats.uptime_seconds(),
+        durability: api.engine.journal().durability().as_str().to_owned(),
+        state: state(api).to_owned(),
+        pools: api.engine.pools().iter().map(|pool| (pool.name().to_string(), pool_stats(pool))).collect(),
+        requests: api.stats.requests().iter().map(|call| call_stats(api, call)).collect(),
+        refusals: api
+            .stats
+            .refusals()
+            .iter()
+            .map(|(code, refused)| refusal_stats(api, code, refused))
+            .collect(),
+        connections: Connections { open: connections.open, accepted: connections.accepted },
+        journal: journal_stats(api),
+        disk: Disk {
+            free_bytes: space.map(|space| space.free_bytes),
+            total_bytes: space.map(|space| space.total_bytes),
+        },
+        memory: Memory { resident_bytes: resident_bytes() },
+    }
 }
 
 /// Whether new work is welcome, in a word.
@@ -74,102 +66,89 @@ fn state(api: &Api) -> &'static str {
     }
 }
 
-fn or_null(value: Option<impl std::fmt::Display>) -> String {
-    value.map_or("null".to_owned(), |value| value.to_string())
-}
-
-fn quoted_time(time: Option<Timestamp>) -> String {
-    or_null(time.map(|time| format!("\"{time}\"")))
-}
-
-/// Puts items with commas between them.
-fn separated<T>(text: &mut String, items: impl Iterator<Item = T>, mut put: impl FnMut(&mut String, T)) {
-    for (index, item) in items.enumerate() {
-        if index > 0 {
-            text.push(',');
-        }
-        put(text, item);
+fn pool_stats(pool: &Pool) -> PoolStats {
+    let (counts, totals, rates, lateness) = (pool.counts(), pool.totals(), pool.rates(), pool.lateness());
+    let next_at = if counts.available == 0 { pool.earliest_available_at() } else { None };
+    PoolStats {
+        numbers: counts.numbers,
+        available: counts.available,
+        leased: counts.leased,
+        resting: counts.resting,
+        done: counts.done,
+        retired: counts.retired,
+        round: pool.round().into(),
+        paused: pool.is_paused(),
+        totals: Totals {
+            leases: totals.leases,
+            renewals: totals.renewals,
+            returns: totals.returns,
+            returns_by_outcome: pool.returns_by_outcome(),
+            expirations: totals.expirations,
+            exhausted: totals.exhausted,
+            stale: totals.stale,
+        },
+        leases_per_second: Rates {
+            last_1m: rounded(rates.leases_per_second_1m, 100.0),
+            last_15m: rounded(rates.leases_per_second_15m, 100.0),
+        },
+        exhaustion_seconds: rates.exhaustion_seconds,
+        next_available_at: next_at.map(|time| time.to_string()),
+        expiry_lateness_ms: Lateness {
+            p50: lateness.quantile(0.5),
+            p99: lateness.quantile(0.99),
+            max: lateness.max,
+        },
     }
 }
 
-fn put_pool(text: &mut String, pool: &Pool) {
-    let (counts, totals, rates, lateness) = (pool.counts(), pool.totals(), pool.rates(), pool.lateness());
-    let next_at = if counts.available == 0 { pool.earliest_available_at() } else { None };
-    let _ = write!(
-        text,
-        "{}:{{\"numbers\":{},{},\"round\":{},\"paused\":{},\"totals\":{{\"leases\":{},\"renewals\":{},\
-         \"returns\":{},\"returns_by_outcome\":{{",
-        json::quoted(pool.name().as_str()),
-        counts.numbers,
-        json::counts(&counts),
-        pool.round(),
-        pool.is_paused(),
-        totals.leases,
-        totals.renewals,
-        totals.returns,
-    );
-    separated(text, pool.returns_by_outcome().iter(), |text, (name, count)| {
-        let _ = write!(text, "{}:{count}", json::quoted(name));
-    });
-    let _ = write!(
-        text,
-        "}},\"expirations\":{},\"exhausted\":{},\"stale\":{}}},\"leases_per_second\":{{\"1m\":{:.2},\"15m\":{:.2}}},\
-         \"exhaustion_seconds\":{},\"next_available_at\":{},\
-         \"expiry_lateness_ms\":{{\"p50\":{},\"p99\":{},\"max\":{}}}}}",
-        totals.expirations,
-        totals.exhausted,
-        totals.stale,
-        rates.leases_per_second_1m,
-        rates.leases_per_second_15m,
-        or_null(rates.exhaustion_seconds),
-        quoted_time(next_at),
-        lateness.quantile(0.5),
-        lateness.quantile(0.99),
-        lateness.max,
-    );
+/// Rounded to a fraction of one, so that no digits are shown that mean nothing.
+fn rounded(value: f64, parts: f64) -> f64 {
+    (value * parts).round() / parts
 }
 
-fn put_call(text: &mut String, api: &Api, call: &CallSnapshot) {
-    let _ = write!(text, "\"{}\":{{\"count\":{},\"by_status\":{{", call.call.as_str(), call.count);
-    separated(text, call.by_status.iter(), |text, (status, count)| {
-        let _ = match status {
-            0 => write!(text, "\"other\":{count}"),
-            status => write!(text, "\"{status}\":{count}"),
-        };
-    });
-    text.push_str("},\"latency_us\":");
-    put_latency(text, &call.nanoseconds);
+fn call_stats(api: &Api, call: &CallSnapshot) -> (String, CallStats) {
+    let by_status: BTreeMap<String, u64> = call
+        .by_status
+        .iter()
+        .map(|(status, count)| (if *status == 0 { "other".to_owned() } else { status.to_string() }, *count))
+        .collect();
     let recent = api.stats.recent().with_oldest(|sample| {
         let earlier = sample.and_then(|sample| sample.request(call.call));
         earlier
             .map_or_else(|| call.nanoseconds.clone(), |earlier| call.nanoseconds.since(&earlier.nanoseconds))
     });
-    text.push_str(",\"latency_1m_us\":");
-    put_latency(text, &recent);
-    text.push('}');
+    let stats = CallStats {
+        count: call.count,
+        by_status,
+        latency_us: latency(&call.nanoseconds),
+        latency_1m_us: latency(&recent),
+    };
+    (call.call.as_str().to_owned(), stats)
 }
 
-/// Nanoseconds as an object of microseconds.
-fn put_latency(text: &mut String, nanoseconds: &DistributionSnapshot) {
-    text.push('{');
-    for (name, q) in QUANTILES {
-        let _ = write!(text, "\"{name}\":{:.1},", nanoseconds.quantile(q) as f64 / 1e3);
+/// Nanoseconds as microseconds.
+fn latency(nanoseconds: &DistributionSnapshot) -> Latency {
+    let micros = |nanoseconds: u64| rounded(nanoseconds as f64 / 1e3, 10.0);
+    Latency {
+        p50: micros(nanoseconds.quantile(0.5)),
+        p90: micros(nanoseconds.quantile(0.9)),
+        p99: micros(nanoseconds.quantile(0.99)),
+        p99_9: micros(nanoseconds.quantile(0.999)),
+        max: micros(nanoseconds.max),
     }
-    let _ = write!(text, "\"max\":{:.1}}}", nanoseconds.max as f64 / 1e3);
 }
 
-fn put_refused(text: &mut String, api: &Api, code: &str, refused: &Refused) {
+fn refusal_stats(api: &Api, code: &str, refused: &Refused) -> (String, RefusalStats) {
     let before = api.stats.recent().with_oldest(|sample| sample.map_or(0, |sample| sample.refused(code)));
-    let _ = write!(
-        text,
-        "\"{code}\":{{\"count\":{},\"count_1m\":{},\"last_at\":\"{}\"}}",
-        refused.count,
-        refused.count - before.min(refused.count),
-        Timestamp::new(refused.last_at_seconds),
-    );
+    let stats = RefusalStats {
+        count: refused.count,
+        count_1m: refused.count - before.min(refused.count),
+        last_at: Timestamp::new(refused.last_at_seconds).to_string(),
+    };
+    (code.to_owned(), stats)
 }
 
-fn put_journal(text: &mut String, api: &Api) {
+fn journal_stats(api: &Api) -> JournalStats {
     let journal = api.engine.journal();
     let counted = journal.stats();
     let state = match journal.check() {
@@ -181,25 +160,18 @@ fn put_journal(text: &mut String, api: &Api) {
         0 => None,
         at => Some(u64::from(api.engine.now().seconds()).saturating_sub(at)),
     };
-    let _ = write!(
-        text,
-        ",\"journal\":{{\"state\":\"{state}\",\"bytes\":{},\"frames\":{},\"records\":{},\"syncs\":{},\
-         \"records_per_sync\":{:.1},\"sync_us\":",
-        counted.bytes,
-        counted.frames,
-        counted.records,
-        counted.syncs,
-        counted.records as f64 / counted.syncs.max(1) as f64,
-    );
-    put_latency(text, &counted.sync_nanoseconds);
-    text.push_str(",\"commit_wait_us\":");
-    put_latency(text, &api.stats.commit_wait_nanoseconds());
-    let _ = write!(
-        text,
-        ",\"unsynced_records\":{},\"files\":{},\"checkpoints\":{},\"checkpoint_age_seconds\":{}}}",
-        journal.pending_records(),
-        counted.files,
-        counted.checkpoints,
-        or_null(age),
-    );
+    JournalStats {
+        state: state.to_owned(),
+        bytes: counted.bytes,
+        frames: counted.frames,
+        records: counted.records,
+        syncs: counted.syncs,
+        records_per_sync: rounded(counted.records as f64 / counted.syncs.max(1) as f64, 10.0),
+        sync_us: latency(&counted.sync_nanoseconds),
+        commit_wait_us: latency(&api.stats.commit_wait_nanoseconds()),
+        unsynced_records: journal.pending_records(),
+        files: counted.files,
+        checkpoints: counted.checkpoints,
+        checkpoint_age_seconds: age,
+    }
 }

@@ -1,6 +1,6 @@
 //! The body of a response: bytes that are there, or a stream.
 
-use std::io::{self};
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 

@@ -3,3 +3,4 @@
 pub mod body;
 pub(crate) mod json;
 pub(crate) mod problem;
+pub(crate) mod stats;

@@ -4,14 +4,15 @@ use clap::Args;
 use hyper::Method;
 use serde_json::json;
 
-use crate::cli::{CliError, Remote};
 use crate::client::Call;
 use crate::domain::settings::Then;
 
+use super::error::CliError;
+use super::remote::Remote;
 use super::renew;
 
 #[derive(Debug, Args)]
-pub(super) struct ReturnArgs {
+pub(crate) struct ReturnArgs {
     /// Name of the pool
     pool: String,
     /// The leases, as "allotd lease" shows them
@@ -27,7 +28,7 @@ pub(super) struct ReturnArgs {
     remote: Remote,
 }
 
-pub(super) fn run(args: ReturnArgs) -> Result<(), CliError> {
+pub(crate) fn run(args: ReturnArgs) -> Result<(), CliError> {
     let mut body = json!({"leases": renew::held(&args.leases)?});
     if let Some(outcome) = args.outcome {
         body["outcome"] = outcome.into();
@@ -35,6 +36,6 @@ pub(super) fn run(args: ReturnArgs) -> Result<(), CliError> {
     if let Some(then) = args.then {
         body["then"] = json!(then);
     }
-    let path = format!("/v1/pools/{}/return", super::pool::checked_name(&args.pool)?);
+    let path = format!("/v1/pools/{}/return", crate::cli::pool::name::checked_name(&args.pool)?);
     args.remote.call(Call::json(Method::POST, &path, &body), renew::results)
 }

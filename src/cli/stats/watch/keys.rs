@@ -4,7 +4,7 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 /// What the keys are for at the moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Mode {
+pub(crate) enum Mode {
     /// Looking around.
     Look,
     /// Writing a filter.
@@ -22,7 +22,7 @@ pub(super) enum Mode {
 
 /// What a key asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Action {
+pub(crate) enum Action {
     Quit,
     /// Leave what is open: the help, the question, the filter; else quit.
     Leave,
@@ -41,7 +41,7 @@ pub(super) enum Action {
 }
 
 /// The action of a key, if it has one.
-pub(super) fn action(key: KeyEvent, mode: &Mode) -> Option<Action> {
+pub(crate) fn action(key: KeyEvent, mode: &Mode) -> Option<Action> {
     if key.kind == KeyEventKind::Release {
         return None;
     }

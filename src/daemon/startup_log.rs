@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
-use crate::config::Config;
 use crate::engine::open_report::OpenReport;
 use crate::engine::registry::Engine;
 use crate::http::address::ListenAddress;
 use crate::journal::durability::Durability;
 use crate::log::LogConfig;
+
+use super::config::Config;
 
 /// Before the data directory is opened, which may take a while.
 pub(crate) fn starting(config: &Config) {

@@ -6,13 +6,14 @@ use std::{io, thread};
 
 use hyper::Method;
 
-use crate::cli::stats::STATS_PATH;
-use crate::cli::stats::answer::Stats;
+use crate::cli::stats::answer;
+use crate::cli::stats::answer::STATS_PATH;
 use crate::client::{self, Call, ClientError, Connection, Server};
+use crate::http::response::stats::Stats;
 
 /// What the thread tells.
 #[derive(Debug)]
-pub(super) enum Report {
+pub(crate) enum Report {
     /// What the daemon answered, or why it did not.
     Stats {
         /// When.
@@ -32,16 +33,16 @@ pub(super) enum Report {
 }
 
 /// The thread's two ends. It ends itself once they are dropped.
-pub(super) struct Asking {
+pub(crate) struct Asking {
     /// What it found.
-    pub(super) reports: Receiver<Report>,
+    pub(crate) reports: Receiver<Report>,
     /// Pools to be paused (true) or resumed.
-    pub(super) orders: Sender<(String, bool)>,
+    pub(crate) orders: Sender<(String, bool)>,
 }
 
 impl Asking {
     /// Starts to ask, once in each interval.
-    pub(super) fn start(server: Server, interval: Duration) -> io::Result<Self> {
+    pub(crate) fn start(server: Server, interval: Duration) -> io::Result<Self> {
         let (report, reports) = mpsc::channel();
         let (orders, ordered) = mpsc::channel();
         let connection = Connection::new(server.clone())?;
@@ -61,7 +62,7 @@ fn ask(
 ) {
     loop {
         let started = Instant::now();
-        let result = connection.get(STATS_PATH).and_then(|answer| Stats::parse(&answer)).map(Box::new);
+        let result = connection.get(STATS_PATH).and_then(|answer| answer::parse(&answer)).map(Box::new);
         let at = Instant::now();
         if reports.send(Report::Stats { at, result }).is_err() {
             return;

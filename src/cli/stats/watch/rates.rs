@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
-use crate::cli::stats::answer::{CallStats, Stats};
+use crate::http::response::stats::{CallStats, Stats};
 
 /// How many rates of a pool are kept, one an interval: five minutes at a second.
-pub(super) const HISTORY: usize = 300;
+pub(crate) const HISTORY: usize = 300;
 
 /// Rates a second between the last two answers, and what the pools' were before.
 #[derive(Debug, Default)]
-pub(super) struct Rates {
+pub(crate) struct Rates {
     pools: BTreeMap<String, VecDeque<f64>>,
     calls: BTreeMap<String, f64>,
     syncs: Option<f64>,
@@ -19,7 +19,7 @@ pub(super) struct Rates {
 impl Rates {
     /// Takes the newest answer, which came so many seconds after the one before. Counts that began anew with a restart
     /// of the daemon tell no rate.
-    pub(super) fn take(&mut self, before: &Stats, now: &Stats, seconds: f64) {
+    pub(crate) fn take(&mut self, before: &Stats, now: &Stats, seconds: f64) {
         let rate = |before: u64, now: u64| {
             now.checked_sub(before).map(|count| count as f64 / seconds.max(f64::EPSILON))
         };
@@ -41,29 +41,29 @@ impl Rates {
     }
 
     /// Leases a second of a pool, the newest last.
-    pub(super) fn history(&self, pool: &str) -> impl DoubleEndedIterator<Item = f64> + ExactSizeIterator {
+    pub(crate) fn history(&self, pool: &str) -> impl DoubleEndedIterator<Item = f64> + ExactSizeIterator {
         self.pools.get(pool).map(VecDeque::iter).unwrap_or_default().copied()
     }
 
     /// Leases a second of a pool.
-    pub(super) fn leases(&self, pool: &str) -> Option<f64> {
+    pub(crate) fn leases(&self, pool: &str) -> Option<f64> {
         self.history(pool).next_back()
     }
 
     /// Answers a second of a call.
-    pub(super) fn calls(&self, call: &str) -> Option<f64> {
+    pub(crate) fn calls(&self, call: &str) -> Option<f64> {
         self.calls.get(call).copied()
     }
 
     /// Syncs a second of the journal.
-    pub(super) fn syncs(&self) -> Option<f64> {
+    pub(crate) fn syncs(&self) -> Option<f64> {
         self.syncs
     }
 }
 
 /// An answer, and when it came.
 #[derive(Debug)]
-pub(super) struct Answered {
-    pub(super) stats: Box<Stats>,
-    pub(super) at: Instant,
+pub(crate) struct Answered {
+    pub(crate) stats: Box<Stats>,
+    pub(crate) at: Instant,
 }

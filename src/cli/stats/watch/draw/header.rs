@@ -6,8 +6,9 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
 use crate::cli::figures::{bytes, duration, grouped, percent};
-use crate::cli::stats::answer::{Stats, state_in_words};
-use crate::cli::watch::screen::Screen;
+use crate::cli::stats::answer::state_in_words;
+use crate::cli::stats::watch::screen::Screen;
+use crate::http::response::stats::Stats;
 
 use super::fit;
 use super::theme::Theme;
@@ -15,7 +16,7 @@ use super::theme::Theme;
 /// A disk with less than one part in so many free is told with stress.
 const SCARCE_DISK_PARTS: u64 = 10;
 
-pub(super) fn lines(screen: &Screen, theme: Theme, width: u16, now: Instant) -> Vec<Line<'static>> {
+pub(crate) fn lines(screen: &Screen, theme: Theme, width: u16, now: Instant) -> Vec<Line<'static>> {
     let mut pieces = Vec::new();
     let Some(stats) = screen.stats() else {
         pieces.push(Span::styled("allotd", theme.title()));

@@ -6,12 +6,12 @@ use ratatui::text::Span;
 use ratatui::widgets::TableState;
 
 use crate::cli::figures::{cells, duration, percent, rate, short};
-use crate::cli::stats::answer::PoolStats;
-use crate::cli::watch::draw::{NONE, section_height, titled};
-use crate::cli::watch::rates::Rates;
-use crate::cli::watch::screen::{PoolOrder, Screen};
+use crate::cli::stats::watch::rates::Rates;
+use crate::cli::stats::watch::screen::{PoolOrder, Screen};
+use crate::http::response::stats::PoolStats;
 
 use super::fit::{self, Column};
+use super::section::{NONE, section_height, titled};
 use super::theme::Theme;
 
 /// Fewest rows of the table, beside its head.
@@ -43,11 +43,11 @@ const COLUMNS: [Column; 11] = [
 ];
 
 /// Lines that the table needs.
-pub(super) fn height(screen: &Screen) -> (u16, u16) {
+pub(crate) fn height(screen: &Screen) -> (u16, u16) {
     section_height(1 + MIN_ROWS, 1 + screen.pools().len().max(1))
 }
 
-pub(super) fn draw(frame: &mut Frame<'_>, screen: &Screen, theme: Theme, area: Rect) {
+pub(crate) fn draw(frame: &mut Frame<'_>, screen: &Screen, theme: Theme, area: Rect) {
     let pools = screen.pools();
     let order = match screen.order {
         PoolOrder::SoonestExhausted => "soonest exhausted first",

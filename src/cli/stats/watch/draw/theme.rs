@@ -4,16 +4,16 @@ use ratatui::style::{Color, Modifier, Style};
 
 /// How things look.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::cli::watch) struct Theme {
+pub(in crate::cli::stats::watch) struct Theme {
     is_coloured: bool,
 }
 
 impl Theme {
     /// The chosen row.
-    pub(super) const SELECTED: Style = Style::new().add_modifier(Modifier::REVERSED);
+    pub(crate) const SELECTED: Style = Style::new().add_modifier(Modifier::REVERSED);
 
     /// With colours, unless the environment has a `NO_COLOR` that is not empty.
-    pub(in crate::cli::watch) fn from_environment() -> Self {
+    pub(in crate::cli::stats::watch) fn from_environment() -> Self {
         Self { is_coloured: std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) }
     }
 
@@ -22,27 +22,27 @@ impl Theme {
     }
 
     /// Names and titles.
-    pub(super) fn title(self) -> Style {
+    pub(crate) fn title(self) -> Style {
         self.coloured(Color::Cyan).add_modifier(Modifier::BOLD)
     }
 
     /// What is as it should be.
-    pub(super) fn good(self) -> Style {
+    pub(crate) fn good(self) -> Style {
         self.coloured(Color::Green)
     }
 
     /// What someone should look at soon.
-    pub(super) fn warning(self) -> Style {
+    pub(crate) fn warning(self) -> Style {
         self.coloured(Color::Yellow).add_modifier(Modifier::BOLD)
     }
 
     /// What is wrong.
-    pub(super) fn bad(self) -> Style {
+    pub(crate) fn bad(self) -> Style {
         self.coloured(Color::Red).add_modifier(Modifier::BOLD)
     }
 
     /// A state of numbers.
-    pub(super) fn state(self, state: &str) -> Style {
+    pub(crate) fn state(self, state: &str) -> Style {
         self.coloured(match state {
             "available" => Color::Green,
             "leased" => Color::Blue,
@@ -56,7 +56,7 @@ impl Theme {
 #[cfg(test)]
 impl Theme {
     /// Without colours.
-    pub(super) const PLAIN: Self = Self { is_coloured: false };
+    pub(crate) const PLAIN: Self = Self { is_coloured: false };
     /// With colours.
-    pub(super) const COLOURED: Self = Self { is_coloured: true };
+    pub(crate) const COLOURED: Self = Self { is_coloured: true };
 }

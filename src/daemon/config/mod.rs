@@ -1,110 +1,28 @@
 //! What the daemon is told: flags, environment and file, merged into one validated [`Config`].
 //! A flag wins over the environment (`ALLOTD_…`), which wins over the file.
 
+pub mod args;
+pub mod error;
+pub mod limits;
+
 use std::path::{Path, PathBuf};
 
-use clap::Args;
-use serde::Deserialize;
-use thiserror::Error;
-
-use crate::engine::startup::config::DEFAULT_JOURNAL_FILE_BYTES;
-use crate::http::address::{AddressError, ListenAddress};
-use crate::http::request::origin::{AllowedHost, AllowedHostError};
+use crate::http::address::ListenAddress;
+use crate::http::request::origin::AllowedHost;
 use crate::http::server::DEFAULT_MAX_CONNECTIONS;
 use crate::journal::durability::Durability;
-use crate::journal::running::MIN_FILE_BYTES;
 use crate::log::{ChoiceError, DEFAULT_SLOW_CALL_MS, Format, Level, LogConfig};
 use crate::sys::parallel;
 
+use args::ServeArgs;
+use error::ConfigError;
+use limits::{
+    DEFAULT_JOURNAL_FILE_MIB, DEFAULT_SYNC_INTERVAL_MS, MAX_JOURNAL_FILE_MIB, MAX_SYNC_INTERVAL_MS,
+    MAX_WORKERS, MIN_JOURNAL_FILE_MIB,
+};
+
 /// Where the daemon listens unless told otherwise.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:7979";
-/// Milliseconds between syncs with durability `interval`, unless told otherwise.
-pub const DEFAULT_SYNC_INTERVAL_MS: u32 = 100;
-/// Longest time between syncs, in milliseconds.
-pub const MAX_SYNC_INTERVAL_MS: u32 = 60_000;
-/// Size of a journal file unless told otherwise, in MiB.
-const DEFAULT_JOURNAL_FILE_MIB: u32 = (DEFAULT_JOURNAL_FILE_BYTES >> 20) as u32;
-/// Smallest journal file, in MiB.
-pub const MIN_JOURNAL_FILE_MIB: u32 = (MIN_FILE_BYTES >> 20) as u32;
-/// Largest journal file, in MiB: recovery reads up to three.
-pub const MAX_JOURNAL_FILE_MIB: u32 = 1_024;
-/// Most worker threads.
-pub const MAX_WORKERS: usize = 256;
-
-/// The flags of `allotd serve`.
-#[derive(Debug, Clone, Default, Args)]
-pub struct ServeArgs {
-    /// Directory of the pools; made if it is missing
-    #[arg(long, env = "ALLOTD_DATA", value_name = "DIR")]
-    pub data: Option<PathBuf>,
-    /// Address to listen on, IP:PORT or unix:PATH; may be repeated [default: 127.0.0.1:7979]
-    #[arg(long, env = "ALLOTD_LISTEN", value_name = "ADDR", value_delimiter = ',')]
-    pub listen: Vec<String>,
-    /// Name by which the daemon is called beside its addresses, NAME or NAME:PORT; may be repeated
-    #[arg(long, env = "ALLOTD_ALLOW_HOST", value_name = "NAME", value_delimiter = ',')]
-    pub allow_host: Vec<String>,
-    /// File with the same keys as these flags, in TOML
-    #[arg(long, env = "ALLOTD_CONFIG", value_name = "FILE")]
-    pub config: Option<PathBuf>,
-    /// Threads that serve requests [default: one a processor]
-    #[arg(long, env = "ALLOTD_WORKERS", value_name = "N")]
-    pub workers: Option<usize>,
-    /// Connections that are served at the same time [default: 16384]
-    #[arg(long, env = "ALLOTD_MAX_CONNECTIONS", value_name = "N")]
-    pub max_connections: Option<u64>,
-    /// What a reply promises: sync (it is on the disk), interval (it survives kill -9, and a power loss
-    /// after the sync interval) or none (it survives kill -9) [default: sync]
-    #[arg(long, env = "ALLOTD_DURABILITY", value_name = "MODE")]
-    pub durability: Option<String>,
-    /// Milliseconds between syncs with --durability interval [default: 100]
-    #[arg(long, env = "ALLOTD_SYNC_INTERVAL_MS", value_name = "N")]
-    pub sync_interval_ms: Option<u32>,
-    /// Size of a journal file in MiB; there are at most four [default: 128]
-    #[arg(long, env = "ALLOTD_JOURNAL_FILE_MIB", value_name = "N")]
-    pub journal_file_mib: Option<u32>,
-    /// Directory in which backups are made [default: backups in the data directory]
-    #[arg(long, env = "ALLOTD_BACKUP_DIR", value_name = "DIR")]
-    pub backup_dir: Option<PathBuf>,
-    /// Start with a damaged data directory: the numbers whose state is lost are retired
-    #[arg(long, env = "ALLOTD_RECOVER_DAMAGED", num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
-    pub recover_damaged: Option<bool>,
-    /// Listen on addresses that other machines can reach, without any protection
-    #[arg(long, env = "ALLOTD_INSECURE", num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
-    pub insecure: Option<bool>,
-    /// Least important events that are logged: error, warn, info or debug (each request) [default: info]
-    #[arg(long, env = "ALLOTD_LOG_LEVEL", value_name = "LEVEL")]
-    pub log_level: Option<String>,
-    /// How they are written: human, json, or auto (human on a terminal, else json) [default: auto]
-    #[arg(long, env = "ALLOTD_LOG_FORMAT", value_name = "FORMAT")]
-    pub log_format: Option<String>,
-    /// Log numbers whole instead of masked like 7912***4567
-    #[arg(long, env = "ALLOTD_LOG_NUMBERS", num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
-    pub log_numbers: Option<bool>,
-    /// Log calls that take longer, in milliseconds; 0 for none [default: 1000]
-    #[arg(long, env = "ALLOTD_SLOW_CALL_MS", value_name = "N")]
-    pub slow_call_ms: Option<u32>,
-}
-
-/// The config file: the same keys as the flags.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    data: Option<PathBuf>,
-    listen: Option<Vec<String>>,
-    allow_host: Option<Vec<String>>,
-    workers: Option<usize>,
-    max_connections: Option<u64>,
-    durability: Option<String>,
-    sync_interval_ms: Option<u32>,
-    journal_file_mib: Option<u32>,
-    backup_dir: Option<PathBuf>,
-    recover_damaged: Option<bool>,
-    insecure: Option<bool>,
-    log_level: Option<String>,
-    log_format: Option<String>,
-    log_numbers: Option<bool>,
-    slow_call_ms: Option<u32>,
-}
 
 /// What the daemon does, checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -131,129 +49,57 @@ pub struct Config {
     pub log: LogConfig,
 }
 
-/// A setting that cannot be accepted; the message says what to give instead.
-#[derive(Debug, Error)]
-pub enum ConfigError {
-    /// The file cannot be read.
-    #[error("the config file {} cannot be read: {error}. Check the path of --config", path.display())]
-    Unreadable {
-        /// Its path.
-        path: PathBuf,
-        /// What the system says.
-        error: std::io::Error,
-    },
-    /// The file is not understood.
-    #[error("the config file {} is not understood: {message}", path.display())]
-    Malformed {
-        /// Its path.
-        path: PathBuf,
-        /// Where and why.
-        message: String,
-    },
-    /// No directory was named.
-    #[error("no data directory: give --data DIR")]
-    NoData,
-    /// An address that cannot be read.
-    #[error(transparent)]
-    Address(#[from] AddressError),
-    /// A name that cannot be read.
-    #[error(transparent)]
-    AllowedHost(#[from] AllowedHostError),
-    /// An address that other machines can reach.
-    #[error(
-        "{0} can be reached by other machines and nothing would protect the daemon: listen on 127.0.0.1 or a \
-         unix:PATH, or add --insecure if the network itself is closed"
-    )]
-    NotLocal(ListenAddress),
-    /// A count of workers that makes no sense.
-    #[error("--workers is {0}: give 1 to {MAX_WORKERS}")]
-    Workers(usize),
-    /// No connection could be served.
-    #[error("--max-connections is 0: give 1 or more")]
-    MaxConnections,
-    /// An unknown durability mode.
-    #[error("--durability is \"{0}\": give sync, interval or none")]
-    Durability(String),
-    /// A sync interval in another mode.
-    #[error("--sync-interval-ms is for --durability interval: leave it out, or add that")]
-    SyncIntervalAlone,
-    /// A sync interval out of its bounds.
-    #[error("--sync-interval-ms is {0}: give 1 to {MAX_SYNC_INTERVAL_MS}")]
-    SyncInterval(u32),
-    /// Backups would be taken for what the daemon keeps.
-    #[error("--backup-dir is {}, where the daemon keeps its data: give another directory", .0.display())]
-    BackupDir(PathBuf),
-    /// A size of journal files out of its bounds.
-    #[error("--journal-file-mib is {0}: give {MIN_JOURNAL_FILE_MIB} to {MAX_JOURNAL_FILE_MIB}")]
-    JournalFile(u32),
-    /// An unknown level or format of the log.
-    #[error(transparent)]
-    Log(#[from] ChoiceError),
-}
-
 impl ServeArgs {
     /// Merges flags, environment (clap has read it) and file, and checks the result.
     pub fn into_config(self) -> Result<Config, ConfigError> {
-        let file = match &self.config {
-            None => File::default(),
-            Some(path) => read_file(path.clone())?,
-        };
-        let log = self.log(&file)?;
-        let listen = if self.listen.is_empty() { file.listen.unwrap_or_default() } else { self.listen };
-        let mut addresses =
-            listen.iter().map(|text| text.parse()).collect::<Result<Vec<ListenAddress>, _>>()?;
-        if addresses.is_empty() {
-            addresses.push(DEFAULT_LISTEN.parse()?);
+        let file = self.config.as_deref().map(args::read_file).transpose()?;
+        let given = self.or(file.unwrap_or_default());
+        let log = given.log()?;
+        let mut listen =
+            given.listen.iter().map(|text| text.parse()).collect::<Result<Vec<ListenAddress>, _>>()?;
+        if listen.is_empty() {
+            listen.push(DEFAULT_LISTEN.parse()?);
         }
-        let names =
-            if self.allow_host.is_empty() { file.allow_host.unwrap_or_default() } else { self.allow_host };
-        let allow_hosts = names.iter().map(|text| text.parse()).collect::<Result<_, _>>()?;
-        let insecure = self.insecure.or(file.insecure).unwrap_or(false);
-        if let Some(address) = addresses.iter().find(|address| !insecure && !address.is_local()) {
+        let allow_hosts = given.allow_host.iter().map(|text| text.parse()).collect::<Result<_, _>>()?;
+        let insecure = given.insecure.unwrap_or(false);
+        if let Some(address) = listen.iter().find(|address| !insecure && !address.is_local()) {
             return Err(ConfigError::NotLocal(address.clone()));
         }
-        let workers = self.workers.or(file.workers).unwrap_or_else(default_workers);
+        let workers = given.workers.unwrap_or_else(default_workers);
         if !(1..=MAX_WORKERS).contains(&workers) {
             return Err(ConfigError::Workers(workers));
         }
-        let max_connections =
-            self.max_connections.or(file.max_connections).unwrap_or(DEFAULT_MAX_CONNECTIONS);
+        let max_connections = given.max_connections.unwrap_or(DEFAULT_MAX_CONNECTIONS);
         if max_connections == 0 {
             return Err(ConfigError::MaxConnections);
         }
-        let interval = self.sync_interval_ms.or(file.sync_interval_ms);
-        let durability = durability(self.durability.or(file.durability).as_deref(), interval)?;
-        let mib = self.journal_file_mib.or(file.journal_file_mib).unwrap_or(DEFAULT_JOURNAL_FILE_MIB);
+        let durability = durability(given.durability.as_deref(), given.sync_interval_ms)?;
+        let mib = given.journal_file_mib.unwrap_or(DEFAULT_JOURNAL_FILE_MIB);
         if !(MIN_JOURNAL_FILE_MIB..=MAX_JOURNAL_FILE_MIB).contains(&mib) {
             return Err(ConfigError::JournalFile(mib));
         }
-        let journal_file_bytes = u64::from(mib) << 20;
-        let recover_damaged = self.recover_damaged.or(file.recover_damaged).unwrap_or(false);
-        let data_dir = self.data.or(file.data).ok_or(ConfigError::NoData)?;
-        let backup_dir = self.backup_dir.or(file.backup_dir);
-        check_backup_dir(backup_dir.as_deref(), &data_dir)?;
+        let data_dir = given.data.ok_or(ConfigError::NoData)?;
+        check_backup_dir(given.backup_dir.as_deref(), &data_dir)?;
         Ok(Config {
-            backup_dir,
+            backup_dir: given.backup_dir,
             data_dir,
-            listen: addresses,
+            listen,
             allow_hosts,
             workers,
             max_connections,
             durability,
-            journal_file_bytes,
-            recover_damaged,
+            journal_file_bytes: u64::from(mib) << 20,
+            recover_damaged: given.recover_damaged.unwrap_or(false),
             log,
         })
     }
 
-    fn log(&self, file: &File) -> Result<LogConfig, ChoiceError> {
-        let level = self.log_level.as_deref().or(file.log_level.as_deref());
-        let format = self.log_format.as_deref().or(file.log_format.as_deref());
+    fn log(&self) -> Result<LogConfig, ChoiceError> {
         Ok(LogConfig {
-            level: level.map_or(Ok(Level::default()), str::parse)?,
-            format: format.map_or(Ok(Format::default()), str::parse)?,
-            shows_numbers: self.log_numbers.or(file.log_numbers).unwrap_or(false),
-            slow_call_ms: self.slow_call_ms.or(file.slow_call_ms).unwrap_or(DEFAULT_SLOW_CALL_MS),
+            level: self.log_level.as_deref().map_or(Ok(Level::default()), str::parse)?,
+            format: self.log_format.as_deref().map_or(Ok(Format::default()), str::parse)?,
+            shows_numbers: self.log_numbers.unwrap_or(false),
+            slow_call_ms: self.slow_call_ms.unwrap_or(DEFAULT_SLOW_CALL_MS),
         })
     }
 }
@@ -287,19 +133,10 @@ fn default_workers() -> usize {
     parallel::processors().min(MAX_WORKERS)
 }
 
-fn read_file(path: PathBuf) -> Result<File, ConfigError> {
-    match std::fs::read_to_string(&path) {
-        Ok(text) => toml::from_str(&text).map_err(|error| {
-            let before = &text[..error.span().map_or(0, |span| span.start)];
-            let line = before.matches('\n').count() + 1;
-            ConfigError::Malformed { path, message: format!("line {line}: {}", error.message()) }
-        }),
-        Err(error) => Err(ConfigError::Unreadable { path, error }),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use clap::Args as _;
+
     use super::*;
 
     fn args(file: &str) -> (tempfile::TempDir, ServeArgs) {
@@ -388,7 +225,8 @@ mod tests {
     #[test]
     fn the_example_has_every_key() {
         // Whole, so that a new key cannot be left out.
-        let File {
+        let ServeArgs {
+            config: _,
             data,
             listen,
             allow_host,
@@ -405,13 +243,8 @@ mod tests {
             log_numbers,
             slow_call_ms,
         } = toml::from_str(&example_without(&[])).unwrap();
-        assert!(
-            allow_host.is_some()
-                && data.is_some()
-                && listen.is_some()
-                && workers.is_some()
-                && max_connections.is_some()
-        );
+        assert!(!allow_host.is_empty() && !listen.is_empty());
+        assert!(data.is_some() && workers.is_some() && max_connections.is_some());
         assert!(durability.is_some() && journal_file_mib.is_some() && recover_damaged.is_some());
         assert!(
             log_level.is_some() && log_format.is_some() && log_numbers.is_some() && slow_call_ms.is_some()

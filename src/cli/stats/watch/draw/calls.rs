@@ -5,12 +5,13 @@ use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span, Text};
 
 use crate::cli::figures::{grouped, microseconds, rate, short};
-use crate::cli::stats::answer::{CallStats, Refusals, Stats, refusal_in_words};
-use crate::cli::watch::draw::{NONE, section_height, titled};
-use crate::cli::watch::rates::Rates;
-use crate::cli::watch::screen::Screen;
+use crate::cli::stats::answer::refusal_in_words;
+use crate::cli::stats::watch::rates::Rates;
+use crate::cli::stats::watch::screen::Screen;
+use crate::http::response::stats::{CallStats, RefusalStats, Stats};
 
 use super::fit::{self, Column};
+use super::section::{NONE, section_height, titled};
 use super::theme::Theme;
 
 /// Fewest lines of the section.
@@ -30,20 +31,20 @@ const COLUMNS: [Column; 6] = [
 ];
 
 /// Lines that the section needs.
-pub(super) fn height(screen: &Screen) -> (u16, u16) {
+pub(crate) fn height(screen: &Screen) -> (u16, u16) {
     match screen.stats() {
         None => (0, 0),
         Some(stats) => section_height(MIN_LINES, 1 + stats.requests.len() + refusals(stats).len()),
     }
 }
 
-pub(super) fn draw(frame: &mut Frame<'_>, screen: &Screen, theme: Theme, area: Rect) {
+pub(crate) fn draw(frame: &mut Frame<'_>, screen: &Screen, theme: Theme, area: Rect) {
     let Some(stats) = screen.stats().filter(|_| area.height > 0) else { return };
     let block = titled("calls, and their latency in the last minute", theme);
     let inner = block.inner(area);
     frame.render_widget(block, area);
     let refusals = refusals(stats);
-    // Refusals tell more than the calls that are seldom made, but not more than the first ones.
+    // RefusalStats tell more than the calls that are seldom made, but not more than the first ones.
     let count = u16::try_from(refusals.len()).unwrap_or(u16::MAX);
     let beside_refusals = inner.height.saturating_sub(count).max(inner.height / 2 + 1);
     let wanted = u16::try_from(1 + stats.requests.len()).unwrap_or(u16::MAX);
@@ -76,7 +77,7 @@ fn rows(stats: &Stats, rates: &Rates) -> Vec<Vec<Span<'static>>> {
 fn refusals(stats: &Stats) -> Vec<Line<'static>> {
     let mut refusals: Vec<_> = stats.refusals.iter().collect();
     refusals.sort_by_key(|(_, refused)| std::cmp::Reverse((refused.count_1m, refused.count)));
-    let line = |(code, refused): (&String, &Refusals)| {
+    let line = |(code, refused): (&String, &RefusalStats)| {
         let [recent, all] = [refused.count_1m, refused.count].map(grouped);
         Line::from(format!("refused {code}: {recent} in 1m, {all} in all. {}", refusal_in_words(code)))
     };

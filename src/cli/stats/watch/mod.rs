@@ -1,8 +1,8 @@
 //! `allotd stats --watch` on a terminal: a screen of what the daemon counts, that follows it.
 
-mod asking;
 mod draw;
 mod keys;
+mod poller;
 mod rates;
 mod screen;
 mod terminal;
@@ -15,11 +15,11 @@ use std::time::{Duration, Instant};
 
 use ratatui::crossterm::event::{self, Event};
 
-use crate::cli::CliError;
+use crate::cli::error::CliError;
 use crate::client::Server;
 
-use asking::Asking;
 use draw::theme::Theme;
+use poller::Asking;
 use screen::{Next, Screen};
 use terminal::WholeTerminal;
 
@@ -29,7 +29,7 @@ const TICK: Duration = Duration::from_millis(100);
 const REDRAW: Duration = Duration::from_secs(1);
 
 /// Shows the screen until the user or a signal ends it, or the terminal is closed.
-pub(super) fn run(server: Server, interval: Duration) -> Result<(), CliError> {
+pub(crate) fn run(server: Server, interval: Duration) -> Result<(), CliError> {
     let screen = Screen::new(server.to_string(), interval);
     let asking = Asking::start(server, interval).map_err(|error| CliError::Failed(error.to_string()))?;
     let ended = end_on_signals().map_err(failed)?;

@@ -11,7 +11,7 @@ const BETWEEN_PIECES: &str = "   ";
 const BETWEEN_COLUMNS: u16 = 2;
 
 /// Pieces on as few lines as they need, in their order. One that is longer than a line is cut.
-pub(super) fn lines(pieces: impl IntoIterator<Item = Span<'static>>, width: u16) -> Vec<Line<'static>> {
+pub(crate) fn lines(pieces: impl IntoIterator<Item = Span<'static>>, width: u16) -> Vec<Line<'static>> {
     let mut lines: Vec<Line<'static>> = Vec::new();
     for piece in pieces {
         match lines.last_mut() {
@@ -27,17 +27,17 @@ pub(super) fn lines(pieces: impl IntoIterator<Item = Span<'static>>, width: u16)
 
 /// A column of a table.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Column {
+pub(crate) struct Column {
     /// What stands above it.
-    pub(super) title: &'static str,
+    pub(crate) title: &'static str,
     /// In cells of the terminal.
-    pub(super) width: u16,
+    pub(crate) width: u16,
     /// The columns with the highest are left out first where the width does not suffice.
-    pub(super) rank: u8,
+    pub(crate) rank: u8,
 }
 
 /// The places of the columns that fit.
-pub(super) fn fitting(columns: &[Column], width: u16) -> Vec<usize> {
+pub(crate) fn fitting(columns: &[Column], width: u16) -> Vec<usize> {
     let mut kept: Vec<usize> = (0..columns.len()).collect();
     let needed = |kept: &[usize]| {
         kept.iter().map(|&place| columns[place].width + BETWEEN_COLUMNS).sum::<u16>() - BETWEEN_COLUMNS
@@ -50,7 +50,7 @@ pub(super) fn fitting(columns: &[Column], width: u16) -> Vec<usize> {
 }
 
 /// A table of the columns that fit; the first is of names, all others are of figures.
-pub(super) fn table(
+pub(crate) fn table(
     columns: &[Column],
     rows: Vec<Vec<Span<'static>>>,
     title: Style,
@@ -73,7 +73,7 @@ pub(super) fn table(
 
 /// Lines of each section: at least its first figure or none at all, at most its second, in the order of their
 /// importance.
-pub(super) fn heights<const N: usize>(wanted: [(u16, u16); N], available: u16) -> [u16; N] {
+pub(crate) fn heights<const N: usize>(wanted: [(u16, u16); N], available: u16) -> [u16; N] {
     let mut left = available;
     let mut heights = wanted.map(|(least, _)| {
         let height = if least <= left { least } else { 0 };

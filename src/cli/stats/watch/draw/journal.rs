@@ -5,21 +5,21 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
 use crate::cli::figures::{duration, grouped, microseconds, rate};
-use crate::cli::watch::draw::{NONE, draw_lines, section_height};
-use crate::cli::watch::screen::Screen;
+use crate::cli::stats::watch::screen::Screen;
 
 use super::fit;
+use super::section::{NONE, draw_lines, section_height};
 use super::theme::Theme;
 
 /// Lines that the section needs.
-pub(super) fn height(screen: &Screen, width: u16) -> (u16, u16) {
+pub(crate) fn height(screen: &Screen, width: u16) -> (u16, u16) {
     match lines(screen, width) {
         lines if lines.is_empty() => (0, 0),
         lines => section_height(1, lines.len()),
     }
 }
 
-pub(super) fn draw(frame: &mut Frame<'_>, screen: &Screen, theme: Theme, area: Rect) {
+pub(crate) fn draw(frame: &mut Frame<'_>, screen: &Screen, theme: Theme, area: Rect) {
     if let Some(stats) = screen.stats().filter(|_| area.height > 0) {
         let title = format!("journal {}", stats.journal.state);
         draw_lines(frame, &title, lines(screen, area.width), theme, area);

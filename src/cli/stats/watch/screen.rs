@@ -2,23 +2,23 @@
 
 use std::time::{Duration, Instant};
 
-use crate::cli::stats::answer::{PoolStats, Stats};
 use crate::client::ClientError;
+use crate::http::response::stats::{PoolStats, Stats};
 
-use super::asking::Report;
 use super::keys::{Action, Mode};
+use super::poller::Report;
 use super::rates::{Answered, Rates};
 
 /// The order of the pools.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum PoolOrder {
+pub(crate) enum PoolOrder {
     SoonestExhausted,
     Name,
 }
 
 /// What is to be done after an action.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Next {
+pub(crate) enum Next {
     GoOn,
     Quit,
     /// Have the daemon pause (true) or resume a pool.
@@ -30,21 +30,21 @@ pub(super) enum Next {
 
 /// Why there is no new answer.
 #[derive(Debug)]
-pub(super) struct Trouble {
-    pub(super) since: Instant,
-    pub(super) message: String,
+pub(crate) struct Trouble {
+    pub(crate) since: Instant,
+    pub(crate) message: String,
 }
 
 /// All that is drawn.
 #[derive(Debug)]
-pub(super) struct Screen {
-    pub(super) server: String,
-    pub(super) rates: Rates,
-    pub(super) trouble: Option<Trouble>,
+pub(crate) struct Screen {
+    pub(crate) server: String,
+    pub(crate) rates: Rates,
+    pub(crate) trouble: Option<Trouble>,
     /// What happened last, until the next key.
-    pub(super) notice: Option<String>,
-    pub(super) filter: String,
-    pub(super) order: PoolOrder,
+    pub(crate) notice: Option<String>,
+    pub(crate) filter: String,
+    pub(crate) order: PoolOrder,
     interval: Duration,
     answered: Option<Answered>,
     started: Instant,
@@ -53,7 +53,7 @@ pub(super) struct Screen {
 }
 
 impl Screen {
-    pub(super) fn new(server: String, interval: Duration) -> Self {
+    pub(crate) fn new(server: String, interval: Duration) -> Self {
         Self {
             server,
             rates: Rates::default(),
@@ -69,29 +69,29 @@ impl Screen {
         }
     }
 
-    pub(super) fn mode(&self) -> &Mode {
+    pub(crate) fn mode(&self) -> &Mode {
         &self.mode
     }
 
     /// Seconds of so many looks.
-    pub(super) fn seconds(&self, looks: usize) -> u64 {
+    pub(crate) fn seconds(&self, looks: usize) -> u64 {
         self.interval.as_secs() * looks as u64
     }
 
     /// The last answer.
-    pub(super) fn stats(&self) -> Option<&Stats> {
+    pub(crate) fn stats(&self) -> Option<&Stats> {
         self.answered.as_ref().map(|answered| &*answered.stats)
     }
 
     /// How long there was no answer, once that is longer than it should be.
-    pub(super) fn silent_for(&self, now: Instant) -> Option<Duration> {
+    pub(crate) fn silent_for(&self, now: Instant) -> Option<Duration> {
         let last = self.answered.as_ref().map_or(self.started, |answered| answered.at);
         let silent = now.saturating_duration_since(last);
         (silent > self.interval * 2 + Duration::from_secs(1)).then_some(silent)
     }
 
     /// Takes what the asking thread reports.
-    pub(super) fn take(&mut self, report: Report) {
+    pub(crate) fn take(&mut self, report: Report) {
         match report {
             Report::Stats { at, result: Ok(stats) } => self.take_stats(stats, at),
             Report::Stats { at, result: Err(error) } => {
@@ -122,7 +122,7 @@ impl Screen {
     }
 
     /// The pools that the filter lets through, in their order.
-    pub(super) fn pools(&self) -> Vec<(&str, &PoolStats)> {
+    pub(crate) fn pools(&self) -> Vec<(&str, &PoolStats)> {
         let all = self.stats().into_iter().flat_map(|stats| &stats.pools);
         let wanted = self.filter.to_lowercase();
         let shown = all.filter(|(name, _)| name.to_lowercase().contains(&wanted));
@@ -138,7 +138,7 @@ impl Screen {
     }
 
     /// The place of the selected pool among [`Self::pools`].
-    pub(super) fn selected(&self) -> Option<usize> {
+    pub(crate) fn selected(&self) -> Option<usize> {
         self.pools().iter().position(|(name, _)| Some(*name) == self.selected.as_deref())
     }
 
@@ -158,7 +158,7 @@ impl Screen {
     }
 
     /// Does what a key asked for.
-    pub(super) fn act(&mut self, action: Action) -> Next {
+    pub(crate) fn act(&mut self, action: Action) -> Next {
         self.notice = None;
         match action {
             Action::Quit => return Next::Quit,
@@ -214,12 +214,13 @@ fn one_line(error: &ClientError) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::stats::answer;
 
-    const ANSWER: &str = include_str!("../../../tests/fixtures/stats.json");
+    const ANSWER: &str = include_str!("../../../../tests/fixtures/stats.json");
 
     fn screen() -> Screen {
         let mut screen = Screen::new(String::new(), Duration::from_secs(1));
-        let mut stats = Box::new(Stats::parse(ANSWER).unwrap());
+        let mut stats = Box::new(answer::parse(ANSWER).unwrap());
         for (name, seconds) in [("de", None), ("ru-mobile", Some(60))] {
             stats.pools.get_mut(name).unwrap().exhaustion_seconds = seconds;
         }

@@ -6,11 +6,11 @@ use ratatui::text::{Line, Span, Text};
 use ratatui::widgets::Sparkline;
 
 use crate::cli::figures::{self, duration, grouped, milliseconds, percent, rate};
-use crate::cli::stats::answer::PoolStats;
-use crate::cli::watch::draw::{section_height, titled};
-use crate::cli::watch::screen::Screen;
+use crate::cli::stats::watch::screen::Screen;
+use crate::http::response::stats::PoolStats;
 
 use super::fit;
+use super::section::{section_height, titled};
 use super::theme::Theme;
 
 /// The shape of each state in the bar, in the order of [`PoolStats::states`]: colours are not all that tells them apart.
@@ -28,7 +28,7 @@ fn selected(screen: &Screen) -> Option<(String, &PoolStats)> {
 }
 
 /// Lines that the section needs.
-pub(super) fn height(screen: &Screen, theme: Theme, width: u16) -> (u16, u16) {
+pub(crate) fn height(screen: &Screen, theme: Theme, width: u16) -> (u16, u16) {
     match selected(screen) {
         None => (0, 0),
         Some((_, pool)) => {
@@ -38,7 +38,7 @@ pub(super) fn height(screen: &Screen, theme: Theme, width: u16) -> (u16, u16) {
     }
 }
 
-pub(super) fn draw(frame: &mut Frame<'_>, screen: &Screen, theme: Theme, area: Rect) {
+pub(crate) fn draw(frame: &mut Frame<'_>, screen: &Screen, theme: Theme, area: Rect) {
     let Some((name, pool)) = selected(screen) else { return };
     let paused = if pool.paused { ", PAUSED" } else { "" };
     let block = titled(

@@ -7,17 +7,18 @@ use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
 use ratatui::style::Color;
 
-use crate::cli::stats::answer::Stats;
-use crate::cli::watch::asking::Report;
-use crate::cli::watch::draw::*;
-use crate::cli::watch::keys::Action;
+use crate::cli::stats::answer;
+use crate::cli::stats::watch::draw::*;
+use crate::cli::stats::watch::keys::Action;
+use crate::cli::stats::watch::poller::Report;
 use crate::client::ClientError;
+use crate::http::response::stats::Stats;
 
-const ANSWER: &str = include_str!("../../../../tests/fixtures/stats.json");
+const ANSWER: &str = include_str!("../../../../../tests/fixtures/stats.json");
 const INTERVAL: Duration = Duration::from_secs(1);
 
 fn answer(at: Instant, change: impl FnOnce(&mut Stats)) -> Report {
-    let mut stats = Box::new(Stats::parse(ANSWER).unwrap());
+    let mut stats = Box::new(answer::parse(ANSWER).unwrap());
     change(&mut stats);
     Report::Stats { at, result: Ok(stats) }
 }
@@ -32,7 +33,7 @@ fn filled(at: Instant) -> Screen {
 
 fn drawn(screen: &Screen, theme: Theme, now: Instant, (width, height): (u16, u16)) -> Buffer {
     let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
-    terminal.draw(|frame| crate::cli::watch::draw::screen(frame, screen, theme, now)).unwrap();
+    terminal.draw(|frame| crate::cli::stats::watch::draw::screen(frame, screen, theme, now)).unwrap();
     terminal.backend().buffer().clone()
 }
 

@@ -2,8 +2,8 @@
 
 use ratatui::text::{Line, Span};
 
-use crate::cli::watch::keys::Mode;
-use crate::cli::watch::screen::Screen;
+use crate::cli::stats::watch::keys::Mode;
+use crate::cli::stats::watch::screen::Screen;
 
 use super::fit;
 use super::theme::Theme;
@@ -26,7 +26,7 @@ const NOTES: [(&str, &str); 6] = [
     ("unsynced", "changes on their way to the disk, not answered yet"),
 ];
 
-pub(super) fn lines(screen: &Screen, theme: Theme, width: u16) -> Vec<Line<'static>> {
+pub(crate) fn lines(screen: &Screen, theme: Theme, width: u16) -> Vec<Line<'static>> {
     let line = match (screen.mode(), &screen.notice) {
         (Mode::Confirm { pool, paused: true }, _) => {
             Line::styled(format!("pause {pool}, so that new leases are refused? y/n"), theme.warning())
@@ -44,7 +44,7 @@ pub(super) fn lines(screen: &Screen, theme: Theme, width: u16) -> Vec<Line<'stat
     vec![line]
 }
 
-pub(super) fn help(theme: Theme, width: u16) -> Vec<Line<'static>> {
+pub(crate) fn help(theme: Theme, width: u16) -> Vec<Line<'static>> {
     let key = |(key, does): (&'static str, &'static str)| {
         Line::from_iter([Span::styled(format!("{key:10}"), theme.title()), Span::raw(does)])
     };

@@ -8,23 +8,23 @@ use ratatui::DefaultTerminal;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// The whole terminal. Dropped, it is as it was before.
-pub(super) struct WholeTerminal(DefaultTerminal);
+pub(crate) struct WholeTerminal(DefaultTerminal);
 
 impl WholeTerminal {
     /// Takes it. From now on a panic gives it back before it is told.
-    pub(super) fn take() -> io::Result<Self> {
+    pub(crate) fn take() -> io::Result<Self> {
         ratatui::try_init().map(Self)
     }
 
     /// Leaves it as it is, because it is gone: to give it back would fail, and the failure could not be told.
-    pub(super) fn abandon(self) {
+    pub(crate) fn abandon(self) {
         std::mem::forget(self);
     }
 }
 
 /// Waits for input, a signal, or so long; breaks when the other end of the terminal was closed. The library's
 /// own wait would then go on for ever, without a rest.
-pub(super) fn wait_for_input(limit: Duration) -> ControlFlow<()> {
+pub(crate) fn wait_for_input(limit: Duration) -> ControlFlow<()> {
     // The screen is only shown where standard output is the terminal; input may come from elsewhere.
     let stdout = io::stdout();
     let mut ends = [PollFd::new(&stdout, PollFlags::IN)];

@@ -1,0 +1,55 @@
+//! Which daemon a command talks to, and how it shows the answer.
+
+use clap::Args;
+
+use crate::client::{self, Call, ClientError, Server};
+
+use super::error::CliError;
+use super::output;
+
+/// Which daemon to talk to.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ServerArgs {
+    /// The daemon to talk to: http://HOST:PORT or unix:PATH
+    #[arg(long, env = "ALLOTD_SERVER", hide_env_values = true, default_value = "http://127.0.0.1:7979", value_name = "URL", help_heading = DAEMON_HEADING)]
+    server: String,
+}
+
+impl ServerArgs {
+    pub(crate) fn server(&self) -> Result<Server, CliError> {
+        Ok(self.server.parse()?)
+    }
+}
+
+/// Which daemon to talk to, and how to show its answers.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Remote {
+    #[command(flatten)]
+    server: ServerArgs,
+    /// Show the answer as the daemon gives it, in JSON
+    #[arg(long, env = "ALLOTD_JSON", hide_env_values = true, num_args = 0..=1, default_missing_value = "true", require_equals = true, default_value = "false", value_name = "BOOL", hide_default_value = true, hide_possible_values = true, help_heading = DAEMON_HEADING)]
+    pub(crate) json: bool,
+}
+
+/// The heading of the flags that nearly all commands have.
+const DAEMON_HEADING: &str = "The daemon and its answers";
+
+impl Remote {
+    pub(crate) fn server(&self) -> Result<Server, CliError> {
+        self.server.server()
+    }
+
+    /// Makes a call and shows its answer: as it is with `--json`, else by `show`.
+    pub(crate) fn call(
+        &self,
+        call: Call<'_>,
+        show: impl FnOnce(&serde_json::Value) -> String,
+    ) -> Result<(), CliError> {
+        let answer = client::send(&self.server()?, call)?;
+        if self.json {
+            return output::print(&format!("{answer}\n"));
+        }
+        let value = serde_json::from_str(&answer).map_err(|error| ClientError::Answer(error.to_string()))?;
+        output::print(&show(&value))
+    }
+}

@@ -1,0 +1,71 @@
+//! Why a setting is refused.
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use crate::http::address::{AddressError, ListenAddress};
+use crate::http::request::origin::AllowedHostError;
+use crate::log::ChoiceError;
+
+use super::limits::{MAX_JOURNAL_FILE_MIB, MAX_SYNC_INTERVAL_MS, MAX_WORKERS, MIN_JOURNAL_FILE_MIB};
+
+/// A setting that cannot be accepted; the message says what to give instead.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("the config file {} cannot be read: {error}. Check the path of --config", path.display())]
+    Unreadable {
+        /// Its path.
+        path: PathBuf,
+        /// What the system says.
+        error: std::io::Error,
+    },
+    /// The file is not understood.
+    #[error("the config file {} is not understood: {message}", path.display())]
+    Malformed {
+        /// Its path.
+        path: PathBuf,
+        /// Where and why.
+        message: String,
+    },
+    /// No directory was named.
+    #[error("no data directory: give --data DIR")]
+    NoData,
+    /// An address that cannot be read.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// A name that cannot be read.
+    #[error(transparent)]
+    AllowedHost(#[from] AllowedHostError),
+    /// An address that other machines can reach.
+    #[error(
+        "{0} can be reached by other machines and nothing would protect the daemon: listen on 127.0.0.1 or a \
+         unix:PATH, or add --insecure if the network itself is closed"
+    )]
+    NotLocal(ListenAddress),
+    /// A count of workers that makes no sense.
+    #[error("--workers is {0}: give 1 to {MAX_WORKERS}")]
+    Workers(usize),
+    /// No connection could be served.
+    #[error("--max-connections is 0: give 1 or more")]
+    MaxConnections,
+    /// An unknown durability mode.
+    #[error("--durability is \"{0}\": give sync, interval or none")]
+    Durability(String),
+    /// A sync interval in another mode.
+    #[error("--sync-interval-ms is for --durability interval: leave it out, or add that")]
+    SyncIntervalAlone,
+    /// A sync interval out of its bounds.
+    #[error("--sync-interval-ms is {0}: give 1 to {MAX_SYNC_INTERVAL_MS}")]
+    SyncInterval(u32),
+    /// Backups would be taken for what the daemon keeps.
+    #[error("--backup-dir is {}, where the daemon keeps its data: give another directory", .0.display())]
+    BackupDir(PathBuf),
+    /// A size of journal files out of its bounds.
+    #[error("--journal-file-mib is {0}: give {MIN_JOURNAL_FILE_MIB} to {MAX_JOURNAL_FILE_MIB}")]
+    JournalFile(u32),
+    /// An unknown level or format of the log.
+    #[error(transparent)]
+    Log(#[from] ChoiceError),
+}

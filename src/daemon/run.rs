@@ -1,0 +1,155 @@
+//! The life of the daemon: bind, open, serve, end.
+
+use std::convert::Infallible;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::info;
+
+use crate::disk::bus_error;
+use crate::engine::registry::Engine;
+use crate::engine::startup::config::EngineConfig;
+use crate::http::address::ListenAddress;
+use crate::http::server::control::Control;
+use crate::http::server::listener::{BindError, Listener};
+use crate::http::server::{self, ServeError, Server, ServerConfig};
+use crate::store::open_error::OpenError;
+
+use super::config::Config;
+use super::reload::Reloader;
+use super::{service_manager, startup_log, supervisor};
+
+/// An open data directory.
+pub(crate) struct Opened {
+    pub(crate) engine: Arc<Engine>,
+    took: Duration,
+}
+
+/// Reads the config file again at each SIGHUP. Without it the signal ends the process.
+pub(crate) struct OnHangup {
+    signal: Signal,
+    reloader: Reloader,
+}
+
+/// Why the daemon did not start or go on.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DaemonError {
+    /// An address cannot be listened on.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The server did not start, or ended.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    /// The system refuses something else that a daemon needs.
+    #[error(transparent)]
+    System(#[from] io::Error),
+}
+
+impl OnHangup {
+    /// Takes the signal from now on: a process that does not wait for it is ended by it.
+    pub(crate) fn new(runtime: &Runtime, reloader: Reloader) -> Result<Self, DaemonError> {
+        let _inside = runtime.enter();
+        Ok(Self { signal: signal(SignalKind::hangup())?, reloader })
+    }
+}
+
+/// What the signals and the looks at the server run on.
+pub(crate) fn runtime() -> Result<Runtime, DaemonError> {
+    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
+}
+
+/// Binds every address.
+pub(crate) fn bind(config: &Config) -> Result<Vec<Listener>, DaemonError> {
+    let bound = config.listen.iter().map(Listener::bind).collect::<Result<_, _>>();
+    Ok(bound?)
+}
+
+/// Opens the data directory. `json` says how the log is written.
+pub(crate) fn open(config: &Config, json: bool) -> Result<Opened, DaemonError> {
+    startup_log::starting(config);
+    service_manager::status("opening the data directory");
+    let started = Instant::now();
+    bus_error::end_on_bus_error(json)?;
+    let mut engine_config = EngineConfig {
+        durability: config.durability,
+        journal_file_bytes: config.journal_file_bytes,
+        recover_damaged: config.recover_damaged,
+        ..EngineConfig::new(&config.data_dir, config.workers)
+    };
+    if let Some(backup_dir) = &config.backup_dir {
+        engine_config.backup_dir.clone_from(backup_dir);
+    }
+    let engine = Engine::open(&engine_config)?;
+    startup_log::recovered(engine.report());
+    Ok(Opened { engine, took: started.elapsed() })
+}
+
+/// Serves until SIGTERM or SIGINT. `announce` is called with the addresses once what connects is served.
+pub(crate) fn serve<E: From<DaemonError>>(
+    runtime: &Runtime,
+    config: &Config,
+    listeners: Vec<Listener>,
+    opened: Opened,
+    on_hangup: Option<OnHangup>,
+    announce: impl FnOnce(&[ListenAddress]) -> Result<(), E>,
+) -> Result<(), E> {
+    runtime.block_on(async {
+        let shutdown = shutdown()?;
+        let addresses = server::addresses(&listeners).map_err(DaemonError::from)?;
+        // The sockets are bound and listened on: what connects from now on is served.
+        announce(&addresses)?;
+        let Opened { engine, took } = opened;
+        let server_config = ServerConfig {
+            workers: config.workers,
+            max_connections: config.max_connections,
+            allow_hosts: config.allow_hosts.clone(),
+        };
+        let server =
+            Server::start(listeners, Arc::clone(&engine), server_config).map_err(DaemonError::from)?;
+        startup_log::ready(config, &addresses, &engine, took);
+        service_manager::ready(READY_STATUS);
+        let control = server.control().clone();
+        let ended = tokio::select! {
+            ended = server.serve(shutdown) => ended,
+            never = supervisor::supervise(&control, engine.journal()) => match never {},
+            never = hang_ups(on_hangup, &control) => match never {},
+        };
+        ended.map_err(DaemonError::from)?;
+        info!(event = "stopped", "allotd has ended: all is on the disk");
+        Ok(())
+    })
+}
+
+/// What systemd shows while requests are served.
+const READY_STATUS: &str = "serving";
+
+/// Waits for the signals that end the daemon, from now on.
+fn shutdown() -> Result<impl Future<Output = ()>, DaemonError> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        let signal = tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        };
+        service_manager::stopping();
+        info!(event = "stopping", signal, "no more connections are taken; requests under way are answered");
+    })
+}
+
+async fn hang_ups(on_hangup: Option<OnHangup>, control: &Control) -> Infallible {
+    if let Some(OnHangup { mut signal, mut reloader }) = on_hangup {
+        while signal.recv().await.is_some() {
+            reloader.reload(control);
+            // Also where nothing changed: systemd waits for it.
+            service_manager::ready(READY_STATUS);
+        }
+    }
+    std::future::pending().await
+}

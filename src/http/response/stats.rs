@@ -1,0 +1,135 @@
+//! The body of `GET /v1/stats`, as it is written and read. `docs/stats.md` gives the meaning of each field.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// The whole answer.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Stats {
+    pub(crate) version: String,
+    pub(crate) uptime_seconds: u64,
+    pub(crate) durability: String,
+    pub(crate) state: String,
+    pub(crate) pools: BTreeMap<String, PoolStats>,
+    pub(crate) requests: BTreeMap<String, CallStats>,
+    pub(crate) refusals: BTreeMap<String, RefusalStats>,
+    pub(crate) connections: Connections,
+    pub(crate) journal: JournalStats,
+    pub(crate) disk: Disk,
+    pub(crate) memory: Memory,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct PoolStats {
+    pub(crate) numbers: u64,
+    pub(crate) available: u64,
+    pub(crate) leased: u64,
+    pub(crate) resting: u64,
+    pub(crate) done: u64,
+    pub(crate) retired: u64,
+    pub(crate) round: u64,
+    pub(crate) paused: bool,
+    pub(crate) totals: Totals,
+    pub(crate) leases_per_second: Rates,
+    pub(crate) exhaustion_seconds: Option<u64>,
+    pub(crate) next_available_at: Option<String>,
+    pub(crate) expiry_lateness_ms: Lateness,
+}
+
+impl PoolStats {
+    /// Each state and how many numbers are in it.
+    pub(crate) fn states(&self) -> [(&'static str, u64); 5] {
+        [
+            ("available", self.available),
+            ("leased", self.leased),
+            ("resting", self.resting),
+            ("done", self.done),
+            ("retired", self.retired),
+        ]
+    }
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Totals {
+    pub(crate) leases: u64,
+    pub(crate) renewals: u64,
+    pub(crate) returns: u64,
+    pub(crate) returns_by_outcome: BTreeMap<String, u64>,
+    pub(crate) expirations: u64,
+    pub(crate) exhausted: u64,
+    pub(crate) stale: u64,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Rates {
+    #[serde(rename = "1m")]
+    pub(crate) last_1m: f64,
+    #[serde(rename = "15m")]
+    pub(crate) last_15m: f64,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Lateness {
+    pub(crate) p50: u64,
+    pub(crate) p99: u64,
+    pub(crate) max: u64,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct CallStats {
+    pub(crate) count: u64,
+    pub(crate) by_status: BTreeMap<String, u64>,
+    pub(crate) latency_us: Latency,
+    pub(crate) latency_1m_us: Latency,
+}
+
+/// In microseconds.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Latency {
+    pub(crate) p50: f64,
+    pub(crate) p90: f64,
+    pub(crate) p99: f64,
+    pub(crate) p99_9: f64,
+    pub(crate) max: f64,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct RefusalStats {
+    pub(crate) count: u64,
+    pub(crate) count_1m: u64,
+    pub(crate) last_at: String,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Connections {
+    pub(crate) open: u64,
+    pub(crate) accepted: u64,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct JournalStats {
+    pub(crate) state: String,
+    pub(crate) bytes: u64,
+    pub(crate) frames: u64,
+    pub(crate) records: u64,
+    pub(crate) syncs: u64,
+    pub(crate) records_per_sync: f64,
+    pub(crate) sync_us: Latency,
+    pub(crate) commit_wait_us: Latency,
+    pub(crate) unsynced_records: u64,
+    pub(crate) files: u64,
+    pub(crate) checkpoints: u64,
+    pub(crate) checkpoint_age_seconds: Option<u64>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Disk {
+    pub(crate) free_bytes: Option<u64>,
+    pub(crate) total_bytes: Option<u64>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Memory {
+    pub(crate) resident_bytes: Option<u64>,
+}

@@ -15,10 +15,10 @@ use std::time::{Duration, Instant};
 use allotd::disk::device::RealDisk;
 use allotd::disk::files::create_words;
 use allotd::disk::{MappedWords, Sharing, huge_page_vec};
-use allotd::domain::settings::{Order, Settings, SettingsChange, Then};
+use allotd::domain::settings::{NextState, Order, Settings, SettingsChange};
 use allotd::engine::operations::import::NumberSource;
 use allotd::engine::operations::lease::{Lease, LeaseRequest};
-use allotd::engine::operations::renew_return::{HeldLease, ReturnItem, ReturnResult};
+use allotd::engine::operations::renew_return::{LeaseRef, ReturnItem, ReturnResult};
 use allotd::engine::{Engine, EngineConfig, Pool, Worker};
 use allotd::journal::Durability;
 use allotd::numbers::number::{NumberRange, Rank};
@@ -30,9 +30,9 @@ use allotd::state::block_counts::BlockCounts;
 use allotd::state::dirty_blocks::DirtyBlocks;
 use allotd::state::due_hints::DueHints;
 use allotd::state::free_index::FreeIndex;
-use allotd::state::segment_state::Ranks;
+use allotd::state::segment_state::SegmentState;
 use allotd::state::time::Timestamp;
-use allotd::state::word::{End, Word};
+use allotd::state::word::{NextWord, Word};
 use allotd::state::word_table::WordTable;
 use allotd::sys::slot::Slot;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
@@ -57,7 +57,7 @@ fn numbers(count: u64) -> Vec<NumberRange> {
 /// A segment of its own: set, words (a mapped file), index and hints.
 struct Core {
     set: NumberSet<Vec<u8>>,
-    ranks: Ranks<MappedWords>,
+    ranks: SegmentState<MappedWords>,
     _dir: tempfile::TempDir,
 }
 
@@ -84,7 +84,7 @@ impl Core {
                 leaves[(rank / 64) as usize] |= 1 << (rank % 64);
                 // Touched, as in use: no page fault in the measurement.
                 words.update(rank as u32, |word| word.lease(Timestamp::new(1))).unwrap();
-                words.update(rank as u32, |word| word.give_back(End::Available)).unwrap();
+                words.update(rank as u32, |word| word.return_lease(NextWord::Available)).unwrap();
             } else {
                 words.update(rank as u32, |_| Ok::<_, ()>(leased)).unwrap();
             }
@@ -92,7 +92,7 @@ impl Core {
         let (due, dirty) = (DueHints::new(count as u32), DirtyBlocks::new(count as u32));
         Self {
             set,
-            ranks: Ranks {
+            ranks: SegmentState {
                 words,
                 free: FreeIndex::build(count as u32, 4, leaves),
                 due,
@@ -110,8 +110,8 @@ impl Core {
             return;
         }
         let number = black_box(self.set.select_near(Rank(rank), &mut caller.last_leased).unwrap());
-        let rank = self.set.rank_near(number, &mut caller.last_held).unwrap().0;
-        self.ranks.change(rank, caller.slot, |word| word.give_back(End::Available)).unwrap();
+        let rank = self.set.rank_near(number, &mut caller.last_returned).unwrap().0;
+        self.ranks.change(rank, caller.slot, |word| word.return_lease(NextWord::Available)).unwrap();
     }
 
     #[inline]
@@ -154,14 +154,14 @@ struct Caller {
     cursor: u32,
     random: StdRng,
     last_leased: LastRun,
-    last_held: LastRun,
+    last_returned: LastRun,
 }
 
 impl Caller {
     fn new(slot: usize, cursor: u32) -> Self {
         let random = StdRng::seed_from_u64(SEED + slot as u64);
         let last = LastRun::default();
-        Self { slot: Slot(slot), cursor, random, last_leased: last, last_held: last }
+        Self { slot: Slot(slot), cursor, random, last_leased: last, last_returned: last }
     }
 }
 
@@ -252,15 +252,15 @@ impl WholeEngine {
         self.pool.lease(&mut self.worker, &request, leases).unwrap();
     }
 
-    fn give_back(&mut self, leases: &[Lease], results: &mut Vec<ReturnResult>) {
-        self.pool.give_back(&mut self.worker, &items(leases), results).unwrap();
+    fn return_leases(&mut self, leases: &[Lease], results: &mut Vec<ReturnResult>) {
+        self.pool.return_leases(&mut self.worker, &items(leases), results).unwrap();
     }
 }
 
 fn items(leases: &[Lease]) -> Vec<ReturnItem> {
     let item = |lease: &Lease| ReturnItem {
-        lease: HeldLease { number: lease.number, token: Some(lease.token) },
-        then: Then::Available,
+        lease: LeaseRef { number: lease.number, token: Some(lease.token) },
+        then: NextState::Available,
         outcome: None,
     };
     leases.iter().map(item).collect()
@@ -277,7 +277,7 @@ fn engine_pair(c: &mut Criterion) {
         group.bench_function(BenchmarkId::new("pair", name), |b| {
             b.iter(|| {
                 whole.lease(1, &mut leases);
-                whole.give_back(&leases, &mut results);
+                whole.return_leases(&leases, &mut results);
             });
         });
         for count in [100, 10_000] {
@@ -289,7 +289,7 @@ fn engine_pair(c: &mut Criterion) {
                         let start = Instant::now();
                         whole.lease(count as u32, &mut leases);
                         spent += start.elapsed();
-                        whole.give_back(&leases, &mut results);
+                        whole.return_leases(&leases, &mut results);
                     }
                     spent
                 });
@@ -321,7 +321,7 @@ fn storm(_: &mut Criterion) {
         let call = Instant::now();
         whole.lease(1, &mut leases);
         latencies.push(call.elapsed());
-        whole.give_back(&leases, &mut results);
+        whole.return_leases(&leases, &mut results);
         if whole.pool.counts().leased == 0 {
             break start.elapsed();
         }

@@ -37,7 +37,7 @@ const BATCH_CONNECTIONS: usize = 2;
 /// A batch of fewer numbers than asked for would be shorter.
 const MIN_LEASE_BYTES: usize = 90;
 /// Leases a page of words before the rounds: a page in a hundred thousand stays untouched.
-const TOUCHES_A_PAGE: u64 = 12;
+const TOUCHES_PER_PAGE: u64 = 12;
 const MAX_LEASE_COUNT: u64 = 65_536;
 /// Until the touching leases have ended, and most pages were written to the disk.
 const TOUCH_PAUSE: Duration = Duration::from_secs(10);
@@ -106,7 +106,7 @@ fn create_pool(dir: &std::path::Path, numbers: u64) {
 /// first write to a page costs the kernel more than a lease, and happens once after a start.
 fn touch_pages(server: &Server, numbers: u64) {
     let mut stream = server.connect();
-    for _ in 0..=numbers / 512 * TOUCHES_A_PAGE / MAX_LEASE_COUNT {
+    for _ in 0..=numbers / 512 * TOUCHES_PER_PAGE / MAX_LEASE_COUNT {
         stream.write_all(lease_request(MAX_LEASE_COUNT as usize, 1).as_bytes()).unwrap();
         read_answer(&mut stream);
     }

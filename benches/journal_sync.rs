@@ -20,7 +20,7 @@ const SIZES: [usize; 3] = [4 << 10, 64 << 10, 1 << 20];
 /// A file is begun again at this length.
 const FILE_BYTES: u64 = 64 << 20;
 /// How long each size is measured: about 30 s in all.
-const TIME_A_SIZE: Duration = Duration::from_secs(10);
+const TIME_PER_SIZE: Duration = Duration::from_secs(10);
 /// Writes of one way before the next has its turn.
 const TURN_WRITES: u64 = 8;
 
@@ -140,7 +140,7 @@ fn main() {
         let mut memory = PageBuffer::new(size).unwrap();
         let mut times = vec![Vec::new(); WAYS.len()];
         let started = Instant::now();
-        while started.elapsed() < TIME_A_SIZE {
+        while started.elapsed() < TIME_PER_SIZE {
             let fill = memory[0].wrapping_add(1);
             memory.fill(fill);
             for (writer, times) in ways.iter_mut().zip(&mut times) {

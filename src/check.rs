@@ -8,10 +8,10 @@ use crate::backup::contents::Contents;
 use crate::disk::device::RealDisk;
 use crate::disk::mapping::{Sharing, WORD_BYTES};
 use crate::engine::clock::{Clock, SystemClocks};
-use crate::engine::segment::opened::{self, RawSegment};
+use crate::engine::segment::opened::{self, OpenedSegment};
 use crate::engine::segment::plausible::Plausible;
 use crate::engine::startup::config::EngineConfig;
-use crate::engine::startup::replay::RawPools;
+use crate::engine::startup::replay::OpenedPools;
 use crate::journal::recovery;
 use crate::numbers::number::Rank;
 use crate::store::data_dir::{self, CONTENTS_FILE, lock_directory};
@@ -76,7 +76,7 @@ pub fn check_directory(data_dir: &Path) -> Result<Checked, OpenError> {
         checked.fault(&keys, error);
     }
     let pools_dir = data_dir::pools_dir(data_dir);
-    let mut raw = RawPools::default();
+    let mut raw = OpenedPools::default();
     match pool_dirs(&pools_dir) {
         Ok(dirs) => {
             for (name, dir) in dirs {
@@ -153,7 +153,7 @@ fn is_unfinished(path: &Path) -> bool {
 }
 
 /// The journal, and the words with what it adds to them.
-fn check_states(data_dir: &Path, mut raw: RawPools, checked: &mut Checked) {
+fn check_states(data_dir: &Path, mut raw: OpenedPools, checked: &mut Checked) {
     let journal_dir = data_dir::journal_dir(data_dir);
     let mut report = crate::engine::open_report::OpenReport::default();
     let journaled = match recovery::scan(&journal_dir, recovery::OnDamage::PassOver) {
@@ -188,7 +188,7 @@ fn check_states(data_dir: &Path, mut raw: RawPools, checked: &mut Checked) {
 
 fn check_words(
     dir: &Path,
-    segment: &RawSegment,
+    segment: &OpenedSegment,
     plausible: Plausible,
     journaled_generation: u32,
     checked: &mut Checked,

@@ -11,7 +11,7 @@ use allotd::journal::frame::{FrameHead, HEAD_BYTES, Head, frame_bytes, put_recor
 use allotd::journal::record::{KeyLeaseRecord, KeyRecord, Record, WordRecord};
 use allotd::journal::recovery::{OnDamage, read};
 use allotd::state::time::Timestamp;
-use allotd::state::word::{End, Word};
+use allotd::state::word::{NextWord, Word};
 
 fn fixture(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
@@ -23,8 +23,8 @@ fn records() -> Vec<Vec<Record>> {
     let words = [
         leased,
         leased.renew(Timestamp::new(2_000)).unwrap(),
-        leased.give_back(End::Rest(Timestamp::new(3_000))).unwrap(),
-        leased.give_back(End::Done(7)).unwrap(),
+        leased.return_lease(NextWord::Rest(Timestamp::new(3_000))).unwrap(),
+        leased.return_lease(NextWord::Done(7)).unwrap(),
         leased.retire().unwrap(),
     ];
     let word = |(rank, word)| Record::Word(WordRecord { pool: 11, segment: 2, rank, word, holder: 5 });

@@ -35,7 +35,7 @@ fn lease(client: &mut Client, count: u32) -> Vec<Value> {
     leases.into_iter().map(|lease| json!({"number": lease["number"], "token": lease["token"]})).collect()
 }
 
-fn give_back(client: &mut Client, body: &Value) {
+fn return_leases(client: &mut Client, body: &Value) {
     assert_eq!(client.post("/v1/pools/ru/return", body).unwrap().status, 200);
 }
 
@@ -56,8 +56,8 @@ fn busy(data: &Path) -> Daemon {
     let changed = client.send("PATCH", "/v1/pools/ru", "application/json", outcomes.to_string().as_bytes());
     assert_eq!(changed.unwrap().status, 200);
     let leases = lease(&mut client, 5);
-    give_back(&mut client, &json!({"leases": [leases[0]], "outcome": "no_answer"}));
-    give_back(&mut client, &json!({"leases": [leases[1]], "outcome": "made up"}));
+    return_leases(&mut client, &json!({"leases": [leases[0]], "outcome": "no_answer"}));
+    return_leases(&mut client, &json!({"leases": [leases[1]], "outcome": "made up"}));
     assert_eq!(client.call("POST", "/v1/pools/none/lease").unwrap().status, 404);
     daemon
 }

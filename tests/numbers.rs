@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::io::Cursor;
 
-use allotd::numbers::list::error::ImportError;
+use allotd::numbers::list::error::ListError;
 use allotd::numbers::list::read::{read_list, read_list_in_blocks};
 use allotd::numbers::list::{ListOptions, OnInvalid, parse_line};
 use allotd::numbers::number::{Number, NumberRange, Rank};
@@ -178,11 +178,11 @@ proptest! {
             }
         }
         match read_list_in_blocks(text.as_bytes(), &options, &|_| {}, block_bytes) {
-            Err(ImportError::InvalidLine(invalid)) => {
+            Err(ListError::InvalidLine(invalid)) => {
                 prop_assert!(!skip);
                 prop_assert_eq!(faults.first(), Some(&(invalid.line, invalid.reason)));
             }
-            Err(error) => prop_assert!(matches!(error, ImportError::Empty) && expected.is_empty(), "{}", error),
+            Err(error) => prop_assert!(matches!(error, ListError::Empty) && expected.is_empty(), "{}", error),
             Ok(list) => {
                 prop_assert!(skip || faults.is_empty());
                 prop_assert!(list.ranges().flat_map(|range| range.first().get()..=range.last().get()).eq(expected));
@@ -309,6 +309,6 @@ fn eight_threads_may_be_the_first_to_ask() {
 fn a_range_of_every_number_is_refused_at_once() {
     let start = std::time::Instant::now();
     let error = read_list(b"1-999999999999999\n".as_slice(), &ListOptions::default(), &|_| {}).unwrap_err();
-    assert!(matches!(error, ImportError::TooMany { numbers: 999_999_999_999_999 }), "{error}");
+    assert!(matches!(error, ListError::TooMany { numbers: 999_999_999_999_999 }), "{error}");
     assert!(start.elapsed().as_secs() < 2, "the range was unfolded");
 }

@@ -27,7 +27,7 @@ fn reload(logged: &Logged, config: &str) {
 }
 
 /// Whether a request is logged now.
-fn tells_requests(logged: &Logged, client: &mut Client) -> bool {
+fn logs_requests(logged: &Logged, client: &mut Client) -> bool {
     let before = logged.named("request").len();
     assert_eq!(client.call("GET", "/healthz").unwrap().status, 200);
     logged.named("request").len() > before
@@ -37,7 +37,7 @@ fn tells_requests(logged: &Logged, client: &mut Client) -> bool {
 fn what_can_change_changes_and_the_rest_is_named() {
     let logged = start("log_level = \"info\"\nworkers = 2\n", &[]);
     let mut first = logged.daemon.client();
-    assert!(!tells_requests(&logged, &mut first));
+    assert!(!logs_requests(&logged, &mut first));
     reload(
         &logged,
         "log_level = \"debug\"\nslow_call_ms = 7\nlog_numbers = true\nmax_connections = 1\nworkers = 3\n\
@@ -64,7 +64,7 @@ fn what_can_change_changes_and_the_rest_is_named() {
             "durability changed in the file: it needs a restart"
         ]
     );
-    assert!(tells_requests(&logged, &mut first));
+    assert!(logs_requests(&logged, &mut first));
     assert_eq!(first.call("GET", "/v1/pools/ru/numbers/79123454567").unwrap().status, 404);
     let path = "/v1/pools/ru/numbers/79123454567";
     assert!(logged.named("request").iter().any(|request| request["path"] == path), "{}", logged.text());
@@ -75,7 +75,7 @@ fn what_can_change_changes_and_the_rest_is_named() {
     reload(&logged, "workers = 2\n");
     logged.wait_for("reloaded", 2);
     assert_eq!(logged.named("restart_needed").len(), 2);
-    assert!(!tells_requests(&logged, &mut first), "the default is info");
+    assert!(!logs_requests(&logged, &mut first), "the default is info");
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn a_bad_file_changes_nothing_and_is_told_with_its_line() {
         let message = told["message"].as_str().unwrap();
         assert!(message.starts_with("nothing was changed: ") && message.contains(words), "{message}");
         assert_eq!(told["level"], "ERROR");
-        assert!(tells_requests(&logged, &mut logged.daemon.client()), "{bad}");
+        assert!(logs_requests(&logged, &mut logged.daemon.client()), "{bad}");
     }
 }
 

@@ -4,9 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use allotd::domain::settings::{Order, SettingsChange, Then};
+use allotd::domain::settings::{NextState, Order, SettingsChange};
 use allotd::engine::operations::lease::{Lease, LeaseRequest};
-use allotd::engine::operations::renew_return::{HeldLease, ReturnItem, ReturnResult};
+use allotd::engine::operations::renew_return::{LeaseRef, ReturnItem, ReturnResult};
 use allotd::engine::{Engine, EngineConfig, Pool, Worker};
 use allotd::journal::Durability;
 use rustix::time::{ClockId, clock_gettime};
@@ -15,11 +15,11 @@ use super::support::curve::Sample;
 use super::support::process::page_faults;
 
 /// Leases a page of words before the rounds, as [`super::support::daemon::Daemon::touch_pages`].
-const TOUCHES_A_PAGE: u64 = 12;
-const WORDS_A_PAGE: u64 = 512;
+const TOUCHES_PER_PAGE: u64 = 12;
+const WORDS_PER_PAGE: u64 = 512;
 const TOUCH_BATCH: u32 = 4_096;
 /// Pairs between two looks at the clock.
-const PAIRS_A_LOOK: u32 = 256;
+const PAIRS_PER_LOOK: u32 = 256;
 const OWN_STAT: &str = "/proc/thread-self/stat";
 
 /// An engine and the one worker that calls it.
@@ -65,22 +65,22 @@ impl InProcess {
         pool.lease(&mut self.worker, &request(count), &mut self.leases).unwrap();
     }
 
-    fn give_back(&mut self, pool: &Pool) {
+    fn return_leases(&mut self, pool: &Pool) {
         let item = |lease: &Lease| ReturnItem {
-            lease: HeldLease { number: lease.number, token: Some(lease.token) },
-            then: Then::Available,
+            lease: LeaseRef { number: lease.number, token: Some(lease.token) },
+            then: NextState::Available,
             outcome: None,
         };
         let items: Vec<ReturnItem> = self.leases.iter().map(item).collect();
-        pool.give_back(&mut self.worker, &items, &mut self.results).unwrap();
+        pool.return_leases(&mut self.worker, &items, &mut self.results).unwrap();
     }
 
     /// Writes to every page of the words, or nearly.
     pub(crate) fn touch_pages(&mut self, pool: &str, numbers: u64) {
         let pool = self.pool(pool, Order::Random);
-        for _ in 0..numbers.div_ceil(WORDS_A_PAGE) * TOUCHES_A_PAGE / u64::from(TOUCH_BATCH) {
+        for _ in 0..numbers.div_ceil(WORDS_PER_PAGE) * TOUCHES_PER_PAGE / u64::from(TOUCH_BATCH) {
             self.lease(&pool, TOUCH_BATCH.min((numbers / 4) as u32));
-            self.give_back(&pool);
+            self.return_leases(&pool);
         }
     }
 
@@ -90,14 +90,14 @@ impl InProcess {
         let (started, cpu, faults) = (Instant::now(), thread_time(), page_faults(OWN_STAT));
         let mut operations = 0_u64;
         while started.elapsed() < time {
-            for _ in 0..PAIRS_A_LOOK {
+            for _ in 0..PAIRS_PER_LOOK {
                 pool.lease(&mut self.worker, &request(1), &mut self.leases).unwrap();
                 let Lease { number, token, .. } = self.leases[0];
-                let lease = HeldLease { number, token: Some(token) };
-                let item = ReturnItem { lease, then: Then::Available, outcome: None };
-                pool.give_back(&mut self.worker, &[item], &mut self.results).unwrap();
+                let lease = LeaseRef { number, token: Some(token) };
+                let item = ReturnItem { lease, then: NextState::Available, outcome: None };
+                pool.return_leases(&mut self.worker, &[item], &mut self.results).unwrap();
             }
-            operations += 2 * u64::from(PAIRS_A_LOOK);
+            operations += 2 * u64::from(PAIRS_PER_LOOK);
         }
         let spent = since(cpu).as_secs_f64();
         let [page, disk] = page_faults(OWN_STAT);
@@ -116,7 +116,7 @@ impl InProcess {
         let pool = self.pool(pool, Order::Random);
         let (started, mut spent, mut numbers) = (Instant::now(), Duration::ZERO, 0);
         // The clock takes longer than a lease of one number: several are timed together.
-        let calls = (PAIRS_A_LOOK / count).max(1);
+        let calls = (PAIRS_PER_LOOK / count).max(1);
         let mut kept = Vec::new();
         while started.elapsed() < time {
             kept.clear();
@@ -128,7 +128,7 @@ impl InProcess {
             spent += since(cpu);
             numbers += kept.len();
             std::mem::swap(&mut self.leases, &mut kept);
-            self.give_back(&pool);
+            self.return_leases(&pool);
             std::mem::swap(&mut self.leases, &mut kept);
         }
         Sample { value: spent.as_secs_f64() * 1e6 / numbers as f64, facts: Vec::new() }

@@ -21,7 +21,7 @@ const QUICK_SIZES: [u64; 3] = [40_000, 400_000, 4_000_000];
 const FILLS: [(f64, &str); 6] =
     [(0.0, "0"), (50.0, "50"), (90.0, "90"), (99.0, "99"), (99.9, "99.9"), (99.99, "99.99")];
 /// Words take 8 bytes a number on the disk and in memory; the rest is for what lies beside them.
-const BYTES_A_NUMBER: u64 = 10;
+const BYTES_PER_NUMBER: u64 = 10;
 /// Connections that pipeline: fewer requests under way than numbers are left.
 const PIPELINED_CONNECTIONS: usize = 16;
 const PIPELINE: usize = 16;
@@ -34,7 +34,7 @@ pub(crate) fn sizes(options: &Options) -> Vec<u64> {
     let (disk, memory) = (free_disk_bytes(&options.dir), free_memory_bytes());
     let mut needed = 0;
     let fits = |size: &u64| {
-        needed += size * BYTES_A_NUMBER;
+        needed += size * BYTES_PER_NUMBER;
         let fits = needed < disk && needed < memory;
         if !fits {
             println!(

@@ -10,9 +10,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use allotd::bench::Talk;
+use allotd::bench::Protocol;
 use allotd::bench::answers::AnswerError;
-use allotd::bench::talk::Heard;
+use allotd::bench::protocol::Received;
 use memchr::memmem;
 use rustix::process::Signal;
 
@@ -142,7 +142,7 @@ struct Jobs {
     held: VecDeque<Vec<u8>>,
 }
 
-impl Talk for Jobs {
+impl Protocol for Jobs {
     fn ask(&mut self, out: &mut Vec<u8>) {
         if !self.ask_last(out) {
             out.extend_from_slice(b"reserve\r\n");
@@ -157,10 +157,10 @@ impl Talk for Jobs {
         true
     }
 
-    fn hear<'a>(&mut self, bytes: &'a [u8]) -> Result<Option<Heard<'a>>, AnswerError> {
+    fn hear<'a>(&mut self, bytes: &'a [u8]) -> Result<Option<Received<'a>>, AnswerError> {
         let Some(end) = memmem::find(bytes, b"\r\n") else { return Ok(None) };
         let line = &bytes[..end];
-        let mut heard = Heard { bytes: end + 2, call: LEASE, numbers: 1, status: SUCCESS, code: b"" };
+        let mut heard = Received { bytes: end + 2, call: LEASE, numbers: 1, status: SUCCESS, code: b"" };
         if let Some(rest) = line.strip_prefix(b"RESERVED ") {
             let mut words = rest.split(|byte| *byte == b' ');
             let (Some(id), Some(length)) = (words.next(), words.next()) else {

@@ -5,11 +5,11 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use allotd::bench::Talk;
+use allotd::bench::Protocol;
 use serde_json::{Value, json};
 
 /// What is said on one connection of a load.
-pub(crate) type BoxedTalk = Box<dyn Talk + Send>;
+pub(crate) type BoxedTalk = Box<dyn Protocol + Send>;
 
 /// What the answers to a lease and a return are called; other refusals have their own code.
 pub(crate) const LEASE: &str = "lease";

@@ -16,9 +16,9 @@ use std::process::{Command, Stdio};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use allotd::bench::Talk;
+use allotd::bench::Protocol;
 use allotd::bench::answers::AnswerError;
-use allotd::bench::talk::Heard;
+use allotd::bench::protocol::Received;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use rustix::process::Signal;
@@ -397,7 +397,7 @@ struct Statements {
     held: VecDeque<(i64, i64)>,
 }
 
-impl Talk for Statements {
+impl Protocol for Statements {
     fn ask(&mut self, out: &mut Vec<u8>) {
         if self.ask_last(out) {
             return;
@@ -415,7 +415,7 @@ impl Talk for Statements {
         true
     }
 
-    fn hear<'a>(&mut self, bytes: &'a [u8]) -> Result<Option<Heard<'a>>, AnswerError> {
+    fn hear<'a>(&mut self, bytes: &'a [u8]) -> Result<Option<Received<'a>>, AnswerError> {
         let (mut at, mut row, mut failure) = (0, None, None);
         loop {
             let Some(head) = bytes[at..].first_chunk::<5>() else { return Ok(None) };
@@ -434,12 +434,12 @@ impl Talk for Statements {
         let number = row.and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
         let Some(number) = number else {
             let code = failure.unwrap_or(b"none");
-            return Ok(Some(Heard { bytes: at, call, numbers: 0, status: REFUSED, code }));
+            return Ok(Some(Received { bytes: at, call, numbers: 0, status: REFUSED, code }));
         };
         if let Some(token) = token.filter(|_| self.returns) {
             self.held.push_back((number, token));
         }
-        Ok(Some(Heard { bytes: at, call, numbers: 1, status: SUCCESS, code: b"" }))
+        Ok(Some(Received { bytes: at, call, numbers: 1, status: SUCCESS, code: b"" }))
     }
 }
 

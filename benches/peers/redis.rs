@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use allotd::bench::Talk;
+use allotd::bench::Protocol;
 use allotd::bench::answers::AnswerError;
-use allotd::bench::talk::Heard;
+use allotd::bench::protocol::Received;
 use allotd::numbers::number::NumberRange;
 use memchr::memmem;
 use rustix::process::Signal;
@@ -290,7 +290,7 @@ struct Scripts {
     held: VecDeque<(Vec<u8>, u64)>,
 }
 
-impl Talk for Scripts {
+impl Protocol for Scripts {
     fn ask(&mut self, out: &mut Vec<u8>) {
         if self.ask_last(out) {
             return;
@@ -311,9 +311,9 @@ impl Talk for Scripts {
         true
     }
 
-    fn hear<'a>(&mut self, bytes: &'a [u8]) -> Result<Option<Heard<'a>>, AnswerError> {
+    fn hear<'a>(&mut self, bytes: &'a [u8]) -> Result<Option<Received<'a>>, AnswerError> {
         let Some(end) = memmem::find(bytes, b"\r\n") else { return Ok(None) };
-        let mut heard = Heard { bytes: end + 2, call: LEASE, numbers: 1, status: SUCCESS, code: b"" };
+        let mut heard = Received { bytes: end + 2, call: LEASE, numbers: 1, status: SUCCESS, code: b"" };
         match bytes[0] {
             b'$' if bytes[1] != b'-' => {
                 let length = std::str::from_utf8(&bytes[1..end]).ok().and_then(|text| text.parse().ok());

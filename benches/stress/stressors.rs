@@ -55,7 +55,7 @@ pub(crate) struct Place<'a> {
 }
 
 /// Lets the client that measures come first on their common core.
-fn step_back() {
+fn lower_priority() {
     rustix::process::setpriority_process(Some(rustix::thread::gettid()), LOWEST_PRIORITY).unwrap();
 }
 
@@ -76,7 +76,7 @@ impl io::Write for Counted {
 
 /// Goes on until `stop`: how many times it was done. A call that is under way is finished.
 pub(crate) fn go_on(stress: Stress, daemon: &Daemon, place: Place<'_>, stop: &AtomicBool) -> u64 {
-    step_back();
+    lower_priority();
     let mut times = 0;
     while !stop.load(Ordering::Relaxed) {
         match stress {

@@ -21,8 +21,8 @@ use super::process::Process;
 /// Most numbers of one lease.
 pub(crate) const MAX_BATCH: u64 = 65_536;
 /// Leases a page of words before the rounds: a page in a hundred thousand stays untouched.
-const TOUCHES_A_PAGE: u64 = 12;
-const WORDS_A_PAGE: u64 = 512;
+const TOUCHES_PER_PAGE: u64 = 12;
+const WORDS_PER_PAGE: u64 = 512;
 /// How long leases that only touch pages last.
 const TOUCH_TTL_SECONDS: u32 = 1;
 /// Numbers come back within this time after their leases ended.
@@ -40,7 +40,7 @@ pub(crate) fn let_idle_threads_end() {
 /// Leases so many numbers in random order that every page of the words is written to: the first write to a page
 /// after a start (with `none` also after the kernel wrote it to the disk) costs the kernel as much as a lease.
 pub(crate) fn touch_pages(server: &Server, pool: &str, numbers: u64) {
-    let mut left = numbers.div_ceil(WORDS_A_PAGE) * TOUCHES_A_PAGE;
+    let mut left = numbers.div_ceil(WORDS_PER_PAGE) * TOUCHES_PER_PAGE;
     while left > 0 {
         let count = left.min(MAX_BATCH / 4);
         lease(server, pool, count, TOUCH_TTL_SECONDS);

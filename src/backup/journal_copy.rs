@@ -103,7 +103,7 @@ impl<'a> JournalCopy<'a> {
             }
             let mut current = match self.current.take() {
                 Some(current) => current,
-                None => self.begin()?,
+                None => self.start_file()?,
             };
             self.copy_frames(&mut current)?;
             if !closed {
@@ -116,7 +116,7 @@ impl<'a> JournalCopy<'a> {
         }
     }
 
-    fn begin(&mut self) -> Result<Current<'a>, BackupError> {
+    fn start_file(&mut self) -> Result<Current<'a>, BackupError> {
         let path = file::path_of(self.dir, self.sequence);
         // Past the page cache, as it is written: a page that was read ahead of the writer would be stale.
         let (source, _) = files::open_direct(self.disk, &path, Access::Direct).map_err(at(&path))?;

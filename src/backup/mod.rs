@@ -34,12 +34,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 use std::{fmt, fs, io};
 
-use error::{BackupError, MAX_NAME_BYTES};
-use file_copy::at;
-use journal_copy::JournalCopy;
-use pool_copies::PoolCopies;
-use unfinished::Unfinished;
-
 use crate::disk::device::Disk;
 use crate::disk::files;
 use crate::disk::lock::DirectoryLock;
@@ -49,6 +43,12 @@ use crate::engine::shared::SWEEPER_SLOT;
 use crate::journal::handle::{Journal, JournalError};
 use crate::store::data_dir::CONTENTS_FILE;
 use crate::store::{idempotency_file, totals_file};
+
+use error::{BackupError, MAX_NAME_BYTES};
+use file_copy::at;
+use journal_copy::JournalCopy;
+use pool_copies::PoolCopies;
+use unfinished::Unfinished;
 
 pub use contents::ContentsError;
 pub use restore::{RestoreError, Restored, restore};

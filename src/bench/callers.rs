@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::answers::{Answer, AnswerError, AnswerReader, code};
 use super::items::{count, count_leases, each_lease, put_item};
-use super::talk::{Heard, Talk};
+use super::protocol::{Protocol, Received};
 
 /// A call that the load makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,9 +44,9 @@ impl Call {
         }
     }
 
-    fn heard<'a>(self, answer: &Answer<'a>, numbers: u64) -> Heard<'a> {
+    fn heard<'a>(self, answer: &Answer<'a>, numbers: u64) -> Received<'a> {
         let code = if answer.status < 400 { b"" } else { code(answer.body) };
-        Heard { bytes: answer.bytes, call: self.as_str(), numbers, status: answer.status, code }
+        Received { bytes: answer.bytes, call: self.as_str(), numbers, status: answer.status, code }
     }
 }
 
@@ -64,7 +64,7 @@ enum Saying {
     /// What was leased is returned, then something else is leased.
     LeaseReturn {
         lease: Vec<u8>,
-        give_back_head: Vec<u8>,
+        return_head: Vec<u8>,
         /// Returns to be made.
         returns: VecDeque<Vec<u8>>,
         /// Buffers of returns that were made.
@@ -84,11 +84,11 @@ impl Caller {
         Self { answers: AnswerReader::default(), saying }
     }
 
-    /// Leases by this request and returns all it gets, by a request that begins as `give_back_head`.
-    pub fn leasing_and_returning(lease: &[u8], give_back_head: &[u8]) -> Self {
+    /// Leases by this request and returns all it gets, by a request that begins as `return_head`.
+    pub fn leasing_and_returning(lease: &[u8], return_head: &[u8]) -> Self {
         let saying = Saying::LeaseReturn {
             lease: lease.to_vec(),
-            give_back_head: give_back_head.to_vec(),
+            return_head: return_head.to_vec(),
             returns: VecDeque::new(),
             spare: Vec::new(),
             asked: VecDeque::new(),
@@ -97,7 +97,7 @@ impl Caller {
     }
 }
 
-impl Talk for Caller {
+impl Protocol for Caller {
     fn ask(&mut self, out: &mut Vec<u8>) {
         if self.ask_last(out) {
             return;
@@ -123,18 +123,18 @@ impl Talk for Caller {
         true
     }
 
-    fn hear<'a>(&mut self, bytes: &'a [u8]) -> Result<Option<Heard<'a>>, AnswerError> {
+    fn hear<'a>(&mut self, bytes: &'a [u8]) -> Result<Option<Received<'a>>, AnswerError> {
         let Some(answer) = self.answers.read(bytes)? else { return Ok(None) };
         match &mut self.saying {
             Saying::Rotation { call, numbers_asked, .. } => {
                 Ok(Some(call.heard(&answer, call.numbers(&answer, *numbers_asked))))
             }
-            Saying::LeaseReturn { give_back_head, returns, spare, asked, .. } => {
+            Saying::LeaseReturn { return_head, returns, spare, asked, .. } => {
                 let call = asked.pop_front().ok_or(AnswerError::Protocol)?;
                 let numbers = match call {
                     Call::Lease if answer.status == 200 => {
                         let mut request = spare.pop().unwrap_or_default();
-                        let leases = give_back(&mut request, give_back_head, answer.body)?;
+                        let leases = return_leases(&mut request, return_head, answer.body)?;
                         returns.push_back(request);
                         leases
                     }
@@ -148,7 +148,7 @@ impl Talk for Caller {
 }
 
 /// Makes the return of all leases in an answer; how many there are.
-fn give_back(request: &mut Vec<u8>, head: &[u8], answer: &[u8]) -> Result<u64, AnswerError> {
+fn return_leases(request: &mut Vec<u8>, head: &[u8], answer: &[u8]) -> Result<u64, AnswerError> {
     const LENGTH_DIGITS: usize = 8;
     request.clear();
     request.extend_from_slice(head);

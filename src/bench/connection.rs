@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use crate::client::Server;
 
 use super::answers::AnswerError;
-use super::talk::{Heard, Talk};
+use super::protocol::{Protocol, Received};
 
 /// Opens a connection to a server.
 pub fn connect(server: &Server) -> io::Result<OwnedFd> {
@@ -40,7 +40,7 @@ pub(super) struct Connection<T> {
     pub(super) waits_for_room: bool,
 }
 
-impl<T: Talk> Connection<T> {
+impl<T: Protocol> Connection<T> {
     pub(super) fn new(socket: OwnedFd, talk: T) -> io::Result<Self> {
         rustix::io::ioctl_fionbio(&socket, true)?;
         Ok(Self {
@@ -103,7 +103,7 @@ impl<T: Talk> Connection<T> {
     pub(super) fn hear(
         &mut self,
         bytes: &[u8],
-        mut on_answer: impl FnMut(u64, &Heard<'_>),
+        mut on_answer: impl FnMut(u64, &Received<'_>),
     ) -> Result<usize, AnswerError> {
         let mut answers = 0;
         let mut taken = 0;

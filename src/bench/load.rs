@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use super::connection::Connection;
 use super::cpu;
 use super::error::LoadError;
+use super::protocol::Protocol;
 use super::schedule::Schedule;
-use super::talk::Talk;
 use super::tally::{Tally, nanoseconds};
 use super::worker::Worker;
 
@@ -49,13 +49,13 @@ pub struct Measured {
 }
 
 /// Processor times at one moment.
-struct Mark {
+struct CpuMark {
     at: Instant,
     server: Option<Duration>,
     own: Duration,
 }
 
-impl Mark {
+impl CpuMark {
     fn now(probe: Option<&dyn Fn() -> io::Result<Duration>>) -> Self {
         // A server that has ended shows on its connections.
         let server = probe.and_then(|probe| probe().ok());
@@ -65,7 +65,7 @@ impl Mark {
 
 /// Runs a load. `open` gives each connection, by its place, and what is said on it; `probe` gives the
 /// server's processor time so far.
-pub fn run<T: Talk + Send>(
+pub fn run<T: Protocol + Send>(
     load: &Load,
     open: impl Fn(usize) -> io::Result<(OwnedFd, T)>,
     probe: Option<&dyn Fn() -> io::Result<Duration>>,
@@ -118,7 +118,7 @@ fn watch(
             sum.merge(&result?);
         }
         std::thread::sleep(time.saturating_sub(start.elapsed()));
-        Ok::<_, LoadError>(Mark::now(probe))
+        Ok::<_, LoadError>(CpuMark::now(probe))
     };
     let before = mark_after(load.warm_up)?;
     let after = mark_after(load.warm_up + load.time)?;

@@ -1,7 +1,7 @@
 //! The load generator of `allotd bench`: many connections, one thread (or more) that serves them with
 //! epoll, requests built once, answers read for their status and length and hardly more.
 //!
-//! [`load`] knows no protocol: what is said on a connection is a [`Talk`]. [`callers`] are those of
+//! [`load`] knows no protocol: what is said on a connection is a [`Protocol`]. [`callers`] are those of
 //! allotd's HTTP calls; the benchmarks against other servers bring their own.
 //!
 //! How figures come about:
@@ -22,10 +22,10 @@ pub mod items;
 pub mod load;
 pub mod plan;
 pub mod prepare;
+pub mod protocol;
 pub mod report;
 pub(crate) mod requests;
 pub mod schedule;
-pub mod talk;
 pub mod tally;
 mod worker;
 
@@ -38,7 +38,7 @@ use plan::{Mix, Plan};
 use report::{Report, Taken};
 use requests::Requests;
 
-pub use talk::Talk;
+pub use protocol::Protocol;
 
 /// Prepares the pool, runs the load and measures.
 pub fn run(plan: &Plan) -> Result<Report, BenchError> {
@@ -71,7 +71,7 @@ pub fn run(plan: &Plan) -> Result<Report, BenchError> {
     };
     let open = |index: usize| {
         let caller = match plan.mix {
-            Mix::LeaseReturn => Caller::leasing_and_returning(&requests.lease, &requests.give_back_head),
+            Mix::LeaseReturn => Caller::leasing_and_returning(&requests.lease, &requests.return_head),
             mix => {
                 let rotation = Arc::clone(&rotations[index % rotations.len()]);
                 Caller::rotating(rotation, index, mix.only_call(), plan.count)

@@ -9,7 +9,7 @@ use crate::engine::operations::lease::MAX_LEASE_COUNT;
 use super::error::BenchError;
 use super::items::{OwnedLease, count_leases, each_lease};
 use super::plan::{Mix, Plan};
-use super::requests::held_body;
+use super::requests::lease_refs_body;
 
 /// How many numbers a `lookup` mix looks at.
 pub const NUMBERS_LOOKED_UP: u64 = 4_096;
@@ -87,9 +87,9 @@ impl<'a> PoolCalls<'a> {
         Ok(leases)
     }
 
-    fn give_back(&self, leases: &[OwnedLease]) -> Result<(), BenchError> {
+    fn return_leases(&self, leases: &[OwnedLease]) -> Result<(), BenchError> {
         let path = format!("{}/return", self.path);
-        let payload = Payload::Bytes(held_body(leases, None).into());
+        let payload = Payload::Bytes(lease_refs_body(leases, None).into());
         let call = Call { content_type: Some("application/json"), payload, ..Call::new(Method::POST, &path) };
         self.send(call)?;
         Ok(())
@@ -128,7 +128,7 @@ pub(super) fn leases_of_the_mix(plan: &Plan, pool: &PoolCalls<'_>) -> Result<Vec
         }
         Mix::Lookup => {
             let leases = pool.lease_all(NUMBERS_LOOKED_UP, true)?;
-            pool.give_back(&leases)?;
+            pool.return_leases(&leases)?;
             Ok(leases)
         }
     }

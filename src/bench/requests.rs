@@ -15,7 +15,7 @@ pub(crate) struct Requests {
     /// A lease.
     pub(crate) lease: Vec<u8>,
     /// A return up to the digits of its length.
-    pub(crate) give_back_head: Vec<u8>,
+    pub(crate) return_head: Vec<u8>,
 }
 
 impl Requests {
@@ -29,14 +29,13 @@ impl Requests {
             (count, None) => format!("{{\"count\":{count}}}"),
             (count, Some(ttl)) => format!("{{\"count\":{count},\"ttl\":{ttl}}}"),
         };
-        let mut requests =
-            Self { host, pool: plan.pool.clone(), lease: Vec::new(), give_back_head: Vec::new() };
+        let mut requests = Self { host, pool: plan.pool.clone(), lease: Vec::new(), return_head: Vec::new() };
         requests.lease = if body.is_empty() {
             format!("POST /v1/pools/{}/lease HTTP/1.1\r\nHost: {}\r\n\r\n", plan.pool, requests.host).into()
         } else {
             requests.post("lease", body.as_bytes())
         };
-        requests.give_back_head = requests.head("return").into();
+        requests.return_head = requests.head("return").into();
         requests
     }
 
@@ -64,13 +63,13 @@ impl Requests {
 
     /// Renewals of these leases, as many at once as the plan says.
     pub(crate) fn renewals(&self, leases: &[OwnedLease], plan: &Plan) -> Arc<[Vec<u8>]> {
-        let renewal = |leases: &[OwnedLease]| self.post("renew", &held_body(leases, plan.ttl_seconds));
+        let renewal = |leases: &[OwnedLease]| self.post("renew", &lease_refs_body(leases, plan.ttl_seconds));
         leases.chunks(plan.count as usize).map(renewal).collect()
     }
 }
 
 /// The body of a renewal or return.
-pub(crate) fn held_body(leases: &[OwnedLease], ttl_seconds: Option<u32>) -> Vec<u8> {
+pub(crate) fn lease_refs_body(leases: &[OwnedLease], ttl_seconds: Option<u32>) -> Vec<u8> {
     let mut body = b"{\"leases\":[".to_vec();
     for (index, lease) in leases.iter().enumerate() {
         if index > 0 {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use histogram::Histogram;
 
-use super::talk::Heard;
+use super::protocol::Received;
 
 /// A bucket of the histogram is at most 2^-8 of its values wide: a percentile is up to 0.4 % too high.
 const GROUPING_POWER: u8 = 8;
@@ -18,9 +18,9 @@ const MAX_KINDS: usize = 64;
 pub struct Kind {
     /// What was asked.
     pub call: &'static str,
-    /// See [`Heard::status`].
+    /// See [`Received::status`].
     pub status: u16,
-    /// See [`Heard::code`].
+    /// See [`Received::code`].
     pub code: String,
     /// Answers within the measured time.
     pub answers: u64,
@@ -89,7 +89,7 @@ impl Tally {
     }
 
     /// Counts an answer that came at `now` to a request of the time `asked`.
-    pub fn answer(&mut self, now: u64, asked: u64, heard: &Heard<'_>) {
+    pub fn answer(&mut self, now: u64, asked: u64, heard: &Received<'_>) {
         let measured = (self.from..self.to).contains(&now);
         if measured {
             self.by_interval[((now - self.from) / self.interval) as usize] += 1;
@@ -114,7 +114,7 @@ impl Tally {
         let _ = self.nanoseconds.add(latency.min((1 << MAX_VALUE_POWER) - 1), count);
     }
 
-    fn kind(&mut self, heard: &Heard<'_>) -> &mut Kind {
+    fn kind(&mut self, heard: &Received<'_>) -> &mut Kind {
         let same = |kind: &Kind| {
             kind.status == heard.status && kind.call == heard.call && kind.code.as_bytes() == heard.code
         };
@@ -140,7 +140,7 @@ impl Tally {
     /// Adds what another thread of the same run counted.
     pub fn merge(&mut self, other: &Self) {
         for kind in &other.kinds {
-            let heard = Heard {
+            let heard = Received {
                 bytes: 0,
                 call: kind.call,
                 numbers: 0,
@@ -205,8 +205,8 @@ pub(crate) fn nanoseconds(time: Duration) -> u64 {
 mod tests {
     use super::*;
 
-    fn heard(status: u16, code: &'static [u8], numbers: u64) -> Heard<'static> {
-        Heard { bytes: 1, call: "lease", numbers, status, code }
+    fn heard(status: u16, code: &'static [u8], numbers: u64) -> Received<'static> {
+        Received { bytes: 1, call: "lease", numbers, status, code }
     }
 
     #[test]

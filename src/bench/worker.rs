@@ -13,8 +13,8 @@ use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags};
 
 use super::connection::Connection;
 use super::error::LoadError;
+use super::protocol::Protocol;
 use super::schedule::Schedule;
-use super::talk::Talk;
 use super::tally::{Tally, nanoseconds};
 
 /// How much is read from a connection at once, in bytes.
@@ -57,7 +57,7 @@ pub(super) struct Worker<'a, T> {
     ending: bool,
 }
 
-impl<'a, T: Talk> Worker<'a, T> {
+impl<'a, T: Protocol> Worker<'a, T> {
     pub(super) fn new(
         connections: Vec<Connection<T>>,
         (depth, patience): (usize, Duration),
@@ -285,10 +285,10 @@ impl<'a, T: Talk> Worker<'a, T> {
 }
 
 fn timespec(nanoseconds: u64) -> Timespec {
-    const NANOSECONDS_A_SECOND: u64 = 1_000_000_000;
+    const NANOSECONDS_PER_SECOND: u64 = 1_000_000_000;
     let part = |nanoseconds: u64| i64::try_from(nanoseconds).unwrap_or(i64::MAX);
     Timespec {
-        tv_sec: part(nanoseconds / NANOSECONDS_A_SECOND),
-        tv_nsec: part(nanoseconds % NANOSECONDS_A_SECOND),
+        tv_sec: part(nanoseconds / NANOSECONDS_PER_SECOND),
+        tv_nsec: part(nanoseconds % NANOSECONDS_PER_SECOND),
     }
 }

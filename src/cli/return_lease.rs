@@ -5,7 +5,7 @@ use hyper::Method;
 use serde_json::json;
 
 use crate::client::Call;
-use crate::domain::settings::Then;
+use crate::domain::settings::NextState;
 
 use super::error::CliError;
 use super::remote::Remote;
@@ -23,7 +23,7 @@ pub(crate) struct ReturnArgs {
     outcome: Option<String>,
     /// What becomes of the numbers: available, rest:SECONDS, done or retired
     #[arg(long, value_name = "THEN")]
-    then: Option<Then>,
+    then: Option<NextState>,
     #[command(flatten)]
     remote: Remote,
 }

@@ -3,11 +3,11 @@
 
 use tracing::{error, info, warn};
 
+use crate::daemon::config::args::ServeArgs;
 use crate::http::server::control::Control;
 use crate::log::{self, LogConfig};
 
 use super::config::Config;
-use super::config::args::ServeArgs;
 use super::service_manager;
 
 /// The settings that run, and where they came from.

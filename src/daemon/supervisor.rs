@@ -42,10 +42,10 @@ pub(crate) async fn supervise(control: &Control, journal: &Journal) -> Infallibl
     let mut told = None;
     loop {
         tokio::time::sleep(interval).await;
-        limit::tell_suppressed();
+        limit::log_suppressed();
         let stuck = look(control, journal, &mut writer).await;
         if stuck != told {
-            tell(stuck);
+            log_stuck(stuck);
             told = stuck;
         }
         if stuck.is_none() {
@@ -54,7 +54,7 @@ pub(crate) async fn supervise(control: &Control, journal: &Journal) -> Infallibl
     }
 }
 
-fn tell(stuck: Option<Stuck>) {
+fn log_stuck(stuck: Option<Stuck>) {
     match stuck {
         None => info!(event = "unstuck", "all threads come to their work again"),
         Some(Stuck::Worker(index)) => error!(

@@ -14,5 +14,5 @@ pub mod unsynced;
 
 pub use bus_error::end_on_bus_error;
 pub use mapping::{MappedBytes, MappedWords, PageBuffer, Sharing, huge_page_vec};
-pub use paced::{PART_BYTES, PartSyncs, Rest, fill_with_zeros, write_in_parts};
+pub use paced::{PART_BYTES, Pacer, PartSyncs, fill_with_zeros, write_in_parts};
 pub use sequential::SequentialWriter;

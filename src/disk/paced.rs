@@ -16,7 +16,7 @@ pub const PART_BYTES: usize = 256 << 10;
 
 /// To be called after each part, with how long it took: it lets the disk serve others for as long, unless
 /// there is a hurry.
-pub type Rest<'a> = dyn Fn(Duration) + 'a;
+pub type Pacer<'a> = dyn Fn(Duration) + 'a;
 
 /// Syncs a file that is written piece by piece each time so many bytes were written that they are a part.
 #[derive(Debug, Default)]
@@ -42,7 +42,7 @@ pub fn write_in_parts(
     file: &File,
     bytes: &[u8],
     offset: u64,
-    rest: &Rest<'_>,
+    pacer: &Pacer<'_>,
 ) -> io::Result<()> {
     let mut at = offset;
     for part in bytes.chunks(PART_BYTES) {
@@ -50,7 +50,7 @@ pub fn write_in_parts(
         disk.write_at(file, part, at)?;
         disk.sync(file)?;
         at += part.len() as u64;
-        rest(started.elapsed());
+        pacer(started.elapsed());
     }
     Ok(())
 }
@@ -61,7 +61,7 @@ pub fn fill_with_zeros(
     disk: &(impl Disk + ?Sized),
     file: &File,
     bytes: u64,
-    rest: &Rest<'_>,
+    pacer: &Pacer<'_>,
 ) -> io::Result<()> {
     let zeros = PageBuffer::new(PART_BYTES)?;
     let mut at = 0;
@@ -70,7 +70,7 @@ pub fn fill_with_zeros(
         let started = Instant::now();
         disk.write_at(file, &zeros[..part as usize], at)?;
         at += part;
-        rest(started.elapsed());
+        pacer(started.elapsed());
     }
     Ok(())
 }

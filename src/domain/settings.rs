@@ -134,7 +134,7 @@ impl FromStr for Order {
 /// `"done"` or `"retired"`; in a query or on a command line `available`, `rest:14400`, `done`, `retired`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Then {
+pub enum NextState {
     /// It can be leased again at once.
     #[default]
     Available,
@@ -146,7 +146,7 @@ pub enum Then {
     Retired,
 }
 
-impl Then {
+impl NextState {
     /// A rest of no time is no rest.
     pub fn from_rest_seconds(seconds: u32) -> Self {
         if seconds == 0 { Self::Available } else { Self::Rest(seconds) }
@@ -164,7 +164,7 @@ impl Then {
     }
 }
 
-impl FromStr for Then {
+impl FromStr for NextState {
     type Err = SettingsError;
 
     fn from_str(word: &str) -> Result<Self, SettingsError> {
@@ -198,10 +198,10 @@ pub struct Settings {
     /// How long a returned number rests unless the call or an outcome rule says, in seconds.
     pub rest: u32,
     /// What becomes of a number whose lease ends without a return.
-    pub on_expiry: Then,
+    pub on_expiry: NextState,
     /// What becomes of a number that is returned with an outcome of this name.
     #[serde(default)]
-    pub outcomes: BTreeMap<String, Then>,
+    pub outcomes: BTreeMap<String, NextState>,
 }
 
 impl Default for Settings {
@@ -211,7 +211,7 @@ impl Default for Settings {
             ttl: DEFAULT_TTL_SECONDS,
             ttl_max: DEFAULT_TTL_MAX_SECONDS,
             rest: 0,
-            on_expiry: Then::Available,
+            on_expiry: NextState::Available,
             outcomes: BTreeMap::new(),
         }
     }
@@ -236,10 +236,10 @@ pub struct SettingsChange {
     pub rest: Option<u32>,
     /// See [`Settings::on_expiry`].
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub on_expiry: Option<Then>,
+    pub on_expiry: Option<NextState>,
     /// See [`Settings::outcomes`].
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub outcomes: Option<BTreeMap<String, Then>>,
+    pub outcomes: Option<BTreeMap<String, NextState>>,
 }
 
 impl Settings {
@@ -289,9 +289,9 @@ impl Settings {
 
     /// What becomes of a returned number: the call's own word first, then the pool's rule for the
     /// outcome, then the pool's default.
-    pub fn then_for(&self, then: Option<Then>, outcome: Option<&str>) -> Then {
+    pub fn then_for(&self, then: Option<NextState>, outcome: Option<&str>) -> NextState {
         then.or_else(|| outcome.and_then(|name| self.outcomes.get(name).copied()))
-            .unwrap_or(Then::from_rest_seconds(self.rest))
+            .unwrap_or(NextState::from_rest_seconds(self.rest))
     }
 }
 
@@ -323,18 +323,18 @@ mod tests {
     #[test]
     fn then_reads_and_writes_both_forms() {
         for (word, json, then) in [
-            ("available", "\"available\"", Then::Available),
-            ("rest:60", "{\"rest\":60}", Then::Rest(60)),
-            ("done", "\"done\"", Then::Done),
-            ("retired", "\"retired\"", Then::Retired),
+            ("available", "\"available\"", NextState::Available),
+            ("rest:60", "{\"rest\":60}", NextState::Rest(60)),
+            ("done", "\"done\"", NextState::Done),
+            ("retired", "\"retired\"", NextState::Retired),
         ] {
             assert_eq!(word.parse(), Ok(then));
             assert_eq!(serde_json::to_string(&then).unwrap(), json);
-            assert_eq!(serde_json::from_str::<Then>(json).unwrap(), then);
+            assert_eq!(serde_json::from_str::<NextState>(json).unwrap(), then);
         }
-        assert_eq!("rest:0".parse(), Ok(Then::Available));
+        assert_eq!("rest:0".parse(), Ok(NextState::Available));
         for bad in ["", "rest", "rest:", "rest:-1", "rest:1h", "rest:4294967295", "Done"] {
-            assert!(bad.parse::<Then>().is_err(), "{bad}");
+            assert!(bad.parse::<NextState>().is_err(), "{bad}");
         }
     }
 
@@ -349,9 +349,9 @@ mod tests {
             SettingsChange { ttl_max: Some(1), ..SettingsChange::default() },
             SettingsChange { ttl: Some(MAX_TTL_SECONDS + 1), ..SettingsChange::default() },
             SettingsChange { rest: Some(u32::MAX), ..SettingsChange::default() },
-            SettingsChange { on_expiry: Some(Then::Rest(u32::MAX)), ..SettingsChange::default() },
+            SettingsChange { on_expiry: Some(NextState::Rest(u32::MAX)), ..SettingsChange::default() },
             SettingsChange {
-                outcomes: Some(BTreeMap::from([(String::new(), Then::Done)])),
+                outcomes: Some(BTreeMap::from([(String::new(), NextState::Done)])),
                 ..SettingsChange::default()
             },
         ];
@@ -364,12 +364,12 @@ mod tests {
     fn the_calls_word_wins_over_the_outcome_and_the_outcome_over_the_default() {
         let settings = Settings {
             rest: 7,
-            outcomes: BTreeMap::from([("answered".to_owned(), Then::Done)]),
+            outcomes: BTreeMap::from([("answered".to_owned(), NextState::Done)]),
             ..Settings::default()
         };
-        assert_eq!(settings.then_for(Some(Then::Retired), Some("answered")), Then::Retired);
-        assert_eq!(settings.then_for(None, Some("answered")), Then::Done);
-        assert_eq!(settings.then_for(None, Some("unheard of")), Then::Rest(7));
-        assert_eq!(settings.then_for(None, None), Then::Rest(7));
+        assert_eq!(settings.then_for(Some(NextState::Retired), Some("answered")), NextState::Retired);
+        assert_eq!(settings.then_for(None, Some("answered")), NextState::Done);
+        assert_eq!(settings.then_for(None, Some("unheard of")), NextState::Rest(7));
+        assert_eq!(settings.then_for(None, None), NextState::Rest(7));
     }
 }

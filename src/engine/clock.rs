@@ -13,7 +13,7 @@ use crate::journal::writer::FrameTime;
 use crate::state::time::{EPOCH_UNIX_SECONDS, Timestamp};
 use crate::sys::atomics::{AtomicU64, Ordering};
 
-const NANOS_A_SECOND: u64 = 1_000_000_000;
+const NANOS_PER_SECOND: u64 = 1_000_000_000;
 const BOOT_ID_PATH: &str = "/proc/sys/kernel/random/boot_id";
 
 /// The clocks of a machine.
@@ -112,7 +112,7 @@ impl Clock {
     /// The last whole second.
     #[inline]
     pub fn now(&self) -> Timestamp {
-        Timestamp::new(u32::try_from(self.nanos() / NANOS_A_SECOND).unwrap_or(u32::MAX))
+        Timestamp::new(u32::try_from(self.nanos() / NANOS_PER_SECOND).unwrap_or(u32::MAX))
     }
 
     /// The time in milliseconds since 2020.
@@ -123,13 +123,13 @@ impl Clock {
     /// The first whole second at least so many seconds from now: a lease until then never ends early.
     #[inline]
     pub fn deadline(&self, seconds: u32) -> Timestamp {
-        Timestamp::new(u32::try_from(self.nanos().div_ceil(NANOS_A_SECOND)).unwrap_or(u32::MAX))
+        Timestamp::new(u32::try_from(self.nanos().div_ceil(NANOS_PER_SECOND)).unwrap_or(u32::MAX))
             .after(seconds)
     }
 
     /// Lets time jump forward, for tests and benchmarks.
     pub fn skip(&self, seconds: u32) {
-        self.skipped_nanos.fetch_add(u64::from(seconds) * NANOS_A_SECOND, Ordering::Relaxed);
+        self.skipped_nanos.fetch_add(u64::from(seconds) * NANOS_PER_SECOND, Ordering::Relaxed);
     }
 }
 
@@ -143,8 +143,8 @@ mod tests {
         for seconds in [0, 1, 60] {
             let (before, deadline) = (clock.nanos(), clock.deadline(seconds));
             assert!(
-                u64::from(deadline.seconds()) * NANOS_A_SECOND
-                    >= before + u64::from(seconds) * NANOS_A_SECOND
+                u64::from(deadline.seconds()) * NANOS_PER_SECOND
+                    >= before + u64::from(seconds) * NANOS_PER_SECOND
             );
             assert!(deadline <= clock.now().after(seconds + 1));
         }
@@ -175,8 +175,8 @@ mod tests {
     #[test]
     fn the_wall_clock_moves_time_only_over_a_boot_and_never_back() {
         let frame = FrameHead {
-            time_nanos: 1_000 * NANOS_A_SECOND,
-            boot_nanos: 50 * NANOS_A_SECOND,
+            time_nanos: 1_000 * NANOS_PER_SECOND,
+            boot_nanos: 50 * NANOS_PER_SECOND,
             ..FrameHead::default()
         };
         let resumed = |wall_seconds, boot_seconds, boot| {

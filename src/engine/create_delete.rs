@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError};
 
 use crate::domain::counts::Counts;
 use crate::domain::settings::{PoolName, Settings};
-use crate::engine::operations::import::{LoadError, Loaded, NumberSource, Numbers, open_new_segment};
+use crate::engine::operations::import::{ImportError, ImportReport, NumberSource, Numbers, open_new_segment};
 use crate::journal::handle::JournalError;
 use crate::store::manifest::Manifest;
 use crate::store::pool_dir::HIDDEN_PREFIX;
@@ -46,7 +46,7 @@ impl Engine {
         name: &PoolName,
         settings: Settings,
         source: NumberSource<'_>,
-    ) -> Result<Loaded, LoadError> {
+    ) -> Result<ImportReport, ImportError> {
         self.refuse_existing(name)?;
         self.shared.journal.check()?;
         let disk = &*self.shared.disk;
@@ -61,7 +61,7 @@ impl Engine {
         disk.rename(staging.path(), &dir)?;
         let opened = disk
             .sync_directory(&self.dirs.pools)
-            .map_err(LoadError::from)
+            .map_err(ImportError::from)
             .and_then(|()| open_new_pool(name.clone(), dir.clone(), &self.shared));
         match opened {
             Ok(pool) => self.change_pools(|pools| pools.insert(name.to_string(), Arc::new(pool))),
@@ -73,13 +73,13 @@ impl Engine {
         Ok(loaded)
     }
 
-    fn refuse_existing(&self, name: &PoolName) -> Result<(), LoadError> {
+    fn refuse_existing(&self, name: &PoolName) -> Result<(), ImportError> {
         let pools = self.pools.load();
         if pools.contains_key(name.as_str()) {
-            return Err(LoadError::PoolExists(name.clone()));
+            return Err(ImportError::PoolExists(name.clone()));
         }
         if pools.len() >= MAX_POOLS {
-            return Err(LoadError::TooManyPools(pools.len()));
+            return Err(ImportError::TooManyPools(pools.len()));
         }
         Ok(())
     }
@@ -113,7 +113,7 @@ impl Engine {
 }
 
 /// Makes the whole directory of a new pool, ready to be moved to its place.
-pub(crate) fn make_pool(staging: &Staging, settings: Settings, numbers: &Numbers) -> Result<(), LoadError> {
+pub(crate) fn make_pool(staging: &Staging, settings: Settings, numbers: &Numbers) -> Result<(), ImportError> {
     let disk = &*staging.disk;
     let entry = make_segment(disk, staging.path(), 1, |path| numbers.write_set(disk, path))?;
     Manifest::new(random_id()?, settings, vec![entry]).write(disk, staging.path())?;
@@ -121,8 +121,8 @@ pub(crate) fn make_pool(staging: &Staging, settings: Settings, numbers: &Numbers
 }
 
 /// Opens a pool that was just made.
-pub(crate) fn open_new_pool(name: PoolName, dir: PathBuf, shared: &Arc<Shared>) -> Result<Pool, LoadError> {
-    let manifest = Manifest::read(&dir).map_err(|error| LoadError::Io(io::Error::other(error)))?;
+pub(crate) fn open_new_pool(name: PoolName, dir: PathBuf, shared: &Arc<Shared>) -> Result<Pool, ImportError> {
+    let manifest = Manifest::read(&dir).map_err(|error| ImportError::Io(io::Error::other(error)))?;
     let (mut counts, mut list) = (Counts::default(), Vec::new());
     for entry in &manifest.segments {
         let (segment, found) = open_new_segment(shared, &dir, entry)?;

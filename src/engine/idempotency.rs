@@ -23,14 +23,14 @@ pub(crate) const SHARDS: usize = 64;
 /// Of a journal file, this part may be taken by the records of keys.
 const JOURNAL_FILE_SHARE: u64 = 4;
 /// Bytes of the journal that one lease under a key takes, its share of the key's record included.
-const BYTES_A_LEASE: u64 = 2 * crate::journal::record::RECORD_BYTES as u64;
+const BYTES_PER_LEASE: u64 = 2 * crate::journal::record::RECORD_BYTES as u64;
 
 /// The hash of a pool and a key in it.
 pub(crate) type KeyHash = [u8; 16];
 
 /// One lease of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct KeptLease {
+pub(crate) struct StoredLease {
     pub(crate) segment: u16,
     pub(crate) rank: u32,
     pub(crate) generation: u32,
@@ -38,18 +38,18 @@ pub(crate) struct KeptLease {
 
 /// What was given out under a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Kept {
+pub(crate) struct StoredLeases {
     pub(crate) pool: u64,
     /// Hash of the request's body.
     pub(crate) body: u64,
     pub(crate) until: Timestamp,
-    pub(crate) leases: Box<[KeptLease]>,
+    pub(crate) leases: Box<[StoredLease]>,
 }
 
 /// See the module.
 pub(crate) struct Keys {
     hasher: SipHasher128,
-    shards: Box<[Mutex<HashMap<KeyHash, Kept>>]>,
+    shards: Box<[Mutex<HashMap<KeyHash, StoredLeases>>]>,
     leases: AtomicU64,
     most_leases: u64,
     next_purged: AtomicU64,
@@ -58,7 +58,7 @@ pub(crate) struct Keys {
 impl Keys {
     /// Keys hashed under the data directory's secret, as many as fit into a part of a journal file.
     pub(crate) fn new(secret: &[u8; SECRET_BYTES], journal_file_bytes: u64) -> Self {
-        let most_leases = (journal_file_bytes / JOURNAL_FILE_SHARE / BYTES_A_LEASE).min(MAX_KEYED_LEASES);
+        let most_leases = (journal_file_bytes / JOURNAL_FILE_SHARE / BYTES_PER_LEASE).min(MAX_KEYED_LEASES);
         Self {
             hasher: SipHasher128::new_with_key(secret),
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
@@ -118,12 +118,12 @@ impl Keys {
 /// Some of the keys, locked.
 pub(crate) struct Shard<'a> {
     keys: &'a Keys,
-    entries: MutexGuard<'a, HashMap<KeyHash, Kept>>,
+    entries: MutexGuard<'a, HashMap<KeyHash, StoredLeases>>,
 }
 
 impl Shard<'_> {
     /// What was given out under a key, if that has not ended.
-    pub(crate) fn get(&self, key: &KeyHash, now: Timestamp) -> Option<&Kept> {
+    pub(crate) fn get(&self, key: &KeyHash, now: Timestamp) -> Option<&StoredLeases> {
         self.entries.get(key).filter(|kept| kept.until > now)
     }
 
@@ -137,7 +137,7 @@ impl Shard<'_> {
     }
 
     /// Remembers what was given out.
-    pub(crate) fn insert(&mut self, key: KeyHash, kept: Kept) {
+    pub(crate) fn insert(&mut self, key: KeyHash, kept: StoredLeases) {
         let added = kept.leases.len() as u64;
         let removed = self.entries.insert(key, kept).map_or(0, |old| old.leases.len() as u64);
         self.keys.leases.fetch_add(added, Ordering::Relaxed);
@@ -158,7 +158,7 @@ impl Shard<'_> {
     }
 }
 
-impl Kept {
+impl StoredLeases {
     /// The records of a key and its leases.
     pub(crate) fn records(&self, key: &KeyHash) -> impl Iterator<Item = Record> {
         let head = KeyRecord {
@@ -168,8 +168,8 @@ impl Kept {
             until_seconds: self.until.seconds(),
         };
         let (pool, key_start) = (self.pool, key_start(key));
-        let lease = move |lease: &KeptLease| {
-            let KeptLease { segment, rank, generation } = *lease;
+        let lease = move |lease: &StoredLease| {
+            let StoredLease { segment, rank, generation } = *lease;
             Record::KeyLease(KeyLeaseRecord { pool, segment, rank, key_start, generation })
         };
         std::iter::once(Record::Key(head)).chain(self.leases.iter().map(lease))
@@ -201,11 +201,11 @@ impl RecoveredKeys {
     }
 
     /// The keys of which every lease was read; the others were never confirmed.
-    fn whole(self) -> impl Iterator<Item = (KeyHash, Kept)> {
+    fn whole(self) -> impl Iterator<Item = (KeyHash, StoredLeases)> {
         self.keys.into_values().filter_map(|(head, leases)| {
             let pool = leases.first()?.pool;
             let whole = leases.len() == head.leases as usize;
-            let kept = |lease: KeyLeaseRecord| KeptLease {
+            let kept = |lease: KeyLeaseRecord| StoredLease {
                 segment: lease.segment,
                 rank: lease.rank,
                 generation: lease.generation,
@@ -213,7 +213,7 @@ impl RecoveredKeys {
             whole.then(|| {
                 let until = Timestamp::new(head.until_seconds);
                 let leases = leases.into_iter().map(kept).collect();
-                (head.key, Kept { pool, body: head.body, until, leases })
+                (head.key, StoredLeases { pool, body: head.body, until, leases })
             })
         })
     }
@@ -229,9 +229,9 @@ mod tests {
         Timestamp::new(seconds)
     }
 
-    fn kept(until: u32, leases: u32) -> Kept {
-        let lease = |rank| KeptLease { segment: 1, rank, generation: rank + 1 };
-        Kept { pool: 5, body: 9, until: at(until), leases: (0..leases).map(lease).collect() }
+    fn kept(until: u32, leases: u32) -> StoredLeases {
+        let lease = |rank| StoredLease { segment: 1, rank, generation: rank + 1 };
+        StoredLeases { pool: 5, body: 9, until: at(until), leases: (0..leases).map(lease).collect() }
     }
 
     #[test]

@@ -33,7 +33,7 @@ pub use crate::store::open_error::OpenError;
 
 pub use create_delete::DeleteError;
 pub use open_report::OpenReport;
-pub use operations::retire::Marked;
+pub use operations::retire::RetireReport;
 pub use operations::rounds::RoundStarted;
 pub use pool::{ChangeError, NumberState, Pool};
 pub use registry::Engine;

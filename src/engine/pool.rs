@@ -11,7 +11,7 @@ use arc_swap::{ArcSwap, Guard};
 use crate::disk::{files, paced};
 use crate::domain::counts::{Counts, Totals};
 use crate::domain::lease_token::TokenKey;
-use crate::domain::settings::{PoolName, Settings, SettingsError, Then};
+use crate::domain::settings::{NextState, PoolName, Settings, SettingsError};
 use crate::engine::counters::history::{History, Rates, Sample};
 use crate::engine::counters::lateness;
 use crate::engine::counters::outcomes::{OutcomeId, Outcomes};
@@ -21,7 +21,7 @@ use crate::journal::handle::JournalError;
 use crate::numbers::number::{Number, NumberRange};
 use crate::numbers::set::run::LastRun;
 use crate::state::time::Timestamp;
-use crate::state::word::{OnExpiry, State, Word};
+use crate::state::word::{ExpiryRule, State, Word};
 use crate::store::manifest::Manifest;
 use crate::store::totals_file::PoolTotals;
 use crate::sys::atomics::{AtomicU32, Ordering};
@@ -249,12 +249,12 @@ impl Pool {
         self.segments.load().within(ranges)
     }
 
-    pub(crate) fn on_expiry(&self) -> OnExpiry {
+    pub(crate) fn on_expiry(&self) -> ExpiryRule {
         match self.settings.load().on_expiry {
-            Then::Available => OnExpiry::Available,
-            Then::Rest(seconds) => OnExpiry::Rest(seconds),
-            Then::Done => OnExpiry::Done(self.round()),
-            Then::Retired => OnExpiry::Retired,
+            NextState::Available => ExpiryRule::Available,
+            NextState::Rest(seconds) => ExpiryRule::Rest(seconds),
+            NextState::Done => ExpiryRule::Done(self.round()),
+            NextState::Retired => ExpiryRule::Retired,
         }
     }
 
@@ -320,7 +320,7 @@ impl Pool {
     }
 
     /// Writes all words that changed to their files, durably.
-    pub(crate) fn checkpoint(&self, rest: &paced::Rest<'_>) -> std::io::Result<()> {
+    pub(crate) fn checkpoint(&self, rest: &paced::Pacer<'_>) -> std::io::Result<()> {
         self.segments.load().list.iter().try_for_each(|segment| segment.checkpoint(rest))
     }
 

@@ -11,43 +11,43 @@ use hyper::{Request, Response};
 
 use crate::http::calls::lease::plain_lease;
 use crate::http::counters::requests::Call;
-use crate::http::request::headers::GivenHeaders;
+use crate::http::request::headers::RequestHeaders;
 use crate::http::request::origin::Via;
 use crate::http::response::body::Body;
 use crate::http::response::problem::{Code, Problem};
 
 use super::calls::{Api, Handled, Reply};
 use super::commit_gate::Gate;
-use super::request_log::{self, Kept, Seen};
+use super::request_log::{self, OwnedRequestInfo, RequestInfo};
 use super::{routes, worker_state};
 
 /// A request on its way to its answer.
-pub(crate) enum Answering {
+pub(crate) enum Pending {
     /// Answered at once; empty when it was told.
     Now(Option<Response<Body>>),
     /// The answer has to wait for something.
-    Later { answered: Answered, kept: Kept, future: Pin<Box<dyn Future<Output = Reply> + Send>> },
+    Later { in_flight: InFlight, kept: OwnedRequestInfo, future: Pin<Box<dyn Future<Output = Reply> + Send>> },
 }
 
 /// A request to be counted when it is answered.
 #[derive(Clone, Copy)]
-pub(crate) struct Answered {
+pub(crate) struct InFlight {
     call: Call,
     started: Instant,
     /// Whether it has an id, which its answer may have to repeat.
     has_id: bool,
 }
 
-impl Answered {
-    /// Counts the request, and tells the connection's gate what the answer waits for. `seen` makes of the
+impl InFlight {
+    /// Counts the request, and tells the connection's gate what the answer waits for. `info` makes of the
     /// request what the log knows it by, should it have to tell of it.
     #[inline]
-    fn finish<'r>(self, seen: impl FnOnce() -> Seen<'r>, reply: Reply, gate: &Gate) -> Response<Body> {
+    fn finish<'r>(self, info: impl FnOnce() -> RequestInfo<'r>, reply: Reply, gate: &Gate) -> Response<Body> {
         match reply {
-            Ok(response) => self.count(seen, response, None, gate),
+            Ok(response) => self.count(info, response, None, gate),
             Err(problem) => {
                 let code = problem.code();
-                self.count(seen, problem.into_response(), Some(code), gate)
+                self.count(info, problem.into_response(), Some(code), gate)
             }
         }
     }
@@ -55,7 +55,7 @@ impl Answered {
     #[inline]
     fn count<'r>(
         self,
-        seen: impl FnOnce() -> Seen<'r>,
+        info: impl FnOnce() -> RequestInfo<'r>,
         mut response: Response<Body>,
         refused: Option<&'static str>,
         gate: &Gate,
@@ -71,14 +71,14 @@ impl Answered {
             }
             gate.raise(state.engine.take_position(!own_changes));
         });
-        if self.has_id || request_log::is_told(self.call, status, took_nanos) {
-            seen().answered(self.call, took_nanos, &mut response);
+        if self.has_id || request_log::should_log(self.call, status, took_nanos) {
+            info().answered(self.call, took_nanos, &mut response);
         }
         response
     }
 }
 
-impl Answering {
+impl Pending {
     /// The answer, once it is there.
     #[inline]
     pub(crate) fn poll(&mut self, gate: &Gate, cx: &mut Context<'_>) -> Poll<Response<Body>> {
@@ -87,8 +87,8 @@ impl Answering {
                 Some(response) => Poll::Ready(response),
                 None => Poll::Ready(Problem::internal(&"an answer was asked for twice").into_response()),
             },
-            Self::Later { answered, kept, future } => {
-                let response = answered.finish(|| kept.seen(), ready!(future.as_mut().poll(cx)), gate);
+            Self::Later { in_flight, kept, future } => {
+                let response = in_flight.finish(|| kept.info(), ready!(future.as_mut().poll(cx)), gate);
                 *self = Self::Now(None);
                 Poll::Ready(response)
             }
@@ -97,33 +97,37 @@ impl Answering {
 }
 
 /// Starts to answer a request.
-pub(crate) fn answer(api: &Arc<Api>, gate: &Gate, via: Via, request: Request<Incoming>) -> Answering {
+pub(crate) fn answer(api: &Arc<Api>, gate: &Gate, via: Via, request: Request<Incoming>) -> Pending {
     let started = Instant::now();
-    let given = GivenHeaders::of(&request);
+    let given = RequestHeaders::of(&request);
     let has_id = given.request_id.is_some();
     if let Err(problem) = api.names.check(via, &request, &given) {
-        let answered = Answered { call: Call::Other, started, has_id };
-        return Answering::Now(Some(answered.finish(|| Seen::of(&request, &given), Err(problem), gate)));
+        let in_flight = InFlight { call: Call::Other, started, has_id };
+        return Pending::Now(Some(in_flight.finish(
+            || RequestInfo::of(&request, &given),
+            Err(problem),
+            gate,
+        )));
     }
     if let Some(reply) = plain_lease(api, &request, &given) {
-        let answered = Answered { call: Call::Lease, started, has_id };
-        return Answering::Now(Some(answered.finish(|| Seen::of(&request, &given), reply, gate)));
+        let in_flight = InFlight { call: Call::Lease, started, has_id };
+        return Pending::Now(Some(in_flight.finish(|| RequestInfo::of(&request, &given), reply, gate)));
     }
-    let kept = Seen::of(&request, &given).keep();
+    let kept = RequestInfo::of(&request, &given).keep();
     let route = routes::find(request.method(), request.uri().path());
     let call = route.as_ref().map_or(Call::Other, |route| route.call);
-    let answered = Answered { call, started, has_id };
+    let in_flight = InFlight { call, started, has_id };
     match route.and_then(|route| (route.handler)(api, request)) {
-        Ok(Handled::Later(future)) => Answering::Later { answered, kept, future },
+        Ok(Handled::Later(future)) => Pending::Later { in_flight, kept, future },
         Ok(Handled::Ready(response)) => {
-            Answering::Now(Some(answered.finish(|| kept.seen(), Ok(response), gate)))
+            Pending::Now(Some(in_flight.finish(|| kept.info(), Ok(response), gate)))
         }
-        Err(problem) => Answering::Now(Some(answered.finish(|| kept.seen(), Err(problem), gate))),
+        Err(problem) => Pending::Now(Some(in_flight.finish(|| kept.info(), Err(problem), gate))),
     }
 }
 
 /// Answers a request on a connection beyond the limit.
-pub(crate) fn refuse(gate: &Gate, request: &Request<Incoming>) -> Answering {
+pub(crate) fn refuse(gate: &Gate, request: &Request<Incoming>) -> Pending {
     let problem = Problem::new(
         Code::Overloaded,
         "The server has as many connections as it may have: use those you have again, try later, or raise \
@@ -132,9 +136,9 @@ pub(crate) fn refuse(gate: &Gate, request: &Request<Incoming>) -> Answering {
     let code = problem.code();
     let mut response = problem.into_response();
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    let given = GivenHeaders::of(request);
+    let given = RequestHeaders::of(request);
     let has_id = given.request_id.is_some();
-    let answered = Answered { call: Call::Other, started: Instant::now(), has_id };
-    let seen = || Seen::of(request, &given);
-    Answering::Now(Some(answered.count(seen, response, Some(code), gate)))
+    let in_flight = InFlight { call: Call::Other, started: Instant::now(), has_id };
+    let info = || RequestInfo::of(request, &given);
+    Pending::Now(Some(in_flight.count(info, response, Some(code), gate)))
 }

@@ -15,7 +15,7 @@ use rand::rngs::SysRng;
 use tracing::{debug, error, info, warn};
 
 use crate::http::counters::requests::Call;
-use crate::http::request::headers::{GivenHeaders, REQUEST_ID};
+use crate::http::request::headers::{REQUEST_ID, RequestHeaders};
 use crate::http::request::path;
 use crate::http::response::body::Body;
 use crate::log::{self, limit};
@@ -25,7 +25,7 @@ const MAX_REQUEST_ID_BYTES: usize = 64;
 
 /// A request as the log knows it, while the request itself is there.
 #[derive(Clone, Copy)]
-pub(crate) struct Seen<'a> {
+pub(crate) struct RequestInfo<'a> {
     method: &'a Method,
     /// With the query.
     path: Option<&'a PathAndQuery>,
@@ -33,7 +33,7 @@ pub(crate) struct Seen<'a> {
 }
 
 /// The same for a request that is taken apart to be answered.
-pub(crate) struct Kept {
+pub(crate) struct OwnedRequestInfo {
     method: Method,
     // Shared with the request: a copy, or a box, would be an allocation for every renewal and return.
     path: Option<PathAndQuery>,
@@ -42,22 +42,22 @@ pub(crate) struct Kept {
 
 /// How a request ended.
 #[derive(Clone, Copy)]
-struct End<'a> {
+struct Outcome<'a> {
     call: Call,
     status: StatusCode,
     took: Duration,
     body: &'a Body,
 }
 
-impl<'a> Seen<'a> {
+impl<'a> RequestInfo<'a> {
     #[inline]
-    pub(crate) fn of(request: &'a Request<Incoming>, given: &GivenHeaders<'a>) -> Self {
+    pub(crate) fn of(request: &'a Request<Incoming>, given: &RequestHeaders<'a>) -> Self {
         let id = given.request_id.filter(|id| is_safe(id.as_bytes()));
         Self { method: request.method(), path: request.uri().path_and_query(), id }
     }
 
-    pub(crate) fn keep(self) -> Kept {
-        Kept { method: self.method.clone(), path: self.path.cloned(), id: self.id.cloned() }
+    pub(crate) fn keep(self) -> OwnedRequestInfo {
+        OwnedRequestInfo { method: self.method.clone(), path: self.path.cloned(), id: self.id.cloned() }
     }
 
     /// Echoes the request's id in its answer, and tells what is to be told.
@@ -67,14 +67,19 @@ impl<'a> Seen<'a> {
             response.headers_mut().insert(&REQUEST_ID, id.clone());
         }
         let status = response.status();
-        if is_told(call, status.as_u16(), took_nanos) {
-            self.tell(End { call, status, took: Duration::from_nanos(took_nanos), body: response.body() });
+        if should_log(call, status.as_u16(), took_nanos) {
+            self.tell(Outcome {
+                call,
+                status,
+                took: Duration::from_nanos(took_nanos),
+                body: response.body(),
+            });
         }
     }
 
-    fn tell(self, end: End<'_>) {
+    fn tell(self, end: Outcome<'_>) {
         let id = self.id.and_then(|id| id.to_str().ok()).map_or_else(made_id, str::to_owned);
-        if log::tells_requests() {
+        if log::logs_requests() {
             debug!(
                 event = "request",
                 method = %self.method,
@@ -88,7 +93,7 @@ impl<'a> Seen<'a> {
             );
         }
         if end.status.is_server_error() {
-            self.tell_failure(end, &id);
+            self.log_failure(end, &id);
         } else if end.status.is_success()
             && let Some((event, message)) = event_of(end.call)
         {
@@ -103,11 +108,11 @@ impl<'a> Seen<'a> {
             );
         }
         if log::is_slow(end.took.as_nanos() as u64) && !is_slow_by_nature(end.call) {
-            self.tell_slowness(end, &id);
+            self.log_slowness(end, &id);
         }
     }
 
-    fn tell_failure(self, end: End<'_>, id: &str) {
+    fn log_failure(self, end: Outcome<'_>, id: &str) {
         let Some(suppressed) = limit::REQUEST_FAILED.admit() else { return };
         let (code, detail) = problem_of(end.body);
         macro_rules! failed {
@@ -132,7 +137,7 @@ impl<'a> Seen<'a> {
         if end.status == StatusCode::INTERNAL_SERVER_ERROR { failed!(error) } else { failed!(warn) }
     }
 
-    fn tell_slowness(self, end: End<'_>, id: &str) {
+    fn log_slowness(self, end: Outcome<'_>, id: &str) {
         let Some(suppressed) = limit::SLOW_CALL.admit() else { return };
         warn!(
             event = "slow_call",
@@ -162,13 +167,13 @@ impl<'a> Seen<'a> {
 
 /// Whether anything is told of a request that ended so.
 #[inline]
-pub(crate) fn is_told(call: Call, status: u16, took_nanos: u64) -> bool {
-    status >= 500 || log::tells_of(took_nanos) || event_of(call).is_some()
+pub(crate) fn should_log(call: Call, status: u16, took_nanos: u64) -> bool {
+    status >= 500 || log::logs_call_of(took_nanos) || event_of(call).is_some()
 }
 
-impl Kept {
-    pub(crate) fn seen(&self) -> Seen<'_> {
-        Seen { method: &self.method, path: self.path.as_ref(), id: self.id.as_ref() }
+impl OwnedRequestInfo {
+    pub(crate) fn info(&self) -> RequestInfo<'_> {
+        RequestInfo { method: &self.method, path: self.path.as_ref(), id: self.id.as_ref() }
     }
 }
 

@@ -42,8 +42,8 @@ static DAEMON: [Route; 9] = [
 /// The paths of a pool: what follows `/v1/pools/{pool}`.
 static POOL: [Route; 16] = [
     route(Method::POST, "/lease", Call::Lease, lease::lease_with_body),
-    route(Method::POST, "/renew", Call::Renew, renew_return::renew),
-    route(Method::POST, "/return", Call::Return, renew_return::give_back),
+    route(Method::POST, "/renew", Call::Renew, renew_return::renew_leases),
+    route(Method::POST, "/return", Call::Return, renew_return::return_leases),
     route(Method::GET, "", Call::ShowPool, pools::show),
     route(Method::PUT, "", Call::CreatePool, pools::create),
     route(Method::PATCH, "", Call::ChangePool, pools::change),

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use crate::engine::clock::Clock;
 use crate::engine::operations::lease::Lease;
-use crate::engine::operations::renew_return::{HeldLease, RenewResult, ReturnItem, ReturnResult};
+use crate::engine::operations::renew_return::{LeaseRef, RenewResult, ReturnItem, ReturnResult};
 use crate::engine::registry::Engine;
 use crate::engine::worker::Worker;
 use crate::http::response::json::TimeText;
@@ -23,9 +23,9 @@ pub(crate) struct WorkerState {
     pub(crate) gates: Gates,
     pub(crate) times: TimeText,
     pub(crate) leases: Vec<Lease>,
-    pub(crate) held: Vec<HeldLease>,
+    pub(crate) held: Vec<LeaseRef>,
     pub(crate) renewed: Vec<RenewResult>,
-    pub(crate) given_back: Vec<ReturnItem>,
+    pub(crate) to_return: Vec<ReturnItem>,
     pub(crate) returned: Vec<ReturnResult>,
 }
 
@@ -44,7 +44,7 @@ pub(crate) fn install(engine: Worker, of: &Engine, counters: Arc<WorkerStats>) {
         leases: Vec::new(),
         held: Vec::new(),
         renewed: Vec::new(),
-        given_back: Vec::new(),
+        to_return: Vec::new(),
         returned: Vec::new(),
     };
     STATE.with_borrow_mut(|place| *place = Some(state));

@@ -12,7 +12,7 @@ use tracing::warn;
 
 use crate::disk::device::Disk;
 use crate::disk::files;
-use crate::disk::paced::Rest;
+use crate::disk::paced::Pacer;
 use crate::log::limit;
 use crate::sys::atomics::Ordering;
 
@@ -28,7 +28,7 @@ pub(crate) const ROOM_RETRY_MS: u64 = 200;
 const MAX_REST: Duration = Duration::from_millis(50);
 
 /// Writes all words that changed to their tables, durably.
-pub type Checkpoint = Box<dyn Fn(&Rest<'_>) -> io::Result<()> + Send>;
+pub type Checkpoint = Box<dyn Fn(&Pacer<'_>) -> io::Result<()> + Send>;
 
 #[derive(Default)]
 struct State {
@@ -89,7 +89,7 @@ impl Files {
         self.make_spare(&|_| ())
     }
 
-    fn make_spare(&self, rest: &Rest<'_>) -> io::Result<PathBuf> {
+    fn make_spare(&self, rest: &Pacer<'_>) -> io::Result<PathBuf> {
         file::make_spare(&*self.disk, &self.dir, self.file_bytes, rest)
     }
 
@@ -165,7 +165,7 @@ impl Files {
                         return;
                     }
                     if files::is_storage_full(&error) {
-                        tell_refused(&error);
+                        log_refused(&error);
                         let mut state = self.lock();
                         (state.checkpoint_asked, state.no_room) = (true, true);
                         state.refused_checkpoints += 1;
@@ -209,14 +209,14 @@ impl Files {
 
     fn rest(&self, journal: &Journal, took: Duration) {
         let state = self.lock();
-        if !(journal.is_scarce() || self.hurry.load(Ordering::Relaxed) || state.stopped) {
+        if !(journal.is_running_low() || self.hurry.load(Ordering::Relaxed) || state.stopped) {
             drop(self.changed.wait_timeout(state, took.min(MAX_REST)));
         }
     }
 
-    /// Whether the file being written, with `room` bytes free, is half full and there is no other.
-    pub(crate) fn is_scarce(&self, room: u64) -> bool {
-        room < self.file_bytes / 2 && self.lock().spares.is_empty()
+    /// Whether the file being written, with `free_bytes` bytes free, is half full and there is no other.
+    pub(crate) fn is_running_low(&self, free_bytes: u64) -> bool {
+        free_bytes < self.file_bytes / 2 && self.lock().spares.is_empty()
     }
 
     fn count(&self) -> usize {
@@ -318,7 +318,7 @@ impl Drop for Pin {
     }
 }
 
-fn tell_refused(error: &io::Error) {
+fn log_refused(error: &io::Error) {
     if let Some(suppressed) = limit::CHECKPOINT_FAILED.admit() {
         warn!(
             event = "checkpoint_failed",

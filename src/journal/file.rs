@@ -17,7 +17,7 @@ use std::sync::Arc;
 use crate::disk::device::{Access, Disk};
 use crate::disk::files;
 use crate::disk::mapping::PageBuffer;
-use crate::disk::paced::{self, Rest};
+use crate::disk::paced::{self, Pacer};
 
 use super::frame::{HEAD_BYTES, Head};
 
@@ -73,7 +73,7 @@ pub fn spares(disk: &dyn Disk, dir: &Path, file_bytes: u64) -> io::Result<Vec<Pa
 }
 
 /// Makes a spare file: all its blocks are written.
-pub fn make_spare(disk: &dyn Disk, dir: &Path, file_bytes: u64, rest: &Rest<'_>) -> io::Result<PathBuf> {
+pub fn make_spare(disk: &dyn Disk, dir: &Path, file_bytes: u64, rest: &Pacer<'_>) -> io::Result<PathBuf> {
     let mut names = (1..).map(|number: u32| dir.join(format!("{SPARE_PREFIX}made-{number}")));
     let Some(path) = names.find(|path| !path.exists()) else {
         return Err(io::ErrorKind::AlreadyExists.into());
@@ -120,7 +120,7 @@ pub(super) struct JournalFile {
 
 impl JournalFile {
     /// Begins a file on a spare one. Its name becomes that of a file in use when its head is durable.
-    pub(super) fn begin(
+    pub(super) fn start(
         disk: Arc<dyn Disk>,
         dir: &Path,
         spare: &Path,
@@ -143,7 +143,7 @@ impl JournalFile {
     }
 
     /// Bytes that are still free.
-    pub(super) fn room(&self) -> u64 {
+    pub(super) fn free_bytes(&self) -> u64 {
         self.file_bytes - self.position
     }
 
@@ -178,12 +178,12 @@ mod tests {
         let head = Head { file_sequence: 5, first_frame: 1, boot_id: [0; 16], file_bytes: bytes };
         for access in [Access::DirectSynced, Access::Buffered] {
             let spare = spares(&RealDisk, dir.path(), bytes).unwrap().remove(0);
-            let mut file = JournalFile::begin(files::real(), dir.path(), &spare, &head, access).unwrap();
-            let room = file.room();
+            let mut file = JournalFile::start(files::real(), dir.path(), &spare, &head, access).unwrap();
+            let free_bytes = file.free_bytes();
             let page = PageBuffer::new(HEAD_BYTES).unwrap();
             file.append(&page).unwrap();
             file.sync().unwrap();
-            assert_eq!(file.room(), room - HEAD_BYTES as u64);
+            assert_eq!(file.free_bytes(), free_bytes - HEAD_BYTES as u64);
             assert_eq!(list(dir.path()).unwrap(), [(5, path_of(dir.path(), 5))]);
             to_spare(&RealDisk, dir.path(), 5).unwrap();
         }

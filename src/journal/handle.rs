@@ -50,7 +50,7 @@ pub struct Journal {
     woken: Box<[AtomicU64]>,
     on_commit: Box<[OnceLock<Callback>]>,
     on_poison: OnceLock<Callback>,
-    /// See [`Self::is_scarce`].
+    /// See [`Self::is_running_low`].
     pub(super) scarce: AtomicBool,
     /// Set when the writer has ended: nothing is committed any more.
     ended: AtomicBool,
@@ -92,7 +92,7 @@ impl Journal {
     #[inline]
     pub fn change(&self, slot: Slot) -> Changing<'_> {
         if self.records_words {
-            self.queues.begin(slot);
+            self.queues.enter(slot);
         }
         Changing { journal: self, slot }
     }
@@ -211,7 +211,7 @@ impl Journal {
 
     /// Whether the file being written is half full, and only a checkpoint that is still going on or more room on
     /// the disk makes another.
-    pub(crate) fn is_scarce(&self) -> bool {
+    pub(crate) fn is_running_low(&self) -> bool {
         self.scarce.load(Ordering::Relaxed)
     }
 

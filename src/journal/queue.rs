@@ -9,7 +9,7 @@
 //! 1. *Its own records.* The thread counts what it pushed; the writer says, slot by slot, up to which
 //!    count it has committed. Nothing is shared between the threads for this.
 //! 2. *What it saw of others.* A word that another thread changed is visible before its record is in the
-//!    queue. So a thread says that it is changing words ([`Queues::begin`] until [`super::handle::Changing`] is
+//!    queue. So a thread says that it is changing words ([`Queues::enter`] until [`super::handle::Changing`] is
 //!    dropped), by a store before the compare-exchange of the word. Whoever sees the word sees that
 //!    store; if it finds all slots at rest and all that they pushed committed, it waits for nothing. Else
 //!    it waits for the next group that begins after this moment: a group, once it has begun, waits for
@@ -80,7 +80,7 @@ impl Queues {
 
     /// Says that the slot's thread is about to change words, before it changes the first.
     #[inline]
-    pub fn begin(&self, slot: Slot) {
+    pub fn enter(&self, slot: Slot) {
         let changing = &self.slots[slot.0].changing;
         // Only this thread writes it. Release: whoever sees this change begin sees the last one's records.
         changing.store(changing.load(Ordering::Relaxed) + 1, Ordering::Release);

@@ -100,7 +100,7 @@ impl Running {
         let spare = files.first_spare()?;
         let head = Head { file_sequence, first_frame: next_frame, boot_id, file_bytes };
         let access = writer::access(durability);
-        let file = JournalFile::begin(Arc::clone(&disk), &dir, &spare, &head, access)?;
+        let file = JournalFile::start(Arc::clone(&disk), &dir, &spare, &head, access)?;
         let stopped = Arc::new(AtomicBool::new(false));
         let mut writer = Writer {
             journal: Arc::clone(journal),

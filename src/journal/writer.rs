@@ -131,7 +131,7 @@ impl Writer {
         if self.is_sync_due() {
             self.sync()?;
         }
-        self.mind_the_room();
+        self.check_free_space();
         if self.journal.is_poisoned() {
             return Ok(());
         }
@@ -143,8 +143,8 @@ impl Writer {
         let mut taken = self.taken[slot];
         loop {
             let (journal, buffer, records) = (&self.journal, &mut self.buffer, &mut self.records);
-            let room = (MAX_FRAME_RECORDS - *records) as u64;
-            journal.queues.take(Slot(slot), room, &mut taken, |record| {
+            let free_bytes = (MAX_FRAME_RECORDS - *records) as u64;
+            journal.queues.take(Slot(slot), free_bytes, &mut taken, |record| {
                 put_record(buffer, *records, &record);
                 *records += 1;
             });
@@ -158,7 +158,7 @@ impl Writer {
 
     /// Writes the records in the buffer as a frame.
     fn write_frame(&mut self, clean: bool) -> io::Result<()> {
-        if (frame_bytes(self.records) as u64) > self.file.room() {
+        if (frame_bytes(self.records) as u64) > self.file.free_bytes() {
             self.next_file()?;
         }
         self.seal_and_write(clean)
@@ -245,16 +245,16 @@ impl Writer {
             boot_id: self.boot_id,
             file_bytes: self.files.file_bytes,
         };
-        self.file = self.begin_file(&spare, &head)?;
+        self.file = self.start_file(&spare, &head)?;
         self.write_time()?;
         self.files.closed(closed);
         Ok(())
     }
 
-    fn begin_file(&self, spare: &Path, head: &Head) -> io::Result<JournalFile> {
+    fn start_file(&self, spare: &Path, head: &Head) -> io::Result<JournalFile> {
         let access = access(self.durability);
         loop {
-            match JournalFile::begin(Arc::clone(&self.disk), &self.files.dir, spare, head, access) {
+            match JournalFile::start(Arc::clone(&self.disk), &self.files.dir, spare, head, access) {
                 // Nothing was renamed yet.
                 Err(error) if files::is_storage_full(&error) && !self.is_stopping() => {
                     self.wait_for_room();
@@ -284,10 +284,10 @@ impl Writer {
 
     /// Refuses changes while there is room for little more than those under way; and lets what can wait know
     /// earlier.
-    fn mind_the_room(&self) {
-        let room = self.file.room();
+    fn check_free_space(&self) {
+        let free_bytes = self.file.free_bytes();
         let reserve = RESERVE_FRAMES * MAX_FRAME_BYTES as u64;
-        self.journal.set_full(room < reserve && self.files.is_out_of_room());
-        self.journal.scarce.store(self.files.is_scarce(room), Ordering::Relaxed);
+        self.journal.set_full(free_bytes < reserve && self.files.is_out_of_room());
+        self.journal.scarce.store(self.files.is_running_low(free_bytes), Ordering::Relaxed);
     }
 }

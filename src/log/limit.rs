@@ -70,7 +70,7 @@ impl State {
 }
 
 /// Tells how many events were not told, of each kind that has gone quiet since.
-pub(crate) fn tell_suppressed() {
+pub(crate) fn log_suppressed() {
     for limit in ALL {
         let mut state = limit.lock();
         if state.suppressed > 0 && state.is_new_second(Instant::now()) {

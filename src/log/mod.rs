@@ -217,13 +217,13 @@ pub fn change(config: &LogConfig) {
 
 /// Whether every request is told of.
 #[inline]
-pub(crate) fn tells_requests() -> bool {
+pub(crate) fn logs_requests() -> bool {
     LevelFilter::current() >= LevelFilter::DEBUG
 }
 
 /// Whether a request that took so long is told of for that, or because every one is.
 #[inline]
-pub(crate) fn tells_of(took_nanos: u64) -> bool {
+pub(crate) fn logs_call_of(took_nanos: u64) -> bool {
     took_nanos >= TELLS_FROM_NANOS.load(Ordering::Relaxed)
 }
 

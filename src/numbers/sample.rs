@@ -6,7 +6,7 @@
 
 use thiserror::Error;
 
-use crate::numbers::list::error::ImportError;
+use crate::numbers::list::error::ListError;
 use crate::numbers::list::read::read_list;
 
 use super::list::{ListFormat, ListOptions};
@@ -36,7 +36,7 @@ pub enum SampleError {
     },
     /// The ranges of this build are damaged.
     #[error("the built-in ranges cannot be read: {0}")]
-    Ranges(#[from] ImportError),
+    Ranges(#[from] ListError),
 }
 
 /// Draws exactly `count` Russian mobile numbers, as ascending disjoint ranges. The same arguments give the same

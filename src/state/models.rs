@@ -12,9 +12,9 @@ use super::block_counts::BlockCounts;
 use super::dirty_blocks::DirtyBlocks;
 use super::due_hints::DueHints;
 use super::free_index::FreeIndex;
-use super::segment_state::Ranks;
+use super::segment_state::SegmentState;
 use super::time::Timestamp;
-use super::word::{End, OnExpiry, State, Word};
+use super::word::{ExpiryRule, NextWord, State, Word};
 use super::word_table::WordTable;
 
 /// Enough to find every bug that was put in by hand; more takes hours.
@@ -43,15 +43,21 @@ fn take_one(index: &FreeIndex, slot: Slot) -> Option<u32> {
 }
 
 /// Words of which the free ones are new and the others leased until 10 at generation 1.
-fn ranks(len: u32, free: &[u32]) -> Ranks<Box<[AtomicU64]>> {
+fn ranks(len: u32, free: &[u32]) -> SegmentState<Box<[AtomicU64]>> {
     let leased = Word::NEW.lease(at(10)).unwrap().bits();
     let words = (0..len).map(|rank| AtomicU64::new(if free.contains(&rank) { 0 } else { leased })).collect();
     let (due, dirty) = (DueHints::new(len), DirtyBlocks::new(len));
     (0..len).filter(|rank| !free.contains(rank)).for_each(|rank| due.note(rank, at(10)));
-    Ranks { words: WordTable::new(words), free: index(len, free), due, dirty, blocks: BlockCounts::new(len) }
+    SegmentState {
+        words: WordTable::new(words),
+        free: index(len, free),
+        due,
+        dirty,
+        blocks: BlockCounts::new(len),
+    }
 }
 
-type Model = Ranks<Box<[AtomicU64]>>;
+type Model = SegmentState<Box<[AtomicU64]>>;
 
 fn lease_one(model: &Model, slot: Slot, until: u32) -> Option<(u32, Word)> {
     while let Some(rank) = take_one(&model.free, slot) {
@@ -63,7 +69,7 @@ fn lease_one(model: &Model, slot: Slot, until: u32) -> Option<(u32, Word)> {
 }
 
 fn sweep(model: &Model, now: u32, slot: Slot) {
-    while model.sweep_one(at(now), OnExpiry::Available, &mut 0, slot, |_, _, _| {}) {}
+    while model.sweep_one(at(now), ExpiryRule::Available, &mut 0, slot, |_, _, _| {}) {}
 }
 
 /// After all threads: everything available is found through the tree, and nothing else.
@@ -211,19 +217,19 @@ fn models_a_late_renewal_against_the_sweep_and_a_lease() {
 
 #[test]
 fn models_a_return_against_the_sweep() {
-    for end in [End::Available, End::Rest(at(30)), End::Done(1)] {
+    for end in [NextWord::Available, NextWord::Rest(at(30)), NextWord::Done(1)] {
         check(move || {
             let shared = Arc::new(ranks(3, &[]));
             let other = shared.clone();
             let thread = thread::spawn(move || sweep(&other, 10, Slot(1)));
-            let returned = shared.change(0, Slot(0), |word| word.give_back(end));
+            let returned = shared.change(0, Slot(0), |word| word.return_lease(end));
             assert!(returned.is_ok());
             thread.join().unwrap();
             sweep(&shared, 10, Slot(0));
             assert!(shared.words.get(1).is_available() && shared.words.get(2).is_available());
             let expected = match end {
-                End::Available => State::Available,
-                End::Rest(_) => State::Resting,
+                NextWord::Available => State::Available,
+                NextWord::Rest(_) => State::Resting,
                 _ => State::Done,
             };
             assert_eq!(shared.words.get(0).state(), expected);
@@ -265,7 +271,7 @@ fn models_exhausted_is_true_after_a_return_was_seen() {
             let believed = mine.is_none() && other.free.mutations().begun() == finished;
             assert!(!(returned && believed), "said none after one was seen");
         });
-        assert!(shared.change(0, Slot(1), |word| word.give_back(End::Available)).is_ok());
+        assert!(shared.change(0, Slot(1), |word| word.return_lease(NextWord::Available)).is_ok());
         thread.join().unwrap();
     });
 }
@@ -311,8 +317,9 @@ fn models_a_late_renewal_against_a_return() {
         let shared = Arc::new(ranks(1, &[]));
         sweep(&shared, 10, Slot(0));
         let other = shared.clone();
-        let thread =
-            thread::spawn(move || other.change(0, Slot(1), |word| word.give_back(End::Available)).is_ok());
+        let thread = thread::spawn(move || {
+            other.change(0, Slot(1), |word| word.return_lease(NextWord::Available)).is_ok()
+        });
         let renewed = shared.change(0, Slot(0), |word| word.renew(at(50)));
         assert!(thread.join().unwrap());
         assert!(shared.words.get(0).is_available(), "{renewed:?}");

@@ -9,11 +9,11 @@ use super::dirty_blocks::DirtyBlocks;
 use super::due_hints::DueHints;
 use super::free_index::FreeIndex;
 use super::time::Timestamp;
-use super::word::{LeaseRefusal, OnExpiry, State, Word};
+use super::word::{ExpiryRule, LeaseRefusal, State, Word};
 use super::word_table::WordTable;
 
 /// See the module. `W` owns the memory of the words.
-pub struct Ranks<W> {
+pub struct SegmentState<W> {
     /// The truth.
     pub words: WordTable<W>,
     /// Which ranks are probably available.
@@ -26,7 +26,7 @@ pub struct Ranks<W> {
     pub blocks: BlockCounts,
 }
 
-impl<W: AsRef<[AtomicU64]>> Ranks<W> {
+impl<W: AsRef<[AtomicU64]>> SegmentState<W> {
     /// Leases a rank that the caller took out of the free index. A refusal is no loss: whoever makes
     /// the number available puts the rank back after that.
     #[inline]
@@ -50,7 +50,7 @@ impl<W: AsRef<[AtomicU64]>> Ranks<W> {
     /// Retires a rank whose generations are used up, which the caller took out of the free index. Answers with the
     /// word before and after.
     #[cold]
-    pub fn wear_out(&self, rank: u32) -> Option<(Word, Word)> {
+    pub fn retire_spent(&self, rank: u32) -> Option<(Word, Word)> {
         let (before, after) = self.words.update(rank, |word| word.retire().ok_or(())).ok()?;
         self.dirty.mark(rank);
         self.blocks.moved(rank, before.state(), after.state());
@@ -107,7 +107,7 @@ impl<W: AsRef<[AtomicU64]>> Ranks<W> {
     pub fn sweep_one(
         &self,
         now: Timestamp,
-        on_expiry: OnExpiry,
+        on_expiry: ExpiryRule,
         cursor: &mut usize,
         slot: Slot,
         mut changed: impl FnMut(u32, Word, Word),

@@ -83,7 +83,7 @@ pub enum State {
 
 /// What a lease or its end turns a number into, as the words keep it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
+pub enum NextWord {
     /// Available at once.
     Available,
     /// Resting until then.
@@ -96,7 +96,7 @@ pub enum End {
 
 /// What the sweep does with a lease that ended without a return.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnExpiry {
+pub enum ExpiryRule {
     /// Available at once.
     Available,
     /// Rests for so many seconds after the lease's end.
@@ -113,7 +113,7 @@ pub enum LeaseRefusal {
     /// It is leased, resting, done or retired.
     NotAvailable,
     /// Its generations are used up; it has to be retired.
-    WornOut,
+    GenerationsSpent,
 }
 
 /// The lease that was to be renewed or returned is over.
@@ -213,7 +213,7 @@ impl Word {
             return Err(LeaseRefusal::NotAvailable);
         }
         if self.generation() == MAX_GENERATION {
-            return Err(LeaseRefusal::WornOut);
+            return Err(LeaseRefusal::GenerationsSpent);
         }
         Ok(Self::build(self.generation() + 1, Phase::Leased, until.seconds(), false))
     }
@@ -233,7 +233,7 @@ impl Word {
     }
 
     /// The number given back by its holder. Giving it back again changes nothing.
-    pub fn give_back(self, end: End) -> Result<Self, LeaseOver> {
+    pub fn return_lease(self, end: NextWord) -> Result<Self, LeaseOver> {
         if self.generation() == 0 {
             return Err(LeaseOver);
         }
@@ -243,28 +243,28 @@ impl Word {
         Ok(self.ended(end))
     }
 
-    fn ended(self, end: End) -> Self {
+    fn ended(self, end: NextWord) -> Self {
         let (phase, until, swept) = match end {
-            End::Available => (Phase::Returned, 0, true),
-            End::Rest(until) => (Phase::Returned, until.seconds(), false),
-            End::Done(round) => (Phase::Done, round.min(MAX_ROUND), false),
-            End::Retired => (Phase::Retired, 0, false),
+            NextWord::Available => (Phase::Returned, 0, true),
+            NextWord::Rest(until) => (Phase::Returned, until.seconds(), false),
+            NextWord::Done(round) => (Phase::Done, round.min(MAX_ROUND), false),
+            NextWord::Retired => (Phase::Retired, 0, false),
         };
         Self::build(self.generation(), phase, until, swept)
     }
 
     /// What the sweep makes of the word if its time has come by `now`.
-    pub fn sweep(self, now: Timestamp, on_expiry: OnExpiry) -> Option<Self> {
+    pub fn sweep(self, now: Timestamp, on_expiry: ExpiryRule) -> Option<Self> {
         let due = self.due().filter(|due| *due <= now)?;
         let swept = Self(self.0 | SWEPT);
         if self.phase() == Phase::Returned {
             return Some(swept);
         }
         Some(match on_expiry {
-            OnExpiry::Available => swept,
-            OnExpiry::Rest(seconds) => self.ended(End::Rest(due.after(seconds))),
-            OnExpiry::Done(round) => self.ended(End::Done(round)),
-            OnExpiry::Retired => self.ended(End::Retired),
+            ExpiryRule::Available => swept,
+            ExpiryRule::Rest(seconds) => self.ended(NextWord::Rest(due.after(seconds))),
+            ExpiryRule::Done(round) => self.ended(NextWord::Done(round)),
+            ExpiryRule::Retired => self.ended(NextWord::Retired),
         })
     }
 
@@ -275,7 +275,7 @@ impl Word {
 
     /// The number retired, unless it already is.
     pub fn retire(self) -> Option<Self> {
-        (self.phase() != Phase::Retired).then(|| self.ended(End::Retired))
+        (self.phase() != Phase::Retired).then(|| self.ended(NextWord::Retired))
     }
 
     /// A retired number available again, unless its generations are used up.
@@ -290,18 +290,18 @@ impl Word {
     }
 
     /// When the number becomes available by itself, if nobody renews or returns it before.
-    pub fn available_at(self, on_expiry: OnExpiry) -> Option<Timestamp> {
+    pub fn available_at(self, on_expiry: ExpiryRule) -> Option<Timestamp> {
         let due = self.due()?;
         match (self.state(), on_expiry) {
-            (State::Resting, _) | (_, OnExpiry::Available) => Some(due),
-            (_, OnExpiry::Rest(seconds)) => Some(due.after(seconds)),
+            (State::Resting, _) | (_, ExpiryRule::Available) => Some(due),
+            (_, ExpiryRule::Rest(seconds)) => Some(due.after(seconds)),
             _ => None,
         }
     }
 
     /// The word as someone who looks at `now` sees it, whether the sweep has been there or not.
     #[must_use]
-    pub fn seen(self, now: Timestamp, on_expiry: OnExpiry, round: u32) -> Self {
+    pub fn seen(self, now: Timestamp, on_expiry: ExpiryRule, round: u32) -> Self {
         let mut word = self.open_round(round).unwrap_or(self);
         while let Some(next) = word.sweep(now, on_expiry) {
             word = next;
@@ -325,25 +325,25 @@ mod tests {
         let leased = Word::NEW.lease(at(100)).unwrap();
         assert_eq!((leased.state(), leased.generation(), leased.due()), (State::Leased, 1, Some(at(100))));
         assert_eq!(leased.lease(at(200)), Err(LeaseRefusal::NotAvailable));
-        assert_eq!(leased.sweep(at(99), OnExpiry::Available), None);
-        let swept = leased.sweep(at(100), OnExpiry::Available).unwrap();
+        assert_eq!(leased.sweep(at(99), ExpiryRule::Available), None);
+        let swept = leased.sweep(at(100), ExpiryRule::Available).unwrap();
         assert_eq!((swept.state(), swept.due()), (State::Available, None));
         let again = swept.lease(at(300)).unwrap();
         assert_eq!((again.state(), again.generation()), (State::Leased, 2));
-        let rested = again.give_back(End::Rest(at(400))).unwrap();
+        let rested = again.return_lease(NextWord::Rest(at(400))).unwrap();
         assert_eq!((rested.state(), rested.due()), (State::Resting, Some(at(400))));
         assert_eq!(rested.renew(at(900)), Err(LeaseOver));
-        assert_eq!(rested.give_back(End::Done(1)), Ok(rested), "returning twice changes nothing");
-        assert_eq!(rested.sweep(at(400), OnExpiry::Done(1)).unwrap().state(), State::Available);
+        assert_eq!(rested.return_lease(NextWord::Done(1)), Ok(rested), "returning twice changes nothing");
+        assert_eq!(rested.sweep(at(400), ExpiryRule::Done(1)).unwrap().state(), State::Available);
     }
 
     #[test]
     fn a_passed_lease_can_still_be_renewed_and_returned() {
-        let swept = Word::NEW.lease(at(100)).unwrap().sweep(at(100), OnExpiry::Available).unwrap();
+        let swept = Word::NEW.lease(at(100)).unwrap().sweep(at(100), ExpiryRule::Available).unwrap();
         let renewed = swept.renew(at(150)).unwrap();
         assert_eq!((renewed.state(), renewed.generation(), renewed.due()), (State::Leased, 1, Some(at(150))));
         assert!(renewed > swept && swept.renew(at(100)).unwrap() > swept);
-        assert_eq!(swept.give_back(End::Done(3)).unwrap().state(), State::Done);
+        assert_eq!(swept.return_lease(NextWord::Done(3)).unwrap().state(), State::Done);
     }
 
     #[test]
@@ -355,19 +355,19 @@ mod tests {
     #[test]
     fn expiry_follows_the_pool() {
         let leased = Word::NEW.lease(at(100)).unwrap();
-        let rests = leased.sweep(at(130), OnExpiry::Rest(20)).unwrap();
+        let rests = leased.sweep(at(130), ExpiryRule::Rest(20)).unwrap();
         assert_eq!((rests.state(), rests.due()), (State::Resting, Some(at(120))));
-        assert_eq!(leased.seen(at(130), OnExpiry::Rest(20), 1).state(), State::Available);
-        assert_eq!(leased.sweep(at(130), OnExpiry::Done(2)).unwrap().state(), State::Done);
-        assert_eq!(leased.sweep(at(130), OnExpiry::Retired).unwrap().state(), State::Retired);
+        assert_eq!(leased.seen(at(130), ExpiryRule::Rest(20), 1).state(), State::Available);
+        assert_eq!(leased.sweep(at(130), ExpiryRule::Done(2)).unwrap().state(), State::Done);
+        assert_eq!(leased.sweep(at(130), ExpiryRule::Retired).unwrap().state(), State::Retired);
     }
 
     #[test]
     fn done_comes_back_in_a_later_round_only() {
-        let done = Word::NEW.lease(at(100)).unwrap().give_back(End::Done(1)).unwrap();
+        let done = Word::NEW.lease(at(100)).unwrap().return_lease(NextWord::Done(1)).unwrap();
         assert_eq!(done.open_round(1), None);
         assert_eq!(done.open_round(2).unwrap().state(), State::Available);
-        assert_eq!(done.sweep(Timestamp::MAX, OnExpiry::Available), None);
+        assert_eq!(done.sweep(Timestamp::MAX, ExpiryRule::Available), None);
     }
 
     #[test]
@@ -386,7 +386,7 @@ mod tests {
     #[test]
     fn a_worn_out_number_is_never_leased() {
         let worn = Word::build(MAX_GENERATION, Phase::Returned, 0, true);
-        assert_eq!(worn.lease(at(1)), Err(LeaseRefusal::WornOut));
+        assert_eq!(worn.lease(at(1)), Err(LeaseRefusal::GenerationsSpent));
         assert_eq!(worn.retire().unwrap().reinstate(), None);
     }
 
@@ -394,14 +394,14 @@ mod tests {
         #[test]
         fn every_change_grows_the_word(bits: u64, seconds in 0..=Timestamp::MAX.seconds(), round in 0..=MAX_ROUND, rest: u32) {
             let word = Word::from_bits(bits);
-            let end = [End::Available, End::Rest(at(seconds)), End::Done(round), End::Retired];
-            let expiry = [OnExpiry::Available, OnExpiry::Rest(rest), OnExpiry::Done(round), OnExpiry::Retired];
+            let end = [NextWord::Available, NextWord::Rest(at(seconds)), NextWord::Done(round), NextWord::Retired];
+            let expiry = [ExpiryRule::Available, ExpiryRule::Rest(rest), ExpiryRule::Done(round), ExpiryRule::Retired];
             let mut changes = vec![word.lease(at(seconds)).ok(), word.retire(), word.reinstate(), word.open_round(round)];
             changes.extend(expiry.map(|e| word.sweep(at(seconds), e)));
             for next in changes.into_iter().flatten() {
                 prop_assert!(next > word, "{word:?} -> {next:?}");
             }
-            for next in end.iter().filter_map(|e| word.give_back(*e).ok()).chain(word.renew(at(seconds)).ok()) {
+            for next in end.iter().filter_map(|e| word.return_lease(*e).ok()).chain(word.renew(at(seconds)).ok()) {
                 prop_assert!(next >= word, "{word:?} -> {next:?}");
             }
         }

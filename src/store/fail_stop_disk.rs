@@ -17,12 +17,12 @@ use crate::disk::mapping::MappedWords;
 use crate::journal::handle::Journal;
 
 /// See the module.
-pub(crate) struct WatchedDisk {
+pub(crate) struct FailStopDisk {
     disk: Arc<dyn Disk>,
     journal: Arc<Journal>,
 }
 
-impl fmt::Debug for WatchedDisk {
+impl fmt::Debug for FailStopDisk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.disk.fmt(f)
     }
@@ -48,7 +48,7 @@ fn is_harmless(error: &io::Error) -> bool {
         )
 }
 
-impl WatchedDisk {
+impl FailStopDisk {
     pub(crate) fn new(disk: Arc<dyn Disk>, journal: Arc<Journal>) -> Self {
         Self { disk, journal }
     }
@@ -74,7 +74,7 @@ impl WatchedDisk {
     }
 }
 
-impl Disk for WatchedDisk {
+impl Disk for FailStopDisk {
     fn create(&self, path: &Path) -> io::Result<File> {
         self.changed("created", path, self.disk.create(path))
     }

@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 const NICENESS: i32 = 10;
 
 /// Lets other threads go ahead of this one, and of those that it starts.
-pub(crate) fn step_back() {
+pub(crate) fn lower_priority() {
     // Of this thread alone, on Linux. Should the system refuse, they share the processor evenly.
     let _ = rustix::process::setpriority_process(None, NICENESS);
 }
@@ -19,7 +19,7 @@ pub(crate) fn spawn<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> std::io::Result<JoinHandle<T>> {
     thread::Builder::new().name(name.to_owned()).spawn(|| {
-        step_back();
+        lower_priority();
         work()
     })
 }

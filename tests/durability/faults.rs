@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use allotd::domain::settings::{Settings, Then};
-use allotd::engine::operations::import::{LoadError, NumberSource};
+use allotd::domain::settings::{NextState, Settings};
+use allotd::engine::operations::import::{ImportError, NumberSource};
 use allotd::engine::{Engine, EngineConfig};
 use allotd::journal::{Durability, JournalError};
 use rand::SeedableRng;
@@ -19,7 +19,7 @@ use super::script::{Failure, MAIN, NUMBERS, Script, range};
 use super::{config, scratch, setting};
 
 /// Calls failed of each way in the usual test run; `ALLOTD_FAULTS=0` fails every one.
-const FAULTS_A_WAY: u64 = 8;
+const FAULTS_PER_WAY: u64 = 8;
 /// No wait is longer.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Far behind the end of a run.
@@ -48,8 +48,8 @@ fn steps() -> Vec<Step> {
         steps.push(Box::new(|script, _| script.lease(MAIN, NUMBERS as u32, 1_000)));
         steps.push(Box::new(|script, _| script.settle()));
         steps.push(Box::new(move |script, random| {
-            let then = if round == 5 { Then::Done } else { Then::Available };
-            script.give_back(NUMBERS as usize, then, random)
+            let then = if round == 5 { NextState::Done } else { NextState::Available };
+            script.return_leases(NUMBERS as usize, then, random)
         }));
         steps.push(Box::new(|script, _| script.settle()));
         match round {
@@ -155,7 +155,7 @@ fn run(durability: Durability, fault: Option<(u64, Way)>) -> (u64, bool) {
 fn fail_all_calls(durability: Durability) {
     let began = Instant::now();
     let (calls, _) = run(durability, None);
-    let wanted = setting("ALLOTD_FAULTS", FAULTS_A_WAY);
+    let wanted = setting("ALLOTD_FAULTS", FAULTS_PER_WAY);
     let stride = calls.checked_div(wanted).unwrap_or(1).max(1);
     let mut faults = 0;
     for (index, way) in WAYS.into_iter().enumerate() {
@@ -199,7 +199,7 @@ fn a_full_disk_refuses_changes_and_goes_on_when_there_is_room() {
     assert_eq!(script.engine().pool(MAIN).unwrap().counts().leased, 101, "what is there can be looked at");
     let source = NumberSource::Ranges(&[range(1, 5)]);
     let created = script.engine().create_pool(&"other".parse().unwrap(), Settings::default(), source);
-    assert!(matches!(created, Err(LoadError::StorageFull | LoadError::Journal(JournalError::Full))));
+    assert!(matches!(created, Err(ImportError::StorageFull | ImportError::Journal(JournalError::Full))));
     disk.heal();
     script.settle().unwrap();
     wait_for("it stays closed", || journal.check().is_ok());

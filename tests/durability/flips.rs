@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use allotd::check::check_directory;
 use allotd::disk::device::{Disk, RealDisk};
-use allotd::domain::settings::{Settings, Then};
+use allotd::domain::settings::{NextState, Settings};
 use allotd::engine::operations::export::Export;
 use allotd::engine::operations::lease::{LeaseError, LeaseRequest, MAX_LEASE_COUNT};
 use allotd::engine::{Engine, EngineConfig, NumberState};
@@ -93,8 +93,8 @@ pub(crate) fn make_unclean(dir: &Path) -> Arc<FakeClocks> {
     while rounds_left > 0 {
         script.lease(MAIN, NUMBERS as u32, 5_000).unwrap();
         script.settle().unwrap();
-        let then = if rounds_left % 2 == 0 { Then::Rest(15) } else { Then::Available };
-        script.give_back(1_500, then, random).unwrap();
+        let then = if rounds_left % 2 == 0 { NextState::Rest(15) } else { NextState::Available };
+        script.return_leases(1_500, then, random).unwrap();
         script.settle().unwrap();
         script.advance().unwrap();
         if journal_files(dir) > 1 {

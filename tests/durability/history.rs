@@ -11,7 +11,7 @@ use std::sync::Arc;
 use allotd::check::check_directory;
 use allotd::domain::lease_token::Token;
 use allotd::engine::operations::lease::{LeaseError, LeaseRequest, MAX_LEASE_COUNT};
-use allotd::engine::operations::renew_return::{HeldLease, RenewResult};
+use allotd::engine::operations::renew_return::{LeaseRef, RenewResult};
 use allotd::engine::{Engine, EngineConfig, Pool, Worker};
 use allotd::numbers::number::Number;
 use allotd::state::time::Timestamp;
@@ -182,7 +182,7 @@ impl History {
         if engine.now().seconds() < now as u32 {
             return Err(format!("time is {}, it was {now}", engine.now().seconds()));
         }
-        let mut held: BTreeMap<&str, Vec<HeldLease>> = BTreeMap::new();
+        let mut held: BTreeMap<&str, Vec<LeaseRef>> = BTreeMap::new();
         for (key, changes) in &self.changes {
             let possible = possible(changes, at, promise);
             let found = look(engine, key);
@@ -201,7 +201,7 @@ impl History {
                 && seen.until.is_some_and(|until| u64::from(until) > now)
             {
                 assert!(token.is_some(), "the script knows the token of {key:?}");
-                let lease = HeldLease { number: Number::new(*number).unwrap(), token: *token };
+                let lease = LeaseRef { number: Number::new(*number).unwrap(), token: *token };
                 held.entry(pool).or_default().push(lease);
             }
         }
@@ -253,7 +253,7 @@ fn look(engine: &Engine, key: &Key) -> Value {
 }
 
 /// Leases all that can be leased: none of it may be held. And the holders can renew.
-fn use_up(worker: &mut Worker, pool: &Pool, held: &[HeldLease]) -> Result<(), String> {
+fn use_up(worker: &mut Worker, pool: &Pool, held: &[LeaseRef]) -> Result<(), String> {
     let request = LeaseRequest { count: MAX_LEASE_COUNT, ttl_seconds: None, within: None };
     let mut leases = Vec::new();
     let result = pool.lease(worker, &request, &mut leases);

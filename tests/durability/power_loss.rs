@@ -21,7 +21,7 @@ const STEPS: usize = 300;
 /// Crash points in the usual test run; `ALLOTD_CRASH_POINTS` for more.
 const CRASH_POINTS: u64 = 250;
 /// Crash points looked at of one run.
-const POINTS_A_RUN: u64 = 500;
+const POINTS_PER_RUN: u64 = 500;
 /// One point in so many is followed by another loss of power during recovery.
 const ONE_IN_TWICE: u32 = 4;
 
@@ -161,7 +161,7 @@ fn campaign(durability: Durability, points: u64, seed: u64, mutant: bool) -> (u6
         run += 1;
         let mut replay = recorded.start.clone();
         replay.ignores_sync = mutant;
-        let wanted = POINTS_A_RUN.min(points - done);
+        let wanted = POINTS_PER_RUN.min(points - done);
         let chance = (wanted as f64 / recorded.events.len() as f64).min(1.0);
         for (index, event) in recorded.events.iter().enumerate() {
             replay.apply(event);

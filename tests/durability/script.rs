@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use allotd::domain::settings::{Order, Settings, SettingsChange, Then};
+use allotd::domain::settings::{NextState, Order, Settings, SettingsChange};
 use allotd::engine::operations::import::NumberSource;
 use allotd::engine::operations::lease::{Lease, LeaseError, LeaseRequest};
-use allotd::engine::operations::renew_return::{HeldLease, RenewResult, ReturnItem, ReturnResult};
+use allotd::engine::operations::renew_return::{LeaseRef, RenewResult, ReturnItem, ReturnResult};
 use allotd::engine::{Engine, EngineConfig, Pool, Worker};
 use allotd::journal::JournalError;
 use allotd::numbers::number::{Number, NumberRange};
@@ -95,11 +95,11 @@ impl Script {
     }
 
     pub(crate) fn create_main(&mut self) -> Result<(), Failure> {
-        self.create_pool(MAIN, 1, NUMBERS, Then::Available)
+        self.create_pool(MAIN, 1, NUMBERS, NextState::Available)
     }
 
     pub(crate) fn create_resting(&mut self) -> Result<(), Failure> {
-        self.create_pool(RESTING, 5_001, 5_040, Then::Rest(REST_SECONDS))
+        self.create_pool(RESTING, 5_001, 5_040, NextState::Rest(REST_SECONDS))
     }
 
     /// What a call of which nothing is pending before it came to. If it failed, the engine shows how much of
@@ -115,7 +115,13 @@ impl Script {
         Ok(result?)
     }
 
-    fn create_pool(&mut self, name: &'static str, first: u64, last: u64, then: Then) -> Result<(), Failure> {
+    fn create_pool(
+        &mut self,
+        name: &'static str,
+        first: u64,
+        last: u64,
+        then: NextState,
+    ) -> Result<(), Failure> {
         let change = SettingsChange {
             order: Some(Order::Sequential),
             on_expiry: Some(then),
@@ -192,13 +198,18 @@ impl Script {
         Ok(())
     }
 
-    pub(crate) fn give_back(&mut self, most: usize, then: Then, random: &mut StdRng) -> Result<(), Failure> {
+    pub(crate) fn return_leases(
+        &mut self,
+        most: usize,
+        then: NextState,
+        random: &mut StdRng,
+    ) -> Result<(), Failure> {
         let (name, leases) = self.some_held(most, random);
         let (begun, pool) = ((self.place)(), self.pool(name));
         let items: Vec<_> =
             leases.iter().map(|lease| ReturnItem { lease: proof(lease), then, outcome: None }).collect();
         let mut results = Vec::new();
-        pool.give_back(self.worker(), &items, &mut results)?;
+        pool.return_leases(self.worker(), &items, &mut results)?;
         for (lease, result) in leases.into_iter().zip(results) {
             if matches!(result, ReturnResult::Returned { .. }) {
                 self.number_changed(begun, name, &lease);
@@ -320,12 +331,12 @@ impl Script {
             40..50 => self.renew(some, random)?,
             50..80 => {
                 let then = match random.random_range(0..8) {
-                    0 => Then::Rest(1_000),
-                    1 => Then::Done,
-                    2 => Then::Retired,
-                    _ => Then::Available,
+                    0 => NextState::Rest(1_000),
+                    1 => NextState::Done,
+                    2 => NextState::Retired,
+                    _ => NextState::Available,
                 };
-                self.give_back(some, then, random)?;
+                self.return_leases(some, then, random)?;
             }
             80..88 => self.advance()?,
             88..92 => self.mark(true, random)?,
@@ -338,6 +349,6 @@ impl Script {
     }
 }
 
-fn proof(lease: &Lease) -> HeldLease {
-    HeldLease { number: lease.number, token: Some(lease.token) }
+fn proof(lease: &Lease) -> LeaseRef {
+    LeaseRef { number: lease.number, token: Some(lease.token) }
 }

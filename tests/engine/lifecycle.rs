@@ -4,7 +4,7 @@ use std::fs;
 
 use allotd::check::check_directory;
 use allotd::domain::settings::{Settings, SettingsChange};
-use allotd::engine::operations::import::{LoadError, NumberSource};
+use allotd::engine::operations::import::{ImportError, NumberSource};
 use allotd::engine::operations::lease::{LeaseError, LeaseRequest};
 use allotd::engine::{DeleteError, Engine, OpenError};
 
@@ -77,12 +77,12 @@ fn a_failed_load_leaves_nothing() {
     let engine = open(dir.path());
     let pool = create(&engine, "p", &[range(1, 9)], &SettingsChange::default());
     let again = engine.create_pool(pool.name(), Settings::default(), NumberSource::Ranges(&[range(1, 2)]));
-    assert!(matches!(again, Err(LoadError::PoolExists(_))));
+    assert!(matches!(again, Err(ImportError::PoolExists(_))));
     let mut garbage: &[u8] = b"this is no bitmap";
     let roaring = NumberSource::Roaring { input: &mut garbage, progress: &|_| {} };
     assert!(matches!(
         engine.create_pool(&"q".parse().unwrap(), Settings::default(), roaring),
-        Err(LoadError::Set(_))
+        Err(ImportError::Set(_))
     ));
     assert!(engine.pool("q").is_none());
     assert_eq!(fs::read_dir(dir.path().join("staging")).unwrap().count(), 0);

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use allotd::domain::counts::Counts;
-use allotd::domain::settings::{Order, SettingsChange, Then};
+use allotd::domain::settings::{NextState, Order, SettingsChange};
 use allotd::engine::operations::export::Export;
 use allotd::engine::operations::import::NumberSource;
 use allotd::engine::operations::lease::{Lease, LeaseError, LeaseRequest};
 use allotd::engine::operations::map::MAX_MAP_BUCKETS;
-use allotd::engine::operations::renew_return::{HeldLease, RenewResult, ReturnItem, ReturnResult};
+use allotd::engine::operations::renew_return::{LeaseRef, RenewResult, ReturnItem, ReturnResult};
 use allotd::engine::{Engine, Pool, Worker};
 use allotd::numbers::number::NumberRange;
 use allotd::state::state_set::StateSet;
@@ -31,7 +31,7 @@ struct Record {
 
 struct Model {
     numbers: BTreeMap<u64, Record>,
-    on_expiry: Then,
+    on_expiry: NextState,
     round: u32,
     paused: bool,
 }
@@ -42,21 +42,21 @@ impl Model {
         for record in self.numbers.values_mut() {
             while let Some(until) = record.until.filter(|until| *until <= now) {
                 record.until = None;
-                let then = if record.state == State::Leased { self.on_expiry } else { Then::Available };
+                let then = if record.state == State::Leased { self.on_expiry } else { NextState::Available };
                 // A lease that just ended can still be renewed or returned; one that was made
                 // something else of cannot.
-                record.holder &= then == Then::Available;
+                record.holder &= then == NextState::Available;
                 match then {
-                    Then::Available => record.state = State::Available,
-                    Then::Rest(seconds) => {
+                    NextState::Available => record.state = State::Available,
+                    NextState::Rest(seconds) => {
                         record.state = State::Resting;
                         record.until = Some(until.after(seconds));
                     }
-                    Then::Done => {
+                    NextState::Done => {
                         record.state = State::Done;
                         record.round = self.round;
                     }
-                    Then::Retired => record.state = State::Retired,
+                    NextState::Retired => record.state = State::Retired,
                 }
             }
         }
@@ -71,22 +71,27 @@ impl Model {
 enum Event {
     Lease { count: u32, ttl: u32, within: Option<(u64, u64)> },
     Renew { which: usize, ttl: u32 },
-    Return { which: usize, then: Then },
+    Return { which: usize, then: NextState },
     Skip { seconds: u32 },
     Retire { first: u64, len: u64 },
     Reinstate { first: u64, len: u64 },
     Add { first: u64, len: u64 },
     Round,
     Pause(bool),
-    OnExpiry(Then),
+    ExpiryRule(NextState),
     Restart,
 }
 
 const FIRST: u64 = 79_000_000_000;
 const SPREAD: u64 = 200_000;
 
-fn then() -> impl Strategy<Value = Then> {
-    prop_oneof![Just(Then::Available), (1u32..50).prop_map(Then::Rest), Just(Then::Done), Just(Then::Retired)]
+fn then() -> impl Strategy<Value = NextState> {
+    prop_oneof![
+        Just(NextState::Available),
+        (1u32..50).prop_map(NextState::Rest),
+        Just(NextState::Done),
+        Just(NextState::Retired)
+    ]
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -102,7 +107,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => (place(), 1u64..300).prop_map(|(first, len)| Event::Add { first, len }),
         1 => Just(Event::Round),
         1 => any::<bool>().prop_map(Event::Pause),
-        1 => then().prop_map(Event::OnExpiry),
+        1 => then().prop_map(Event::ExpiryRule),
         1 => Just(Event::Restart),
     ]
 }
@@ -128,7 +133,7 @@ impl Run {
         let new = Record { state: State::Available, generation: 0, until: None, round: 0, holder: false };
         let numbers =
             ranges.iter().flat_map(|r| r.first().get()..=r.last().get()).map(|n| (n, new)).collect();
-        let model = Model { numbers, on_expiry: Then::Available, round: 1, paused: false };
+        let model = Model { numbers, on_expiry: NextState::Available, round: 1, paused: false };
         Self {
             worker: engine.worker(),
             dir,
@@ -146,7 +151,7 @@ impl Run {
         match *event {
             Event::Lease { count, ttl, within } => self.lease(count, ttl, within),
             Event::Renew { which, ttl } => self.renew(which, ttl),
-            Event::Return { which, then } => self.give_back(which, then),
+            Event::Return { which, then } => self.return_leases(which, then),
             Event::Skip { seconds } => {
                 self.engine.clock().skip(seconds);
                 self.skipped += seconds;
@@ -167,7 +172,7 @@ impl Run {
                 if paused { self.pool.pause() } else { self.pool.resume() }.unwrap();
                 self.model.paused = paused;
             }
-            Event::OnExpiry(then) => {
+            Event::ExpiryRule(then) => {
                 let change = SettingsChange { on_expiry: Some(then), ..SettingsChange::default() };
                 self.pool.change_settings(&change).unwrap();
                 self.model.on_expiry = then;
@@ -243,7 +248,7 @@ impl Run {
     fn renew(&mut self, which: usize, ttl: u32) {
         let Some(lease) = self.some_lease(which) else { return };
         let mut results = Vec::new();
-        let held = HeldLease { number: lease.number, token: Some(lease.token) };
+        let held = LeaseRef { number: lease.number, token: Some(lease.token) };
         self.pool.renew(&mut self.worker, &[held], Some(ttl), &mut results).unwrap();
         let record = self.model.numbers.get_mut(&lease.number.get()).unwrap();
         let same = record.generation == lease.generation;
@@ -259,12 +264,12 @@ impl Run {
         }
     }
 
-    fn give_back(&mut self, which: usize, then: Then) {
+    fn return_leases(&mut self, which: usize, then: NextState) {
         let Some(lease) = self.some_lease(which) else { return };
         let mut results = Vec::new();
-        let held = HeldLease { number: lease.number, token: Some(lease.token) };
+        let held = LeaseRef { number: lease.number, token: Some(lease.token) };
         self.pool
-            .give_back(&mut self.worker, &[ReturnItem { lease: held, then, outcome: None }], &mut results)
+            .return_leases(&mut self.worker, &[ReturnItem { lease: held, then, outcome: None }], &mut results)
             .unwrap();
         let record = self.model.numbers.get_mut(&lease.number.get()).unwrap();
         if record.generation != lease.generation {
@@ -276,10 +281,10 @@ impl Run {
         };
         if record.holder {
             record.state = match then {
-                Then::Available => State::Available,
-                Then::Rest(_) => State::Resting,
-                Then::Done => State::Done,
-                Then::Retired => State::Retired,
+                NextState::Available => State::Available,
+                NextState::Rest(_) => State::Resting,
+                NextState::Done => State::Done,
+                NextState::Retired => State::Retired,
             };
             record.until = available_at;
             record.round = self.model.round;

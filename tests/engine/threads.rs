@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use allotd::domain::settings::{Order, SettingsChange, Then};
+use allotd::domain::settings::{NextState, Order, SettingsChange};
 use allotd::engine::operations::lease::{LeaseError, LeaseRequest};
-use allotd::engine::operations::renew_return::{HeldLease, ReturnItem, ReturnResult};
+use allotd::engine::operations::renew_return::{LeaseRef, ReturnItem, ReturnResult};
 
 use super::{create, open, range};
 
@@ -75,10 +75,10 @@ fn never_exhausted_while_there_is_a_number() {
                             }
                             Err(error) => panic!("{error}"),
                         }
-                        let lease = HeldLease { number: leases[0].number, token: Some(leases[0].token) };
-                        pool.give_back(
+                        let lease = LeaseRef { number: leases[0].number, token: Some(leases[0].token) };
+                        pool.return_leases(
                             &mut worker,
-                            &[ReturnItem { lease, then: Then::Available, outcome: None }],
+                            &[ReturnItem { lease, then: NextState::Available, outcome: None }],
                             &mut results,
                         )
                         .unwrap();
@@ -106,13 +106,13 @@ fn counts_agree_after_races_of_sweep_renew_and_return() {
         for thread in 0..4 {
             let (pool, mut worker, stop) = (&pool, engine.worker(), &stop);
             scope.spawn(move || {
-                let (mut leases, mut held) = (Vec::new(), Vec::<HeldLease>::new());
+                let (mut leases, mut held) = (Vec::new(), Vec::<LeaseRef>::new());
                 let mut turn = thread;
                 while !stop.load(Ordering::Relaxed) {
                     let request = LeaseRequest { count: 20, ttl_seconds: Some(1), within: None };
                     if pool.lease(&mut worker, &request, &mut leases).is_ok() {
                         held.extend(
-                            leases.iter().map(|l| HeldLease { number: l.number, token: Some(l.token) }),
+                            leases.iter().map(|l| LeaseRef { number: l.number, token: Some(l.token) }),
                         );
                     }
                     turn += 1;
@@ -121,12 +121,12 @@ fn counts_agree_after_races_of_sweep_renew_and_return() {
                         pool.renew(&mut worker, &part, Some(1), &mut Vec::new()).unwrap();
                         held.extend(part.into_iter().skip(10));
                     } else {
-                        let thens = [Then::Available, Then::Rest(1), Then::Rest(2)];
+                        let thens = [NextState::Available, NextState::Rest(1), NextState::Rest(2)];
                         let items: Vec<_> = part
                             .into_iter()
                             .map(|lease| ReturnItem { lease, then: thens[turn % 3], outcome: None })
                             .collect();
-                        pool.give_back(&mut worker, &items, &mut Vec::new()).unwrap();
+                        pool.return_leases(&mut worker, &items, &mut Vec::new()).unwrap();
                     }
                 }
             });

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 /// What becomes of a returned number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Then {
+pub(crate) enum NextState {
     Available,
     Rest,
     Done,
@@ -20,7 +20,7 @@ pub(crate) enum Then {
 /// Longer than any run.
 const REST_SECONDS: u32 = 100_000;
 
-impl Then {
+impl NextState {
     pub(crate) const ALL: [Self; 4] = [Self::Available, Self::Rest, Self::Done, Self::Retired];
 
     pub(crate) fn json(self) -> Value {
@@ -55,9 +55,9 @@ struct Hold {
 enum Known {
     Held(Hold),
     /// A return has no answer yet.
-    Returning(Hold, Then),
+    Returning(Hold, NextState),
     /// Returned, with the end of its rest.
-    Returned(Then, Option<String>),
+    Returned(NextState, Option<String>),
     /// Leased by a request whose answer was lost.
     Orphan,
 }
@@ -114,7 +114,7 @@ pub(crate) struct Ledger {
 
 impl Ledger {
     pub(crate) fn new(numbers: std::ops::Range<u64>) -> Self {
-        let entry = Entry { generation: 0, known: Known::Returned(Then::Available, None) };
+        let entry = Entry { generation: 0, known: Known::Returned(NextState::Available, None) };
         Self { entries: Mutex::new(numbers.map(|number| (number, entry.clone())).collect()) }
     }
 
@@ -148,7 +148,7 @@ impl Ledger {
     }
 
     /// A return of held numbers is about to be sent.
-    pub(crate) fn begin_return(&self, numbers: &[u64], then: Then) -> Batch {
+    pub(crate) fn begin_return(&self, numbers: &[u64], then: NextState) -> Batch {
         self.begin(numbers, |hold| Known::Returning(hold.clone(), then))
     }
 
@@ -205,7 +205,10 @@ impl Ledger {
     pub(crate) fn out_of_use(&self) -> Vec<u64> {
         let entries = self.lock();
         let out = entries.iter().filter(|(_, entry)| {
-            matches!(entry.known, Known::Orphan | Known::Returned(Then::Rest | Then::Done | Then::Retired, _))
+            matches!(
+                entry.known,
+                Known::Orphan | Known::Returned(NextState::Rest | NextState::Done | NextState::Retired, _)
+            )
         });
         out.map(|(number, _)| *number).collect()
     }
@@ -217,7 +220,7 @@ impl Ledger {
             let entry = entries.get_mut(&row.number).unwrap();
             assert!(row.generation >= entry.generation, "{row:?} was {entry:?}");
             entry.generation = row.generation;
-            entry.known = Known::Returned(Then::Available, None);
+            entry.known = Known::Returned(NextState::Available, None);
         }
     }
 
@@ -242,7 +245,7 @@ impl Ledger {
 impl Entry {
     fn may_be_leased(&self) -> bool {
         match self.known {
-            Known::Returned(then, _) | Known::Returning(_, then) => then == Then::Available,
+            Known::Returned(then, _) | Known::Returning(_, then) => then == NextState::Available,
             Known::Held(_) | Known::Orphan => false,
         }
     }

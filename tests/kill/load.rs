@@ -9,7 +9,7 @@ use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{RngExt, SeedableRng};
 use serde_json::json;
 
-use super::ledger::{Ledger, Then};
+use super::ledger::{Ledger, NextState};
 use super::support::Client;
 
 /// Most numbers of one request.
@@ -57,7 +57,8 @@ pub(crate) fn client(
             held.shuffle(&mut random);
             let numbers = held.split_off(held.len() - batch);
             // Few go out of use, so that the pool lasts until the kill.
-            let then = if choice == 9 { *Then::ALL.choose(&mut random).unwrap() } else { Then::Available };
+            let then =
+                if choice == 9 { *NextState::ALL.choose(&mut random).unwrap() } else { NextState::Available };
             let batch = ledger.begin_return(&numbers, then);
             let body = json!({"leases": batch.leases, "then": then.json()});
             let Ok(answer) = client.post("/v1/pools/ru/return", &body) else { break };

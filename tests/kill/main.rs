@@ -15,7 +15,7 @@ use std::path::Path;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
-use ledger::{Ledger, Row, Then};
+use ledger::{Ledger, NextState, Row};
 use load::{Ended, OtherPool, Possible};
 use rand::rngs::{StdRng, SysRng};
 use rand::seq::SliceRandom;
@@ -189,7 +189,7 @@ fn recycle(client: &mut Client, ledger: &Ledger) {
     let mut leased = ledger.leased(&answer.json());
     leased.sort_unstable();
     assert!(NUMBERS.filter(|number| !held.contains(number)).eq(leased.iter().copied()), "{leased:?}");
-    let batch = ledger.begin_return(&leased, Then::Available);
+    let batch = ledger.begin_return(&leased, NextState::Available);
     let answer = client.post("/v1/pools/ru/return", &json!({"leases": batch.leases})).unwrap();
     ledger.returned(&batch, &answer.json());
 }

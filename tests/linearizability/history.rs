@@ -34,7 +34,7 @@ const ORDERS: [Order; 3] = [Order::Random, Order::Sequential, Order::Lowest];
 /// Longest pause before a call, in turns of an empty loop.
 const MAX_PAUSE_SPINS: u32 = 50;
 /// Turns of an empty loop before the thread lets others run.
-const SPINS_A_TURN: u32 = 1_000;
+const SPINS_PER_TURN: u32 = 1_000;
 /// Latest moment of a crash after the start of the calls, in microseconds.
 const MAX_CRASH_MICROSECONDS: u64 = 1_500;
 
@@ -241,7 +241,7 @@ impl Bench {
         let journal = self.engine().journal().clone();
         let worker = &mut self.workers[THREADS];
         let position = worker.take_position(true);
-        assert!(is_told(&journal, worker, position, || false));
+        assert!(should_log(&journal, worker, position, || false));
     }
 
     /// Ends what is left of the engine and opens it again.
@@ -331,7 +331,7 @@ fn note_claims(events: &mut [Event]) {
 }
 
 /// Waits until the journal lets an answer be told; not at all if it ends first.
-fn is_told(
+fn should_log(
     journal: &Journal,
     worker: &Worker,
     position: allotd::journal::Position,
@@ -395,7 +395,7 @@ impl Stage<'_> {
                 let crashed = || self.crashed.load(Ordering::SeqCst);
                 if self.bug == Some(Bug::ToldTooEarly) {
                     self.bug_shown.store(true, Ordering::Relaxed);
-                } else if self.durable && !is_told(&self.journal, worker, position, crashed) {
+                } else if self.durable && !should_log(&self.journal, worker, position, crashed) {
                     break;
                 }
                 answer
@@ -412,7 +412,7 @@ impl Stage<'_> {
         while self.ready.load(Ordering::SeqCst) < THREADS {
             std::hint::spin_loop();
             spins += 1;
-            if spins % SPINS_A_TURN == 0 {
+            if spins % SPINS_PER_TURN == 0 {
                 std::thread::yield_now();
             }
         }

@@ -28,7 +28,7 @@ const DEFAULT_HISTORIES: u64 = 4_000;
 /// A test ends after so many seconds, unless it was told how many histories.
 const MAX_SECONDS: u64 = 6;
 /// Histories without a crash for each one with a crash, which takes that much longer.
-const HISTORIES_A_CRASH: u64 = 40;
+const HISTORIES_PER_CRASH: u64 = 40;
 /// Histories in which each bug must show.
 const BUG_HISTORIES: u64 = 2_000;
 
@@ -140,7 +140,7 @@ fn concurrent_calls_are_linearizable() {
 #[test]
 fn what_was_told_before_a_crash_is_linearizable_with_what_is_found_after_it() {
     let crash = |random: &mut StdRng| Some(if random.random() { Crash::Poison } else { Crash::Drop });
-    let tally = run(histories() / HISTORIES_A_CRASH, Durability::Sync, crash);
+    let tally = run(histories() / HISTORIES_PER_CRASH, Durability::Sync, crash);
     assert!(tally.unanswered > tally.histories / 10, "hardly any calls under way at a crash");
 }
 

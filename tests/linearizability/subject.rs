@@ -4,11 +4,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use allotd::domain::lease_token::Token;
-use allotd::domain::settings::Then;
+use allotd::domain::settings::NextState;
 use allotd::engine::Pool;
 use allotd::engine::Worker;
 use allotd::engine::operations::lease::{Lease, LeaseError, LeaseRequest};
-use allotd::engine::operations::renew_return::{HeldLease, RenewResult, ReturnItem, ReturnResult};
+use allotd::engine::operations::renew_return::{LeaseRef, RenewResult, ReturnItem, ReturnResult};
 use allotd::journal::JournalError;
 use allotd::numbers::number::Number;
 use allotd::state::time::Timestamp;
@@ -121,7 +121,7 @@ impl Subject<'_> {
         match op {
             Op::Lease { ttl } => self.lease(worker, ttl, random),
             Op::Renew { number, proof, ttl } => self.renew(worker, number, proof, ttl),
-            Op::Return { number, proof, rest } => self.give_back(worker, number, proof, rest),
+            Op::Return { number, proof, rest } => self.return_leases(worker, number, proof, rest),
             Op::Lookup { number } => Ok(self.lookup(number)),
             Op::Tick { .. } | Op::Restart => unreachable!("not calls of the pool"),
         }
@@ -157,7 +157,7 @@ impl Subject<'_> {
         }
     }
 
-    fn held(&self, number: usize, proof: Proof) -> HeldLease {
+    fn held(&self, number: usize, proof: Proof) -> LeaseRef {
         let mut token = self.tokens.token(number, proof);
         if let Some(newest) = self.tokens.newest(number)
             && proof != Some(newest.generation)
@@ -165,7 +165,7 @@ impl Subject<'_> {
         {
             token = Some(newest.token);
         }
-        HeldLease { number: self::number(number), token }
+        LeaseRef { number: self::number(number), token }
     }
 
     fn renew(
@@ -193,7 +193,7 @@ impl Subject<'_> {
         })
     }
 
-    fn give_back(
+    fn return_leases(
         &self,
         worker: &mut Worker,
         number: usize,
@@ -201,9 +201,9 @@ impl Subject<'_> {
         rest: u32,
     ) -> Result<Answer, JournalError> {
         let mut results = Vec::new();
-        let then = if rest == 0 { Then::Available } else { Then::Rest(rest) };
+        let then = if rest == 0 { NextState::Available } else { NextState::Rest(rest) };
         let item = ReturnItem { lease: self.held(number, proof), then, outcome: None };
-        self.pool.give_back(worker, &[item], &mut results)?;
+        self.pool.return_leases(worker, &[item], &mut results)?;
         match results[0] {
             ReturnResult::Returned { state, available_at } => {
                 assert_eq!(state == State::Resting, available_at.is_some(), "{:?}", results[0]);
@@ -213,8 +213,8 @@ impl Subject<'_> {
                 if let Some(newest) = self.tokens.newest(number)
                     && self.is_buggy(Bug::OldReturnEndsNewLease)
                 {
-                    let lease = HeldLease { number: self::number(number), token: Some(newest.token) };
-                    self.pool.give_back(
+                    let lease = LeaseRef { number: self::number(number), token: Some(newest.token) };
+                    self.pool.return_leases(
                         worker,
                         &[ReturnItem { lease, then, outcome: None }],
                         &mut results,

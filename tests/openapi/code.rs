@@ -9,7 +9,7 @@ use allotd::domain::settings::{
 use allotd::engine::idempotency::MAX_KEY_BYTES;
 use allotd::engine::operations::lease::MAX_LEASE_COUNT;
 use allotd::engine::operations::map::{DEFAULT_MAP_BUCKETS, MAX_MAP_BUCKETS};
-use allotd::engine::operations::renew_return::MAX_HELD_ITEMS;
+use allotd::engine::operations::renew_return::MAX_ITEMS;
 use allotd::http::request::within::MAX_WITHIN_ITEMS;
 use allotd::numbers::number::Number;
 use serde_json::{Value, json};
@@ -66,9 +66,9 @@ pub(crate) fn limits() -> Vec<(&'static str, Value)> {
         ("/components/schemas/LeaseRequest/properties/count/maximum", json!(MAX_LEASE_COUNT)),
         ("/components/schemas/LeaseRequest/properties/ttl/maximum", json!(MAX_TTL_SECONDS)),
         ("/components/schemas/Leases/properties/leases/maxItems", json!(MAX_LEASE_COUNT)),
-        ("/components/schemas/RenewRequest/properties/leases/maxItems", json!(MAX_HELD_ITEMS)),
+        ("/components/schemas/RenewRequest/properties/leases/maxItems", json!(MAX_ITEMS)),
         ("/components/schemas/RenewRequest/properties/ttl/maximum", json!(MAX_TTL_SECONDS)),
-        ("/components/schemas/ReturnRequest/properties/leases/maxItems", json!(MAX_HELD_ITEMS)),
+        ("/components/schemas/ReturnRequest/properties/leases/maxItems", json!(MAX_ITEMS)),
         ("/components/schemas/Settings/properties/ttl/maximum", json!(MAX_TTL_SECONDS)),
         ("/components/schemas/Settings/properties/rest/maximum", json!(MAX_REST_SECONDS)),
         ("/components/schemas/SettingsChange/properties/ttl_max/maximum", json!(MAX_TTL_SECONDS)),

@@ -21,14 +21,14 @@ const HELD_MAX: usize = 48;
 
 /// What becomes of a returned number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Then {
+pub(crate) enum NextState {
     Available,
     Rest,
     Done,
     Retired,
 }
 
-impl Then {
+impl NextState {
     fn any(random: &mut StdRng) -> Self {
         match random.random_range(0..20) {
             0 => Self::Retired,
@@ -89,7 +89,7 @@ pub(crate) struct Lease {
     pub expires_at: String,
     /// Confirmed renewals: when, and until when they said that it lasts.
     pub renewals: Vec<(Asked, String)>,
-    pub returned: Option<(Asked, Then)>,
+    pub returned: Option<(Asked, NextState)>,
 }
 
 /// All that the clients know.
@@ -227,7 +227,7 @@ impl Client {
             let lease = &mut self.history.leases[*index];
             let mut item = json!({ "number": lease.number, "token": lease.token });
             if !renew {
-                let then = Then::any(&mut self.random);
+                let then = NextState::any(&mut self.random);
                 item["then"] = then.json();
                 lease.returned = Some((Asked { sent, acknowledged: None }, then));
             }

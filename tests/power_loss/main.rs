@@ -36,12 +36,12 @@ use verify::Expected;
 
 /// Cuts of a run of CI, and of each recording of a longer run.
 const CUTS: usize = 30;
-const CUTS_A_RECORDING: usize = 200;
+const CUTS_PER_RECORDING: usize = 200;
 /// Every so many cuts the daemon is stopped in order, and `allotd check` must then find nothing.
 const CHECKED: usize = 5;
 /// One cut of so many is made while the daemon recovers from another, several in each such recovery.
 const TWICE: usize = 5;
-const CUTS_A_RECOVERY: usize = 6;
+const CUTS_PER_RECOVERY: usize = 6;
 /// Faulty cuts that are described.
 const SHOWN: usize = 3;
 
@@ -161,7 +161,7 @@ fn run(name: &str, plan: Plan, judge: impl FnOnce(&Outcome)) {
         let recording = record(plan, random.random(), workshop.path());
         let recorded = started.elapsed();
         let (before, faulty) = (outcome.cuts, outcome.faulty);
-        let wanted = CUTS_A_RECORDING.min(cuts - outcome.cuts);
+        let wanted = CUTS_PER_RECORDING.min(cuts - outcome.cuts);
         let figures = figures(&recording);
         let cutting = Instant::now();
         cut(plan, recording, wanted, &mut random, workshop.path(), &mut outcome);
@@ -200,13 +200,13 @@ fn cut(
     let expected = Expected::new(history, operator);
     assert!(expected.given_twice().is_empty(), "given twice: {:?}", expected.given_twice());
     let (first, last) = (log.entries_until(span.0), log.entries_until(span.1));
-    let twice = cuts / TWICE / CUTS_A_RECOVERY * CUTS_A_RECOVERY;
+    let twice = cuts / TWICE / CUTS_PER_RECOVERY * CUTS_PER_RECOVERY;
     let once = cuts - twice;
     let mut places: Vec<usize> = (0..once).map(|_| place(&log, first, last, random)).collect();
     places.sort_unstable();
     let mut rebuilder = Rebuilder::new(&log, vec![0; disk::DISK_BYTES as usize]);
     let image = workshop.join("image");
-    let every = once * CUTS_A_RECOVERY / twice.max(1);
+    let every = once * CUTS_PER_RECOVERY / twice.max(1);
     for (index, place) in places.into_iter().enumerate() {
         let seed = random.random();
         rebuilder.advance(place).unwrap();
@@ -250,7 +250,7 @@ fn cut_recovery(
         }
     };
     let mut places: Vec<usize> =
-        (0..CUTS_A_RECOVERY).map(|_| place(&log, 0, log.entries.len(), random)).collect();
+        (0..CUTS_PER_RECOVERY).map(|_| place(&log, 0, log.entries.len(), random)).collect();
     places.sort_unstable();
     let mut rebuilder = Rebuilder::new(&log, before);
     for place in places {

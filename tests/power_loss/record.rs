@@ -48,7 +48,7 @@ pub(crate) struct Recording {
 
 /// How a phase ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
+enum NextWord {
     /// SIGKILL while requests are in flight.
     Killed,
     /// The load ends, then SIGTERM.
@@ -75,7 +75,7 @@ pub(crate) fn record(plan: Plan, seed: u64, workshop: &Path) -> Recording {
         let noise = scope.spawn(|| make_noise(&disk.mount, seed, &ended));
         // Also when a phase panics: the scope waits for this thread.
         let _end = EndNoise(&ended);
-        for end in [End::Killed, End::Stopped, End::Killed] {
+        for end in [NextWord::Killed, NextWord::Stopped, NextWord::Killed] {
             load(daemon, &disk, plan, (&mut clients, &mut operator), end);
             daemon = start();
         }
@@ -102,7 +102,7 @@ impl Drop for EndNoise<'_> {
     }
 }
 
-fn load(daemon: Daemon, disk: &LoggedDisk, plan: Plan, users: (&mut [Client], &mut Operator), end: End) {
+fn load(daemon: Daemon, disk: &LoggedDisk, plan: Plan, users: (&mut [Client], &mut Operator), end: NextWord) {
     let (clients, operator) = users;
     let file_system = File::open(&disk.mount.path).expect("the mount");
     let durable = match plan.syncs {
@@ -122,8 +122,8 @@ fn load(daemon: Daemon, disk: &LoggedDisk, plan: Plan, users: (&mut [Client], &m
         std::thread::sleep(PHASE / 2);
         match end {
             // The clients end because their connections do.
-            End::Killed => drop(daemon),
-            End::Stopped => {
+            NextWord::Killed => drop(daemon),
+            NextWord::Stopped => {
                 stopping.store(true, Ordering::Relaxed);
                 let status = daemon.stop().expect("the daemon stops");
                 assert!(status.success(), "{status}");

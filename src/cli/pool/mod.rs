@@ -13,7 +13,7 @@ use hyper::Method;
 use serde_json::json;
 
 use crate::client::Call;
-use crate::domain::settings::{Order, SettingsChange, Then};
+use crate::domain::settings::{NextState, Order, SettingsChange};
 
 use super::error::CliError;
 use super::output;
@@ -49,7 +49,7 @@ pub(super) struct SettingArgs {
     rest: Option<u32>,
     /// What becomes of a number whose lease ends: available (in a new pool), rest:SECONDS, done or retired
     #[arg(long, value_name = "THEN", help_heading = SETTINGS_HEADING)]
-    on_expiry: Option<Then>,
+    on_expiry: Option<NextState>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -105,9 +105,9 @@ pub(super) enum PoolCommand {
         remote: Remote,
     },
     /// Retire the numbers of files: they are never handed out again
-    Retire(MarkArgs),
+    Retire(RetireArgs),
     /// Take the numbers of files out of retirement
-    Reinstate(MarkArgs),
+    Reinstate(RetireArgs),
     /// Write the numbers to standard output
     Export(export::ExportArgs),
     /// Look up the state of one number
@@ -123,7 +123,7 @@ pub(super) enum PoolCommand {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct MarkArgs {
+pub(super) struct RetireArgs {
     /// Name of the pool
     name: String,
     #[command(flatten)]
@@ -140,9 +140,9 @@ fn order_word(order: Order) -> String {
     output::cell(&json!(order))
 }
 
-fn then_word(then: Then) -> String {
+fn then_word(then: NextState) -> String {
     match then {
-        Then::Rest(seconds) => format!("rest:{seconds}"),
+        NextState::Rest(seconds) => format!("rest:{seconds}"),
         other => output::cell(&json!(other)),
     }
 }
@@ -164,7 +164,7 @@ impl SettingArgs {
         let rule = |text: &String| {
             let refused = || CliError::Usage(format!("\"{text}\" is no rule: give NAME=THEN"));
             let (name, then) = text.split_once('=').ok_or_else(refused)?;
-            let then: Then = then.parse().map_err(|error: crate::domain::settings::SettingsError| {
+            let then: NextState = then.parse().map_err(|error: crate::domain::settings::SettingsError| {
                 CliError::Usage(error.to_string())
             })?;
             Ok::<_, CliError>((name.to_owned(), then))
@@ -202,8 +202,8 @@ pub(super) fn run(command: PoolCommand) -> Result<(), CliError> {
         PoolCommand::Add { name, upload, remote } => {
             upload.send(&remote, Method::POST, &pool_path(&name, "/numbers")?, Vec::new())
         }
-        PoolCommand::Retire(args) => mark(&args, "/retire"),
-        PoolCommand::Reinstate(args) => mark(&args, "/reinstate"),
+        PoolCommand::Retire(args) => retire_or_reinstate(&args, "/retire"),
+        PoolCommand::Reinstate(args) => retire_or_reinstate(&args, "/reinstate"),
         PoolCommand::Export(args) => export::run(args),
         PoolCommand::Number(args) => number::run(&args),
         PoolCommand::Map(args) => map::run(args),
@@ -218,7 +218,7 @@ fn post(args: &PoolOnly, action: &str) -> Result<(), CliError> {
     args.remote.call(Call::new(Method::POST, &path), output::members)
 }
 
-fn mark(args: &MarkArgs, action: &str) -> Result<(), CliError> {
+fn retire_or_reinstate(args: &RetireArgs, action: &str) -> Result<(), CliError> {
     let parameters = if args.dry_run { vec![("dry_run", "true".to_owned())] } else { Vec::new() };
     args.upload.send(&args.remote, Method::POST, &pool_path(&args.name, action)?, parameters)
 }

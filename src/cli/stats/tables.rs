@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 
 use crate::cli::figures::{bytes, duration, grouped, microseconds, milliseconds, percent, rate};
 use crate::cli::output::{Column, Shown, figures, pairs, table, words};
+use crate::http::response::stats::{CallStats, JournalStats, Latency, PoolStats, Stats};
 
 use super::answer::{refusal_in_words, state_in_words};
-use crate::http::response::stats::{CallStats, JournalStats, Latency, PoolStats, Stats};
 
 /// What stands for a value that there is not.
 const NONE: &str = "-";

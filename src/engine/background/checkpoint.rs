@@ -14,7 +14,7 @@ pub(crate) fn checkpoint(
     shared: &Shared,
     pools: &Pools,
     data_dir: &Path,
-    rest: &paced::Rest<'_>,
+    rest: &paced::Pacer<'_>,
 ) -> io::Result<()> {
     pools.values().try_for_each(|pool| pool.checkpoint(rest))?;
     // A key that is being used now holds its lock until its records are pushed: either it is seen here, or

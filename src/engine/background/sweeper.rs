@@ -46,7 +46,7 @@ pub(crate) fn run(slot: Slot, pools: impl Fn() -> Vec<std::sync::Arc<Pool>>, sto
                 let (shared, mut cursor) = (&pool.shared, 0);
                 while pool.sweep_one(segment, shared.clock.now(), &mut cursor, slot) {
                     if turn.elapsed() > SWEEP_TURN {
-                        let scarce = shared.journal.is_scarce();
+                        let scarce = shared.journal.is_running_low();
                         let rest = if scarce { SWEEP_REST_WHILE_SCARCE } else { SWEEP_REST };
                         if stop.recv_timeout(rest) != Err(RecvTimeoutError::Timeout) {
                             return;

@@ -4,7 +4,7 @@ use crate::domain::counts::Counts;
 use crate::engine::pool::Pool;
 use crate::engine::segment::within::Within;
 use crate::state::time::Timestamp;
-use crate::state::word::OnExpiry;
+use crate::state::word::ExpiryRule;
 
 impl Pool {
     /// The earliest time at which a number can become available by itself, told by hints alone: no number is
@@ -14,9 +14,9 @@ impl Pool {
         let due = segments.list.iter().filter_map(|segment| segment.ranks.due.earliest()).min()?;
         match self.on_expiry() {
             _ if self.counts().resting > 0 => Some(due),
-            OnExpiry::Available => Some(due),
-            OnExpiry::Rest(seconds) => Some(due.after(seconds)),
-            OnExpiry::Done(_) | OnExpiry::Retired => None,
+            ExpiryRule::Available => Some(due),
+            ExpiryRule::Rest(seconds) => Some(due.after(seconds)),
+            ExpiryRule::Done(_) | ExpiryRule::Retired => None,
         }
     }
 }

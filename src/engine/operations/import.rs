@@ -15,11 +15,11 @@ use crate::disk::sequential::SequentialWriter;
 use crate::domain::counts::Counts;
 use crate::domain::settings::PoolName;
 use crate::engine::pool::{ChangeError, Pool};
-use crate::engine::segment::opened::RawSegment;
+use crate::engine::segment::opened::OpenedSegment;
 use crate::engine::segment::{Segment, Segments};
 use crate::engine::shared::Shared;
 use crate::journal::handle::JournalError;
-use crate::numbers::list::error::ImportError;
+use crate::numbers::list::error::ListError;
 use crate::numbers::list::merged::NumberList;
 use crate::numbers::list::read::read_list;
 use crate::numbers::list::{InvalidLine, ListOptions};
@@ -61,7 +61,7 @@ pub enum NumberSource<'a> {
 
 /// What a source held.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Loaded {
+pub struct ImportReport {
     /// How many different numbers.
     pub numbers: u64,
     /// How many were there again.
@@ -80,12 +80,12 @@ pub struct Added {
     /// How many it had already.
     pub existing: u64,
     /// What the source held.
-    pub loaded: Loaded,
+    pub loaded: ImportReport,
 }
 
 /// Numbers that could not be read or kept; nothing changed.
 #[derive(Debug, thiserror::Error)]
-pub enum LoadError {
+pub enum ImportError {
     /// There is a pool of this name.
     #[error("there is a pool \"{0}\" already: choose another name, add numbers to it, or delete it first")]
     PoolExists(PoolName),
@@ -99,7 +99,7 @@ pub enum LoadError {
     TooManySegments,
     /// The list is wrong.
     #[error(transparent)]
-    Import(#[from] ImportError),
+    Import(#[from] ListError),
     /// The Roaring file is wrong.
     #[error("the body is not a portable Roaring bitmap: {0}")]
     Set(#[from] SetError),
@@ -120,13 +120,13 @@ pub enum LoadError {
     Journal(#[from] JournalError),
 }
 
-impl From<io::Error> for LoadError {
+impl From<io::Error> for ImportError {
     fn from(error: io::Error) -> Self {
         if files::is_storage_full(&error) { Self::StorageFull } else { Self::Io(error) }
     }
 }
 
-impl From<WriteError> for LoadError {
+impl From<WriteError> for ImportError {
     fn from(error: WriteError) -> Self {
         match error {
             WriteError::Io(error) => error.into(),
@@ -135,7 +135,7 @@ impl From<WriteError> for LoadError {
     }
 }
 
-impl From<ChangeError> for LoadError {
+impl From<ChangeError> for ImportError {
     fn from(error: ChangeError) -> Self {
         match error {
             ChangeError::Io(error) => error.into(),
@@ -155,7 +155,7 @@ pub(crate) enum Numbers {
 
 impl Numbers {
     /// Reads a source to its end, checking all of it.
-    pub(crate) fn read(source: NumberSource<'_>, shared: &Shared) -> Result<Self, LoadError> {
+    pub(crate) fn read(source: NumberSource<'_>, shared: &Shared) -> Result<Self, ImportError> {
         match source {
             NumberSource::List { input, options, progress } => {
                 Ok(Self::List(read_list(input, &options, progress)?))
@@ -165,18 +165,19 @@ impl Numbers {
         }
     }
 
-    pub(crate) fn loaded(&self) -> Loaded {
+    pub(crate) fn loaded(&self) -> ImportReport {
         match self {
-            Self::List(list) => Loaded {
+            Self::List(list) => ImportReport {
                 numbers: list.numbers(),
                 duplicates: list.duplicates,
                 invalid: list.invalid,
                 first_invalid: list.first_invalid.clone(),
             },
-            Self::Set { set, .. } => Loaded { numbers: set.len(), ..Loaded::default() },
-            Self::Ranges(ranges) => {
-                Loaded { numbers: ranges.iter().map(|range| range.len()).sum(), ..Loaded::default() }
-            }
+            Self::Set { set, .. } => ImportReport { numbers: set.len(), ..ImportReport::default() },
+            Self::Ranges(ranges) => ImportReport {
+                numbers: ranges.iter().map(|range| range.len()).sum(),
+                ..ImportReport::default()
+            },
         }
     }
 
@@ -203,7 +204,7 @@ fn read_roaring(
     input: &mut (dyn Read + Send),
     progress: &(dyn Fn(u64) + Sync),
     shared: &Shared,
-) -> Result<Numbers, LoadError> {
+) -> Result<Numbers, ImportError> {
     let disk = &*shared.disk;
     let staging = Staging::new(&shared.disk, &shared.staging_dir)?;
     let path = staging.path().join("body");
@@ -226,7 +227,7 @@ fn read_roaring(
     };
     set.validate()?;
     if set.is_empty() {
-        return Err(ImportError::Empty.into());
+        return Err(ListError::Empty.into());
     }
     Ok(Numbers::Set { set, path, _staging: staging })
 }
@@ -256,21 +257,21 @@ pub(crate) fn open_new_segment(
     shared: &Shared,
     dir: &Path,
     entry: &SegmentEntry,
-) -> Result<(Segment, Counts), LoadError> {
-    let raw = RawSegment::open(&shared.disk, dir, entry, shared.sharing, OnDamage::Refuse)?;
-    Ok(raw.begin(shared.slots)?)
+) -> Result<(Segment, Counts), ImportError> {
+    let raw = OpenedSegment::open(&shared.disk, dir, entry, shared.sharing, OnDamage::Refuse)?;
+    Ok(raw.activate(shared.slots)?)
 }
 
 impl Pool {
     /// Adds the numbers of the source that the pool does not have, as a new segment. Leases in
     /// progress are not affected.
-    pub fn add_numbers(&self, source: NumberSource<'_>) -> Result<Added, LoadError> {
+    pub fn add_numbers(&self, source: NumberSource<'_>) -> Result<Added, ImportError> {
         let numbers = Numbers::read(source, &self.shared)?;
         let loaded = numbers.loaded();
         let operator = self.operator();
         let segments = self.segments.load_full();
         if segments.list.len() >= MAX_SEGMENTS {
-            return Err(LoadError::TooManySegments);
+            return Err(ImportError::TooManySegments);
         }
         let disk = &*self.shared.disk;
         let staging = Staging::new(&self.shared.disk, &self.shared.staging_dir)?;
@@ -298,7 +299,7 @@ impl Pool {
         entry: SegmentEntry,
         segments: &Segments,
         slot: Slot,
-    ) -> Result<(), LoadError> {
+    ) -> Result<(), ImportError> {
         let disk = &*self.shared.disk;
         let staged = SegmentPaths::new(staging.path(), entry.id);
         let placed = SegmentPaths::new(&self.dir, entry.id);

@@ -13,7 +13,7 @@ use crate::state::mutations::Mutations;
 use crate::state::time::Timestamp;
 use crate::state::word::LeaseRefusal;
 
-use super::picker::{Look, Picker};
+use super::picker::{Picker, Search};
 
 /// Most numbers of one lease call.
 pub const MAX_LEASE_COUNT: u32 = 65_536;
@@ -24,7 +24,7 @@ const MAX_SEARCHES: u32 = 10_000;
 /// Searches through the tree before every leaf is looked at.
 const TREE_SEARCHES: u32 = 4;
 /// Searches between two of which the thread lets others run.
-const SEARCHES_A_TURN: u32 = 16;
+const SEARCHES_PER_TURN: u32 = 16;
 
 /// What a lease call asks for.
 #[derive(Debug, Clone, Copy)]
@@ -130,7 +130,7 @@ impl Pool {
         let count = request.count as usize;
         while leases.len() < count {
             let want = (count - leases.len()).min(CLAIMS_AT_ONCE);
-            picker.pick(worker, want, Look::Tree);
+            picker.pick(worker, want, Search::Tree);
             if worker.claims.is_empty() {
                 match self.pick_or_prove_none(&picker, worker, want) {
                     Ok(()) => {}
@@ -183,8 +183,8 @@ impl Pool {
                 }
                 // The hint was old: whoever makes the number available puts it back.
                 Err(LeaseRefusal::NotAvailable) => {}
-                Err(LeaseRefusal::WornOut) => {
-                    if let Some((before, after)) = segment.ranks.wear_out(claim.rank) {
+                Err(LeaseRefusal::GenerationsSpent) => {
+                    if let Some((before, after)) = segment.ranks.retire_spent(claim.rank) {
                         transition.changed(segment, claim.rank, before, after);
                     }
                 }
@@ -206,8 +206,8 @@ impl Pool {
         let mut search = 0;
         while search < MAX_SEARCHES {
             let finished: u64 = all().map(Mutations::finished).sum();
-            let look = if search < TREE_SEARCHES { Look::Tree } else { Look::Leaves };
-            picker.pick(worker, want, look);
+            let how = if search < TREE_SEARCHES { Search::Tree } else { Search::Scan };
+            picker.pick(worker, want, how);
             if !worker.claims.is_empty() {
                 return Ok(());
             }
@@ -220,7 +220,7 @@ impl Pool {
                 return Err(LeaseError::Exhausted);
             }
             search += 1;
-            if search.is_multiple_of(SEARCHES_A_TURN) {
+            if search.is_multiple_of(SEARCHES_PER_TURN) {
                 std::thread::yield_now();
             }
         }

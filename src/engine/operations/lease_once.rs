@@ -1,6 +1,6 @@
 //! A lease under an `Idempotency-Key`: a repeated call gets the same leases again.
 
-use crate::engine::idempotency::{Kept, KeptLease};
+use crate::engine::idempotency::{StoredLease, StoredLeases};
 use crate::engine::pool::Pool;
 use crate::engine::worker::Worker;
 use crate::numbers::number::Rank;
@@ -42,10 +42,11 @@ impl Pool {
         let kept = |lease: &Lease| {
             let (segment, rank) = segments.locate(lease.number, &mut LastRun::default())?;
             let segment = segments.list[segment as usize].id as u16;
-            Some(KeptLease { segment, rank, generation: lease.generation })
+            Some(StoredLease { segment, rank, generation: lease.generation })
         };
         let until = first.expires_at;
-        let kept = Kept { pool: self.id, body, until, leases: leases.iter().filter_map(kept).collect() };
+        let kept =
+            StoredLeases { pool: self.id, body, until, leases: leases.iter().filter_map(kept).collect() };
         for record in kept.records(&key) {
             self.shared.journal.push(worker.slot, record);
         }
@@ -54,7 +55,7 @@ impl Pool {
     }
 
     /// A lease that was given out before.
-    fn leased(&self, kept: &KeptLease, until: Timestamp) -> Option<Lease> {
+    fn leased(&self, kept: &StoredLease, until: Timestamp) -> Option<Lease> {
         let segments = self.segments.load();
         let segment = segments.list.iter().find(|segment| segment.id as u16 == kept.segment)?;
         let number = segment.set.select(Rank(kept.rank))?;

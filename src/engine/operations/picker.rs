@@ -13,11 +13,11 @@ const RANDOM_PROBES: u32 = 3;
 
 /// How to look for free ranks.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Look {
+pub(crate) enum Search {
     /// Through the tree.
     Tree,
     /// At every leaf.
-    Leaves,
+    Scan,
 }
 
 /// Takes free ranks of some of a pool's numbers in the pool's order.
@@ -33,22 +33,22 @@ pub(crate) struct Picker<'a> {
 impl Picker<'_> {
     /// Takes up to `want` ranks into `worker.claims`, which is cleared first. None: none was seen.
     #[inline]
-    pub(crate) fn pick(&self, worker: &mut Worker, want: usize, look: Look) {
+    pub(crate) fn pick(&self, worker: &mut Worker, want: usize, search: Search) {
         worker.claims.clear();
         if self.within.is_empty() {
             return;
         }
         match self.order {
-            Order::Random => self.pick_random(worker, want, look),
+            Order::Random => self.pick_random(worker, want, search),
             Order::Sequential => {
                 let (segment, rank) = self.cursor.get();
                 let (span, rank) = self.within.from(segment, rank);
-                self.pick_onward(worker, (span, rank), want, look);
+                self.pick_onward(worker, (span, rank), want, search);
                 if let Some(last) = worker.claims.last() {
                     self.cursor.set(last.segment, last.rank + 1);
                 }
             }
-            Order::Lowest => self.pick_onward(worker, self.within.at(0), want, look),
+            Order::Lowest => self.pick_onward(worker, self.within.at(0), want, search),
         }
     }
 
@@ -60,7 +60,7 @@ impl Picker<'_> {
     #[inline]
     fn random_place(&self, worker: &mut Worker, want: usize) -> (usize, u32) {
         let draw = loop {
-            match worker.draws.next() {
+            match worker.lookahead.next() {
                 Some(draw) => break draw,
                 None => self.draw_ahead(worker, want),
             }
@@ -83,15 +83,15 @@ impl Picker<'_> {
             (self.segment(&self.within.spans[span]), rank)
         };
         let mut run = worker.last_leased;
-        let draws = worker.draws.draw(run);
-        for draw in &*draws {
+        let lookahead = worker.lookahead.draw(run);
+        for draw in &*lookahead {
             let (segment, rank) = segment_at(draw.random);
             segment.ranks.prefetch(rank);
             segment.set.prefetch(Rank(rank));
         }
         // Several numbers are looked up side by side anyway, once they are claimed.
         if want == 1 {
-            for draw in draws {
+            for draw in lookahead {
                 let (segment, rank) = segment_at(draw.random);
                 segment.set.select_near(Rank(rank), &mut run);
                 draw.run = run;
@@ -100,8 +100,8 @@ impl Picker<'_> {
     }
 
     #[inline]
-    fn pick_random(&self, worker: &mut Worker, want: usize, look: Look) {
-        worker.draws.begin((self.pool, self.within.len()), want);
+    fn pick_random(&self, worker: &mut Worker, want: usize, search: Search) {
+        worker.lookahead.prepare((self.pool, self.within.len()), want);
         'picks: while worker.claims.len() < want {
             let mut place = (0, 0);
             for _ in 0..RANDOM_PROBES {
@@ -114,7 +114,7 @@ impl Picker<'_> {
                 }
             }
             let before = worker.claims.len();
-            self.pick_onward(worker, place, before + 1, look);
+            self.pick_onward(worker, place, before + 1, search);
             if worker.claims.len() == before {
                 return;
             }
@@ -123,7 +123,7 @@ impl Picker<'_> {
 
     /// Takes ranks from a place on through all spans and round to that place again, until there are
     /// `want` claims.
-    fn pick_onward(&self, worker: &mut Worker, place: (usize, u32), want: usize, look: Look) {
+    fn pick_onward(&self, worker: &mut Worker, place: (usize, u32), want: usize, search: Search) {
         let spans = &self.within.spans;
         for step in 0..=spans.len() {
             let span = &spans[(place.0 + step) % spans.len()];
@@ -136,9 +136,9 @@ impl Picker<'_> {
             let free = &self.segment(span).ranks.free;
             while worker.claims.len() < want {
                 let count = (want - worker.claims.len()).min(64) as u32;
-                let taken = match look {
-                    Look::Tree => free.take(ranks.clone(), count, worker.slot),
-                    Look::Leaves => free.take_scanning(ranks.clone(), count, worker.slot),
+                let taken = match search {
+                    Search::Tree => free.take(ranks.clone(), count, worker.slot),
+                    Search::Scan => free.take_scanning(ranks.clone(), count, worker.slot),
                 };
                 let Some(taken) = taken else { break };
                 for rank in taken.ranks() {

@@ -1,7 +1,7 @@
 //! What holders do with their leases: renew and return.
 
 use crate::domain::lease_token::Token;
-use crate::domain::settings::Then;
+use crate::domain::settings::NextState;
 use crate::engine::counters::Total;
 use crate::engine::counters::outcomes::OutcomeId;
 use crate::engine::pool::Pool;
@@ -10,19 +10,19 @@ use crate::engine::worker::Worker;
 use crate::journal::handle::JournalError;
 use crate::numbers::number::Number;
 use crate::state::time::Timestamp;
-use crate::state::word::{End, LeaseOver, State, Word};
+use crate::state::word::{LeaseOver, NextWord, State, Word};
 
 use super::lease::{self, LeaseError};
 
 /// Most items of one renew or return call.
-pub const MAX_HELD_ITEMS: usize = 65_536;
+pub const MAX_ITEMS: usize = 65_536;
 /// Items located before their words are written: enough for the fetches of all to overlap.
 const ITEMS_AT_ONCE: usize = 32;
 
 /// A number and the proof that the caller holds it. A text that is no token is `None`: wrong, as any
 /// other wrong token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct HeldLease {
+pub struct LeaseRef {
     /// The number.
     pub number: Number,
     /// The proof.
@@ -33,9 +33,9 @@ pub struct HeldLease {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReturnItem {
     /// The lease.
-    pub lease: HeldLease,
+    pub lease: LeaseRef,
     /// What becomes of the number.
-    pub then: Then,
+    pub then: NextState,
     /// What it is counted by; see [`Pool::outcome`].
     pub outcome: Option<OutcomeId>,
 }
@@ -78,7 +78,7 @@ impl Pool {
     pub fn renew(
         &self,
         worker: &mut Worker,
-        items: &[HeldLease],
+        items: &[LeaseRef],
         ttl_seconds: Option<u32>,
         results: &mut Vec<RenewResult>,
     ) -> Result<(), LeaseError> {
@@ -100,7 +100,7 @@ impl Pool {
         &self,
         segments: &Segments,
         worker: &mut Worker,
-        item: HeldLease,
+        item: LeaseRef,
         place: Place,
         until: Timestamp,
     ) -> RenewResult {
@@ -128,7 +128,7 @@ impl Pool {
 
     /// Returns leases, one result each, in order. Fails only if the journal accepts no change, and then
     /// changes nothing.
-    pub fn give_back(
+    pub fn return_leases(
         &self,
         worker: &mut Worker,
         items: &[ReturnItem],
@@ -140,14 +140,14 @@ impl Pool {
         for items in items.chunks(ITEMS_AT_ONCE) {
             let places = locate(&segments, worker, items.iter().map(|item| item.lease.number));
             for (item, place) in items.iter().zip(places) {
-                let result = self.give_back_one(&segments, worker, item, place);
+                let result = self.return_one(&segments, worker, item, place);
                 results.push(result);
             }
         }
         Ok(())
     }
 
-    fn give_back_one(
+    fn return_one(
         &self,
         segments: &Segments,
         worker: &mut Worker,
@@ -157,11 +157,11 @@ impl Pool {
         let slot = worker.slot;
         let Some((segment, rank)) = place else { return ReturnResult::Unknown };
         let segment = &*segments.list[segment as usize];
-        let end = self.end(item.then);
+        let next_word = self.next_word(item.then);
         let transition = self.begin_transition(slot);
         let changed = segment.ranks.change(rank, slot, |word| {
             self.check_token(item.lease, word)?;
-            word.give_back(end)
+            word.return_lease(next_word)
         });
         let Ok((before, after)) = changed else {
             worker.observed = true;
@@ -183,17 +183,17 @@ impl Pool {
         ReturnResult::Returned { state: seen.state(), available_at: seen.due() }
     }
 
-    fn end(&self, then: Then) -> End {
+    fn next_word(&self, then: NextState) -> NextWord {
         match then {
-            Then::Available => End::Available,
-            Then::Rest(seconds) => End::Rest(self.shared.clock.deadline(seconds)),
-            Then::Done => End::Done(self.round()),
-            Then::Retired => End::Retired,
+            NextState::Available => NextWord::Available,
+            NextState::Rest(seconds) => NextWord::Rest(self.shared.clock.deadline(seconds)),
+            NextState::Done => NextWord::Done(self.round()),
+            NextState::Retired => NextWord::Retired,
         }
     }
 
     #[inline]
-    fn check_token(&self, item: HeldLease, word: Word) -> Result<(), LeaseOver> {
+    fn check_token(&self, item: LeaseRef, word: Word) -> Result<(), LeaseOver> {
         let right = item.token == Some(self.key.token(item.number, word.generation()));
         if right && word.generation() > 0 { Ok(()) } else { Err(LeaseOver) }
     }
@@ -207,7 +207,7 @@ fn locate(
 ) -> [Place; ITEMS_AT_ONCE] {
     let mut places = [None; ITEMS_AT_ONCE];
     for (place, number) in places.iter_mut().zip(numbers) {
-        *place = segments.locate(number, &mut worker.last_held);
+        *place = segments.locate(number, &mut worker.last_returned);
         if let Some((segment, rank)) = *place {
             segments.list[segment as usize].ranks.prefetch(rank);
         }

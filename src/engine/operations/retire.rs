@@ -3,11 +3,11 @@
 use crate::engine::pool::{ChangeError, Pool};
 use crate::state::word::{State, Word};
 
-use super::import::{LoadError, NumberSource, Numbers};
+use super::import::{ImportError, NumberSource, Numbers};
 
 /// What retiring or reinstating a list came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Marked {
+pub struct RetireReport {
     /// How many numbers changed, or would have in a dry run.
     pub changed: u64,
     /// How many were in that state already (reinstate: were not retired).
@@ -19,7 +19,7 @@ pub struct Marked {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Mark {
+enum Change {
     Retire,
     Reinstate,
 }
@@ -27,31 +27,36 @@ enum Mark {
 impl Pool {
     /// Retires the numbers of the source: they are never handed out, until reinstated. `dry_run` only
     /// counts.
-    pub fn retire(&self, source: NumberSource<'_>, dry_run: bool) -> Result<Marked, LoadError> {
-        self.mark(Mark::Retire, source, dry_run)
+    pub fn retire(&self, source: NumberSource<'_>, dry_run: bool) -> Result<RetireReport, ImportError> {
+        self.change_list(Change::Retire, source, dry_run)
     }
 
     /// Makes the retired numbers of the source available again. `dry_run` only counts.
-    pub fn reinstate(&self, source: NumberSource<'_>, dry_run: bool) -> Result<Marked, LoadError> {
-        self.mark(Mark::Reinstate, source, dry_run)
+    pub fn reinstate(&self, source: NumberSource<'_>, dry_run: bool) -> Result<RetireReport, ImportError> {
+        self.change_list(Change::Reinstate, source, dry_run)
     }
 
-    fn mark(&self, mark: Mark, source: NumberSource<'_>, dry_run: bool) -> Result<Marked, LoadError> {
+    fn change_list(
+        &self,
+        change_list: Change,
+        source: NumberSource<'_>,
+        dry_run: bool,
+    ) -> Result<RetireReport, ImportError> {
         let numbers = Numbers::read(source, &self.shared)?;
         self.shared.journal.check().map_err(ChangeError::from)?;
         let operator = self.operator();
         let slot = operator.slot;
         let segments = self.segments.load();
-        let mut marked = Marked::default();
+        let mut marked = RetireReport::default();
         let mut found = 0;
         for range in numbers.ranges() {
             for segment in &segments.list {
                 for rank in segment.set.rank_range(range) {
                     found += 1;
                     let change = |word: Word| {
-                        match mark {
-                            Mark::Retire => word.retire(),
-                            Mark::Reinstate => word.reinstate(),
+                        match change_list {
+                            Change::Retire => word.retire(),
+                            Change::Reinstate => word.reinstate(),
                         }
                         .ok_or(())
                     };

@@ -10,11 +10,11 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::disk::mapping::{MappedBytes, MappedWords};
-use crate::disk::paced::Rest;
+use crate::disk::paced::Pacer;
 use crate::numbers::number::{Number, NumberRange};
 use crate::numbers::set::NumberSet;
 use crate::numbers::set::run::LastRun;
-use crate::state::segment_state::Ranks;
+use crate::state::segment_state::SegmentState;
 use crate::store::table::TableFile;
 
 use within::Within;
@@ -23,13 +23,13 @@ use within::Within;
 pub(crate) struct Segment {
     pub(crate) id: u32,
     pub(crate) set: NumberSet<MappedBytes>,
-    pub(crate) ranks: Ranks<MappedWords>,
+    pub(crate) ranks: SegmentState<MappedWords>,
     table: TableFile,
 }
 
 impl Segment {
     /// Writes all words that changed to their file, durably.
-    pub(crate) fn checkpoint(&self, rest: &Rest<'_>) -> std::io::Result<()> {
+    pub(crate) fn checkpoint(&self, rest: &Pacer<'_>) -> std::io::Result<()> {
         self.table.checkpoint(&self.ranks.words, &self.ranks.dirty, rest)
     }
 

@@ -12,7 +12,7 @@ use crate::engine::segment::Segment;
 use crate::numbers::set::NumberSet;
 use crate::state::dirty_blocks::DirtyBlocks;
 use crate::state::free_index::FreeIndex;
-use crate::state::segment_state::Ranks;
+use crate::state::segment_state::SegmentState;
 use crate::state::word::Word;
 use crate::state::word_table::WordTable;
 use crate::store::damage::{OnDamage, SegmentError};
@@ -35,7 +35,7 @@ pub(crate) fn open_set(path: &Path, numbers: u64) -> Result<NumberSet<MappedByte
 }
 
 /// A segment whose files are open and verified, but which may still have changes to take from the journal.
-pub(crate) struct RawSegment {
+pub(crate) struct OpenedSegment {
     pub(crate) id: u32,
     set: NumberSet<MappedBytes>,
     words: WordTable<MappedWords>,
@@ -57,7 +57,7 @@ pub(crate) struct Settled {
     pub(crate) repaired: u64,
 }
 
-impl RawSegment {
+impl OpenedSegment {
     /// Opens the files of a segment and verifies them.
     pub(crate) fn open(
         disk: &Arc<dyn Disk>,
@@ -120,7 +120,7 @@ impl RawSegment {
     }
 
     /// Looks at every word, and makes of those that nothing explains retired ones, if that is allowed.
-    pub(crate) fn settle(
+    pub(crate) fn resolve_damage(
         &self,
         pool_dir: &Path,
         plausible: Plausible,
@@ -199,9 +199,9 @@ impl RawSegment {
 
     /// The segment in use: rebuilds what is derived from its words. `slots` is how many threads will
     /// change it.
-    pub(crate) fn begin(self, slots: usize) -> std::io::Result<(Segment, Counts)> {
+    pub(crate) fn activate(self, slots: usize) -> std::io::Result<(Segment, Counts)> {
         let Self { id, set, words, mut table, dirty, .. } = self;
-        table.begin(&words, &dirty)?;
+        table.activate(&words, &dirty)?;
         let len = words.len();
         let derived = Derived::new(len);
         let mut counts = Counts::default();
@@ -212,6 +212,6 @@ impl RawSegment {
         }
         let free = FreeIndex::build(len, slots, leaves);
         let Derived { due, blocks } = derived;
-        Ok((Segment { id, set, ranks: Ranks { words, free, due, dirty, blocks }, table }, counts))
+        Ok((Segment { id, set, ranks: SegmentState { words, free, due, dirty, blocks }, table }, counts))
     }
 }

@@ -8,8 +8,6 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
-use config::EngineConfig;
-use replay::RawPools;
 
 use crate::disk::mapping::Sharing;
 use crate::engine::background::checkpoint::checkpoint;
@@ -21,7 +19,7 @@ use crate::journal::recovery::{self, RecoveryError};
 use crate::journal::running::{Callbacks, JournalConfig, MIN_FILE_BYTES, Running};
 use crate::store::damage::OnDamage;
 use crate::store::data_dir::{self, CONTENTS_FILE, STAGING_DIR, lock_directory};
-use crate::store::fail_stop_disk::WatchedDisk;
+use crate::store::fail_stop_disk::FailStopDisk;
 use crate::store::open_error::OpenError;
 use crate::store::totals_file::TotalsFile;
 use crate::store::{idempotency_file, pool_dir, secret};
@@ -33,6 +31,8 @@ use super::pool::Pools;
 use super::registry::{Directories, Engine, seed};
 use super::shared::{MAX_WORKERS, OPERATOR_SLOT, OWN_SLOTS, Shared};
 use super::worker::Worker;
+use config::EngineConfig;
+use replay::OpenedPools;
 
 /// Makes the directories, and empties those of things in the making.
 fn prepare(config: &EngineConfig) -> io::Result<PathBuf> {
@@ -56,7 +56,7 @@ impl Engine {
     pub fn open(config: &EngineConfig) -> Result<Arc<Self>, OpenError> {
         let slots = config.workers.min(MAX_WORKERS) + OWN_SLOTS;
         let journal = Arc::new(Journal::new(slots, config.durability));
-        let watched = WatchedDisk::new(Arc::clone(&config.disk), Arc::clone(&journal));
+        let watched = FailStopDisk::new(Arc::clone(&config.disk), Arc::clone(&journal));
         let config = &EngineConfig { disk: Arc::new(watched), ..config.clone() };
         let (data_dir, disk) = (&config.data_dir, &config.disk);
         if data_dir.join(CONTENTS_FILE).exists() {
@@ -70,7 +70,7 @@ impl Engine {
         // With `none` the tables alone survive the process: what is written to them is the system's at once.
         let sharing = if config.durability == Durability::None { Sharing::Shared } else { Sharing::Private };
         let mut report = OpenReport::default();
-        let mut raw = RawPools::open(config, &data_dir::pools_dir(data_dir), sharing)?;
+        let mut raw = OpenedPools::open(config, &data_dir::pools_dir(data_dir), sharing)?;
         let on_damage = match config.on_damage() {
             OnDamage::Refuse => recovery::OnDamage::Refuse,
             OnDamage::GiveUp => recovery::OnDamage::PassOver,
@@ -100,7 +100,7 @@ impl Engine {
             staging_dir,
         });
         shared.keys.restore(raw.take_keys(), clock.now());
-        let pools = raw.begin(&shared, config, &kept_totals, &mut report)?;
+        let pools = raw.activate(&shared, config, &kept_totals, &mut report)?;
         let pools = Arc::new(ArcSwap::from_pointee(pools));
         let running = start_journal(config, &shared, &pools, &report)?;
         let sweeper = start_sweeper(&shared, &pools).map_err(in_dir)?;

@@ -12,7 +12,7 @@ use crate::engine::idempotency::RecoveredKeys;
 use crate::engine::open_report::OpenReport;
 use crate::engine::pool::{Pool, Pools};
 use crate::engine::segment::Segments;
-use crate::engine::segment::opened::RawSegment;
+use crate::engine::segment::opened::OpenedSegment;
 use crate::engine::segment::plausible::Plausible;
 use crate::engine::shared::Shared;
 use crate::journal::frame::Frame;
@@ -28,7 +28,7 @@ use crate::sys::parallel;
 
 use super::config::EngineConfig;
 
-const NANOS_A_SECOND: u64 = 1_000_000_000;
+const NANOS_PER_SECOND: u64 = 1_000_000_000;
 /// A thread takes at least so many records.
 const MIN_RECORDS_PER_THREAD: u64 = 1 << 16;
 /// Records whose words are fetched before the first is written: enough for the fetches to overlap.
@@ -38,16 +38,16 @@ const RECORDS_AT_ONCE: usize = 32;
 type Place = (usize, usize);
 
 /// A pool whose files are open.
-pub(crate) struct RawPool {
+pub(crate) struct OpenedPool {
     name: PoolName,
     dir: PathBuf,
     manifest: Manifest,
-    segments: Vec<RawSegment>,
+    segments: Vec<OpenedSegment>,
     /// The largest generation in the journal, by segment.
     journaled: Vec<u32>,
 }
 
-impl RawPool {
+impl OpenedPool {
     pub(crate) fn dir(&self) -> &Path {
         &self.dir
     }
@@ -57,21 +57,21 @@ impl RawPool {
     }
 
     /// The segments, and the largest generation of each in the journal.
-    pub(crate) fn segments(&self) -> impl Iterator<Item = (&RawSegment, u32)> {
+    pub(crate) fn segments(&self) -> impl Iterator<Item = (&OpenedSegment, u32)> {
         self.segments.iter().zip(self.journaled.iter().copied())
     }
 }
 
 /// The pools on their way from the files to use.
 #[derive(Default)]
-pub(crate) struct RawPools {
-    pools: Vec<RawPool>,
+pub(crate) struct OpenedPools {
+    pools: Vec<OpenedPool>,
     /// By pool id and segment id: the places in `pools` and its `segments`.
     places: HashMap<(u64, u16), Place>,
     keys: RecoveredKeys,
 }
 
-impl RawPools {
+impl OpenedPools {
     /// Opens the files of all pools.
     pub(crate) fn open(config: &EngineConfig, pools_dir: &Path, sharing: Sharing) -> Result<Self, OpenError> {
         let mut raw = Self::default();
@@ -92,13 +92,13 @@ impl RawPools {
         manifest: Manifest,
         sharing: Sharing,
     ) -> Result<(), SegmentError> {
-        let open = |entry| RawSegment::open(&config.disk, &dir, entry, sharing, config.on_damage());
+        let open = |entry| OpenedSegment::open(&config.disk, &dir, entry, sharing, config.on_damage());
         let segments = manifest.segments.iter().map(open).collect::<Result<Vec<_>, _>>()?;
         for (index, entry) in manifest.segments.iter().enumerate() {
             self.places.insert((manifest.pool_id(), entry.id as u16), (self.pools.len(), index));
         }
         let journaled = vec![0; segments.len()];
-        self.pools.push(RawPool { name, dir, manifest, segments, journaled });
+        self.pools.push(OpenedPool { name, dir, manifest, segments, journaled });
         Ok(())
     }
 
@@ -106,7 +106,7 @@ impl RawPools {
     pub(crate) fn apply(&mut self, journal: &Journaled, report: &mut OpenReport) {
         let part = journal.recovered().records.div_ceil(parallel::processors() as u64);
         let parts = journal.parts(part.max(MIN_RECORDS_PER_THREAD));
-        let taken = parallel::for_each(parts, |frames| Taker::new(self).take_all(frames));
+        let taken = parallel::for_each(parts, |frames| Replayer::new(self).replay(frames));
         for taken in taken {
             report.records_of_deleted_pools += taken.of_deleted_pools;
             report.records_refused += taken.refused;
@@ -135,12 +135,12 @@ impl RawPools {
         std::mem::take(&mut self.keys)
     }
 
-    fn segment(&self, place: Place) -> &RawSegment {
+    fn segment(&self, place: Place) -> &OpenedSegment {
         &self.pools[place.0].segments[place.1]
     }
 
     /// The pools.
-    pub(crate) fn pools(&self) -> &[RawPool] {
+    pub(crate) fn pools(&self) -> &[OpenedPool] {
         &self.pools
     }
 
@@ -163,7 +163,7 @@ impl RawPools {
     }
 
     /// The pools in use. Damage is found before anything is changed.
-    pub(crate) fn begin(
+    pub(crate) fn activate(
         mut self,
         shared: &Arc<Shared>,
         config: &EngineConfig,
@@ -174,7 +174,7 @@ impl RawPools {
             let plausible = Plausible::new(shared.clock.now(), raw.manifest.round);
             let (mut given_up, mut repaired) = (0, 0);
             for (segment, journaled) in raw.segments() {
-                let settled = segment.settle(&raw.dir, plausible, journaled, config.on_damage())?;
+                let settled = segment.resolve_damage(&raw.dir, plausible, journaled, config.on_damage())?;
                 given_up += settled.given_up;
                 repaired += settled.repaired;
                 report.checksums_renewed.extend(segment.sums_damage().map(ToString::to_string));
@@ -194,7 +194,7 @@ impl RawPools {
         for raw in self.pools {
             let (mut counts, mut list) = (Counts::default(), Vec::new());
             for segment in raw.segments {
-                let begun = segment.begin(shared.slots);
+                let begun = segment.activate(shared.slots);
                 let (segment, found) = begun.map_err(|error| OpenError::Io(raw.dir.clone(), error))?;
                 counts.merge(found);
                 list.push(Arc::new(segment));
@@ -214,7 +214,7 @@ impl RawPools {
 
 /// What one thread took of the journal.
 #[derive(Default)]
-struct Taken {
+struct ReplayCounts {
     of_deleted_pools: u64,
     refused: u64,
     words_changed: u64,
@@ -225,22 +225,22 @@ struct Taken {
 }
 
 /// One thread that takes records.
-struct Taker<'a> {
-    pools: &'a RawPools,
-    taken: Taken,
+struct Replayer<'a> {
+    pools: &'a OpenedPools,
+    taken: ReplayCounts,
     /// The segment looked up last, which is nearly always the next one too, and its largest generation.
     last: Option<((u64, u16), Place, u32)>,
 }
 
-impl<'a> Taker<'a> {
-    fn new(pools: &'a RawPools) -> Self {
-        Self { pools, taken: Taken::default(), last: None }
+impl<'a> Replayer<'a> {
+    fn new(pools: &'a OpenedPools) -> Self {
+        Self { pools, taken: ReplayCounts::default(), last: None }
     }
 
-    fn take_all<'f>(mut self, frames: impl Iterator<Item = Frame<'f>>) -> Taken {
+    fn replay<'f>(mut self, frames: impl Iterator<Item = Frame<'f>>) -> ReplayCounts {
         let mut batch: Vec<(Place, WordRecord)> = Vec::with_capacity(RECORDS_AT_ONCE);
         for frame in frames {
-            let seconds = frame.head.time_nanos / NANOS_A_SECOND;
+            let seconds = frame.head.time_nanos / NANOS_PER_SECOND;
             let written_at = Timestamp::new(u32::try_from(seconds).unwrap_or(u32::MAX));
             for record in frame.records() {
                 let Record::Word(record) = record else {

@@ -17,7 +17,7 @@ const DRAWS_AHEAD: usize = 32;
 
 /// A place.
 #[derive(Clone, Copy, Default)]
-pub(crate) struct Draw {
+pub(crate) struct Candidate {
     /// A random number, which [`below`] makes a place of.
     pub(crate) random: u64,
     /// A run of numbers; the one at the place if that was looked up.
@@ -25,29 +25,29 @@ pub(crate) struct Draw {
 }
 
 /// What places are drawn among: a pool, and how many of its numbers.
-pub(crate) type Among = (u64, u64);
+pub(crate) type Population = (u64, u64);
 
 /// The draws of one thread.
-pub(crate) struct Draws {
+pub(crate) struct Lookahead {
     random: StdRng,
-    ahead: [Draw; DRAWS_AHEAD],
+    ahead: [Candidate; DRAWS_AHEAD],
     /// Those that were not used yet.
     left: Range<usize>,
-    among: Among,
+    among: Population,
     /// How many are drawn at once.
     at_once: usize,
 }
 
-impl Draws {
+impl Lookahead {
     pub(crate) fn new(seed: [u8; 32]) -> Self {
         let random = StdRng::from_seed(seed);
-        Self { random, ahead: [Draw::default(); DRAWS_AHEAD], left: 0..0, among: (0, 0), at_once: 1 }
+        Self { random, ahead: [Candidate::default(); DRAWS_AHEAD], left: 0..0, among: (0, 0), at_once: 1 }
     }
 
     /// To be called before the places of a lease. A thread that goes from pool to pool draws no more than the
     /// `want` places that it needs: memory would be fetched for nothing.
     #[inline]
-    pub(crate) fn begin(&mut self, among: Among, want: usize) {
+    pub(crate) fn prepare(&mut self, among: Population, want: usize) {
         if self.among == among {
             self.at_once = DRAWS_AHEAD;
         } else {
@@ -59,18 +59,18 @@ impl Draws {
 
     /// The next place, if one was drawn.
     #[inline]
-    pub(crate) fn next(&mut self) -> Option<Draw> {
+    pub(crate) fn next(&mut self) -> Option<Candidate> {
         self.left.next().map(|place| self.ahead[place])
     }
 
     /// Draws anew; each place begins with the run `run`.
-    pub(crate) fn draw(&mut self, run: LastRun) -> &mut [Draw] {
+    pub(crate) fn draw(&mut self, run: LastRun) -> &mut [Candidate] {
         self.left = 0..self.at_once;
-        let draws = &mut self.ahead[..self.at_once];
-        for draw in draws.iter_mut() {
-            *draw = Draw { random: self.random.next_u64(), run };
+        let lookahead = &mut self.ahead[..self.at_once];
+        for draw in lookahead.iter_mut() {
+            *draw = Candidate { random: self.random.next_u64(), run };
         }
-        draws
+        lookahead
     }
 }
 
@@ -87,34 +87,34 @@ mod tests {
 
     use super::*;
 
-    fn random(draws: &mut Draws, among: Among) -> u64 {
-        draws.begin(among, 1);
-        let draw = draws.next().or_else(|| {
-            draws.draw(LastRun::default());
-            draws.next()
+    fn random(lookahead: &mut Lookahead, among: Population) -> u64 {
+        lookahead.prepare(among, 1);
+        let draw = lookahead.next().or_else(|| {
+            lookahead.draw(LastRun::default());
+            lookahead.next()
         });
         draw.unwrap().random
     }
 
     #[test]
     fn no_draw_is_used_twice_whatever_the_pool() {
-        let mut draws = Draws::new([7; 32]);
+        let mut lookahead = Lookahead::new([7; 32]);
         let mut seen = HashSet::new();
         for pool in [1, 1, 2, 2, 2, 1, 3].into_iter().cycle().take(700) {
-            assert!(seen.insert(random(&mut draws, (pool, 9))));
+            assert!(seen.insert(random(&mut lookahead, (pool, 9))));
         }
         for _ in 0..3 * DRAWS_AHEAD {
-            assert!(seen.insert(random(&mut draws, (4, 9))));
+            assert!(seen.insert(random(&mut lookahead, (4, 9))));
         }
     }
 
     #[test]
     fn many_are_drawn_for_who_stays_and_as_many_as_wanted_for_who_comes() {
-        let mut draws = Draws::new([7; 32]);
+        let mut lookahead = Lookahead::new([7; 32]);
         let mut count_of = |among, want| {
-            draws.begin(among, want);
-            while draws.next().is_some() {}
-            draws.draw(LastRun::default()).len()
+            lookahead.prepare(among, want);
+            while lookahead.next().is_some() {}
+            lookahead.draw(LastRun::default()).len()
         };
         assert_eq!(count_of((1, 9), 1), 1);
         assert_eq!(count_of((1, 9), 1), DRAWS_AHEAD);
@@ -125,13 +125,13 @@ mod tests {
 
     #[test]
     fn what_was_drawn_for_one_pool_is_not_used_for_another() {
-        let mut draws = Draws::new([7; 32]);
-        draws.begin((1, 9), 5);
-        draws.draw(LastRun::default());
-        draws.begin((1, 9), 5);
-        assert!(draws.next().is_some());
-        draws.begin((2, 9), 5);
-        assert!(draws.next().is_none());
+        let mut lookahead = Lookahead::new([7; 32]);
+        lookahead.prepare((1, 9), 5);
+        lookahead.draw(LastRun::default());
+        lookahead.prepare((1, 9), 5);
+        assert!(lookahead.next().is_some());
+        lookahead.prepare((2, 9), 5);
+        assert!(lookahead.next().is_none());
     }
 
     #[test]

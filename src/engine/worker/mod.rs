@@ -11,7 +11,7 @@ use crate::numbers::set::run::LastRun;
 use crate::sys::atomics::{AtomicU64, Ordering};
 use crate::sys::slot::Slot;
 
-use lookahead::Draws;
+use lookahead::Lookahead;
 
 /// A rank taken out of the free index, not leased yet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -24,13 +24,13 @@ pub(crate) struct Claim {
 /// scratch memory. A thread has its own; it is not shared.
 pub struct Worker {
     pub(crate) slot: Slot,
-    pub(crate) draws: Draws,
+    pub(crate) lookahead: Lookahead,
     pub(crate) claims: Vec<Claim>,
     /// The numbers of the claims.
     pub(crate) numbers: Vec<Option<Number>>,
     /// Where the last number was that it leased (or will look for one), and that it renewed or returned.
     pub(crate) last_leased: LastRun,
-    pub(crate) last_held: LastRun,
+    pub(crate) last_returned: LastRun,
     journal: Arc<Journal>,
     /// Whether an answer since the last look told of something that another thread may have changed.
     pub(crate) observed: bool,
@@ -40,11 +40,11 @@ impl Worker {
     pub(crate) fn new(slot: Slot, seed: [u8; 32], journal: Arc<Journal>) -> Self {
         Self {
             slot,
-            draws: Draws::new(seed),
+            lookahead: Lookahead::new(seed),
             claims: Vec::new(),
             numbers: Vec::new(),
             last_leased: LastRun::default(),
-            last_held: LastRun::default(),
+            last_returned: LastRun::default(),
             journal,
             observed: false,
         }

@@ -17,7 +17,7 @@ use crate::http::blocking::blocking;
 use crate::http::calls::{Api, Handled, Reply, pool_of, query_of};
 use crate::http::request::content_type::check_json;
 use crate::http::request::fields::{self, Count, NotYet, TtlSeconds};
-use crate::http::request::headers::GivenHeaders;
+use crate::http::request::headers::RequestHeaders;
 use crate::http::request::within::WithinField;
 use crate::http::request::{body, path, query};
 use crate::http::response::body::Body;
@@ -52,7 +52,7 @@ const PLAIN: LeaseRequest<'static> = LeaseRequest { count: 1, ttl_seconds: None,
 type Key = Option<HeaderValue>;
 
 /// The key of a call, of 1 to [`MAX_KEY_BYTES`] bytes.
-fn key_of(given: &GivenHeaders<'_>) -> Result<Key, Problem> {
+fn key_of(given: &RequestHeaders<'_>) -> Result<Key, Problem> {
     let Some(key) = given.key else { return Ok(None) };
     if given.keys > 1 || !(1..=MAX_KEY_BYTES).contains(&key.len()) {
         return Err(Problem::bad_request(format!("Idempotency-Key: give one of 1 to {MAX_KEY_BYTES} bytes")));
@@ -65,7 +65,7 @@ fn key_of(given: &GivenHeaders<'_>) -> Result<Key, Problem> {
 pub(crate) fn plain_lease(
     api: &Api,
     request: &Request<Incoming>,
-    headers: &GivenHeaders<'_>,
+    headers: &RequestHeaders<'_>,
 ) -> Option<Reply> {
     let (_, rest) = path::split_pool(request.uri().path())?;
     if rest != "/lease" || *request.method() != Method::POST || !request.body().is_end_stream() {
@@ -77,7 +77,7 @@ pub(crate) fn plain_lease(
 
 /// `POST /v1/pools/{pool}/lease`
 pub(crate) fn lease_with_body(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handled, Problem> {
-    let (pool, key) = preconditions(api, &request, &GivenHeaders::of(&request))?;
+    let (pool, key) = preconditions(api, &request, &RequestHeaders::of(&request))?;
     check_json(request.headers())?;
     Handled::later(with_body(Arc::clone(api), pool, key, request.into_body()))
 }
@@ -85,7 +85,7 @@ pub(crate) fn lease_with_body(api: &Arc<Api>, request: Request<Incoming>) -> Res
 fn preconditions(
     api: &Api,
     request: &Request<Incoming>,
-    headers: &GivenHeaders<'_>,
+    headers: &RequestHeaders<'_>,
 ) -> Result<(Arc<Pool>, Key), Problem> {
     let pool = pool_of(api, request)?;
     query::none(query_of(request))?;

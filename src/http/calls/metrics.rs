@@ -41,8 +41,8 @@ const LATENCY_BOUNDS: [f64; 16] = [
 ];
 /// Bounds of the histogram of the lateness of expiry, in seconds.
 const LATENESS_BOUNDS: [f64; 8] = [0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 60.0, 3_600.0];
-const NANOS_A_SECOND: f64 = 1e9;
-const MILLIS_A_SECOND: f64 = 1e3;
+const NANOS_PER_SECOND: f64 = 1e9;
+const MILLIS_PER_SECOND: f64 = 1e3;
 
 /// `GET /metrics`. No number's word is looked at.
 pub(crate) fn show(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handled, Problem> {
@@ -236,7 +236,7 @@ fn put_requests(out: &mut Writer<'_>, api: &Api) -> fmt::Result {
     let latencies = requests.iter().map(|call| ([("call", call.call.as_str())], &call.nanoseconds));
     let help =
         "Time from a request to its answer, by call; the wait for the disk is in allotd_commit_wait_seconds";
-    out.histograms("allotd_request_duration", help, (&LATENCY_BOUNDS, NANOS_A_SECOND), latencies)?;
+    out.histograms("allotd_request_duration", help, (&LATENCY_BOUNDS, NANOS_PER_SECOND), latencies)?;
     let refusals = api.stats.refusals();
     let by_code = refusals.iter().map(|(code, refused)| ([("code", *code)], refused.count));
     out.counters("allotd_refusals", "Requests refused, by the code of the problem", None, by_code)
@@ -285,7 +285,7 @@ fn put_journal(out: &mut Writer<'_>, api: &Api) -> fmt::Result {
     out.histograms(
         "allotd_journal_sync_duration",
         "Time of a sync of the journal",
-        (&LATENCY_BOUNDS, NANOS_A_SECOND),
+        (&LATENCY_BOUNDS, NANOS_PER_SECOND),
         syncs,
     )?;
     let waits = api.stats.commit_wait_nanoseconds();
@@ -293,7 +293,7 @@ fn put_journal(out: &mut Writer<'_>, api: &Api) -> fmt::Result {
     out.histograms(
         "allotd_commit_wait",
         help,
-        (&LATENCY_BOUNDS, NANOS_A_SECOND),
+        (&LATENCY_BOUNDS, NANOS_PER_SECOND),
         [(NO_LABELS, &waits)].into_iter(),
     )?;
     out.counter("allotd_checkpoints", "Checkpoints that ended", None, counted.checkpoints)?;
@@ -412,5 +412,5 @@ fn put_pools(out: &mut Writer<'_>, api: &Api) -> fmt::Result {
     });
     let help = "How late numbers of all pools were back whose lease or rest had ended";
     let values = lateness.iter().map(|lateness| (NO_LABELS, lateness));
-    out.histograms("allotd_expiry_lateness", help, (&LATENESS_BOUNDS, MILLIS_A_SECOND), values)
+    out.histograms("allotd_expiry_lateness", help, (&LATENESS_BOUNDS, MILLIS_PER_SECOND), values)
 }

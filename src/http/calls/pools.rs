@@ -6,7 +6,7 @@ use hyper::body::Incoming;
 use hyper::{Request, StatusCode};
 
 use crate::domain::settings::{PoolName, Settings, SettingsChange};
-use crate::engine::operations::import::Loaded;
+use crate::engine::operations::import::ImportReport;
 use crate::engine::pool::{ChangeError, Pool};
 use crate::http::blocking::blocking;
 use crate::http::calls::{Api, Handled, Reply, pool_of, query_of};
@@ -87,7 +87,7 @@ async fn create_from(
     let loaded =
         body::upload(body, move |input| Ok(api.engine.create_pool(&name, settings, source.over(input))?))
             .await?;
-    let Loaded { numbers, duplicates, invalid, first_invalid } = loaded;
+    let ImportReport { numbers, duplicates, invalid, first_invalid } = loaded;
     let mut text =
         format!("{{\"pool\":{pool},\"numbers\":{numbers},\"duplicates\":{duplicates},\"invalid\":{invalid}");
     push_first_invalid(&mut text, &first_invalid);

@@ -7,10 +7,8 @@ use hyper::body::{Body as _, Incoming};
 use hyper::{Request, Response};
 use serde::Deserialize;
 
-use crate::domain::settings::{SettingsError, Then, check_outcome_name};
-use crate::engine::operations::renew_return::{
-    HeldLease, MAX_HELD_ITEMS, RenewResult, ReturnItem, ReturnResult,
-};
+use crate::domain::settings::{NextState, SettingsError, check_outcome_name};
+use crate::engine::operations::renew_return::{LeaseRef, MAX_ITEMS, RenewResult, ReturnItem, ReturnResult};
 use crate::engine::pool::Pool;
 use crate::http::calls::{Api, Handled, Reply, pool_of, query_of};
 use crate::http::request::content_type::check_json;
@@ -48,7 +46,7 @@ struct RenewItemBody {
 struct ReturnBody {
     leases: Vec<ReturnItemBody>,
     outcome: Option<String>,
-    then: Option<Then>,
+    then: Option<NextState>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -57,25 +55,25 @@ struct ReturnItemBody {
     number: NumberField,
     token: TokenField,
     outcome: Option<String>,
-    then: Option<Then>,
+    then: Option<NextState>,
 }
 
 fn check_items(count: usize) -> Result<(), Problem> {
-    if (1..=MAX_HELD_ITEMS).contains(&count) {
+    if (1..=MAX_ITEMS).contains(&count) {
         Ok(())
     } else {
-        Err(Problem::bad_request(format!("leases has {count} items: give 1 to {MAX_HELD_ITEMS}")))
+        Err(Problem::bad_request(format!("leases has {count} items: give 1 to {MAX_ITEMS}")))
     }
 }
 
 /// `POST /v1/pools/{pool}/renew`
-pub(crate) fn renew(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handled, Problem> {
-    with_body(api, request, renew_leases)
+pub(crate) fn renew_leases(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handled, Problem> {
+    with_body(api, request, renew_items)
 }
 
 /// `POST /v1/pools/{pool}/return`
-pub(crate) fn give_back(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handled, Problem> {
-    with_body(api, request, return_leases)
+pub(crate) fn return_leases(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handled, Problem> {
+    with_body(api, request, return_items)
 }
 
 /// Answers by `answer` once the body is there.
@@ -95,14 +93,14 @@ fn with_body(
     Handled::later(async move { answer(&pool, &body::collect_json(body).await?) })
 }
 
-fn renew_leases(pool: &Pool, body: &[u8]) -> Reply {
+fn renew_items(pool: &Pool, body: &[u8]) -> Reply {
     let wanted: RenewBody = fields::parse(body)?;
     check_items(wanted.leases.len())?;
     let ttl_seconds = wanted.ttl.map(|ttl| ttl.0);
     worker_state::with(|state| {
         state.held.clear();
         let items = wanted.leases.iter();
-        state.held.extend(items.map(|item| HeldLease { number: item.number.0, token: item.token.0 }));
+        state.held.extend(items.map(|item| LeaseRef { number: item.number.0, token: item.token.0 }));
         pool.renew(&mut state.engine, &state.held, ttl_seconds, &mut state.renewed)?;
         let succeeded = state.renewed.iter().any(|result| matches!(result, RenewResult::Renewed { .. }));
         let numbers = state.held.iter().map(|item| item.number);
@@ -111,18 +109,19 @@ fn renew_leases(pool: &Pool, body: &[u8]) -> Reply {
     })
 }
 
-fn return_leases(pool: &Pool, body: &[u8]) -> Reply {
+fn return_items(pool: &Pool, body: &[u8]) -> Reply {
     let wanted: ReturnBody = fields::parse(body)?;
     check_items(wanted.leases.len())?;
     let settings = pool.settings();
-    let check = |then: Option<Then>, outcome: Option<&str>| -> Result<Option<Then>, SettingsError> {
-        outcome.map_or(Ok(()), check_outcome_name)?;
-        then.map(|then| then.checked("then")).transpose()
-    };
+    let check =
+        |then: Option<NextState>, outcome: Option<&str>| -> Result<Option<NextState>, SettingsError> {
+            outcome.map_or(Ok(()), check_outcome_name)?;
+            then.map(|then| then.checked("then")).transpose()
+        };
     let then_of_all = check(wanted.then, wanted.outcome.as_deref())?;
     let outcome_of_all = wanted.outcome.as_deref().map(|name| pool.outcome(name));
     worker_state::with(|state| {
-        state.given_back.clear();
+        state.to_return.clear();
         for item in &wanted.leases {
             let own_then = check(item.then, item.outcome.as_deref())?;
             // The item's own word goes before the call's, its own outcome too.
@@ -134,12 +133,12 @@ fn return_leases(pool: &Pool, body: &[u8]) -> Reply {
                 Some(own) => Some(pool.outcome(own)),
                 None => outcome_of_all,
             };
-            let lease = HeldLease { number: item.number.0, token: item.token.0 };
-            state.given_back.push(ReturnItem { lease, then, outcome });
+            let lease = LeaseRef { number: item.number.0, token: item.token.0 };
+            state.to_return.push(ReturnItem { lease, then, outcome });
         }
-        pool.give_back(&mut state.engine, &state.given_back, &mut state.returned)?;
+        pool.return_leases(&mut state.engine, &state.to_return, &mut state.returned)?;
         let succeeded = state.returned.iter().any(|result| matches!(result, ReturnResult::Returned { .. }));
-        let numbers = state.given_back.iter().map(|item| item.lease.number);
+        let numbers = state.to_return.iter().map(|item| item.lease.number);
         let body = json::return_results(numbers.zip(state.returned.drain(..)), &mut state.times);
         answer(body, succeeded)
     })

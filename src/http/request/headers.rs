@@ -13,7 +13,7 @@ static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// See the module.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct GivenHeaders<'r> {
+pub(crate) struct RequestHeaders<'r> {
     /// The last one.
     pub(crate) host: Option<&'r HeaderValue>,
     /// How many of them there are.
@@ -28,7 +28,7 @@ pub(crate) struct GivenHeaders<'r> {
     pub(crate) keys: usize,
 }
 
-impl<'r> GivenHeaders<'r> {
+impl<'r> RequestHeaders<'r> {
     #[inline]
     pub(crate) fn of<B>(request: &'r Request<B>) -> Self {
         let mut given = Self::default();

@@ -18,7 +18,7 @@ use thiserror::Error;
 use crate::http::address::ListenAddress;
 use crate::http::response::problem::{Code, Problem};
 
-use super::headers::GivenHeaders;
+use super::headers::RequestHeaders;
 
 /// Longest name of a host, in bytes.
 const MAX_NAME_BYTES: usize = 253;
@@ -127,7 +127,7 @@ impl Names {
         &self,
         via: Via,
         request: &Request<B>,
-        given: &GivenHeaders<'_>,
+        given: &RequestHeaders<'_>,
     ) -> Result<(), Problem> {
         if let (None, None, 1, Via::Tcp, Some(host)) =
             (given.origin, given.site, given.hosts, via, given.host)
@@ -140,7 +140,12 @@ impl Names {
     }
 
     #[cold]
-    fn check_all<B>(&self, via: Via, request: &Request<B>, given: &GivenHeaders<'_>) -> Result<(), Problem> {
+    fn check_all<B>(
+        &self,
+        via: Via,
+        request: &Request<B>,
+        given: &RequestHeaders<'_>,
+    ) -> Result<(), Problem> {
         if given.hosts > 1 {
             return Err(Problem::bad_request("There are several Host headers: send one"));
         }
@@ -273,7 +278,7 @@ mod tests {
             request = request.header(*name, *value);
         }
         let request = request.body(()).unwrap();
-        names.check(via, &request, &GivenHeaders::of(&request)).is_ok()
+        names.check(via, &request, &RequestHeaders::of(&request)).is_ok()
     }
 
     #[test]

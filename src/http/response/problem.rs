@@ -8,7 +8,7 @@ use hyper::{Response, StatusCode};
 use crate::backup::error::BackupError;
 use crate::domain::settings::SettingsError;
 use crate::engine::create_delete::DeleteError;
-use crate::engine::operations::import::LoadError;
+use crate::engine::operations::import::ImportError;
 use crate::engine::operations::lease::LeaseError;
 use crate::engine::pool::ChangeError;
 use crate::journal::handle::JournalError;
@@ -251,7 +251,7 @@ impl From<ChangeError> for Problem {
             ChangeError::Settings(error) => error.into(),
             ChangeError::Deleted => Self::pool_not_found(),
             ChangeError::NoMoreRounds => Self::new(Code::BadRequest, error.to_string()),
-            ChangeError::Io(source) => LoadError::from(source).into(),
+            ChangeError::Io(source) => ImportError::from(source).into(),
             ChangeError::Journal(error) => error.into(),
         }
     }
@@ -282,18 +282,18 @@ impl From<BackupError> for Problem {
     }
 }
 
-impl From<LoadError> for Problem {
-    fn from(error: LoadError) -> Self {
+impl From<ImportError> for Problem {
+    fn from(error: ImportError) -> Self {
         let code = match &error {
-            LoadError::PoolExists(_) => Code::PoolExists,
-            LoadError::Deleted => return Self::pool_not_found(),
-            LoadError::Journal(error) => return (*error).into(),
-            LoadError::StorageFull => Code::StorageFull,
-            LoadError::Import(_)
-            | LoadError::Set(_)
-            | LoadError::TooManyPools(_)
-            | LoadError::TooManySegments => Code::BadRequest,
-            LoadError::Io(_) | LoadError::Segment(_) => Code::Internal,
+            ImportError::PoolExists(_) => Code::PoolExists,
+            ImportError::Deleted => return Self::pool_not_found(),
+            ImportError::Journal(error) => return (*error).into(),
+            ImportError::StorageFull => Code::StorageFull,
+            ImportError::Import(_)
+            | ImportError::Set(_)
+            | ImportError::TooManyPools(_)
+            | ImportError::TooManySegments => Code::BadRequest,
+            ImportError::Io(_) | ImportError::Segment(_) => Code::Internal,
         };
         Self::new(code, error.to_string())
     }

@@ -40,7 +40,7 @@ pub(crate) fn start_acceptor(listener: Listener, control: Control) -> io::Result
                 // Too many even to be told: dropping it closes it.
                 Ok(_) => {}
                 Err(error) => {
-                    tell_not_accepted(&error);
+                    log_not_accepted(&error);
                     std::thread::sleep(Duration::from_millis(ACCEPT_PAUSE_MILLISECONDS));
                 }
             }
@@ -48,7 +48,7 @@ pub(crate) fn start_acceptor(listener: Listener, control: Control) -> io::Result
     })
 }
 
-fn tell_not_accepted(error: &io::Error) {
+fn log_not_accepted(error: &io::Error) {
     if let Some(suppressed) = limit::ACCEPT_FAILED.admit() {
         warn!(
             event = "accept_failed",

@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::http::calls::Api;
 use crate::http::commit_gate::Gate;
-use crate::http::exchange::{Answering, answer, refuse};
+use crate::http::exchange::{Pending, answer, refuse};
 use crate::http::request::origin::Via;
 
 use super::gated_stream::Gated;
@@ -37,7 +37,7 @@ const CLOSE: u32 = 2;
 
 /// What the worker and the connection know of each other.
 #[derive(Debug, Default)]
-pub(crate) struct Watched {
+pub(crate) struct ConnectionState {
     /// Requests that have begun; only the worker's thread writes.
     begun: AtomicU64,
     /// Of these, answered.
@@ -48,8 +48,8 @@ pub(crate) struct Watched {
     gate: Arc<Gate>,
 }
 
-impl Watched {
-    fn tell(&self, command: u32) {
+impl ConnectionState {
+    fn send(&self, command: u32) {
         self.command.fetch_max(command, Ordering::Relaxed);
         if let Some(waker) = self.waker.get() {
             waker.wake_by_ref();
@@ -65,17 +65,17 @@ pub(crate) struct Connections {
 
 #[derive(Debug)]
 struct Entry {
-    watched: Arc<Watched>,
+    state: Arc<ConnectionState>,
     seen_begun: u64,
     idle_ticks: u32,
 }
 
 impl Connections {
-    fn add(&self) -> Arc<Watched> {
-        let watched = Arc::new(Watched::default());
-        let entry = Entry { watched: Arc::clone(&watched), seen_begun: 0, idle_ticks: 0 };
+    fn add(&self) -> Arc<ConnectionState> {
+        let state = Arc::new(ConnectionState::default());
+        let entry = Entry { state: Arc::clone(&state), seen_begun: 0, idle_ticks: 0 };
         self.lock().push(entry);
-        watched
+        state
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Entry>> {
@@ -85,18 +85,18 @@ impl Connections {
     /// Forgets the connections that have ended and closes those that idle.
     pub(crate) fn tick(&self) {
         self.lock().retain_mut(|entry| {
-            if Arc::strong_count(&entry.watched) == 1 {
+            if Arc::strong_count(&entry.state) == 1 {
                 return false;
             }
-            let begun = entry.watched.begun.load(Ordering::Relaxed);
-            let busy = begun != entry.watched.answered.load(Ordering::Relaxed);
+            let begun = entry.state.begun.load(Ordering::Relaxed);
+            let busy = begun != entry.state.answered.load(Ordering::Relaxed);
             if busy || begun != entry.seen_begun {
                 entry.idle_ticks = 0;
                 entry.seen_begun = begun;
             } else {
                 entry.idle_ticks += 1;
                 if entry.idle_ticks > IDLE_LIMIT_SECONDS / TICK_SECONDS {
-                    entry.watched.tell(CLOSE);
+                    entry.state.send(CLOSE);
                 }
             }
             true
@@ -105,18 +105,18 @@ impl Connections {
 
     /// Lets every connection end after its current request.
     pub(crate) fn drain(&self) {
-        self.lock().iter().for_each(|entry| entry.watched.tell(DRAIN));
+        self.lock().iter().for_each(|entry| entry.state.send(DRAIN));
     }
 
     /// Whether any connection is still open.
     pub(crate) fn any_open(&self) -> bool {
-        self.lock().iter().any(|entry| Arc::strong_count(&entry.watched) > 1)
+        self.lock().iter().any(|entry| Arc::strong_count(&entry.state) > 1)
     }
 }
 
 /// What awaits a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Welcome {
+pub(crate) enum Admission {
     /// Its requests are answered.
     Served,
     /// There are too many: its first request is told so, and it is closed.
@@ -125,16 +125,16 @@ pub(crate) enum Welcome {
 
 /// Answers the requests of one connection.
 struct ConnectionService {
-    welcome: Welcome,
+    welcome: Admission,
     via: Via,
     api: Arc<Api>,
-    watched: Arc<Watched>,
+    state: Arc<ConnectionState>,
 }
 
 /// Counts the answer for the idle limit.
 pub(crate) struct Tracked {
-    answering: Answering,
-    watched: Arc<Watched>,
+    answering: Pending,
+    state: Arc<ConnectionState>,
 }
 
 impl Future for Tracked {
@@ -142,14 +142,14 @@ impl Future for Tracked {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        this.answering.poll(&this.watched.gate, cx).map(Ok)
+        this.answering.poll(&this.state.gate, cx).map(Ok)
     }
 }
 
 impl Drop for Tracked {
     fn drop(&mut self) {
-        let answered = self.watched.answered.load(Ordering::Relaxed);
-        self.watched.answered.store(answered + 1, Ordering::Relaxed);
+        let answered = self.state.answered.load(Ordering::Relaxed);
+        self.state.answered.store(answered + 1, Ordering::Relaxed);
     }
 }
 
@@ -159,17 +159,17 @@ impl Service<Request<Incoming>> for ConnectionService {
     type Future = Tracked;
 
     fn call(&self, request: Request<Incoming>) -> Tracked {
-        let begun = self.watched.begun.load(Ordering::Relaxed);
-        self.watched.begun.store(begun + 1, Ordering::Relaxed);
+        let begun = self.state.begun.load(Ordering::Relaxed);
+        self.state.begun.store(begun + 1, Ordering::Relaxed);
         let answering = match self.welcome {
-            Welcome::Served => answer(&self.api, &self.watched.gate, self.via, request),
-            Welcome::Refused => {
+            Admission::Served => answer(&self.api, &self.state.gate, self.via, request),
+            Admission::Refused => {
                 // Ends HTTP/2 too, which has no header for it.
-                self.watched.tell(DRAIN);
-                refuse(&self.watched.gate, &request)
+                self.state.send(DRAIN);
+                refuse(&self.state.gate, &request)
             }
         };
-        Tracked { answering, watched: Arc::clone(&self.watched) }
+        Tracked { answering, state: Arc::clone(&self.state) }
     }
 }
 
@@ -177,15 +177,15 @@ impl Service<Request<Incoming>> for ConnectionService {
 pub(crate) async fn serve<S>(
     stream: S,
     via: Via,
-    welcome: Welcome,
+    welcome: Admission,
     api: Arc<Api>,
     connections: Arc<Connections>,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let watched = connections.add();
-    let gated = Gated::new(stream, Arc::clone(&watched.gate));
-    let service = ConnectionService { welcome, via, api, watched: Arc::clone(&watched) };
+    let state = connections.add();
+    let gated = Gated::new(stream, Arc::clone(&state.gate));
+    let service = ConnectionService { welcome, via, api, state: Arc::clone(&state) };
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().pipeline_flush(true).max_buf_size(MAX_BUFFER_BYTES);
     // hyper's own limit on reading a head sets a timer for every request; the tick does it for nearly nothing.
@@ -194,8 +194,8 @@ pub(crate) async fn serve<S>(
     let mut connection = pin!(builder.serve_connection(TokioIo::new(gated), service));
     let mut draining = false;
     std::future::poll_fn(|cx| {
-        watched.waker.get_or_init(|| cx.waker().clone());
-        match watched.command.load(Ordering::Relaxed) {
+        state.waker.get_or_init(|| cx.waker().clone());
+        match state.command.load(Ordering::Relaxed) {
             SERVE => {}
             DRAIN if draining => {}
             DRAIN => {

@@ -14,7 +14,7 @@ use crate::http::request::origin::Via;
 use crate::http::worker_state::{self, OpenConnection};
 use crate::sys::background;
 
-use super::connection::{self, Connections, TICK_SECONDS, Welcome};
+use super::connection::{self, Admission, Connections, TICK_SECONDS};
 use super::listener::Stream;
 
 /// Threads for blocking calls (imports, exports, scans) of one worker.
@@ -53,7 +53,7 @@ pub(crate) fn start_worker(
         .max_blocking_threads(BLOCKING_THREADS_PER_WORKER)
         .on_thread_park(move || parking.wake_for(slot))
         // Its blocking threads; the worker's own is not started by it.
-        .on_thread_start(background::step_back)
+        .on_thread_start(background::lower_priority)
         .build()?;
     let committed = Arc::new(Notify::new());
     let commit = Arc::clone(&committed);
@@ -75,10 +75,10 @@ async fn work(api: &Arc<Api>, mut tasks: mpsc::UnboundedReceiver<Task>, committe
             task = tasks.recv() => match task {
                 // A connection that cannot be registered is closed by dropping it.
                 Some(Task::Serve(stream, guard)) => {
-                    let _ = start_connection(stream, guard, Welcome::Served, api, &connections);
+                    let _ = start_connection(stream, guard, Admission::Served, api, &connections);
                 }
                 Some(Task::Refuse(stream, guard)) => {
-                    let _ = start_connection(stream, guard, Welcome::Refused, api, &connections);
+                    let _ = start_connection(stream, guard, Admission::Refused, api, &connections);
                 }
                 // Whoever asked may have given up.
                 Some(Task::Answer(asked)) => drop(asked.send(())),
@@ -100,7 +100,7 @@ async fn work(api: &Arc<Api>, mut tasks: mpsc::UnboundedReceiver<Task>, committe
 fn start_connection(
     stream: Stream,
     guard: impl Send + 'static,
-    welcome: Welcome,
+    welcome: Admission,
     api: &Arc<Api>,
     connections: &Arc<Connections>,
 ) -> io::Result<()> {

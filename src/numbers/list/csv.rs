@@ -8,7 +8,7 @@ use csv::{ByteRecord, ErrorKind, Position, ReaderBuilder, Terminator};
 use crate::numbers::list::{InvalidLine, LineFault, ListOptions, OnInvalid, parse_line, parse_number};
 use crate::numbers::number::NumberRange;
 
-use super::error::{ImportError, Progress};
+use super::error::{ListError, Progress};
 use super::merged::{MAX_KEPT_INVALID, NumberList};
 use super::text::BYTE_ORDER_MARK;
 
@@ -30,7 +30,7 @@ pub(crate) fn read_csv(
     input: impl Read,
     options: &ListOptions,
     progress: Progress<'_>,
-) -> Result<NumberList, ImportError> {
+) -> Result<NumberList, ListError> {
     let row_bytes = Cell::new(0);
     let cut_at = Cell::new(None);
     let input = without_byte_order_mark(input)?;
@@ -59,7 +59,7 @@ pub(crate) fn read_csv(
                 let text = row.iter().collect::<Vec<_>>().join(&b',');
                 let refused = InvalidLine::new(line, &text, reason);
                 if options.on_invalid == OnInvalid::Refuse {
-                    return Err(ImportError::InvalidLine(refused));
+                    return Err(ListError::InvalidLine(refused));
                 }
                 invalid += 1;
                 if first_invalid.len() < MAX_KEPT_INVALID {
@@ -80,12 +80,12 @@ fn first_line(row: &ByteRecord, after: &Position, cut_at: Option<u64>) -> u64 {
     after.line().saturating_sub(inside + ended)
 }
 
-fn find_columns(header: &ByteRecord, options: &ListOptions) -> Result<Columns, ImportError> {
+fn find_columns(header: &ByteRecord, options: &ListOptions) -> Result<Columns, ListError> {
     let names: Vec<&str> = header
         .iter()
         .map(std::str::from_utf8)
         .collect::<Result<_, _>>()
-        .map_err(|_| ImportError::NotUtf8Csv)?;
+        .map_err(|_| ListError::NotUtf8Csv)?;
     let find = |wanted: &str| names.iter().position(|name| name.trim().eq_ignore_ascii_case(wanted));
     let wanted = options.column.as_deref().unwrap_or(NUMBER_COLUMN);
     if let Some(number) = find(wanted) {
@@ -97,7 +97,7 @@ fn find_columns(header: &ByteRecord, options: &ListOptions) -> Result<Columns, I
         return Ok(Columns::Range(first, last));
     }
     let found = InvalidLine::new(1, names.join(",").as_bytes(), LineFault::NoValue).text;
-    Err(ImportError::MissingColumn { wanted: wanted.to_owned(), found })
+    Err(ListError::MissingColumn { wanted: wanted.to_owned(), found })
 }
 
 fn parse_row(row: &ByteRecord, columns: &Columns, options: &ListOptions) -> Result<NumberRange, LineFault> {
@@ -149,10 +149,10 @@ impl<R: Read> Read for Metered<'_, R> {
     }
 }
 
-fn import_error(error: csv::Error) -> ImportError {
+fn import_error(error: csv::Error) -> ListError {
     match error.into_kind() {
-        ErrorKind::Io(error) if error.kind() == io::ErrorKind::FileTooLarge => ImportError::RowTooLong,
-        ErrorKind::Io(error) => ImportError::Io(error),
-        _ => ImportError::NotUtf8Csv,
+        ErrorKind::Io(error) if error.kind() == io::ErrorKind::FileTooLarge => ListError::RowTooLong,
+        ErrorKind::Io(error) => ListError::Io(error),
+        _ => ListError::NotUtf8Csv,
     }
 }

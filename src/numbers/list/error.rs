@@ -11,7 +11,7 @@ pub type Progress<'a> = &'a (dyn Fn(u64) + Sync);
 
 /// Why a list was refused.
 #[derive(Debug, Error)]
-pub enum ImportError {
+pub enum ListError {
     /// The input failed.
     #[error("the number list could not be read: {0}. Check that the file is there and readable")]
     Io(#[from] io::Error),

@@ -6,7 +6,7 @@ use crate::numbers::list::{ListFormat, ListOptions};
 use crate::numbers::number::MAX_SET_NUMBERS;
 
 use super::csv::read_csv;
-use super::error::{ImportError, Progress};
+use super::error::{ListError, Progress};
 use super::text::{BLOCK_BYTES, read_text};
 
 pub use super::merged::{MAX_KEPT_INVALID, NumberList};
@@ -16,7 +16,7 @@ pub fn read_list(
     input: impl Read + Send,
     options: &ListOptions,
     progress: Progress<'_>,
-) -> Result<NumberList, ImportError> {
+) -> Result<NumberList, ListError> {
     read_list_in_blocks(input, options, progress, BLOCK_BYTES)
 }
 
@@ -27,14 +27,14 @@ pub fn read_list_in_blocks(
     options: &ListOptions,
     progress: Progress<'_>,
     block_bytes: usize,
-) -> Result<NumberList, ImportError> {
+) -> Result<NumberList, ListError> {
     let list = match options.format {
         ListFormat::Text => read_text(input, options, progress, block_bytes.max(1))?,
         ListFormat::Csv => read_csv(input, options, progress)?,
     };
     match list.numbers() {
-        0 => Err(ImportError::Empty),
-        numbers if numbers > MAX_SET_NUMBERS => Err(ImportError::TooMany { numbers }),
+        0 => Err(ListError::Empty),
+        numbers if numbers > MAX_SET_NUMBERS => Err(ListError::TooMany { numbers }),
         _ => Ok(list),
     }
 }
@@ -45,7 +45,7 @@ mod tests {
     use crate::numbers::list::OnInvalid;
     use crate::numbers::number::NumberRange;
 
-    fn read(text: &[u8], options: &ListOptions) -> Result<NumberList, ImportError> {
+    fn read(text: &[u8], options: &ListOptions) -> Result<NumberList, ListError> {
         let list = read_list(text, options, &|_| {});
         for block_bytes in [1, 2, 7, 30] {
             let again = read_list_in_blocks(text, options, &|_| {}, block_bytes);
@@ -77,7 +77,7 @@ mod tests {
         text.extend(b"79123456789\n".repeat(100_000));
         text.extend(b"bad two\n");
         let error = read_list(text.as_slice(), &ListOptions::default(), &|_| {}).unwrap_err();
-        let ImportError::InvalidLine(invalid) = error else { panic!("{error}") };
+        let ListError::InvalidLine(invalid) = error else { panic!("{error}") };
         assert_eq!((invalid.line, invalid.text.as_str()), (100_001, "bad one"));
     }
 
@@ -105,10 +105,10 @@ mod tests {
 
     #[test]
     fn empty_and_too_large_lists_are_refused() {
-        assert!(matches!(read(b"", &ListOptions::default()), Err(ImportError::Empty)));
-        assert!(matches!(read(b"# nothing\n\n", &ListOptions::default()), Err(ImportError::Empty)));
+        assert!(matches!(read(b"", &ListOptions::default()), Err(ListError::Empty)));
+        assert!(matches!(read(b"# nothing\n\n", &ListOptions::default()), Err(ListError::Empty)));
         let error = read(b"1-999999999999999\n", &ListOptions::default()).unwrap_err();
-        assert!(matches!(error, ImportError::TooMany { numbers: 999_999_999_999_999 }), "{error}");
+        assert!(matches!(error, ListError::TooMany { numbers: 999_999_999_999_999 }), "{error}");
     }
 
     #[test]
@@ -121,8 +121,8 @@ mod tests {
         assert_eq!(lengths(&read(b"number,phone\n1,2\n", &options).unwrap()), [(2, 1)]);
         let error = read(b"first,last\n1,2\n", &options).unwrap_err().to_string();
         assert!(error.contains("no column phone") && error.contains("first,last"), "{error}");
-        assert!(matches!(read(b"79123456789\n", &csv()), Err(ImportError::MissingColumn { .. })));
-        assert!(matches!(read(b"\xFF\n", &csv()), Err(ImportError::NotUtf8Csv)));
+        assert!(matches!(read(b"79123456789\n", &csv()), Err(ListError::MissingColumn { .. })));
+        assert!(matches!(read(b"\xFF\n", &csv()), Err(ListError::NotUtf8Csv)));
     }
 
     #[test]
@@ -138,7 +138,7 @@ mod tests {
             ("first,last\n9,8\n", 2),
         ] {
             let error = read(text.as_bytes(), &csv()).unwrap_err();
-            let ImportError::InvalidLine(invalid) = error else { panic!("{error}") };
+            let ListError::InvalidLine(invalid) = error else { panic!("{error}") };
             assert_eq!(invalid.line, line, "{text:?}");
         }
     }
@@ -146,6 +146,6 @@ mod tests {
     #[test]
     fn an_unclosed_quote_does_not_swallow_the_file() {
         let text = [b"number\n\"".as_slice(), &b"1\n".repeat(4 << 20)].concat();
-        assert!(matches!(read_list(text.as_slice(), &csv(), &|_| {}), Err(ImportError::RowTooLong)));
+        assert!(matches!(read_list(text.as_slice(), &csv(), &|_| {}), Err(ListError::RowTooLong)));
     }
 }

@@ -12,7 +12,7 @@ use crate::numbers::list::{InvalidLine, ListOptions, MAX_LINE_BYTES, OnInvalid, 
 use crate::numbers::number::{Number, NumberRange};
 use crate::sys::parallel;
 
-use super::error::{ImportError, Progress};
+use super::error::{ListError, Progress};
 use super::merged::{MAX_KEPT_INVALID, NumberList};
 
 /// Text that one thread parses at a time: small enough to stay in its cache.
@@ -50,7 +50,7 @@ pub(crate) fn read_text(
     options: &ListOptions,
     progress: Progress<'_>,
     block_bytes: usize,
-) -> Result<NumberList, ImportError> {
+) -> Result<NumberList, ListError> {
     let parsers = parallel::processors().clamp(2, MAX_PARSERS);
     let (blocks_in, blocks_out) = bounded::<Block>(QUEUED_BLOCKS);
     let (spare_in, spare_out) = bounded::<Vec<u8>>(QUEUED_BLOCKS + parsers);
@@ -73,13 +73,13 @@ pub(crate) fn read_text(
         (read, parsed)
     });
     let mut parsed: Vec<Parsed> =
-        parsed.map_err(|_| ImportError::ParserFailed)?.into_iter().flatten().collect();
+        parsed.map_err(|_| ListError::ParserFailed)?.into_iter().flatten().collect();
     parsed.sort_unstable_by_key(|block| block.sequence);
     let (invalid, first_invalid) = collect_invalid(&mut parsed);
     if options.on_invalid == OnInvalid::Refuse
         && let Some(first) = first_invalid.first()
     {
-        return Err(ImportError::InvalidLine(first.clone()));
+        return Err(ListError::InvalidLine(first.clone()));
     }
     read?;
     let mut singles = Vec::with_capacity(parsed.iter().map(|block| block.singles.len()).sum());

@@ -11,7 +11,7 @@ pub(crate) const MAX_ARRAY_VALUES: u32 = 4096;
 /// Bytes of a bitmap container: one bit for each of 65,536 values.
 pub(crate) const BITMAP_BYTES: usize = 8192;
 /// Words counted together: one cache line of a bitmap a sample.
-const WORDS_A_SAMPLE: usize = 8;
+const WORDS_PER_SAMPLE: usize = 8;
 /// How far a guessed place is corrected step by step before all is searched.
 const MAX_STEPS: usize = 8;
 /// How far around the interpolated place an array is searched first: with evenly spread values the place is
@@ -40,7 +40,7 @@ pub(crate) enum Fault {
 }
 
 /// Samples that a bitmap needs.
-pub(crate) const BITMAP_SAMPLES: usize = BITMAP_BYTES / 8 / WORDS_A_SAMPLE;
+pub(crate) const BITMAP_SAMPLES: usize = BITMAP_BYTES / 8 / WORDS_PER_SAMPLE;
 
 /// Samples that a container of `runs` runs needs: none if there is only one.
 pub(crate) fn run_samples(runs: usize) -> usize {
@@ -103,7 +103,7 @@ impl Container<'_> {
         let samples = match self {
             Container::Array(_) => return,
             Container::Bitmap(words, samples) => {
-                for (sample, block) in samples.iter().zip(words.chunks(WORDS_A_SAMPLE)) {
+                for (sample, block) in samples.iter().zip(words.chunks(WORDS_PER_SAMPLE)) {
                     sample.store(before as u16, Relaxed);
                     before += block.iter().map(|word| u64::from_le_bytes(*word).count_ones()).sum::<u32>();
                 }
@@ -210,9 +210,9 @@ fn find_in_array(values: &[[u8; 2]], low: u16) -> Result<u32, u32> {
 
 fn find_in_bitmap(words: &[[u8; 8]], samples: &[AtomicU16], low: u16) -> Result<u32, u32> {
     let (word, bit) = (usize::from(low >> 6), u32::from(low & 63));
-    let sample = word / WORDS_A_SAMPLE;
+    let sample = word / WORDS_PER_SAMPLE;
     let mut below = counted_before(samples, sample);
-    for word in words.get(sample * WORDS_A_SAMPLE..word).unwrap_or_default() {
+    for word in words.get(sample * WORDS_PER_SAMPLE..word).unwrap_or_default() {
         below += u64::from_le_bytes(*word).count_ones();
     }
     let word = words.get(word).map_or(0, |word| u64::from_le_bytes(*word));
@@ -231,8 +231,8 @@ fn find_in_runs(runs: &[[u8; 4]], samples: &[AtomicU16], low: u16) -> Result<Run
 fn select_in_bitmap(words: &[[u8; 8]], samples: &[AtomicU16], index: u32) -> Option<u16> {
     let sample = sample_of(samples, index);
     let mut left = index.checked_sub(counted_before(samples, sample))?;
-    let first_word = sample * WORDS_A_SAMPLE;
-    for (word_index, word) in (first_word..).zip(words.get(first_word..first_word + WORDS_A_SAMPLE)?) {
+    let first_word = sample * WORDS_PER_SAMPLE;
+    for (word_index, word) in (first_word..).zip(words.get(first_word..first_word + WORDS_PER_SAMPLE)?) {
         let word = u64::from_le_bytes(*word);
         let ones = word.count_ones();
         if left < ones {

@@ -30,7 +30,7 @@ const COOKIE_NO_RUNS: u32 = 12346;
 const COOKIE_RUNS: u16 = 12347;
 /// After [`COOKIE_RUNS`] fewer containers than this have no offsets.
 const MIN_CONTAINERS_WITH_OFFSETS: usize = 4;
-const MAX_CONTAINERS_A_BUCKET: usize = 1 << 16;
+const MAX_CONTAINERS_PER_BUCKET: usize = 1 << 16;
 /// The highest container that may hold a number.
 const MAX_KEY: u64 = Number::MAX.get() >> 16;
 /// Set in [`Entry::samples`] once the samples are there.
@@ -360,7 +360,7 @@ impl<'a> BucketHeader<'a> {
         } else {
             return Err(SetError::BadCookie { offset, cookie });
         };
-        if count > MAX_CONTAINERS_A_BUCKET {
+        if count > MAX_CONTAINERS_PER_BUCKET {
             return Err(SetError::BadCount { offset: offset + 4 });
         }
         let descriptors_at = input.at;

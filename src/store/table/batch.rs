@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use crate::disk::device::Disk;
 use crate::disk::mapping::{MappedWords, WORD_BYTES};
-use crate::disk::paced::{self, PART_BYTES, Rest};
+use crate::disk::paced::{self, PART_BYTES, Pacer};
 use crate::state::dirty_blocks::DirtyBlocks;
 use crate::state::due_hints::BLOCK_WORDS;
 use crate::state::word_table::WordTable;
@@ -44,7 +44,7 @@ pub(crate) fn ranges(dirty: &DirtyBlocks) -> impl Iterator<Item = Range<u32>> + 
 
 impl Batch {
     /// The words of some blocks, and of those between them that are written with them, as they are now.
-    pub(crate) fn of(words: &WordTable<MappedWords>, blocks: &[Range<u32>], rest: &Rest<'_>) -> Self {
+    pub(crate) fn of(words: &WordTable<MappedWords>, blocks: &[Range<u32>], rest: &Pacer<'_>) -> Self {
         let mut batch = Self { parts: Vec::new(), max_generation: 0 };
         for ranks in runs(blocks) {
             for start in ranks.clone().step_by(PART_WORDS as usize) {
@@ -73,7 +73,7 @@ impl Batch {
     }
 
     /// Writes the words to their file, durably.
-    pub(crate) fn write(&self, disk: &dyn Disk, file: &File, rest: &Rest<'_>) -> io::Result<()> {
+    pub(crate) fn write(&self, disk: &dyn Disk, file: &File, rest: &Pacer<'_>) -> io::Result<()> {
         self.parts.iter().try_for_each(|part| {
             let offset = u64::from(part.ranks.start) * WORD_BYTES;
             paced::write_in_parts(disk, file, &part.bytes, offset, rest)

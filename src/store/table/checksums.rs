@@ -44,7 +44,7 @@ pub(crate) enum Kind {
 }
 
 /// What a file of checksums says: `[a, b]` of each sector.
-pub(crate) struct Sums {
+pub(crate) struct Checksums {
     pub(crate) kind: Kind,
     pub(crate) max_generation: u32,
     pub(crate) entries: Vec<[u32; 2]>,
@@ -95,7 +95,7 @@ pub(crate) fn whole_file(len: u32, kind: Kind, max_generation: u32, sums: &[u32]
 }
 
 /// Reads the checksums of a table of `len` words.
-pub(crate) fn read(path: &Path, len: u32) -> Result<Sums, SegmentError> {
+pub(crate) fn read(path: &Path, len: u32) -> Result<Checksums, SegmentError> {
     let damaged = |offset: u64, what: &str| SegmentError::Damaged {
         path: path.to_owned(),
         offset,
@@ -121,7 +121,7 @@ pub(crate) fn read(path: &Path, len: u32) -> Result<Sums, SegmentError> {
         let [a0, a1, a2, a3, b0, b1, b2, b3] = *bytes;
         [u32::from_le_bytes([a0, a1, a2, a3]), u32::from_le_bytes([b0, b1, b2, b3])]
     };
-    Ok(Sums {
+    Ok(Checksums {
         kind: if u32_at(24) == Kind::Exact as u32 { Kind::Exact } else { Kind::Unknown },
         max_generation: u32_at(28),
         entries: entries.iter().map(entry).collect(),

@@ -23,7 +23,7 @@ use std::time::Instant;
 use crate::disk::device::{Access, Disk};
 use crate::disk::files;
 use crate::disk::mapping::{MappedBytes, MappedWords, Sharing};
-use crate::disk::paced::Rest;
+use crate::disk::paced::Pacer;
 use crate::state::dirty_blocks::DirtyBlocks;
 use crate::state::word_table::WordTable;
 
@@ -139,7 +139,7 @@ impl TableFile {
 
     /// Makes the files say how the table is used from now on. To be called before the first change; `dirty`
     /// are the blocks in which the memory differs from the file.
-    pub(crate) fn begin(&mut self, words: &WordTable<MappedWords>, dirty: &DirtyBlocks) -> io::Result<()> {
+    pub(crate) fn activate(&mut self, words: &WordTable<MappedWords>, dirty: &DirtyBlocks) -> io::Result<()> {
         match (words.memory().sharing(), self.kind) {
             // What a killed process wrote may not be durable yet.
             (Sharing::Private, Kind::Exact) => return self.disk.sync(&self.words),
@@ -149,7 +149,7 @@ impl TableFile {
                     let blocks = dirty.take(blocks);
                     Batch::of(words, &blocks, &|_| ()).write(&*self.disk, &self.words, &|_| ())?;
                 }
-                self.vouch(words)?;
+                self.write_checksums(words)?;
                 self.kind = Kind::Exact;
             }
             (Sharing::Shared, _) => {
@@ -167,7 +167,7 @@ impl TableFile {
     /// Ends the use of a table, after its last checkpoint.
     pub(crate) fn close(&self, words: &WordTable<MappedWords>) -> io::Result<()> {
         match words.memory().sharing() {
-            Sharing::Shared => self.vouch(words),
+            Sharing::Shared => self.write_checksums(words),
             Sharing::Private => Ok(()),
         }
     }
@@ -183,7 +183,7 @@ impl TableFile {
     }
 
     /// Vouches for all words as they are in the file and in memory, which must be the same.
-    fn vouch(&self, words: &WordTable<MappedWords>) -> io::Result<()> {
+    fn write_checksums(&self, words: &WordTable<MappedWords>) -> io::Result<()> {
         self.disk.flush(words.memory())?;
         self.disk.sync(&self.words)?;
         let mut written = self.lock();
@@ -199,7 +199,7 @@ impl TableFile {
         &self,
         words: &WordTable<MappedWords>,
         dirty: &DirtyBlocks,
-        rest: &Rest<'_>,
+        rest: &Pacer<'_>,
     ) -> io::Result<()> {
         if words.memory().sharing() == Sharing::Shared {
             return self.disk.flush(words.memory());
@@ -243,7 +243,7 @@ impl TableFile {
     }
 
     /// Writes the words of the batch that was begun, if there is one.
-    fn end_batch(&self, written: &mut Written, rest: &Rest<'_>) -> io::Result<()> {
+    fn end_batch(&self, written: &mut Written, rest: &Pacer<'_>) -> io::Result<()> {
         let Some(batch) = &written.batch else { return Ok(()) };
         batch.write(&*self.disk, &self.words, rest)?;
         for (first, new) in batch.sums() {
@@ -279,7 +279,7 @@ mod tests {
 
     fn open(paths: &TablePaths, sharing: Sharing) -> OpenedTable {
         let mut opened = just_open(paths, sharing).unwrap();
-        opened.file.begin(&opened.words, &DirtyBlocks::new(LEN)).unwrap();
+        opened.file.activate(&opened.words, &DirtyBlocks::new(LEN)).unwrap();
         opened
     }
 

@@ -6,7 +6,7 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Mode {
     /// Looking around.
-    Look,
+    Browse,
     /// Writing a filter.
     Filter,
     /// Asked whether to pause (true) or resume a pool.
@@ -54,11 +54,11 @@ pub(crate) fn action(key: KeyEvent, mode: &Mode) -> Option<Action> {
         (Mode::Filter, KeyCode::Enter) => Some(Action::FilterDone),
         (Mode::Filter, KeyCode::Backspace) => Some(Action::FilterErase),
         (Mode::Filter, KeyCode::Char(typed)) => Some(Action::FilterWith(typed)),
-        (_, KeyCode::Up) | (Mode::Look, KeyCode::Char('k')) => Some(Action::Up),
-        (_, KeyCode::Down) | (Mode::Look, KeyCode::Char('j')) => Some(Action::Down),
+        (_, KeyCode::Up) | (Mode::Browse, KeyCode::Char('k')) => Some(Action::Up),
+        (_, KeyCode::Down) | (Mode::Browse, KeyCode::Char('j')) => Some(Action::Down),
         (_, KeyCode::Home) => Some(Action::First),
         (_, KeyCode::End) => Some(Action::Last),
-        (Mode::Look, KeyCode::Char(typed)) => match typed {
+        (Mode::Browse, KeyCode::Char(typed)) => match typed {
             'q' => Some(Action::Quit),
             's' => Some(Action::ChangeOrder),
             '/' => Some(Action::StartFilter),
@@ -82,13 +82,13 @@ mod tests {
     fn a_letter_is_a_command_or_part_of_the_filter() {
         let question = Mode::Confirm { pool: "ru".to_owned(), paused: true };
         let q = KeyCode::Char('q');
-        assert_eq!(pressed(q, &Mode::Look), Some(Action::Quit));
+        assert_eq!(pressed(q, &Mode::Browse), Some(Action::Quit));
         assert_eq!(pressed(q, &Mode::Filter), Some(Action::FilterWith('q')));
         assert_eq!(pressed(q, &question), Some(Action::Leave));
         assert_eq!(pressed(KeyCode::Char('y'), &question), Some(Action::Confirm));
-        assert_eq!(pressed(KeyCode::Char('y'), &Mode::Look), None);
+        assert_eq!(pressed(KeyCode::Char('y'), &Mode::Browse), None);
         let ctrl_c = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL);
-        for mode in [Mode::Look, Mode::Filter, question, Mode::Help] {
+        for mode in [Mode::Browse, Mode::Filter, question, Mode::Help] {
             assert_eq!(action(ctrl_c, &mode), Some(Action::Quit));
             assert_eq!(pressed(KeyCode::Esc, &mode), Some(Action::Leave));
         }

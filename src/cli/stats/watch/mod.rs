@@ -19,7 +19,7 @@ use crate::cli::error::CliError;
 use crate::client::Server;
 
 use draw::theme::Theme;
-use poller::Asking;
+use poller::Poller;
 use screen::{Next, Screen};
 use terminal::WholeTerminal;
 
@@ -31,7 +31,7 @@ const REDRAW: Duration = Duration::from_secs(1);
 /// Shows the screen until the user or a signal ends it, or the terminal is closed.
 pub(crate) fn run(server: Server, interval: Duration) -> Result<(), CliError> {
     let screen = Screen::new(server.to_string(), interval);
-    let asking = Asking::start(server, interval).map_err(|error| CliError::Failed(error.to_string()))?;
+    let asking = Poller::start(server, interval).map_err(|error| CliError::Failed(error.to_string()))?;
     let ended = end_on_signals().map_err(failed)?;
     let mut terminal = WholeTerminal::take().map_err(failed)?;
     let result = follow(&mut terminal, screen, &asking, &ended);
@@ -50,7 +50,7 @@ fn failed(error: io::Error) -> CliError {
 fn follow(
     terminal: &mut WholeTerminal,
     mut screen: Screen,
-    asking: &Asking,
+    asking: &Poller,
     ended: &AtomicBool,
 ) -> Result<(), CliError> {
     let theme = Theme::from_environment();

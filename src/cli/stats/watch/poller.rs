@@ -6,8 +6,7 @@ use std::{io, thread};
 
 use hyper::Method;
 
-use crate::cli::stats::answer;
-use crate::cli::stats::answer::STATS_PATH;
+use crate::cli::stats::answer::{self, STATS_PATH};
 use crate::client::{self, Call, ClientError, Connection, Server};
 use crate::http::response::stats::Stats;
 
@@ -33,14 +32,14 @@ pub(crate) enum Report {
 }
 
 /// The thread's two ends. It ends itself once they are dropped.
-pub(crate) struct Asking {
+pub(crate) struct Poller {
     /// What it found.
     pub(crate) reports: Receiver<Report>,
     /// Pools to be paused (true) or resumed.
     pub(crate) orders: Sender<(String, bool)>,
 }
 
-impl Asking {
+impl Poller {
     /// Starts to ask, once in each interval.
     pub(crate) fn start(server: Server, interval: Duration) -> io::Result<Self> {
         let (report, reports) = mpsc::channel();

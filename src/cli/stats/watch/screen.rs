@@ -65,7 +65,7 @@ impl Screen {
             answered: None,
             started: Instant::now(),
             selected: None,
-            mode: Mode::Look,
+            mode: Mode::Browse,
         }
     }
 
@@ -176,11 +176,11 @@ impl Screen {
             Action::StartFilter => self.mode = Mode::Filter,
             Action::FilterWith(typed) => self.filter.push(typed),
             Action::FilterErase => drop(self.filter.pop()),
-            Action::FilterDone => self.mode = Mode::Look,
+            Action::FilterDone => self.mode = Mode::Browse,
             Action::AskPause => self.ask_pause(),
             Action::Help => self.mode = Mode::Help,
             Action::Confirm => {
-                if let Mode::Confirm { pool, paused } = std::mem::replace(&mut self.mode, Mode::Look) {
+                if let Mode::Confirm { pool, paused } = std::mem::replace(&mut self.mode, Mode::Browse) {
                     return Next::SetPaused { pool, paused };
                 }
             }
@@ -190,9 +190,9 @@ impl Screen {
     }
 
     fn leave(&mut self) -> Next {
-        match std::mem::replace(&mut self.mode, Mode::Look) {
-            Mode::Look if self.filter.is_empty() => return Next::Quit,
-            Mode::Look | Mode::Filter => self.filter.clear(),
+        match std::mem::replace(&mut self.mode, Mode::Browse) {
+            Mode::Browse if self.filter.is_empty() => return Next::Quit,
+            Mode::Browse | Mode::Filter => self.filter.clear(),
             Mode::Confirm { .. } => self.notice = Some("nothing was changed".to_owned()),
             Mode::Help => {}
         }
@@ -271,6 +271,6 @@ mod tests {
         screen.act(Action::AskPause);
         let next = screen.act(Action::Confirm);
         assert_eq!(next, Next::SetPaused { pool: "tiny".to_owned(), paused: true });
-        assert_eq!(*screen.mode(), Mode::Look);
+        assert_eq!(*screen.mode(), Mode::Browse);
     }
 }

@@ -20,7 +20,7 @@ const SPARK_LINES: usize = 3;
 /// Fewest lines of the section.
 const MIN_LINES: u16 = 3;
 /// A sparkline's unit: it is drawn of whole numbers.
-const SPARKS_A_LEASE: f64 = 100.0;
+const SPARKS_PER_LEASE: f64 = 100.0;
 
 fn selected(screen: &Screen) -> Option<(String, &PoolStats)> {
     let place = screen.selected()?;
@@ -69,7 +69,7 @@ fn draw_history(frame: &mut Frame<'_>, screen: &Screen, name: &str, theme: Theme
     let skipped = history.len().saturating_sub(right.width.into());
     // Not negative, and rates are far below what 64 bits hold.
     #[expect(clippy::cast_sign_loss)]
-    let data: Vec<u64> = history.skip(skipped).map(|leases| (leases * SPARKS_A_LEASE) as u64).collect();
+    let data: Vec<u64> = history.skip(skipped).map(|leases| (leases * SPARKS_PER_LEASE) as u64).collect();
     frame.render_widget(Sparkline::default().data(&data).style(theme.state("leased")), right);
 }
 

@@ -3,7 +3,7 @@
 use super::answers::AnswerError;
 
 /// One side of a conversation in which answers come in the order of the requests.
-pub trait Talk {
+pub trait Protocol {
     /// Appends the next request.
     fn ask(&mut self, out: &mut Vec<u8>);
 
@@ -15,10 +15,10 @@ pub trait Talk {
 
     /// Reads the answer to the oldest request under way from the start of `bytes`; `None` if more of it
     /// has to come.
-    fn hear<'a>(&mut self, bytes: &'a [u8]) -> Result<Option<Heard<'a>>, AnswerError>;
+    fn hear<'a>(&mut self, bytes: &'a [u8]) -> Result<Option<Received<'a>>, AnswerError>;
 }
 
-impl<T: Talk + ?Sized> Talk for Box<T> {
+impl<T: Protocol + ?Sized> Protocol for Box<T> {
     fn ask(&mut self, out: &mut Vec<u8>) {
         (**self).ask(out);
     }
@@ -27,14 +27,14 @@ impl<T: Talk + ?Sized> Talk for Box<T> {
         (**self).ask_last(out)
     }
 
-    fn hear<'a>(&mut self, bytes: &'a [u8]) -> Result<Option<Heard<'a>>, AnswerError> {
+    fn hear<'a>(&mut self, bytes: &'a [u8]) -> Result<Option<Received<'a>>, AnswerError> {
         (**self).hear(bytes)
     }
 }
 
 /// One answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Heard<'a> {
+pub struct Received<'a> {
     /// Its length.
     pub bytes: usize,
     /// What was asked.

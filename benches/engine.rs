@@ -12,6 +12,7 @@ use std::io::Cursor;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use allotd::coordinates::Rank;
 use allotd::disk::device::RealDisk;
 use allotd::disk::files::create_words;
 use allotd::disk::{MappedWords, Sharing, huge_page_vec};
@@ -21,7 +22,7 @@ use allotd::engine::operations::lease::{Lease, LeaseRequest};
 use allotd::engine::operations::renew_return::{LeaseRef, ReturnItem, ReturnResult};
 use allotd::engine::{Engine, EngineConfig, Pool, Worker};
 use allotd::journal::Durability;
-use allotd::numbers::number::{NumberRange, Rank};
+use allotd::numbers::number::NumberRange;
 use allotd::numbers::sample::{Spread, ru_mobile_sample};
 use allotd::numbers::set::NumberSet;
 use allotd::numbers::set::run::LastRun;
@@ -83,10 +84,10 @@ impl Core {
             if is_free(rank) {
                 leaves[(rank / 64) as usize] |= 1 << (rank % 64);
                 // Touched, as in use: no page fault in the measurement.
-                words.update(rank as u32, |word| word.lease(Timestamp::new(1))).unwrap();
-                words.update(rank as u32, |word| word.return_lease(NextWord::Available)).unwrap();
+                words.update(Rank(rank as u32), |word| word.lease(Timestamp::new(1))).unwrap();
+                words.update(Rank(rank as u32), |word| word.return_lease(NextWord::Available)).unwrap();
             } else {
-                words.update(rank as u32, |_| Ok::<_, ()>(leased)).unwrap();
+                words.update(Rank(rank as u32), |_| Ok::<_, ()>(leased)).unwrap();
             }
         }
         let (due, dirty) = (DueHints::new(count as u32), DirtyBlocks::new(count as u32));
@@ -105,12 +106,12 @@ impl Core {
 
     /// Leases the rank, then returns it by its number.
     #[inline]
-    fn pair(&self, rank: u32, caller: &mut Caller) {
+    fn pair(&self, rank: Rank, caller: &mut Caller) {
         if self.ranks.lease(rank, Timestamp::MAX).is_err() {
             return;
         }
-        let number = black_box(self.set.select_near(Rank(rank), &mut caller.last_leased).unwrap());
-        let rank = self.set.rank_near(number, &mut caller.last_returned).unwrap().0;
+        let number = black_box(self.set.select_near(rank, &mut caller.last_leased).unwrap());
+        let rank = self.set.rank_near(number, &mut caller.last_returned).unwrap();
         self.ranks.change(rank, caller.slot, |word| word.return_lease(NextWord::Available)).unwrap();
     }
 
@@ -118,9 +119,11 @@ impl Core {
     fn sequential_pair(&self, caller: &mut Caller) {
         let (len, slot) = (self.ranks.free.len(), caller.slot);
         let free = &self.ranks.free;
-        let taken = free.take(caller.cursor..len, 1, slot).or_else(|| free.take(0..len, 1, slot));
+        let taken = free
+            .take(Rank(caller.cursor)..Rank(len), 1, slot)
+            .or_else(|| free.take(Rank(0)..Rank(len), 1, slot));
         let Some(rank) = taken.and_then(|taken| taken.ranks().next()) else { return };
-        caller.cursor = rank + 1;
+        caller.cursor = rank.0 + 1;
         self.pair(rank, caller);
     }
 
@@ -132,12 +135,14 @@ impl Core {
         let mut taken = None;
         for _ in 0..PROBES {
             rank = ((u64::from(caller.random.next_u32()) * u64::from(len)) >> 32) as u32;
-            taken = free.take_near(rank..len, 1, slot);
+            taken = free.take_near(Rank(rank)..Rank(len), 1, slot);
             if taken.is_some() {
                 break;
             }
         }
-        let taken = taken.or_else(|| free.take(rank..len, 1, slot)).or_else(|| free.take(0..len, 1, slot));
+        let taken = taken
+            .or_else(|| free.take(Rank(rank)..Rank(len), 1, slot))
+            .or_else(|| free.take(Rank(0)..Rank(len), 1, slot));
         let Some(rank) = taken.and_then(|taken| taken.ranks().next()) else { return };
         self.pair(rank, caller);
     }

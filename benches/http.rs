@@ -2,9 +2,9 @@
 //! what it costs to promise that a lease is on the disk (`sync` against `none`).
 //!
 //! `cargo bench --bench http` (`-- --numbers N` for a smaller pool). The servers run on core 0, each in a
-//! process of its own, the client on core 1. They take turns, so that whatever else the machine does
-//! meets both; printed are medians of [`ROUNDS`] rounds with their lowest and highest. "µs" is the
-//! server's user and system time a request. Leases are plain, in random order, and last for a day: of 40
+//! process of its own, the client on core 1. They alternate, so that other load on the machine
+//! affects both. Printed are medians of [`ROUNDS`] rounds with their lowest and highest. "µs" is the
+//! server's user and system time per request. Leases are plain, in random order, and last for a day: of 40
 //! million numbers the rounds take less than half.
 
 #![allow(clippy::unwrap_used, clippy::cast_sign_loss, missing_docs)]
@@ -34,14 +34,14 @@ const WARM_UP_TIME: Duration = Duration::from_millis(300);
 const SINGLE_CALLS: usize = 10_000;
 const BATCH: usize = 10_000;
 const BATCH_CONNECTIONS: usize = 2;
-/// A batch of fewer numbers than asked for would be shorter.
+/// A batch of fewer numbers than requested would be shorter.
 const MIN_LEASE_BYTES: usize = 90;
-/// Leases a page of words before the rounds: a page in a hundred thousand stays untouched.
+/// Leases per page of words before the rounds: a page in a hundred thousand stays untouched.
 const TOUCHES_PER_PAGE: u64 = 12;
 const MAX_LEASE_COUNT: u64 = 65_536;
 /// Until the touching leases have ended, and most pages were written to the disk.
 const TOUCH_PAUSE: Duration = Duration::from_secs(10);
-/// After so long without an answer something else has the server's core: then the client gives up its own too.
+/// After this long without an answer something else has the server's core: the client then yields its own.
 const MAX_SPIN_TIME: Duration = Duration::from_micros(100);
 const LEASE: &[u8] = b"POST /v1/pools/p/lease HTTP/1.1\r\nHost: localhost\r\n\r\n";
 const SERVER_CORE: usize = 0;
@@ -102,7 +102,7 @@ fn create_pool(dir: &std::path::Path, numbers: u64) {
     engine.close().unwrap();
 }
 
-/// Leases so many numbers, in random order and for a second, that every page of the words is written to: the
+/// Leases enough numbers, in random order and for a second, to write to every page of the words: the
 /// first write to a page costs the kernel more than a lease, and happens once after a start.
 fn touch_pages(server: &Server, numbers: u64) {
     let mut stream = server.connect();
@@ -193,7 +193,7 @@ struct Round {
     cpu_microseconds: f64,
 }
 
-/// Connections with `depth` requests under way on each, all the time. All answers have one
+/// Connections with `depth` requests in flight on each, all the time. All answers have one
 /// length, so that the client only counts bytes. It does not sleep on its sockets: a server that has to wake its
 /// client, which costs more than a request here, would look dearer the slower it is.
 struct Load {
@@ -263,7 +263,7 @@ impl Load {
         }
     }
 
-    /// Takes the last answers, so that the server idles while others have their turn.
+    /// Takes the last answers, so that the server idles while others are measured.
     fn stop(mut self) {
         for at in 0..self.streams.len() {
             self.take_answers(at);
@@ -322,7 +322,7 @@ fn single(server: &Server) {
     println!("one connection, {}: p50 {:.1?}, p99 {:.1?}", server.name, quantile(0.5), quantile(0.99));
 }
 
-/// Leases of [`BATCH`] numbers that last for so long: `what` says whether the sweep brings them back meanwhile.
+/// Leases of [`BATCH`] numbers for `ttl_seconds`; `what` says whether the sweep returns them meanwhile.
 fn batch(server: &Server, ttl_seconds: u32, what: &str, round_time: Duration) {
     let request = lease_request(BATCH, ttl_seconds);
     let mut streams: Vec<_> = (0..BATCH_CONNECTIONS).map(|_| server.connect()).collect();
@@ -353,7 +353,7 @@ fn batch(server: &Server, ttl_seconds: u32, what: &str, round_time: Duration) {
     let [rate, slowest, fastest] = spread(rounds.iter().map(|round| round.calls_per_second / 1e6));
     let [cpu, least, most] = spread(rounds.iter().map(|round| round.cpu_microseconds));
     println!(
-        "batch of {BATCH}, {what}, {}: {cpu:.3} µs a number ({least:.3} to {most:.3}), {:.1} M numbers/s a core; {rate:.1} M/s here ({slowest:.1} to {fastest:.1})",
+        "batch of {BATCH}, {what}, {}: {cpu:.3} µs per number ({least:.3} to {most:.3}), {:.1} M numbers/s per core; {rate:.1} M/s here ({slowest:.1} to {fastest:.1})",
         server.name,
         1.0 / cpu
     );

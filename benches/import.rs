@@ -23,7 +23,7 @@ use rand::{RngExt, SeedableRng};
 const LINES: u64 = 40_000_000;
 const SEED: u64 = 2022;
 const RUNS: usize = 2;
-/// Tells the process to do one import: the list, then the set to write.
+/// Makes the process do one import: the list, then the set to write.
 const IMPORT_FLAG: &str = "--import-once";
 /// The most an import of [`LINES`] may take on two cores.
 const MAX_SECONDS: f64 = 4.0;
@@ -59,7 +59,7 @@ fn main() {
     }
 }
 
-/// One import, told on standard output.
+/// One import; its figures go to standard output.
 fn import_once(list: &Path, set: &Path) {
     let start = Instant::now();
     let list = read_list(File::open(list).unwrap(), &ListOptions::default(), &|_| {}).unwrap();

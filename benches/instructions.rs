@@ -17,12 +17,12 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use bytes::Bytes;
 use rustix::process::{Pid, Signal, kill_process};
 
-/// Instructions of a lease for one of the bare answer: 1.70 measured; 3 % are for other processors and compilers.
+/// Instructions of a lease per instruction of the bare answer, with a margin for other machines.
 const MAX_RATIO: f64 = 1.75;
 const NUMBERS: &str = "100000";
 const WARM_UP_CALLS: usize = 1_600;
 const CALLS: usize = 16_000;
-/// Requests under way: so many that the answers, not the waiting, are counted.
+/// Requests in flight: enough that the answers, not the waiting, are counted.
 const DEPTH: usize = 16;
 const LEASE: &[u8] = b"POST /v1/pools/demo/lease HTTP/1.1\r\nHost: localhost\r\n\r\n";
 /// As long as the answer to [`LEASE`].
@@ -51,7 +51,7 @@ fn main() -> ExitCode {
     let (none, _sync) = (ratio_of("none"), ratio_of("sync"));
     if none > MAX_RATIO {
         println!(
-            "FAILED: that is more than {MAX_RATIO}: find what a lease does now that it did not do before"
+            "FAILED: that is more than {MAX_RATIO}: find what a lease does that it did not do before"
         );
         return ExitCode::FAILURE;
     }
@@ -91,7 +91,7 @@ fn instrumentation(server: &Child, state: &str) {
     assert!(control.status().unwrap().success(), "callgrind_control works");
 }
 
-/// So many calls, [`DEPTH`] at a time; each answer is as long as the first.
+/// Makes `calls` calls, [`DEPTH`] at a time; each answer is as long as the first.
 fn call(stream: &mut TcpStream, calls: usize) {
     let mut buffer = vec![0; 1 << 16];
     let mut one_answer = 0;

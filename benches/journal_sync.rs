@@ -1,7 +1,7 @@
 //! What a durable write of the journal costs, one after another from one thread, by the ways there are to do it.
 //!
 //! `cargo bench --bench journal_sync`; `ALLOTD_BENCH_DIR` names a directory on the disk to measure, else it is
-//! cargo's own. The ways take turns, so that what else the disk does falls on all of them.
+//! cargo's own. The ways alternate, so that other load on the disk affects all of them.
 
 #![allow(clippy::cast_possible_wrap, clippy::cast_sign_loss, clippy::unwrap_used, missing_docs)]
 
@@ -17,11 +17,11 @@ use io_uring::{IoUring, opcode, types};
 use rustix::fs::{FallocateFlags, OFlags};
 
 const SIZES: [usize; 3] = [4 << 10, 64 << 10, 1 << 20];
-/// A file is begun again at this length.
+/// A file is written again from its beginning at this length.
 const FILE_BYTES: u64 = 64 << 20;
 /// How long each size is measured: about 30 s in all.
 const TIME_PER_SIZE: Duration = Duration::from_secs(10);
-/// Writes of one way before the next has its turn.
+/// Writes of one way before the next one.
 const TURN_WRITES: u64 = 8;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,7 +78,7 @@ impl Writer {
         writer
     }
 
-    /// Goes back to the file's beginning, and makes its blocks new where that is what is measured.
+    /// Goes back to the file's beginning; for the ways that measure new blocks, makes its blocks new.
     fn begin_again(&mut self) {
         self.position = 0;
         if matches!(self.way, Way::Append | Way::Unwritten) {

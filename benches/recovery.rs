@@ -1,7 +1,7 @@
-//! How long a start takes that reads ten million records of the journal back, and what a clean one takes.
+//! How long a start takes that replays ten million records of the journal, and how long a clean one takes.
 //!
 //! `cargo bench --bench recovery` (`-- --numbers N` for a smaller pool, `--records N` for fewer). The records
-//! are of random numbers, each another one. Printed is the best and the worst of [`RUNS`]; a run's
+//! are of random numbers, each a different one. Printed are the best and the worst of [`RUNS`]; a run's
 //! directory is made anew, because the first start ends with a checkpoint.
 
 #![allow(clippy::unwrap_used, clippy::cast_sign_loss, missing_docs)]

@@ -8,7 +8,7 @@ use std::hint::black_box;
 use std::io::Cursor;
 use std::time::Duration;
 
-use allotd::numbers::number::Rank;
+use allotd::coordinates::Rank;
 use allotd::numbers::sample::{Spread, ru_mobile_sample};
 use allotd::numbers::set::NumberSet;
 use allotd::numbers::set::writer::SetWriter;
@@ -56,7 +56,7 @@ fn bench_set(group: &mut BenchmarkGroup<'_, WallTime>, count: u64, name: &str, s
         let mixed = (u64::from(rank) + u64::from(pair)).wrapping_mul(SPREAD) >> 32;
         ((mixed * u64::from(len)) >> 32) as u32
     };
-    // Every container is asked once, so that no measured call builds its counts.
+    // Every container is queried once, so that no measured call builds its counts.
     (0..len).step_by(100).for_each(|rank| assert!(set.select(Rank(rank)).is_some()));
     let mut rank = 0;
     group.bench_function(BenchmarkId::new(format!("sequential/{name}"), count), |bencher| {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::{fmt, fs};
 
 use crate::backup::contents::Contents;
+use crate::coordinates::Rank;
 use crate::disk::device::RealDisk;
 use crate::disk::mapping::{Sharing, WORD_BYTES};
 use crate::engine::clock::{Clock, SystemClocks};
@@ -13,7 +14,6 @@ use crate::engine::segment::plausible::Plausible;
 use crate::engine::startup::config::EngineConfig;
 use crate::engine::startup::replay::OpenedPools;
 use crate::journal::recovery;
-use crate::numbers::number::Rank;
 use crate::store::data_dir::{self, CONTENTS_FILE, lock_directory};
 use crate::store::manifest::{MANIFEST_FILE, Manifest, SegmentEntry};
 use crate::store::open_error::OpenError;
@@ -197,10 +197,10 @@ fn check_words(
     if let Some(damage) = segment.sums_damage() {
         checked.fault(dir, damage);
     }
-    let mut faults: BTreeMap<u32, String> = BTreeMap::new();
+    let mut faults: BTreeMap<Rank, String> = BTreeMap::new();
     for ranks in segment.damaged() {
         let what =
-            format!("the checksum of the words of the ranks {} to {} is wrong", ranks.start, ranks.end - 1);
+            format!("the checksum of the words of the ranks {} to {} is wrong", ranks.start, ranks.end.0 - 1);
         faults.insert(ranks.start, what);
     }
     for (rank, what) in segment.implausible(plausible, journaled_generation) {
@@ -209,7 +209,7 @@ fn check_words(
     for (rank, what) in faults.iter().take(MAX_WORD_FAULTS) {
         checked.fault(
             &path,
-            format!("the word of rank {rank} (byte {}): {what}", u64::from(*rank) * WORD_BYTES),
+            format!("the word of rank {rank} (byte {}): {what}", u64::from(rank.0) * WORD_BYTES),
         );
     }
     if faults.len() > MAX_WORD_FAULTS {
@@ -231,7 +231,7 @@ fn check_disjoint(dir: &Path, manifest: &Manifest, checked: &mut Checked) {
         for (earlier_id, earlier) in &sets[..i] {
             let twice = set.ranges().find_map(|run| {
                 let ranks = earlier.rank_range(run);
-                if ranks.is_empty() { None } else { earlier.select(Rank(ranks.start)) }
+                if ranks.is_empty() { None } else { earlier.select(ranks.start) }
             });
             if let Some(number) = twice {
                 checked.fault(dir, format!("number {number} is in the segments {earlier_id} and {id}"));

@@ -1,4 +1,5 @@
-//! The HTTP client of the commands, over TCP or a Unix socket. Most make one request; a [`Connection`] is kept for more.
+//! The HTTP client of the commands, over TCP or a Unix socket. Most make one request; a [`Connection`] serves
+//! several.
 
 use std::error::Error as _;
 use std::fs::File;
@@ -19,12 +20,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::runtime::Runtime;
 
-/// How much of an upload is read at once, in bytes.
+/// Size of the chunks of an upload, in bytes.
 const CHUNK_BYTES: usize = 64 << 10;
-/// Longest answer that is kept in memory, in bytes.
+/// Longest response that is kept in memory, in bytes.
 const MAX_ANSWER_BYTES: usize = 256 << 20;
 
-/// Where the daemon is.
+/// The address of the daemon.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Server {
     /// `host:port`.
@@ -33,38 +34,38 @@ pub enum Server {
     Unix(PathBuf),
 }
 
-/// Why a call could not be made or was refused.
+/// Why a call failed or was refused.
 #[derive(Debug, Error)]
 pub enum ClientError {
-    /// The address is not understood.
+    /// The address is invalid.
     #[error("\"{0}\" is not a server: give http://HOST:PORT or unix:PATH")]
     Address(String),
-    /// Nobody answers.
+    /// Nothing responds at the address.
     #[error(
         "no daemon answers at {server}: {error}. Start it with \"allotd serve\", or name another with --server"
     )]
     Unreachable {
-        /// Where.
+        /// The address.
         server: String,
-        /// What the system says.
+        /// The system's error.
         error: io::Error,
     },
     /// The connection broke.
-    #[error("the connection to the daemon broke: {0}. Look at its log, then repeat the call")]
+    #[error("the connection to the daemon broke: {0}. Check its log, then repeat the call")]
     Broken(#[source] hyper::Error),
-    /// What is to be sent cannot be read.
+    /// The input cannot be read.
     #[error("the numbers cannot be read: {0}. Check the file, then repeat the call")]
     Input(String),
-    /// A file or the output failed.
+    /// A file or the output cannot be used.
     #[error("{0}")]
     Io(#[from] io::Error),
     /// The request cannot be sent.
     #[error("the request cannot be sent: {0}")]
     Request(#[from] hyper::http::Error),
-    /// The daemon refused; its words.
+    /// The daemon refused the call, for this reason.
     #[error("{0}")]
     Refused(String),
-    /// The answer is not what this client knows.
+    /// This client does not understand the response.
     #[error("the answer is not understood: {0}. Is another version of the daemon running?")]
     Answer(String),
 }
@@ -104,11 +105,11 @@ impl std::fmt::Display for Server {
     }
 }
 
-/// What a request carries.
+/// The body of a request.
 pub enum Payload {
-    /// These bytes; none for no body.
+    /// These bytes; empty for no body.
     Bytes(Bytes),
-    /// What a reader gives. It is read on the command's only thread, which has nothing else to do.
+    /// The output of a reader. It is read on the command's only thread, which has nothing else to do.
     Reader(Box<dyn Read + Send>),
 }
 
@@ -118,8 +119,8 @@ impl Payload {
         Self::Bytes(Bytes::new())
     }
 
-    /// Files one after another, each begun on a new line; `-` is standard input. `on_bytes` is told
-    /// how many bytes were read each time.
+    /// Files one after another, each beginning on a new line; `-` is standard input. `on_bytes` is called
+    /// after each read with its number of bytes.
     pub fn files(paths: &[PathBuf], on_bytes: impl Fn(u64) + Send + 'static) -> io::Result<Self> {
         let mut all: Box<dyn Read + Send> = Box::new(io::empty());
         for (index, path) in paths.iter().enumerate() {
@@ -152,7 +153,7 @@ fn named(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
-/// Tells how much was read.
+/// A reader that reports how many bytes were read.
 struct Counted<R, F> {
     inner: R,
     on_bytes: F,
@@ -206,9 +207,9 @@ pub struct Call<'a> {
     pub method: Method,
     /// Path and query.
     pub path: &'a str,
-    /// The type of the body.
+    /// The content type of the body.
     pub content_type: Option<&'a str>,
-    /// The type that is asked for.
+    /// The content type that is requested.
     pub accept: Option<&'a str>,
     /// The body.
     pub payload: Payload,
@@ -227,14 +228,14 @@ impl<'a> Call<'a> {
     }
 }
 
-/// Makes a call and returns its whole answer, which is text.
+/// Makes a call and returns the whole response, which is text.
 pub fn send(server: &Server, call: Call<'_>) -> Result<String, ClientError> {
     let mut answer = Vec::new();
     send_to(server, call, &mut answer)?;
     text(answer)
 }
 
-/// Makes a call and copies its answer as it comes.
+/// Makes a call and copies the response as it arrives.
 pub fn send_to(server: &Server, call: Call<'_>, out: &mut dyn io::Write) -> Result<(), ClientError> {
     let runtime = runtime()?;
     runtime.block_on(async {
@@ -243,7 +244,7 @@ pub fn send_to(server: &Server, call: Call<'_>, out: &mut dyn io::Write) -> Resu
     })
 }
 
-/// A connection that is kept from one call to the next.
+/// A connection that is reused from one call to the next.
 pub struct Connection {
     server: Server,
     runtime: Runtime,
@@ -251,12 +252,12 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Connects with the first call.
+    /// A connection that is made with the first call.
     pub fn new(server: Server) -> io::Result<Self> {
         Ok(Self { server, runtime: runtime()?, sender: None })
     }
 
-    /// The answer of `GET path`. A daemon that closed the connection since the last call is connected to again.
+    /// The response of `GET path`. Connects again if the daemon closed the connection since the last call.
     pub fn get(&mut self, path: &str) -> Result<String, ClientError> {
         let was_kept = self.sender.is_some();
         match self.get_once(path) {
@@ -301,7 +302,7 @@ async fn handshake<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     stream: S,
 ) -> Result<SendRequest<Payload>, ClientError> {
     let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    // Its error is also the error of the request.
+    // The connection's error is also the error of the request.
     tokio::spawn(async move { drop(connection.await) });
     Ok(sender)
 }
@@ -341,7 +342,7 @@ async fn copy(mut body: Incoming, out: &mut dyn io::Write) -> Result<(), ClientE
     Ok(out.flush()?)
 }
 
-/// The daemon's words of why it refused.
+/// The reason in the daemon's refusal.
 async fn refusal(response: Response<Incoming>) -> ClientError {
     let status = response.status();
     let mut bytes = Vec::new();

@@ -1,10 +1,10 @@
-//! How values, mostly times, are distributed: counted by any thread, read as quantiles.
+//! Distributions of values, mostly of times: any thread counts them, and they are read as quantiles.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use histogram::{AtomicHistogram, Histogram};
 
-/// See the module. Values beyond its range count as the largest in it.
+/// A distribution that any thread can add to. Values above its range count as the largest in it.
 #[derive(Debug)]
 pub struct Distribution {
     counts: AtomicHistogram,
@@ -24,11 +24,11 @@ pub struct DistributionSnapshot {
 }
 
 impl Distribution {
-    /// For values below 2^`max_value_power`, which are told apart up to a relative error of
+    /// A distribution of values below 2^`max_value_power`, which are kept to a relative error of
     /// 2^-`grouping_power`.
     ///
     /// # Panics
-    /// If the powers make no histogram: `grouping_power` is to be the smaller one.
+    /// If the powers make no histogram: `grouping_power` must be the smaller one.
     pub fn new(grouping_power: u8, max_value_power: u8) -> Self {
         Self {
             counts: AtomicHistogram::new(grouping_power, max_value_power)
@@ -43,7 +43,7 @@ impl Distribution {
     #[inline]
     pub fn record(&self, value: u64) {
         let value = value.min(self.largest_kept);
-        // Cannot fail: the value was cut to the histogram's range.
+        // Cannot fail: the value is cut to the histogram's range.
         let _ = self.counts.increment(value);
         self.sum.fetch_add(value, Ordering::Relaxed);
         if value > self.max.load(Ordering::Relaxed) {
@@ -64,14 +64,14 @@ impl Distribution {
 impl DistributionSnapshot {
     /// Adds the values of another distribution of the same kind.
     pub fn merge(&mut self, other: &Self) {
-        // Of another kind, which no caller has, nothing is added.
+        // Nothing is added for another kind, which no caller passes.
         if self.counts.checked_add_assign(&other.counts).is_ok() {
             self.max = self.max.max(other.max);
             self.sum = self.sum.wrapping_add(other.sum);
         }
     }
 
-    /// What came since an earlier snapshot. The largest of these values is known to the histogram's error.
+    /// The values since an earlier snapshot. Their maximum is approximate, to the histogram's error.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         let counts = self.counts.wrapping_sub(&earlier.counts).unwrap_or_else(|_| self.counts.clone());
@@ -80,18 +80,18 @@ impl DistributionSnapshot {
         Self { counts, max, sum: self.sum.wrapping_sub(earlier.sum) }
     }
 
-    /// How many values there are.
+    /// The number of values.
     pub fn count(&self) -> u64 {
         self.counts.as_slice().iter().sum()
     }
 
-    /// The value that a part `q`, 0 to 1, of all are not above; 0 if there are none.
+    /// The smallest value that a fraction `q`, 0 to 1, of all values does not exceed; 0 if there are none.
     pub fn quantile(&self, q: f64) -> u64 {
         let bucket = self.counts.quantile_bucket(q).ok().flatten();
         bucket.map_or(0, |bucket| bucket.end().min(self.max))
     }
 
-    /// How many values are not above each of `bounds`, ascending: exact where a bound is one less than a
+    /// How many values do not exceed each of `bounds`, which ascend. Exact if a bound is one less than a
     /// power of two, else to the histogram's error.
     pub fn cumulative(&self, bounds: &[u64]) -> Vec<u64> {
         let mut buckets = self.counts.iter().peekable();

@@ -1,10 +1,11 @@
-//! `allotd` hands out numbers of a huge pool, each to exactly one holder at a time.
+//! `allotd` leases numbers from huge pools, each to exactly one holder at a time.
 
 pub mod backup;
 pub mod bench;
 pub mod check;
 pub mod cli;
 pub mod client;
+pub mod coordinates;
 pub mod daemon;
 pub mod disk;
 pub mod domain;

@@ -6,6 +6,7 @@
 use std::fs;
 use std::path::PathBuf;
 
+use allotd::coordinates::{Rank, SegmentId};
 use allotd::journal::file::path_of;
 use allotd::journal::frame::{FrameHead, HEAD_BYTES, Head, frame_bytes, put_record};
 use allotd::journal::record::{KeyLeaseRecord, KeyRecord, Record, WordRecord};
@@ -27,9 +28,17 @@ fn records() -> Vec<Vec<Record>> {
         leased.return_lease(NextWord::Done(7)).unwrap(),
         leased.retire().unwrap(),
     ];
-    let word = |(rank, word)| Record::Word(WordRecord { pool: 11, segment: 2, rank, word, holder: 5 });
+    let word = |(rank, word)| {
+        Record::Word(WordRecord { pool: 11, segment: SegmentId(2), rank: Rank(rank), word, holder: 5 })
+    };
     let key = KeyRecord { key: *b"0123456789abcdef", body: 13, leases: 1, until_seconds: 1_000 };
-    let lease = KeyLeaseRecord { pool: 11, segment: 2, rank: 0, key_start: *b"01234567", generation: 1 };
+    let lease = KeyLeaseRecord {
+        pool: 11,
+        segment: SegmentId(2),
+        rank: Rank(0),
+        key_start: *b"01234567",
+        generation: 1,
+    };
     vec![(0..).zip(words).map(word).collect(), vec![Record::Key(key), Record::KeyLease(lease)]]
 }
 

@@ -167,7 +167,7 @@ fn failures_are_one_line() {
     ] {
         let output = subject.daemon.run(&flags.split(' ').collect::<Vec<_>>());
         if words == "--rate" {
-            // Told by the parser of the command line, in more than one line.
+            // Reported by the parser of the command line, in more than one line.
             assert_eq!(output.status.code(), Some(2));
         } else {
             one_line_failure(&output, code, words);

@@ -89,7 +89,7 @@ fn wrong_usage_is_2_and_failure_is_1() {
     ] {
         one_line_failure(&allotd().args(args).output().unwrap(), code, words);
     }
-    // These are told by the parser of the command line, in more than one line.
+    // These are reported by the parser of the command line, in more than one line.
     for (args, words) in [
         (&["fly"][..], "fly"),
         (&["serve", "--colour"], "--colour"),

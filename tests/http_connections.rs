@@ -86,7 +86,7 @@ fn not_ready_while_draining_and_what_is_under_way_is_finished() {
     upload.connection.get_mut().write_all(head.as_bytes()).unwrap();
     let mut probe = daemon.client();
     probe.connection.get_mut().write_all(b"GET /readyz HTTP/1.1\r\n").unwrap();
-    // One a worker: when these are answered, what was sent before them has been read too.
+    // One per worker: when these are answered, what was sent before them has been read too.
     let mut before = [daemon.client(), daemon.client()];
     for client in &mut before {
         assert_eq!(client.call("GET", "/readyz").unwrap().status, 200);

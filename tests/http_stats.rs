@@ -62,7 +62,7 @@ fn busy(data: &Path) -> Daemon {
     daemon
 }
 
-/// The paths of all values, with what is a name in them told by what it names.
+/// The paths of all values, with each name in them replaced by what it names.
 fn paths(value: &Value, path: &str, found: &mut BTreeSet<String>) {
     let Some(object) = value.as_object() else {
         found.insert(path.to_owned());
@@ -160,7 +160,7 @@ fn totals_go_on_across_restarts() {
     lease(&mut daemon.client(), 7);
     let before = totals(&daemon);
     assert_eq!(before["leases"], 12);
-    // Kept once a second.
+    // Saved once per second.
     std::thread::sleep(Duration::from_millis(2_500));
     daemon.kill();
     let daemon = Daemon::start(directory.path());

@@ -1,6 +1,6 @@
 //! System calls of the real daemon that fail, under load: `strace` injects the errors. After a failure that
-//! is not a full disk the daemon ends with one line and an exit code; a full disk refuses changes and the
-//! daemon goes on by itself. Either way a start without faults finds what was acknowledged.
+//! is not a full disk the daemon ends with one line and an exit code; with a full disk it
+//! refuses changes until there is space again. Either way a start without faults finds what was acknowledged.
 //!
 //! `ALLOTD_FAULTS` sets up to which call of its kind each one fails once.
 
@@ -20,7 +20,7 @@ use support::daemon::Daemon;
 use support::{Client, PATIENCE_SECONDS};
 
 const CLIENTS: usize = 2;
-/// Calls of each client at most; then the daemon is told to end, which is where later faults show.
+/// Calls of each client at most; then the daemon is stopped, which is where later faults show.
 const CALLS: usize = 150;
 const NUMBERS: u64 = 10_000;
 
@@ -92,7 +92,7 @@ impl Bench {
         lines[lines.len() - 1]["message"].as_str().unwrap().to_owned()
     }
 
-    /// Starts without a fault and compares: all that was acknowledged and at most one lease more a client.
+    /// Starts without a fault and compares: all that was acknowledged and at most one more lease per client.
     fn compare(&self, acknowledged: &[Value]) {
         let numbers: BTreeSet<_> =
             acknowledged.iter().map(|lease| lease["number"].as_u64().unwrap()).collect();

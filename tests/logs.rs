@@ -1,4 +1,4 @@
-//! The log of the real daemon: JSON lines with stable fields, numbers masked, request ids, how much is told.
+//! The log of the real daemon: JSON lines with stable fields, masked numbers, request ids, limits.
 
 #![allow(clippy::unwrap_used)]
 
@@ -109,7 +109,7 @@ fn at_the_default_level_requests_are_not_told() {
     assert_eq!(logged.named("request").len(), 0);
 }
 
-/// The library that speaks HTTP/2 tells of each frame at this level.
+/// The library that speaks HTTP/2 logs each frame at this level.
 #[test]
 fn libraries_tell_nothing() {
     let logged = Logged::start(&["--log-level", "debug"]);
@@ -200,7 +200,7 @@ fn an_answer_has_an_id_only_if_its_request_had_a_safe_one() {
 #[test]
 fn failures_are_told_a_few_times_a_second_and_counted() {
     const CALLS: u64 = 40;
-    // Looked at every 0.1 s, as a watchdog wants it.
+    // Checked every 0.1 s, because of the watchdog.
     let logged = Logged::start_with(&["--max-connections", "1"], |command, _| {
         command.env("WATCHDOG_USEC", "300000");
     });

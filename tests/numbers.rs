@@ -6,10 +6,11 @@
 use std::collections::BTreeSet;
 use std::io::Cursor;
 
+use allotd::coordinates::Rank;
 use allotd::numbers::list::error::ListError;
 use allotd::numbers::list::read::{read_list, read_list_in_blocks};
 use allotd::numbers::list::{ListOptions, OnInvalid, parse_line};
-use allotd::numbers::number::{Number, NumberRange, Rank};
+use allotd::numbers::number::{Number, NumberRange};
 use allotd::numbers::sample::{Spread, ru_mobile_sample};
 use allotd::numbers::set::NumberSet;
 use allotd::numbers::set::writer::SetWriter;
@@ -18,7 +19,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use roaring::RoaringTreemap;
 
-/// Most ranks looked at in one set.
+/// Most ranks checked in one set.
 const MAX_LOOKS: u64 = 400;
 
 fn number(value: u64) -> Option<Number> {
@@ -59,8 +60,8 @@ fn assert_same(bytes: &[u8], set: &NumberSet<&[u8]>, reference: &Bitmap64, also:
         );
         let Ok(range) = NumberRange::new(*number, *far) else { continue };
         let ranks = set.rank_range(range);
-        assert_eq!(u64::from(ranks.start), reference.rank(value - 1), "start of {range:?}");
-        assert_eq!(u64::from(ranks.end), reference.rank(far.get()), "end of {range:?}");
+        assert_eq!(u64::from(ranks.start.0), reference.rank(value - 1), "start of {range:?}");
+        assert_eq!(u64::from(ranks.end.0), reference.rank(far.get()), "end of {range:?}");
     }
     assert_same_ranges(set, reference);
 }

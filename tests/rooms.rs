@@ -19,7 +19,7 @@ const ROOMS: [&[&str]; 11] = [
     &["domain", "journal"],
     &["numbers", "state", "disk"],
     &["client", "sys"],
-    &["log", "histogram"],
+    &["log", "histogram", "coordinates"],
 ];
 
 type Module = Vec<String>;

@@ -1,4 +1,4 @@
-//! What the real daemon tells systemd: over a socket of the test, as `NOTIFY_SOCKET` names it.
+//! What the real daemon reports to systemd, over a socket of the test that `NOTIFY_SOCKET` names.
 
 #![allow(clippy::unwrap_used)]
 
@@ -14,13 +14,13 @@ use rustix::process::Signal;
 use support::PATIENCE_SECONDS;
 use support::logged::Logged;
 
-/// Three looks fall into it.
+/// Long enough for three checks of the daemon.
 const WATCHDOG: Duration = Duration::from_millis(600);
 const ALIVE: &str = "WATCHDOG=1";
 /// How long a thread is held at most, in seconds.
 const HELD_SECONDS: u32 = 60;
 
-/// A daemon, and what it tells systemd.
+/// A daemon, and what it reports to systemd.
 struct Notified {
     logged: Logged,
     messages: Receiver<String>,
@@ -65,7 +65,7 @@ impl Notified {
         }
     }
 
-    /// Whether the watchdog is told within this time; what was told before does not count.
+    /// Whether the watchdog is notified within this time; earlier messages do not count.
     fn is_alive_within(&self, patience: Duration) -> bool {
         while self.messages.try_recv().is_ok() {}
         let until = Instant::now() + patience;
@@ -106,7 +106,7 @@ struct Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        // Both fail where it has ended, which the test sees by itself.
+        // Both fail where it has ended, which the test notices.
         let _ = self.strace.kill();
         let _ = self.strace.wait();
     }

@@ -14,10 +14,10 @@ use support::small_disk::SmallDisk;
 const FILE_SYSTEM_BYTES: u64 = 32 << 20;
 /// All files of the journal fit well into it.
 const SMALL_JOURNAL: [&str; 2] = ["--journal-file-mib", "2"];
-/// More than the file system holds, at eight bytes a number.
+/// More than the file system holds, at eight bytes per number.
 const TOO_MANY: &str = "79120000000-79129999999\n";
 
-/// What there is of pools, and in the making: the journal makes its files when there is room.
+/// What there is of pools, and in the making: the journal makes its files when there is space.
 fn kept(data: &Path) -> Vec<PathBuf> {
     [paths(&data.join("pools")), paths(&data.join("staging"))].concat()
 }
@@ -41,7 +41,7 @@ fn storage_full(answer: &Answer) {
     assert!(answer.body.contains("free some space"), "{}", answer.body);
 }
 
-/// A bitmap of every second number: two bytes a number, as arrays and bitmaps.
+/// A bitmap of every second number: two bytes per number, as arrays and bitmaps.
 fn roaring(numbers: u64) -> Vec<u8> {
     let set: roaring::RoaringTreemap = (0..numbers).map(|index| 79_120_000_000 + index * 2).collect();
     let mut bytes = Vec::new();

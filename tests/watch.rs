@@ -151,7 +151,7 @@ fn without_a_terminal_there_are_tables_or_lines_of_json() {
         let mut child = command.args(["--interval-seconds=1", flag]).stdout(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
         let begun = lines.inspect(|line| assert!(!line.contains('\x1b'), "{line}"));
-        // The reader is dropped after this, and there is nobody to go on for.
+        // Dropping the reader after this ends the command.
         assert_eq!(begun.filter(|line| line.starts_with(begin)).take(2).count(), 2);
         assert_eq!(child.wait().unwrap().code(), Some(0));
     }

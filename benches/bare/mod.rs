@@ -1,5 +1,5 @@
 //! A bare hyper server: the least that an HTTP answer costs. A bench runs it as a process of its own, by
-//! starting itself with [`FLAG`] and the body to answer with.
+//! starting itself with [`FLAG`] and the body to return.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -11,10 +11,10 @@ use hyper::service::service_fn;
 use hyper::{Response, server::conn::http1};
 use hyper_util::rt::TokioIo;
 
-/// Tells the process to be the bare server with this body.
+/// Makes the process the bare server with this body.
 pub(crate) const FLAG: &str = "--bare-server";
 
-/// Answers everything with `body`, on one thread, with the settings of allotd's connections.
+/// Returns `body` to every request, on one thread, with the settings of allotd's connections.
 pub(crate) fn serve(body: &Bytes) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {

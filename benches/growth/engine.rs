@@ -14,11 +14,11 @@ use rustix::time::{ClockId, clock_gettime};
 use super::support::curve::Sample;
 use super::support::process::page_faults;
 
-/// Leases a page of words before the rounds, as [`super::support::daemon::Daemon::touch_pages`].
+/// Leases per page of words before the rounds, as [`super::support::daemon::Daemon::touch_pages`].
 const TOUCHES_PER_PAGE: u64 = 12;
 const WORDS_PER_PAGE: u64 = 512;
 const TOUCH_BATCH: u32 = 4_096;
-/// Pairs between two looks at the clock.
+/// Pairs between two readings of the clock.
 const PAIRS_PER_LOOK: u32 = 256;
 const OWN_STAT: &str = "/proc/thread-self/stat";
 
@@ -84,7 +84,7 @@ impl InProcess {
         }
     }
 
-    /// Leases and returns one number again and again: microseconds an operation.
+    /// Leases and returns one number repeatedly: microseconds per operation.
     pub(crate) fn pairs(&mut self, pool: &str, order: Order, time: Duration) -> Sample {
         let pool = self.pool(pool, order);
         let (started, cpu, faults) = (Instant::now(), thread_time(), page_faults(OWN_STAT));
@@ -111,7 +111,7 @@ impl InProcess {
         }
     }
 
-    /// Leases of so many numbers at once; their returns are not measured. Microseconds a number.
+    /// Leases of `count` numbers at once; their returns are not measured. Microseconds per number.
     pub(crate) fn batches(&mut self, pool: &str, count: u32, time: Duration) -> Sample {
         let pool = self.pool(pool, Order::Random);
         let (started, mut spent, mut numbers) = (Instant::now(), Duration::ZERO, 0);

@@ -11,11 +11,11 @@ use super::support::daemon::Opened;
 use super::support::options::Options;
 use super::support::process::Process;
 
-/// More refusals, and the figures are not those of leases.
+/// With more refusals the figures are not those of leases.
 const MAX_REFUSED_SHARE: f64 = 0.01;
 const SUCCESS: u16 = 200;
 
-/// What a round is like.
+/// The settings of a round.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Round {
     pub(crate) connections: usize,
@@ -24,7 +24,7 @@ pub(crate) struct Round {
     pub(crate) per: Per,
 }
 
-/// What a figure is of.
+/// What a figure counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Per {
     Answer,

@@ -1,10 +1,10 @@
 //! How costs grow: what an operation costs the daemon by the size of the pool, by how much of it is taken, by
-//! connections, batch, pools and workers, and what a number takes of memory.
+//! connections, batch, pools and workers, and how much memory a number takes.
 //!
 //! `cargo bench --bench growth` (about ten minutes), `-- --quick` (one round of small pools, to see that it works),
 //! `-- --only pool_size,fill` (of `pool_size`, `fill`, `connections`, `batch`, `pools`, `workers`, `memory`),
 //! `-- --rounds 5`, `-- --dir DIR` (on a disk). The server runs on core 0, the client, which is the loop of
-//! `allotd bench`, on core 1. The places of a curve take turns round by round; printed are medians of the rounds
+//! `allotd bench`, on core 1. The places of a curve alternate round by round. Printed are medians of the rounds
 //! with their lowest and highest, of the user and system time of the server's process. They are written to
 //! `target/growth.json`; curves that were not measured stay in it.
 //!
@@ -68,7 +68,7 @@ fn main() {
             let dir = tempfile::tempdir_in(&options.dir).unwrap();
             let curve = measure(&options, dir.path());
             curve.print();
-            // Each as soon as it is there: a later one may fail.
+            // Each is written once it is measured: a later one may fail.
             write_curves("growth", &about, vec![curve]);
         }
     }

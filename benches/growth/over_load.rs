@@ -1,4 +1,4 @@
-//! What a lease costs by how many connections ask, and by how many numbers a call asks for.
+//! What a lease costs by the number of connections, and by how many numbers a call leases.
 
 use std::cell::RefCell;
 use std::fs;
@@ -74,8 +74,8 @@ pub(crate) fn connections(options: &Options, dir: &Path) -> Curve {
     Curve {
         name: "connections".to_owned(),
         title: "A lease by connections".to_owned(),
-        x_label: "connections, one request under way on each".to_owned(),
-        y_label: "server CPU, \u{b5}s a lease".to_owned(),
+        x_label: "connections, one request in flight on each".to_owned(),
+        y_label: "server CPU, \u{b5}s per lease".to_owned(),
         x_names: Vec::new(),
         log_y: true,
         series: take_turns(jobs, options.rounds),
@@ -112,7 +112,7 @@ pub(crate) fn batch(options: &Options, dir: &Path) -> Curve {
         name: "batch".to_owned(),
         title: "A number by the count of its lease".to_owned(),
         x_label: "numbers of a lease; 4 connections".to_owned(),
-        y_label: "server CPU, \u{b5}s a number".to_owned(),
+        y_label: "server CPU, \u{b5}s per number".to_owned(),
         x_names: Vec::new(),
         log_y: true,
         series,

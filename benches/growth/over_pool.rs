@@ -20,15 +20,15 @@ const QUICK_SIZES: [u64; 3] = [40_000, 400_000, 4_000_000];
 /// How much is taken, in percent.
 const FILLS: [(f64, &str); 6] =
     [(0.0, "0"), (50.0, "50"), (90.0, "90"), (99.0, "99"), (99.9, "99.9"), (99.99, "99.99")];
-/// Words take 8 bytes a number on the disk and in memory; the rest is for what lies beside them.
+/// Words take 8 bytes per number on the disk and in memory; the rest is for what lies beside them.
 const BYTES_PER_NUMBER: u64 = 10;
-/// Connections that pipeline: fewer requests under way than numbers are left.
+/// Connections that pipeline: fewer requests in flight than numbers are left.
 const PIPELINED_CONNECTIONS: usize = 16;
 const PIPELINE: usize = 16;
 const CONNECTIONS: usize = 64;
 const DAY_SECONDS: u32 = 86_400;
 
-/// The sizes that there is room for.
+/// The sizes that fit the disk and the memory.
 pub(crate) fn sizes(options: &Options) -> Vec<u64> {
     let all = if options.quick { QUICK_SIZES.as_slice() } else { &SIZES };
     let (disk, memory) = (free_disk_bytes(&options.dir), free_memory_bytes());
@@ -103,7 +103,7 @@ fn start(data: &Path) -> Daemon {
     Daemon::start(data, &[SERVER_CORE], &["--workers", "1", "--durability", "none"])
 }
 
-/// By the numbers of the pool.
+/// By the size of the pool.
 pub(crate) fn pool_size(options: &Options, dir: &Path) -> Curve {
     let data = dir.join("data");
     let daemon = start(&data);
@@ -119,7 +119,7 @@ pub(crate) fn pool_size(options: &Options, dir: &Path) -> Curve {
         name: "pool_size".to_owned(),
         title: "An operation by the size of the pool".to_owned(),
         x_label: "numbers of the pool".to_owned(),
-        y_label: "server CPU, \u{b5}s an operation (half leases, half returns)".to_owned(),
+        y_label: "server CPU, \u{b5}s per operation (half leases, half returns)".to_owned(),
         x_names: Vec::new(),
         log_y: true,
         series: measure(options, &data, daemon, &places),
@@ -149,7 +149,7 @@ pub(crate) fn fill(options: &Options, dir: &Path) -> Curve {
         name: "fill".to_owned(),
         title: format!("An operation by how much of {} numbers is taken", short_count(numbers as f64)),
         x_label: "taken, %".to_owned(),
-        y_label: "server CPU, \u{b5}s an operation (half leases, half returns)".to_owned(),
+        y_label: "server CPU, \u{b5}s per operation (half leases, half returns)".to_owned(),
         x_names: FILLS.map(|(_, name)| name.to_owned()).to_vec(),
         log_y: true,
         series: measure(options, &data, daemon, &places),

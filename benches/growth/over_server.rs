@@ -29,7 +29,7 @@ fn numbers(options: &Options) -> u64 {
     if options.quick { 4_000_000 } else { 40_000_000 }
 }
 
-/// Processor time that a daemon takes when nobody calls it, in milliseconds a second.
+/// Processor time that a daemon takes when nobody calls it, in milliseconds per second.
 fn idle_milliseconds(daemon: &Daemon) -> f64 {
     let before = daemon.process.cpu().unwrap();
     std::thread::sleep(IDLE_TIME);
@@ -61,7 +61,7 @@ pub(crate) fn pools(options: &Options, dir: &Path) -> Curve {
                 daemon.wait_for_returns(0);
                 let idle = idle_milliseconds(daemon);
                 let mut sample = round.run(&daemon.process, |place| daemon.leasing(requests, place, 1));
-                sample.facts.push(("idle ms a second", idle));
+                sample.facts.push(("idle ms per second", idle));
                 sample
             }));
         }
@@ -70,7 +70,7 @@ pub(crate) fn pools(options: &Options, dir: &Path) -> Curve {
         name: "pools".to_owned(),
         title: format!("A lease by the pools that hold {} numbers", short_count(numbers as f64)),
         x_label: "pools, leased from in turn".to_owned(),
-        y_label: "server CPU, \u{b5}s a lease".to_owned(),
+        y_label: "server CPU, \u{b5}s per lease".to_owned(),
         x_names: Vec::new(),
         log_y: false,
         series: take_turns(jobs, options.rounds),
@@ -111,7 +111,7 @@ pub(crate) fn workers(options: &Options, dir: &Path) -> Curve {
         name: "workers".to_owned(),
         title: "A lease by workers (the client has core 1)".to_owned(),
         x_label: "workers, and the cores that they may use".to_owned(),
-        y_label: "server CPU, \u{b5}s a lease".to_owned(),
+        y_label: "server CPU, \u{b5}s per lease".to_owned(),
         x_names: places.map(|(name, _, _)| name.to_owned()).to_vec(),
         log_y: false,
         series: take_turns(jobs, options.rounds),
@@ -146,7 +146,7 @@ pub(crate) fn memory(options: &Options, dir: &Path) -> Curve {
         name: "memory".to_owned(),
         title: "Memory by the size of the pool".to_owned(),
         x_label: "numbers of the pool".to_owned(),
-        y_label: "resident bytes a number, beyond those of an empty daemon".to_owned(),
+        y_label: "resident bytes per number, beyond those of an empty daemon".to_owned(),
         x_names: Vec::new(),
         log_y: true,
         series: ["none", "sync"].map(series).into(),

@@ -1,4 +1,4 @@
-//! Curves as SVG files that read on a light and on a dark page.
+//! Curves as SVG files that are readable on a light and on a dark page.
 
 #![allow(clippy::cast_possible_wrap, reason = "a plot has few lines and pixels")]
 
@@ -30,7 +30,7 @@ const TITLE_FONT_PIXELS: u32 = 17;
 const FONT_PIXELS: u32 = 13;
 const POINT_RADIUS_PIXELS: u32 = 3;
 const BAND_OPACITY: f64 = 0.18;
-/// Room beyond the outermost places, as a share of the axis.
+/// Space beyond the outermost places, as a share of the axis.
 const ROOM: f64 = 0.05;
 /// Text and lines whose colour the style below replaces where it is understood.
 const GREY: RGBColor = RGBColor(128, 128, 128);

@@ -74,7 +74,7 @@ impl Beanstalkd {
         let dir = dir.join(format!("beanstalkd-{}", class.as_str()));
         fs::create_dir(&dir).unwrap();
         let mut port = free_port();
-        // Not synced while loading: a sync a job would take minutes.
+        // Not synced while loading: a sync per job would take minutes.
         let mut process = start(&dir, if class == Class::Sync { &["-F"] } else { &[] }, port);
         ready(port);
         let empty_bytes = process.resident_bytes();
@@ -132,7 +132,7 @@ impl Peer for Beanstalkd {
     }
 }
 
-/// What a connection says.
+/// What a connection sends and reads.
 struct Jobs {
     /// Whether jobs are released, or deleted.
     returns: bool,

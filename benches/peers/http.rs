@@ -50,7 +50,7 @@ fn serve(data: &Path, class: Class) -> (Process, SocketAddr) {
 }
 
 impl Allotd {
-    /// A pool of the numbers in the file, one a line.
+    /// A pool of the numbers in the file, one per line.
     pub(crate) fn start(dir: &Path, class: Class, file: &Path, numbers: u64) -> Self {
         let data = dir.join(format!("allotd-{}", class.as_str()));
         let (mut process, address) = serve(&data, class);
@@ -145,7 +145,7 @@ impl Peer for Allotd {
     }
 }
 
-/// Answers with an allotd lease, always the same.
+/// Returns an allotd lease, always the same.
 pub(crate) struct Bare {
     process: Process,
     address: SocketAddr,
@@ -170,7 +170,7 @@ impl Peer for Bare {
     }
 
     fn facts(&self) -> Facts {
-        Facts { note: "answers with the same lease again and again", ..Facts::default() }
+        Facts { note: "always returns the same lease", ..Facts::default() }
     }
 
     fn cases(&self) -> Vec<Case> {

@@ -2,9 +2,9 @@
 //!
 //! `cargo bench --bench peers` (about a quarter of an hour), `-- --quick` (about three minutes, fewer
 //! numbers). Every server runs on core 0, the client, which is the loop of `allotd bench` for all of
-//! them, on core 1. The servers take turns round by round, so that whatever else the machine does meets
-//! all of them; printed are medians of the rounds with their lowest and highest. "us CPU" is the user and
-//! system time of the server's processes an operation. The figures are written to `target/peers.json` too.
+//! them, on core 1. The servers alternate round by round, so that other load on the machine affects
+//! all of them. Printed are medians of the rounds with their lowest and highest. "us CPU" is the user and
+//! system time of the server's processes per operation. The figures are written to `target/peers.json` too.
 //!
 //! Redis, PostgreSQL and beanstalkd come from their Debian packages (`apt-get install -y redis-server
 //! postgresql beanstalkd`); one that is missing is left out. They run on directories of their own, on
@@ -189,7 +189,7 @@ fn start_peers(dir: &Path, settings: &Settings) -> Vec<Box<dyn Peer>> {
 }
 
 fn print_facts(peers: &[Box<dyn Peer>]) {
-    println!("\n  {:<28} {:>12} {:>9} {:>11} {:>15}", "", "numbers", "load s", "restart s", "bytes a number");
+    println!("\n  {:<28} {:>12} {:>9} {:>11} {:>15}", "", "numbers", "load s", "restart s", "bytes/number");
     let mut before = None;
     for peer in peers {
         let facts = peer.facts();
@@ -230,7 +230,7 @@ fn measure(peer: &dyn Peer, case: Case, seconds: f64, intervals: f64) -> Round {
     Round::of(&measured, seconds / intervals)
 }
 
-/// Every case: the servers take turns, `rounds` times.
+/// Every case: the servers alternate, `rounds` times.
 fn measure_cases(peers: &[Box<dyn Peer>], settings: &Settings) -> Vec<Row> {
     let mut cases: Vec<Case> = Vec::new();
     for case in peers.iter().flat_map(|peer| peer.cases()) {
@@ -262,7 +262,7 @@ fn measure_cases(peers: &[Box<dyn Peer>], settings: &Settings) -> Vec<Row> {
     all
 }
 
-/// Operations a second in each of ten intervals of one long run.
+/// Operations per second in each of ten intervals of one long run.
 fn measure_over_time(peers: &[Box<dyn Peer>], settings: &Settings) -> Vec<Row> {
     const INTERVALS: f64 = 10.0;
     let seconds = settings.over_time_seconds;
@@ -305,7 +305,7 @@ fn measure_fills(peers: &mut [Box<dyn Peer>], settings: &Settings) -> Vec<Row> {
     }
     for peer in peers.iter() {
         if let Some(bytes) = peer.bytes_a_number_when_full() {
-            println!("  {}: {bytes:.1} bytes of resident memory a number now", peer.name());
+            println!("  {}: {bytes:.1} bytes of resident memory per number now", peer.name());
         }
     }
     all

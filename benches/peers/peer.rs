@@ -1,4 +1,4 @@
-//! What the comparison knows of a server.
+//! A server as the comparison sees it.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use allotd::bench::Protocol;
 use serde_json::{Value, json};
 
-/// What is said on one connection of a load.
+/// The protocol of one connection of a load.
 pub(crate) type BoxedTalk = Box<dyn Protocol + Send>;
 
 /// What the answers to a lease and a return are called; other refusals have their own code.
@@ -20,7 +20,7 @@ pub(crate) const REFUSED: u16 = 409;
 /// How long leases last, in seconds: none ends during a run.
 pub(crate) const TTL_SECONDS: u32 = 86_400;
 
-/// Another seed at each call, the same ones in each run.
+/// A different seed at each call, the same ones in each run.
 pub(crate) fn next_seed() -> u64 {
     static SEED: AtomicU64 = AtomicU64::new(0);
     // The golden ratio: neighbours share no bits.
@@ -58,14 +58,14 @@ impl Case {
     }
 }
 
-/// How far a confirmed change is safe: only the same is compared with the same.
+/// How far a confirmed change is safe: only equal classes are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Class {
     /// A loss of power may take any change.
     None,
-    /// … those of the last moments.
+    /// A loss of power may take the changes of the last moments.
     Interval,
-    /// … none.
+    /// A loss of power takes no change.
     Sync,
 }
 
@@ -124,7 +124,7 @@ pub(crate) trait Peer {
     }
     /// Brings it to this fill, from a lower one.
     fn fill(&mut self, _percent: f64) {}
-    /// What it says of its memory when it is full.
+    /// What it reports of its memory when it is full.
     fn bytes_a_number_when_full(&self) -> Option<f64> {
         None
     }

@@ -1,4 +1,4 @@
-//! PostgreSQL, one row a number, over its own wire protocol with prepared statements:
+//! PostgreSQL, one row per number, over its own wire protocol with prepared statements:
 //!
 //! - the form people write first: the lowest row whose lease is over, locked with `SKIP LOCKED`;
 //! - the best forms found: a search from a random row on, by the primary key, or by an index of the free
@@ -84,7 +84,7 @@ impl Form {
         )
     }
 
-    /// A table of so many rows of which `percent` are leased.
+    /// A table of `rows` rows of which `percent` are leased.
     fn create_sql(self, table: &str, rows: u64, percent: f64) -> String {
         let (column, value, index) = match self {
             Self::FreeIndex => (
@@ -336,7 +336,7 @@ impl Peer for FormOf {
         cases
     }
 
-    /// The first form passes all rows that were leased before: each round begins with a table as new.
+    /// The first form scans all rows leased before: each round begins with a table as new.
     fn before_round(&self) {
         if self.form == Form::First {
             let mut session = Session::open(self.server.port, "off").unwrap();
@@ -384,7 +384,7 @@ impl Peer for FormOf {
     }
 }
 
-/// What a connection says.
+/// What a connection sends and reads.
 struct Statements {
     rows: i64,
     random_start: bool,

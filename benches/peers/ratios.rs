@@ -1,4 +1,4 @@
-//! allotd against each peer of the same class: what was aimed at, and what was seen.
+//! allotd against each peer of the same class: the target ratios, and the measured ones.
 
 use serde_json::{Value, json};
 
@@ -9,9 +9,9 @@ use super::report::{Round, Row};
 /// What is compared.
 #[derive(Clone, Copy)]
 enum Figure {
-    /// Operations a second of server processor time.
+    /// Operations per second of server processor time.
     PerCore,
-    /// Operations a second.
+    /// Operations per second.
     PerSecond,
 }
 
@@ -25,7 +25,7 @@ impl Figure {
 
     fn name(self) -> &'static str {
         match self {
-            Self::PerCore => "operations a second of server CPU",
+            Self::PerCore => "operations per second of server CPU",
             Self::PerSecond => "operations/s",
         }
     }
@@ -41,7 +41,7 @@ struct Comparison {
     /// The best of these, at any number of connections.
     theirs: &'static [&'static str],
     at_least: Option<f64>,
-    /// Of the one long run instead of the rounds: for what falls with time.
+    /// Of the one long run instead of the rounds: for what declines over time.
     over_time: bool,
 }
 

@@ -1,6 +1,6 @@
 //! Redis with the usual Lua scripts: a lease takes a member out of a set and sets a key with the token that
-//! expires; a return checks the token and puts the member back. (What expires does not come back by
-//! itself: a service that uses this adds a sweep of its own, which is not measured.)
+//! expires; a return checks the token and puts the member back. (An expired number does not become
+//! available: a service that uses this adds a sweep of its own, which is not measured.)
 
 use std::collections::VecDeque;
 use std::fs;
@@ -104,7 +104,7 @@ fn start(dir: &Path, class: Class, port: u16) -> Process {
     Process::start(&mut redis, &dir.join("log"))
 }
 
-/// Adds the numbers; how long it took, in seconds.
+/// Adds the numbers; returns how long it took, in seconds.
 fn load(port: u16, ranges: &[NumberRange]) -> f64 {
     let started = Instant::now();
     let mut calls = Calls::connect(port);
@@ -276,7 +276,7 @@ impl Peer for Redis {
     }
 }
 
-/// What a connection says.
+/// What a connection sends and reads.
 struct Scripts {
     lease_hash: String,
     return_hash: String,

@@ -10,13 +10,13 @@ use super::peer::{Case, Class};
 #[derive(Debug, Clone)]
 pub(crate) struct Round {
     pub(crate) per_second: f64,
-    /// The server's processor time an operation.
+    /// The server's processor time per operation.
     pub(crate) cpu_us: f64,
     /// p50, p99 and p99.9.
     latency_us: [f64; 3],
     refused: u64,
     answers: u64,
-    /// Operations a second in each interval.
+    /// Operations per second in each interval.
     pub(crate) intervals: Vec<f64>,
 }
 
@@ -50,7 +50,7 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    /// Whether so many calls were refused that the figures are not those of leases.
+    /// Whether too many calls were refused for the figures to be those of leases.
     pub(crate) fn is_spoiled(&self) -> bool {
         const MAX_REFUSED_SHARE: f64 = 0.01;
         let sum = |of: fn(&Round) -> u64| self.rounds.iter().map(of).sum::<u64>() as f64;

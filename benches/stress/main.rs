@@ -6,7 +6,7 @@
 //! `-- --rate 20000`, `-- --rounds 5`, `-- --dir DIR` (on a disk). The daemon, with one worker, runs on core 0; on
 //! core 1 runs the client that measures, and, behind it in priority, the one that imports, exports or asks for
 //! backups. Plain leases come in an open loop at a fixed rate over 64 connections; latency is from the time a lease
-//! was due. Quiet and stressed rounds take turns. Printed are medians of the rounds, and the longest of all as max.
+//! was due. Quiet and stressed rounds alternate. Printed are medians of the rounds, and the longest of all as max.
 //! The figures are written to `target/stress.json`, which `cargo bench --bench growth -- --plot` draws.
 
 #![allow(clippy::unwrap_used, clippy::cast_sign_loss, missing_docs)]
@@ -152,7 +152,7 @@ fn measure_mode(durability: &str, options: &Options, settings: &Settings, dir: &
             continue;
         }
         let mut case = Case { stress, quiet: Vec::new(), during: Vec::new(), times: 0 };
-        // Its own daemon has checkpoints all the time: quiet is the usual one, before that one starts.
+        // A daemon with small files always has checkpoints: quiet rounds run on the usual one before.
         let small = small_files.then(|| {
             case.quiet = (0..options.rounds).map(|_| measure(&usual, settings)).collect();
             start("small", &["--journal-file-mib", SMALL_JOURNAL_FILE_MIB])
@@ -245,7 +245,7 @@ fn curve(durability: &str, cases: &[Case], settings: &Settings) -> Curve {
     Curve {
         name: format!("stress_{durability}"),
         title: format!("Leases while something else goes on, --durability {durability}"),
-        x_label: format!("of {} leases a second, one core for the daemon", settings.rate_per_second),
+        x_label: format!("of {} leases per second, one core for the daemon", settings.rate_per_second),
         y_label: "latency from when it was due, \u{b5}s".to_owned(),
         x_names: QUANTILES.map(|(_, name)| name.to_owned()).to_vec(),
         log_y: true,

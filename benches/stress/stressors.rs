@@ -15,7 +15,7 @@ use super::support::daemon::{Daemon, MAX_BATCH};
 /// Pools deleted in a round, and the pause before each.
 const DELETIONS: u64 = 5;
 const DELETION_PAUSE: Duration = Duration::from_secs(1);
-/// A thread that others come ahead of.
+/// The nice value of a thread that yields to all others.
 const LOWEST_PRIORITY: i32 = 19;
 
 /// One kind of stress.
@@ -54,7 +54,7 @@ pub(crate) struct Place<'a> {
     pub(crate) backup_dir: &'a Path,
 }
 
-/// Lets the client that measures come first on their common core.
+/// Gives the client that measures priority on their common core.
 fn lower_priority() {
     rustix::process::setpriority_process(Some(rustix::thread::gettid()), LOWEST_PRIORITY).unwrap();
 }
@@ -74,7 +74,7 @@ impl io::Write for Counted {
     }
 }
 
-/// Goes on until `stop`: how many times it was done. A call that is under way is finished.
+/// Repeats the stress until `stop`; returns how often. A call in flight is finished.
 pub(crate) fn go_on(stress: Stress, daemon: &Daemon, place: Place<'_>, stop: &AtomicBool) -> u64 {
     lower_priority();
     let mut times = 0;
@@ -92,7 +92,7 @@ pub(crate) fn go_on(stress: Stress, daemon: &Daemon, place: Place<'_>, stop: &At
                 assert!(written.0 > 0, "the export is empty");
             }
             Stress::Backup => drop(daemon.post("/v1/backup", &json!({"name": format!("b{times}")}))),
-            // They come by themselves, or none is left.
+            // The daemon does these without a call, or no pool is left to delete.
             Stress::Checkpoints | Stress::Sweep | Stress::Deletion => {
                 std::thread::sleep(Duration::from_millis(20));
                 continue;
@@ -130,7 +130,7 @@ fn unix_time() -> Duration {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap()
 }
 
-/// Leases so many numbers that all end in the same second, and returns `lead` before that.
+/// Leases `numbers` numbers whose leases all end in the same second; returns `lead` before that.
 pub(crate) fn lease_until_one_second(daemon: &Daemon, numbers: u64, patience: Duration, lead: Duration) {
     let end_seconds = (unix_time() + patience).as_secs();
     let mut left = numbers;

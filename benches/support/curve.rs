@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::figures::{short, short_count, spread};
 
-/// One figure against one other.
+/// One figure as a function of another.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Curve {
     /// Of the file and the flag.
@@ -73,7 +73,7 @@ impl<'a> Job<'a> {
     }
 }
 
-/// Runs the jobs in turn, `rounds` times, so that whatever else the machine does meets all of them.
+/// Runs the jobs in turn, `rounds` times, so that other load on the machine affects all of them.
 pub(crate) fn take_turns(mut jobs: Vec<Job<'_>>, rounds: usize) -> Vec<Series> {
     let mut samples: Vec<Vec<Sample>> = jobs.iter().map(|_| Vec::new()).collect();
     for _ in 0..rounds {
@@ -94,7 +94,7 @@ pub(crate) fn take_turns(mut jobs: Vec<Job<'_>>, rounds: usize) -> Vec<Series> {
 }
 
 impl Curve {
-    /// How a place on the x axis is called.
+    /// The label of a place on the x axis.
     pub(crate) fn x_name(&self, x: f64) -> String {
         let place = x as usize;
         if self.x_names.is_empty() { short_count(x) } else { self.x_names[place].clone() }

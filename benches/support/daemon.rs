@@ -1,4 +1,4 @@
-//! allotd as a process of its own, with what benches ask of it.
+//! allotd as a process of its own, with the calls that benches make.
 
 use std::io;
 use std::net::SocketAddr;
@@ -20,15 +20,15 @@ use super::process::Process;
 
 /// Most numbers of one lease.
 pub(crate) const MAX_BATCH: u64 = 65_536;
-/// Leases a page of words before the rounds: a page in a hundred thousand stays untouched.
+/// Leases per page of words before the rounds: a page in a hundred thousand stays untouched.
 const TOUCHES_PER_PAGE: u64 = 12;
 const WORDS_PER_PAGE: u64 = 512;
 /// How long leases that only touch pages last.
 const TOUCH_TTL_SECONDS: u32 = 1;
-/// Numbers come back within this time after their leases ended.
+/// Numbers become available within this time after their leases ended.
 const SWEEP_PATIENCE: Duration = Duration::from_secs(120);
 
-/// Threads of imports end when they had nothing to do for ten seconds, and their processor time goes with them.
+/// Threads of imports end after ten idle seconds, and their processor time goes with them.
 const IDLE_THREADS_END: Duration = Duration::from_secs(11);
 
 /// Waits until the threads of calls that prepared daemons have ended: in a measured time they would count
@@ -37,7 +37,7 @@ pub(crate) fn let_idle_threads_end() {
     std::thread::sleep(IDLE_THREADS_END);
 }
 
-/// Leases so many numbers in random order that every page of the words is written to: the first write to a page
+/// Leases enough numbers in random order to write to every page of the words: the first write to a page
 /// after a start (with `none` also after the kernel wrote it to the disk) costs the kernel as much as a lease.
 pub(crate) fn touch_pages(server: &Server, pool: &str, numbers: u64) {
     let mut left = numbers.div_ceil(WORDS_PER_PAGE) * TOUCHES_PER_PAGE;
@@ -48,7 +48,7 @@ pub(crate) fn touch_pages(server: &Server, pool: &str, numbers: u64) {
     }
 }
 
-/// Waits until at most so many numbers of all pools are leased.
+/// Waits until at most `leased` numbers of all pools are leased.
 pub(crate) fn wait_for_returns(server: &Server, leased: u64) {
     let started = Instant::now();
     loop {
@@ -98,7 +98,7 @@ impl Daemon {
         Server::Tcp(self.address.to_string())
     }
 
-    /// A call that must succeed: its answer.
+    /// A call that must succeed; returns its answer.
     pub(crate) fn send(&self, call: client::Call<'_>) -> String {
         send(&self.server(), call)
     }
@@ -161,13 +161,13 @@ impl Daemon {
         wait_for_returns(&self.server(), leased);
     }
 
-    /// A connection that leases from these pools in turn, so many numbers at once.
+    /// A connection that leases from these pools in turn, `count` numbers at once.
     pub(crate) fn leasing(&self, requests: &Arc<[Vec<u8>]>, place: usize, count: u32) -> Opened {
         let caller = Caller::rotating(Arc::clone(requests), place, Call::Lease, count);
         Ok((connect(&self.server())?, caller))
     }
 
-    /// A connection that leases a number and returns it, again and again.
+    /// A connection that leases a number and returns it, repeatedly.
     pub(crate) fn leasing_and_returning(&self, pool: &str) -> Opened {
         let head = format!(
             "POST /v1/pools/{pool}/return HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: "
@@ -177,7 +177,7 @@ impl Daemon {
     }
 }
 
-/// A connection and what is said on it.
+/// A connection and its protocol.
 pub(crate) type Opened = io::Result<(OwnedFd, Caller)>;
 
 /// A lease of one number for the pool's time.

@@ -10,12 +10,12 @@ const QUIET_LOAD_AVERAGE: f64 = 1.0;
 /// What statfs calls a file system in memory.
 const TMPFS_MAGIC: i64 = 0x0102_1994;
 
-/// Of the last minute. Says so if the machine is busy.
+/// The load average of the last minute; prints a warning if the machine is busy.
 pub(crate) fn load_average_told() -> f64 {
     let text = fs::read_to_string("/proc/loadavg").unwrap();
     let load = text.split(' ').next().unwrap().parse().unwrap();
     if load > QUIET_LOAD_AVERAGE {
-        println!("The machine is busy (load average {load}): ratios are rough, and the rest says little");
+        println!("The machine is busy (load average {load}): ratios are rough, and the other figures mean little");
     }
     load
 }
@@ -43,7 +43,7 @@ pub(crate) fn check_on_disk(dir: &Path) {
     assert!(on_disk, "{} is in memory: give --dir on a disk", dir.display());
 }
 
-/// Room on the disk that a plain user has, in bytes.
+/// Disk space available to an ordinary user, in bytes.
 pub(crate) fn free_disk_bytes(dir: &Path) -> u64 {
     let stat = rustix::fs::statvfs(dir).unwrap();
     stat.f_bavail * stat.f_frsize

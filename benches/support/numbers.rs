@@ -9,18 +9,18 @@ use allotd::numbers::sample::{Spread, ru_mobile_sample};
 
 const SEED: u64 = 2022;
 
-/// So many numbers of the plan, in whole blocks.
+/// `numbers` numbers of the plan, in whole blocks.
 pub(crate) fn sample(numbers: u64) -> Vec<NumberRange> {
     ru_mobile_sample(numbers, SEED, Spread::Blocks).unwrap().collect()
 }
 
-/// One range a line.
+/// One range per line.
 pub(crate) fn range_lines(ranges: &[NumberRange]) -> String {
     let line = |range: &NumberRange| format!("{}-{}\n", range.first().get(), range.last().get());
     ranges.iter().map(line).collect()
 }
 
-/// One number a line, on the disk.
+/// One number per line, synced to the disk.
 pub(crate) fn write_numbers(file: &Path, ranges: &[NumberRange]) {
     let mut out = BufWriter::new(fs::File::create(file).unwrap());
     let mut digits = itoa::Buffer::new();

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-/// What a bench was told.
+/// The settings of a bench.
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
     args: Vec<String>,

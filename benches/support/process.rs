@@ -62,7 +62,7 @@ pub(crate) struct KernelCounts {
     pub(crate) page_faults: u64,
     /// Page faults that waited for the disk: the page had been reclaimed.
     pub(crate) disk_faults: u64,
-    /// How often another thread got the core, asked for or not.
+    /// How often another thread got the core, voluntarily or not.
     pub(crate) switches: u64,
 }
 
@@ -192,7 +192,7 @@ pub(crate) fn connect_patiently(port: u16) -> TcpStream {
     }
 }
 
-/// Whether a program is installed, and how it is got if not.
+/// Whether a program is installed; if not, prints how to install it.
 pub(crate) fn installed(program: &str, package: &str) -> bool {
     let found = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
     if found.is_err() {

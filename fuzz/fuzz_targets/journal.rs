@@ -8,6 +8,7 @@
 use std::fs;
 use std::path::Path;
 
+use allotd::coordinates::{Rank, SegmentId};
 use allotd::disk::mapping::PAGE_BYTES;
 use allotd::journal::file::path_of;
 use allotd::journal::frame::{Frame, FrameHead, HEAD_BYTES, Head, MAX_FRAME_BYTES, SECTOR_BYTES, Sector, frame_bytes, put_record};
@@ -105,7 +106,7 @@ fn sealed(head: &FrameHead, records: &[Record]) -> Vec<u8> {
     buffer
 }
 
-/// Two files with good heads, of sectors that say anything: see the diagram in `frame`.
+/// Two files with good heads, of sectors that say anything: `src/journal/frame.rs` has the layout.
 fn any_sectors(dir: &Path, input: &mut Input<'_>) {
     for sequence in [FIRST_FILE, FIRST_FILE + 1] {
         let pages = usize::from(input.byte() % 4);
@@ -158,7 +159,7 @@ impl Journal {
                 let count = u32::from(input.byte());
                 let record = |rank: u32| {
                     let word = Word::from_bits(u64::from(rank) << 34);
-                    Record::Word(WordRecord { pool: 1, segment: 1, rank, word, holder: 0 })
+                    Record::Word(WordRecord { pool: 1, segment: SegmentId(1), rank: Rank(rank), word, holder: 0 })
                 };
                 let records: Vec<_> = (rank..rank + count).map(record).collect();
                 rank += count;

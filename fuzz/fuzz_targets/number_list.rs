@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use allotd::numbers::list::error::ImportError;
+use allotd::numbers::list::error::ListError;
 use allotd::numbers::list::read::{NumberList, read_list_in_blocks};
 use allotd::numbers::list::{ListFormat, ListOptions, OnInvalid, parse_line};
 use libfuzzer_sys::fuzz_target;
@@ -38,7 +38,7 @@ fn options(choice: u8) -> ListOptions {
     }
 }
 
-fn compare_with_lines(text: &[u8], options: &ListOptions, list: &Result<NumberList, ImportError>) {
+fn compare_with_lines(text: &[u8], options: &ListOptions, list: &Result<NumberList, ListError>) {
     let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
     let (mut expected, mut read, mut faults) = (BTreeSet::new(), 0_u64, Vec::new());
     for (line, number) in text.split(|byte| *byte == b'\n').zip(1_u64..) {
@@ -54,12 +54,12 @@ fn compare_with_lines(text: &[u8], options: &ListOptions, list: &Result<NumberLi
         }
     }
     match list {
-        Err(ImportError::InvalidLine(invalid)) => {
+        Err(ListError::InvalidLine(invalid)) => {
             assert_eq!(options.on_invalid, OnInvalid::Refuse);
             assert_eq!(faults.first(), Some(&(invalid.line, invalid.reason)));
         }
-        Err(ImportError::Empty) => assert_eq!(read, 0),
-        Err(ImportError::TooMany { .. }) => assert!(read > MAX_COMPARED),
+        Err(ListError::Empty) => assert_eq!(read, 0),
+        Err(ListError::TooMany { .. }) => assert!(read > MAX_COMPARED),
         Err(error) => panic!("a text list cannot fail so: {error}"),
         Ok(list) => {
             assert_eq!(list.invalid, faults.len() as u64);

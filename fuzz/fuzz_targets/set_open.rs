@@ -4,11 +4,12 @@
 #![no_main]
 
 use allotd::numbers::set::NumberSet;
-use allotd::numbers::number::{Number, NumberRange, Rank};
+use allotd::coordinates::Rank;
+use allotd::numbers::number::{Number, NumberRange};
 use croaring::{Bitmap64, Portable};
 use libfuzzer_sys::fuzz_target;
 
-/// Ranks and ranges looked at in each set: enough for every container of a small file.
+/// Ranks and ranges checked in each set: enough for every container of a small file.
 const MAX_LOOKS: usize = 256;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -52,7 +53,7 @@ fn look_around(set: &NumberSet<&[u8]>, value: u64, reference: Option<&Bitmap64>)
     if let Some(reference) = reference {
         assert_eq!(rank, reference.position(value));
         assert_eq!(set.contains(number), reference.contains(value));
-        assert_eq!(u64::from(ranks.start), reference.rank(value - 1));
-        assert_eq!(u64::from(ranks.end), reference.rank(value));
+        assert_eq!(u64::from(ranks.start.0), reference.rank(value - 1));
+        assert_eq!(u64::from(ranks.end.0), reference.rank(value));
     }
 }

@@ -1,5 +1,6 @@
 //! Writing the files of a backup.
 
+use crate::coordinates::Rank;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -109,7 +110,7 @@ pub(crate) fn words(
         check()?;
         let end = start.saturating_add(COPY_WORDS).min(len);
         let part = &mut buffer[..(end - start) as usize * WORD_BYTES as usize];
-        for (bytes, rank) in part.as_chunks_mut::<8>().0.iter_mut().zip(start..end) {
+        for (bytes, rank) in part.as_chunks_mut::<8>().0.iter_mut().zip((start..end).map(Rank)) {
             let word = words.get(rank);
             max_generation = word.generation().max(max_generation);
             *bytes = word.bits().to_le_bytes();

@@ -1,5 +1,6 @@
 //! The pools in a backup.
 
+use crate::coordinates::SegmentId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,7 +23,7 @@ pub(crate) struct PoolCopies<'a> {
 /// What was copied of a pool.
 struct PoolCopy {
     id: u64,
-    segments: BTreeSet<u32>,
+    segments: BTreeSet<SegmentId>,
     numbers: u64,
     files: Vec<FileEntry>,
 }
@@ -65,7 +66,7 @@ impl<'a> PoolCopies<'a> {
                     // From the mapping: the file may be gone, if the pool is deleted meanwhile.
                     let set = segment.set.as_bytes();
                     copy.files.push(file_copy::whole(self.disk, self.root, format!("{stem}.numbers"), set)?);
-                    let words = &segment.ranks.words;
+                    let words = &segment.state.words;
                     copy.files.extend(file_copy::words(self.disk, self.root, &stem, words, check)?);
                 }
             }

@@ -1,4 +1,4 @@
-//! Answers in HTTP/1.1: where one ends, its status and its body. Nothing else of it is looked at.
+//! Answers in HTTP/1.1: where one ends, its status and its body. Nothing else of it is read.
 
 use memchr::{memchr, memmem};
 use thiserror::Error;
@@ -15,20 +15,20 @@ const CODE_MEMBER: &[u8] = b"\"code\":\"";
 /// An answer that is not understood.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum AnswerError {
-    /// Something else than an answer of the protocol.
-    #[error("it does not answer in the protocol expected")]
+    /// Not an answer of the protocol.
+    #[error("it does not answer in the expected protocol")]
     Protocol,
     /// The head does not end.
     #[error("the head of an answer is longer than {MAX_HEAD_BYTES} bytes")]
     LongHead,
-    /// Answers are told apart by their stated length.
+    /// The stated length is what separates answers.
     #[error("an answer does not state its length")]
     NoLength,
-    /// The body is longer than any of allotd.
+    /// The body is longer than any body of allotd.
     #[error("an answer says it is longer than {MAX_BODY_BYTES} bytes")]
     LongBody,
     /// The body lacks what the mix needs.
-    #[error("a lease that was answered cannot be read: is it another version of allotd?")]
+    #[error("a lease in an answer cannot be read: is the server another version of allotd?")]
     Body,
 }
 
@@ -46,8 +46,8 @@ pub struct Answer<'a> {
 /// Reads answers that come in pieces.
 #[derive(Debug, Default)]
 pub struct AnswerReader {
-    /// Length of the answer that is coming, once its head is known: so that a long one is not looked at
-    /// again with each piece.
+    /// Length of the incoming answer, once its head is known, so that a long one is not parsed again with
+    /// each piece.
     expected_bytes: usize,
 }
 

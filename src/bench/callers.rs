@@ -1,4 +1,4 @@
-//! allotd's callers: what each mix says on a connection.
+//! allotd's callers: what each mix sends on a connection.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -31,8 +31,8 @@ impl Call {
         }
     }
 
-    /// For how many numbers it succeeded, by its answer. An answer about one number at most need not be
-    /// looked at.
+    /// How many numbers it succeeded for, by its answer. The body of an answer about one number is not
+    /// read.
     fn numbers(self, answer: &Answer<'_>, asked: u32) -> u64 {
         match self {
             _ if answer.status != 200 => 0,
@@ -59,9 +59,9 @@ pub struct Caller {
 
 #[derive(Debug)]
 enum Saying {
-    /// The same requests again and again.
+    /// The same requests repeatedly.
     Rotation { requests: Arc<[Vec<u8>]>, next: usize, call: Call, numbers_asked: u32 },
-    /// What was leased is returned, then something else is leased.
+    /// What was leased is returned, then other numbers are leased.
     LeaseReturn {
         lease: Vec<u8>,
         return_head: Vec<u8>,
@@ -75,8 +75,8 @@ enum Saying {
 }
 
 impl Caller {
-    /// Says `requests` in turn, which are all of one call about `numbers_asked` numbers, from a place of
-    /// its own on: so that connections do not say the same at once.
+    /// Sends `requests` in turn, all of one call about `numbers_asked` numbers. `place` decides which is the
+    /// first, so that connections do not send the same at once.
     pub fn rotating(requests: Arc<[Vec<u8>]>, place: usize, call: Call, numbers_asked: u32) -> Self {
         const STEP: usize = 61;
         let next = place * STEP % requests.len().max(1);
@@ -84,7 +84,7 @@ impl Caller {
         Self { answers: AnswerReader::default(), saying }
     }
 
-    /// Leases by this request and returns all it gets, by a request that begins as `return_head`.
+    /// Leases by this request and returns all it gets, by requests that begin with `return_head`.
     pub fn leasing_and_returning(lease: &[u8], return_head: &[u8]) -> Self {
         let saying = Saying::LeaseReturn {
             lease: lease.to_vec(),
@@ -147,7 +147,7 @@ impl Protocol for Caller {
     }
 }
 
-/// Makes the return of all leases in an answer; how many there are.
+/// Builds the return of all leases in an answer; returns how many there are.
 fn return_leases(request: &mut Vec<u8>, head: &[u8], answer: &[u8]) -> Result<u64, AnswerError> {
     const LENGTH_DIGITS: usize = 8;
     request.clear();

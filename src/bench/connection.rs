@@ -1,4 +1,4 @@
-//! One connection of a load: a socket, what is to be sent, what has come, and what is under way.
+//! One connection of a load: a socket, its buffers, and the requests in flight.
 
 use std::collections::VecDeque;
 use std::io;
@@ -36,7 +36,7 @@ pub(super) struct Connection<T> {
     begun: Vec<u8>,
     /// The times of the requests under way, oldest first, in nanoseconds since the start of the run.
     asked: VecDeque<u64>,
-    /// Whether the poller was asked to tell when there is room to send.
+    /// Whether epoll reports when the socket has space to send.
     pub(super) waits_for_room: bool,
 }
 
@@ -74,7 +74,7 @@ impl<T: Protocol> Connection<T> {
         owed
     }
 
-    /// Sends what is in the buffer; whether all of it is sent.
+    /// Sends what is in the buffer; returns whether all of it is sent.
     pub(super) fn flush(&mut self) -> io::Result<bool> {
         while self.sent_bytes < self.out.len() {
             match rustix::io::write(&self.socket, &self.out[self.sent_bytes..]) {
@@ -89,7 +89,7 @@ impl<T: Protocol> Connection<T> {
         Ok(true)
     }
 
-    /// Reads once what has come; `None` if nothing has. 0 bytes are the end.
+    /// Reads once; `None` if nothing has come. 0 bytes are the end.
     pub(super) fn read(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
         match rustix::io::read(&self.socket, buffer) {
             Ok(bytes) => Ok(Some(bytes)),
@@ -98,8 +98,8 @@ impl<T: Protocol> Connection<T> {
         }
     }
 
-    /// Tells of every answer that is whole with these bytes, and of its request's time; how many there
-    /// were.
+    /// Calls `on_answer` with the request's time and each answer that these bytes complete; returns how many
+    /// there were.
     pub(super) fn hear(
         &mut self,
         bytes: &[u8],

@@ -15,7 +15,7 @@ pub enum BenchError {
     /// A call before or after the load failed.
     #[error(transparent)]
     Client(#[from] ClientError),
-    /// The load could not go on.
+    /// The load failed.
     #[error("{server}: {error}")]
     Load {
         /// Which server.
@@ -26,7 +26,7 @@ pub enum BenchError {
     /// The pool does not have what the run needs.
     #[error("{0}")]
     Pool(String),
-    /// The server's process cannot be looked at.
+    /// The CPU time of the server's process cannot be read.
     #[error("the CPU time of process {pid} cannot be read: {error}. Check --server-pid")]
     Process {
         /// Its id.
@@ -54,16 +54,16 @@ pub enum LoadError {
     Gone {
         /// Answers so far of the thread that saw it.
         answers: u64,
-        /// Those among them that were refusals, in words.
+        /// How many of them were refusals, in words.
         refusals: String,
         /// What the system says; none at a regular end.
         error: Option<io::Error>,
     },
-    /// Answers are not what they should be.
+    /// An answer is not understood.
     #[error(transparent)]
     Answer(#[from] AnswerError),
-    /// The load generator itself cannot go on.
-    #[error("the load generator cannot go on: {0}")]
+    /// The load generator itself failed.
+    #[error("the load generator failed: {0}")]
     Io(#[from] io::Error),
     /// Nothing came within the measured time.
     #[error("no answer came within {} s", .0.as_secs_f64())]

@@ -14,7 +14,7 @@ pub(crate) struct OwnedLease {
 const NUMBER_MEMBER: &[u8] = b"\"number\":";
 const TOKEN_MEMBER: &[u8] = b",\"token\":\"";
 
-/// A lease as its answer has it, in text: it is only handed back.
+/// A lease as its answer has it, in text: it is only sent back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LeaseText<'a> {
     /// Digits.
@@ -33,7 +33,7 @@ pub(crate) fn count_leases(body: &[u8]) -> u64 {
     count(body, NUMBER_MEMBER)
 }
 
-/// Calls `on_lease` with each lease of a body; how many there are.
+/// Calls `on_lease` with each lease of a body; returns how many there are.
 pub(crate) fn each_lease<'a>(
     mut body: &'a [u8],
     mut on_lease: impl FnMut(LeaseText<'a>),

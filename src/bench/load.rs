@@ -14,22 +14,22 @@ use super::schedule::Schedule;
 use super::tally::{Tally, nanoseconds};
 use super::worker::Worker;
 
-/// What to do to a server.
+/// The settings of a load.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Load {
     /// Threads that serve the connections.
     pub threads: usize,
-    /// Connections, at least one a thread.
+    /// Connections, at least one per thread.
     pub connections: usize,
     /// Most requests under way on a connection.
     pub depth: usize,
-    /// Requests a second in an open loop; `None` for a closed one.
+    /// Requests per second in an open loop; `None` for a closed one.
     pub rate_per_second: Option<f64>,
-    /// How long nothing is measured.
+    /// How long the load runs before the measured time.
     pub warm_up: Duration,
-    /// How long it is measured.
+    /// The measured time.
     pub time: Duration,
-    /// By which time answers are counted too.
+    /// Answers are also counted per interval of this length.
     pub interval: Duration,
     /// How long the last answers are waited for.
     pub patience: Duration,
@@ -57,14 +57,14 @@ struct CpuMark {
 
 impl CpuMark {
     fn now(probe: Option<&dyn Fn() -> io::Result<Duration>>) -> Self {
-        // A server that has ended shows on its connections.
+        // If the server has ended, its connections report that.
         let server = probe.and_then(|probe| probe().ok());
         Self { at: Instant::now(), server, own: cpu::of_this_process() }
     }
 }
 
-/// Runs a load. `open` gives each connection, by its place, and what is said on it; `probe` gives the
-/// server's processor time so far.
+/// Runs a load. `open` gives each connection, by its place, and its protocol; `probe` gives the server's
+/// processor time so far.
 pub fn run<T: Protocol + Send>(
     load: &Load,
     open: impl Fn(usize) -> io::Result<(OwnedFd, T)>,
@@ -94,7 +94,7 @@ pub fn run<T: Protocol + Send>(
         for worker in workers {
             let results = results.clone();
             scope.spawn(move || {
-                // The receiver may have seen another thread's error and gone.
+                // The receiver is gone if it has seen another thread's error.
                 let _ = results.send(worker.run(start));
             });
         }
@@ -151,7 +151,7 @@ mod tests {
     const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}";
     const SECOND: u64 = 1_000_000_000;
 
-    /// What the small server does after so many answers on a connection.
+    /// What the small server does after a count of answers on a connection.
     #[derive(Clone, Copy)]
     enum After {
         Stall(u32, Duration),
@@ -209,7 +209,7 @@ mod tests {
         }
     }
 
-    /// The one reason for an open loop: in a closed one the stall is one slow request of many.
+    /// The reason for an open loop: in a closed one the stall is one slow request of many.
     #[test]
     fn a_stall_shows_in_an_open_loop_and_hides_in_a_closed_one() {
         let stall = After::Stall(300, Duration::from_secs(1));

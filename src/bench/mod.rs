@@ -1,10 +1,10 @@
 //! The load generator of `allotd bench`: many connections, one thread (or more) that serves them with
-//! epoll, requests built once, answers read for their status and length and hardly more.
+//! epoll, requests built once, answers parsed for little more than status and length.
 //!
-//! [`load`] knows no protocol: what is said on a connection is a [`Protocol`]. [`callers`] are those of
-//! allotd's HTTP calls; the benchmarks against other servers bring their own.
+//! [`load`] knows no protocol: each connection has a [`Protocol`]. [`callers`] has that of allotd's HTTP
+//! calls; the benchmarks against other servers bring their own.
 //!
-//! How figures come about:
+//! How the figures are defined:
 //!
 //! 1. A request's time is when it is handed to its connection, or in an open loop when it was *due*,
 //!    however late it could be sent. So a server that stalls cannot slow the load down and hide it.

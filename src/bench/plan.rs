@@ -1,4 +1,4 @@
-//! What a run is: its settings, checked, and the requests that follow from them.
+//! The settings of a run, checked.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ pub const MAX_CONNECTIONS: usize = 16_384;
 pub const MAX_DEPTH: usize = 1_024;
 /// Most threads.
 pub const MAX_THREADS: usize = 64;
-/// Highest rate of an open loop, in requests a second.
+/// Highest rate of an open loop, in requests per second.
 pub const MAX_RATE_PER_SECOND: f64 = 10_000_000.0;
 /// Shortest measured time, in seconds.
 pub const MIN_SECONDS: f64 = 0.1;
@@ -32,7 +32,7 @@ pub const MAX_NUMBERS_RENEWED: usize = 4_000_000;
 /// Which calls are made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mix {
-    /// Leases, which are left to end.
+    /// Leases, which are left to expire.
     Lease,
     /// Leases, each returned by the next call.
     LeaseReturn,
@@ -89,9 +89,9 @@ pub struct Plan {
     pub count: u32,
     /// Seconds that a lease lasts; `None` for the pool's.
     pub ttl_seconds: Option<u32>,
-    /// The pool's order is set to this before.
+    /// The pool's order is set to this before the load; `None` leaves it.
     pub order: Option<Order>,
-    /// How much of the pool is taken before, in percent.
+    /// How much of the pool is taken before the load, in percent.
     pub taken_percent: Option<f64>,
     /// Connections.
     pub connections: usize,
@@ -99,11 +99,11 @@ pub struct Plan {
     pub depth: usize,
     /// Threads that serve the connections.
     pub threads: usize,
-    /// Requests a second in an open loop; `None` for a closed one.
+    /// Requests per second in an open loop; `None` for a closed one.
     pub rate_per_second: Option<f64>,
-    /// How long nothing is measured.
+    /// How long the load runs before the measured time.
     pub warm_up: Duration,
-    /// How long it is measured.
+    /// The measured time.
     pub time: Duration,
 }
 
@@ -132,7 +132,7 @@ pub enum PlanError {
         /// Most that can be.
         max: f64,
     },
-    /// A rate of nothing, or too high.
+    /// A rate that is not above 0, or too high.
     #[error("--rate is {0}: give more than 0, at most {MAX_RATE_PER_SECOND}")]
     Rate(f64),
     /// Threads without a connection.

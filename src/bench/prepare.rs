@@ -11,7 +11,7 @@ use super::items::{OwnedLease, count_leases, each_lease};
 use super::plan::{Mix, Plan};
 use super::requests::lease_refs_body;
 
-/// How many numbers a `lookup` mix looks at.
+/// How many numbers a `lookup` mix looks up.
 pub const NUMBERS_LOOKED_UP: u64 = 4_096;
 
 /// Calls about the pool, one at a time.
@@ -20,7 +20,7 @@ pub(super) struct PoolCalls<'a> {
     path: String,
 }
 
-/// What a pool says of itself.
+/// The figures of a pool that a run needs.
 struct PoolState {
     numbers: u64,
     available: u64,
@@ -50,7 +50,7 @@ impl<'a> PoolCalls<'a> {
         })
     }
 
-    /// Sets the order that the plan says.
+    /// Sets the plan's order, if it has one.
     pub(super) fn set_order(&self) -> Result<(), BenchError> {
         if let Some(order) = self.plan.order {
             self.send(Call::json(Method::PATCH, &self.path, &json!({ "order": order })))?;
@@ -64,7 +64,7 @@ impl<'a> PoolCalls<'a> {
         Ok(100.0 * pool.numbers.saturating_sub(pool.available) as f64 / pool.numbers.max(1) as f64)
     }
 
-    /// The answer to a lease of up to so many numbers.
+    /// The answer to a lease of up to `count` numbers.
     fn lease(&self, count: u64, ttl_seconds: Option<u64>) -> Result<String, BenchError> {
         let mut body = json!({ "count": count.min(MAX_LEASE_COUNT.into()) });
         if let Some(ttl) = ttl_seconds {
@@ -73,7 +73,7 @@ impl<'a> PoolCalls<'a> {
         Ok(self.send(Call::json(Method::POST, &format!("{}/lease", self.path), &body))?)
     }
 
-    /// Leases so many numbers, or as many of them as there are if `or_fewer`.
+    /// Leases `count` numbers; with `or_fewer`, those that a single call gets.
     fn lease_all(&self, count: u64, or_fewer: bool) -> Result<Vec<OwnedLease>, BenchError> {
         let mut leases = Vec::new();
         while (leases.len() as u64) < count && (leases.is_empty() || !or_fewer) {
@@ -95,8 +95,8 @@ impl<'a> PoolCalls<'a> {
         Ok(())
     }
 
-    /// Leases until as much of the pool is taken as the plan says; how many numbers. These leases last as
-    /// long as the pool lets them.
+    /// Leases until the plan's percentage of the pool is taken; returns how many numbers that were. These
+    /// leases last for the pool's `ttl_max`.
     pub(super) fn occupy(&self) -> Result<u64, BenchError> {
         let Some(percent) = self.plan.taken_percent else { return Ok(0) };
         let pool = self.state()?;

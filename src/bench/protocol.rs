@@ -1,8 +1,8 @@
-//! What is said on one connection: the protocol of a load.
+//! The protocol of a load: what is sent and received on one connection.
 
 use super::answers::AnswerError;
 
-/// One side of a conversation in which answers come in the order of the requests.
+/// The client's side of a protocol in which answers come in the order of the requests.
 pub trait Protocol {
     /// Appends the next request.
     fn ask(&mut self, out: &mut Vec<u8>);
@@ -13,7 +13,7 @@ pub trait Protocol {
         false
     }
 
-    /// Reads the answer to the oldest request under way from the start of `bytes`; `None` if more of it
+    /// Reads the answer to the oldest request in flight from the start of `bytes`; `None` if more of it
     /// has to come.
     fn hear<'a>(&mut self, bytes: &'a [u8]) -> Result<Option<Received<'a>>, AnswerError>;
 }

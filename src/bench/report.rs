@@ -1,4 +1,4 @@
-//! What a run showed, for people and as JSON.
+//! The figures of a run, for people and as JSON.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -9,15 +9,15 @@ use super::load::Measured;
 use super::plan::{Mix, Plan};
 use super::tally::Kind;
 
-/// By which time operations are counted too.
+/// Operations are also counted per interval of this length.
 pub const INTERVAL: Duration = Duration::from_secs(1);
-/// A closed loop that keeps its threads busier than this may be what limits the figures.
+/// If a closed loop keeps its threads busier than this, it may itself limit the figures.
 const BUSY_SHARE: f64 = 0.95;
 /// The percentiles that are shown: name and value; the last is the longest.
 const PERCENTILES: [(&str, f64); 5] =
     [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99_9", 0.999), ("max", 1.0)];
 
-/// What was done to the pool beside the load, and how much of it was taken.
+/// What was done to the pool besides the load, and how much of it was taken.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Taken {
     /// Numbers leased for `--taken`.
@@ -48,7 +48,7 @@ impl Report {
         count as f64 / self.measured.time.as_secs_f64()
     }
 
-    /// Microseconds an operation, of a processor time within the measured time.
+    /// Microseconds per operation, of a processor time within the measured time.
     fn per_operation_us(&self, cpu: Duration) -> f64 {
         cpu.as_secs_f64() * 1e6 / self.measured.tally.answers().max(1) as f64
     }
@@ -166,7 +166,7 @@ impl Report {
     }
 
     fn cpu_text(&self, cpu: Duration) -> String {
-        format!("{:.2} us an operation, {:.2} of a core", self.per_operation_us(cpu), self.cores(cpu))
+        format!("{:.2} us per operation, {:.2} of a core", self.per_operation_us(cpu), self.cores(cpu))
     }
 
     fn put_kinds(&self, text: &mut String) {
@@ -178,7 +178,7 @@ impl Report {
         }
     }
 
-    /// What a reader of the figures must know.
+    /// Notes without which the figures mislead.
     fn put_notes(&self, text: &mut String) {
         let tally = &self.measured.tally;
         if tally.unsent > 0 {
@@ -208,7 +208,7 @@ impl Report {
     }
 }
 
-/// Rounded to one part in `parts`, so that JSON shows no more digits than mean something.
+/// Rounded to one part in `parts`, so that JSON shows no more digits than are meaningful.
 fn rounded(value: f64, parts: f64) -> f64 {
     (value * parts).round() / parts
 }

@@ -61,7 +61,7 @@ impl Requests {
         leases.iter().map(lookup).collect()
     }
 
-    /// Renewals of these leases, as many at once as the plan says.
+    /// Renewals of these leases, `count` of the plan per request.
     pub(crate) fn renewals(&self, leases: &[OwnedLease], plan: &Plan) -> Arc<[Vec<u8>]> {
         let renewal = |leases: &[OwnedLease]| self.post("renew", &lease_refs_body(leases, plan.ttl_seconds));
         leases.chunks(plan.count as usize).map(renewal).collect()

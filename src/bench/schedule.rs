@@ -14,7 +14,7 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// The part of one of `threads` in a rate, until `end` (in nanoseconds). The threads take turns.
+    /// The share of one of `threads` threads in a rate, until `end` (in nanoseconds). The threads alternate.
     pub fn new(rate_per_second: f64, thread: usize, threads: usize, end: u64) -> Self {
         let interval = 1e9 / rate_per_second;
         Self { first: interval * thread as f64, interval: interval * threads as f64, end, taken: 0 }
@@ -33,15 +33,15 @@ impl Schedule {
         (due < self.end).then_some(due)
     }
 
-    /// Takes the next request if it is due by `now`: when it was due.
+    /// Takes the next request if it is due by `now`; returns when it was due.
     pub fn take(&mut self, now: u64) -> Option<u64> {
         let due = self.next().filter(|due| *due <= now)?;
         self.taken += 1;
         Some(due)
     }
 
-    /// Calls `on_group` with how many requests were due from `from` on and were never taken, and since
-    /// when a middling one of them waits. Their number.
+    /// Groups the requests that were due from `from` on and never taken. Calls `on_group` with the size of
+    /// each group, and since when its middle request waits. Returns how many requests there are.
     pub fn unsent(&self, from: u64, mut on_group: impl FnMut(u64, u64)) -> u64 {
         #[allow(clippy::cast_sign_loss, reason = "a negative number of intervals becomes 0")]
         let count_until = |time: u64| ((time as f64 - self.first) / self.interval).ceil() as u64;
@@ -96,7 +96,7 @@ mod tests {
             waited += count * (SECOND - since);
         });
         assert_eq!((unsent, counted), (5000, 5000));
-        // From 0.5 s to nothing: a quarter of a second on the mean.
+        // From 0.5 s to nothing: a quarter of a second on average.
         assert!((waited / unsent).abs_diff(SECOND / 4) < SECOND / 1000, "{waited}");
         while schedule.take(u64::MAX).is_some() {}
         assert_eq!(schedule.unsent(0, |_, _| ()), 0);

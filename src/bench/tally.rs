@@ -1,4 +1,4 @@
-//! What came back, and after how long.
+//! Counts and latencies of the answers.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::protocol::Received;
 const GROUPING_POWER: u8 = 8;
 /// Latencies are kept in nanoseconds up to 2^42 (73 minutes); longer ones count as that.
 const MAX_VALUE_POWER: u8 = 42;
-/// How many kinds of answers are told apart; more count with the last.
+/// Most kinds of answers that are distinguished; further ones count with the last.
 const MAX_KINDS: usize = 64;
 
 /// Answers to one call with one status and code.
@@ -35,9 +35,9 @@ pub struct Kind {
 /// Counts and latencies of one thread, or of all.
 #[derive(Debug, Clone)]
 pub struct Tally {
-    /// Measured is from here, in nanoseconds since the start of the run …
+    /// Start of the measured time, in nanoseconds since the start of the run.
     from: u64,
-    /// … to here.
+    /// End of the measured time, likewise.
     to: u64,
     interval: u64,
     /// By call, status and code.
@@ -54,7 +54,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Of a run that is measured after `warm_up` for `time`, counted by `interval` too.
+    /// For a run that is measured for `time` after `warm_up`, with a count of answers per `interval`.
     ///
     /// # Panics
     ///
@@ -88,7 +88,7 @@ impl Tally {
         self.to
     }
 
-    /// Counts an answer that came at `now` to a request of the time `asked`.
+    /// Counts an answer that came at `now` to a request made at `asked`.
     pub fn answer(&mut self, now: u64, asked: u64, heard: &Received<'_>) {
         let measured = (self.from..self.to).contains(&now);
         if measured {
@@ -102,7 +102,7 @@ impl Tally {
         self.latency(asked, now, 1);
     }
 
-    /// Counts latencies of requests of the time `asked`, if that is within the measured time.
+    /// Counts `count` latencies of requests made at `asked`, if that is within the measured time.
     pub fn latency(&mut self, asked: u64, now: u64, count: u64) {
         if !(self.from..self.to).contains(&asked) {
             return;

@@ -19,23 +19,23 @@ use super::tally::{Tally, nanoseconds};
 
 /// How much is read from a connection at once, in bytes.
 const READ_BYTES: usize = 256 << 10;
-/// How many ready connections are learned of at once.
+/// Most ready connections that one wait reports.
 const EVENTS: usize = 256;
 /// A request that is due sooner is waited for without sleeping: waking up takes about as long.
 const SPIN_NANOSECONDS: u64 = 20_000;
 /// Longest sleep, so that a stop is seen.
 const MAX_SLEEP: Duration = Duration::from_millis(50);
-/// Stands for the timer where others give a connection's place.
+/// The event data of the timer; that of a connection is its place.
 const TIMER: u64 = u64::MAX;
 
 /// When requests are made.
 pub(super) enum Pace {
-    /// As soon as all under way on the connection are answered.
+    /// As soon as all requests in flight on the connection are answered.
     Closed,
     /// When they are due.
     Open {
         schedule: Schedule,
-        /// Connections with room for a request, once for each that has room; longest idle first.
+        /// Connections with space for a request, each as often as it has space; longest idle first.
         room: VecDeque<usize>,
     },
 }
@@ -53,7 +53,7 @@ pub(super) struct Worker<'a, T> {
     start: Instant,
     stop: &'a AtomicBool,
     buffer: Vec<u8>,
-    /// Set when time is over: nothing new is asked.
+    /// Set when time is over: only owed requests are sent.
     ending: bool,
 }
 
@@ -154,7 +154,7 @@ impl<'a, T: Protocol> Worker<'a, T> {
         Ok(())
     }
 
-    /// Sends what is due by now, as far as connections have room.
+    /// Sends what is due by now, as far as connections have space.
     fn send_due(&mut self, now: u64) -> Result<(), LoadError> {
         let mut last = None;
         while let Pace::Open { schedule, room } = &mut self.pace {
@@ -182,7 +182,7 @@ impl<'a, T: Protocol> Worker<'a, T> {
             if until_due < SPIN_NANOSECONDS {
                 sleep = Duration::ZERO;
             } else {
-                // The poller itself only knows milliseconds.
+                // epoll's own timeout has only milliseconds.
                 let spec = Itimerspec { it_interval: timespec(0), it_value: timespec(until_due) };
                 rustix::time::timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &spec)?;
             }
@@ -235,7 +235,7 @@ impl<'a, T: Protocol> Worker<'a, T> {
         self.ask_again(index, answers, now)
     }
 
-    /// Asks what may be asked on a connection that `answers` came on.
+    /// Sends what may be sent on a connection that got `answers` answers.
     fn ask_again(&mut self, index: usize, answers: usize, now: u64) -> Result<(), LoadError> {
         let connection = &mut self.connections[index];
         let under_way = connection.under_way().len();
@@ -257,7 +257,7 @@ impl<'a, T: Protocol> Worker<'a, T> {
         self.flush(index)
     }
 
-    /// Sends what a connection has to send; if there is no room, the poller tells when there is.
+    /// Sends what a connection has to send; if its socket has no space, epoll reports when it has.
     fn flush(&mut self, index: usize) -> Result<(), LoadError> {
         let connection = &mut self.connections[index];
         let all_sent = match connection.flush() {
@@ -278,7 +278,7 @@ impl<'a, T: Protocol> Worker<'a, T> {
         let answers = self.tally.answers_of_run();
         let refusals: Vec<_> = self.tally.kinds.iter().filter(|kind| kind.status != 200).collect();
         let refusals = refusals.iter().map(|kind| {
-            format!(", {} answers {} {} among them", kind.answers_of_run, kind.status, kind.code)
+            format!(", {} of them {} {}", kind.answers_of_run, kind.status, kind.code)
         });
         LoadError::Gone { answers, refusals: refusals.collect(), error }
     }

@@ -16,7 +16,7 @@ use super::remote::Remote;
 
 #[derive(Debug, Args)]
 pub(super) struct BackupArgs {
-    /// The backup's name in the daemon's directory of backups [default: the time]
+    /// Name of the backup in the daemon's backup directory [default: the current time]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
     #[command(flatten)]
@@ -28,18 +28,18 @@ pub(super) struct RestoreArgs {
     /// The backup's directory
     #[arg(value_name = "BACKUP")]
     backup: PathBuf,
-    /// The data directory to make: empty, or not there yet
+    /// The data directory to create: empty, or not existing yet
     #[arg(value_name = "DIR")]
     dir: PathBuf,
 }
 
-/// Has the daemon make a backup.
+/// Makes the daemon back up all its pools.
 pub(super) fn back_up(args: &BackupArgs) -> Result<(), CliError> {
     let body = args.name.as_ref().map_or_else(|| json!({}), |name| json!({ "name": name }));
     args.remote.call(Call::json(Method::POST, "/v1/backup", &body), output::members)
 }
 
-/// Makes a data directory of a backup.
+/// Creates a data directory from a backup.
 pub(super) fn run_restore(args: &RestoreArgs) -> Result<(), CliError> {
     let restored = restore(&RealDisk, &args.backup, &args.dir)
         .map_err(|error| CliError::Failed(format!("nothing was restored: {error}")))?;

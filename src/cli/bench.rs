@@ -1,4 +1,4 @@
-//! `allotd bench`: a load, and what it showed.
+//! `allotd bench`: puts load on a daemon and prints the figures.
 
 use clap::Args;
 
@@ -21,35 +21,36 @@ pub(super) struct BenchArgs {
     /// How many connections to open
     #[arg(long, value_name = "N", default_value_t = 64)]
     connections: usize,
-    /// How many requests are under way on a connection, at most
+    /// Most requests in flight on a connection
     #[arg(long, value_name = "N", default_value_t = 1)]
     pipeline: usize,
-    /// How many numbers a call leases, renews or returns
+    /// Numbers per lease, renewal or return
     #[arg(long, value_name = "N", default_value_t = 1)]
     count: u32,
-    /// How many requests to send a second, in an open loop; without it each connection asks again when it was answered
+    /// Requests per second, in an open loop; without it, a connection sends again when all its requests are
+    /// answered
     #[arg(long, value_name = "N")]
     rate: Option<f64>,
-    /// How long to make the load before the measured time
+    /// How long the load runs before the measured time
     #[arg(long, value_name = "SECONDS", default_value_t = 1.0)]
     warm_up_seconds: f64,
     /// How long to measure
     #[arg(long, value_name = "SECONDS", default_value_t = 10.0)]
     seconds: f64,
-    /// How long a lease lasts [default: as the pool says]
+    /// How long a lease lasts [default: the pool's ttl]
     #[arg(long, value_name = "SECONDS")]
     ttl: Option<u32>,
-    /// Set the pool's order before: random, sequential or lowest; it stays so
+    /// Set the pool's order before the load, and leave it so: random, sequential or lowest
     #[arg(long, value_name = "ORDER")]
     order: Option<Order>,
-    /// Lease beforehand until so much of the pool is taken; these leases last as long as the
-    /// pool lets them
+    /// Lease numbers before the load until this percentage of the pool is taken; these leases
+    /// last for the pool's ttl_max
     #[arg(long, value_name = "PERCENT")]
     taken: Option<f64>,
     /// How many threads make the load
     #[arg(long, value_name = "N", default_value_t = 1)]
     threads: usize,
-    /// Process of a daemon on this machine, to show the CPU time it takes
+    /// Process id of a daemon on this machine, to report its CPU time
     #[arg(long, value_name = "PID")]
     server_pid: Option<u32>,
     #[command(flatten)]

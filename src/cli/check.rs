@@ -1,4 +1,4 @@
-//! `allotd check`: every invariant of a data directory, offline.
+//! `allotd check`: checks every invariant of a data directory, offline.
 
 use std::path::PathBuf;
 

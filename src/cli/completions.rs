@@ -1,4 +1,4 @@
-//! `allotd completions`: what a shell completes.
+//! `allotd completions`: the completion script of a shell.
 
 use clap::{Args, CommandFactory};
 use clap_complete::{Shell, generate};

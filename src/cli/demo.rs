@@ -1,4 +1,4 @@
-//! `allotd demo`: the daemon with a pool of real ranges, and what to try.
+//! `allotd demo`: the daemon with a pool of real ranges, and commands to try.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -19,12 +19,12 @@ use super::{output, serve};
 
 /// The pool of the demo.
 const POOL: &str = "demo";
-/// The same numbers each time.
+/// Fixed, so that each demo has the same numbers.
 const SEED: u64 = 7979;
 
 #[derive(Debug, Args)]
 pub(super) struct DemoArgs {
-    /// How many numbers
+    /// How many numbers the pool has
     #[arg(long, env = "ALLOTD_NUMBERS", default_value_t = 40_000_000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     numbers: u32,
     #[command(flatten)]
@@ -44,7 +44,7 @@ Try, in another terminal:
 pub(super) fn run(mut args: DemoArgs) -> Result<(), CliError> {
     let data = args.serve.data.take().unwrap_or_else(|| std::env::temp_dir().join("allotd-demo"));
     args.serve.data = Some(data);
-    // What to try is for people, and so are its words: the log tells no more than it has to.
+    // The output is for a person, so by default the log has only warnings and errors.
     if args.serve.config.is_none() {
         args.serve.log_level.get_or_insert_with(|| Level::Warn.to_string());
     }
@@ -54,25 +54,25 @@ pub(super) fn run(mut args: DemoArgs) -> Result<(), CliError> {
 }
 
 fn demo(config: &Config, numbers: u32, json: bool) -> Result<(), CliError> {
-    // A port in use is told before the work, not after it.
+    // Before the work: a port in use is reported at once.
     let listeners = run::bind(config)?;
     let opened = step(&format!("opening {}", config.data_dir.display()), || Ok(run::open(config, json)?))?;
     let engine = &opened.engine;
     match engine.pool(POOL) {
         None => create(engine, numbers)?,
         Some(pool) => output::print(&format!(
-            "the pool {POOL} is there with {} numbers: remove {} to make it anew\n",
+            "the pool {POOL} already exists, with {} numbers: remove {} to create it anew\n",
             pool.numbers(),
             config.data_dir.display()
         ))?,
     }
-    // Its terminal's end is its own: there is no file to read again.
+    // SIGHUP ends the demo with its terminal, instead of reading a config file again.
     run::serve(&run::runtime()?, config, listeners, opened, None, |addresses| {
         output::print(&serve::welcome(addresses, GREETING))
     })
 }
 
-/// Says what is being done, does it, and says how long it took.
+/// Prints what is being done, does it, and prints how long it took.
 fn step<T>(what: &str, work: impl FnOnce() -> Result<T, CliError>) -> Result<T, CliError> {
     output::print(&format!("{what} ... "))?;
     let started = Instant::now();

@@ -26,7 +26,7 @@ pub(super) fn grouped(count: u64) -> String {
 fn scaled(value: f64, step: f64, units: &[&'static str]) -> (f64, &'static str) {
     let (mut value, mut unit) = (value, units[0]);
     for &larger in &units[1..] {
-        // What would be shown as 1000 or more.
+        // From here on the value would be shown as a whole step, such as 1000.
         if value < step - 0.5 {
             break;
         }
@@ -86,7 +86,7 @@ pub(super) fn milliseconds(value: u64) -> String {
     }
 }
 
-/// A rate a second: `0`, `0.25`, `12.3`, `1,234`.
+/// A rate per second: `0`, `0.25`, `12.3`, `1,234`.
 pub(super) fn rate(per_second: f64) -> String {
     match per_second {
         rate if rate <= 0.0 => "0".to_owned(),
@@ -97,7 +97,7 @@ pub(super) fn rate(per_second: f64) -> String {
     }
 }
 
-/// A share in percent. It says 0 and 100 only of none and all.
+/// A share in percent: 0 only for nothing, 100 only for the whole.
 pub(super) fn percent(part: u64, whole: u64) -> String {
     let percent = 100.0 * part as f64 / whole.max(1) as f64;
     match part {
@@ -109,7 +109,7 @@ pub(super) fn percent(part: u64, whole: u64) -> String {
     }
 }
 
-/// How many of so many cells a part of a whole fills: none only for nothing, all only for all.
+/// How many of `cells` cells a part of a whole fills: 0 only for nothing, all only for the whole.
 pub(super) fn cells(part: u64, whole: u64, cells: usize) -> usize {
     match part {
         0 => 0,

@@ -14,10 +14,10 @@ use super::remote::Remote;
 pub(super) struct LeaseArgs {
     /// Name of the pool
     pool: String,
-    /// How many numbers to lease, at most [default: 1]
+    /// The most numbers to lease [default: 1]
     #[arg(long, value_name = "N")]
     count: Option<u32>,
-    /// How long the lease lasts [default: as the pool says]
+    /// How long the lease lasts [default: the pool's ttl]
     #[arg(long, value_name = "SECONDS")]
     ttl: Option<u32>,
     /// Choose only within these prefixes (7912) or ranges (79120000000-79129999999), separated by commas
@@ -27,7 +27,7 @@ pub(super) struct LeaseArgs {
     remote: Remote,
 }
 
-/// Shows `NUMBER:TOKEN`, as renew and return take it, and when it ends.
+/// Prints `NUMBER:TOKEN`, as renew and return take it, and when the lease ends.
 pub(super) fn run(args: LeaseArgs) -> Result<(), CliError> {
     let mut body = json!({});
     if let Some(count) = args.count {

@@ -17,7 +17,7 @@ pub(super) struct ManArgs {
     dir: Option<PathBuf>,
 }
 
-/// The command as the pages tell of it: first steps are for who asks for help.
+/// The command as the pages describe it: the first steps belong to the help only.
 fn command() -> Command {
     Cli::command().disable_help_subcommand(true).after_help(None)
 }

@@ -26,7 +26,7 @@ use clap::{Parser, Subcommand};
 
 use error::CliError;
 
-/// Hands out numbers of huge pools, each to exactly one holder at a time
+/// Hands out numbers from huge pools, each to exactly one holder at a time
 #[derive(Debug, Parser)]
 #[command(name = "allotd", version, arg_required_else_help = true, after_help = FIRST_STEPS)]
 pub struct Cli {
@@ -38,7 +38,7 @@ pub struct Cli {
 enum Command {
     /// Run the daemon
     Serve(crate::daemon::config::args::ServeArgs),
-    /// Run the daemon with a pool "demo" of real mobile ranges, and say what to try
+    /// Run the daemon with a pool "demo" of real mobile ranges, and print what to try
     Demo(demo::DemoArgs),
     /// Create, show and change pools
     #[command(subcommand)]
@@ -51,15 +51,15 @@ enum Command {
     Return(return_lease::ReturnArgs),
     /// Show what the daemon counts
     Stats(stats::StatsArgs),
-    /// Put a load on a daemon, and show how it does
+    /// Put load on a daemon, and show how it performs
     Bench(bench::BenchArgs),
-    /// Have the daemon make a backup of all its pools
+    /// Make the daemon back up all its pools
     Backup(backup::BackupArgs),
-    /// Make a data directory of a backup
+    /// Create a data directory from a backup
     Restore(backup::RestoreArgs),
     /// Check a data directory that no daemon uses, or a backup
     Check(check::CheckArgs),
-    /// Print what a shell reads to complete commands and flags
+    /// Print the completion script of a shell
     Completions(completions::CompletionsArgs),
     /// Print the manual page, or write a page for each command
     Man(man::ManArgs),
@@ -70,12 +70,12 @@ const FIRST_STEPS: &str = "\
 First steps:
   allotd demo                        a daemon with 40 million numbers, and what to try
   allotd serve --data ./data         a daemon of your own
-  allotd pool create ru numbers.txt  a pool of the numbers in a file
-  allotd lease ru                    a number of it, for a while
-  allotd stats --watch               what goes on
+  allotd pool create ru numbers.txt  a pool from a file of numbers
+  allotd lease ru                    a number from it, for a while
+  allotd stats --watch               what happens, live
 
 Exit codes: 0 done, 1 refused or failed (with one line that says why), 2 wrong usage.
-\"allotd help COMMAND\" tells more of a command.";
+\"allotd help COMMAND\" describes a command.";
 
 impl Cli {
     /// Runs the command: 0 done, 1 refused or failed, 2 wrong usage.
@@ -103,7 +103,7 @@ impl Cli {
         };
         // One line, whatever the message holds.
         let line = message.split_whitespace().collect::<Vec<_>>().join(" ");
-        // Where standard error is closed there is nobody to tell.
+        // If standard error is closed, nobody can read the message.
         let _ = writeln!(io::stderr(), "allotd: {line}");
         ExitCode::from(code)
     }

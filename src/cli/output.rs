@@ -8,12 +8,12 @@ use serde_json::Value;
 use super::error::CliError;
 use super::figures::grouped;
 
-/// Prints text. A reader that has seen enough (`| head`) is no failure.
+/// Prints text. A reader that closes the pipe early (`| head`) is not a failure.
 pub(super) fn print(text: &str) -> Result<(), CliError> {
     print_on(text).map(|_| ())
 }
 
-/// Prints text; false once the reader has seen enough.
+/// Prints text; false once the reader has closed the pipe.
 pub(super) fn print_on(text: &str) -> Result<bool, CliError> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
@@ -38,7 +38,7 @@ pub(super) fn cell(value: &Value) -> String {
     }
 }
 
-/// A column of a table: its title, and on which side its cells are.
+/// A column of a table: its title and its alignment.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Column {
     title: &'static str,
@@ -50,7 +50,7 @@ pub(super) const fn words(title: &'static str) -> Column {
     Column { title, is_figure: false }
 }
 
-/// A column of figures, one under the other by their last digits.
+/// A column of figures, aligned right.
 pub(super) const fn figures(title: &'static str) -> Column {
     Column { title, is_figure: true }
 }
@@ -81,7 +81,7 @@ pub(super) fn table(columns: &[Column], rows: &[Vec<String>]) -> String {
     text
 }
 
-/// Pairs of a name and a value, one a line; figures are one under the other by their last digits.
+/// Pairs of a name and a value, one per line; figures are aligned right.
 pub(super) fn pairs(pairs: &[(String, Shown)]) -> String {
     let name_width = pairs.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
     let figure_width = pairs.iter().filter_map(|(_, shown)| shown.figure_width()).max().unwrap_or(0);
@@ -97,9 +97,9 @@ pub(super) fn pairs(pairs: &[(String, Shown)]) -> String {
     text
 }
 
-/// What stands beside a name.
+/// The value beside a name.
 pub(super) enum Shown {
-    /// A figure, and what is said after it.
+    /// A figure, and the text after it.
     Figure(String, String),
     /// Anything else.
     Words(String),
@@ -126,7 +126,7 @@ impl Shown {
     }
 }
 
-/// The members of an object, one a line.
+/// The members of an object, one per line.
 pub(super) fn members(value: &Value) -> String {
     let Some(object) = value.as_object() else { return format!("{}\n", cell(value)) };
     let shown: Vec<_> = object.iter().map(|(name, value)| (name.clone(), Shown::member(value))).collect();

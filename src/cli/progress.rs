@@ -1,4 +1,4 @@
-//! Bars of what is sent and received, while a person watches.
+//! Progress bars of uploads and downloads, on a terminal only.
 
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 /// How often a bar without a known end is drawn, in milliseconds.
 const TICK_MS: u64 = 200;
 
-/// A bar over the bytes of these files, or one that is not shown.
+/// A bar over the bytes of these files; hidden without a terminal.
 pub(super) fn upload(files: &[PathBuf]) -> ProgressBar {
     if !io::stderr().is_terminal() {
         return ProgressBar::hidden();
@@ -23,7 +23,7 @@ pub(super) fn upload(files: &[PathBuf]) -> ProgressBar {
     ProgressBar::new(total).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
-/// What counts the bytes that are written to standard output, unless that is the terminal itself.
+/// A bar that counts the bytes written to standard output; hidden if that is the terminal itself.
 pub(super) fn download() -> ProgressBar {
     if io::stderr().is_terminal() && !io::stdout().is_terminal() {
         counting("received")
@@ -32,7 +32,7 @@ pub(super) fn download() -> ProgressBar {
     }
 }
 
-/// Bytes so far, of nobody knows how many.
+/// A bar of the bytes so far, without a known total.
 fn counting(done: &str) -> ProgressBar {
     let style =
         ProgressStyle::with_template(&format!("{{spinner}} {{bytes}} {done} {{bytes_per_sec}} {{elapsed}}"));
@@ -42,7 +42,7 @@ fn counting(done: &str) -> ProgressBar {
     bar
 }
 
-/// Writes on, and tells a bar how much.
+/// Passes writes on, and counts their bytes on a bar.
 pub(super) struct Counted<W> {
     pub(super) inner: W,
     pub(super) bar: ProgressBar,

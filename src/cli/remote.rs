@@ -26,20 +26,20 @@ impl ServerArgs {
 pub(crate) struct Remote {
     #[command(flatten)]
     server: ServerArgs,
-    /// Show the answer as the daemon gives it, in JSON
+    /// Print the daemon's response unchanged, in JSON
     #[arg(long, env = "ALLOTD_JSON", hide_env_values = true, num_args = 0..=1, default_missing_value = "true", require_equals = true, default_value = "false", value_name = "BOOL", hide_default_value = true, hide_possible_values = true, help_heading = DAEMON_HEADING)]
     pub(crate) json: bool,
 }
 
 /// The heading of the flags that nearly all commands have.
-const DAEMON_HEADING: &str = "The daemon and its answers";
+const DAEMON_HEADING: &str = "Daemon and output";
 
 impl Remote {
     pub(crate) fn server(&self) -> Result<Server, CliError> {
         self.server.server()
     }
 
-    /// Makes a call and shows its answer: as it is with `--json`, else by `show`.
+    /// Makes a call and prints its answer: unchanged with `--json`, else by `show`.
     pub(crate) fn call(
         &self,
         call: Call<'_>,

@@ -17,7 +17,7 @@ pub(super) struct RenewArgs {
     /// The leases, as "allotd lease" shows them
     #[arg(required = true, value_name = "NUMBER:TOKEN")]
     leases: Vec<String>,
-    /// How long they last from now [default: as the pool says]
+    /// How long the leases last from now [default: the pool's ttl]
     #[arg(long, value_name = "SECONDS")]
     ttl: Option<u32>,
     #[command(flatten)]
@@ -27,7 +27,7 @@ pub(super) struct RenewArgs {
 /// Reads `NUMBER:TOKEN`.
 pub(super) fn held(leases: &[String]) -> Result<Value, CliError> {
     let one = |text: &String| {
-        let refused = || CliError::Usage(format!("\"{text}\" is no lease: give NUMBER:TOKEN"));
+        let refused = || CliError::Usage(format!("\"{text}\" is not a lease: give NUMBER:TOKEN"));
         let (number, token) = text.split_once(':').ok_or_else(refused)?;
         let number: u64 = number.parse().map_err(|_| refused())?;
         Ok(json!({"number": number, "token": token}))
@@ -35,7 +35,7 @@ pub(super) fn held(leases: &[String]) -> Result<Value, CliError> {
     leases.iter().map(one).collect::<Result<Vec<_>, _>>().map(Value::from)
 }
 
-/// One line an item: what became of it.
+/// One line per item: its result.
 pub(super) fn results(answer: &Value) -> String {
     let line = |item: &Value| {
         let time = ["expires_at", "available_at"].into_iter().find_map(|name| item[name].as_str());

@@ -18,10 +18,10 @@ pub(crate) struct ReturnArgs {
     /// The leases, as "allotd lease" shows them
     #[arg(required = true, value_name = "NUMBER:TOKEN")]
     leases: Vec<String>,
-    /// How it went; the pool's rules say what becomes of the numbers
+    /// How it went; the pool's rules decide what happens to the numbers
     #[arg(long, value_name = "NAME")]
     outcome: Option<String>,
-    /// What becomes of the numbers: available, rest:SECONDS, done or retired
+    /// What happens to the numbers: available, rest:SECONDS, done or retired
     #[arg(long, value_name = "THEN")]
     then: Option<NextState>,
     #[command(flatten)]

@@ -17,7 +17,7 @@ pub(super) fn run(args: ServeArgs) -> Result<(), CliError> {
     log_failure(|| {
         let runtime = run::runtime()?;
         let on_hangup = OnHangup::new(&runtime, Reloader::new(args, config.clone()))?;
-        // Before the data directory, which may take a while: a port in use shows at once.
+        // Before the data directory, which may take long to open: a port in use is reported at once.
         let listeners = run::bind(&config)?;
         let opened = run::open(&config, json)?;
         run::serve(&runtime, &config, listeners, opened, Some(on_hangup), |addresses| {
@@ -26,11 +26,11 @@ pub(super) fn run(args: ServeArgs) -> Result<(), CliError> {
     })
 }
 
-/// Logs a failure, which ends the daemon.
+/// Logs the failure that ends the daemon.
 pub(super) fn log_failure(work: impl FnOnce() -> Result<(), CliError>) -> Result<(), CliError> {
     match work() {
         Err(CliError::Failed(message)) => {
-            // Whole: it names files and places in them, and no telephone number.
+            // Not masked: it names files and offsets in them, never a telephone number.
             error!(event = "failed", "{message}");
             Err(CliError::AlreadyLogged)
         }

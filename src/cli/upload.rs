@@ -1,4 +1,4 @@
-//! Files of numbers on their way to the daemon, with a bar while a person watches.
+//! Uploads of files of numbers to the daemon, with a progress bar on a terminal.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -29,19 +29,19 @@ pub(super) struct UploadArgs {
     /// Files of numbers; "-" is standard input
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// How the files are written [default: by their names: .csv, .roaring, else text]
+    /// Format of the files [default: by their extensions: .csv, .roaring, else text]
     #[arg(long, value_enum, value_name = "FORMAT", help_heading = READING_HEADING)]
     format: Option<Format>,
-    /// The country of numbers in national form, such as RU
+    /// The country of numbers in national format, such as RU
     #[arg(long, value_name = "REGION", help_heading = READING_HEADING)]
     region: Option<String>,
-    /// What to do with a line that is no number: fail or skip [default: fail]
+    /// What to do with an invalid line: fail or skip [default: fail]
     #[arg(long, value_name = "WHAT", help_heading = READING_HEADING)]
     on_invalid: Option<String>,
     /// How many digits the numbers of a prefix such as 7900* have
     #[arg(long, value_name = "DIGITS", help_heading = READING_HEADING)]
     length: Option<String>,
-    /// The column of the numbers in a CSV file
+    /// The column that holds the numbers in a CSV file
     #[arg(long, value_name = "NAME", help_heading = READING_HEADING)]
     column: Option<String>,
 }
@@ -55,12 +55,12 @@ fn format_by_name(path: &Path) -> Format {
 }
 
 impl UploadArgs {
-    /// The one format of all files.
+    /// The format that all files share.
     fn format(&self) -> Result<Format, CliError> {
         let mut formats = self.files.iter().map(|path| self.format.unwrap_or_else(|| format_by_name(path)));
         let first = formats.next().unwrap_or(Format::Text);
         if formats.any(|format| format != first) {
-            return Err(CliError::Usage("the files are of several formats: send them one by one".to_owned()));
+            return Err(CliError::Usage("the files have different formats: send them one by one".to_owned()));
         }
         if first != Format::Text && self.files.len() > 1 {
             return Err(CliError::Usage(
@@ -70,7 +70,7 @@ impl UploadArgs {
         Ok(first)
     }
 
-    /// The parameters of these flags.
+    /// The query parameters for these flags.
     fn parameters(&self) -> Vec<(&'static str, String)> {
         let given = [
             ("region", &self.region),

@@ -1,5 +1,5 @@
-//! The daemon as the machine's operators see it: what it tells when it starts, ends and changes, how it reads
-//! its config file again, and how it shows systemd that it is alive.
+//! The process: its settings, its life from start to shutdown, reloading the config file, and the reports to
+//! systemd and the log.
 
 pub mod config;
 pub(crate) mod reload;

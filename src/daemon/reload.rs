@@ -1,5 +1,5 @@
-//! SIGHUP: the config file is read again. What can change while the daemon runs changes; for the rest the log
-//! says that it needs a restart. A file that is not understood changes nothing.
+//! SIGHUP: reads the config file again. Settings that can change while the daemon runs change; for the others
+//! the log says that they need a restart. An invalid file changes nothing.
 
 use tracing::{error, info, warn};
 
@@ -10,7 +10,7 @@ use crate::log::{self, LogConfig};
 use super::config::Config;
 use super::service_manager;
 
-/// The settings that run, and where they came from.
+/// The settings in force, and the arguments they came from.
 pub(crate) struct Reloader {
     args: ServeArgs,
     running: Config,
@@ -21,7 +21,7 @@ impl Reloader {
         Self { args, running }
     }
 
-    /// Reads the file again. Flags and the environment still win over it.
+    /// Reads the file again. Flags and the environment still take precedence.
     pub(crate) fn reload(&mut self, control: &Control) {
         service_manager::reloading();
         let Some(path) = self.args.config.clone() else {
@@ -63,7 +63,7 @@ impl Reloader {
 
 /// The keys whose settings differ and cannot change while the daemon runs.
 fn fixed_that_differ(running: &Config, new: &Config) -> Vec<&'static str> {
-    // Whole, so that a new setting cannot be left out.
+    // Destructured in full, so that a new setting cannot be left out.
     let Config {
         data_dir,
         listen,

@@ -1,4 +1,4 @@
-//! The life of the daemon: bind, open, serve, end.
+//! The life of the daemon: bind, open, serve, stop.
 
 use std::convert::Infallible;
 use std::io;
@@ -28,38 +28,38 @@ pub(crate) struct Opened {
     took: Duration,
 }
 
-/// Reads the config file again at each SIGHUP. Without it the signal ends the process.
+/// Reads the config file again at each SIGHUP. Without it, SIGHUP ends the process.
 pub(crate) struct OnHangup {
     signal: Signal,
     reloader: Reloader,
 }
 
-/// Why the daemon did not start or go on.
+/// Why the daemon did not start or stopped.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DaemonError {
-    /// An address cannot be listened on.
+    /// The daemon cannot listen on an address.
     #[error(transparent)]
     Bind(#[from] BindError),
     /// The data directory cannot be used.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// The server did not start, or ended.
+    /// The server did not start, or failed.
     #[error(transparent)]
     Serve(#[from] ServeError),
-    /// The system refuses something else that a daemon needs.
+    /// The system refuses something else that the daemon needs.
     #[error(transparent)]
     System(#[from] io::Error),
 }
 
 impl OnHangup {
-    /// Takes the signal from now on: a process that does not wait for it is ended by it.
+    /// Handles the signal from now on. Unhandled, it ends the process.
     pub(crate) fn new(runtime: &Runtime, reloader: Reloader) -> Result<Self, DaemonError> {
         let _inside = runtime.enter();
         Ok(Self { signal: signal(SignalKind::hangup())?, reloader })
     }
 }
 
-/// What the signals and the looks at the server run on.
+/// The runtime of the signals and the supervisor.
 pub(crate) fn runtime() -> Result<Runtime, DaemonError> {
     Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
 }
@@ -70,7 +70,7 @@ pub(crate) fn bind(config: &Config) -> Result<Vec<Listener>, DaemonError> {
     Ok(bound?)
 }
 
-/// Opens the data directory. `json` says how the log is written.
+/// Opens the data directory. `json` is whether the log is JSON.
 pub(crate) fn open(config: &Config, json: bool) -> Result<Opened, DaemonError> {
     startup_log::starting(config);
     service_manager::status("opening the data directory");
@@ -90,7 +90,8 @@ pub(crate) fn open(config: &Config, json: bool) -> Result<Opened, DaemonError> {
     Ok(Opened { engine, took: started.elapsed() })
 }
 
-/// Serves until SIGTERM or SIGINT. `announce` is called with the addresses once what connects is served.
+/// Serves until SIGTERM or SIGINT. `announce` is called with the addresses once new connections are sure to
+/// be served.
 pub(crate) fn serve<E: From<DaemonError>>(
     runtime: &Runtime,
     config: &Config,
@@ -102,7 +103,7 @@ pub(crate) fn serve<E: From<DaemonError>>(
     runtime.block_on(async {
         let shutdown = shutdown()?;
         let addresses = server::addresses(&listeners).map_err(DaemonError::from)?;
-        // The sockets are bound and listened on: what connects from now on is served.
+        // The sockets are listening: connections from now on will be served.
         announce(&addresses)?;
         let Opened { engine, took } = opened;
         let server_config = ServerConfig {
@@ -121,7 +122,7 @@ pub(crate) fn serve<E: From<DaemonError>>(
             never = hang_ups(on_hangup, &control) => match never {},
         };
         ended.map_err(DaemonError::from)?;
-        info!(event = "stopped", "allotd has ended: all is on the disk");
+        info!(event = "stopped", "allotd has stopped: all data is on the disk");
         Ok(())
     })
 }
@@ -129,7 +130,7 @@ pub(crate) fn serve<E: From<DaemonError>>(
 /// What systemd shows while requests are served.
 const READY_STATUS: &str = "serving";
 
-/// Waits for the signals that end the daemon, from now on.
+/// Handles the signals that end the daemon from now on, and waits for one.
 fn shutdown() -> Result<impl Future<Output = ()>, DaemonError> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -139,7 +140,7 @@ fn shutdown() -> Result<impl Future<Output = ()>, DaemonError> {
             _ = interrupt.recv() => "SIGINT",
         };
         service_manager::stopping();
-        info!(event = "stopping", signal, "no more connections are taken; requests under way are answered");
+        info!(event = "stopping", signal, "no new connections are accepted; requests in progress are answered");
     })
 }
 
@@ -147,7 +148,7 @@ async fn hang_ups(on_hangup: Option<OnHangup>, control: &Control) -> Infallible 
     if let Some(OnHangup { mut signal, mut reloader }) = on_hangup {
         while signal.recv().await.is_some() {
             reloader.reload(control);
-            // Also where nothing changed: systemd waits for it.
+            // Also if nothing changed: systemd waits for it.
             service_manager::ready(READY_STATUS);
         }
     }

@@ -1,4 +1,4 @@
-//! What systemd is told, over the socket that it names in `NOTIFY_SOCKET`; without one, nothing is.
+//! Notifies systemd over the socket that it names in `NOTIFY_SOCKET`; does nothing without one.
 
 use std::time::Duration;
 
@@ -10,31 +10,31 @@ pub(crate) fn ready(status: &str) {
     notify(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
 
-/// The daemon reads its config file again; [`ready`] follows.
+/// The daemon reads its config file again; a call of [`ready`] must follow.
 pub(crate) fn reloading() {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => notify(&[NotifyState::Reloading, now]),
-        // The clock is always there on Linux.
+        // Linux always has this clock.
         Err(_) => notify(&[NotifyState::Reloading]),
     }
 }
 
-/// The daemon ends.
+/// The daemon is shutting down.
 pub(crate) fn stopping() {
-    notify(&[NotifyState::Stopping, NotifyState::Status("finishing the requests under way")]);
+    notify(&[NotifyState::Stopping, NotifyState::Status("finishing the requests in progress")]);
 }
 
-/// What the daemon is busy with before it is ready.
+/// What the daemon does before it is ready.
 pub(crate) fn status(status: &str) {
     notify(&[NotifyState::Status(status)]);
 }
 
-/// The daemon was looked at and is alive.
+/// The supervisor found the daemon alive.
 pub(crate) fn alive() {
     notify(&[NotifyState::Watchdog]);
 }
 
-/// How long systemd waits for [`alive`] before it ends the daemon; `None` if it does not.
+/// How long systemd waits for [`alive`] before it kills the daemon; `None` if it has no watchdog.
 pub(crate) fn watchdog() -> Option<Duration> {
     sd_notify::watchdog_enabled()
 }
@@ -44,7 +44,8 @@ fn notify(state: &[NotifyState<'_>]) {
         warn!(
             event = "notify_failed",
             %error,
-            "systemd cannot be told of the daemon's state: run it with Type=notify, or without NOTIFY_SOCKET"
+            "systemd cannot be notified of the daemon's state: run the daemon with Type=notify, or without \
+             NOTIFY_SOCKET"
         );
     }
 }

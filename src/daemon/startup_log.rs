@@ -1,4 +1,4 @@
-//! What the daemon tells when it starts.
+//! What the daemon logs when it starts.
 
 use std::time::Duration;
 
@@ -12,18 +12,18 @@ use crate::log::LogConfig;
 
 use super::config::Config;
 
-/// Before the data directory is opened, which may take a while.
+/// Logged before the data directory is opened, which may take a while.
 pub(crate) fn starting(config: &Config) {
     info!(
         event = "starting",
         version = env!("CARGO_PKG_VERSION"),
         pid = std::process::id(),
         data = %config.data_dir.display(),
-        "allotd opens its data directory"
+        "allotd is opening its data directory"
     );
 }
 
-/// What opening found in the journal.
+/// Logs what opening found in the journal.
 pub(crate) fn recovered(report: &OpenReport) {
     let journal = &report.journal;
     if journal.files.is_empty() {
@@ -39,9 +39,9 @@ pub(crate) fn recovered(report: &OpenReport) {
     if report.is_whole() { recovered!(info) } else { recovered!(warn) }
 }
 
-/// Requests are served: with which settings, and what there is.
+/// Logged once requests are served: the settings and what was opened.
 pub(crate) fn ready(config: &Config, listen: &[ListenAddress], engine: &Engine, opening: Duration) {
-    // Whole, so that a new setting cannot be left out.
+    // Destructured in full, so that a new setting cannot be left out.
     let Config {
         data_dir,
         listen: _,

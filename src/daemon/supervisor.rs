@@ -1,5 +1,5 @@
-//! Looks whether the threads that leases need still come to their work: each worker, and the journal's writer.
-//! Only then systemd's watchdog is told that the daemon is alive.
+//! Checks that the threads that leases need make progress: each worker, and the journal's writer. Only if
+//! they do, it notifies systemd's watchdog that the daemon is alive.
 
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
@@ -12,29 +12,29 @@ use crate::log::limit;
 
 use super::service_manager;
 
-/// How often it is looked, unless systemd's watchdog wants it more often.
+/// How often the threads are checked, unless systemd's watchdog needs it more often.
 const LOOK_INTERVAL: Duration = Duration::from_secs(10);
-/// Looks within the time after which systemd's watchdog ends the daemon.
+/// Checks within the time after which systemd's watchdog kills the daemon.
 const LOOKS_PER_WATCHDOG: u32 = 3;
 /// How long a worker may take to answer.
 const WORKER_PATIENCE: Duration = Duration::from_secs(5);
-/// How long the journal's writer may stay away from its work.
+/// How long the journal's writer may make no progress.
 const JOURNAL_PATIENCE: Duration = Duration::from_secs(5);
 
-/// What does not come to its work.
+/// A thread that makes no progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stuck {
     Worker(usize),
     Journal,
 }
 
-/// When the writer was last seen at work.
+/// When the writer last made progress.
 struct WriterSeen {
     turns: u64,
     at: Instant,
 }
 
-/// Looks for as long as it is polled.
+/// Checks for as long as it is polled.
 pub(crate) async fn supervise(control: &Control, journal: &Journal) -> Infallible {
     let interval = service_manager::watchdog()
         .map_or(LOOK_INTERVAL, |watchdog| LOOK_INTERVAL.min(watchdog / LOOKS_PER_WATCHDOG));
@@ -56,17 +56,18 @@ pub(crate) async fn supervise(control: &Control, journal: &Journal) -> Infallibl
 
 fn log_stuck(stuck: Option<Stuck>) {
     match stuck {
-        None => info!(event = "unstuck", "all threads come to their work again"),
+        None => info!(event = "unstuck", "all threads make progress again"),
         Some(Stuck::Worker(index)) => error!(
             event = "stuck",
             thread = format!("worker-{index}"),
-            "a worker does not answer: see what the machine does; systemd restarts the daemon if this lasts"
+            "a worker does not respond: check what else the machine is doing; systemd restarts the daemon if \
+             this lasts"
         ),
         Some(Stuck::Journal) => error!(
             event = "stuck",
             thread = "journal-writer",
-            "the journal is not written, and no answer leaves: check the disk; systemd restarts the daemon if this \
-             lasts"
+            "the journal is not written, and no response leaves: check the disk; systemd restarts the daemon \
+             if this lasts"
         ),
     }
 }
@@ -77,7 +78,7 @@ async fn look(control: &Control, journal: &Journal, writer: &mut WriterSeen) -> 
     if turns != writer.turns {
         *writer = WriterSeen { turns, at: Instant::now() };
     }
-    // What ends has its own limits: the drain's, and systemd's TimeoutStopSec.
+    // A shutdown has its own limits: the drain's, and systemd's TimeoutStopSec.
     if control.is_draining() {
         return None;
     }

@@ -1,4 +1,4 @@
-//! A disk that fails under a mapping: the system has no other way to say so than SIGBUS.
+//! A disk that fails under a mapping. The system can report that only by SIGBUS.
 
 use std::io;
 
@@ -7,24 +7,24 @@ macro_rules! message {
         concat!(
             $before,
             "the disk failed under a mapped file, or the file was cut (SIGBUS). Nothing was confirmed after that; \
-             what was confirmed before is in the journal. Look at the system's log, check the disk, then start again",
+             what was confirmed before is in the journal. Read the system's log, check the disk, then start again",
             $after
         )
         .as_bytes()
     };
 }
 
-/// What ends the process; one line, made before: a handler of signals may not make one.
+/// The last line of the process. It is a constant because a signal handler may not allocate.
 const HUMAN: &[u8] = message!("allotd: ", "\n");
 const JSON: &[u8] = message!("{\"level\":\"ERROR\",\"event\":\"bus_error\",\"message\":\"", "\"}\n");
 const EXIT_CODE: i32 = 1;
 
-/// Ends the process with a line of its own, of the log's format, instead of without a word, when memory of a
-/// mapped file cannot be read.
+/// Installs a handler that ends the process with one line in the log's format when memory of a mapped file
+/// cannot be read. Without it the process would end silently.
 pub fn end_on_bus_error(json: bool) -> io::Result<()> {
     let message = if json { JSON } else { HUMAN };
     let end = move || {
-        // Nothing is left to do if not even this can be written.
+        // If this write fails too, nothing is left to do.
         let _ = rustix::io::write(rustix::stdio::stderr(), message);
         signal_hook::low_level::exit(EXIT_CODE);
     };

@@ -1,5 +1,5 @@
-//! The disk as a trait: every write of the daemon goes through it, so that tests can put a disk under it that
-//! fails, fills up or loses power.
+//! The disk as a trait. Every write of the daemon goes through it, so that tests can use a disk that fails,
+//! fills up or loses power.
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -21,10 +21,10 @@ pub enum Access {
     DirectSynced,
 }
 
-/// Every change that the daemon makes to its data directory. The methods do the real thing; a test's
-/// disk replaces those it is about.
+/// Every change that the daemon makes to its data directory. The default methods act on the real disk; a
+/// test's disk overrides those that it tests.
 pub trait Disk: fmt::Debug + Send + Sync + 'static {
-    /// Creates a file that is not there yet, for reading and writing.
+    /// Creates a file for reading and writing. Fails if it exists.
     fn create(&self, path: &Path) -> io::Result<File> {
         OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
     }
@@ -40,8 +40,8 @@ pub trait Disk: fmt::Debug + Send + Sync + 'static {
         options.read(true).write(true).custom_flags(flags.bits().cast_signed()).open(path)
     }
 
-    /// Takes the space of a file now, at least one byte; [`io::ErrorKind::Unsupported`] where the file system
-    /// cannot. See [`super::files::allocate`].
+    /// Allocates the space of a file, at least one byte. Fails with [`io::ErrorKind::Unsupported`] where the
+    /// file system cannot; [`super::files::allocate`] handles that.
     fn allocate(&self, file: &File, bytes: u64) -> io::Result<()> {
         Ok(rustix::fs::fallocate(file, FallocateFlags::empty(), 0, bytes)?)
     }
@@ -66,12 +66,12 @@ pub trait Disk: fmt::Debug + Send + Sync + 'static {
         File::open(directory)?.sync_all()
     }
 
-    /// Creates a directory and those above it.
+    /// Creates a directory and its missing parents.
     fn create_directories(&self, path: &Path) -> io::Result<()> {
         fs::create_dir_all(path)
     }
 
-    /// Gives a file or directory another name, replacing a file of that name.
+    /// Renames a file or directory, replacing a file of the new name.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::rename(from, to)
     }

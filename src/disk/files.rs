@@ -1,4 +1,4 @@
-//! Whole small files: read with a limit, replaced atomically, checksummed.
+//! Operations on whole files: read with a limit, replace atomically, allocate, checksum.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use super::device::{Access, Disk, RealDisk};
 use super::mapping::WORD_BYTES;
-use super::{paced, unsynced};
+use super::paced;
+#[cfg(debug_assertions)]
+use super::unsynced;
 
 /// The disk of the machine, as most of the crate holds it.
 pub fn real() -> Arc<dyn Disk> {
@@ -18,8 +20,8 @@ pub fn real() -> Arc<dyn Disk> {
     Arc::new(RealDisk)
 }
 
-/// Opens a file as it is asked, or buffered where the file system has no direct access, as an older tmpfs;
-/// and says how.
+/// Opens a file with the given access, or buffered where the file system has no direct access, as an older
+/// tmpfs. Also returns the access used.
 pub fn open_direct(disk: &dyn Disk, path: &Path, access: Access) -> io::Result<(File, Access)> {
     match disk.open(path, access) {
         Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
@@ -29,7 +31,7 @@ pub fn open_direct(disk: &dyn Disk, path: &Path, access: Access) -> io::Result<(
     }
 }
 
-/// Takes the space of a file now, so that a full disk shows here; writes zeros where the file system cannot
+/// Allocates the space of a file, so that a full disk shows here. Writes zeros where the file system cannot
 /// allocate without writing.
 pub fn allocate(disk: &dyn Disk, file: &File, bytes: u64) -> io::Result<()> {
     if bytes == 0 {
@@ -43,19 +45,19 @@ pub fn allocate(disk: &dyn Disk, file: &File, bytes: u64) -> io::Result<()> {
     }
 }
 
-/// Creates a file of `len` zeroed words whose space is taken now, so that a full disk shows here and
-/// not when a number is leased.
+/// Creates a file of `len` zeroed words and allocates its space, so that a full disk shows here and not when
+/// a number is leased.
 pub fn create_words(disk: &dyn Disk, path: &Path, len: u32) -> io::Result<()> {
     let file = disk.create(path)?;
     allocate(disk, &file, u64::from(len) * WORD_BYTES)?;
     disk.sync(&file)
 }
 
-/// Replaces a file so that at any moment, also after a power loss, either the old or the new content
-/// is there.
+/// Replaces a file atomically: at any moment, also after a power loss, it has either the old or the new
+/// content.
 pub fn replace_file(disk: &dyn Disk, path: &Path, content: &[u8]) -> io::Result<()> {
     let new = path.with_extension("new");
-    // Left over from a process that ended in the middle of this.
+    // A leftover of a process that ended in the middle of this function.
     match disk.remove_file(&new) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -68,7 +70,8 @@ pub fn replace_file(disk: &dyn Disk, path: &Path, content: &[u8]) -> io::Result<
         let _ = disk.remove_file(&new);
         return Err(error);
     }
-    // From here on both contents may be found after a power loss: not a failure that changes nothing.
+    // From here on a power loss can leave either content. So a failure is reported as another kind of error:
+    // it may have changed the file.
     sync_parent(disk, path).map_err(io::Error::other)
 }
 

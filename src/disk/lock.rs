@@ -11,7 +11,7 @@ pub struct DirectoryLock {
 }
 
 impl DirectoryLock {
-    /// Takes the lock by the file `path`; `None` when another process holds it.
+    /// Takes the lock through the file `path`. `None` if another process holds it.
     pub fn take(path: PathBuf) -> io::Result<Option<Self>> {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         match file.try_lock() {
@@ -24,7 +24,8 @@ impl DirectoryLock {
 
 impl Drop for DirectoryLock {
     fn drop(&mut self) {
-        // Closing would not do while a process that is being started still has a copy of the descriptor.
+        // Closing the file does not suffice while a process that is being started has a copy of the
+        // descriptor.
         let _ = self.file.unlock();
     }
 }
@@ -40,7 +41,7 @@ mod tests {
         let path = dir.path().join("LOCK");
         let held = DirectoryLock::take(path.clone()).unwrap().unwrap();
         assert!(DirectoryLock::take(path.clone()).unwrap().is_none());
-        // As a process that is just being started has one.
+        // A process that is being started has such a copy.
         let _copy = held.file.try_clone().unwrap();
         drop(held);
         assert!(DirectoryLock::take(path).unwrap().is_some());

@@ -12,13 +12,13 @@ use crate::sys::atomics::AtomicU64;
 
 /// Size of one word in a words file.
 pub const WORD_BYTES: u64 = 8;
-/// What direct writes are aligned to: offset, length and memory. No disk in use needs more.
+/// The alignment of direct writes: offset, length and memory. No disk in use needs more.
 pub const PAGE_BYTES: usize = 4096;
 
-/// Size of a huge page; memory that is smaller has none.
+/// Size of a huge page. Smaller memory gets none.
 const HUGE_PAGE_BYTES: usize = 2 << 20;
 
-/// A read-only mapping of an immutable file. Cheap to share: it is bytes.
+/// A read-only mapping of an immutable file.
 #[derive(Debug)]
 pub struct MappedBytes(Mmap);
 
@@ -47,8 +47,8 @@ impl AsRef<[u8]> for MappedBytes {
     }
 }
 
-/// Memory for so many items, in huge pages where the system has them and where it is not in use yet. Random looks
-/// into some megabytes of it then wait less for the processor's page tables (about 30 ns a lease, by a profile).
+/// Memory for `capacity` items, in huge pages where the system has them and the memory is untouched. Random
+/// reads over some megabytes of it then wait less for the processor's page tables.
 pub fn huge_page_vec<T>(capacity: usize) -> Vec<T> {
     let mut items = Vec::with_capacity(capacity);
     let spare = items.spare_capacity_mut();
@@ -56,25 +56,25 @@ pub fn huge_page_vec<T>(capacity: usize) -> Vec<T> {
     let bytes = size_of_val(spare);
     if bytes >= HUGE_PAGE_BYTES {
         let start = spare.as_mut_ptr().cast::<u8>().wrapping_sub(into_page);
-        // SAFETY: the advice changes no byte of memory, of whatever else lies in the first page neither; and
-        // the range is mapped, as `spare` and the whole of its first page are.
-        // Advice that is not taken is no error: pages are small then.
+        // SAFETY: the advice changes no byte of memory, also not of other data in the first page; and the
+        // range is mapped, as `spare` and the whole of its first page are.
+        // A system that ignores the advice uses small pages, which is no error.
         let _ = unsafe { rustix::mm::madvise(start.cast(), into_page + bytes, MadviseAdvice::LinuxHugepage) };
     }
     items
 }
 
-/// Bytes that the system reads into memory at once. On one core it lets nobody else go on meanwhile.
+/// Bytes that the system reads into memory at once. On a single core nothing else runs meanwhile.
 const POPULATED_BYTES: usize = 256 << 10;
-/// Bytes that it is asked for ahead of that.
+/// Bytes that are prefetched ahead of that.
 const AHEAD_BYTES: usize = 16 * POPULATED_BYTES;
 
 /// What becomes of changes made through a mapping.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sharing {
-    /// They are the file's at once, in the page cache, and reach the disk when the system likes.
+    /// They change the file at once, in the page cache, and reach the disk when the system writes them.
     Shared,
-    /// They stay in this process' memory until they are written to the file explicitly.
+    /// They stay in the memory of this process until they are written to the file explicitly.
     Private,
 }
 
@@ -117,11 +117,11 @@ impl MappedWords {
         if self.len == 0 || self.sharing == Sharing::Private { Ok(()) } else { self.map.flush() }
     }
 
-    /// Reads the whole file into memory ahead of a scan, if the system can.
+    /// Reads the whole file into memory before a scan, if the system can.
     pub fn populate(&self) {
-        // All advice is only a speed-up: a kernel that does not know it reads the pages when they are looked at.
-        // Words are looked at here and there. The system's own reading ahead, of 8 MiB here, would not help, and
-        // while it filled the pages of a new pool with zeros, all leases on its one core waited for 0.6 s.
+        // All advice is only a speed-up: a kernel that does not know it reads the pages at their first use.
+        // Random: words are read at scattered places, so the system's own read-ahead does not help. On a
+        // single core it would also stall all leases while it fills the pages of a new pool with zeros.
         let _ = self.map.advise(Advice::Random);
         let advise = |advice, start: usize| {
             let bytes = self.len * WORD_BYTES as usize;
@@ -158,7 +158,7 @@ impl AsRef<[AtomicU64]> for MappedWords {
 pub struct PageBuffer(MmapMut);
 
 impl PageBuffer {
-    /// A buffer of at least so many bytes.
+    /// A buffer of at least `bytes` bytes.
     pub fn new(bytes: usize) -> io::Result<Self> {
         MmapMut::map_anon(bytes.next_multiple_of(PAGE_BYTES)).map(Self)
     }

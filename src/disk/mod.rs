@@ -1,5 +1,5 @@
-//! Files and mappings: all that the daemon writes goes through one trait, so that tests can put a
-//! disk under it that fails, fills up or loses power. With `state/table.rs` the home of `unsafe`.
+//! Files and mappings. Everything that the daemon writes goes through one trait, so that tests can use a disk
+//! that fails, fills up or loses power. All `unsafe` code is here and in `sys/prefetch.rs`.
 
 pub(crate) mod bus_error;
 pub mod device;

@@ -1,8 +1,7 @@
-//! Writing much to a disk that others wait for: in parts, each synced by itself, with rests between them.
+//! Large writes to a disk that others wait for: in parts, each with its own sync, with pauses between them.
 //!
-//! A sync waits for what the system sends to the disk at the same time. Measured beside a thread that syncs
-//! 4 KiB again and again (p99 of its syncs, 190 µs alone): 2.2 ms while 256 pages here and there are written
-//! with each sync, 0.28 ms with 64 KiB that lie together, 0.35 ms with 256 KiB, 0.66 ms with 1 MiB.
+//! A sync waits for whatever the system sends to the disk at the same time. Scattered pages delay other syncs
+//! much more than a contiguous part, and larger parts delay them more than smaller ones.
 
 use std::fs::File;
 use std::io;
@@ -11,21 +10,21 @@ use std::time::{Duration, Instant};
 use super::device::Disk;
 use super::mapping::PageBuffer;
 
-/// Bytes at most of a part.
+/// Most bytes of a part.
 pub const PART_BYTES: usize = 256 << 10;
 
-/// To be called after each part, with how long it took: it lets the disk serve others for as long, unless
-/// there is a hurry.
+/// Called after each part with the time that it took. It pauses for as long, so that the disk can serve
+/// others, unless the work is urgent.
 pub type Pacer<'a> = dyn Fn(Duration) + 'a;
 
-/// Syncs a file that is written piece by piece each time so many bytes were written that they are a part.
+/// Syncs a file that is written piece by piece, each time that a part ([`PART_BYTES`]) is written.
 #[derive(Debug, Default)]
 pub struct PartSyncs {
     unsynced_bytes: usize,
 }
 
 impl PartSyncs {
-    /// To be called after each piece.
+    /// Call after each piece, with its length in bytes.
     pub fn wrote(&mut self, disk: &dyn Disk, file: &File, bytes: usize) -> io::Result<()> {
         self.unsynced_bytes += bytes;
         if self.unsynced_bytes < PART_BYTES {
@@ -55,8 +54,8 @@ pub fn write_in_parts(
     Ok(())
 }
 
-/// Writes zeros into the first `bytes` bytes of a file, which may be open for direct writes: its blocks are
-/// then written once, and overwriting them costs no more than the data. To be synced after it.
+/// Writes zeros into the first `bytes` bytes of a file, which may be open for direct writes. Its blocks are
+/// then written once, and overwriting them costs no more than the data. The caller syncs the file.
 pub fn fill_with_zeros(
     disk: &(impl Disk + ?Sized),
     file: &File,

@@ -1,4 +1,4 @@
-//! Writing a file from its beginning on through a [`Disk`].
+//! Writes a file from its beginning through a [`Disk`].
 
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
@@ -6,8 +6,8 @@ use std::io::{self, Seek, SeekFrom, Write};
 use super::device::Disk;
 use super::paced::PartSyncs;
 
-/// A file as a [`Write`]: to be wrapped in a `BufWriter`. It is synced now and then, so that at no time much is
-/// on its way to the disk.
+/// A file as a [`Write`]; wrap it in a `BufWriter`. It is synced regularly, so that little is on its way to
+/// the disk at any time.
 #[derive(Debug)]
 pub struct SequentialWriter<'a> {
     disk: &'a dyn Disk,
@@ -17,7 +17,7 @@ pub struct SequentialWriter<'a> {
 }
 
 impl<'a> SequentialWriter<'a> {
-    /// Writes from the file's beginning on.
+    /// Starts at the file's beginning.
     pub fn new(disk: &'a dyn Disk, file: &'a File) -> Self {
         Self { disk, file, position: 0, syncs: PartSyncs::default() }
     }

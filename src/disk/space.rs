@@ -1,18 +1,18 @@
-//! How much room a file system has.
+//! The space of a file system.
 
 use std::io;
 use std::path::Path;
 
-/// The room of a file system, in bytes.
+/// The space of a file system, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DiskSpace {
-    /// That this process may still take.
+    /// Space that this process may still use.
     pub free_bytes: u64,
-    /// Of all of it.
+    /// All of its space.
     pub total_bytes: u64,
 }
 
-/// The room of the file system that a path is on.
+/// The space of the file system that holds a path.
 pub fn space_of(path: &Path) -> io::Result<DiskSpace> {
     let found = rustix::fs::statvfs(path)?;
     Ok(DiskSpace {

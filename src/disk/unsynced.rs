@@ -1,4 +1,4 @@
-//! A disk that says it synced and did not: what the power-loss tests must catch. Not in release builds.
+//! A disk that reports a sync without doing it, which the power-loss tests must catch. Not in release builds.
 
 use std::fs::File;
 use std::io;
@@ -7,10 +7,10 @@ use std::path::Path;
 use super::device::{Access, Disk, RealDisk};
 use super::mapping::MappedWords;
 
-/// Set to 1, a daemon of a debug build never syncs.
+/// The environment variable that, set to 1, keeps a daemon of a debug build from syncing.
 pub const SKIP_SYNC_VARIABLE: &str = "ALLOTD_TEST_SKIP_SYNC";
 
-/// See the module.
+/// The machine's disk without syncs.
 #[derive(Debug, Clone, Copy)]
 pub struct UnsyncedDisk;
 

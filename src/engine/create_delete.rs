@@ -1,5 +1,6 @@
-//! Creating and deleting pools: a pool appears and disappears by one rename of its directory.
+//! Creating and deleting pools. One rename of its directory makes a pool appear or disappear.
 
+use crate::coordinates::SegmentId;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
@@ -19,7 +20,7 @@ use super::registry::Engine;
 use super::segment::Segments;
 use super::shared::Shared;
 
-/// Most pools of one daemon.
+/// Maximum pools of one daemon.
 pub const MAX_POOLS: usize = 10_000;
 
 /// Why a pool was not deleted.
@@ -28,8 +29,8 @@ pub enum DeleteError {
     /// No such pool.
     #[error("there is no pool \"{0}\"")]
     NotFound(String),
-    /// Numbers of it are leased.
-    #[error("{0} numbers of this pool are leased: wait for their return, or delete it with force=true")]
+    /// Some of its numbers are leased.
+    #[error("{0} numbers of this pool are leased: wait until they are returned, or delete it with force=true")]
     InUse(u64),
     /// Its files could not be removed.
     #[error("the pool's files could not be removed: {0}")]
@@ -40,7 +41,7 @@ pub enum DeleteError {
 }
 
 impl Engine {
-    /// Creates a pool from a source of numbers. Nothing of it is there until all of it is.
+    /// Creates a pool from a source of numbers. The pool is not visible until it is complete.
     pub fn create_pool(
         &self,
         name: &PoolName,
@@ -84,16 +85,16 @@ impl Engine {
         Ok(())
     }
 
-    /// Deletes a pool and its files; refused while numbers of it are leased, unless `force`.
+    /// Deletes a pool and its files. Refused while any of its numbers are leased, unless `force`.
     pub fn delete_pool(&self, name: &str, force: bool) -> Result<(), DeleteError> {
         self.shared.journal.check()?;
         let disk = &*self.shared.disk;
-        // Hidden by a rename first, which works on a full disk too; the next start removes what is left.
+        // A rename also works on a full disk. The next start removes hidden directories that are left.
         let hidden = self.dirs.pools.join(format!("{HIDDEN_PREFIX}{:016x}", staging::random_id()?));
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let pool = self.pool(name).ok_or_else(|| DeleteError::NotFound(name.to_owned()))?;
         let mode = pool.mode();
-        // First no more leases, then the look at those there are.
+        // Refuse new leases before counting the existing ones.
         pool.set_mode(Mode::Deleted);
         let leased = pool.counts().leased;
         if leased > 0 && !force {
@@ -106,21 +107,21 @@ impl Engine {
         }
         self.change_pools(|pools| pools.remove(name));
         disk.sync_directory(&self.dirs.pools)?;
-        // The pool is deleted; what cannot be removed now is removed at the next start.
+        // The pool is deleted. The next start removes what cannot be removed now.
         let _ = disk.remove_directory(&hidden);
         Ok(())
     }
 }
 
-/// Makes the whole directory of a new pool, ready to be moved to its place.
+/// Builds the complete directory of a new pool, ready to be moved into place.
 pub(crate) fn make_pool(staging: &Staging, settings: Settings, numbers: &Numbers) -> Result<(), ImportError> {
     let disk = &*staging.disk;
-    let entry = make_segment(disk, staging.path(), 1, |path| numbers.write_set(disk, path))?;
+    let entry = make_segment(disk, staging.path(), SegmentId(1), |path| numbers.write_set(disk, path))?;
     Manifest::new(random_id()?, settings, vec![entry]).write(disk, staging.path())?;
     Ok(())
 }
 
-/// Opens a pool that was just made.
+/// Opens a new pool.
 pub(crate) fn open_new_pool(name: PoolName, dir: PathBuf, shared: &Arc<Shared>) -> Result<Pool, ImportError> {
     let manifest = Manifest::read(&dir).map_err(|error| ImportError::Io(io::Error::other(error)))?;
     let (mut counts, mut list) = (Counts::default(), Vec::new());

@@ -1,10 +1,12 @@
-//! Leases that were given out under an `Idempotency-Key`, so that a repeated call gets the same again.
+//! Leases made under an `Idempotency-Key`, so that a repeated call returns the same leases.
 //!
-//! A key is kept, as a hash, for as long as its leases were given out for: in memory, and in the journal or,
-//! from a checkpoint on, in its file (`key_file`).
-//! A call with a key waits for another one with the same key, whose answer it must give, and shares its
-//! lock with one in 64 of all other keys; calls without a key never come here.
+//! A key is stored, as a hash, until the original end of its leases: in memory, and in the journal or, after a
+//! checkpoint, in the file of [`crate::store::idempotency_file`].
+//!
+//! A call with a key waits for an earlier one with the same key, because it must return the same result. Keys
+//! share [`SHARDS`] locks. Calls without a key take none of them.
 
+use crate::coordinates::{Rank, SegmentId};
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -16,13 +18,13 @@ use crate::state::time::Timestamp;
 use crate::store::idempotency_file::MAX_KEYED_LEASES;
 use crate::sys::atomics::{AtomicU64, Ordering};
 
-/// Longest `Idempotency-Key`, in bytes.
+/// Maximum length of an `Idempotency-Key`, in bytes.
 pub const MAX_KEY_BYTES: usize = 128;
-/// Locks that the keys share.
+/// Number of locks that the keys share.
 pub(crate) const SHARDS: usize = 64;
-/// Of a journal file, this part may be taken by the records of keys.
+/// Records of keys may take one part in this many of a journal file.
 const JOURNAL_FILE_SHARE: u64 = 4;
-/// Bytes of the journal that one lease under a key takes, its share of the key's record included.
+/// Journal bytes per lease under a key, including its share of the key's record.
 const BYTES_PER_LEASE: u64 = 2 * crate::journal::record::RECORD_BYTES as u64;
 
 /// The hash of a pool and a key in it.
@@ -31,12 +33,12 @@ pub(crate) type KeyHash = [u8; 16];
 /// One lease of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct StoredLease {
-    pub(crate) segment: u16,
-    pub(crate) rank: u32,
+    pub(crate) segment: SegmentId,
+    pub(crate) rank: Rank,
     pub(crate) generation: u32,
 }
 
-/// What was given out under a key.
+/// The leases made under a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct StoredLeases {
     pub(crate) pool: u64,
@@ -46,7 +48,7 @@ pub(crate) struct StoredLeases {
     pub(crate) leases: Box<[StoredLease]>,
 }
 
-/// See the module.
+/// All keys with live leases.
 pub(crate) struct Keys {
     hasher: SipHasher128,
     shards: Box<[Mutex<HashMap<KeyHash, StoredLeases>>]>,
@@ -56,7 +58,8 @@ pub(crate) struct Keys {
 }
 
 impl Keys {
-    /// Keys hashed under the data directory's secret, as many as fit into a part of a journal file.
+    /// No keys yet. They are hashed under the data directory's secret; their number is bounded by what fits
+    /// into a part of a journal file.
     pub(crate) fn new(secret: &[u8; SECRET_BYTES], journal_file_bytes: u64) -> Self {
         let most_leases = (journal_file_bytes / JOURNAL_FILE_SHARE / BYTES_PER_LEASE).min(MAX_KEYED_LEASES);
         Self {
@@ -83,13 +86,13 @@ impl Keys {
         hasher.finish128().h1
     }
 
-    /// The keys that share a lock with this one, for one call at a time.
+    /// Locks the shard that holds this key.
     pub(crate) fn lock(&self, key: &KeyHash) -> Shard<'_> {
         let shard = &self.shards[usize::from(key[0]) % SHARDS];
         Shard { keys: self, entries: shard.lock().unwrap_or_else(PoisonError::into_inner) }
     }
 
-    /// Forgets what has ended among a part of the keys, another part at each call.
+    /// Removes ended keys from one shard, the next one at each call.
     pub(crate) fn purge_some(&self, now: Timestamp) {
         let shard = self.next_purged.fetch_add(1, Ordering::Relaxed) as usize % SHARDS;
         let entries = self.shards[shard].lock().unwrap_or_else(PoisonError::into_inner);
@@ -107,7 +110,7 @@ impl Keys {
         records
     }
 
-    /// Takes up what was read of the journal.
+    /// Restores keys that were read from the journal.
     pub(crate) fn restore(&self, recovered: RecoveredKeys, now: Timestamp) {
         for (key, kept) in recovered.whole().filter(|(_, kept)| kept.until > now) {
             self.lock(&key).insert(key, kept);
@@ -115,19 +118,19 @@ impl Keys {
     }
 }
 
-/// Some of the keys, locked.
+/// A locked shard of the keys.
 pub(crate) struct Shard<'a> {
     keys: &'a Keys,
     entries: MutexGuard<'a, HashMap<KeyHash, StoredLeases>>,
 }
 
 impl Shard<'_> {
-    /// What was given out under a key, if that has not ended.
+    /// The leases made under a key, if they have not ended.
     pub(crate) fn get(&self, key: &KeyHash, now: Timestamp) -> Option<&StoredLeases> {
         self.entries.get(key).filter(|kept| kept.until > now)
     }
 
-    /// Whether so many more leases can be remembered.
+    /// Whether there is space for `leases` more. Removes ended keys if there is not.
     pub(crate) fn has_room(&mut self, leases: u32, now: Timestamp) -> bool {
         let fits = |keys: &Keys| keys.leases.load(Ordering::Relaxed) + u64::from(leases) <= keys.most_leases;
         fits(self.keys) || {
@@ -136,7 +139,7 @@ impl Shard<'_> {
         }
     }
 
-    /// Remembers what was given out.
+    /// Stores the leases made under a key.
     pub(crate) fn insert(&mut self, key: KeyHash, kept: StoredLeases) {
         let added = kept.leases.len() as u64;
         let removed = self.entries.insert(key, kept).map_or(0, |old| old.leases.len() as u64);
@@ -180,27 +183,27 @@ fn key_start(key: &KeyHash) -> [u8; 8] {
     std::array::from_fn(|i| key[i])
 }
 
-/// Keys as they are read of the journal.
+/// Keys read from the journal.
 #[derive(Debug, Default)]
 pub(crate) struct RecoveredKeys {
-    /// By the first half of a key, of which the lease records have no more.
+    /// By the first half of the key's hash: lease records contain only that half.
     keys: HashMap<[u8; 8], (KeyRecord, Vec<KeyLeaseRecord>)>,
 }
 
 impl RecoveredKeys {
-    /// Takes a key's record: what was read under it before is an earlier use of it, or the same again.
+    /// Adds a key's record. It replaces what was read for the key before: an earlier use, or a duplicate.
     pub(crate) fn key(&mut self, record: &KeyRecord) {
         self.keys.insert(key_start(&record.key), (*record, Vec::new()));
     }
 
-    /// Takes the record of a lease of a key.
+    /// Adds the record of one lease of a key.
     pub(crate) fn lease(&mut self, record: &KeyLeaseRecord) {
         if let Some((_, leases)) = self.keys.get_mut(&record.key_start) {
             leases.push(*record);
         }
     }
 
-    /// The keys of which every lease was read; the others were never confirmed.
+    /// The keys whose leases were all read. The others were never confirmed.
     fn whole(self) -> impl Iterator<Item = (KeyHash, StoredLeases)> {
         self.keys.into_values().filter_map(|(head, leases)| {
             let pool = leases.first()?.pool;
@@ -230,7 +233,7 @@ mod tests {
     }
 
     fn kept(until: u32, leases: u32) -> StoredLeases {
-        let lease = |rank| StoredLease { segment: 1, rank, generation: rank + 1 };
+        let lease = |rank| StoredLease { segment: SegmentId(1), rank: Rank(rank), generation: rank + 1 };
         StoredLeases { pool: 5, body: 9, until: at(until), leases: (0..leases).map(lease).collect() }
     }
 
@@ -245,7 +248,7 @@ mod tests {
         assert_eq!(records.len(), 4, "b has ended");
         let restored = Keys::new(&SECRET, 1 << 20);
         let mut recovered = RecoveredKeys::default();
-        // Written twice, and once begun again without its leases before that.
+        // The key's record alone, then everything twice.
         for record in records[..1].iter().chain(&records).chain(&records) {
             match record {
                 Record::Key(record) => recovered.key(record),

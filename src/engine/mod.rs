@@ -1,16 +1,16 @@
-//! The engine: pools of numbers, and the operations on them. The one place that orders the words of
-//! numbers and what is derived from them.
+//! The engine: pools of numbers and the operations on them. Only the engine orders changes of a number's word
+//! and of the data derived from the words.
 //!
-//! * [`startup`]: from a data directory to an engine, replaying the journal; [`registry`]: its pools and the
-//!   threads' handles; [`create_delete`]: pools come and go.
-//! * [`pool`]: one pool; [`segment`]: a part of it; [`operations`]: what is done with it, a file a verb.
-//! * `transition`: what follows once a word has changed.
-//! * [`worker`]: the handle of a calling thread; [`idempotency`]: what was given out under a key.
-//! * [`counters`], [`clock`]: what a pool counts, what time it is.
+//! * [`startup`]: opens a data directory and replays its journal. [`registry`]: holds the pools and the
+//!   threads' handles. [`create_delete`]: creates and deletes pools.
+//! * [`pool`]: one pool. [`segment`]: one part of a pool. [`operations`]: one file per operation on a pool.
+//! * `transition`: journals and counts each change of a word.
+//! * [`worker`]: the handle of a calling thread. [`idempotency`]: leases made under an `Idempotency-Key`.
+//! * [`counters`]: what a pool counts. [`clock`]: the engine's time.
 //! * `background`: the sweeper, the recorder and the checkpoint.
 //!
 //! A change is one compare-exchange of one word. It updates the free index and the due hints and passes its
-//! record to the journal before its answer is made; the answer is held until the record is committed.
+//! record to the journal before the response is built. The response is held until the record is committed.
 
 pub(crate) mod background;
 pub mod clock;

@@ -35,15 +35,20 @@ impl OpenReport {
     }
 }
 
+/// A count with its noun in the singular or plural.
+fn counted(count: u64, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
 impl fmt::Display for OpenReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let journal = &self.journal;
         write!(
             f,
-            "journal: {} files, {} frames, {} records, {}",
-            journal.files.len(),
-            journal.frames,
-            journal.records,
+            "journal: {}, {}, {}, {}",
+            counted(journal.files.len() as u64, "file"),
+            counted(journal.frames, "frame"),
+            counted(journal.records, "record"),
             if journal.clean { "closed cleanly" } else { "not closed cleanly" }
         )?;
         if journal.cut_bytes > 0 {

@@ -1,6 +1,8 @@
-//! A pool: a named set of numbers with its settings. Its operations are in `lease`, `holding`,
-//! `sweep`, `marks`, `load` and `export`; here is what they share.
+//! A pool: a named set of numbers with its settings. Its operations are in [`super::operations`]; this file
+//! holds what they share.
 
+use crate::coordinates::Rank;
+use crate::engine::segment::within::SegmentIndex;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -31,14 +33,14 @@ use super::segment::{Segment, Segments};
 use super::shared::{OPERATOR_SLOT, SWEEPER_SLOT, Shared};
 use super::worker::{Cursor, Worker};
 
-/// A change of a pool that could not be made; nothing changed.
+/// Why a pool could not be changed. Nothing changed.
 #[derive(Debug, thiserror::Error)]
 pub enum ChangeError {
-    /// The settings are wrong.
+    /// The settings are invalid.
     #[error(transparent)]
     Settings(#[from] SettingsError),
     /// The pool's rounds are used up.
-    #[error("this pool has had all its rounds: create a new pool")]
+    #[error("this pool has used all its rounds: create a new pool")]
     NoMoreRounds,
     /// The pool was deleted meanwhile.
     #[error("the pool was deleted")]
@@ -65,11 +67,11 @@ pub(crate) enum Mode {
 pub struct NumberState {
     /// The number.
     pub number: Number,
-    /// What it is seen as.
+    /// Its state as seen now.
     pub state: State,
     /// How many times it was leased or reinstated.
     pub generation: u32,
-    /// When the lease or the rest ends; only while leased or resting.
+    /// When the lease or rest ends; `None` unless leased or resting.
     pub until: Option<Timestamp>,
 }
 
@@ -79,17 +81,17 @@ impl NumberState {
     }
 }
 
-/// See the module.
+/// A named set of numbers with its settings.
 pub struct Pool {
     pub(crate) name: PoolName,
     pub(crate) dir: PathBuf,
     pub(crate) shared: Arc<Shared>,
     pub(crate) key: TokenKey,
-    /// Names the pool in the journal and in tokens.
+    /// Identifies the pool in the journal and in tokens.
     pub(crate) id: u64,
     pub(crate) settings: ArcSwap<Settings>,
     pub(crate) segments: ArcSwap<Segments>,
-    /// What is on the disk. Held while it is changed, so that such changes come one after another.
+    /// The manifest on disk. Locked during a change, so that changes are serialized.
     manifest: Mutex<Manifest>,
     round: AtomicU32,
     mode: AtomicU32,
@@ -102,8 +104,8 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// A pool over opened segments, whose numbers were found in the states `counts`, and which goes on from
-    /// the totals that were `kept`.
+    /// A pool over opened segments. `counts` are the states of their numbers; `kept` are the totals to
+    /// continue from.
     pub(crate) fn new(
         name: PoolName,
         dir: PathBuf,
@@ -125,10 +127,10 @@ impl Pool {
         let first = Sample { at: Instant::now(), leases: kept.totals.leases, available: counts.available };
         let cursors = (0..shared.slots)
             .map(|slot| {
-                // Threads begin in different parts of the pool.
+                // Threads start in different parts of the pool.
                 let position = segments.whole.len() / shared.slots as u64 * slot as u64;
                 if segments.whole.is_empty() {
-                    return Cursor::new(0, 0);
+                    return Cursor::new(SegmentIndex(0), Rank(0));
                 }
                 let (span, rank) = segments.whole.at(position);
                 Cursor::new(segments.whole.spans[span].segment, rank)
@@ -159,12 +161,12 @@ impl Pool {
         &self.name
     }
 
-    /// The settings now.
+    /// The current settings.
     pub fn settings(&self) -> Guard<Arc<Settings>> {
         self.settings.load()
     }
 
-    /// The round now; the first is 1.
+    /// The current round; the first is 1.
     pub fn round(&self) -> u32 {
         self.round.load(Ordering::SeqCst)
     }
@@ -195,33 +197,33 @@ impl Pool {
         self.segments.load().whole.len()
     }
 
-    /// How many numbers are in each state, as counted; no word is looked at.
+    /// How many numbers are in each state. Sums counters; reads no word.
     pub fn counts(&self) -> Counts {
         self.counters.counts()
     }
 
-    /// How often each thing happened since the pool was created.
+    /// How often each event happened since the pool was created.
     pub fn totals(&self) -> Totals {
         self.counters.totals()
     }
 
-    /// The counter of an outcome: a name that the pool's rules have, or had, has its own.
+    /// The counter of an outcome. Each name that the pool's rules ever had has its own, up to a limit.
     pub fn outcome(&self, name: &str) -> OutcomeId {
         self.outcomes.id(name)
     }
 
-    /// Of the returns those that had an outcome, by its name; only those that occurred.
+    /// Returns with an outcome, by outcome name. Omits outcomes that never occurred.
     pub fn returns_by_outcome(&self) -> BTreeMap<String, u64> {
         let counted = self.outcomes.all().into_iter().map(|(name, id)| (name, self.counters.returns(id)));
         counted.filter(|(_, count)| *count > 0).collect()
     }
 
-    /// How late numbers came back whose lease or rest had ended, in milliseconds, since the daemon started.
+    /// How late ended leases and rests were swept, in milliseconds, since the daemon started.
     pub fn lateness(&self) -> DistributionSnapshot {
         self.lateness.snapshot()
     }
 
-    /// Rates of the last minutes.
+    /// Rates over the last minutes.
     pub fn rates(&self) -> Rates {
         self.history().rates(self.now_sample())
     }
@@ -263,37 +265,37 @@ impl Pool {
         word.seen(self.shared.clock.now(), self.on_expiry(), self.round())
     }
 
-    /// The word of a rank as it is seen at a moment within this call.
-    pub(crate) fn look(&self, segment: &Segment, rank: u32) -> Word {
-        // The time first: of a lease that is renewed at this moment, the old end is never compared with a
-        // time by which it had a later one.
+    /// The word of a rank as it is seen at some instant during this call.
+    pub(crate) fn look(&self, segment: &Segment, rank: Rank) -> Word {
+        // Read the time before the word: if the lease is renewed in between, its old end must not be
+        // compared with a time after the renewal.
         let now = self.shared.clock.now();
-        segment.ranks.words.get(rank).seen(now, self.on_expiry(), self.round())
+        segment.state.words.get(rank).seen(now, self.on_expiry(), self.round())
     }
 
     /// The state of one number, if it is in the pool.
     pub fn lookup(&self, number: Number) -> Option<NumberState> {
         let segments = self.segments.load();
         let (segment, rank) = segments.locate(number, &mut LastRun::default())?;
-        Some(NumberState::new(number, self.look(&segments.list[segment as usize], rank)))
+        Some(NumberState::new(number, self.look(segments.get(segment), rank)))
     }
 
-    /// The operators' handle; held for one operation.
+    /// The operators' handle, locked for one operation.
     pub(crate) fn operator(&self) -> MutexGuard<'_, Worker> {
         self.shared.operator.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is on the disk now, and in use: no change of it is under way.
+    /// The manifest that is on disk and in use. Waits for a change in progress.
     pub(crate) fn manifest(&self) -> Manifest {
         self.manifest.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Names the pool in the journal; a pool of the same name that is created later has another id.
+    /// Identifies the pool in the journal. A pool that is created later under the same name has another id.
     pub(crate) fn id(&self) -> u64 {
         self.id
     }
 
-    /// Changes the manifest on the disk, then calls `apply` while no other change can come between.
+    /// Changes the manifest on disk, then calls `apply` before any other change can start.
     pub(crate) fn change_manifest<T>(
         &self,
         change: impl FnOnce(&mut Manifest) -> Result<(), ChangeError>,
@@ -309,7 +311,7 @@ impl Pool {
             self.shared.journal.check()?;
             if let Err(error) = next.write(&*self.shared.disk, &self.dir) {
                 if !files::is_storage_full(&error) {
-                    // Which of the two manifests the disk has is not known any more.
+                    // It is unknown which of the two manifests the disk has.
                     self.shared.journal.poison("a pool's settings could not be written", &error);
                 }
                 return Err(error.into());
@@ -324,12 +326,12 @@ impl Pool {
         self.segments.load().list.iter().try_for_each(|segment| segment.checkpoint(rest))
     }
 
-    /// Ends the use of the files, after the last checkpoint.
+    /// Closes the files after the last checkpoint.
     pub(crate) fn close(&self) -> std::io::Result<()> {
         self.segments.load().list.iter().try_for_each(|segment| segment.close())
     }
 
-    /// Waits until all that was seen until now is committed. For threads that may block.
+    /// Waits until everything seen so far is committed. Blocks the thread.
     pub fn settle(&self) -> Result<(), JournalError> {
         self.shared.journal.settle(SWEEPER_SLOT)
     }

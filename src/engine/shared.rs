@@ -1,4 +1,4 @@
-//! What all pools of an engine share, and the slots of its threads.
+//! The state that all pools of an engine share, and the slots of its threads.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -13,7 +13,7 @@ use super::clock::Clock;
 use super::idempotency::Keys;
 use super::worker::Worker;
 
-/// What all pools of an engine share.
+/// The state that all pools of an engine share.
 pub(crate) struct Shared {
     pub(crate) clock: Arc<Clock>,
     pub(crate) journal: Arc<Journal>,
@@ -22,16 +22,16 @@ pub(crate) struct Shared {
     /// How the words are mapped.
     pub(crate) sharing: Sharing,
     pub(crate) secret: [u8; SECRET_BYTES],
-    /// How many threads call the engine, the operators' one included.
+    /// Number of slots: one per calling thread, and the engine's own ([`OWN_SLOTS`]).
     pub(crate) slots: usize,
-    /// The operators' calls come one after another, from whatever thread.
+    /// The handle for operators' calls. They run one at a time, from any thread.
     pub(crate) operator: Mutex<Worker>,
-    /// Where files are put together before they are moved to their place.
+    /// Where files are built before they are moved into place.
     pub(crate) staging_dir: PathBuf,
 }
-/// Most threads that call the engine.
+/// Maximum number of threads that call the engine.
 pub const MAX_WORKERS: usize = 1_024;
-/// Slots of threads that the engine has of its own: the operators' and the sweeper's.
+/// Slots that the engine reserves for itself: the operators' and the sweeper's.
 pub(crate) const OWN_SLOTS: usize = 2;
 pub(crate) const OPERATOR_SLOT: Slot = Slot(0);
 pub(crate) const SWEEPER_SLOT: Slot = Slot(1);

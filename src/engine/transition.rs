@@ -3,6 +3,7 @@
 //!
 //! Opening a round is the one change without a record: the round is in the manifest, and a start repeats it.
 
+use crate::coordinates::Rank;
 use crate::journal::handle::Changing;
 use crate::journal::record::{Record, WordRecord};
 use crate::state::word::{State, Word};
@@ -24,7 +25,7 @@ pub(crate) struct Transition<'a> {
 impl Transition<'_> {
     /// The word of a number changed from `before` to `after`; nothing follows if they are equal.
     #[inline]
-    pub(crate) fn changed(&self, segment: &Segment, rank: u32, before: Word, after: Word) {
+    pub(crate) fn changed(&self, segment: &Segment, rank: Rank, before: Word, after: Word) {
         if before == after {
             return;
         }
@@ -34,7 +35,7 @@ impl Transition<'_> {
 
     /// A number that was available is leased; counted by [`Self::finish`].
     #[inline]
-    pub(crate) fn leased(&mut self, segment: &Segment, rank: u32, after: Word) {
+    pub(crate) fn leased(&mut self, segment: &Segment, rank: Rank, after: Word) {
         self.journal(segment, rank, after);
         self.leased += 1;
     }
@@ -49,10 +50,9 @@ impl Transition<'_> {
     }
 
     #[inline]
-    fn journal(&self, segment: &Segment, rank: u32, word: Word) {
+    fn journal(&self, segment: &Segment, rank: Rank, word: Word) {
         self.changing.record(|| {
-            // A pool has at most MAX_SEGMENTS segments.
-            Record::Word(WordRecord { pool: self.pool.id, segment: segment.id as u16, rank, word, holder: 0 })
+            Record::Word(WordRecord { pool: self.pool.id, segment: segment.id, rank, word, holder: 0 })
         });
     }
 }
@@ -66,7 +66,7 @@ impl Pool {
 
     /// Counts a change of a word, and makes a number available that became done too late for its round.
     #[inline]
-    pub(crate) fn count_change(&self, segment: &Segment, slot: Slot, rank: u32, before: Word, after: Word) {
+    pub(crate) fn count_change(&self, segment: &Segment, slot: Slot, rank: Rank, before: Word, after: Word) {
         let (from, to) = (before.state(), after.state());
         if from != to {
             self.counters.moved(slot, from, to, 1);
@@ -78,9 +78,9 @@ impl Pool {
 
     /// Makes a number available that was marked done in a round that ended at that moment: the scan
     /// that opens a round may have passed it already.
-    fn catch_up_with_round(&self, segment: &Segment, slot: Slot, rank: u32) {
+    fn catch_up_with_round(&self, segment: &Segment, slot: Slot, rank: Rank) {
         let round = self.round();
-        let opened = segment.ranks.change(rank, slot, |word| word.open_round(round).ok_or(()));
+        let opened = segment.state.change(rank, slot, |word| word.open_round(round).ok_or(()));
         if let Ok((before, after)) = opened {
             self.counters.moved(slot, before.state(), after.state(), 1);
         }

@@ -1,4 +1,4 @@
-//! An address to listen at, as it is written.
+//! An address to listen on, and how it is written.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -16,7 +16,7 @@ pub enum ListenAddress {
     Unix(PathBuf),
 }
 
-/// An address that cannot be read.
+/// Text that is not an address.
 #[derive(Debug, Error, PartialEq, Eq)]
 #[error("\"{0}\" is not an address: give IP:PORT such as 127.0.0.1:7979 or [::1]:7979, or unix:PATH")]
 pub struct AddressError(String);
@@ -38,7 +38,7 @@ impl FromStr for ListenAddress {
 }
 
 impl ListenAddress {
-    /// Whether only this machine can reach it.
+    /// Whether only this machine can reach the address.
     pub fn is_local(&self) -> bool {
         match self {
             Self::Tcp(address) => address.ip().is_loopback(),

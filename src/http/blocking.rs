@@ -1,4 +1,4 @@
-//! Work that may block, off the threads that serve.
+//! Runs work that may block on other threads than those that serve.
 
 use crate::http::response::problem::Problem;
 
@@ -9,7 +9,9 @@ pub(crate) fn blocking<T: Send + 'static>(
     let job = tokio::task::spawn_blocking(work);
     async move {
         job.await.unwrap_or_else(|_| {
-            Err(Problem::internal(&"The call failed inside the server: see its log, and report it"))
+            Err(Problem::internal(
+                &"The call failed inside the server: check its log, and report the failure",
+            ))
         })
     }
 }

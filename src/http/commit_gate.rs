@@ -1,9 +1,9 @@
-//! The gate at the socket: no byte of an answer leaves before what it tells of is committed.
+//! The gate at the socket: no byte of a response leaves before the changes it reports are committed.
 //!
-//! A request is executed and its answer put into the connection's buffer at once; the connection
+//! A request is executed and its response put into the connection's buffer at once. The connection
 //! remembers what the journal must have committed, and its `poll_write` waits for that. So no call waits
-//! by itself, one sync serves a whole pipeline, and "no confirmation before durability" stands in one
-//! place. If the journal is poisoned the gate never opens: the connection is cut.
+//! on its own, one sync serves a whole pipeline, and "no confirmation before durability" is enforced in one
+//! place. If the journal is poisoned the gate never opens, and the connection is cut.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -17,20 +17,20 @@ use crate::sys::slot::Slot;
 
 use super::counters::WorkerStats;
 
-/// What one connection's answers wait for. Only its worker's thread uses it, so the orderings are relaxed.
+/// What one connection's responses wait for. Only its worker's thread uses it, so the orderings are relaxed.
 #[derive(Debug, Default)]
 pub(crate) struct Gate {
     own: AtomicU64,
     group: AtomicU64,
     /// Whether it is among the worker's closed gates.
     listed: AtomicBool,
-    /// Since when, in nanoseconds of its worker's gates.
+    /// When it was listed, in nanoseconds since the worker's [`Gates`] were made.
     listed_at_nanos: AtomicU64,
     waker: Mutex<Option<Waker>>,
 }
 
 impl Gate {
-    /// Says that the next answer waits for a position.
+    /// Makes the next response wait for a position.
     #[inline]
     pub(crate) fn raise(&self, position: Position) {
         if position.own > self.own.load(Ordering::Relaxed) {
@@ -54,7 +54,7 @@ impl Gate {
     }
 }
 
-/// The journal as one worker's connections see it, and their gates that are closed.
+/// The closed gates of one worker's connections, and the journal that they wait for.
 pub(crate) struct Gates {
     journal: Arc<Journal>,
     slot: Slot,
@@ -72,7 +72,7 @@ impl Gates {
         self.started.elapsed().as_nanos() as u64
     }
 
-    /// Whether the gate is open; else its task is woken when it may be.
+    /// Ready if the gate is open; else the task is woken when the gate may open.
     #[inline]
     pub(crate) fn poll_open(&mut self, gate: &Arc<Gate>, cx: &Context<'_>) -> Poll<io::Result<()>> {
         let position = gate.position();
@@ -88,7 +88,7 @@ impl Gates {
             self.closed.push(Arc::clone(gate));
         }
         self.journal.wait(self.slot);
-        // Committed in between: then nobody else may tell.
+        // If it was committed in between, no further notification may come.
         if self.journal.is_committed(self.slot, position) || self.journal.is_poisoned() {
             self.open_committed();
         }
@@ -113,7 +113,7 @@ impl Gates {
             if self.closed.is_empty() {
                 return;
             }
-            // Asked for again before the last look.
+            // Registers again before the last check, so that a commit in between is not missed.
             self.journal.wait(self.slot);
             if self.closed.len() == before {
                 let committed = |gate: &Arc<Gate>| self.journal.is_committed(self.slot, gate.position());

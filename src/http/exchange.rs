@@ -1,4 +1,4 @@
-//! A request on its way to its answer: checked, handed to its call, counted, logged, its answer gated.
+//! Takes a request to its response: checks it, hands it to its call, counts and logs it, gates the response.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -21,26 +21,26 @@ use super::commit_gate::Gate;
 use super::request_log::{self, OwnedRequestInfo, RequestInfo};
 use super::{routes, worker_state};
 
-/// A request on its way to its answer.
+/// A response that is ready or still being made.
 pub(crate) enum Pending {
-    /// Answered at once; empty when it was told.
+    /// Ready; empty once it is taken.
     Now(Option<Response<Body>>),
-    /// The answer has to wait for something.
+    /// Waits for a body or for a thread that may block.
     Later { in_flight: InFlight, kept: OwnedRequestInfo, future: Pin<Box<dyn Future<Output = Reply> + Send>> },
 }
 
-/// A request to be counted when it is answered.
+/// What is counted and logged of a request once its response is ready.
 #[derive(Clone, Copy)]
 pub(crate) struct InFlight {
     call: Call,
     started: Instant,
-    /// Whether it has an id, which its answer may have to repeat.
+    /// Whether the request has an id, which the response may have to repeat.
     has_id: bool,
 }
 
 impl InFlight {
-    /// Counts the request, and tells the connection's gate what the answer waits for. `info` makes of the
-    /// request what the log knows it by, should it have to tell of it.
+    /// Counts the request, and raises the connection's gate to what the response waits for. `info` is called
+    /// only if the request is logged or has an id.
     #[inline]
     fn finish<'r>(self, info: impl FnOnce() -> RequestInfo<'r>, reply: Reply, gate: &Gate) -> Response<Body> {
         match reply {
@@ -61,7 +61,7 @@ impl InFlight {
         gate: &Gate,
     ) -> Response<Body> {
         let status = response.status().as_u16();
-        // These tell of nothing but changes that this thread made, unless the engine noted otherwise.
+        // These report only changes that this thread made, unless the engine noted otherwise.
         let own_changes = matches!(self.call, Call::Lease | Call::Renew | Call::Return);
         let took_nanos = self.started.elapsed().as_nanos() as u64;
         worker_state::with(|state| {
@@ -79,13 +79,15 @@ impl InFlight {
 }
 
 impl Pending {
-    /// The answer, once it is there.
+    /// The response, once it is ready.
     #[inline]
     pub(crate) fn poll(&mut self, gate: &Gate, cx: &mut Context<'_>) -> Poll<Response<Body>> {
         match self {
             Self::Now(response) => match response.take() {
                 Some(response) => Poll::Ready(response),
-                None => Poll::Ready(Problem::internal(&"an answer was asked for twice").into_response()),
+                None => Poll::Ready(
+                    Problem::internal(&"a response was polled after it was taken").into_response(),
+                ),
             },
             Self::Later { in_flight, kept, future } => {
                 let response = in_flight.finish(|| kept.info(), ready!(future.as_mut().poll(cx)), gate);
@@ -96,7 +98,7 @@ impl Pending {
     }
 }
 
-/// Starts to answer a request.
+/// Starts to handle a request.
 pub(crate) fn answer(api: &Arc<Api>, gate: &Gate, via: Via, request: Request<Incoming>) -> Pending {
     let started = Instant::now();
     let given = RequestHeaders::of(&request);
@@ -126,11 +128,11 @@ pub(crate) fn answer(api: &Arc<Api>, gate: &Gate, via: Via, request: Request<Inc
     }
 }
 
-/// Answers a request on a connection beyond the limit.
+/// Refuses a request on a connection beyond the limit.
 pub(crate) fn refuse(gate: &Gate, request: &Request<Incoming>) -> Pending {
     let problem = Problem::new(
         Code::Overloaded,
-        "The server has as many connections as it may have: use those you have again, try later, or raise \
+        "The server has reached its connection limit: reuse the connections you have, try later, or raise \
          --max-connections",
     );
     let code = problem.code();

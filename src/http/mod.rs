@@ -1,9 +1,9 @@
-//! The HTTP API: small, strict, and stateless beside what the engine keeps.
+//! The HTTP API: small, strict, and without state besides what the engine keeps.
 //!
-//! [`listener`] binds addresses, [`server`] accepts and spreads connections over the worker threads,
-//! [`connection`] serves one, `gate` holds its answers until they are durable,
-//! [`origin`] refuses what web pages of others send, [`routes`] finds the call, `request_log` says what the log
-//! tells of it; each group of calls has its own file.
+//! [`server`] binds addresses, spreads connections over the worker threads and serves each one. `exchange`
+//! takes a request to its response: [`request`] reads and checks it, [`routes`] finds the call, [`calls`] has
+//! a file per group of calls, [`response`] writes the response, and `request_log` decides what is logged.
+//! `commit_gate` holds responses back until they are durable.
 
 pub mod address;
 pub(crate) mod blocking;

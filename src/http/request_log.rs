@@ -1,5 +1,5 @@
-//! What the log tells of a request: every one at level debug, else those that fail, that take long, and
-//! that change something for operators.
+//! Which requests are logged: all at level debug, else those that fail, those that take long, and operators'
+//! calls that change something.
 
 use std::fmt::Write as _;
 use std::sync::OnceLock;
@@ -20,19 +20,19 @@ use crate::http::request::path;
 use crate::http::response::body::Body;
 use crate::log::{self, limit};
 
-/// Longest `X-Request-Id` that is taken from a caller, in bytes.
+/// Longest `X-Request-Id` that is accepted from a caller, in bytes.
 const MAX_REQUEST_ID_BYTES: usize = 64;
 
-/// A request as the log knows it, while the request itself is there.
+/// What the log says about a request, borrowed from it.
 #[derive(Clone, Copy)]
 pub(crate) struct RequestInfo<'a> {
     method: &'a Method,
-    /// With the query.
+    /// Includes the query.
     path: Option<&'a PathAndQuery>,
     id: Option<&'a HeaderValue>,
 }
 
-/// The same for a request that is taken apart to be answered.
+/// [`RequestInfo`] for a request that its handler consumes.
 pub(crate) struct OwnedRequestInfo {
     method: Method,
     // Shared with the request: a copy, or a box, would be an allocation for every renewal and return.
@@ -60,7 +60,7 @@ impl<'a> RequestInfo<'a> {
         OwnedRequestInfo { method: self.method.clone(), path: self.path.cloned(), id: self.id.cloned() }
     }
 
-    /// Echoes the request's id in its answer, and tells what is to be told.
+    /// Echoes the request's id in its response, and logs the request if it should be logged.
     #[cold]
     pub(crate) fn answered(self, call: Call, took_nanos: u64, response: &mut Response<Body>) {
         if let Some(id) = self.id {
@@ -133,7 +133,7 @@ impl<'a> RequestInfo<'a> {
                 )
             };
         }
-        // The others say that the daemon refuses for now, not that it failed.
+        // With other statuses the daemon refuses for now; it did not fail.
         if end.status == StatusCode::INTERNAL_SERVER_ERROR { failed!(error) } else { failed!(warn) }
     }
 
@@ -149,8 +149,8 @@ impl<'a> RequestInfo<'a> {
             took_ms = end.took.as_millis() as u64,
             request_id = id,
             suppressed,
-            "a call took longer than --slow-call-ms: see the latencies in GET /v1/stats, and what else the \
-             machine does"
+            "a call took longer than --slow-call-ms: check the latencies in GET /v1/stats, and what else the \
+             machine is doing"
         );
     }
 
@@ -165,7 +165,7 @@ impl<'a> RequestInfo<'a> {
     }
 }
 
-/// Whether anything is told of a request that ended so.
+/// Whether a request with this outcome is logged.
 #[inline]
 pub(crate) fn should_log(call: Call, status: u16, took_nanos: u64) -> bool {
     status >= 500 || log::logs_call_of(took_nanos) || event_of(call).is_some()
@@ -177,13 +177,13 @@ impl OwnedRequestInfo {
     }
 }
 
-/// Whether an id may stand in the log and in a header as it is.
+/// Whether an id is safe to repeat in the log and in a header.
 fn is_safe(id: &[u8]) -> bool {
     (1..=MAX_REQUEST_ID_BYTES).contains(&id.len())
         && id.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:/+=@~".contains(byte))
 }
 
-/// An id for a request that has none: of this process, and counted.
+/// An id for a request that has none: a random part of this process and a counter.
 fn made_id() -> String {
     static PROCESS: OnceLock<u32> = OnceLock::new();
     static COUNT: AtomicU64 = AtomicU64::new(0);
@@ -194,7 +194,7 @@ fn made_id() -> String {
     id
 }
 
-/// What a call of operators did, once it is done: the event and its message.
+/// The event and the message of a successful operators' call that changes something.
 #[inline]
 fn event_of(call: Call) -> Option<(&'static str, &'static str)> {
     Some(match call {
@@ -202,17 +202,19 @@ fn event_of(call: Call) -> Option<(&'static str, &'static str)> {
         Call::ChangePool => ("pool_changed", "the settings of a pool were changed"),
         Call::DeletePool => ("pool_deleted", "a pool was deleted"),
         Call::AddNumbers => ("numbers_added", "numbers were added to a pool"),
-        Call::Retire => ("numbers_retired", "numbers of a pool were retired, or counted for it"),
-        Call::Reinstate => ("numbers_reinstated", "numbers of a pool were reinstated, or counted for it"),
+        Call::Retire => ("numbers_retired", "numbers of a pool were retired, or counted by a dry run"),
+        Call::Reinstate => {
+            ("numbers_reinstated", "numbers of a pool were reinstated, or counted by a dry run")
+        }
         Call::StartRound => ("round_started", "the next round of a pool was started"),
-        Call::Pause => ("pool_paused", "a pool was paused: it gives no leases until it is resumed"),
+        Call::Pause => ("pool_paused", "a pool was paused: it refuses new leases until it is resumed"),
         Call::Resume => ("pool_resumed", "a pool was resumed"),
         Call::Backup => ("backup_made", "a backup was made"),
         _ => return None,
     })
 }
 
-/// Whether a call takes as long as its body or its answer is.
+/// Whether a call's duration depends on the size of its body or response.
 fn is_slow_by_nature(call: Call) -> bool {
     matches!(
         call,
@@ -220,7 +222,7 @@ fn is_slow_by_nature(call: Call) -> bool {
     )
 }
 
-/// Code and detail of an error.
+/// The code and the detail of an error.
 fn problem_of(body: &Body) -> (String, String) {
     let Body::Whole(bytes) = body else { return Default::default() };
     let problem: serde_json::Value = serde_json::from_slice(bytes).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The calls by method and path: a row a call. A new endpoint is one row here and one handler in `calls/`.
+//! The calls by method and path, a row per call. A new endpoint is one row here and one handler in `calls/`.
 
 use hyper::Method;
 
@@ -13,11 +13,11 @@ use super::calls::Handler;
 
 /// One call of the API.
 pub(crate) struct Route {
-    /// `GET` answers `HEAD` too.
+    /// A route of `GET` also serves `HEAD`.
     method: Method,
-    /// A last part in braces is any text, with slashes in it if it is `{file}`.
+    /// A last part in braces matches any text without slashes; `{file}` also matches slashes.
     path: &'static str,
-    /// What it is counted as.
+    /// The name under which it is counted.
     pub(crate) call: Call,
     pub(crate) handler: Handler,
 }
@@ -26,7 +26,7 @@ const fn route(method: Method, path: &'static str, call: Call, handler: Handler)
     Route { method, path, call, handler }
 }
 
-/// The paths that name no pool.
+/// The paths that do not name a pool.
 static DAEMON: [Route; 9] = [
     route(Method::GET, "/", Call::Page, page::index),
     route(Method::GET, "/page/{file}", Call::Page, page::file),
@@ -39,7 +39,7 @@ static DAEMON: [Route; 9] = [
     route(Method::GET, "/readyz", Call::Health, health::ready),
 ];
 
-/// The paths of a pool: what follows `/v1/pools/{pool}`.
+/// The paths of a pool: the part after `/v1/pools/{pool}`.
 static POOL: [Route; 16] = [
     route(Method::POST, "/lease", Call::Lease, lease::lease_with_body),
     route(Method::POST, "/renew", Call::Renew, renew_return::renew_leases),
@@ -75,7 +75,7 @@ impl Route {
     }
 }
 
-/// The route of a request; `not_found`, or `method_not_allowed` with the methods that there are.
+/// The route of a request. Fails with `not_found`, or with `method_not_allowed` and the methods of the path.
 pub(crate) fn find(method: &Method, whole_path: &str) -> Result<&'static Route, Problem> {
     let (routes, path) = match path::split_pool(whole_path) {
         Some(("", "")) => return Err(Problem::not_found()),

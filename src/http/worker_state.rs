@@ -1,5 +1,5 @@
-//! What belongs to one worker thread: its engine handle, its counters, and the vectors it uses again
-//! for each request, so that a lease allocates nothing but its answer.
+//! The state of one worker thread: its engine handle, its counters, and vectors that are reused for each
+//! request, so that a lease allocates nothing but its response.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -50,15 +50,15 @@ pub(crate) fn install(engine: Worker, of: &Engine, counters: Arc<WorkerStats>) {
     STATE.with_borrow_mut(|place| *place = Some(state));
 }
 
-/// Ends this thread's being a worker.
+/// Removes this thread's worker state.
 pub(crate) fn uninstall() {
     STATE.with_borrow_mut(|place| *place = None);
 }
 
-/// Runs `work` with this thread's state, which only worker threads have. `work` must not call this again.
+/// Runs `work` with this thread's state. `work` must not call this function again.
 ///
 /// # Panics
-/// On any thread that is no worker: requests are served nowhere else.
+/// On a thread that is not a worker: only workers serve requests.
 pub(crate) fn with<T>(work: impl FnOnce(&mut WorkerState) -> T) -> T {
     STATE.with_borrow_mut(|state| {
         work(state.as_mut().expect("requests are served by worker threads, which install their state first"))

@@ -1,6 +1,5 @@
-//! The files of the journal beside the one being written: those that wait for a checkpoint, and the
-//! spare ones. Here a checkpoint is made when a file is full, on a thread of its own, so that nobody
-//! waits for it.
+//! The journal's files other than the one being written: those that wait for a checkpoint, and the spare
+//! ones. When a file is full, a checkpoint is made on a thread of its own, so that nobody waits for it.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,43 +18,43 @@ use crate::sys::atomics::Ordering;
 use super::file;
 use super::handle::Journal;
 
-/// Files at most: the one being written, two that wait for their checkpoint, a spare one.
+/// The most files: the one being written, two that wait for their checkpoint, a spare one.
 pub const MAX_FILES: usize = 4;
-/// Pause before the disk is asked again for room, in milliseconds.
+/// Pause before a retry on a full disk, in milliseconds.
 pub(crate) const ROOM_RETRY_MS: u64 = 200;
 
-/// Longest rest between two writes of a checkpoint or of a new file.
+/// Longest pause between two writes of a checkpoint or of a new file.
 const MAX_REST: Duration = Duration::from_millis(50);
 
-/// Writes all words that changed to their tables, durably.
+/// Durably writes all changed words to their tables.
 pub type Checkpoint = Box<dyn Fn(&Pacer<'_>) -> io::Result<()> + Send>;
 
 #[derive(Default)]
 struct State {
     spares: Vec<PathBuf>,
-    /// Files that were written before the one being written.
+    /// Files older than the one being written, oldest first.
     closed: Vec<u64>,
     /// The newest file that is full.
     last_closed: u64,
-    /// Files from this one on are kept, because a backup reads them.
+    /// Files from this one on are kept for a backup that reads them.
     kept_from: Option<u64>,
     no_room: bool,
     stopped: bool,
     checkpoint_asked: bool,
-    /// Checkpoints that were begun.
+    /// The number of checkpoints begun.
     begun: u64,
-    /// The last of these that made all durable that had changed before it began.
+    /// The last checkpoint that completed: all that changed before it began is durable.
     done: u64,
-    /// Those for which the disk had no room.
+    /// The number of checkpoints for which the disk had no space.
     refused_checkpoints: u64,
 }
 
-/// See the module.
+/// The closed and spare files of a journal, and the requests for checkpoints.
 pub(crate) struct Files {
     disk: Arc<dyn Disk>,
     pub(crate) dir: PathBuf,
     pub(crate) file_bytes: u64,
-    /// Whether somebody waits for the checkpoint; changed under the lock of the state.
+    /// Whether a thread waits for the checkpoint. Changed only under the lock of `state`.
     hurry: AtomicBool,
     state: Mutex<State>,
     changed: Condvar,
@@ -81,7 +80,7 @@ impl Files {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes the first file before the writer runs, if there is no spare one.
+    /// Takes a spare file before the writer runs, or makes one.
     pub(crate) fn first_spare(&self) -> io::Result<PathBuf> {
         if let Some(spare) = self.lock().spares.pop() {
             return Ok(spare);
@@ -93,13 +92,14 @@ impl Files {
         file::make_spare(&*self.disk, &self.dir, self.file_bytes, rest)
     }
 
-    /// Whether the disk had no room for another file.
+    /// Whether there is no spare file and the disk had no space for one.
     pub(crate) fn is_out_of_room(&self) -> bool {
         let state = self.lock();
         state.spares.is_empty() && state.no_room
     }
 
-    /// Takes a spare file, waiting for one; `None` when the journal fails, or ends and there is no room.
+    /// Takes a spare file, and waits for one if needed. `None` if the journal fails, or if it stops on a full
+    /// disk.
     pub(crate) fn take_spare(&self, journal: &Journal, ends: &AtomicBool) -> Option<PathBuf> {
         let mut state = self.lock();
         loop {
@@ -119,7 +119,7 @@ impl Files {
         }
     }
 
-    /// Says that a file is full and the next one has begun: time for a checkpoint.
+    /// Marks a file as full, once the next one has begun, and requests a checkpoint.
     pub(crate) fn closed(&self, file_sequence: u64) {
         let mut state = self.lock();
         state.closed.push(file_sequence);
@@ -128,14 +128,14 @@ impl Files {
         self.changed.notify_all();
     }
 
-    /// Ends [`Self::run`].
+    /// Stops [`Self::run`].
     pub(crate) fn stop(&self) {
         self.lock().stopped = true;
         self.changed.notify_all();
     }
 
-    /// Keeps the file being written and all after it until the pin lets go of them; `None` while there
-    /// is another pin.
+    /// Keeps the file being written and all after it until the pin releases them. `None` while there is
+    /// another pin.
     pub(crate) fn pin(self: &Arc<Self>) -> Option<Pin> {
         let mut state = self.lock();
         if state.kept_from.is_some() {
@@ -214,7 +214,7 @@ impl Files {
         }
     }
 
-    /// Whether the file being written, with `free_bytes` bytes free, is half full and there is no other.
+    /// Whether the file being written, with `free_bytes` bytes free, is half full and there is no spare one.
     pub(crate) fn is_running_low(&self, free_bytes: u64) -> bool {
         free_bytes < self.file_bytes / 2 && self.lock().spares.is_empty()
     }
@@ -224,7 +224,7 @@ impl Files {
         state.closed.len() + state.spares.len() + 1
     }
 
-    /// Makes the words durable in their tables; then the files are needed no more.
+    /// Makes the words durable in their tables, then reuses or removes the closed files.
     fn checkpoint(&self, journal: &Journal, checkpoint: &Checkpoint, closed: &[u64]) -> io::Result<()> {
         checkpoint(&|took| self.rest(journal, took))?;
         let mut state = self.lock();
@@ -254,10 +254,10 @@ impl Files {
         Ok(())
     }
 
-    /// Asks for a checkpoint and waits for its end, unless the disk is full.
+    /// Requests a checkpoint and waits for its end. Fails if the disk is full.
     pub(crate) fn checkpoint_and_wait(&self, journal: &Journal) -> io::Result<()> {
         let mut state = self.lock();
-        // One that is under way may have begun before what it is asked for now.
+        // A checkpoint that is under way may have begun before the changes that this call must cover.
         let wanted = state.begun + 1;
         let refused = state.refused_checkpoints;
         state.checkpoint_asked = true;
@@ -274,37 +274,36 @@ impl Files {
         Ok(())
     }
 
-    /// Whether there are as many files as there may be.
+    /// Whether there are [`MAX_FILES`] files.
     pub(crate) fn are_many(&self) -> bool {
         self.lock().closed.len() + 1 >= MAX_FILES
     }
 }
 
-/// Keeps journal files from being used again while a backup reads them. The reader has to let go of each
-/// file soon after it is full: the writer waits when there are [`MAX_FILES`].
+/// Keeps journal files from reuse while a backup reads them. The reader must release each file soon after it
+/// is full: the writer waits when there are [`MAX_FILES`].
 pub struct Pin {
     files: Arc<Files>,
     first: u64,
 }
 
 impl Pin {
-    /// The oldest file that was kept: all that was recorded since the pin was made is in it and in those
-    /// after it.
+    /// The oldest file kept. It and those after it hold all that was recorded since the pin was made.
     pub fn first(&self) -> u64 {
         self.first
     }
 
-    /// Whether a file is full: nothing is written to it any more.
+    /// Whether a file is full: nothing more is written to it.
     pub fn is_closed(&self, file_sequence: u64) -> bool {
         self.files.lock().last_closed >= file_sequence
     }
 
-    /// Whether the journal ends; then it keeps no file any more.
+    /// Whether the journal stops. Then the pin keeps no file.
     pub fn is_stopped(&self) -> bool {
         self.files.lock().stopped
     }
 
-    /// Lets go of all files before this one.
+    /// Releases all files before this one.
     pub fn keep_from(&self, file_sequence: u64) {
         self.files.lock().kept_from = Some(file_sequence);
         self.files.changed.notify_all();
@@ -324,7 +323,7 @@ fn log_refused(error: &io::Error) {
             event = "checkpoint_failed",
             %error,
             suppressed,
-            "the disk has no room for a checkpoint: free some space, it is tried again by itself"
+            "the disk has no space for a checkpoint: free some space; it is then retried without a restart"
         );
     }
 }
@@ -337,7 +336,7 @@ mod tests {
     use super::*;
     use crate::journal::durability::Durability;
 
-    /// A checkpoint that is under way began before the last changes, also when one is asked for already.
+    /// A checkpoint that is under way began before the last changes, even when another is already requested.
     #[test]
     fn the_last_checkpoint_is_one_that_begins_after_it_was_asked_for() {
         let dir = tempfile::tempdir().unwrap();
@@ -352,7 +351,7 @@ mod tests {
         });
         let (files, journal) = (&files, &journal);
         std::thread::scope(|scope| {
-            // Dropped here should this fail, so that the threads end.
+            // Dropped here if this fails, so that the threads end.
             let release = release;
             let thread = scope.spawn(move || files.run(journal, &checkpoint, &|| 0));
             files.lock().checkpoint_asked = true;
@@ -360,7 +359,7 @@ mod tests {
             begins.recv().unwrap();
             files.lock().checkpoint_asked = true;
             let waiter = scope.spawn(|| files.checkpoint_and_wait(journal));
-            // It sets this under the lock under which it decides what it waits for.
+            // The waiter sets this under the same lock under which it decides what to wait for.
             while !files.hurry.load(Ordering::Relaxed) {
                 std::thread::yield_now();
             }

@@ -6,7 +6,7 @@ pub enum Durability {
     /// What it confirms is on the disk.
     #[default]
     Sync,
-    /// What it confirms survives the process; it is on the disk within so many milliseconds.
+    /// What it confirms survives the process, and is on the disk after at most the given interval.
     Interval {
         /// Milliseconds between two syncs.
         sync_interval_ms: u32,

@@ -1,11 +1,11 @@
-//! Journal files: made full of zeros once, then overwritten, then used again.
+//! Journal files: filled with zeros once, then overwritten, then reused.
 //!
-//! Measured on ext4: a synced 4 KiB write costs 126 µs where it appends, 114 µs on space that is only
-//! allocated, 80 µs over written blocks, 66 µs there with `O_DIRECT|O_DSYNC` (docs/benchmarks.md).
+//! A synced write over written blocks is cheaper than one that appends or that fills allocated space, and
+//! cheaper still with `O_DIRECT|O_DSYNC`.
 //!
 //! ```text
 //! journal/00000007.journal   the files in use, by their sequence
-//! journal/spare-00000003     to be used again; its content means nothing
+//! journal/spare-00000003     to be reused; its content means nothing
 //! journal/spare-….new        being made
 //! ```
 
@@ -29,7 +29,7 @@ pub fn path_of(dir: &Path, file_sequence: u64) -> PathBuf {
     dir.join(format!("{file_sequence:08}{SUFFIX}"))
 }
 
-/// The files in use of a journal directory, by their sequence.
+/// The files in use of a journal directory, in the order of their sequence.
 pub fn list(dir: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(dir)? {
@@ -43,9 +43,9 @@ pub fn list(dir: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     Ok(files)
 }
 
-/// Makes files that recovery read durable. What it took from them is seen by everyone from now on, and a
-/// file that begins after them says that they are whole; but a process that was killed leaves in them, or in
-/// their directory, what the disk may not have yet.
+/// Makes the files that recovery read durable. Their records are visible from now on, and a file that begins
+/// after them implies that they are whole. But a killed process can leave data in them, or in their
+/// directory, that the disk does not have yet.
 pub(super) fn sync_all(disk: &dyn Disk, dir: &Path, file_sequences: &[u64]) -> io::Result<()> {
     for sequence in file_sequences {
         disk.sync(&disk.open(&path_of(dir, *sequence), Access::Buffered)?)?;
@@ -53,7 +53,7 @@ pub(super) fn sync_all(disk: &dyn Disk, dir: &Path, file_sequences: &[u64]) -> i
     disk.sync_directory(dir)
 }
 
-/// The spare files of a journal directory that have the size; others are removed.
+/// The spare files of a journal directory that are `file_bytes` long. Others are removed.
 pub fn spares(disk: &dyn Disk, dir: &Path, file_bytes: u64) -> io::Result<Vec<PathBuf>> {
     let mut spares = Vec::new();
     for entry in fs::read_dir(dir)? {
@@ -80,9 +80,9 @@ pub fn make_spare(disk: &dyn Disk, dir: &Path, file_bytes: u64, rest: &Pacer<'_>
     };
     let new = path.with_extension("new");
     let made = disk.create(&new).and_then(|file| {
-        // Room for all of it first: a full disk shows before anything is written.
+        // Allocate all of it first, so that a full disk shows before anything is written.
         files::allocate(disk, &file, file_bytes)?;
-        // Past the page cache, so that no sync of others waits for what gathers there.
+        // Past the page cache, so that no other sync waits for data that gathers there.
         let (file, _) = files::open_direct(disk, &new, Access::Direct)?;
         paced::fill_with_zeros(disk, &file, file_bytes, rest)?;
         disk.sync(&file)
@@ -90,14 +90,14 @@ pub fn make_spare(disk: &dyn Disk, dir: &Path, file_bytes: u64, rest: &Pacer<'_>
     match made.and_then(|()| disk.rename(&new, &path)).and_then(|()| disk.sync_directory(dir)) {
         Ok(()) => Ok(path),
         Err(error) => {
-            // What is left over is removed at the next start.
+            // A leftover is removed at the next start.
             let _ = disk.remove_file(&new);
             Err(error)
         }
     }
 }
 
-/// Makes a spare file of one that is used no more.
+/// Turns a file that is not needed any more into a spare one.
 pub fn to_spare(disk: &dyn Disk, dir: &Path, file_sequence: u64) -> io::Result<PathBuf> {
     let spare = dir.join(format!("{SPARE_PREFIX}{file_sequence:08}"));
     disk.rename(&path_of(dir, file_sequence), &spare)?;
@@ -119,7 +119,7 @@ pub(super) struct JournalFile {
 }
 
 impl JournalFile {
-    /// Begins a file on a spare one. Its name becomes that of a file in use when its head is durable.
+    /// Begins a file on a spare one. It gets the name of a file in use once its head is durable.
     pub(super) fn start(
         disk: Arc<dyn Disk>,
         dir: &Path,
@@ -147,8 +147,8 @@ impl JournalFile {
         self.file_bytes - self.position
     }
 
-    /// Writes a frame after the last one. After an error the same frame may be written again.
-    /// Answers whether it is durable already.
+    /// Writes a frame after the last one. After an error the same frame may be written again. Returns whether
+    /// the frame is durable already.
     pub(super) fn append(&mut self, frame: &[u8]) -> io::Result<bool> {
         self.disk.write_at(&self.file, frame, self.position)?;
         self.position += frame.len() as u64;

@@ -19,12 +19,12 @@
 //!     24  time since boot, ns                 u64
 //! ```
 //!
-//! All little-endian. A disk writes a sector whole or not at all, so each sector vouches for itself, the
-//! padding at a frame's end too: one that is of another file's sequence, or all zeros, was not written (a
-//! *torn* frame, at a loss of power); one whose checksum is wrong was written and has changed since
-//! (*damage*). A frame belongs to the file whose sequence it names: what a file held before it was used
-//! again is never taken for new. Frames are numbered through all files without a gap. When a frame was
-//! written, all frames below its `durable_below` were on the disk for sure.
+//! All little-endian. A disk writes a sector whole or not at all, so each sector is verified by its own
+//! checksum, also in the padding at a frame's end. A sector with another file's sequence, or of all zeros,
+//! was not written: the frame is *torn*, by a loss of power. A sector whose checksum is wrong was written and
+//! has changed since: that is *damage*. A frame belongs to the file whose sequence it names, so the old
+//! content of a reused file is never taken for new. Frames are numbered through all files without a gap. When
+//! a frame is written, all frames below its `durable_below` are on the disk.
 
 use crate::disk::mapping::PAGE_BYTES;
 
@@ -34,7 +34,7 @@ use super::record::{RECORD_BYTES, Record};
 pub const FORMAT: u32 = 1;
 /// Bytes of a file's head.
 pub const HEAD_BYTES: usize = PAGE_BYTES;
-/// What a disk writes whole or not at all.
+/// The unit that a disk writes whole or not at all.
 pub const SECTOR_BYTES: usize = 512;
 /// Bytes of a sector before its slots.
 const SECTOR_HEAD_BYTES: usize = 32;
@@ -42,13 +42,13 @@ const SECTOR_HEAD_BYTES: usize = 32;
 const SECTOR_SLOTS: usize = (SECTOR_BYTES - SECTOR_HEAD_BYTES) / RECORD_BYTES;
 /// Most bytes of one frame.
 pub const MAX_FRAME_BYTES: usize = 512 << 10;
-/// Most records of one frame; the first slot is taken.
+/// Most records of one frame. The first slot holds the frame's own fields.
 pub const MAX_FRAME_RECORDS: usize = MAX_FRAME_BYTES / SECTOR_BYTES * SECTOR_SLOTS - 1;
 
 const HEAD_MAGIC: [u8; 8] = *b"ALLOTDJ\x01";
 const FRAME_MAGIC: [u8; 4] = *b"ALJF";
 const FLAG_CLEAN: u8 = 1;
-/// Bytes of a head that say something.
+/// Bytes of a head before the zeros.
 const HEAD_USED_BYTES: usize = 56;
 
 /// The head of a journal file.
@@ -64,7 +64,7 @@ pub struct Head {
     pub file_bytes: u64,
 }
 
-/// What a frame says beside its records.
+/// The fields of a frame other than its records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct FrameHead {
     /// The file the frame belongs to.
@@ -73,22 +73,22 @@ pub struct FrameHead {
     pub sequence: u64,
     /// All frames below this one were durable when this one was written.
     pub durable_below: u64,
-    /// Which writer wrote it; 0 for now.
+    /// Which writer wrote it; always 0.
     pub epoch: u64,
     /// The engine's time, in nanoseconds since the beginning of 2020.
     pub time_nanos: u64,
     /// Time since the system's boot, in nanoseconds.
     pub boot_nanos: u64,
-    /// How many records it has.
+    /// The number of its records.
     pub records: u32,
-    /// Whether the daemon ended here, with all words written to their tables.
+    /// Whether the daemon closed the journal here, with all words written to their tables.
     pub clean: bool,
 }
 
 /// Why a head cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum HeadError {
-    /// It is no journal's.
+    /// It is not the head of a journal file.
     #[error("it does not begin as a journal file")]
     NotAJournal,
     /// Another version of allotd wrote it.
@@ -97,7 +97,7 @@ pub enum HeadError {
     /// Its checksum is wrong.
     #[error("the checksum of its head is wrong")]
     Checksum,
-    /// The file was cut or has grown.
+    /// The file has another length than its head says.
     #[error("it has {found} bytes, its head says {expected}")]
     Length {
         /// The file's length, in bytes.
@@ -168,12 +168,12 @@ impl Head {
     }
 }
 
-/// Bytes of a frame with so many records, padding included.
+/// Bytes of a frame with `records` records, padding included.
 pub fn frame_bytes(records: usize) -> usize {
     ((records + 1).div_ceil(SECTOR_SLOTS) * SECTOR_BYTES).next_multiple_of(PAGE_BYTES)
 }
 
-/// Where slot `slot` of a frame stands: slot 0 is the frame's own, the others are records.
+/// The offset of a slot in its frame. Slot 0 is the frame's own, the others are records.
 fn slot_offset(slot: usize) -> usize {
     slot / SECTOR_SLOTS * SECTOR_BYTES + SECTOR_HEAD_BYTES + slot % SECTOR_SLOTS * RECORD_BYTES
 }
@@ -186,8 +186,8 @@ pub fn put_record(buffer: &mut [u8], index: usize, record: &Record) {
 }
 
 impl FrameHead {
-    /// Makes a frame of a buffer in which the records are in their places already. Answers with the
-    /// frame's length.
+    /// Completes a frame in a buffer that already holds the records in their places. Returns the frame's
+    /// length in bytes.
     pub fn seal(&self, buffer: &mut [u8]) -> usize {
         let slots = self.records as usize + 1;
         let bytes = frame_bytes(self.records as usize);
@@ -225,7 +225,7 @@ pub enum Sector {
         frame: u64,
         /// Its place in the frame.
         index: u16,
-        /// How many sectors the frame has.
+        /// The number of sectors of the frame.
         sectors: u16,
     },
     /// Not written since the file was begun.
@@ -254,13 +254,13 @@ impl Sector {
 /// A whole frame, in place.
 #[derive(Debug, Clone, Copy)]
 pub struct Frame<'a> {
-    /// What it says beside its records.
+    /// The fields of the frame.
     pub head: FrameHead,
     bytes: &'a [u8],
 }
 
 impl<'a> Frame<'a> {
-    /// Reads the frame of a file at the beginning of `bytes`; `None` if there is no whole one.
+    /// Reads the frame at the beginning of `bytes`; `None` if no whole frame of this file is there.
     pub fn decode(bytes: &'a [u8], file_sequence: u64) -> Option<Self> {
         let first = bytes.get(..SECTOR_BYTES)?;
         let Sector::Written { frame, index: 0, sectors: sectors @ 1.. } = Sector::read(first, file_sequence)
@@ -268,7 +268,7 @@ impl<'a> Frame<'a> {
             return None;
         };
         if frame == u64::MAX {
-            // No writer comes to it: there is always a next one.
+            // No writer reaches this sequence, as the next frame could not be numbered.
             return None;
         }
         let bytes = bytes.get(..usize::from(sectors) * SECTOR_BYTES)?;
@@ -284,7 +284,7 @@ impl<'a> Frame<'a> {
         Some(Self { head: Self::head_of(first, file_sequence, frame, records), bytes })
     }
 
-    /// The frame at the beginning of `bytes`, where [`Self::decode`] found a whole one before.
+    /// The frame at the beginning of `bytes`, where [`Self::decode`] already found a whole one.
     pub(super) fn verified(bytes: &'a [u8], file_sequence: u64) -> Self {
         let bytes = &bytes[..usize::from(u16_at(bytes, 26)) * SECTOR_BYTES];
         let records = bytes.chunks_exact(SECTOR_BYTES).map(|sector| u32::from(sector[28])).sum();
@@ -310,7 +310,7 @@ impl<'a> Frame<'a> {
         self.bytes.len()
     }
 
-    /// The records. One of unknown kind is skipped: its sector's checksum says that it was meant.
+    /// The records. A record of unknown kind is ignored: its sector's checksum shows that it is not damage.
     pub fn records(&self) -> impl Iterator<Item = Record> + use<'a> {
         self.bytes.chunks_exact(SECTOR_BYTES).enumerate().flat_map(|(index, sector)| {
             let own = usize::from(index == 0);
@@ -324,6 +324,7 @@ impl<'a> Frame<'a> {
 #[cfg(not(allotd_loom))]
 mod tests {
     use super::*;
+    use crate::coordinates::{Rank, SegmentId};
     use crate::journal::record::WordRecord;
     use crate::state::word::Word;
 
@@ -332,8 +333,8 @@ mod tests {
     fn word_record(rank: u32) -> Record {
         Record::Word(WordRecord {
             pool: 5,
-            segment: 1,
-            rank,
+            segment: SegmentId(1),
+            rank: Rank(rank),
             word: Word::from_bits(u64::from(rank) << 34),
             holder: 0,
         })

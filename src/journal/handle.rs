@@ -15,9 +15,9 @@ use super::queue::{Position, Queues};
 use super::record::Record;
 use super::stats::{JournalSnapshot, JournalStats};
 
-/// Records that a thread pushes at most before the writer is woken, should it never run out of work.
+/// A thread that never runs out of work wakes the writer after this many records.
 const WAKE_RECORDS: u64 = 1_024;
-/// How long a thread with a full queue sleeps before it looks again, should the writer not wake it.
+/// How long a thread that waits for the writer sleeps before it checks again.
 const FULL_QUEUE_PAUSE_MICROS: u64 = 50;
 
 /// Why no change is accepted.
@@ -25,11 +25,11 @@ const FULL_QUEUE_PAUSE_MICROS: u64 = 50;
 pub enum JournalError {
     /// The disk is full.
     #[error(
-        "the disk of the data directory is full: free some space; changes are accepted again by themselves"
+        "the disk of the data directory is full: free some space; changes then work again without a restart"
     )]
     Full,
-    /// The disk failed; the daemon ends.
-    #[error("the disk failed and the daemon ends: look at its log, check the disk, then start it again")]
+    /// The disk failed; the daemon stops.
+    #[error("the disk failed and the daemon stops: read its log, check the disk, then start it again")]
     Poisoned,
 }
 
@@ -39,20 +39,20 @@ const POISONED: u32 = 2;
 
 type Callback = Box<dyn Fn() + Send + Sync>;
 
-/// See the module.
+/// The journal, shared by the threads that change words and the writer.
 pub struct Journal {
     pub(super) queues: Queues,
     durability: Durability,
-    /// Whether changes of words are recorded; not where the tables alone keep them.
+    /// Whether changes of words are recorded. Not with `none`, where only the tables hold them.
     records_words: bool,
     state: AtomicU32,
-    /// Up to which count of its records each slot has woken the writer; its thread's own.
+    /// For each slot, the count of its records at its last wake-up of the writer. Only its thread uses it.
     woken: Box<[AtomicU64]>,
     on_commit: Box<[OnceLock<Callback>]>,
     on_poison: OnceLock<Callback>,
     /// See [`Self::is_running_low`].
     pub(super) scarce: AtomicBool,
-    /// Set when the writer has ended: nothing is committed any more.
+    /// Set once the writer has ended: nothing more is committed.
     ended: AtomicBool,
     pub(super) poison: Mutex<Option<String>>,
     pub(super) writer: OnceLock<Thread>,
@@ -60,7 +60,7 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// The journal of so many threads, before its writer runs: see [`super::running::Running::start`].
+    /// A journal for `slots` threads. Its writer is started by [`super::running::Running::start`].
     pub fn new(slots: usize, durability: Durability) -> Self {
         Self {
             queues: Queues::new(slots),
@@ -78,7 +78,7 @@ impl Journal {
         }
     }
 
-    /// Whether changes are accepted now.
+    /// Fails if changes are not accepted now.
     #[inline]
     pub fn check(&self) -> Result<(), JournalError> {
         match self.state.load(Ordering::Relaxed) {
@@ -88,7 +88,7 @@ impl Journal {
         }
     }
 
-    /// To be held while the slot's thread changes words; it takes their records.
+    /// Returns a guard to hold while the slot's thread changes words. It takes their records.
     #[inline]
     pub fn change(&self, slot: Slot) -> Changing<'_> {
         if self.records_words {
@@ -97,8 +97,8 @@ impl Journal {
         Changing { journal: self, slot }
     }
 
-    /// Pushes a record; waits for the writer while the queue is full. After the journal has ended
-    /// records go nowhere, and nothing is confirmed any more.
+    /// Pushes a record, and waits for the writer while the queue is full. Once the journal has ended, records
+    /// are dropped and nothing more is confirmed.
     pub fn push(&self, slot: Slot, record: Record) {
         let mut record = record;
         while let Err(back) = self.queues.push(slot, record) {
@@ -114,8 +114,8 @@ impl Journal {
         }
     }
 
-    /// Wakes the writer if the slot's thread pushed anything since it last did. To be called when the
-    /// thread runs out of work: groups grow by themselves with the load.
+    /// Wakes the writer if the slot's thread pushed records since its last wake-up. Call when the thread runs
+    /// out of work, so that groups grow with the load.
     #[inline]
     pub fn wake_for(&self, slot: Slot) {
         let pushed = self.queues.pushed(slot);
@@ -131,13 +131,13 @@ impl Journal {
         }
     }
 
-    /// What has to be committed before a reply may tell of the slot's own changes.
+    /// What must be committed before a reply may confirm the slot's own changes.
     #[inline]
     pub fn own_position(&self, slot: Slot) -> Position {
         Position { own: self.queues.pushed(slot), group: 0 }
     }
 
-    /// What has to be committed before a reply may tell of anything that was seen until now.
+    /// What must be committed before a reply may report anything that this thread saw so far.
     pub fn observed_position(&self, slot: Slot) -> Position {
         let group = self.queues.observe();
         if group > 0 {
@@ -152,12 +152,12 @@ impl Journal {
         self.queues.is_committed(slot, position)
     }
 
-    /// Asks for the slot's callback at the next commit; look at [`Self::is_committed`] after this.
+    /// Requests the slot's callback at the next commit. Check [`Self::is_committed`] once more after this.
     pub fn wait(&self, slot: Slot) {
         self.queues.wait(slot);
     }
 
-    /// Waits, on this thread, until all that was seen until now is committed. For threads that may block.
+    /// Blocks until all that this thread saw so far is committed. For threads that may block.
     pub fn settle(&self, slot: Slot) -> Result<(), JournalError> {
         let position = self.observed_position(slot);
         while !self.is_committed(slot, position) {
@@ -170,13 +170,13 @@ impl Journal {
         Ok(())
     }
 
-    /// Sets what is called after a commit that the slot waits for. Once a slot.
+    /// Sets the callback for a commit that the slot waits for. Once per slot.
     pub fn on_commit(&self, slot: Slot, callback: impl Fn() + Send + Sync + 'static) {
-        // A second worker on a slot would be a bug that `Engine::worker` excludes.
+        // `Engine::worker` rules out a second worker on a slot.
         let _ = self.on_commit[slot.0].set(Box::new(callback));
     }
 
-    /// Sets what is called when the journal is poisoned. Once.
+    /// Sets the callback for when the journal is poisoned. Once.
     pub fn on_poison(&self, callback: impl Fn() + Send + Sync + 'static) {
         let _ = self.on_poison.set(Box::new(callback));
         if let (true, Some(callback)) = (self.is_poisoned(), self.on_poison.get()) {
@@ -192,7 +192,7 @@ impl Journal {
 
     pub(super) fn set_full(&self, full: bool) {
         let (from, to) = if full { (OPEN, FULL) } else { (FULL, OPEN) };
-        // Seldom, so that the exchange itself is.
+        // The load keeps the exchange rare.
         if self.state.load(Ordering::Relaxed) != from
             || self.state.compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst).is_err()
         {
@@ -201,31 +201,31 @@ impl Journal {
         if full {
             warn!(
                 event = "storage_full",
-                "the disk of the data directory is full and changes are refused: free some space, they are \
-                 accepted again by themselves"
+                "the disk of the data directory is full and changes are refused: free some space; changes then \
+                 work again without a restart"
             );
         } else {
-            info!(event = "storage_free", "the disk has room again: changes are accepted");
+            info!(event = "storage_free", "the disk has space again: changes are accepted");
         }
     }
 
-    /// Whether the file being written is half full, and only a checkpoint that is still going on or more room on
-    /// the disk makes another.
+    /// Whether the file being written is half full and there is no spare one. Another needs the running
+    /// checkpoint to end or more space on the disk.
     pub(crate) fn is_running_low(&self) -> bool {
         self.scarce.load(Ordering::Relaxed)
     }
 
-    /// Whether the disk failed: nothing is confirmed any more.
+    /// Whether the disk failed: nothing more is confirmed.
     pub fn is_poisoned(&self) -> bool {
         self.state.load(Ordering::SeqCst) == POISONED
     }
 
-    /// Whether nothing is committed any more: the disk failed, or the journal was closed.
+    /// Whether nothing more is committed: the disk failed, or the journal is closed.
     pub(super) fn has_ended(&self) -> bool {
         self.is_poisoned() || self.ended.load(Ordering::SeqCst)
     }
 
-    /// Says that the writer has ended.
+    /// Marks the writer as ended.
     pub(super) fn end(&self) {
         self.ended.store(true, Ordering::SeqCst);
     }
@@ -235,7 +235,7 @@ impl Journal {
         self.poison.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Ends all confirmations: what was said stands, nothing more is said. The first reason is kept.
+    /// Stops all confirmations. Those already sent remain valid. Only the first reason is kept.
     pub fn poison(&self, what: &str, error: &io::Error) {
         let mut poison = self.poison.lock().unwrap_or_else(PoisonError::into_inner);
         if poison.is_some() {
@@ -245,12 +245,12 @@ impl Journal {
         *poison = Some(reason.clone());
         self.state.store(POISONED, Ordering::SeqCst);
         drop(poison);
-        // Before the writer runs the data directory is being opened, which tells of its failure itself.
+        // Until the writer runs, the opening of the data directory reports the failure itself.
         if self.writer.get().is_some() {
             error!(
                 event = "poisoned",
                 reason,
-                "the disk failed: nothing more is confirmed and the daemon ends; check the disk and the system's log, \
+                "the disk failed: the daemon confirms nothing more and stops; check the disk and the system's log, \
                  then start it again"
             );
         }
@@ -266,12 +266,12 @@ impl Journal {
         self.durability
     }
 
-    /// How often the writer came to its work, which it does every second at least, also while it waits for room.
+    /// How often the writer's loop ran. It runs at least once per second, also while the disk is full.
     pub fn writer_turns(&self) -> u64 {
         self.stats.turns.load(Ordering::Relaxed)
     }
 
-    /// What the journal counted.
+    /// The journal's counters.
     pub fn stats(&self) -> JournalSnapshot {
         self.stats.snapshot()
     }
@@ -282,14 +282,14 @@ impl Journal {
     }
 }
 
-/// The slot's thread is changing words; ends when this is dropped.
+/// The slot's thread is changing words until this is dropped.
 pub struct Changing<'a> {
     journal: &'a Journal,
     slot: Slot,
 }
 
 impl Changing<'_> {
-    /// Takes the record of a change, once the word was won.
+    /// Records a change whose compare-exchange succeeded.
     #[inline]
     pub fn record(&self, record: impl FnOnce() -> Record) {
         if self.journal.records_words {

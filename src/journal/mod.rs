@@ -1,18 +1,18 @@
-//! The journal: what was acknowledged, written before it is told.
+//! The journal: changes are written here before a reply confirms them.
 //!
 //! * `record`, `frame`: the bytes of a record, a frame and a file's head; pure.
-//! * `file`: one journal file: made full of zeros, overwritten, used again.
-//! * `files`: those that wait for a checkpoint, and the spare ones.
-//! * `queue`: records on their way from the threads that change words to the writer, and how a thread
-//!   learns that they are committed.
+//! * `file`: one journal file: filled with zeros, overwritten, reused.
+//! * `checkpointer`: the files that wait for a checkpoint, the spare files, and the thread that makes both.
+//! * `queue`: carries records from the threads that change words to the writer, and reports what is
+//!   committed.
 //! * `handle`: the journal as these threads see it.
-//! * `writer`: the one thread that writes: group commit, the next file, the end when the disk fails.
-//! * `recovery`: reading the files back.
-//! * `start`: from the recovered files to a running journal, and its end.
+//! * `writer`: the one thread that writes: group commit, the next file, the stop when the disk fails.
+//! * `recovery`: reads the files back.
+//! * `running`: starts a journal after the recovered files, and closes it.
 //!
-//! A record is the whole word of a number after a change. Words only grow, so records need no order
-//! among the threads: reading them back is taking the maximum. What is ordered is time: a reply is held
-//! until the frames with its records, and with all that it saw, are durable.
+//! A record is the whole word of a number after a change. Words only grow, so records need no order among the
+//! threads: reading them back takes the maximum. A reply is held until the frames with its records, and with
+//! all that it saw, are durable.
 
 pub(crate) mod checkpointer;
 pub(crate) mod durability;

@@ -1,5 +1,5 @@
-//! Loom models: every interleaving of a few threads that change words, look at them and wait, and of the
-//! writer, on the real queues. The words and the disk stand as atomics. Run with
+//! Loom models: every interleaving of the writer and a few threads that change words, read them and wait, on
+//! the real queues. Atomics model the words and the disk. Run with
 //! `RUSTFLAGS="--cfg allotd_loom" cargo test --release --lib models`.
 
 use std::io;
@@ -7,6 +7,7 @@ use std::io;
 use loom::sync::Arc;
 use loom::thread;
 
+use crate::coordinates::{Rank, SegmentId};
 use crate::state::word::Word;
 use crate::sys::atomics::{AtomicBool, AtomicU64, Ordering, yield_now};
 use crate::sys::slot::Slot;
@@ -16,7 +17,7 @@ use super::handle::Journal;
 use super::queue::{Position, QUEUE_RECORDS, Queues};
 use super::record::{Record, WordRecord};
 
-/// Enough to find every bug that was put in by hand; more takes hours.
+/// Enough to find every bug planted by hand; more takes hours.
 const PREEMPTIONS: usize = 3;
 const CHANGER: Slot = Slot(0);
 const OBSERVER: Slot = Slot(1);
@@ -31,7 +32,13 @@ fn check(model: impl Fn() + Sync + Send + 'static) {
 }
 
 fn record(bits: u64) -> Record {
-    Record::Word(WordRecord { pool: 1, segment: 1, rank: 0, word: Word::from_bits(bits), holder: 0 })
+    Record::Word(WordRecord {
+        pool: 1,
+        segment: SegmentId(1),
+        rank: Rank(0),
+        word: Word::from_bits(bits),
+        holder: 0,
+    })
 }
 
 fn bits_of(record: &Record) -> u64 {
@@ -70,7 +77,7 @@ impl Model {
         let group = queues.begin_group();
         for (slot, taken) in taken.iter_mut().enumerate() {
             let take = |record: Record| {
-                // One writer: a load and a store do.
+                // One writer: a load and a store suffice.
                 let largest = self.on_disk.load(Ordering::Relaxed).max(bits_of(&record));
                 self.on_disk.store(largest, Ordering::Relaxed);
             };
@@ -86,10 +93,10 @@ impl Model {
     /// Relaxed: being committed must be enough to see what was written.
     fn assert_on_disk(&self, bits: u64) {
         let on_disk = self.on_disk.load(Ordering::Relaxed);
-        assert!(on_disk >= bits, "{bits} may be told and {on_disk} is on the disk");
+        assert!(on_disk >= bits, "{bits} may be confirmed and {on_disk} is on the disk");
     }
 
-    /// A slot's thread that sleeps until a commit wakes it; what it has to be told is in the flag.
+    /// A slot's thread that sleeps until a commit wakes it. The returned flag is set when it is woken.
     fn sleeper(&self, slot: Slot) -> Arc<AtomicBool> {
         let woken = Arc::new(AtomicBool::new(false));
         let flag = woken.clone();
@@ -98,7 +105,7 @@ impl Model {
     }
 }
 
-/// Whoever saw the word and asks what it has to wait for is told no sooner than the record is written,
+/// A thread that saw the word and asks what to wait for gets no confirmation before the record is written,
 /// whatever groups begin and end meanwhile.
 #[test]
 fn models_what_was_seen_is_committed_before_it_is_told() {
@@ -124,7 +131,7 @@ fn models_what_was_seen_is_committed_before_it_is_told() {
     });
 }
 
-/// The same with a group that began long before the look, and one that begins beside it.
+/// The same with a group that began long before the read, and one that begins at the same time.
 #[test]
 fn models_what_was_seen_waits_for_a_group_that_begins_later() {
     check(|| {
@@ -146,8 +153,8 @@ fn models_what_was_seen_waits_for_a_group_that_begins_later() {
     });
 }
 
-/// A thread that changes words again and again is never seen at rest, and does not hold the group up;
-/// what it did before the group began is in it.
+/// A thread that changes words without pause is never seen at rest, and does not delay the group. What it did
+/// before the group began is in the group.
 #[test]
 fn models_what_was_seen_of_a_busy_thread_is_in_the_next_group() {
     check(|| {
@@ -190,7 +197,7 @@ fn models_own_records_are_committed_before_they_are_told() {
     });
 }
 
-/// A thread says that it waits and looks once more: it sees the commit, or it is woken.
+/// A thread marks itself as waiting and checks once more: it sees the commit, or it is woken.
 #[test]
 fn models_no_wake_up_is_lost() {
     check(|| {
@@ -217,7 +224,7 @@ fn models_no_wake_up_of_an_observer_is_lost() {
         let position = model.journal.observed_position(OBSERVER);
         assert_eq!(position.group, 1);
         let writer = model.clone();
-        // One group only: a second one would wake whom the first forgot.
+        // One group only: a second one would hide a wake-up that the first forgot.
         let writer = thread::spawn(move || writer.group(&mut [0; SLOTS]));
         model.journal.wait(OBSERVER);
         let committed = model.journal.is_committed(OBSERVER, position);
@@ -226,7 +233,7 @@ fn models_no_wake_up_of_an_observer_is_lost() {
     });
 }
 
-/// A failed disk wakes everyone who waits, and nobody is told anything.
+/// A failed disk wakes every waiting thread, and nothing is confirmed.
 #[test]
 fn models_poison_wakes_all() {
     check(|| {
@@ -245,7 +252,7 @@ fn models_poison_wakes_all() {
 }
 
 /// More records in one change than the queue holds: the thread waits for the writer while the writer
-/// waits for the thread to come to rest; all of them go through, once.
+/// waits for the thread to come to rest. Each record passes exactly once.
 #[test]
 fn models_a_full_queue_loses_nothing_and_blocks_nobody() {
     const RECORDS: u64 = QUEUE_RECORDS as u64 + 1;

@@ -1,23 +1,22 @@
-//! Records on their way from the threads that change words to the one that writes them, and how a
-//! thread learns that they are committed.
+//! Carries records from the threads that change words to the writer, and reports what is committed.
 //!
-//! Each thread has a slot with a bounded queue of its own. The writer goes round in *groups*: it begins
-//! one, takes what all queues hold, writes it, and says that the group is committed.
+//! Each thread has a slot with a bounded queue of its own. The writer works in *groups*: it begins a group,
+//! takes what all queues hold, writes it, and marks the group as committed.
 //!
 //! What a reply has to wait for is a [`Position`]:
 //!
-//! 1. *Its own records.* The thread counts what it pushed; the writer says, slot by slot, up to which
-//!    count it has committed. Nothing is shared between the threads for this.
+//! 1. *Its own records.* The thread counts what it pushed. The writer publishes, per slot, the count that it
+//!    has committed. The threads share nothing for this.
 //! 2. *What it saw of others.* A word that another thread changed is visible before its record is in the
-//!    queue. So a thread says that it is changing words ([`Queues::enter`] until [`super::handle::Changing`] is
-//!    dropped), by a store before the compare-exchange of the word. Whoever sees the word sees that
-//!    store; if it finds all slots at rest and all that they pushed committed, it waits for nothing. Else
-//!    it waits for the next group that begins after this moment: a group, once it has begun, waits for
-//!    each thread that is changing words to come to rest, and takes its records. The look at the count of
-//!    groups is a read-modify-write, so it comes either before the beginning of that group in the
-//!    count's order, which makes what the reader saw visible to the writer, or it gets a later group.
+//!    queue. So a thread marks that it is changing words ([`Queues::enter`] until [`super::handle::Changing`]
+//!    is dropped), by a store before the compare-exchange of the word. A thread that sees the word sees that
+//!    store. If it finds all slots at rest and all that they pushed committed, it waits for nothing.
+//!    Otherwise it waits for the next group that begins after this moment: once a group has begun, it waits
+//!    for each thread that is changing words to come to rest, and takes its records. The count of groups is
+//!    read by a read-modify-write. Either that comes before the beginning of the group in the count's order,
+//!    which makes what the reader saw visible to the writer, or it returns a later group.
 //!
-//! A thread never waits for another to change words; the writer alone does.
+//! A thread never waits for another to change words; only the writer does.
 
 use crossbeam::utils::CachePadded;
 
@@ -26,15 +25,15 @@ use crate::sys::slot::Slot;
 
 use super::record::Record;
 
-/// Records that one thread may have in its queue; then it waits for the writer.
+/// Records that fit into the queue of one thread. With a full queue the thread waits for the writer.
 pub const QUEUE_RECORDS: usize = if cfg!(allotd_loom) { 2 } else { 8_192 };
 
-/// What must be committed before a reply may be told.
+/// What must be committed before a reply may be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Position {
-    /// So many records of the own slot.
+    /// The number of records of the own slot.
     pub own: u64,
-    /// So many groups.
+    /// The number of groups; 0 for none.
     pub group: u64,
 }
 
@@ -46,11 +45,11 @@ struct SlotQueue {
     pushed: AtomicU64,
     /// Records committed; only the writer writes.
     committed: AtomicU64,
-    /// Whether the slot's thread wants to be told of the next commit.
+    /// Whether the slot's thread wants a callback at the next commit.
     waiting: AtomicBool,
 }
 
-/// See the module.
+/// The queues of all slots, and the counts of groups.
 pub struct Queues {
     slots: Box<[CachePadded<SlotQueue>]>,
     /// Groups that have begun.
@@ -60,7 +59,7 @@ pub struct Queues {
 }
 
 impl Queues {
-    /// Queues for so many threads.
+    /// Queues for `slots` threads.
     pub fn new(slots: usize) -> Self {
         let slot = || {
             CachePadded::new(SlotQueue {
@@ -78,23 +77,24 @@ impl Queues {
         }
     }
 
-    /// Says that the slot's thread is about to change words, before it changes the first.
+    /// Marks the slot's thread as changing words. Call before it changes the first.
     #[inline]
     pub fn enter(&self, slot: Slot) {
         let changing = &self.slots[slot.0].changing;
-        // Only this thread writes it. Release: whoever sees this change begin sees the last one's records.
+        // Only this thread writes it. Release: a thread that sees this change begin sees the last one's
+        // records.
         changing.store(changing.load(Ordering::Relaxed) + 1, Ordering::Release);
     }
 
-    /// Says that the words are changed and their records pushed.
+    /// Marks the slot's thread as at rest: the words are changed and their records pushed.
     #[inline]
     pub fn finish(&self, slot: Slot) {
         let changing = &self.slots[slot.0].changing;
-        // Release: whoever sees the thread at rest sees what it pushed.
+        // Release: a thread that sees this one at rest sees what it pushed.
         changing.store(changing.load(Ordering::Relaxed) + 1, Ordering::Release);
     }
 
-    /// Pushes a record, if there is room.
+    /// Pushes a record, or returns it if the queue is full.
     #[inline]
     pub fn push(&self, slot: Slot, record: Record) -> Result<(), Record> {
         let slot = &self.slots[slot.0];
@@ -103,29 +103,29 @@ impl Queues {
         Ok(())
     }
 
-    /// How many records the slot's thread pushed; for that thread.
+    /// The number of records that the slot's thread pushed. For that thread only.
     #[inline]
     pub fn pushed(&self, slot: Slot) -> u64 {
         self.slots[slot.0].pushed.load(Ordering::Relaxed)
     }
 
-    /// How many records of a slot are not committed.
+    /// The number of records of a slot that are not committed.
     pub fn pending(&self, slot: Slot) -> u64 {
         let slot = &self.slots[slot.0];
         let committed = slot.committed.load(Ordering::Acquire);
         slot.pushed.load(Ordering::Acquire).saturating_sub(committed)
     }
 
-    /// How many records of all slots are not committed.
+    /// The number of records of all slots that are not committed.
     pub fn all_pending(&self) -> u64 {
         (0..self.slots.len()).map(|slot| self.pending(Slot(slot))).sum()
     }
 
-    /// The group that a reply has to wait for which tells of words that were looked at before this; 0
-    /// if all of them are committed.
+    /// The group to wait for before a reply may report words that were read before this call; 0 if all of
+    /// them are committed.
     pub fn observe(&self) -> u64 {
         let at_rest = |slot: &CachePadded<SlotQueue>| {
-            // The order matters: at rest first, then what was pushed until then.
+            // The order matters: first whether it is at rest, then what it pushed until then.
             slot.changing.load(Ordering::Acquire).is_multiple_of(2)
                 && slot.pushed.load(Ordering::Acquire) <= slot.committed.load(Ordering::Acquire)
         };
@@ -137,17 +137,17 @@ impl Queues {
         self.begun.fetch_add(0, Ordering::AcqRel) + 1
     }
 
-    /// Whether all that a reply waits for is committed.
+    /// Whether all of a position is committed.
     #[inline]
     pub fn is_committed(&self, slot: Slot, position: Position) -> bool {
-        // SeqCst: see `wait`.
+        // SeqCst: `wait` needs a single order of its store and these loads.
         self.slots[slot.0].committed.load(Ordering::SeqCst) >= position.own
             && (position.group == 0 || self.committed.load(Ordering::SeqCst) >= position.group)
     }
 
-    /// Says that the slot's thread waits for a commit. It must look once more with
-    /// [`Self::is_committed`] after this: either it sees the commit, or the writer sees that it waits,
-    /// as both write first and look then, in the single order of `SeqCst`.
+    /// Marks the slot's thread as waiting for a commit. The thread must check [`Self::is_committed`] once
+    /// more after this. Either it sees the commit, or the writer sees that it waits: both write first and
+    /// then read, in the single order of `SeqCst`.
     pub fn wait(&self, slot: Slot) {
         self.slots[slot.0].waiting.store(true, Ordering::SeqCst);
         crate::sys::atomics::total_order_for_loom();
@@ -158,8 +158,8 @@ impl Queues {
         self.begun.fetch_add(1, Ordering::AcqRel) + 1
     }
 
-    /// Takes what the queue of a slot holds, at most so many records. `taken` counts all that was ever
-    /// taken of the slot. For the writer.
+    /// Takes at most `most` records from the queue of a slot. `taken` counts all records taken from the slot
+    /// so far. For the writer.
     pub fn take(&self, slot: Slot, most: u64, taken: &mut u64, mut take: impl FnMut(Record)) {
         let slot = &self.slots[slot.0];
         let pushed = slot.pushed.load(Ordering::Acquire).min(*taken + most);
@@ -170,18 +170,18 @@ impl Queues {
         }
     }
 
-    /// Whether the slot's thread was at rest at a moment since this was first asked with the same `first`
-    /// (`None` before): then all that it changed before is in the queue. For the writer.
+    /// Whether the slot's thread was at rest at any moment since the first call with this `first`, which is
+    /// `None` for the first call. Then all that it changed before that call is in the queue. For the writer.
     fn came_to_rest(&self, slot: Slot, first: &mut Option<u64>) -> bool {
         let now = self.slots[slot.0].changing.load(Ordering::Acquire);
         now.is_multiple_of(2) || *first.get_or_insert(now) != now
     }
 
-    /// Takes, by `take`, all that the slot's thread changed before this. For the writer.
+    /// Calls `take` until it has taken all that the slot's thread changed before this call. For the writer.
     pub fn take_changed<E>(&self, slot: Slot, mut take: impl FnMut() -> Result<(), E>) -> Result<(), E> {
         let mut first = None;
         loop {
-            // Looked at before the queue: what was changed before is in it.
+            // Read before the queue, which then holds what was changed before.
             let rested = self.came_to_rest(slot, &mut first);
             take()?;
             if rested {
@@ -191,13 +191,13 @@ impl Queues {
         }
     }
 
-    /// How many slots there are.
+    /// The number of slots.
     pub fn slots(&self) -> usize {
         self.slots.len()
     }
 
-    /// Says that a group is committed, with all that was taken of each slot. `wake` is called for each
-    /// slot whose thread waits. For the writer.
+    /// Marks a group as committed, and with it all that was taken from each slot. Calls `wake` for each slot
+    /// whose thread waits. For the writer.
     pub fn commit(&self, group: u64, taken: &[u64], mut wake: impl FnMut(Slot)) {
         for (slot, taken) in self.slots.iter().zip(taken) {
             slot.committed.store(*taken, Ordering::SeqCst);

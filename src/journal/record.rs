@@ -11,11 +11,12 @@
 //!     28                                                       0                u32
 //! ```
 //!
-//! All little-endian. A key record is followed by as many lease records as it says, not always next to it:
-//! together they are what was given out under an `Idempotency-Key`. Each of these numbers has its word
-//! record too.
-//! To add a kind: take the next number, raise [`super::frame::FORMAT`], keep reading those before.
+//! All little-endian. A key record states how many lease records follow it, not always next to it. Together
+//! they are the leases made under an `Idempotency-Key`. Each of these numbers has its word record too.
+//!
+//! To add a kind: take the next number, raise [`super::frame::FORMAT`], and keep reading the earlier kinds.
 
+use crate::coordinates::{Rank, SegmentId};
 use crate::state::word::Word;
 
 /// Bytes of one record.
@@ -27,26 +28,26 @@ const KIND_KEY_LEASE: u16 = 3;
 /// The word of a number after a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WordRecord {
-    /// The pool's id, which differs also from that of a deleted pool of the same name.
+    /// The pool's id. It also differs from that of a deleted pool of the same name.
     pub pool: u64,
     /// The segment of the pool.
-    pub segment: u16,
+    pub segment: SegmentId,
     /// The number's rank in the segment.
-    pub rank: u32,
+    pub rank: Rank,
     /// The word after the change.
     pub word: Word,
-    /// The holder's id; 0 where the pool tracks none.
+    /// The holder's id; 0 if the pool tracks no holders.
     pub holder: u64,
 }
 
-/// Leases were given out under an `Idempotency-Key`.
+/// Leases made under an `Idempotency-Key`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeyRecord {
     /// Hash of pool and key.
     pub key: [u8; 16],
     /// Hash of the request's body.
     pub body: u64,
-    /// How many, 1 to 65,536.
+    /// The number of leases, 1 to 65,536.
     pub leases: u32,
     /// Second since 2020 at which the leases end.
     pub until_seconds: u32,
@@ -58,12 +59,12 @@ pub struct KeyLeaseRecord {
     /// The pool's id.
     pub pool: u64,
     /// The segment of the pool.
-    pub segment: u16,
+    pub segment: SegmentId,
     /// The number's rank in the segment.
-    pub rank: u32,
+    pub rank: Rank,
     /// First half of the hash of pool and key.
     pub key_start: [u8; 8],
-    /// The generation that the lease made.
+    /// The number's generation under the lease.
     pub generation: u32,
 }
 
@@ -72,13 +73,13 @@ pub struct KeyLeaseRecord {
 pub enum Record {
     /// The state of a number.
     Word(WordRecord),
-    /// What was given out under a key.
+    /// The leases made under a key.
     Key(KeyRecord),
     /// One of the leases of a key.
     KeyLease(KeyLeaseRecord),
 }
 
-/// The bytes are those of no record.
+/// The bytes are not those of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a record of unknown kind {0}")]
 pub struct UnknownKind(pub u16);
@@ -91,9 +92,9 @@ impl Record {
         match self {
             Self::Word(record) => {
                 bytes[..8].copy_from_slice(&record.pool.to_le_bytes());
-                bytes[8..10].copy_from_slice(&record.segment.to_le_bytes());
+                bytes[8..10].copy_from_slice(&record.segment.0.to_le_bytes());
                 bytes[10..12].copy_from_slice(&KIND_WORD.to_le_bytes());
-                bytes[12..16].copy_from_slice(&record.rank.to_le_bytes());
+                bytes[12..16].copy_from_slice(&record.rank.0.to_le_bytes());
                 bytes[16..24].copy_from_slice(&record.word.bits().to_le_bytes());
                 bytes[24..].copy_from_slice(&record.holder.to_le_bytes());
             }
@@ -106,9 +107,9 @@ impl Record {
             }
             Self::KeyLease(record) => {
                 bytes[..8].copy_from_slice(&record.pool.to_le_bytes());
-                bytes[8..10].copy_from_slice(&record.segment.to_le_bytes());
+                bytes[8..10].copy_from_slice(&record.segment.0.to_le_bytes());
                 bytes[10..12].copy_from_slice(&KIND_KEY_LEASE.to_le_bytes());
-                bytes[12..16].copy_from_slice(&record.rank.to_le_bytes());
+                bytes[12..16].copy_from_slice(&record.rank.0.to_le_bytes());
                 bytes[16..24].copy_from_slice(&record.key_start);
                 bytes[24..28].copy_from_slice(&record.generation.to_le_bytes());
             }
@@ -125,8 +126,8 @@ impl Record {
         match u16_at(10) {
             KIND_WORD => Ok(Self::Word(WordRecord {
                 pool: u64_at(0),
-                segment: u16_at(8),
-                rank: u32_at(12),
+                segment: SegmentId(u16_at(8)),
+                rank: Rank(u32_at(12)),
                 word: Word::from_bits(u64_at(16)),
                 holder: u64_at(24),
             })),
@@ -138,8 +139,8 @@ impl Record {
             })),
             KIND_KEY_LEASE => Ok(Self::KeyLease(KeyLeaseRecord {
                 pool: u64_at(0),
-                segment: u16_at(8),
-                rank: u32_at(12),
+                segment: SegmentId(u16_at(8)),
+                rank: Rank(u32_at(12)),
                 key_start: std::array::from_fn(|i| bytes[16 + i]),
                 generation: u32_at(24),
             })),
@@ -160,10 +161,22 @@ mod tests {
         let lease = (any::<u64>(), any::<u16>(), any::<u32>(), any::<[u8; 8]>(), any::<u32>());
         prop_oneof![
             lease.prop_map(|(pool, segment, rank, key_start, generation)| {
-                Record::KeyLease(KeyLeaseRecord { pool, segment, rank, key_start, generation })
+                Record::KeyLease(KeyLeaseRecord {
+                    pool,
+                    segment: SegmentId(segment),
+                    rank: Rank(rank),
+                    key_start,
+                    generation,
+                })
             }),
             word.prop_map(|(pool, segment, rank, bits, holder)| {
-                Record::Word(WordRecord { pool, segment, rank, word: Word::from_bits(bits), holder })
+                Record::Word(WordRecord {
+                    pool,
+                    segment: SegmentId(segment),
+                    rank: Rank(rank),
+                    word: Word::from_bits(bits),
+                    holder,
+                })
             }),
             key.prop_map(|(key, body, leases, until_seconds)| {
                 Record::Key(KeyRecord { key, body, leases, until_seconds })

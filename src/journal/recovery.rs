@@ -1,9 +1,9 @@
-//! Reading the journal back.
+//! Reads the journal back.
 //!
-//! Records are given to the caller file by file, frame by frame; their order does not matter to words. A
-//! frame that is not whole at the end of the newest file is a torn end: it was never confirmed, and is
-//! cut. Anything else that is not as it was written is damage, and nothing is recovered over it unless the
-//! caller says so. See [`super::frame`] for how the two are told apart.
+//! The caller gets the records file by file and frame by frame; their order does not matter to words. A frame
+//! at the end of the newest file that is not whole is a torn end: it was never confirmed, and is cut.
+//! Anything else that differs from what was written is damage, and nothing is recovered past it unless the
+//! caller allows it. [`super::frame`] documents how the two are distinguished.
 
 use std::io;
 use std::ops::Range;
@@ -24,15 +24,15 @@ pub enum RecoveryError {
     /// A file of another version.
     #[error("{0} has format {1}: use the version of allotd that wrote it")]
     OtherFormat(PathBuf, u32),
-    /// Something is not as it was written.
+    /// Something differs from what was written.
     #[error(
-        "{0}; `allotd check` tells all that is wrong, a backup can be restored, and `allotd serve \
-         --recover-damaged` starts with what is readable and says what it gives up"
+        "{0}; `allotd check` reports all damage, a backup can be restored, and `allotd serve \
+         --recover-damaged` starts with what is readable and reports what it gives up"
     )]
     Damaged(Damage),
 }
 
-/// A place where the journal is not as it was written.
+/// A place where the journal differs from what was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Damage {
     /// The file.
@@ -58,24 +58,24 @@ pub struct Recovered {
     pub frames: u64,
     /// Their records.
     pub records: u64,
-    /// Bytes that were written of frames that were not whole and never confirmed.
+    /// Written bytes of torn frames, which were never confirmed.
     pub cut_bytes: u64,
     /// The sequence for the next frame.
     pub next_frame: u64,
     /// Head of the newest frame, and the boot during which it was written.
     pub last: Option<(FrameHead, [u8; 16])>,
-    /// Whether the daemon closed cleanly: the tables hold all.
+    /// Whether the daemon closed the journal cleanly: the tables hold everything.
     pub clean: bool,
-    /// What is damaged; only not empty if damage was to be passed over.
+    /// What is damaged. Always empty with [`OnDamage::Refuse`].
     pub damage: Vec<Damage>,
 }
 
-/// Whether to go on over damage.
+/// What to do at damage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnDamage {
-    /// Stop at the first.
+    /// Fail at the first damage.
     Refuse,
-    /// Take all that is readable and report the rest.
+    /// Ignore damage: take all that is readable and report the rest.
     PassOver,
 }
 
@@ -100,7 +100,7 @@ impl Journaled {
         &self.recovered
     }
 
-    /// What was found, once the frames are not needed any more.
+    /// What was found. Closes the files.
     pub fn into_recovered(self) -> Recovered {
         self.recovered
     }
@@ -117,7 +117,7 @@ impl Journaled {
         })
     }
 
-    /// The frames in parts of about so many records, in order.
+    /// The frames in parts of about `records` records, in order.
     pub fn parts(&self, records: u64) -> Vec<impl Iterator<Item = Frame<'_>>> {
         let (mut parts, mut start, mut in_part) = (Vec::new(), 0, 0);
         for (index, frame) in self.frames().enumerate() {
@@ -132,7 +132,7 @@ impl Journaled {
     }
 }
 
-/// Reads all files of a journal directory, giving every record to `apply`.
+/// Reads all files of a journal directory and calls `apply` with every record.
 pub fn read(
     dir: &Path,
     on_damage: OnDamage,
@@ -226,7 +226,7 @@ fn scan_file(
             continue;
         }
         if recovered.clean && end.is_none() {
-            // Nothing was written after this.
+            // After a clean close nothing more is written.
             break;
         }
         let torn = torn_frame(file, offset, expected);
@@ -257,7 +257,7 @@ fn frame_of(file: &Opened, offset: usize) -> Option<Frame<'_>> {
 /// The first whole frame of this file after an offset whose sequence is not below `expected`.
 fn next_frame(file: &Opened, offset: usize, expected: u64) -> Option<(usize, FrameHead)> {
     let mut pages = (offset + PAGE_BYTES..file.bytes.len()).step_by(PAGE_BYTES);
-    // The sequence is looked at first: most pages are old, and need no checksum to say so.
+    // The sequence first: most pages are old, and that shows without a checksum.
     let sequence = file.head.file_sequence.to_le_bytes();
     pages.find_map(|at| {
         if file.bytes.get(at + 8..at + 16)? != sequence {
@@ -268,15 +268,15 @@ fn next_frame(file: &Opened, offset: usize, expected: u64) -> Option<(usize, Fra
     })
 }
 
-/// What the sectors of a frame that is not whole are.
+/// What the sectors of a frame that is not whole contain.
 struct Torn {
-    /// Bytes of it that were written.
+    /// How many of its bytes were written.
     written_bytes: u64,
-    /// Where a sector is that has changed since.
+    /// Offset of the first sector that changed since it was written.
     damaged_at: Option<usize>,
 }
 
-/// Looks at the sectors where frame `expected` stands, or would.
+/// Reads the sectors at the place of frame `expected`.
 fn torn_frame(file: &Opened, offset: usize, expected: u64) -> Torn {
     let mut torn = Torn { written_bytes: 0, damaged_at: None };
     let mut end = (offset + MAX_FRAME_BYTES).min(file.bytes.len());
@@ -303,6 +303,8 @@ fn torn_frame(file: &Opened, offset: usize, expected: u64) -> Torn {
 mod tests {
     use std::fs;
 
+    use crate::coordinates::{Rank, SegmentId};
+
     use super::*;
     use crate::journal::frame::{frame_bytes, put_record};
     use crate::journal::record::WordRecord;
@@ -310,7 +312,8 @@ mod tests {
 
     const FILE_BYTES: usize = 1 << 20;
 
-    /// A file with frames of so many records, each numbered by the frame that it is in.
+    /// A file with one frame per entry of `records`, the number of its records. Each record holds its frame's
+    /// number.
     fn file(sequence: u64, first_frame: u64, records: &[u32], durable: impl Fn(u64) -> u64) -> Vec<u8> {
         let mut bytes = vec![0; FILE_BYTES];
         let file_bytes = FILE_BYTES as u64;
@@ -318,7 +321,8 @@ mod tests {
         let mut at = HEAD_BYTES;
         for (frame, records) in (first_frame..).zip(records) {
             let word = Word::from_bits(frame << 34);
-            let record = Record::Word(WordRecord { pool: 1, segment: 1, rank: 0, word, holder: 0 });
+            let record =
+                Record::Word(WordRecord { pool: 1, segment: SegmentId(1), rank: Rank(0), word, holder: 0 });
             (0..*records).for_each(|index| put_record(&mut bytes[at..], index as usize, &record));
             let head = FrameHead {
                 file_sequence: sequence,
@@ -337,7 +341,7 @@ mod tests {
         frame
     }
 
-    /// Reads such files; with the frames whose records were given.
+    /// Reads such files. Also returns the frames whose records were applied.
     fn read_files(
         files: &[(u64, &[u8])],
         on_damage: OnDamage,
@@ -375,7 +379,7 @@ mod tests {
             assert_eq!((recovered.frames, recovered.records, recovered.next_frame), (2, 201, 12), "{kept:b}");
             assert_eq!(recovered.cut_bytes, (kept_sectors.count() * SECTOR_BYTES) as u64);
             assert_eq!(frames, [10, 11]);
-            // After the cut the next file goes on with the same number.
+            // After the cut the next file continues with the same number.
             let next = file(4, 12, &[5], synced);
             let (recovered, frames) = read_files(&[(3, &torn), (4, &next)], OnDamage::Refuse);
             assert_eq!((recovered.unwrap().next_frame, frames), (13, vec![10, 11, 12]));
@@ -414,7 +418,7 @@ mod tests {
 
     #[test]
     fn files_follow_each_other_and_old_frames_are_not_taken() {
-        // The second file holds what it held when it was the first.
+        // The second file is reused: its end holds the frames of its earlier use.
         let first = file(8, 20, &[1, 1, 1], synced);
         let mut second = file(7, 15, &[1, 1, 1, 1, 1], synced);
         let new = file(9, 23, &[1, 1], synced);

@@ -1,4 +1,4 @@
-//! From the recovered files to a running journal, and its end.
+//! Starts a journal after the recovered files, and stops it.
 
 use std::io;
 use std::path::PathBuf;
@@ -20,16 +20,16 @@ use super::handle::Journal;
 use super::recovery::Recovered;
 use super::writer::{self, TimeSource, Writer};
 
-/// A journal file is never smaller: the largest frame fits several times.
+/// The smallest journal file: the largest frame fits several times.
 pub const MIN_FILE_BYTES: u64 = 4 * MAX_FRAME_BYTES as u64;
 
-/// How a journal is run.
+/// The settings of a journal.
 pub struct JournalConfig {
-    /// Where its files are.
+    /// The directory of its files.
     pub dir: PathBuf,
     /// What a reply promises.
     pub durability: Durability,
-    /// Length of its files, at least [`MIN_FILE_BYTES`].
+    /// Length of its files, in bytes; at least [`MIN_FILE_BYTES`].
     pub file_bytes: u64,
     /// The id of the system's boot.
     pub boot_id: [u8; 16],
@@ -37,11 +37,11 @@ pub struct JournalConfig {
     pub disk: Arc<dyn Disk>,
 }
 
-/// What the journal asks the engine for.
+/// What the journal calls in the engine.
 pub struct Callbacks {
     /// The time.
     pub time: TimeSource,
-    /// Writes durably all that the older files are needed for: changed words and live keys.
+    /// Durably writes everything for which the older files are needed: changed words and live keys.
     pub checkpoint: Checkpoint,
     /// The engine's time in seconds, for the stats.
     pub now_seconds: Box<dyn Fn() -> u64 + Send>,
@@ -53,7 +53,7 @@ pub struct Callbacks {
 pub struct StartError {
     /// Its directory.
     pub dir: PathBuf,
-    /// What the system says.
+    /// The error of the system.
     #[source]
     pub error: io::Error,
 }
@@ -72,8 +72,8 @@ struct Threads {
 }
 
 impl Running {
-    /// Begins a new file after those that were recovered, and starts the threads. The recovered files
-    /// stay until the first checkpoint.
+    /// Begins a new file after the recovered ones and starts the threads. The recovered files remain until
+    /// the first checkpoint.
     pub fn start(
         journal: &Arc<Journal>,
         config: JournalConfig,
@@ -131,7 +131,7 @@ impl Running {
             thread_files.run(&thread_journal, &checkpoint, &*now_seconds);
         })?;
         if files.are_many() {
-            // Each start adds a file: starts that follow one another closely must not fill the disk.
+            // Each start adds a file: starts in quick succession must not fill the disk.
             files.checkpoint_and_wait(journal)?;
         }
         let threads = Mutex::new(Some(Threads { writer, checkpointer }));
@@ -153,8 +153,8 @@ impl Running {
         self.files.pin()
     }
 
-    /// Writes what is queued, makes a last checkpoint, and says in the journal that all is in the tables.
-    /// No thread may push records any more. Does nothing the second time.
+    /// Writes what is queued, makes a last checkpoint, and marks the journal as closed cleanly. No thread may
+    /// push records any more. A second call does nothing.
     pub fn close(&self) -> io::Result<()> {
         let checkpointed = self.files.checkpoint_and_wait(&self.journal);
         let Some(writer) = self.stop_threads() else { return Ok(()) };
@@ -164,7 +164,7 @@ impl Running {
         }
     }
 
-    /// Ends the threads without a checkpoint, as after a failure.
+    /// Stops the threads without a checkpoint, as after a failure.
     pub fn abandon(&self) {
         drop(self.stop_threads());
     }
@@ -173,9 +173,9 @@ impl Running {
         let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner).take()?;
         self.stopped.store(true, Ordering::SeqCst);
         self.journal.wake_writer();
-        // A thread that panicked has said so; there is nothing left of it to end.
+        // A thread that panicked has already reported it.
         let writer = threads.writer.join();
-        // A checkpoint that is under way must not wait for it.
+        // A checkpoint that is under way must not wait for the writer.
         self.journal.end();
         self.files.stop();
         drop(threads.checkpointer.join());

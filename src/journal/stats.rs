@@ -1,4 +1,4 @@
-//! What the journal counts. Only the writer writes.
+//! The journal's counters.
 
 use std::time::Duration;
 
@@ -6,15 +6,15 @@ use crate::histogram::{Distribution, DistributionSnapshot};
 use crate::log;
 use crate::sys::atomics::{AtomicU64, Ordering};
 
-/// Latencies are kept with an error of at most 1 in 2^6.
+/// Latencies are stored with an error of at most 1 in 2^6.
 const GROUPING_POWER: u8 = 6;
-/// Longest latency kept: 2^36 ns, about a minute.
+/// Longest latency stored: 2^36 ns, about a minute.
 const MAX_VALUE_POWER: u8 = 36;
 
-/// See the module.
+/// The counters, written by the writer and the checkpointer.
 #[derive(Debug)]
 pub(super) struct JournalStats {
-    /// See [`super::handle::Journal::writer_turns`].
+    /// The runs of the writer's loop, as [`super::handle::Journal::writer_turns`] reports them.
     pub(super) turns: AtomicU64,
     bytes: AtomicU64,
     frames: AtomicU64,
@@ -23,7 +23,7 @@ pub(super) struct JournalStats {
     sync_nanoseconds: Distribution,
     pub(super) files: AtomicU64,
     pub(super) checkpoints: AtomicU64,
-    /// Engine's seconds of the last checkpoint.
+    /// Engine's time of the last checkpoint, in seconds since 2020; 0 for none.
     pub(super) checkpoint_at_seconds: AtomicU64,
 }
 
@@ -36,13 +36,13 @@ pub struct JournalSnapshot {
     pub frames: u64,
     /// Records written.
     pub records: u64,
-    /// Syncs, or writes that are durable by themselves.
+    /// Syncs, and writes that are durable without one.
     pub syncs: u64,
-    /// How long these took, in nanoseconds.
+    /// Durations of the syncs, in nanoseconds.
     pub sync_nanoseconds: DistributionSnapshot,
     /// Files, spare ones included.
     pub files: u64,
-    /// Checkpoints that ended.
+    /// Completed checkpoints.
     pub checkpoints: u64,
     /// Engine's time of the last one, in seconds since 2020; 0 for none.
     pub checkpoint_at_seconds: u64,
@@ -71,7 +71,7 @@ impl JournalStats {
         self.records.fetch_add(records, Ordering::Relaxed);
     }
 
-    /// The writer comes to its work.
+    /// Counts one run of the writer's loop.
     #[inline]
     pub(super) fn turn(&self) {
         self.turns.fetch_add(1, Ordering::Relaxed);

@@ -1,6 +1,6 @@
-//! The writer: one thread that takes what all queues hold, writes it as one group, and says so.
+//! The writer: one thread that takes what all queues hold, writes it as one group, and commits the group.
 //!
-//! While it writes, the next group gathers: groups grow by themselves with the load.
+//! While it writes, the next group gathers. So groups grow with the load.
 
 use std::io;
 use std::path::Path;
@@ -20,13 +20,13 @@ use super::file::JournalFile;
 use super::frame::{FrameHead, Head, MAX_FRAME_BYTES, MAX_FRAME_RECORDS, frame_bytes, put_record};
 use super::handle::Journal;
 
-/// The time stands in a frame at least this often, so that it never runs back by more across a restart.
+/// A frame records the time at least this often. It bounds how far the time can run back across a restart.
 const CLOCK_INTERVAL: Duration = Duration::from_secs(1);
-/// A group may gather for as long as so many writes take while threads have work to do,
+/// While threads have work to do, a group gathers for as long as this many writes take,
 const GATHER_WRITES: u32 = 3;
-/// but not longer.
+/// but no longer than this.
 const MAX_GATHER_TIME: Duration = Duration::from_millis(1);
-/// Frames that must fit before changes are refused for lack of room.
+/// Changes are refused when fewer frames than this fit and there is no other file.
 const RESERVE_FRAMES: u64 = 2;
 
 /// The engine's time and the system's since its boot, in nanoseconds.
@@ -38,7 +38,7 @@ pub struct FrameTime {
     pub boot_nanos: u64,
 }
 
-/// Tells the time for a frame.
+/// Returns the time for a frame.
 pub type TimeSource = Box<dyn Fn() -> FrameTime + Send>;
 pub(super) struct Writer {
     pub(super) journal: Arc<Journal>,
@@ -54,17 +54,17 @@ pub(super) struct Writer {
     pub(super) buffer: PageBuffer,
     /// Records in the buffer.
     pub(super) records: usize,
-    /// Records ever taken of each slot.
+    /// Records taken from each slot so far.
     pub(super) taken: Vec<u64>,
     pub(super) last_frame_at: Instant,
     /// How long the last frame took to write.
     pub(super) last_write: Duration,
     pub(super) last_sync_at: Instant,
-    /// Set when the journal is to end.
+    /// Set when the journal must stop.
     pub(super) stopped: Arc<AtomicBool>,
 }
 
-/// How a file is opened in a mode.
+/// How the file is opened in a durability mode.
 pub(super) fn access(durability: Durability) -> Access {
     match durability {
         Durability::Sync => Access::DirectSynced,
@@ -78,11 +78,11 @@ pub(super) fn frame_buffer() -> io::Result<PageBuffer> {
 }
 
 impl Writer {
-    /// Writes until the journal ends or the disk fails. Answers with itself, for the last frame.
+    /// Writes until the journal stops or the disk fails. Returns itself for the last frame.
     pub(super) fn run(mut self) -> Self {
         loop {
             self.journal.stats.turn();
-            // Looked at first: what was pushed before the stop is in this group.
+            // Read first, so that this group has all that was pushed before the stop.
             let last = self.stopped.load(Ordering::SeqCst);
             let group = self.journal.queues.begin_group();
             if let Err(error) = self.write_group(group) {
@@ -91,20 +91,19 @@ impl Writer {
             if last || self.journal.is_poisoned() {
                 return self;
             }
-            // Ends at once if a thread ran out of work since the group began: it waits for this one.
+            // Returns at once if a thread ran out of work since the group began: it waits for the next one.
             std::thread::park_timeout(self.pause());
         }
     }
 
-    /// Whether the writer should not wait for anybody any more.
+    /// Whether the writer must not wait any more.
     fn is_stopping(&self) -> bool {
         self.stopped.load(Ordering::SeqCst) || self.journal.is_poisoned()
     }
 
-    /// How long until the writer has something to do by itself. Threads that have work make more records for the
-    /// next group meanwhile, and it is given time to gather them: a sync costs the processor as much as seven
-    /// leases (52 µs). As long as one write makes 8 % more leases a second with 64 connections than none; three writes make
-    /// not more of them, but 7 % more with 512, and the p99 at half of these rates is the same.
+    /// How long the writer sleeps unless a thread wakes it. While threads have work, the next group gets time
+    /// to gather their records: a sync costs the processor as much as several leases, so larger groups make
+    /// more leases per second. A gathering time of a few writes does not raise the p99 at moderate load.
     fn pause(&self) -> Duration {
         if self.journal.queues.all_pending() > 0 {
             return (GATHER_WRITES * self.last_write).min(MAX_GATHER_TIME);
@@ -119,7 +118,7 @@ impl Writer {
         clock.min(sync).max(Duration::from_millis(1))
     }
 
-    /// Takes all that changed before the group began, writes it, and says so.
+    /// Takes all that changed before the group began, writes it, and commits the group.
     fn write_group(&mut self, group: u64) -> io::Result<()> {
         let journal = Arc::clone(&self.journal);
         for slot in 0..journal.queues.slots() {
@@ -181,8 +180,8 @@ impl Writer {
         let durable = loop {
             match self.file.append(&self.buffer[..bytes]) {
                 Ok(durable) => break durable,
-                // No block of the file is new, but a file system may still need one for an overwrite. Nobody
-                // waits for that at the end: what is not written was not confirmed.
+                // The file's blocks exist, but a file system may still need a new one for an overwrite. At
+                // the stop there is no waiting: what is not written was not confirmed.
                 Err(error) if files::is_storage_full(&error) && !self.is_stopping() => {
                     self.wait_for_room();
                 }
@@ -229,14 +228,14 @@ impl Writer {
         Ok(())
     }
 
-    /// Goes on in the next file. The records in the buffer are kept for it.
+    /// Switches to the next file. The records in the buffer are kept for it.
     fn next_file(&mut self) -> io::Result<()> {
         if self.durable_below < self.next_frame {
-            // A file's beginning says that the one before it is whole.
+            // A file that is begun implies that the one before it is whole.
             self.sync()?;
         }
         let Some(spare) = self.files.take_spare(&self.journal, &self.stopped) else {
-            return Err(io::Error::other("the daemon ended before there was room for the last records"));
+            return Err(io::Error::other("the daemon stopped before there was space for the last records"));
         };
         let closed = self.file.sequence;
         let head = Head {
@@ -255,7 +254,7 @@ impl Writer {
         let access = access(self.durability);
         loop {
             match JournalFile::start(Arc::clone(&self.disk), &self.files.dir, spare, head, access) {
-                // Nothing was renamed yet.
+                // Nothing is renamed yet, so the start can be retried.
                 Err(error) if files::is_storage_full(&error) && !self.is_stopping() => {
                     self.wait_for_room();
                 }
@@ -264,8 +263,8 @@ impl Writer {
         }
     }
 
-    /// Begins a file with a frame of its own, durably: the time must outlive the files before. The records
-    /// in the buffer are kept.
+    /// Writes the first frame of a file, durably and without records: the time must outlive the older files.
+    /// The records in the buffer are kept.
     pub(super) fn write_time(&mut self) -> io::Result<()> {
         let mut kept = PageBuffer::new(frame_bytes(0))?;
         std::mem::swap(&mut kept, &mut self.buffer);
@@ -276,14 +275,14 @@ impl Writer {
         if self.durable_below < self.next_frame { self.sync() } else { Ok(()) }
     }
 
-    /// Writes the last frame: the tables hold every word.
+    /// Writes the last frame, which says that the tables hold every word.
     pub(super) fn close(mut self) -> io::Result<()> {
         self.write_frame(true)?;
         self.file.sync()
     }
 
-    /// Refuses changes while there is room for little more than those under way; and lets what can wait know
-    /// earlier.
+    /// Refuses changes while there is space for little more than those under way. Sets the low-space flag
+    /// earlier, so that work that can wait does.
     fn check_free_space(&self) {
         let free_bytes = self.file.free_bytes();
         let reserve = RESERVE_FRAMES * MAX_FRAME_BYTES as u64;

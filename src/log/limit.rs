@@ -1,11 +1,11 @@
-//! How often the log repeats itself: a few times a second each kind, then it counts.
+//! Limits repeated events: the log shows a few per second of each kind, and counts the others.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use tracing::warn;
 
-/// Events of one kind that are told in a second.
+/// Most events of one kind that are logged per second.
 pub const MAX_EVENTS_PER_SECOND: u32 = 5;
 
 /// The limit of one kind of events.
@@ -17,9 +17,11 @@ pub(crate) struct Limit {
 
 #[derive(Debug)]
 struct State {
-    /// When the second began in which so many were told.
+    /// When the current second began.
     began: Option<Instant>,
+    /// Events logged in that second.
     told: u32,
+    /// Events not logged since the last one that was.
     suppressed: u64,
 }
 
@@ -27,9 +29,9 @@ struct State {
 pub(crate) static SLOW_CALL: Limit = Limit::new("slow_call");
 /// Syncs that took long.
 pub(crate) static SLOW_SYNC: Limit = Limit::new("slow_sync");
-/// Answers of 500 and more.
+/// Responses with a status of 500 or more.
 pub(crate) static REQUEST_FAILED: Limit = Limit::new("request_failed");
-/// Checkpoints that the disk had no room for.
+/// Checkpoints that failed because the disk was full.
 pub(crate) static CHECKPOINT_FAILED: Limit = Limit::new("checkpoint_failed");
 /// Connections that could not be accepted.
 pub(crate) static ACCEPT_FAILED: Limit = Limit::new("accept_failed");
@@ -41,7 +43,7 @@ impl Limit {
         Self { kind, state: Mutex::new(State { began: None, told: 0, suppressed: 0 }) }
     }
 
-    /// Whether one more may be told now; if so, how many were not since the last.
+    /// If one more event may be logged now, the number of events that were suppressed since the last one.
     pub(crate) fn admit(&self) -> Option<u64> {
         self.lock().admit(Instant::now())
     }
@@ -69,7 +71,7 @@ impl State {
     }
 }
 
-/// Tells how many events were not told, of each kind that has gone quiet since.
+/// Logs how many events were suppressed, for each kind that has not been logged since.
 pub(crate) fn log_suppressed() {
     for limit in ALL {
         let mut state = limit.lock();
@@ -80,7 +82,7 @@ pub(crate) fn log_suppressed() {
                 event = "suppressed",
                 kind = limit.kind,
                 suppressed,
-                "there were more of these than the log tells in a second: the stats count them"
+                "there were more of these than the log shows per second: the stats count them"
             );
         }
     }

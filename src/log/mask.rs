@@ -1,32 +1,32 @@
-//! Telephone numbers are not for the log: what it may show of them.
+//! Masks telephone numbers for the log.
 
-/// So many digits in a row are taken for a telephone number in a text.
+/// This many digits in a row or more are treated as a telephone number in a text.
 pub const MIN_NUMBER_DIGITS: usize = 7;
 /// Digits that are shown at each end of a number of [`LONG_NUMBER_DIGITS`] or more.
 const SHOWN_DIGITS: usize = 4;
-/// From so many digits on [`SHOWN_DIGITS`] are shown at each end; of shorter numbers half as many.
+/// From this length on, [`SHOWN_DIGITS`] are shown at each end; of shorter numbers half as many.
 const LONG_NUMBER_DIGITS: usize = 11;
-/// What stands for the others.
+/// Replaces the other digits.
 const HIDDEN: &str = "***";
-/// How much of a path is told, in letters.
+/// Most characters of a path that are logged.
 const MAX_PATH_LETTERS: usize = 256;
-/// Below this part of a path there is one number.
+/// The part of a path after which a single number follows.
 const NUMBER_PATH: &str = "/numbers/";
 
-/// `7912***4567`; of fewer than [`MIN_NUMBER_DIGITS`] digits nothing is shown.
+/// Masks a number as `7912***4567`; of fewer than [`MIN_NUMBER_DIGITS`] digits none is shown.
 pub fn number(digits: &str) -> String {
     let shown = match digits.len() {
         LONG_NUMBER_DIGITS.. => SHOWN_DIGITS,
         MIN_NUMBER_DIGITS.. => SHOWN_DIGITS / 2,
         _ => return HIDDEN.to_owned(),
     };
-    // Both ends are there: the length is that of ASCII digits.
+    // Both ends exist: the text is ASCII digits.
     let first = digits.get(..shown).unwrap_or_default();
     let last = digits.get(digits.len() - shown..).unwrap_or_default();
     format!("{first}{HIDDEN}{last}")
 }
 
-/// A text with its numbers masked: all that has [`MIN_NUMBER_DIGITS`] digits in a row.
+/// Masks the numbers in a text: [`MIN_NUMBER_DIGITS`] or more digits in a row.
 pub fn text(text: &str) -> String {
     let mut masked = String::with_capacity(text.len());
     let mut rest = text;
@@ -46,8 +46,8 @@ pub fn text(text: &str) -> String {
     masked
 }
 
-/// A path with its query, its first [`MAX_PATH_LETTERS`] letters, with its numbers masked unless `shows_numbers`:
-/// also a short one, and one with signs in it, where the path of one number has it.
+/// The first [`MAX_PATH_LETTERS`] characters of a path with its query. Its numbers are masked unless
+/// `shows_numbers`; in the path of a single number, also a short number and one with signs in it.
 pub(super) fn path(path: &str, shows_numbers: bool) -> String {
     let whole = if shows_numbers { path.to_owned() } else { masked_path(path) };
     match whole.char_indices().nth(MAX_PATH_LETTERS) {

@@ -1,5 +1,5 @@
-//! What the daemon tells of itself: events on standard error, for people on a terminal and in JSON lines
-//! elsewhere. Each has an `event`, which never changes, and a message that says what to do.
+//! The daemon's log: events on standard error, as text for people on a terminal and as JSON lines elsewhere.
+//! Each has an `event`, which never changes, and a message that says what to do.
 
 pub mod limit;
 pub mod mask;
@@ -19,20 +19,20 @@ use tracing_subscriber::layer::{Layer, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Registry, fmt as lines, reload};
 
-/// A call that takes longer is told of, in milliseconds, unless [`LogConfig`] says otherwise.
+/// Default of [`LogConfig::slow_call_ms`].
 pub const DEFAULT_SLOW_CALL_MS: u32 = 1_000;
 
-/// The least important events that are told.
+/// The lowest level of events to log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Level {
-    /// What the daemon cannot do.
+    /// The daemon failed at something.
     Error,
-    /// What an operator should look at.
+    /// An operator should check something.
     Warn,
     /// Starts, stops and changes.
     #[default]
     Info,
-    /// Every request.
+    /// Every request too.
     Debug,
 }
 
@@ -42,13 +42,13 @@ pub enum Format {
     /// [`Self::Human`] on a terminal, else [`Self::Json`].
     #[default]
     Auto,
-    /// A line for people.
+    /// A line of text for people.
     Human,
-    /// A JSON object a line.
+    /// A JSON object per line.
     Json,
 }
 
-/// A level or a format that there is not; the message says what to give.
+/// An unknown level or format; the message says what to give.
 #[derive(Debug, Error, PartialEq, Eq)]
 #[error("{option} is \"{text}\": give {choices}")]
 pub struct ChoiceError {
@@ -58,7 +58,7 @@ pub struct ChoiceError {
 }
 
 impl Level {
-    /// As flags and the config file name it.
+    /// The name in flags and in the config file.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Error => "error",
@@ -68,7 +68,7 @@ impl Level {
         }
     }
 
-    /// Of this crate alone: what libraries tell has no `event`, and no number is masked in it.
+    /// Only events of this crate: those of libraries have no `event`, and their numbers are not masked.
     fn filter(self) -> Targets {
         let level = match self {
             Self::Error => LevelFilter::ERROR,
@@ -94,7 +94,7 @@ impl FromStr for Level {
 }
 
 impl Format {
-    /// As flags and the config file name it.
+    /// The name in flags and in the config file.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Auto => "auto",
@@ -137,16 +137,16 @@ impl fmt::Display for Format {
     }
 }
 
-/// What is told, and how.
+/// What is logged, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogConfig {
-    /// The least important events that are told.
+    /// The lowest level of events to log.
     pub level: Level,
     /// How they are written.
     pub format: Format,
-    /// Whether numbers are told whole.
+    /// Whether numbers are logged in full.
     pub shows_numbers: bool,
-    /// A call that takes longer is told of, in milliseconds; 0 for none.
+    /// Calls that take longer than this are logged, in milliseconds; 0 for none.
     pub slow_call_ms: u32,
 }
 
@@ -161,27 +161,27 @@ impl Default for LogConfig {
     }
 }
 
-// The log is the process's, as standard error is: so is what it goes by.
+// Like standard error, the log belongs to the process, and so do its settings.
 static FILTER: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();
 static SHOWS_NUMBERS: AtomicBool = AtomicBool::new(false);
 static SLOW_CALL_NANOS: AtomicU64 = AtomicU64::new(DEFAULT_SLOW_CALL_MS as u64 * 1_000_000);
 
-/// Requests that took less are not told of as such: [`SLOW_CALL_NANOS`], or zero where every one is told.
+/// Requests that took at least this long are logged: [`SLOW_CALL_NANOS`], or zero if every request is logged.
 static TELLS_FROM_NANOS: AtomicU64 = AtomicU64::new(DEFAULT_SLOW_CALL_MS as u64 * 1_000_000);
 
-/// Begins to tell. Until then, and in other commands than the daemon's, events go nowhere. Answers whether
-/// JSON is written.
+/// Starts the log, and returns whether it is JSON. Before that, and in commands other than the daemon's,
+/// events are discarded.
 pub fn start(config: &LogConfig) -> bool {
     let (filter, handle) = reload::Layer::new(config.level.filter());
     let json = config.format.is_json();
-    // A reader of the log that is gone must not end the daemon, as complaining about it would.
+    // If the reader of the log is gone, reporting that on standard error would panic and end the daemon.
     let plain = lines::layer().with_writer(io::stderr).with_target(false).log_internal_errors(false);
     let layer = if json {
         plain.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed()
     } else {
         plain.boxed()
     };
-    // Fails only where a test of this process has started it before.
+    // Fails only if a test in this process has started the log already.
     if Registry::default().with(filter).with(layer).try_init().is_ok() {
         let _ = FILTER.set(handle);
     }
@@ -192,14 +192,14 @@ pub fn start(config: &LogConfig) -> bool {
         error!(
             event = "panic",
             thread = thread.name().unwrap_or("?"),
-            "a thread failed: report this line, and restart the daemon if it does not serve: {}",
+            "a thread panicked: report this line, and restart the daemon if it does not respond: {}",
             text(&message)
         );
     }));
     json
 }
 
-/// Changes all but the format.
+/// Changes the settings except the format.
 pub fn change(config: &LogConfig) {
     SHOWS_NUMBERS.store(config.shows_numbers, Ordering::Relaxed);
     let nanos = match config.slow_call_ms {
@@ -210,40 +210,40 @@ pub fn change(config: &LogConfig) {
     let tells_all = config.level == Level::Debug;
     TELLS_FROM_NANOS.store(if tells_all { 0 } else { nanos }, Ordering::Relaxed);
     if let Some(filter) = FILTER.get() {
-        // Fails only when the subscriber is gone, which it never is.
+        // Fails only if the subscriber is gone, and it never is.
         let _ = filter.reload(config.level.filter());
     }
 }
 
-/// Whether every request is told of.
+/// Whether every request is logged.
 #[inline]
 pub(crate) fn logs_requests() -> bool {
     LevelFilter::current() >= LevelFilter::DEBUG
 }
 
-/// Whether a request that took so long is told of for that, or because every one is.
+/// Whether a request that took this long is logged, because it is slow or because every request is.
 #[inline]
 pub(crate) fn logs_call_of(took_nanos: u64) -> bool {
     took_nanos >= TELLS_FROM_NANOS.load(Ordering::Relaxed)
 }
 
-/// Whether so long is to be told of.
+/// Whether this long is slow enough to be logged.
 #[inline]
 pub(crate) fn is_slow(took_nanos: u64) -> bool {
     took_nanos >= SLOW_CALL_NANOS.load(Ordering::Relaxed)
 }
 
-/// A text as the log may tell it: numbers in it are masked unless they are to be told.
+/// A text for the log: its numbers are masked unless they are logged in full.
 pub(crate) fn text(text: &str) -> String {
     if SHOWS_NUMBERS.load(Ordering::Relaxed) { text.to_owned() } else { mask::text(text) }
 }
 
-/// A path and its query as the log may tell them.
+/// A path and its query for the log, masked in the same way.
 pub(crate) fn path(text: &str) -> String {
     mask::path(text, SHOWS_NUMBERS.load(Ordering::Relaxed))
 }
 
-/// Tells of a sync of the journal that took long.
+/// Logs a sync of the journal that took long.
 #[inline]
 pub(crate) fn slow_sync(took: Duration) {
     if is_slow(took.as_nanos() as u64)
@@ -253,7 +253,7 @@ pub(crate) fn slow_sync(took: Duration) {
             event = "slow_sync",
             took_ms = took.as_millis() as u64,
             suppressed,
-            "the disk took long to keep what was written, and answers waited for it: see what else uses the disk"
+            "a sync of the journal took long, and responses waited for it: check what else uses the disk"
         );
     }
 }

@@ -1,7 +1,7 @@
-//! Numbers, sets of numbers, and how they are read.
+//! Numbers, lists of numbers and sets of numbers.
 //!
-//! A list of numbers ([`list`], [`import`]) becomes a sorted [`import::NumberList`], is written as a portable
-//! Roaring bitmap ([`writer`]), and is then used in place ([`mapped`]).
+//! A list is read ([`list`]) into a sorted [`list::read::NumberList`], written as a portable Roaring bitmap
+//! ([`set::writer`]), and then used in place ([`set`]).
 
 pub mod list;
 pub mod number;

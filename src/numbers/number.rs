@@ -1,4 +1,4 @@
-//! Numbers, ranges of numbers and ranks: the coordinates of this crate.
+//! Numbers and ranges of numbers.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use thiserror::Error;
 /// Most digits of a number: E.164 allows 15, country code included.
 pub const MAX_NUMBER_DIGITS: usize = 15;
 
-/// Most numbers that one set may hold; ranks are `u32`.
+/// Most numbers of one set: ranks are `u32`.
 pub const MAX_SET_NUMBERS: u64 = 4_000_000_000;
 
 /// Why something is not a number, a range or a prefix.
@@ -16,7 +16,7 @@ pub enum NumberError {
     /// There is no digit at all.
     #[error("it is empty: give 1 to 15 digits")]
     Empty,
-    /// Something other than 0 to 9.
+    /// It holds something other than 0 to 9.
     #[error("it holds a character that is not a digit: write the digits only, without separators")]
     NotDigit,
     /// International numbers do not start with zero.
@@ -109,12 +109,12 @@ impl NumberRange {
         self.first
     }
 
-    /// The highest number of the range, itself included.
+    /// The highest number of the range, which is part of it.
     pub fn last(self) -> Number {
         self.last
     }
 
-    /// How many numbers it holds: at least one.
+    /// The count of its numbers: at least one.
     #[expect(clippy::len_without_is_empty, reason = "a range is never empty")]
     pub fn len(self) -> u64 {
         self.last.0 - self.first.0 + 1
@@ -145,7 +145,7 @@ impl NumberRange {
 }
 
 /// All numbers, of the prefix' own length up to 15 digits, whose decimal form starts with `prefix`:
-/// one range a length, ascending and disjoint.
+/// one range per length, ascending and disjoint.
 pub fn prefix_ranges(prefix: &str) -> Result<Vec<NumberRange>, NumberError> {
     let stem = Number::parse_digits(prefix.as_bytes())?;
     (prefix.len()..=MAX_NUMBER_DIGITS).map(|length| prefix_range(stem, length - prefix.len())).collect()
@@ -159,10 +159,6 @@ pub(crate) fn prefix_range(stem: Number, more_digits: usize) -> Result<NumberRan
     let last = first.checked_add(count - 1).ok_or(NumberError::TooLong)?;
     NumberRange::new(Number::new(first)?, Number::new(last)?)
 }
-
-/// A number's position in its set, from 0: the index of its word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Rank(pub u32);
 
 #[cfg(test)]
 mod tests {

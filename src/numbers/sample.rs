@@ -1,8 +1,8 @@
 //! Realistic numbers for the demo, tests and benchmarks.
 //!
-//! Drawn from `ru-mobile-ranges.csv`: ranges of Russian mobile numbers by carrier, some nested in others as in
-//! the source. Derived from the carrier metadata of libphonenumber (Apache-2.0), as packaged in `phonenumbers`
-//! 9.0.43.
+//! Drawn from `ru-mobile-ranges.csv`: ranges of Russian mobile numbers by carrier, some nested in others as
+//! in the source. It is derived from the carrier metadata of libphonenumber (Apache-2.0), as packaged in
+//! `phonenumbers` 9.0.43.
 
 use thiserror::Error;
 
@@ -16,12 +16,12 @@ const RU_MOBILE_RANGES: &str = include_str!("ru-mobile-ranges.csv");
 /// Numbers that a carrier assigns together.
 const BLOCK_NUMBERS: u64 = 1000;
 
-/// How a sample lies in the numbering plan.
+/// How a sample is distributed over the numbering plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Spread {
     /// Whole blocks of a thousand numbers: run and bitmap containers.
     Blocks,
-    /// Each number by itself, uniformly: array containers.
+    /// Single numbers, uniformly: array containers.
     Random,
 }
 
@@ -29,18 +29,18 @@ pub enum Spread {
 #[derive(Debug, Error)]
 pub enum SampleError {
     /// The plan does not hold that many.
-    #[error("the numbering plan holds {available} numbers: ask for no more")]
+    #[error("the numbering plan holds only {available} numbers: choose a lower count")]
     TooMany {
         /// How many there are.
         available: u64,
     },
-    /// The ranges of this build are damaged.
+    /// The built-in ranges cannot be read.
     #[error("the built-in ranges cannot be read: {0}")]
     Ranges(#[from] ListError),
 }
 
-/// Draws exactly `count` Russian mobile numbers, as ascending disjoint ranges. The same arguments give the same
-/// numbers on every machine.
+/// Draws exactly `count` Russian mobile numbers, as ascending disjoint ranges. The same arguments give the
+/// same numbers on every machine.
 pub fn ru_mobile_sample(
     count: u64,
     seed: u64,
@@ -61,9 +61,9 @@ pub fn ru_mobile_sample(
     Ok(Sample { plan: plan.ranges().collect(), range: 0, range_start: 0, picked, unit, next: 0, left: count })
 }
 
-/// Picks `count` of `total` units, uniformly: bits of the words returned.
+/// Picks `count` of `total` units uniformly. Each picked unit is a set bit of the words returned.
 fn pick(total: u64, count: u64, seed: u64) -> Vec<u64> {
-    // Beyond half it is faster to pick those to leave out.
+    // Above half it is faster to pick the units to leave out.
     let invert = count > total / 2;
     let mut words = vec![0_u64; (total / 64 + 1) as usize];
     let mut state = seed;
@@ -103,7 +103,7 @@ struct Sample {
     range_start: u64,
     picked: Vec<u64>,
     unit: u64,
-    /// The next place in the plan to look at.
+    /// The next place in the plan.
     next: u64,
     left: u64,
 }
@@ -115,7 +115,7 @@ impl Iterator for Sample {
         if self.left == 0 {
             return None;
         }
-        // Within a unit that was cut by the end of a range, go on; else find the next picked one.
+        // Continue within a unit that the end of a range cut. Otherwise find the next picked unit.
         if self.next.is_multiple_of(self.unit) {
             let unit = self.next / self.unit;
             let mut word = (unit / 64) as usize;

@@ -1,30 +1,30 @@
-//! When the next word's time comes: for each block of words a hint, the earliest `until` among them
-//! or earlier, and two levels of the same above, so that the sweep looks only at blocks that are due.
+//! Hints of when the next word is due. Each block has a hint: a lower bound of the earliest `until` among its
+//! words. Two more levels summarize the blocks, so the sweep reads only blocks that are due.
 //!
-//! A change writes its word, then lowers the hints ([`DueHints::note`]). The sweep raises the hint of
-//! a block, then reads the block's words, then lowers the hint to the earliest it saw. All of these
-//! are `SeqCst`, so in their single order either the change looked at the hint after it was raised,
-//! and lowers it again, or its word was there before the sweep read it. The same holds between each
-//! level and the one above.
+//! A change writes its word, then lowers the hints ([`DueHints::note`]). The sweep raises the hint of a
+//! block, then reads the block's words, then lowers the hint to the earliest `until` it read. All of these
+//! are `SeqCst` and have a single order. Either the change reads the hint after it is raised, and lowers it
+//! again, or its word is written before the sweep reads it. The same holds between each level and the one
+//! above.
 //!
-//! An upper hint stays due until everything below was swept: a caller that must know whether
-//! anything is still to be swept reads one number, and can help.
+//! An upper hint stays due until everything below it is swept. So a caller that must know whether anything is
+//! left to sweep reads one hint, and can help.
 
+use crate::coordinates::Rank;
 use std::ops::Range;
 
 use crate::sys::atomics::{AtomicU32, Ordering, total_order_for_loom};
 use crate::sys::prefetch::prefetch;
 
+use super::block::BlockIndex;
 use super::time::Timestamp;
 
-/// Words a block.
-pub const BLOCK_WORDS: u32 = if cfg!(allotd_loom) { 2 } else { 512 };
-/// Blocks a group.
+/// Blocks per group.
 const GROUP_BLOCKS: u32 = if cfg!(allotd_loom) { 2 } else { 64 };
-/// The hint of a block in which nothing ends.
+/// The hint of a block in which nothing is due.
 const NEVER: u32 = u32::MAX;
 
-/// See the module.
+/// The hints of all blocks, of groups of blocks, and of the whole segment.
 pub struct DueHints {
     len: u32,
     blocks: Box<[AtomicU32]>,
@@ -32,7 +32,7 @@ pub struct DueHints {
     all: AtomicU32,
 }
 
-/// Lowers a hint, writing only if it has to.
+/// Lowers a hint. Writes only if the hint is higher.
 #[inline]
 fn lower(hint: &AtomicU32, until: u32) {
     total_order_for_loom();
@@ -46,10 +46,10 @@ fn earliest(hints: &[AtomicU32]) -> u32 {
 }
 
 impl DueHints {
-    /// Hints for `len` words, in which nothing ends yet.
+    /// Hints for `len` words of which none is due.
     pub fn new(len: u32) -> Self {
         let hints = |count: u32| (0..count).map(|_| AtomicU32::new(NEVER)).collect();
-        let blocks = len.div_ceil(BLOCK_WORDS);
+        let blocks = BlockIndex::count(len);
         Self {
             len,
             blocks: hints(blocks),
@@ -58,22 +58,22 @@ impl DueHints {
         }
     }
 
-    /// Says that a word now ends at `until`. To be called after the word was written.
+    /// Notes that a word is due at `until`. Call after the word is written.
     #[inline]
-    pub fn note(&self, rank: u32, until: Timestamp) {
-        let block = rank / BLOCK_WORDS;
-        lower(&self.blocks[block as usize], until.seconds());
-        lower(&self.groups[(block / GROUP_BLOCKS) as usize], until.seconds());
+    pub fn note(&self, rank: Rank, until: Timestamp) {
+        let block = BlockIndex::of(rank);
+        lower(&self.blocks[block.index()], until.seconds());
+        lower(&self.groups[(block.0 / GROUP_BLOCKS) as usize], until.seconds());
         lower(&self.all, until.seconds());
     }
 
-    /// Asks the processor to fetch the hint of a word that will change soon.
+    /// Prefetches the hint of a word that will change soon.
     #[inline]
-    pub fn prefetch(&self, rank: u32) {
-        prefetch(&self.blocks[(rank / BLOCK_WORDS) as usize]);
+    pub fn prefetch(&self, rank: Rank) {
+        prefetch(&self.blocks[BlockIndex::of(rank).index()]);
     }
 
-    /// Nothing ends before this time, if anything at all.
+    /// Nothing is due before this time; `None` if nothing is due at all.
     pub fn earliest(&self) -> Option<Timestamp> {
         total_order_for_loom();
         let hint = self.all.load(Ordering::SeqCst);
@@ -85,16 +85,16 @@ impl DueHints {
         self.earliest().is_some_and(|earliest| earliest <= now)
     }
 
-    /// Sweeps one due block: `sweep` gets its ranks and answers with the earliest time at which
-    /// something in it ends after that. `cursor` (0 at first) is where to look first, so that going
-    /// through all due blocks costs one pass. Returns whether a block was due.
+    /// Sweeps one due block. `sweep` gets its ranks and returns the earliest time at which something in it is
+    /// due next. The search starts at `cursor` (0 at first), so all due blocks take one pass. Returns whether
+    /// a block was due.
     ///
-    /// The caller counts as mutating the free index while this runs.
+    /// The caller must hold a [`Mutation`](super::mutations::Mutation) of the free index while this runs.
     pub fn sweep_one(
         &self,
         now: Timestamp,
         cursor: &mut usize,
-        sweep: impl FnOnce(Range<u32>) -> Option<Timestamp>,
+        sweep: impl FnOnce(Range<Rank>) -> Option<Timestamp>,
     ) -> bool {
         if !self.is_due(now) {
             return false;
@@ -107,7 +107,7 @@ impl DueHints {
             }
             if let Some(block) = self.claim_block(group, now) {
                 *cursor = group;
-                let ranks = self.ranks_of(block);
+                let ranks = block.ranks(self.len);
                 if let Some(until) = sweep(ranks.clone()) {
                     self.note(ranks.start, until);
                 }
@@ -120,8 +120,8 @@ impl DueHints {
         false
     }
 
-    /// Raises the hint of a due block of the group; whoever raised it sweeps it.
-    fn claim_block(&self, group: usize, now: Timestamp) -> Option<u32> {
+    /// Claims a due block of the group by raising its hint; the thread that raises it sweeps the block.
+    fn claim_block(&self, group: usize, now: Timestamp) -> Option<BlockIndex> {
         for block in self.blocks_of(group) {
             let hint = &self.blocks[block];
             if hint.load(Ordering::SeqCst) > now.seconds() {
@@ -130,16 +130,16 @@ impl DueHints {
             let before = hint.swap(NEVER, Ordering::SeqCst);
             total_order_for_loom();
             if before <= now.seconds() {
-                return Some(block as u32);
+                return Some(BlockIndex(block as u32));
             }
             if before != NEVER {
-                self.note(block as u32 * BLOCK_WORDS, Timestamp::new(before));
+                self.note(BlockIndex(block as u32).first_rank(), Timestamp::new(before));
             }
         }
         None
     }
 
-    /// Sets a hint to the earliest of those below it; `above` is lowered with it.
+    /// Sets a hint to the earliest of those below it, and lowers `above` to the same time.
     fn raise(hint: &AtomicU32, below: &[AtomicU32], above: &AtomicU32) {
         hint.swap(NEVER, Ordering::SeqCst);
         total_order_for_loom();
@@ -154,24 +154,28 @@ impl DueHints {
     }
 
     /// The ranks of a block.
-    pub fn ranks_of(&self, block: u32) -> Range<u32> {
-        let start = block * BLOCK_WORDS;
-        start..start.saturating_add(BLOCK_WORDS).min(self.len)
+    pub fn ranks_of(&self, block: BlockIndex) -> Range<Rank> {
+        block.ranks(self.len)
     }
 
     /// The block with the earliest hint among those that touch `ranks` and are not yet in `seen`.
-    pub fn earliest_block(&self, ranks: Range<u32>, seen: &[u32]) -> Option<(u32, Timestamp)> {
+    pub fn earliest_block(
+        &self,
+        ranks: &Range<Rank>,
+        seen: &[BlockIndex],
+    ) -> Option<(BlockIndex, Timestamp)> {
         if ranks.is_empty() {
             return None;
         }
-        let (first, last) = (ranks.start / BLOCK_WORDS, (ranks.end - 1) / BLOCK_WORDS);
-        let mut best = (0, NEVER);
-        for group in first / GROUP_BLOCKS..=last / GROUP_BLOCKS {
+        let (first, last) = (BlockIndex::of(ranks.start), BlockIndex::of(Rank(ranks.end.0 - 1)));
+        let mut best = (first, NEVER);
+        for group in first.0 / GROUP_BLOCKS..=last.0 / GROUP_BLOCKS {
             if self.groups[group as usize].load(Ordering::SeqCst) >= best.1 {
                 continue;
             }
             for block in self.blocks_of(group as usize) {
-                let (block, hint) = (block as u32, self.blocks[block].load(Ordering::SeqCst));
+                let hint = self.blocks[block].load(Ordering::SeqCst);
+                let block = BlockIndex(block as u32);
                 if hint < best.1 && (first..=last).contains(&block) && !seen.contains(&block) {
                     best = (block, hint);
                 }
@@ -184,6 +188,8 @@ impl DueHints {
 #[cfg(test)]
 #[cfg(not(allotd_loom))]
 mod tests {
+    use crate::state::block::BLOCK_WORDS;
+
     use super::*;
 
     fn at(seconds: u32) -> Timestamp {
@@ -193,31 +199,32 @@ mod tests {
     #[test]
     fn sweeps_each_due_block_once_and_no_other() {
         let words = BLOCK_WORDS * GROUP_BLOCKS * 3 + 7;
+        let all = Rank(0)..Rank(words);
         let due = DueHints::new(words);
         assert_eq!(due.earliest(), None);
-        due.note(5, at(10));
-        due.note(words - 1, at(20));
-        due.note(BLOCK_WORDS * GROUP_BLOCKS, at(30));
+        due.note(Rank(5), at(10));
+        due.note(Rank(words - 1), at(20));
+        due.note(Rank(BLOCK_WORDS * GROUP_BLOCKS), at(30));
         assert_eq!(due.earliest(), Some(at(10)));
         let mut swept = Vec::new();
         let mut cursor = 0;
         while due.sweep_one(at(25), &mut cursor, |ranks| {
-            swept.push(ranks.start / BLOCK_WORDS);
-            (ranks.start == 0).then_some(at(40))
+            swept.push(BlockIndex::of(ranks.start).0);
+            (ranks.start == Rank(0)).then_some(at(40))
         }) {}
         swept.sort_unstable();
         assert_eq!(swept, [0, (words - 1) / BLOCK_WORDS]);
         assert_eq!(due.earliest(), Some(at(30)));
-        assert_eq!(due.earliest_block(0..words, &[]), Some((GROUP_BLOCKS, at(30))));
-        assert_eq!(due.earliest_block(0..words, &[GROUP_BLOCKS]), Some((0, at(40))));
-        assert_eq!(due.earliest_block(BLOCK_WORDS..words, &[GROUP_BLOCKS]), None);
+        assert_eq!(due.earliest_block(&all, &[]), Some((BlockIndex(GROUP_BLOCKS), at(30))));
+        assert_eq!(due.earliest_block(&all, &[BlockIndex(GROUP_BLOCKS)]), Some((BlockIndex(0), at(40))));
+        assert_eq!(due.earliest_block(&(Rank(BLOCK_WORDS)..Rank(words)), &[BlockIndex(GROUP_BLOCKS)]), None);
     }
 
     #[test]
     fn stays_due_until_all_below_is_swept() {
         let due = DueHints::new(BLOCK_WORDS * 4);
         for block in 0..4 {
-            due.note(block * BLOCK_WORDS, at(1));
+            due.note(BlockIndex(block).first_rank(), at(1));
         }
         let mut cursor = 0;
         for _ in 0..4 {

@@ -1,21 +1,23 @@
 //! The index of free numbers: a tree of bitmaps over the ranks of a segment.
 //!
-//! A leaf bit says "this rank is probably available"; a bit above says "there is something below".
-//! Taking a rank is one atomic clear of its leaf bit: whoever cleared it may try the word. All of it
-//! is a hint that is rebuilt from the words at start.
+//! A leaf bit says "this rank is probably available". A bit above says "there is something below". Taking a
+//! rank is one atomic clear of its leaf bit: the thread that clears it may try the word. The whole index is a
+//! hint that is rebuilt from the words at start.
 //!
 //! The races, and why nothing is lost:
 //!
-//! 1. *Two takers of one bit.* `fetch_and` tells each what it cleared; one of them cleared the bit.
-//! 2. *A bit above is cleared while another thread puts a bit below.* Whoever puts a bit into an empty
-//!    node then looks at the bit above and sets it if it is clear. Whoever clears the bit above then
-//!    looks at the node below and, if it is not zero, sets the bit again. In the single order of these
-//!    `SeqCst` operations one of the two looks comes after the other's write.
-//! 3. *In the middle of 2* a bit is set below a cleared one, and a search does not find it. Both
-//!    changes count as under way in [`Mutations`], so the search is not believed.
-//! 4. *A bit above with nothing below* is left where few ranks are free, and by 2. A search that meets
-//!    one clears it as in 2.
+//! 1. *Two threads take one bit.* `fetch_and` returns the old bits, so exactly one of them sees that it
+//!    cleared the bit.
+//! 2. *A bit above is cleared while another thread puts a bit below.* A thread that puts a bit into an empty
+//!    node then reads the bit above and sets it if it is clear. A thread that clears the bit above then reads
+//!    the node below and sets the bit again if the node is not zero. In the single order of these `SeqCst`
+//!    operations, one of the two reads comes after the other's write.
+//! 3. *In the middle of 2* a bit is set below a cleared one, and a search does not find it. Both changes
+//!    count as under way in [`Mutations`], so the search is not believed.
+//! 4. *A bit above with nothing below* remains where few ranks are free, and after 2. A search that meets one
+//!    clears it as in 2.
 
+use crate::coordinates::Rank;
 use std::ops::Range;
 
 use crate::sys::atomics::{AtomicU64, Ordering, total_order_for_loom};
@@ -24,7 +26,7 @@ use crate::sys::slot::Slot;
 
 use super::mutations::Mutations;
 
-/// Bits a node: 64, or few under loom so that small models have all levels.
+/// Bits per node: 64, or few under loom so that small models have all levels.
 const NODE_BITS: u32 = if cfg!(allotd_loom) { 2 } else { 64 };
 const NODE_SHIFT: u32 = NODE_BITS.trailing_zeros();
 const NODE_MASK: u64 = u64::MAX >> (64 - NODE_BITS);
@@ -33,7 +35,7 @@ const NODE_MASK: u64 = u64::MAX >> (64 - NODE_BITS);
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Taken {
     /// Rank of bit 0.
-    pub base: u32,
+    pub base: Rank,
     /// The ranks taken.
     pub bits: u64,
 }
@@ -41,17 +43,17 @@ pub struct Taken {
 impl Taken {
     /// The ranks, ascending.
     #[inline]
-    pub fn ranks(self) -> impl Iterator<Item = u32> {
+    pub fn ranks(self) -> impl Iterator<Item = Rank> {
         let mut bits = self.bits;
         std::iter::from_fn(move || {
             let bit = (bits != 0).then(|| bits.trailing_zeros())?;
             bits &= bits - 1;
-            Some(self.base + bit)
+            Some(Rank(self.base.0 + bit))
         })
     }
 }
 
-/// See the module.
+/// The tree of bitmaps that finds free ranks.
 pub struct FreeIndex {
     len: u32,
     /// `levels[0]` are the leaves; the last level is one node.
@@ -94,12 +96,12 @@ impl FreeIndex {
         }
     }
 
-    /// How many ranks the index is over.
+    /// The number of ranks that the index covers.
     pub fn len(&self) -> u32 {
         self.len
     }
 
-    /// Whether the index is over no rank at all.
+    /// Whether the index covers no rank.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -114,25 +116,25 @@ impl FreeIndex {
         &self.levels[level][index as usize]
     }
 
-    /// Asks the processor to fetch the leaf of a rank that will be looked at soon.
+    /// Prefetches the leaf of a rank that will be read soon.
     #[inline]
-    pub fn prefetch(&self, rank: u32) {
-        prefetch(self.node(0, rank >> NODE_SHIFT));
+    pub fn prefetch(&self, rank: Rank) {
+        prefetch(self.node(0, rank.0 >> NODE_SHIFT));
     }
 
-    /// Says that a rank is free. To be called after its word became available.
+    /// Marks a rank as free. Call after its word became available.
     #[inline]
-    pub fn put(&self, rank: u32, slot: Slot) {
-        debug_assert!(rank < self.len);
+    pub fn put(&self, rank: Rank, slot: Slot) {
+        debug_assert!(rank.0 < self.len);
         let _mutation = self.mutations.begin(slot);
-        let leaf = rank >> NODE_SHIFT;
-        if self.node(0, leaf).fetch_or(1 << (rank % NODE_BITS), Ordering::SeqCst) == 0 {
+        let leaf = rank.0 >> NODE_SHIFT;
+        if self.node(0, leaf).fetch_or(1 << (rank.0 % NODE_BITS), Ordering::SeqCst) == 0 {
             self.announce(0, leaf);
         }
     }
 
-    /// Sets the bits above a node that is no longer zero, up to one that is set already: whoever clears
-    /// that looks below it again.
+    /// Sets the bits above a node that is not zero, up to the first that is set already: a thread that clears
+    /// that bit reads the node below it again.
     fn announce(&self, level: usize, index: u32) {
         let mut index = index;
         for above in level + 1..self.levels.len() {
@@ -140,7 +142,7 @@ impl FreeIndex {
             index >>= NODE_SHIFT;
             total_order_for_loom();
             let node = self.node(above, index);
-            // Looked at before it is written: 12 ns less a pair in a nearly empty index.
+            // Read first: in a nearly empty index the bit is often set, and a load is cheaper than a write.
             if node.load(Ordering::SeqCst) & bit != 0 {
                 return;
             }
@@ -151,8 +153,8 @@ impl FreeIndex {
     }
 
     /// Clears the bit above a node that was seen to be zero. The caller holds a
-    /// [`Mutation`](super::mutations::Mutation). Nodes higher up are left as they are, for a search that
-    /// comes by: a rank that is taken and put back again costs two writes less a level.
+    /// [`Mutation`](super::mutations::Mutation). Nodes higher up keep their bits until a search meets them:
+    /// taking a rank and putting it back then writes less per level.
     fn withdraw(&self, level: usize, index: u32) {
         if level + 1 == self.levels.len() {
             return;
@@ -165,9 +167,9 @@ impl FreeIndex {
         }
     }
 
-    /// Whether a leaf is the only one that its parent names. Then its bit is left for a search that comes
-    /// by: where free ranks are that few, taking one and putting it back writes nothing above the leaf
-    /// (8 ns less a pair), and a search finds at most one such bit a parent.
+    /// Whether a leaf is the only one set in its parent. Then its bit is left for a search to clear: where so
+    /// few ranks are free, taking one and putting it back writes nothing above the leaf. A search finds at
+    /// most one such bit per parent.
     fn is_alone(&self, leaf: u32) -> bool {
         let above = self.levels.get(1).map(|level| &level[(leaf >> NODE_SHIFT) as usize]);
         above.is_none_or(|above| above.load(Ordering::SeqCst) == 1 << (leaf % NODE_BITS))
@@ -175,15 +177,15 @@ impl FreeIndex {
 
     /// Takes up to `count` (at most 64) free ranks from the leaf of `range.start`, within `range`.
     #[inline]
-    pub fn take_near(&self, range: Range<u32>, count: u32, slot: Slot) -> Option<Taken> {
+    pub fn take_near(&self, range: Range<Rank>, count: u32, slot: Slot) -> Option<Taken> {
         if range.is_empty() {
             return None;
         }
-        let leaf = range.start >> NODE_SHIFT;
+        let leaf = range.start.0 >> NODE_SHIFT;
         let base = leaf << NODE_SHIFT;
-        let mut mask = bits_from(range.start - base);
-        if range.end - base < NODE_BITS {
-            mask &= !bits_from(range.end - base);
+        let mut mask = bits_from(range.start.0 - base);
+        if range.end.0 - base < NODE_BITS {
+            mask &= !bits_from(range.end.0 - base);
         }
         self.take_masked(leaf, mask, count, slot)
     }
@@ -206,22 +208,22 @@ impl FreeIndex {
                 let _mutation = self.mutations.begin(slot);
                 self.withdraw(0, leaf);
             }
-            return Some(Taken { base: leaf << NODE_SHIFT, bits: won });
+            return Some(Taken { base: Rank(leaf << NODE_SHIFT), bits: won });
         }
     }
 
-    /// Takes up to `count` (at most 64) free ranks of one leaf, the first at or after `range.start`
-    /// that has any; a handful of loads however few are left. `None`: none was found, which is only
-    /// certain if no mutation ran meanwhile.
+    /// Takes up to `count` (at most 64) free ranks from the first leaf at or after `range.start` that has
+    /// any. This takes a few loads however few ranks are left. `None` means that none was found, which is
+    /// only certain if no mutation ran meanwhile.
     #[inline]
-    pub fn take(&self, range: Range<u32>, count: u32, slot: Slot) -> Option<Taken> {
-        let mut range = range.start..range.end.min(self.len);
+    pub fn take(&self, range: Range<Rank>, count: u32, slot: Slot) -> Option<Taken> {
+        let mut range = range.start..range.end.min(Rank(self.len));
         while !range.is_empty() {
             if let Some(taken) = self.take_near(range.clone(), count, slot) {
                 return Some(taken);
             }
-            let next = self.next_leaf(range.start >> NODE_SHIFT, slot)?;
-            range.start = next << NODE_SHIFT;
+            let next = self.next_leaf(range.start.0 >> NODE_SHIFT, slot)?;
+            range.start = Rank(next << NODE_SHIFT);
         }
         None
     }
@@ -230,7 +232,7 @@ impl FreeIndex {
     fn next_leaf(&self, leaf: u32, slot: Slot) -> Option<u32> {
         let (mut level, mut index) = (0, leaf);
         loop {
-            // Up and to the right, until a node has something further on.
+            // Go up until a node has a bit further to the right.
             level += 1;
             if level >= self.levels.len() {
                 return None;
@@ -242,7 +244,7 @@ impl FreeIndex {
                 index = above;
                 continue;
             }
-            // And down along the first bits.
+            // Go down along the lowest bits.
             index = (above << NODE_SHIFT) + found.trailing_zeros();
             loop {
                 level -= 1;
@@ -250,7 +252,7 @@ impl FreeIndex {
                 if below == 0 {
                     let _mutation = self.mutations.begin(slot);
                     self.withdraw(level, index);
-                    break; // on from this empty node, upwards
+                    break; // continue upwards from this empty node
                 }
                 if level == 0 {
                     return Some(index);
@@ -260,29 +262,29 @@ impl FreeIndex {
         }
     }
 
-    /// As [`Self::take`], but by looking at every leaf: what is behind a bit above that is cleared for
-    /// a moment is found too.
-    pub fn take_scanning(&self, range: Range<u32>, count: u32, slot: Slot) -> Option<Taken> {
-        let end = range.end.min(self.len);
+    /// As [`Self::take`], but reads every leaf. So it also finds ranks below a bit that is cleared for a
+    /// moment.
+    pub fn take_scanning(&self, range: Range<Rank>, count: u32, slot: Slot) -> Option<Taken> {
+        let end = range.end.min(Rank(self.len));
         let mut start = range.start;
         while start < end {
             if let Some(taken) = self.take_near(start..end, count, slot) {
                 return Some(taken);
             }
-            start = ((start >> NODE_SHIFT) + 1) << NODE_SHIFT;
+            start = Rank(((start.0 >> NODE_SHIFT) + 1) << NODE_SHIFT);
         }
         None
     }
 
-    /// How many ranks are marked free; exact when nobody changes the index.
+    /// The number of ranks marked free; exact while nobody changes the index.
     pub fn count(&self) -> u64 {
         self.levels[0].iter().map(|node| u64::from(node.load(Ordering::Relaxed).count_ones())).sum()
     }
 
     /// Whether a rank is marked free.
-    pub fn contains(&self, rank: u32) -> bool {
-        let leaf = self.node(0, rank >> NODE_SHIFT).load(Ordering::SeqCst);
-        leaf & (1 << (rank % NODE_BITS)) != 0
+    pub fn contains(&self, rank: Rank) -> bool {
+        let leaf = self.node(0, rank.0 >> NODE_SHIFT).load(Ordering::SeqCst);
+        leaf & (1 << (rank.0 % NODE_BITS)) != 0
     }
 }
 
@@ -295,6 +297,10 @@ mod tests {
 
     const SLOT: Slot = Slot(0);
 
+    fn ranks(ranks: Range<u32>) -> Range<Rank> {
+        Rank(ranks.start)..Rank(ranks.end)
+    }
+
     fn full(len: u32) -> FreeIndex {
         let leaf = |i: u32| if len - i * 64 < 64 { !bits_from(len % 64) } else { u64::MAX };
         FreeIndex::build(len, 1, (0..len.div_ceil(64)).map(leaf))
@@ -305,9 +311,9 @@ mod tests {
         for len in [1, 63, 64, 65, 4096, 4097, 300_000] {
             let index = full(len);
             let mut seen = 0;
-            while let Some(taken) = index.take(0..len, 7, SLOT) {
+            while let Some(taken) = index.take(ranks(0..len), 7, SLOT) {
                 for rank in taken.ranks() {
-                    assert_eq!(rank, seen);
+                    assert_eq!(rank, Rank(seen));
                     seen += 1;
                 }
             }
@@ -318,14 +324,17 @@ mod tests {
     #[test]
     fn finds_the_last_one_from_anywhere() {
         let index = FreeIndex::build(1_000_000, 1, []);
-        index.put(777_777, SLOT);
+        index.put(Rank(777_777), SLOT);
         for start in [0, 64, 700_000, 777_777] {
-            assert_eq!(index.take(start..1_000_000, 1, SLOT).unwrap().ranks().next(), Some(777_777));
-            index.put(777_777, SLOT);
+            assert_eq!(
+                index.take(ranks(start..1_000_000), 1, SLOT).unwrap().ranks().next(),
+                Some(Rank(777_777))
+            );
+            index.put(Rank(777_777), SLOT);
         }
-        assert_eq!(index.take(0..777_777, 1, SLOT), None);
-        assert_eq!(index.take(777_778..1_000_000, 1, SLOT), None);
-        assert_eq!(index.take(777_777..u32::MAX, 64, SLOT).unwrap().bits.count_ones(), 1);
+        assert_eq!(index.take(ranks(0..777_777), 1, SLOT), None);
+        assert_eq!(index.take(ranks(777_778..1_000_000), 1, SLOT), None);
+        assert_eq!(index.take(ranks(777_777..u32::MAX), 64, SLOT).unwrap().bits.count_ones(), 1);
     }
 
     #[test]
@@ -334,12 +343,12 @@ mod tests {
         index.announce(0, 777_777 >> NODE_SHIFT);
         // A search clears the lowest of them and goes on from there.
         for _ in 1..index.levels.len() {
-            assert_eq!(index.take(0..1_000_000, 1, SLOT), None);
+            assert_eq!(index.take(ranks(0..1_000_000), 1, SLOT), None);
         }
         assert_eq!(index.levels.last().unwrap()[0].load(Ordering::SeqCst), 0);
         assert_eq!(index.mutations.begun(), index.mutations.finished());
-        index.put(999_999, SLOT);
-        assert_eq!(index.take(0..1_000_000, 1, SLOT).unwrap().ranks().next(), Some(999_999));
+        index.put(Rank(999_999), SLOT);
+        assert_eq!(index.take(ranks(0..1_000_000), 1, SLOT).unwrap().ranks().next(), Some(Rank(999_999)));
     }
 
     #[test]
@@ -348,9 +357,9 @@ mod tests {
         for level in 1..index.levels.len() {
             index.levels[level].iter().for_each(|node| node.store(0, Ordering::SeqCst));
         }
-        assert_eq!(index.take(100..10_000, 64, SLOT).unwrap().base, 64);
-        assert_eq!(index.take(100..10_000, 64, SLOT), None);
-        assert_eq!(index.take_scanning(100..10_000, 64, SLOT).unwrap().base, 128);
+        assert_eq!(index.take(ranks(100..10_000), 64, SLOT).unwrap().base, Rank(64));
+        assert_eq!(index.take(ranks(100..10_000), 64, SLOT), None);
+        assert_eq!(index.take_scanning(ranks(100..10_000), 64, SLOT).unwrap().base, Rank(128));
     }
 
     proptest! {
@@ -361,15 +370,15 @@ mod tests {
             for (kind, a, b, count) in events {
                 let (a, b) = (a % len, b % (len + 1));
                 if kind == 0 {
-                    index.put(a, SLOT);
+                    index.put(Rank(a), SLOT);
                     model.insert(a);
                 } else {
-                    let taken = if kind == 1 { index.take(a..b, count, SLOT) } else { index.take_scanning(a..b, count, SLOT) };
+                    let taken = if kind == 1 { index.take(ranks(a..b), count, SLOT) } else { index.take_scanning(ranks(a..b), count, SLOT) };
                     let first = if a < b { model.range(a..b).next().copied() } else { None };
                     let expected: Vec<u32> = first.map_or(vec![], |first| {
                         model.range(first..b.min((first / 64 + 1) * 64)).take(count as usize).copied().collect()
                     });
-                    prop_assert_eq!(taken.map_or(vec![], |t| t.ranks().collect()), expected.clone());
+                    prop_assert_eq!(taken.map_or(vec![], |t| t.ranks().map(|rank| rank.0).collect()), expected.clone());
                     for rank in &expected { model.remove(rank); }
                 }
                 prop_assert_eq!(index.count(), model.len() as u64);

@@ -1,6 +1,7 @@
-//! The state of every number of a segment: one word each, the index of those that are free, and the
-//! hints when the next word's time comes. No module here knows of files, pools or requests.
+//! The state of every number of a segment: one word per number, the index of the free ones, and hints of
+//! when the next word is due. No module here knows files, pools or requests.
 
+pub mod block;
 pub mod block_counts;
 pub mod dirty_blocks;
 pub mod due_hints;

@@ -1,5 +1,5 @@
-//! Loom models: every interleaving of a few threads on the real index, hints and words, with nodes
-//! and blocks of two so that all levels are reached. Run with
+//! Loom models: every interleaving of a few threads on the real index, hints and words. Nodes and blocks have
+//! a size of two, so that small models reach all levels. Run with
 //! `RUSTFLAGS="--cfg allotd_loom" cargo test --release --lib models`.
 
 use loom::sync::Arc;
@@ -7,6 +7,8 @@ use loom::thread;
 
 use crate::sys::atomics::{AtomicU64, Ordering};
 use crate::sys::slot::Slot;
+
+use crate::coordinates::Rank;
 
 use super::block_counts::BlockCounts;
 use super::dirty_blocks::DirtyBlocks;
@@ -17,7 +19,7 @@ use super::time::Timestamp;
 use super::word::{ExpiryRule, NextWord, State, Word};
 use super::word_table::WordTable;
 
-/// Enough to find every bug that was put in by hand; more takes hours.
+/// Enough to find every bug planted by hand; more takes hours.
 const PREEMPTIONS: usize = 4;
 const SLOTS: usize = 4;
 
@@ -38,8 +40,8 @@ fn index(len: u32, free: &[u32]) -> FreeIndex {
     FreeIndex::build(len, SLOTS, leaves)
 }
 
-fn take_one(index: &FreeIndex, slot: Slot) -> Option<u32> {
-    index.take(0..index.len(), 1, slot).and_then(|taken| taken.ranks().next())
+fn take_one(index: &FreeIndex, slot: Slot) -> Option<Rank> {
+    index.take(Rank(0)..Rank(index.len()), 1, slot).and_then(|taken| taken.ranks().next())
 }
 
 /// Words of which the free ones are new and the others leased until 10 at generation 1.
@@ -47,7 +49,7 @@ fn ranks(len: u32, free: &[u32]) -> SegmentState<Box<[AtomicU64]>> {
     let leased = Word::NEW.lease(at(10)).unwrap().bits();
     let words = (0..len).map(|rank| AtomicU64::new(if free.contains(&rank) { 0 } else { leased })).collect();
     let (due, dirty) = (DueHints::new(len), DirtyBlocks::new(len));
-    (0..len).filter(|rank| !free.contains(rank)).for_each(|rank| due.note(rank, at(10)));
+    (0..len).filter(|rank| !free.contains(rank)).for_each(|rank| due.note(Rank(rank), at(10)));
     SegmentState {
         words: WordTable::new(words),
         free: index(len, free),
@@ -59,7 +61,7 @@ fn ranks(len: u32, free: &[u32]) -> SegmentState<Box<[AtomicU64]>> {
 
 type Model = SegmentState<Box<[AtomicU64]>>;
 
-fn lease_one(model: &Model, slot: Slot, until: u32) -> Option<(u32, Word)> {
+fn lease_one(model: &Model, slot: Slot, until: u32) -> Option<(Rank, Word)> {
     while let Some(rank) = take_one(&model.free, slot) {
         if let Ok(word) = model.lease(rank, at(until)) {
             return Some((rank, word));
@@ -74,8 +76,8 @@ fn sweep(model: &Model, now: u32, slot: Slot) {
 
 /// After all threads: everything available is found through the tree, and nothing else.
 fn index_agrees(model: &Model) {
-    let available = (0..model.words.len()).filter(|rank| model.words.get(*rank).is_available());
-    let mut expected: Vec<u32> = available.collect();
+    let available = (0..model.words.len()).map(Rank).filter(|rank| model.words.get(*rank).is_available());
+    let mut expected: Vec<Rank> = available.collect();
     let mut found = Vec::new();
     while let Some((rank, _)) = lease_one(model, Slot(3), 1000) {
         found.push(rank);
@@ -93,29 +95,29 @@ fn models_two_takers_of_the_last_two() {
         let thread = thread::spawn(move || take_one(&other, Slot(1)));
         let mine = take_one(&shared, Slot(0));
         let theirs = thread.join().unwrap();
-        // A search can miss a rank that hides for a moment, but nobody gets what another has.
+        // A search can miss a rank that is hidden for a moment, but no two threads get the same rank.
         assert!(mine.is_none() || mine != theirs);
-        let mut got: Vec<u32> = [mine, theirs].into_iter().flatten().collect();
+        let mut got: Vec<Rank> = [mine, theirs].into_iter().flatten().collect();
         while let Some(rank) = take_one(&shared, Slot(0)) {
             got.push(rank);
         }
         got.sort_unstable();
-        assert_eq!(got, [1, 4]);
+        assert_eq!(got, [1, 4].map(Rank));
     });
 }
 
 #[test]
 fn models_a_put_beside_a_take_that_empties_the_node() {
     check(|| {
-        // Away from rank 0, whose leaf a search looks at without the tree, and not alone in its parent.
+        // Not rank 0, whose leaf a search reads without the tree, and not alone in its parent.
         let shared = Arc::new(index(8, &[4, 6]));
         let other = shared.clone();
-        let thread = thread::spawn(move || other.put(5, Slot(1)));
-        let taken = shared.take(4..5, 1, Slot(0)).map(|taken| taken.bits);
+        let thread = thread::spawn(move || other.put(Rank(5), Slot(1)));
+        let taken = shared.take(Rank(4)..Rank(5), 1, Slot(0)).map(|taken| taken.bits);
         assert_eq!(taken, Some(1));
         thread.join().unwrap();
-        assert_eq!(take_one(&shared, Slot(0)), Some(5), "a put rank is found");
-        assert_eq!(take_one(&shared, Slot(0)), Some(6));
+        assert_eq!(take_one(&shared, Slot(0)), Some(Rank(5)), "a put rank is found");
+        assert_eq!(take_one(&shared, Slot(0)), Some(Rank(6)));
         assert_eq!(take_one(&shared, Slot(0)), None);
     });
 }
@@ -126,16 +128,16 @@ fn models_two_puts_and_a_take() {
         let shared = Arc::new(index(8, &[]));
         let threads = [(1, 0), (2, 1)].map(|(slot, rank)| {
             let shared = shared.clone();
-            thread::spawn(move || shared.put(rank, Slot(slot)))
+            thread::spawn(move || shared.put(Rank(rank), Slot(slot)))
         });
         let mine = take_one(&shared, Slot(0));
         threads.into_iter().for_each(|t| t.join().unwrap());
-        let mut got: Vec<u32> = mine.into_iter().collect();
+        let mut got: Vec<Rank> = mine.into_iter().collect();
         while let Some(rank) = take_one(&shared, Slot(0)) {
             got.push(rank);
         }
         got.sort_unstable();
-        assert_eq!(got, [0, 1]);
+        assert_eq!(got, [0, 1].map(Rank));
     });
 }
 
@@ -147,11 +149,11 @@ fn models_none_is_only_believed_when_it_is_true() {
         let shared = Arc::new(index(5, &[4]));
         let other = shared.clone();
         let thread = thread::spawn(move || {
-            other.put(0, Slot(1));
-            assert!(other.take(4..5, 1, Slot(1)).is_some());
+            other.put(Rank(0), Slot(1));
+            assert!(other.take(Rank(4)..Rank(5), 1, Slot(1)).is_some());
         });
         let finished = shared.mutations().finished();
-        let seen = (0..5).any(|rank| rank % 2 == 0 && shared.contains(rank));
+        let seen = (0..5).any(|rank| rank % 2 == 0 && shared.contains(Rank(rank)));
         let believed = !seen && shared.mutations().begun() == finished;
         assert!(!believed, "said none while there was one");
         thread.join().unwrap();
@@ -165,8 +167,8 @@ fn models_exhausted_is_true() {
         let shared = Arc::new(index(5, &[4]));
         let other = shared.clone();
         let thread = thread::spawn(move || {
-            other.put(0, Slot(1));
-            other.take(4..5, 1, Slot(1)).is_some()
+            other.put(Rank(0), Slot(1));
+            other.take(Rank(4)..Rank(5), 1, Slot(1)).is_some()
         });
         let finished = shared.mutations().finished();
         let mine = take_one(&shared, Slot(0));
@@ -185,7 +187,7 @@ fn models_two_leases_of_one_number() {
         let mine = lease_one(&shared, Slot(0), 20);
         let theirs = thread.join().unwrap();
         assert_eq!(u32::from(mine.is_some()) + u32::from(theirs.is_some()), 1);
-        assert_eq!(shared.words.get(0).generation(), 1);
+        assert_eq!(shared.words.get(Rank(0)).generation(), 1);
     });
 }
 
@@ -198,19 +200,19 @@ fn models_a_late_renewal_against_the_sweep_and_a_lease() {
             let same = |word: Word| {
                 if word.generation() == 1 { word.renew(at(50)).map_err(|_| ()) } else { Err(()) }
             };
-            a.change(0, Slot(1), same).is_ok()
+            a.change(Rank(0), Slot(1), same).is_ok()
         });
         let lease = thread::spawn(move || {
             sweep(&b, 10, Slot(2));
             lease_one(&b, Slot(2), 60).is_some()
         });
         let (renewed, leased) = (renew.join().unwrap(), lease.join().unwrap());
-        let word = shared.words.get(0);
+        let word = shared.words.get(Rank(0));
         assert!(!(renewed && leased), "two hold one number");
         assert_eq!(word.generation(), 1 + u32::from(leased));
-        // Whatever came first, when its time has come it is found again.
+        // Whichever came first, once it is due it is found again.
         sweep(&shared, 100, Slot(0));
-        assert_eq!(shared.words.get(0).state(), State::Available);
+        assert_eq!(shared.words.get(Rank(0)).state(), State::Available);
         index_agrees(&shared);
     });
 }
@@ -222,17 +224,17 @@ fn models_a_return_against_the_sweep() {
             let shared = Arc::new(ranks(3, &[]));
             let other = shared.clone();
             let thread = thread::spawn(move || sweep(&other, 10, Slot(1)));
-            let returned = shared.change(0, Slot(0), |word| word.return_lease(end));
+            let returned = shared.change(Rank(0), Slot(0), |word| word.return_lease(end));
             assert!(returned.is_ok());
             thread.join().unwrap();
             sweep(&shared, 10, Slot(0));
-            assert!(shared.words.get(1).is_available() && shared.words.get(2).is_available());
+            assert!(shared.words.get(Rank(1)).is_available() && shared.words.get(Rank(2)).is_available());
             let expected = match end {
                 NextWord::Available => State::Available,
                 NextWord::Rest(_) => State::Resting,
                 _ => State::Done,
             };
-            assert_eq!(shared.words.get(0).state(), expected);
+            assert_eq!(shared.words.get(Rank(0)).state(), expected);
             sweep(&shared, 30, Slot(0));
             index_agrees(&shared);
         });
@@ -246,14 +248,14 @@ fn models_no_end_is_forgotten() {
         let shared = Arc::new(ranks(5, &[1]));
         let other = shared.clone();
         let thread = thread::spawn(move || sweep(&other, 10, Slot(1)));
-        let rank = shared.free.take(1..2, 1, Slot(0)).and_then(|taken| taken.ranks().next());
+        let rank = shared.free.take(Rank(1)..Rank(2), 1, Slot(0)).and_then(|taken| taken.ranks().next());
         if let Some(rank) = rank {
             assert!(shared.lease(rank, at(20)).is_ok());
         }
         thread.join().unwrap();
         assert!(shared.due.is_due(at(20)), "the new lease's end is known");
         sweep(&shared, 20, Slot(0));
-        (0..5).for_each(|rank| assert!(shared.words.get(rank).is_available(), "rank {rank}"));
+        (0..5).for_each(|rank| assert!(shared.words.get(Rank(rank)).is_available(), "rank {rank}"));
         index_agrees(&shared);
     });
 }
@@ -265,13 +267,13 @@ fn models_exhausted_is_true_after_a_return_was_seen() {
         let shared = Arc::new(ranks(1, &[]));
         let other = shared.clone();
         let thread = thread::spawn(move || {
-            let returned = other.words.get(0).is_available();
+            let returned = other.words.get(Rank(0)).is_available();
             let finished = other.free.mutations().finished();
             let mine = take_one(&other.free, Slot(0));
             let believed = mine.is_none() && other.free.mutations().begun() == finished;
             assert!(!(returned && believed), "said none after one was seen");
         });
-        assert!(shared.change(0, Slot(1), |word| word.return_lease(NextWord::Available)).is_ok());
+        assert!(shared.change(Rank(0), Slot(1), |word| word.return_lease(NextWord::Available)).is_ok());
         thread.join().unwrap();
     });
 }
@@ -318,11 +320,11 @@ fn models_a_late_renewal_against_a_return() {
         sweep(&shared, 10, Slot(0));
         let other = shared.clone();
         let thread = thread::spawn(move || {
-            other.change(0, Slot(1), |word| word.return_lease(NextWord::Available)).is_ok()
+            other.change(Rank(0), Slot(1), |word| word.return_lease(NextWord::Available)).is_ok()
         });
-        let renewed = shared.change(0, Slot(0), |word| word.renew(at(50)));
+        let renewed = shared.change(Rank(0), Slot(0), |word| word.renew(at(50)));
         assert!(thread.join().unwrap());
-        assert!(shared.words.get(0).is_available(), "{renewed:?}");
+        assert!(shared.words.get(Rank(0)).is_available(), "{renewed:?}");
         index_agrees(&shared);
     });
 }
@@ -332,13 +334,14 @@ fn models_retire_against_a_lease() {
     check(|| {
         let shared = Arc::new(ranks(2, &[0]));
         let other = shared.clone();
-        let thread = thread::spawn(move || other.change(0, Slot(1), |word| word.retire().ok_or(())).is_ok());
+        let thread =
+            thread::spawn(move || other.change(Rank(0), Slot(1), |word| word.retire().ok_or(())).is_ok());
         let leased = lease_one(&shared, Slot(0), 20);
         assert!(thread.join().unwrap());
-        assert_eq!(shared.words.get(0).state(), State::Retired);
-        assert_eq!(shared.words.get(0).generation(), u32::from(leased.is_some()));
+        assert_eq!(shared.words.get(Rank(0)).state(), State::Retired);
+        assert_eq!(shared.words.get(Rank(0)).generation(), u32::from(leased.is_some()));
         let word = shared.words.memory()[0].load(Ordering::SeqCst);
-        let back = shared.change(0, Slot(0), |word| word.reinstate().ok_or(()));
+        let back = shared.change(Rank(0), Slot(0), |word| word.reinstate().ok_or(()));
         assert!(back.is_ok_and(|(_, after)| after.bits() > word));
         index_agrees(&shared);
     });

@@ -1,6 +1,7 @@
-//! The words of a segment together with what is derived from them: each change of a word, and what
-//! the free index and the due hints are told of it.
+//! The words of a segment together with what is derived from them. Every change of a word goes through here
+//! and updates the free index, the due hints, the dirty marks and the counts.
 
+use crate::coordinates::{self, Rank};
 use crate::sys::atomics::AtomicU64;
 use crate::sys::slot::Slot;
 
@@ -12,25 +13,25 @@ use super::time::Timestamp;
 use super::word::{ExpiryRule, LeaseRefusal, State, Word};
 use super::word_table::WordTable;
 
-/// See the module. `W` owns the memory of the words.
+/// The words of a segment and everything derived from them. `W` owns the memory of the words.
 pub struct SegmentState<W> {
-    /// The truth.
+    /// The words. All else is derived from them.
     pub words: WordTable<W>,
     /// Which ranks are probably available.
     pub free: FreeIndex,
-    /// When the next one's time comes.
+    /// When the next word is due.
     pub due: DueHints,
-    /// What is to be written to the words' file.
+    /// Which blocks are not yet written to the words' file.
     pub dirty: DirtyBlocks,
     /// How many words of each block are in each state.
     pub blocks: BlockCounts,
 }
 
 impl<W: AsRef<[AtomicU64]>> SegmentState<W> {
-    /// Leases a rank that the caller took out of the free index. A refusal is no loss: whoever makes
-    /// the number available puts the rank back after that.
+    /// Leases a rank that the caller took out of the free index. A refusal loses nothing: the thread that
+    /// makes the number available puts the rank back afterwards.
     #[inline]
-    pub fn lease(&self, rank: u32, until: Timestamp) -> Result<Word, LeaseRefusal> {
+    pub fn lease(&self, rank: Rank, until: Timestamp) -> Result<Word, LeaseRefusal> {
         let (_, word) = self.words.update(rank, |word| word.lease(until))?;
         self.dirty.mark(rank);
         self.due.note(rank, until);
@@ -38,36 +39,36 @@ impl<W: AsRef<[AtomicU64]>> SegmentState<W> {
         Ok(word)
     }
 
-    /// Asks the processor to fetch what a change of this rank's word will look at and is seldom in a cache.
+    /// Prefetches what a change of this rank's word reads and the caches seldom hold.
     #[inline]
-    pub fn prefetch(&self, rank: u32) {
+    pub fn prefetch(&self, rank: Rank) {
         self.words.prefetch(rank);
         self.free.prefetch(rank);
         self.due.prefetch(rank);
         self.blocks.prefetch(rank);
     }
 
-    /// Retires a rank whose generations are used up, which the caller took out of the free index. Answers with the
-    /// word before and after.
+    /// Retires a rank whose generations are used up and that the caller took out of the free index. Returns
+    /// the word before and after.
     #[cold]
-    pub fn retire_spent(&self, rank: u32) -> Option<(Word, Word)> {
+    pub fn retire_spent(&self, rank: Rank) -> Option<(Word, Word)> {
         let (before, after) = self.words.update(rank, |word| word.retire().ok_or(())).ok()?;
         self.dirty.mark(rank);
         self.blocks.moved(rank, before.state(), after.state());
         Some((before, after))
     }
 
-    /// Changes a word by a pure transition and tells the index and the hints. Answers with the word
-    /// before and after.
+    /// Changes a word by a pure transition and updates what is derived from it. Returns the word before and
+    /// after.
     #[inline]
     pub fn change<E>(
         &self,
-        rank: u32,
+        rank: Rank,
         slot: Slot,
         mut change: impl FnMut(Word) -> Result<Word, E>,
     ) -> Result<(Word, Word), E> {
-        // From before the word says that the number is available until the index does, nobody may
-        // believe that there is none: others may have seen the word.
+        // Others may see the available word before the index has its rank. Until then no search that finds
+        // nothing may be believed, so the mutation begins before the word changes.
         let mut mutation = None;
         let (before, after) = self.words.update(rank, |word| {
             let next = change(word)?;
@@ -92,39 +93,41 @@ impl<W: AsRef<[AtomicU64]>> SegmentState<W> {
         Ok((before, after))
     }
 
-    /// Takes a rank out of the free index whose number is not available, without losing it should it
-    /// have become available meanwhile.
+    /// Takes the rank of an unavailable number out of the free index. Puts it back if the number became
+    /// available meanwhile.
     #[cold]
-    fn take_out(&self, rank: u32, slot: Slot) {
+    fn take_out(&self, rank: Rank, slot: Slot) {
         let _mutation = self.free.mutations().begin(slot);
-        if self.free.take_near(rank..rank + 1, 1, slot).is_some() && self.words.get(rank).is_available() {
+        if self.free.take_near(rank..Rank(rank.0 + 1), 1, slot).is_some()
+            && self.words.get(rank).is_available()
+        {
             self.free.put(rank, slot);
         }
     }
 
-    /// Sweeps one due block, if there is one: tells `changed` of each word before and after. `cursor`
-    /// is where to look first.
+    /// Sweeps one due block, if there is one, and returns whether there was. Calls `changed` with each
+    /// changed word before and after. The search starts at `cursor`.
     pub fn sweep_one(
         &self,
         now: Timestamp,
         on_expiry: ExpiryRule,
         cursor: &mut usize,
         slot: Slot,
-        mut changed: impl FnMut(u32, Word, Word),
+        mut changed: impl FnMut(Rank, Word, Word),
     ) -> bool {
         if !self.due.is_due(now) {
             return false;
         }
-        // From before the hint is raised until all that is due is in the index, nobody may believe
-        // that there is nothing.
+        // From before the hint is raised until all due ranks are in the index, no search that finds nothing
+        // may be believed.
         let _mutation = self.free.mutations().begin(slot);
         self.due.sweep_one(now, cursor, |ranks| {
             let mut earliest: Option<Timestamp> = None;
-            for rank in ranks {
+            for rank in coordinates::each(&ranks) {
                 let mut due = self.words.get(rank).due();
                 if due.is_some_and(|due| due <= now) {
                     due = None;
-                    // Else another thread changed the word, and tells the hints of what it made of it.
+                    // On an error another thread changed the word, and that thread lowers the hints.
                     let swept = self.change(rank, slot, |word| word.sweep(now, on_expiry).ok_or(()));
                     if let Ok((before, after)) = swept {
                         changed(rank, before, after);

@@ -1,8 +1,8 @@
-//! A selection of states, as `state=available,resting` names it.
+//! A set of states, as `state=available,resting` names it.
 
 use super::word::State;
 
-/// Some of the states.
+/// A set of states.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct StateSet(u8);
 
@@ -12,13 +12,13 @@ impl StateSet {
         State::ALL.into_iter().fold(Self::default(), Self::with)
     }
 
-    /// These and one more.
+    /// This set with one more state.
     #[must_use]
     pub fn with(self, state: State) -> Self {
         Self(self.0 | 1 << state as u8)
     }
 
-    /// Whether the state is among them.
+    /// Whether the set contains a state.
     pub fn contains(self, state: State) -> bool {
         self.0 & 1 << state as u8 != 0
     }

@@ -1,4 +1,4 @@
-//! Points in time as the words keep them.
+//! Points in time as the words store them.
 
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -11,10 +11,10 @@ pub const EPOCH_UNIX_SECONDS: u64 = 1_577_836_800;
 pub struct Timestamp(u32);
 
 impl Timestamp {
-    /// The latest time that can be kept.
+    /// The latest time that fits.
     pub const MAX: Self = Self((1 << 31) - 1);
 
-    /// The point so many seconds after the beginning of 2020, or [`Self::MAX`] if that is later.
+    /// The time `seconds` after 2020-01-01T00:00:00Z, at most [`Self::MAX`].
     pub fn new(seconds: u32) -> Self {
         Self(seconds.min(Self::MAX.0))
     }
@@ -29,12 +29,12 @@ impl Timestamp {
         EPOCH_UNIX_SECONDS + u64::from(self.0)
     }
 
-    /// The same as the standard library's time.
+    /// The time as the standard library has it.
     pub fn system_time(self) -> SystemTime {
         UNIX_EPOCH + Duration::from_secs(self.unix_seconds())
     }
 
-    /// So many seconds later, [`Self::MAX`] at most.
+    /// The time `seconds` later, at most [`Self::MAX`].
     #[must_use]
     pub fn after(self, seconds: u32) -> Self {
         Self::new(self.0.saturating_add(seconds))

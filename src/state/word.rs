@@ -1,4 +1,4 @@
-//! The 64-bit state of one number, and every change it can make. Pure: no memory, no clock, no threads.
+//! The 64-bit state of one number, and every transition between states. Pure: no memory, clock or threads.
 //!
 //! ```text
 //! bit 63          34 33 32 31                     1  0
@@ -6,11 +6,12 @@
 //!       30 bits       2      31 bits                 1
 //! ```
 //!
-//! * `generation`: how many times the number was leased (or reinstated).
+//! * `generation`: how often the number was leased or reinstated.
 //! * `phase`: leased 0, returned 1, done 2, retired 3.
-//! * `until`: a [`Timestamp`] for leased and returned; the round it was done in for done; 0 for retired.
-//! * `swept`: the time (or the round) has come and the number is available again. Set by the one who
-//!   puts the number back into the free index, so that exactly one does and counts it.
+//! * `until`: a [`Timestamp`] for leased and returned; for done, the round in which it was done; 0 for
+//!   retired.
+//! * `swept`: `until` has passed and the number is available again. The thread that sets it puts the number
+//!   back into the free index, so exactly one thread does so and counts it.
 //!
 //! The word of a number that was never leased is 0 and available, so a new table is a file of zeros.
 //! Every change makes the word larger as an unsigned integer: merging two histories is `max`.
@@ -19,13 +20,13 @@ use std::str::FromStr;
 
 use super::time::Timestamp;
 
-/// The word is not that of a state.
+/// The text names no state.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("\"{0}\" is not a state: give available, leased, resting, done or retired")]
 pub struct NotAState(String);
 
 impl State {
-    /// Every state, in the order in which they are shown.
+    /// Every state, in display order.
     pub const ALL: [Self; 5] = [Self::Available, Self::Leased, Self::Resting, Self::Done, Self::Retired];
 
     /// The state as the API names it.
@@ -65,7 +66,7 @@ pub const MAX_GENERATION: u32 = (1 << GENERATION_BITS) - 1;
 /// The last round of a pool.
 pub const MAX_ROUND: u32 = (1 << UNTIL_BITS) - 1;
 
-/// The state a number is seen in.
+/// The state of a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum State {
@@ -73,15 +74,15 @@ pub enum State {
     Available,
     /// Someone holds it.
     Leased,
-    /// It was given back and rests.
+    /// It was returned and rests.
     Resting,
     /// It is done for this round.
     Done,
-    /// It is never handed out.
+    /// It is never leased.
     Retired,
 }
 
-/// What a lease or its end turns a number into, as the words keep it.
+/// What the end of a lease turns a number into, as the words store it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NextWord {
     /// Available at once.
@@ -99,7 +100,7 @@ pub enum NextWord {
 pub enum ExpiryRule {
     /// Available at once.
     Available,
-    /// Rests for so many seconds after the lease's end.
+    /// Rests for N seconds after the lease's end.
     Rest(u32),
     /// Done in this round.
     Done(u32),
@@ -128,7 +129,7 @@ enum Phase {
     Retired = 3,
 }
 
-/// See the module.
+/// The state of one number in 64 bits. The module documentation has the layout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Word(u64);
 
@@ -156,7 +157,7 @@ impl Word {
         )
     }
 
-    /// How many times the number was leased or reinstated.
+    /// How often the number was leased or reinstated.
     pub fn generation(self) -> u32 {
         (self.0 >> GENERATION_SHIFT) as u32
     }
@@ -178,12 +179,12 @@ impl Word {
         self.0 & SWEPT != 0
     }
 
-    /// Whether a lease may take the number.
+    /// Whether the number can be leased.
     pub fn is_available(self) -> bool {
         self == Self::NEW || (self.is_swept() && self.phase() != Phase::Retired)
     }
 
-    /// The state that the number is counted in: what it was at its last change or sweep.
+    /// The state in which the number is counted: that of its last change or sweep.
     pub fn state(self) -> State {
         if self.is_available() {
             return State::Available;
@@ -196,18 +197,18 @@ impl Word {
         }
     }
 
-    /// When the sweep has to look at this word: the end of the lease or the rest.
+    /// When the word is due for the sweep: at the end of the lease or the rest.
     pub fn due(self) -> Option<Timestamp> {
         let timed = matches!(self.state(), State::Leased | State::Resting);
         timed.then(|| Timestamp::new(self.until_bits()))
     }
 
-    /// The round that a done number was done in.
+    /// The round in which a done number was done.
     pub fn done_in_round(self) -> Option<u32> {
         (self.state() == State::Done).then(|| self.until_bits())
     }
 
-    /// The number leased until then, one generation on.
+    /// The number leased until then, with the next generation.
     pub fn lease(self, until: Timestamp) -> Result<Self, LeaseRefusal> {
         if !self.is_available() {
             return Err(LeaseRefusal::NotAvailable);
@@ -218,8 +219,8 @@ impl Word {
         Ok(Self::build(self.generation() + 1, Phase::Leased, until.seconds(), false))
     }
 
-    /// The same lease, until then if that is later. A lease whose time has passed can be renewed as
-    /// long as nobody leased the number since.
+    /// The same lease, extended to `until` if that is later. An expired lease can be renewed as long as
+    /// nobody leased the number since.
     pub fn renew(self, until: Timestamp) -> Result<Self, LeaseOver> {
         if self.phase() != Phase::Leased || self.generation() == 0 {
             return Err(LeaseOver);
@@ -232,7 +233,7 @@ impl Word {
         Ok(self.max(Self::build(self.generation(), Phase::Leased, until, false)))
     }
 
-    /// The number given back by its holder. Giving it back again changes nothing.
+    /// The number returned by its holder. A second return changes nothing.
     pub fn return_lease(self, end: NextWord) -> Result<Self, LeaseOver> {
         if self.generation() == 0 {
             return Err(LeaseOver);
@@ -253,7 +254,7 @@ impl Word {
         Self::build(self.generation(), phase, until, swept)
     }
 
-    /// What the sweep makes of the word if its time has come by `now`.
+    /// What the sweep turns the word into; `None` if it is not due at `now`.
     pub fn sweep(self, now: Timestamp, on_expiry: ExpiryRule) -> Option<Self> {
         let due = self.due().filter(|due| *due <= now)?;
         let swept = Self(self.0 | SWEPT);
@@ -268,7 +269,7 @@ impl Word {
         })
     }
 
-    /// A number done in an earlier round, available in this one.
+    /// A number that was done in an earlier round, available in this one.
     pub fn open_round(self, round: u32) -> Option<Self> {
         (self.state() == State::Done && self.until_bits() < round).then_some(Self(self.0 | SWEPT))
     }
@@ -284,12 +285,12 @@ impl Word {
         retired.then(|| Self::build(self.generation() + 1, Phase::Returned, 0, true))
     }
 
-    /// A retired number of this generation: what stands for a word that was lost.
+    /// A retired number of this generation, which replaces a lost word.
     pub fn given_up(generation: u32) -> Self {
         Self::build(generation.min(MAX_GENERATION), Phase::Retired, 0, false)
     }
 
-    /// When the number becomes available by itself, if nobody renews or returns it before.
+    /// When the number becomes available if nobody renews or returns it before.
     pub fn available_at(self, on_expiry: ExpiryRule) -> Option<Timestamp> {
         let due = self.due()?;
         match (self.state(), on_expiry) {
@@ -299,7 +300,7 @@ impl Word {
         }
     }
 
-    /// The word as someone who looks at `now` sees it, whether the sweep has been there or not.
+    /// The word as it is at `now`, whether or not the sweep has reached it.
     #[must_use]
     pub fn seen(self, now: Timestamp, on_expiry: ExpiryRule, round: u32) -> Self {
         let mut word = self.open_round(round).unwrap_or(self);

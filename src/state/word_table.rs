@@ -1,5 +1,6 @@
-//! The word table: one atomic word a rank, over memory that somebody else owns and maps.
+//! The word table: one atomic word per rank, over memory that the caller owns and maps.
 
+use crate::coordinates::Rank;
 use crate::sys::atomics::{AtomicU64, Ordering};
 use crate::sys::prefetch::prefetch;
 
@@ -21,7 +22,7 @@ impl<W: AsRef<[AtomicU64]>> WordTable<W> {
         &self.words
     }
 
-    /// How many words there are.
+    /// The number of words.
     pub fn len(&self) -> u32 {
         self.words.as_ref().len() as u32
     }
@@ -33,21 +34,21 @@ impl<W: AsRef<[AtomicU64]>> WordTable<W> {
 
     /// The word of a rank now.
     #[inline]
-    pub fn get(&self, rank: u32) -> Word {
-        // SeqCst here and in `update`: due.rs and the rounds rely on one order of words and hints.
-        Word::from_bits(u64::from_le(self.words.as_ref()[rank as usize].load(Ordering::SeqCst)))
+    pub fn get(&self, rank: Rank) -> Word {
+        // SeqCst here and in `update`: `due_hints` and the rounds rely on a single order of words and hints.
+        Word::from_bits(u64::from_le(self.words.as_ref()[rank.index()].load(Ordering::SeqCst)))
     }
 
-    /// Applies a pure transition with one compare-exchange, again if another thread was faster.
-    /// Answers with the word before and after, or the transition's refusal. A transition that
-    /// returns the word it was given writes nothing.
+    /// Applies a pure transition with one compare-exchange, and retries if another thread was faster. Returns
+    /// the word before and after, or the transition's error. A transition that returns the word it was given
+    /// writes nothing.
     #[inline]
     pub fn update<E>(
         &self,
-        rank: u32,
+        rank: Rank,
         mut change: impl FnMut(Word) -> Result<Word, E>,
     ) -> Result<(Word, Word), E> {
-        let cell = &self.words.as_ref()[rank as usize];
+        let cell = &self.words.as_ref()[rank.index()];
         let mut before = cell.load(Ordering::SeqCst);
         loop {
             let word = Word::from_bits(u64::from_le(before));
@@ -63,16 +64,16 @@ impl<W: AsRef<[AtomicU64]>> WordTable<W> {
         }
     }
 
-    /// Makes a word that of a number that was never leased. Only for a word that was found damaged, before
-    /// anyone uses the table.
-    pub fn reset(&self, rank: u32) {
-        self.words.as_ref()[rank as usize].store(0, Ordering::SeqCst);
+    /// Resets a word to that of a number that was never leased. Only for a damaged word, before anyone uses
+    /// the table.
+    pub fn reset(&self, rank: Rank) {
+        self.words.as_ref()[rank.index()].store(0, Ordering::SeqCst);
     }
 
-    /// Asks the processor to fetch a word that will be needed soon.
+    /// Prefetches a word that will be needed soon.
     #[inline]
-    pub fn prefetch(&self, rank: u32) {
-        if let Some(cell) = self.words.as_ref().get(rank as usize) {
+    pub fn prefetch(&self, rank: Rank) {
+        if let Some(cell) = self.words.as_ref().get(rank.index()) {
             prefetch(cell);
         }
     }
@@ -87,11 +88,11 @@ mod tests {
     #[test]
     fn update_writes_what_the_transition_says_or_nothing() {
         let table = WordTable::new([AtomicU64::new(0), AtomicU64::new(0)]);
-        let leased = table.update(1, |word| word.lease(Timestamp::new(9))).unwrap().1;
-        assert_eq!((table.get(0), table.get(1)), (Word::NEW, leased));
-        assert!(table.update(1, |word| word.lease(Timestamp::new(9))).is_err());
-        assert_eq!(table.update(1, Ok::<_, ()>), Ok((leased, leased)));
-        assert_eq!(table.get(1), leased);
-        table.prefetch(7);
+        let leased = table.update(Rank(1), |word| word.lease(Timestamp::new(9))).unwrap().1;
+        assert_eq!((table.get(Rank(0)), table.get(Rank(1))), (Word::NEW, leased));
+        assert!(table.update(Rank(1), |word| word.lease(Timestamp::new(9))).is_err());
+        assert_eq!(table.update(Rank(1), Ok::<_, ()>), Ok((leased, leased)));
+        assert_eq!(table.get(Rank(1)), leased);
+        table.prefetch(Rank(7));
     }
 }

@@ -6,6 +6,7 @@
 //! To change the format: raise [`FORMAT`], keep reading the versions before it, and keep a file of
 //! each in the tests.
 
+use crate::coordinates::SegmentId;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -56,7 +57,7 @@ pub(crate) struct Manifest {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SegmentEntry {
-    pub(crate) id: u32,
+    pub(crate) id: SegmentId,
     /// How many numbers the set holds.
     pub(crate) numbers: u64,
     /// Length of the numbers file.
@@ -81,8 +82,8 @@ impl Manifest {
     }
 
     /// The id that a new segment gets.
-    pub(crate) fn next_segment_id(&self) -> u32 {
-        self.segments.iter().map(|segment| segment.id).max().unwrap_or(0) + 1
+    pub(crate) fn next_segment_id(&self) -> SegmentId {
+        SegmentId(self.segments.iter().map(|segment| segment.id.0).max().unwrap_or(0) + 1)
     }
 
     pub(crate) fn read(pool_dir: &Path) -> Result<Self, ManifestError> {

@@ -44,10 +44,10 @@ pub enum OpenError {
     #[error("{0} is damaged: restore it from a backup, or remove it, and all tokens given out become stale")]
     Secret(PathBuf),
     /// A pool's manifest is wrong.
-    #[error("{0}; `allotd check` tells all that is wrong")]
+    #[error("{0}; `allotd check` reports all damage")]
     Manifest(#[from] ManifestError),
     /// A pool's files are wrong.
-    #[error("{0}; `allotd check` tells all that is wrong")]
+    #[error("{0}; `allotd check` reports all damage")]
     Segment(#[from] SegmentError),
     /// The keys cannot be read.
     #[error(transparent)]

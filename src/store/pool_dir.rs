@@ -1,5 +1,6 @@
 //! The directory of a pool: the names of its segments' files, hidden directories, what does not belong there.
 
+use crate::coordinates::SegmentId;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
@@ -39,7 +40,7 @@ pub(crate) struct SegmentPaths {
 
 impl SegmentPaths {
     /// The files of segment `id` in a pool's directory.
-    pub(crate) fn new(pool_dir: &Path, id: u32) -> Self {
+    pub(crate) fn new(pool_dir: &Path, id: SegmentId) -> Self {
         let path = |kind: &str| pool_dir.join(format!("{id:04}.{kind}"));
         Self { set: path("numbers"), table: TablePaths { words: path("words"), sums: path("sums") } }
     }

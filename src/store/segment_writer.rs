@@ -1,5 +1,6 @@
 //! Writing the files of a new segment: its number set and its words.
 
+use crate::coordinates::SegmentId;
 use std::io::BufWriter;
 use std::path::Path;
 
@@ -34,7 +35,7 @@ pub(crate) fn write_ranges(
 pub(crate) fn make_segment(
     disk: &dyn Disk,
     dir: &Path,
-    id: u32,
+    id: SegmentId,
     write: impl FnOnce(&Path) -> Result<Written, WriteError>,
 ) -> Result<SegmentEntry, WriteError> {
     let paths = SegmentPaths::new(dir, id);

@@ -6,7 +6,7 @@ pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 #[cfg(allotd_loom)]
 pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
-/// Lets other threads run before the next look at something that they change.
+/// Lets other threads run before the next read of something that they change.
 pub(crate) fn yield_now() {
     #[cfg(not(allotd_loom))]
     std::thread::yield_now();
@@ -14,7 +14,7 @@ pub(crate) fn yield_now() {
     loom::thread::yield_now();
 }
 
-/// Sleeps before the next look at something that other threads change.
+/// Sleeps before the next read of something that other threads change.
 pub(crate) fn sleep(pause: std::time::Duration) {
     #[cfg(not(allotd_loom))]
     std::thread::sleep(pause);
@@ -25,18 +25,18 @@ pub(crate) fn sleep(pause: std::time::Duration) {
     }
 }
 
-/// Nothing, except under loom: there a full fence.
+/// Does nothing, except under loom: there it is a full fence.
 ///
-/// The races of "I write A and look at B, you write B and look at A" are decided here by the single
-/// order of all `SeqCst` operations. Loom knows that order for fences only, not for loads and
-/// read-modify-writes (a documented limit of loom 0.7), so in a model the fence stands beside them.
+/// Races of the form "I write A and read B, you write B and read A" are decided by the single order of all
+/// `SeqCst` operations. Loom knows that order for fences only, not for loads and read-modify-writes (a
+/// documented limit of loom 0.7), so a model needs the fence beside them.
 #[inline]
 pub(crate) fn total_order_for_loom() {
     #[cfg(allotd_loom)]
     loom::sync::atomic::fence(Ordering::SeqCst);
 }
 
-/// A bounded queue for many threads: crossbeam's, or under loom one behind a lock, as loom does not see into
+/// A bounded queue for many threads: crossbeam's, or under loom one behind a lock, because loom cannot follow
 /// crossbeam.
 #[cfg(not(allotd_loom))]
 pub(crate) type BoundedQueue<T> = crossbeam::queue::ArrayQueue<T>;

@@ -1,19 +1,20 @@
-//! Threads that do what nobody waits for as for a lease: checkpoints, the sweep, the recorder, imports, exports, backups.
+//! Low-priority threads for work less urgent than a lease: checkpoints, the sweep, the recorder, imports,
+//! exports, backups.
 
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::sync::{Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
-/// On Linux, which priority it gives a thread: a tenth of the processor when others want all of it.
+/// The nice value of these threads. On Linux it leaves one about a tenth of a busy processor.
 const NICENESS: i32 = 10;
 
-/// Lets other threads go ahead of this one, and of those that it starts.
+/// Lowers the priority of this thread, and of those that it starts.
 pub(crate) fn lower_priority() {
-    // Of this thread alone, on Linux. Should the system refuse, they share the processor evenly.
+    // On Linux this is per thread. If the system refuses, the threads share the processor evenly.
     let _ = rustix::process::setpriority_process(None, NICENESS);
 }
 
-/// A thread that has stepped back.
+/// Starts a thread with a lowered priority.
 pub(crate) fn spawn<T: Send + 'static>(
     name: &str,
     work: impl FnOnce() -> T + Send + 'static,
@@ -24,12 +25,12 @@ pub(crate) fn spawn<T: Send + 'static>(
     })
 }
 
-/// A thread that goes on until it is told to stop.
+/// A low-priority thread that runs until [`Self::stop`].
 #[derive(Debug)]
 pub(crate) struct BackgroundThread(Mutex<Option<(SyncSender<()>, JoinHandle<()>)>>);
 
 impl BackgroundThread {
-    /// Starts `work`, which is to end when the other end of its channel is dropped.
+    /// Starts `work`, which must return when the other end of its channel is dropped.
     pub(crate) fn start(
         name: &str,
         work: impl FnOnce(&Receiver<()>) + Send + 'static,
@@ -39,12 +40,12 @@ impl BackgroundThread {
         Ok(Self(Mutex::new(Some((stop, thread)))))
     }
 
-    /// Has it stop, and waits until it has.
+    /// Stops the thread and waits for its end.
     pub(crate) fn stop(&self) {
         let running = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some((stop, thread)) = running {
             drop(stop);
-            // One that panicked has said so; there is nothing left to stop.
+            // A thread that panicked has already reported it.
             let _ = thread.join();
         }
     }

@@ -1,12 +1,12 @@
-//! How much memory the process has.
+//! The memory of the process.
 
-/// Resident memory in bytes, or `None` where `/proc` does not tell.
+/// Resident memory in bytes, or `None` where `/proc` does not report it.
 pub(crate) fn resident_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     parse_resident_bytes(&status)
 }
 
-/// `VmRSS` of a text like `/proc/self/status`: see `proc_pid_status(5)`, the unit is KiB.
+/// `VmRSS` of a text like `/proc/self/status`, whose unit is KiB (`proc_pid_status(5)`).
 fn parse_resident_bytes(status: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;

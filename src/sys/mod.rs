@@ -1,4 +1,4 @@
-//! What the rooms above take from the machine: atomics (real or loom's), threads, memory.
+//! What the crate uses of the machine: atomics (real or loom's), threads, memory.
 
 pub(crate) mod atomics;
 pub(crate) mod background;

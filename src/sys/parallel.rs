@@ -1,22 +1,23 @@
-//! Work spread over the processors for the time of one call.
+//! Spreads the work of one call over the processors.
 
 use std::ops::Range;
 use std::panic::resume_unwind;
 use std::thread;
 
-/// How many threads the machine runs at once.
+/// The number of threads that the machine runs at once.
 pub(crate) fn processors() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Splits `0..len` into one part per processor; a part is at least `min_part` long and begins at a multiple of
-/// `unit`.
+/// Splits `0..len` into one part per processor; a part is at least `min_part` long and begins at a multiple
+/// of `unit`.
 pub(crate) fn parts(len: u32, min_part: u32, unit: u32) -> impl Iterator<Item = Range<u32>> {
     let part = len.div_ceil(processors() as u32).max(min_part).next_multiple_of(unit);
     (0..len).step_by(part as usize).map(move |start| start..start.saturating_add(part).min(len))
 }
 
-/// Runs `work` on each part, each on a thread of its own; the results are in the order of the parts.
+/// Runs `work` on each part, on a thread per part. The results are in the order of the parts. A panic of
+/// `work` is passed on.
 pub(crate) fn for_each<P: Send, T: Send>(
     parts: impl IntoIterator<Item = P>,
     work: impl Fn(P) -> T + Sync,

@@ -1,6 +1,7 @@
-//! Asks the processor to fetch memory that will be needed soon.
+//! Prefetches memory that will be needed soon.
 
-/// Fetches a value into the first cache, and the translation of its address. Nothing that a program sees changes.
+/// Prefetches a value into the first-level cache, and the translation of its address. It has no visible
+/// effect.
 #[inline]
 pub(crate) fn prefetch<T>(value: &T) {
     #[cfg(all(target_arch = "x86_64", not(allotd_loom)))]

@@ -1,5 +1,5 @@
-//! The place of a thread among the per-thread counters.
+//! The index of a thread among the per-thread counters and queues.
 
-/// The place of one thread among the per-thread counters; no two threads use one at the same time.
+/// The index of one thread among the per-thread counters and queues. No two threads use one at the same time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Slot(pub usize);

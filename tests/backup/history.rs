@@ -1,4 +1,4 @@
-//! Clients that change numbers while backups are made, and what they were told, with the times of the answers.
+//! Clients that change numbers while backups are made, and the answers that they got, with their times.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -37,7 +37,7 @@ impl Seen {
     }
 }
 
-/// What one client was told of one number at one time.
+/// What an answer said of one number at one time.
 pub(crate) struct Told {
     pub(crate) number: u64,
     pub(crate) at: SystemTime,
@@ -50,7 +50,7 @@ struct Held {
     generation: u64,
 }
 
-/// What one client was told.
+/// The answers that one client got.
 #[derive(Default)]
 pub(crate) struct History {
     pub(crate) told: Vec<Told>,

@@ -1,4 +1,4 @@
-//! Backups of the real daemon while it works, what is restored of them, and backups that are not whole.
+//! Backups of the real daemon while it works, what is restored from them, and backups that are not whole.
 
 #![allow(clippy::unwrap_used)]
 
@@ -42,8 +42,8 @@ fn journal_files(backup: &Path) -> usize {
     fs::read_dir(backup.join("journal")).unwrap().count()
 }
 
-/// Works on another pool: it is created, extended, its rounds begin, it is deleted, again and again. Answers with
-/// the limits of its `ttl` that were set, and when.
+/// Works on another pool: it is created, extended, its rounds begin, it is deleted, repeatedly. Returns the
+/// limits of its `ttl` that were set, and when.
 fn operator(address: SocketAddr, stop: &AtomicBool) -> Vec<(SystemTime, u64)> {
     let mut client = Client::connect(address).unwrap();
     let mut told = Vec::new();
@@ -79,11 +79,11 @@ fn operator(address: SocketAddr, stop: &AtomicBool) -> Vec<(SystemTime, u64)> {
 
 struct Made {
     path: PathBuf,
-    /// All that was told before must be in it.
+    /// All that was confirmed before must be in it.
     from: SystemTime,
 }
 
-/// Backups under load, and what was told.
+/// Backups under load, and what was confirmed.
 fn under_load(data: &Path, flags: &[&str], many: bool) -> (Vec<Made>, Vec<History>, Vec<(SystemTime, u64)>) {
     let daemon = Daemon::start_with(data, flags);
     let mut client = daemon.client();
@@ -123,7 +123,7 @@ fn under_load(data: &Path, flags: &[&str], many: bool) -> (Vec<Made>, Vec<Histor
     (made, histories, settings)
 }
 
-/// Compares what was restored with what was told: nothing older than the backup says, nothing that never was.
+/// Compares what was restored with what was confirmed: nothing is older than the backup says, or invented.
 fn compare(restored: &Path, made: &Made, histories: &[History], settings: &[(SystemTime, u64)]) {
     let daemon = Daemon::start(restored);
     let mut client = daemon.client();

@@ -25,7 +25,7 @@ fn journal_paths(files: &Files) -> Vec<PathBuf> {
     files.keys().filter(|path| path.extension().is_some_and(|kind| kind == "journal")).cloned().collect()
 }
 
-/// Changes a directory, and looks at how it is refused: the error names a file or directory and says what.
+/// Changes a directory, and checks how it is refused: the error names a file or directory and says what.
 fn refuse(files: &Files, clocks: &Arc<FakeClocks>, words: &[&str], change: impl FnOnce(&mut Files)) {
     let mut files = files.clone();
     change(&mut files);
@@ -162,7 +162,7 @@ fn lease(engine: &Engine) -> allotd::engine::operations::lease::Lease {
 }
 
 /// Time goes on from where it was, though the clocks of the other machine were years ahead; also when the
-/// journal's older files are not needed any more and nothing was recorded since.
+/// journal's older files are not needed and nothing was recorded since.
 #[test]
 fn a_directory_of_a_machine_whose_clock_was_ahead_keeps_its_time() {
     const YEARS: u64 = 5 * 365 * 24 * 3600;

@@ -1,4 +1,4 @@
-//! Clocks that go when they are told to.
+//! Clocks that the test moves.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use allotd::state::time::EPOCH_UNIX_SECONDS;
 /// Where the wall clock begins, in seconds since 2020.
 pub(crate) const BEGINNING_SECONDS: u64 = 200_000_000;
 
-/// See the module.
+/// Clocks that stand still until the test moves them.
 #[derive(Debug)]
 pub(crate) struct FakeClocks {
     wall_seconds: AtomicU64,

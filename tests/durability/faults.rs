@@ -89,7 +89,7 @@ fn wait_for(what: &str, condition: impl Fn() -> bool) {
     }
 }
 
-/// Nothing is confirmed any more, and the reason is told.
+/// Nothing is confirmed any more, and the reason is reported.
 fn assert_poisoned(script: &mut Script) {
     let journal = Arc::clone(script.engine().journal());
     assert!(journal.poisoned_by().is_some_and(|why| !why.is_empty()));
@@ -100,8 +100,8 @@ fn assert_poisoned(script: &mut Script) {
     assert!(script.engine().close().is_err());
 }
 
-/// Runs all steps, lets a fault happen, and looks at what is left. Answers with how many calls there were,
-/// and whether one failed.
+/// Runs all steps, lets a fault happen, and checks what is left. Returns how many calls there were, and
+/// whether one failed.
 fn run(durability: Durability, fault: Option<(u64, Way)>) -> (u64, bool) {
     let random = &mut StdRng::seed_from_u64(7);
     let dir = scratch();
@@ -159,7 +159,7 @@ fn fail_all_calls(durability: Durability) {
     let stride = calls.checked_div(wanted).unwrap_or(1).max(1);
     let mut faults = 0;
     for (index, way) in WAYS.into_iter().enumerate() {
-        // Each way begins elsewhere: together they come by more calls.
+        // Each way begins elsewhere: together they cover more calls.
         let mut call = index as u64 % stride;
         while run(durability, Some((call, way))).1 || call < calls / 2 {
             faults += 1;
@@ -188,7 +188,7 @@ fn a_full_disk_refuses_changes_and_goes_on_when_there_is_room() {
     script.lease(MAIN, 100, 1_000).unwrap();
     script.settle().unwrap();
     let journal = Arc::clone(script.engine().journal());
-    // A sync that fails, that of a spare file too, would end all; here writes are to find no room.
+    // A sync that fails, that of a spare file too, would end all; here writes are to find no space.
     wait_for("there is no spare file", || journal.stats().files >= 2);
     disk.fail(0, Way::Full { short: false, calls: u64::MAX });
     script.lease(MAIN, 1, 1_000).unwrap();

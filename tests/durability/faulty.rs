@@ -26,7 +26,7 @@ pub(crate) enum Kind {
 pub(crate) enum Way {
     /// With an error of the medium.
     Broken { short: bool, for_ever: bool },
-    /// For lack of room; so many calls, then there is room again.
+    /// For lack of space, for `calls` calls; then there is space again.
     Full { short: bool, calls: u64 },
 }
 
@@ -44,7 +44,7 @@ impl Way {
     }
 }
 
-/// See the module.
+/// The real disk, with calls that can be made to fail.
 #[derive(Debug, Default)]
 pub(crate) struct FaultyDisk {
     calls: AtomicU64,
@@ -55,7 +55,7 @@ pub(crate) struct FaultyDisk {
 }
 
 impl FaultyDisk {
-    /// Lets calls from this one on fail.
+    /// Makes calls fail from this one on.
     pub(crate) fn fail(&self, from_call: u64, way: Way) {
         *self.fault.lock().unwrap() = Some((from_call, way));
     }

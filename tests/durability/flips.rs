@@ -26,7 +26,7 @@ use super::{config, scratch, seed, setting};
 
 /// Flips in the usual test run; `ALLOTD_FLIPS` for more.
 const FLIPS: u64 = 400;
-/// One flip in so many is followed by an opening, for which the directory is copied; in a long run.
+/// One flip in this many, on average, is followed by an opening, for which the directory is copied; in a long run.
 const ONE_IN_OPENED: [u32; 2] = [4, 30];
 const LONG_RUN_FLIPS: u64 = 10_000;
 
@@ -44,7 +44,7 @@ impl Disk for NoCheckpoints {
     }
 }
 
-/// All that an engine tells of a pool.
+/// All that an engine shows of a pool.
 #[derive(Debug, Clone, PartialEq)]
 struct Told {
     settings: Settings,
@@ -151,7 +151,7 @@ fn any_flip<'a>(files: &'a BTreeMap<PathBuf, Vec<u8>>, random: &mut StdRng) -> F
     Flip { path, byte, bit: random.random_range(0..8) }
 }
 
-/// What was told before and is told over a passed over damage: nobody gets what another may hold.
+/// Compares what is shown despite ignored damage with the truth: nobody gets what another may hold.
 fn assert_nothing_false(
     told: &BTreeMap<String, Told>,
     truth: &BTreeMap<String, Told>,
@@ -173,7 +173,7 @@ fn assert_nothing_false(
     }
 }
 
-/// Opens a damaged directory with the damage given up.
+/// Opens a damaged directory with `recover_damaged`.
 fn recover(dir: &Path, clocks: &Arc<FakeClocks>, truth: &BTreeMap<String, Told>, path: &Path, flip: &str) {
     let config = EngineConfig { recover_damaged: true, ..config(dir, clocks) };
     let is_journal = path.starts_with("journal");

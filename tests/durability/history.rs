@@ -1,6 +1,6 @@
-//! What was done and what of it was confirmed, and whether an engine tells the same.
+//! What was done and what of it was confirmed, and whether an engine shows the same.
 //!
-//! Everything that can be looked at has a key. For each key stand the values it was given: where in the
+//! Everything observable has a key. For each key the history has the values it was given: where in the
 //! run each change began, and where it was confirmed, if it was. After a crash at some place the engine must
 //! show the last value that was confirmed by then, or one of those that began after it.
 
@@ -20,7 +20,7 @@ use allotd::state::word::State;
 use super::clocks::FakeClocks;
 use super::config;
 
-/// What can be looked at.
+/// What can be observed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Key {
     /// Whether a pool is there.
@@ -58,7 +58,7 @@ struct Change {
     token: Option<Token>,
 }
 
-/// See the module.
+/// The changes of a run, by key.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct History {
     changes: BTreeMap<Key, Vec<Change>>,

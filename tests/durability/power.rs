@@ -21,7 +21,7 @@ struct State {
     synced_writes: HashMap<u64, bool>,
     events: Vec<Event>,
     is_off: bool,
-    /// After how many events it goes off by itself.
+    /// After how many events the power goes off.
     off_at: Option<usize>,
 }
 
@@ -65,7 +65,7 @@ impl PowerDisk {
         (state.is_off, state.off_at) = (is_off, None);
     }
 
-    /// Makes all calls fail after so many more events.
+    /// Makes all calls fail after `events` more events.
     pub(crate) fn set_off_after(&self, events: usize) {
         let mut state = self.lock();
         state.off_at = Some(state.events.len() + events);

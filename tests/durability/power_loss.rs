@@ -20,9 +20,9 @@ use super::{config, scratch, seed, setting};
 const STEPS: usize = 300;
 /// Crash points in the usual test run; `ALLOTD_CRASH_POINTS` for more.
 const CRASH_POINTS: u64 = 250;
-/// Crash points looked at of one run.
+/// Crash points checked in one run.
 const POINTS_PER_RUN: u64 = 500;
-/// One point in so many is followed by another loss of power during recovery.
+/// One point in this many, on average, is followed by another loss of power during recovery.
 const ONE_IN_TWICE: u32 = 4;
 
 /// A run that was recorded.
@@ -80,7 +80,7 @@ fn record(durability: Durability, seed: u64, steps: usize) -> Recorded {
     Recorded { start, events, history }
 }
 
-/// What a loss of power after so many events must leave.
+/// What a loss of power after `at` events must leave.
 fn promise(durability: Durability, events: &[Event], at: u64) -> Promise {
     if durability == Durability::Sync {
         return Promise::Confirmed;
@@ -123,7 +123,7 @@ fn lose_power_again(
     Ok(())
 }
 
-/// Loses power at one place and looks at what is left.
+/// Loses power at one place and checks what is left.
 fn lose_power_at(
     recorded: &Recorded,
     replay: &Replay,
@@ -149,7 +149,7 @@ fn lose_power_at(
     verified.map_err(explain)
 }
 
-/// Loses power at so many places. Answers with how many that were, and what went wrong.
+/// Loses power at `points` places or more. Returns how many there were, and the failures.
 fn campaign(durability: Durability, points: u64, seed: u64, mutant: bool) -> (u64, Vec<String>) {
     let began = Instant::now();
     let mut done = 0;

@@ -70,7 +70,7 @@ impl DirOp {
     }
 }
 
-/// See the module.
+/// The durable state of a file system, and what is written but not synced.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Replay {
     files: BTreeMap<Node, FileNode>,

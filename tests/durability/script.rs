@@ -34,7 +34,7 @@ pub(crate) fn range(first: u64, last: u64) -> NumberRange {
 /// Where in the run we are.
 pub(crate) type Place = Box<dyn Fn() -> u64>;
 
-/// See the module.
+/// A run in progress.
 pub(crate) struct Script {
     config: EngineConfig,
     clocks: Arc<FakeClocks>,
@@ -102,8 +102,8 @@ impl Script {
         self.create_pool(RESTING, 5_001, 5_040, NextState::Rest(REST_SECONDS))
     }
 
-    /// What a call of which nothing is pending before it came to. If it failed, the engine shows how much of
-    /// it there is, unless it is at its end.
+    /// The result of a call before which nothing is pending. If it failed, the engine shows how much of it
+    /// took effect, unless its journal is poisoned.
     fn unless_refused<T, E>(&mut self, begun: u64, result: Result<T, E>) -> Result<T, Failure>
     where
         Failure: From<E>,
@@ -156,7 +156,7 @@ impl Script {
         self.history.begin(begun, key, Value::Number(seen), Some(lease.token));
     }
 
-    /// Leases up to so many numbers.
+    /// Leases up to `count` numbers.
     pub(crate) fn lease(&mut self, name: &'static str, count: u32, ttl: u32) -> Result<(), Failure> {
         let (begun, pool) = ((self.place)(), self.pool(name));
         let mut leases = Vec::new();
@@ -218,7 +218,7 @@ impl Script {
         Ok(())
     }
 
-    /// Waits, as the gate at a socket does, until all that was done may be told; then it counts as told.
+    /// Waits, as the commit gate does, until all that was done may be confirmed; then it counts as confirmed.
     pub(crate) fn settle(&mut self) -> Result<(), Failure> {
         let (journal, worker) = (Arc::clone(self.engine().journal()), self.worker());
         let (position, slot) = (worker.take_position(false), worker.slot());

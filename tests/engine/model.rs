@@ -43,8 +43,8 @@ impl Model {
             while let Some(until) = record.until.filter(|until| *until <= now) {
                 record.until = None;
                 let then = if record.state == State::Leased { self.on_expiry } else { NextState::Available };
-                // A lease that just ended can still be renewed or returned; one that was made
-                // something else of cannot.
+                // A lease that just ended can still be renewed or returned, unless its
+                // number has changed since.
                 record.holder &= then == NextState::Available;
                 match then {
                     NextState::Available => record.state = State::Available,

@@ -95,7 +95,7 @@ fn never_exhausted_while_there_is_a_number() {
 }
 
 /// Leases end, are renewed late, returned to rest and retired on all threads at once; afterwards the
-/// counters, the words and the free index tell the same.
+/// counters, the words and the free index agree.
 #[test]
 fn counts_agree_after_races_of_sweep_renew_and_return() {
     let dir = tempfile::tempdir().unwrap();

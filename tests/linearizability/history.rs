@@ -31,9 +31,9 @@ const LONG_SECONDS: u32 = 100;
 /// Numbers of each pool.
 pub(crate) const POOL_NUMBERS: [usize; 3] = [2, 3, 4];
 const ORDERS: [Order; 3] = [Order::Random, Order::Sequential, Order::Lowest];
-/// Longest pause before a call, in turns of an empty loop.
+/// Longest pause before a call, in iterations of an empty loop.
 const MAX_PAUSE_SPINS: u32 = 50;
-/// Turns of an empty loop before the thread lets others run.
+/// Iterations of an empty loop before the thread lets others run.
 const SPINS_PER_TURN: u32 = 1_000;
 /// Latest moment of a crash after the start of the calls, in microseconds.
 const MAX_CRASH_MICROSECONDS: u64 = 1_500;
@@ -45,7 +45,7 @@ struct HandClock {
 }
 
 impl HandClock {
-    /// The engine's time too: it goes on from there through all restarts.
+    /// The engine's time too: it continues from there through all restarts.
     fn now(&self) -> u32 {
         self.seconds.load(Ordering::SeqCst) as u32
     }
@@ -96,7 +96,7 @@ pub(crate) enum What {
 pub(crate) struct History {
     pub(crate) before: Spec,
     pub(crate) events: Vec<Event>,
-    /// Whether the bug that was put in has shown itself.
+    /// Whether the injected bug has taken effect.
     pub(crate) bug_shown: bool,
 }
 
@@ -259,7 +259,7 @@ impl Bench {
         ]
     }
 
-    /// Looks at every number, tries every newest token, and looks again.
+    /// Looks every number up, tries every newest token, and looks them up again.
     fn look(&mut self, pool: usize, tokens: &Tokens) -> Vec<Event> {
         let numbers = 0..POOL_NUMBERS[pool];
         let looks = numbers.map(|number| Op::Lookup { number });
@@ -286,7 +286,7 @@ impl Bench {
     }
 }
 
-/// Tells each call of the leases that were under way together with it.
+/// Notes with each call the leases that overlapped it.
 fn note_claims(events: &mut [Event]) {
     let end = |index: usize| {
         let thread = events[index].thread;
@@ -330,7 +330,7 @@ fn note_claims(events: &mut [Event]) {
     }
 }
 
-/// Waits until the journal lets an answer be told; not at all if it ends first.
+/// Waits until the journal releases an answer; returns false if the journal or the engine ends first.
 fn should_log(
     journal: &Journal,
     worker: &Worker,

@@ -2,8 +2,8 @@
 //! have made one after another, each at a moment between its beginning and its answer. "Exhausted" too: at
 //! some such moment there was none. After a simulated crash, a call without an answer took effect or did not.
 //!
-//! `ALLOTD_HISTORIES` sets how many, `ALLOTD_SEED` the seed of the calls, which is printed; how the threads
-//! run is not repeated by it.
+//! `ALLOTD_HISTORIES` sets how many, `ALLOTD_SEED` the seed of the calls, which is printed. The
+//! seed does not repeat how the threads run.
 
 #![allow(clippy::unwrap_used)]
 
@@ -22,10 +22,10 @@ use spec::Answer;
 use stateright::semantics::{ConsistencyTester, LinearizabilityTester};
 use subject::Bug;
 
-/// The pools hold so many numbers from this one on.
+/// The first number of each pool; the others follow it.
 const FIRST_NUMBER: u64 = 79_120_000_000;
 const DEFAULT_HISTORIES: u64 = 4_000;
-/// A test ends after so many seconds, unless it was told how many histories.
+/// Seconds after which a test ends, unless `ALLOTD_HISTORIES` is set.
 const MAX_SECONDS: u64 = 6;
 /// Histories without a crash for each one with a crash, which takes that much longer.
 const HISTORIES_PER_CRASH: u64 = 40;

@@ -30,7 +30,7 @@ pub(crate) enum Op {
     Lookup {
         number: usize,
     },
-    /// Time goes on; what ends by it does.
+    /// Time passes; what ends by then ends.
     Tick {
         seconds: u32,
     },
@@ -217,7 +217,7 @@ impl State {
     }
 }
 
-/// See the module.
+/// All the states that the sequential pool can be in.
 #[derive(Debug, Clone)]
 pub(crate) struct Spec {
     possible: BTreeSet<State>,

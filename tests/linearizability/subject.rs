@@ -1,4 +1,4 @@
-//! The pool under test, and bugs that can be put between it and the checker.
+//! The pool under test, and bugs that can be injected between it and the checker.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -28,7 +28,7 @@ pub(crate) enum Bug {
     LeasedTwice,
     /// The return of an older lease ends the newer one.
     OldReturnEndsNewLease,
-    /// None is said to be there without a look.
+    /// "Exhausted" is reported without a search.
     FalselyExhausted,
     /// A renewal is confirmed and forgotten.
     RenewalForgotten,
@@ -93,12 +93,12 @@ pub(crate) fn number(index: usize) -> Number {
     Number::new(FIRST_NUMBER + index as u64).unwrap()
 }
 
-/// See the module.
+/// The pool under test, with the bug that is injected, if any.
 pub(crate) struct Subject<'a> {
     pub(crate) pool: &'a Pool,
     pub(crate) tokens: &'a Tokens,
     pub(crate) bug: Option<Bug>,
-    /// Whether the bug has shown itself.
+    /// Whether the bug has taken effect.
     pub(crate) shown: &'a AtomicBool,
 }
 

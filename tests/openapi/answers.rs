@@ -1,4 +1,4 @@
-//! Answers of a running daemon, each held against what the document says of its call and status.
+//! Answers of a running daemon, each compared with what the document says of its call and status.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;

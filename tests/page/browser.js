@@ -42,7 +42,7 @@ export class Page {
       return (words instanceof RegExp ? words.test(text) : text.includes(words)) && text;
     });
 
-  /** Waits until no lease fails. The disk of this machine may be nearly full, which is told of too. */
+  /** Waits until no lease fails. The page also reports that the disk of this machine is nearly full, if it is. */
   well = () =>
     until("all is well", async () => {
       const text = await this.text("#status");
@@ -51,7 +51,7 @@ export class Page {
 
   click = (selector) => this.tab.locator(selector).click();
 
-  /** Confirms the dialog of an action and waits for what it tells. */
+  /** Confirms the dialog of an action and waits for its result. */
   async confirm(words) {
     await this.tab.waitForSelector("#dialog[open]");
     await this.click("#dialog-do");

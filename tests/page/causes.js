@@ -42,7 +42,7 @@ export function causesTests(browser) {
     const { daemon, page } = await start(browser, "ttl=900&rest=400");
     const { json } = await daemon.lease("ru", { count: 20 });
     await daemon.giveBack("ru", json.leases);
-    await page.says("#status", /all of its numbers rest \(20\)[^]*The first rest ends at \d\d:\d\d:\d\d/);
+    await page.says("#status", /all of its numbers are resting \(20\)[^]*The first rest ends at \d\d:\d\d:\d\d/);
     await page.says("#fig-next", /in 6 min/);
     await refused(daemon, page, "exhausted");
     await page.close();
@@ -54,7 +54,7 @@ export function causesTests(browser) {
     const { json } = await daemon.lease("ru", { count: 20 });
     await daemon.giveBack("ru", json.leases.slice(0, 5), { rest: 300 });
     await daemon.giveBack("ru", json.leases.slice(5, 9), "done");
-    await page.says("#status", /11 are leased and 5 rest[^]*4 numbers available that are done/);
+    await page.says("#status", /11 are leased and 5 are resting[^]*4 numbers available that are done/);
     await page.click("#status button[data-act=round]");
     await page.confirm("4 numbers available");
     await page.well();
@@ -101,8 +101,8 @@ export function causesTests(browser) {
     const { daemon, page } = await start(browser);
     const { address, data } = daemon;
     await daemon.end("SIGKILL");
-    await page.says("#status", /No answer from the daemon since \d\d:\d\d:\d\d/);
-    await page.says("#live", "no answer since");
+    await page.says("#status", /No response from the daemon since \d\d:\d\d:\d\d/);
+    await page.says("#live", "no response since");
     const again = await Daemon.start({ address, data });
     await page.well();
     await again.end();
@@ -124,7 +124,7 @@ export function causesTests(browser) {
     const page = await Page.open(browser(), daemon.url);
     await page.well();
     const load = daemon.load("ru", 10, ["--connections", "2"]);
-    await page.says("#status", /The journal cannot be written|No answer from the daemon since [^]*if its disk failed, it has ended by itself/);
+    await page.says("#status", /The journal cannot be written|No response from the daemon since [^]*if its disk failed, it has stopped/);
     await load.done;
     await until("the daemon has ended", () => daemon.child.exitCode === 1);
     await daemon.stop();

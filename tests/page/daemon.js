@@ -74,7 +74,7 @@ export class Daemon {
 
   stats = async () => (await this.call("GET", "/v1/stats")).json;
 
-  /** Real load for so many seconds; resolves at its end. `stop` ends it before. */
+  /** Real load for a time in seconds; resolves at its end. `stop` ends it before. */
   load(pool, seconds, flags = []) {
     const args = ["bench", pool, "--server", this.url, "--seconds", String(seconds), "--warm-up-seconds", "0", ...flags];
     const child = start(args, { stdio: "ignore" });

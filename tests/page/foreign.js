@@ -31,7 +31,7 @@ async function attack(target) {
   return seen;
 }
 
-/** Fewest answers of the daemon to an attack: of a preflight that fails, and of a beacon, the browser may tell nothing. */
+/** Fewest answers of the daemon to an attack: of a preflight that fails, and of a beacon, the browser may report nothing. */
 const MIN_ANSWERS = 6;
 
 /** Runs the attack in a page of this address; what was answered, by the daemon's path. */
@@ -42,7 +42,7 @@ async function run(browser, from, target) {
   tab.on("response", (response) => response.url().includes("/v1/") && answers.push([response.request().method(), response.status()]));
   await tab.goto(from);
   const seen = await tab.evaluate(attack, target);
-  // The browser tells of an answer some time after the page has it.
+  // The browser reports an answer some time after the page has it.
   await until(`${MIN_ANSWERS} answers to ${from}`, () => answers.length >= MIN_ANSWERS);
   await context.close();
   return { seen, answers };

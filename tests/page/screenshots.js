@@ -73,7 +73,7 @@ export function screenshots(browser) {
     await daemon.giveBack("small", json.leases);
     await daemon.lease("small");
     await light.tab.evaluate(() => (location.hash = "#pool=small"));
-    await light.says("#status", "all of its numbers rest (20)");
+    await light.says("#status", "all of its numbers are resting (20)");
     await light.says("#map-readout", "resting");
     await take(light, "resting");
     for (const page of [light, dark, phone]) await page.close();

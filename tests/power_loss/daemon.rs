@@ -36,7 +36,7 @@ pub(crate) struct Daemon {
 }
 
 impl Daemon {
-    /// Starts it and waits until it serves; else what it said. `words` is a file for its standard error.
+    /// Starts it and waits until it serves; returns its output if it does not. `words` is a file for its standard error.
     pub(crate) fn start(data: &Path, mode: Mode, words: &Path) -> Result<Self, String> {
         let mut command = allotd();
         command.args(["serve", "--listen", "127.0.0.1:0", "--workers", "2", "--durability", mode.durability]);

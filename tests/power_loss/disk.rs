@@ -1,4 +1,4 @@
-//! A real file system on a disk that records what it is told.
+//! A real file system on a disk that records its writes and flushes.
 //!
 //! ext4, on a loop device, over a file that `qemu-storage-daemon` exports through FUSE, whose driver
 //! `blklogwrites` logs every write and flush. Needs root and Debian's packages qemu-utils (or
@@ -39,7 +39,7 @@ pub(crate) fn missing() -> Option<String> {
     None
 }
 
-/// Runs a command of the system; what it printed.
+/// Runs a command of the system; returns what it printed.
 pub(crate) fn system(program: &str, arguments: &[&str]) -> Result<String, String> {
     let output = Command::new(program)
         .args(arguments)
@@ -197,8 +197,8 @@ impl LoggedDisk {
 /// Where the log ends now: what orders answers and requests to the disk.
 ///
 /// An answer's position is read after the answer came: every request to the disk that the answer relied on
-/// is logged by then and ends at or before it. A call's position is read before it is sent: what the disk
-/// was told before cannot know of the call.
+/// is logged by then and ends at or before it. A call's position is read before it is sent: no
+/// request logged before that position depends on the call.
 #[derive(Debug, Clone)]
 pub(crate) struct LogPosition(PathBuf);
 

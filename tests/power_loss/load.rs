@@ -1,4 +1,4 @@
-//! Concurrent clients, and all that they were told.
+//! Concurrent clients, and all the answers that they got.
 
 use std::fs::File;
 use std::io;
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::daemon::{Connection, POOL, request};
 use super::disk::LogPosition;
 
-/// Long enough that nothing ends by itself during a run.
+/// Long enough that no lease or rest ends during a run.
 const LEASE_SECONDS: u32 = 86_400;
 pub(crate) const RENEWED_SECONDS: u32 = 172_800;
 const REST_SECONDS: u32 = 14_400;
@@ -58,7 +58,7 @@ impl NextState {
     }
 }
 
-/// When something was asked for, and when it was confirmed, as positions in the disk's log. Without an
+/// When something was requested, and when it was confirmed, as positions in the disk's log. Without an
 /// answer nobody knows whether it happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Asked {
@@ -96,7 +96,7 @@ pub(crate) struct Lease {
 #[derive(Debug, Default)]
 pub(crate) struct History {
     pub leases: Vec<Lease>,
-    /// Leases asked for without an answer: when, and how many numbers.
+    /// Leases requested without an answer: when, and how many numbers.
     pub unanswered: Vec<(u64, u64)>,
     pub acknowledged: u64,
 }
@@ -109,7 +109,7 @@ impl History {
     }
 }
 
-/// What a request in flight asked for; leases by their place in the history.
+/// What a request in flight requests; leases by their place in the history.
 #[derive(Debug)]
 enum Call {
     Lease(u64),
@@ -161,7 +161,7 @@ impl Client {
         Self { history: History::default(), held: Vec::new(), random, log: log.clone() }
     }
 
-    /// Calls until told to end, or until the daemon is gone. `rate` is of calls a second, roughly.
+    /// Makes calls until it is stopped or the daemon is gone. `rate` is in calls per second, roughly.
     pub(crate) fn run(
         &mut self,
         address: SocketAddr,

@@ -37,9 +37,9 @@ use verify::Expected;
 /// Cuts of a run of CI, and of each recording of a longer run.
 const CUTS: usize = 30;
 const CUTS_PER_RECORDING: usize = 200;
-/// Every so many cuts the daemon is stopped in order, and `allotd check` must then find nothing.
+/// At every n-th cut the daemon is stopped cleanly, and `allotd check` must then find nothing.
 const CHECKED: usize = 5;
-/// One cut of so many is made while the daemon recovers from another, several in each such recovery.
+/// Every n-th cut is made while the daemon recovers from another, several in each such recovery.
 const TWICE: usize = 5;
 const CUTS_PER_RECOVERY: usize = 6;
 /// Faulty cuts that are described.
@@ -83,7 +83,7 @@ fn losses_without_durability_are_caught() {
 
 #[test]
 fn losses_of_a_daemon_that_skips_its_syncs_are_caught() {
-    // The hidden variable is only heard in such builds.
+    // The hidden variable is only read in such builds.
     if cfg!(debug_assertions) {
         run("sync skipped", Plan { mode: SYNC_SKIPPED, syncs: Syncs::Daemon }, Outcome::caught_in_half);
     }

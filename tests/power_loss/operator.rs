@@ -26,7 +26,7 @@ enum Change {
     Ttl,
 }
 
-/// The n-th change of each kind, as far as they were asked for.
+/// The changes of each kind that were requested, in order.
 #[derive(Debug, Default)]
 pub(crate) struct Operator {
     changes: Vec<(Change, u64, Asked)>,
@@ -72,7 +72,7 @@ impl Operator {
         Ok(())
     }
 
-    /// What is not as it was confirmed at a cut, or was not even asked for.
+    /// What is not as it was confirmed at a cut, or was not even requested.
     pub(crate) fn faults(&self, connection: &mut Connection, cut: u64) -> io::Result<Vec<String>> {
         let mut faults = Vec::new();
         let pool = connection.get(POOL, "application/json")?.json()?;

@@ -15,7 +15,7 @@ use super::log::WriteLog;
 use super::operator::Operator;
 
 const CLIENTS: u64 = 8;
-/// Requests a second of one client: bounds what there is to verify at each cut.
+/// Requests per second of one client: bounds what there is to verify at each cut.
 const RATE: u32 = 150;
 const PHASE: Duration = Duration::from_millis(1200);
 /// The daemon's directory on its disk.

@@ -39,7 +39,7 @@ impl Expected {
         Self { by_number, unanswered: history.unanswered, operator }
     }
 
-    /// Leases of one number and generation that more than one client was told to hold.
+    /// Leases of one number and generation that more than one client was given.
     pub(crate) fn given_twice(&self) -> Vec<&Lease> {
         let pairs = self.by_number.values().flat_map(|leases| leases.windows(2));
         pairs.filter(|pair| pair[0].generation == pair[1].generation).map(|pair| &pair[1]).collect()
@@ -107,7 +107,7 @@ impl Expected {
     }
 }
 
-/// What a number may look like, after its leases as far as they were confirmed or asked for at the cut.
+/// What a number may look like, after its leases as far as they were confirmed or requested at the cut.
 fn judge(leases: &[Lease], seen: &Seen, cut: u64, unexplained: &mut u64) -> Result<(), String> {
     if let Some(last) = leases.iter().rfind(|lease| lease.asked.is_kept(cut)) {
         if seen.generation < last.generation {

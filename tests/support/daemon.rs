@@ -13,7 +13,7 @@ use super::{Client, PATIENCE_SECONDS};
 /// The binary, with nothing of this process's environment.
 pub(crate) fn allotd() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_allotd"));
-    // What it tells in passing is not for the output of the tests.
+    // Its events below a warning are not for the output of the tests.
     command.env_clear().env("ALLOTD_LOG_LEVEL", "warn");
     command
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::PATIENCE_SECONDS;
 use super::daemon::{Daemon, allotd};
 
-/// See the module.
+/// A daemon, and its log in a file.
 pub(crate) struct Logged {
     pub(crate) daemon: Daemon,
     pub(crate) directory: tempfile::TempDir,
@@ -54,7 +54,7 @@ impl Logged {
         self.events().into_iter().filter(|event| event["event"] == name).collect()
     }
 
-    /// Waits until there are so many events of a name.
+    /// Waits until there are `count` events of a name.
     pub(crate) fn wait_for(&self, name: &str, count: usize) -> Vec<Value> {
         let started = Instant::now();
         loop {

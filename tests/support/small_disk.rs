@@ -12,7 +12,7 @@ pub(crate) struct SmallDisk {
 }
 
 impl SmallDisk {
-    /// Of so many bytes. None, with the reason printed, where this process may not mount one.
+    /// A file system of `bytes` bytes; `None`, with the reason printed, if this process may not mount one.
     pub(crate) fn mount(bytes: u64) -> Option<Self> {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("disk");

@@ -17,14 +17,14 @@ pub(crate) struct Terminal {
     child: Child,
     /// Our end.
     user: File,
-    /// The program's end, kept open so that it can be looked at afterwards.
+    /// The program's end, kept open so that it can be inspected afterwards.
     program: File,
     shown: Arc<Mutex<vt100::Parser>>,
     settings_before: Termios,
 }
 
 /// Starts a command in a terminal that is not the one its signals come from, and closes the terminal once it
-/// shows something. How the command ends.
+/// shows something. Returns how the command ends.
 #[track_caller]
 pub(crate) fn end_of_hang_up(mut command: Command) -> ExitStatus {
     let (mut user, program) = open_terminal();
@@ -72,13 +72,13 @@ fn settings(termios: &Termios) -> String {
 }
 
 impl Terminal {
-    /// Starts a command in a terminal of so many columns and rows.
+    /// Starts a command in a terminal of this size.
     pub(crate) fn start(command: &Command, columns: u16, rows: u16) -> Self {
         let (user, program) = open_terminal();
         let shown = Arc::new(Mutex::new(vt100::Parser::new(cells(rows), cells(columns), 0)));
         let (settings_before, stdio) =
             (tcgetattr(&program).unwrap(), || Stdio::from(program.try_clone().unwrap()));
-        // A terminal of its own for its signals too: that the size changed is told by one.
+        // A terminal of its own for its signals too: a signal reports a change of size.
         let mut inside = Command::new("/usr/bin/setsid");
         inside.arg("--ctty").arg(command.get_program()).args(command.get_args()).env_clear();
         inside.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));

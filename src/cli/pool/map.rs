@@ -14,7 +14,7 @@ use crate::client::Call;
 
 use super::name::pool_path;
 
-/// Columns of a terminal that does not tell.
+/// Columns of a terminal of unknown size.
 const DEFAULT_COLUMNS: u16 = 80;
 /// Columns beside the blocks: a state's name before them, its count and share after them.
 const OTHER_COLUMNS: u16 = 34;
@@ -29,10 +29,10 @@ const NO_NUMBERS: char = '·';
 pub(in crate::cli) struct MapArgs {
     /// Name of the pool
     name: String,
-    /// Into how many equal parts the space is divided, 1 to 4096 [default: as many as fit the terminal]
+    /// How many equal parts to divide the space into, 1 to 4096 [default: as many as fit the terminal]
     #[arg(long, value_name = "N")]
     buckets: Option<u32>,
-    /// Look only at the space within these prefixes or ranges, separated by commas
+    /// Show only the space within these prefixes or ranges, separated by commas
     #[arg(long, value_name = "PREFIX")]
     within: Option<String>,
     #[command(flatten)]
@@ -71,7 +71,8 @@ fn text(map: &Value) -> String {
     let lines: String = STATES.iter().map(|state| line(state)).collect();
     format!(
         "{}: {} numbers from {} to {}, in {} parts of {}\n\n{lines}\n\
-         The higher a block, the more of the numbers of its part are in the state; {NO_NUMBERS} has no numbers.\n",
+         The higher the block, the larger the share of its part in that state; \
+         {NO_NUMBERS} is a part without numbers.\n",
         output::cell(&map["pool"]),
         grouped(numbers),
         output::cell(&map["first"]),

@@ -38,16 +38,17 @@ pub(super) struct SettingArgs {
     /// In which order numbers are handed out: random (in a new pool), sequential or lowest
     #[arg(long, value_name = "ORDER", help_heading = SETTINGS_HEADING)]
     order: Option<Order>,
-    /// How long a lease lasts unless the call says; 300 in a new pool
+    /// How long a lease lasts unless the call sets it; 300 in a new pool
     #[arg(long, value_name = "SECONDS", help_heading = SETTINGS_HEADING)]
     ttl: Option<u32>,
-    /// The longest lease that a call may ask for; 86400 in a new pool
+    /// The longest lease that a call may request; 86400 in a new pool
     #[arg(long, value_name = "SECONDS", help_heading = SETTINGS_HEADING)]
     ttl_max: Option<u32>,
     /// How long a returned number rests; 0 in a new pool
     #[arg(long, value_name = "SECONDS", help_heading = SETTINGS_HEADING)]
     rest: Option<u32>,
-    /// What becomes of a number whose lease ends: available (in a new pool), rest:SECONDS, done or retired
+    /// What happens to a number whose lease ends without a return: available (in a new pool), rest:SECONDS,
+    /// done or retired
     #[arg(long, value_name = "THEN", help_heading = SETTINGS_HEADING)]
     on_expiry: Option<NextState>,
 }
@@ -78,8 +79,8 @@ pub(super) enum PoolCommand {
         name: String,
         #[command(flatten)]
         settings: SettingArgs,
-        /// What becomes of numbers that are returned with this outcome, such as `no_answer=rest:14400`; may be repeated, and
-        /// replaces all rules of before
+        /// What happens to numbers returned with this outcome, such as `no_answer=rest:14400`;
+        /// repeatable, and replaces all earlier rules
         #[arg(long = "outcome", value_name = "NAME=THEN", help_heading = SETTINGS_HEADING)]
         outcomes: Vec<String>,
         #[command(flatten)]
@@ -104,9 +105,9 @@ pub(super) enum PoolCommand {
         #[command(flatten)]
         remote: Remote,
     },
-    /// Retire the numbers of files: they are never handed out again
+    /// Retire the numbers in files: they are not handed out until they are reinstated
     Retire(RetireArgs),
-    /// Take the numbers of files out of retirement
+    /// Make the retired numbers in files available again
     Reinstate(RetireArgs),
     /// Write the numbers to standard output
     Export(export::ExportArgs),
@@ -118,7 +119,7 @@ pub(super) enum PoolCommand {
     Pause(PoolOnly),
     /// Allow leases again
     Resume(PoolOnly),
-    /// Start the next round: all that is done becomes available again
+    /// Start the next round: all done numbers become available again
     Round(PoolOnly),
 }
 
@@ -128,14 +129,14 @@ pub(super) struct RetireArgs {
     name: String,
     #[command(flatten)]
     upload: UploadArgs,
-    /// Only count what would be changed
+    /// Only count what would change
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
     remote: Remote,
 }
 
-/// A word of an enum that JSON and queries write alike.
+/// The word for an order, in JSON and queries alike.
 fn order_word(order: Order) -> String {
     output::cell(&json!(order))
 }
@@ -162,7 +163,7 @@ impl SettingArgs {
 
     fn change(&self, outcomes: &[String]) -> Result<SettingsChange, CliError> {
         let rule = |text: &String| {
-            let refused = || CliError::Usage(format!("\"{text}\" is no rule: give NAME=THEN"));
+            let refused = || CliError::Usage(format!("\"{text}\" is not a rule: give NAME=THEN"));
             let (name, then) = text.split_once('=').ok_or_else(refused)?;
             let then: NextState = then.parse().map_err(|error: crate::domain::settings::SettingsError| {
                 CliError::Usage(error.to_string())

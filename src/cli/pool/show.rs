@@ -5,14 +5,14 @@ use serde_json::Value;
 use crate::cli::figures::{grouped, percent};
 use crate::cli::output::{Shown, cell, figures, pairs, table, words};
 
-/// What a pool's numbers are counted by.
+/// The counts of a pool, in the order they are shown.
 const COUNTS: [&str; 6] = ["numbers", "available", "leased", "resting", "done", "retired"];
 
 fn count(pool: &Value, name: &str) -> u64 {
     pool[name].as_u64().unwrap_or(0)
 }
 
-/// All pools, a row each.
+/// All pools, one row each.
 pub(super) fn list(answer: &Value) -> String {
     let row = |pool: &Value| {
         let mut cells = vec![cell(&pool["pool"])];

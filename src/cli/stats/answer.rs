@@ -19,10 +19,10 @@ pub(in crate::cli) fn state_in_words(state: &str) -> &str {
     }
 }
 
-/// What requests with this error code were refused for.
+/// Why requests with this error code are refused.
 pub(in crate::cli) fn refusal_in_words(code: &str) -> &'static str {
     problem::title(code).unwrap_or("An error that this version does not know")
 }
 
-/// Where the daemon tells what it counts.
+/// The path of the daemon's statistics.
 pub(crate) const STATS_PATH: &str = "/v1/stats";

@@ -1,4 +1,4 @@
-//! `allotd stats`: once, again and again, or as a screen.
+//! `allotd stats`: once, repeatedly, or as a screen.
 
 pub(super) mod answer;
 mod tables;
@@ -18,10 +18,10 @@ use answer::STATS_PATH;
 
 #[derive(Debug, Args)]
 pub(super) struct StatsArgs {
-    /// Keep showing them: as a screen on a terminal, else as tables one after another
+    /// Keep showing the statistics: as a full screen on a terminal, else as one table after another
     #[arg(long)]
     watch: bool,
-    /// With --watch: seconds between two looks
+    /// With --watch: seconds between two updates
     #[arg(long, value_name = "SECONDS", default_value_t = 1, requires = "watch", value_parser = clap::value_parser!(u32).range(1..=3_600))]
     interval_seconds: u32,
     #[command(flatten)]
@@ -42,7 +42,7 @@ pub(super) fn run(args: &StatsArgs) -> Result<(), CliError> {
         if args.watch && !args.remote.json {
             text.push('\n');
         }
-        // Without a reader there is nobody to go on for.
+        // Stops once the reader has closed the pipe.
         if !output::print_on(&text)? || !args.watch {
             return Ok(());
         }

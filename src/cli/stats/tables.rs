@@ -9,7 +9,7 @@ use crate::http::response::stats::{CallStats, JournalStats, Latency, PoolStats, 
 
 use super::answer::{refusal_in_words, state_in_words};
 
-/// What stands for a value that there is not.
+/// Shown in place of a missing value.
 const NONE: &str = "-";
 
 /// All of them, with an empty line between two tables.
@@ -59,7 +59,7 @@ fn daemon(stats: &Stats) -> String {
     text
 }
 
-/// A table with a row a pool, or nothing.
+/// A table with a row per pool; `None` without pools.
 fn of_pools(
     pools: &BTreeMap<String, PoolStats>,
     columns: &[Column],
@@ -175,7 +175,7 @@ fn journal(journal: &JournalStats) -> String {
     let shown = [
         figure("written", bytes(journal.bytes), format!("{} records", grouped(journal.records))),
         figure("syncs", grouped(journal.syncs), format!("{:.1} records each", journal.records_per_sync)),
-        figure("a sync", sync, syncs),
+        figure("sync time", sync, syncs),
         figure("commit wait", wait, waits),
         figure("unsynced", grouped(journal.unsynced_records), "records"),
         figure("checkpoints", grouped(journal.checkpoints), age),

@@ -1,4 +1,4 @@
-//! The settings of the daemon as they are given: by flags, by the environment, by a file.
+//! The settings as they are given: by flags, by the environment, by the config file.
 
 use std::path::{Path, PathBuf};
 
@@ -7,31 +7,31 @@ use serde::Deserialize;
 
 use super::error::ConfigError;
 
-/// The flags of `allotd serve`, which are the keys of its config file too.
+/// The flags of `allotd serve`, which are also the keys of its config file.
 #[derive(Debug, Clone, Default, Args, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ServeArgs {
-    /// Directory of the pools; made if it is missing
+    /// Directory of the pools; created if it is missing
     #[arg(long, env = "ALLOTD_DATA", value_name = "DIR")]
     pub data: Option<PathBuf>,
     /// Address to listen on, IP:PORT or unix:PATH; may be repeated [default: 127.0.0.1:7979]
     #[arg(long, env = "ALLOTD_LISTEN", value_name = "ADDR", value_delimiter = ',')]
     pub listen: Vec<String>,
-    /// Name by which the daemon is called beside its addresses, NAME or NAME:PORT; may be repeated
+    /// Name under which the daemon is reached besides its addresses, NAME or NAME:PORT; may be repeated
     #[arg(long, env = "ALLOTD_ALLOW_HOST", value_name = "NAME", value_delimiter = ',')]
     pub allow_host: Vec<String>,
     /// File with the same keys as these flags, in TOML
     #[arg(long, env = "ALLOTD_CONFIG", value_name = "FILE")]
     #[serde(skip)]
     pub config: Option<PathBuf>,
-    /// Threads that serve requests [default: one a processor]
+    /// Threads that serve requests [default: one per processor]
     #[arg(long, env = "ALLOTD_WORKERS", value_name = "N")]
     pub workers: Option<usize>,
     /// Connections that are served at the same time [default: 16384]
     #[arg(long, env = "ALLOTD_MAX_CONNECTIONS", value_name = "N")]
     pub max_connections: Option<u64>,
-    /// What a reply promises: sync (it is on the disk), interval (it survives kill -9, and a power loss
-    /// after the sync interval) or none (it survives kill -9) [default: sync]
+    /// What a response guarantees about its changes: sync (they are on the disk), interval (they survive
+    /// kill -9, and a power loss after the sync interval) or none (they survive kill -9) [default: sync]
     #[arg(long, env = "ALLOTD_DURABILITY", value_name = "MODE")]
     pub durability: Option<String>,
     /// Milliseconds between syncs with --durability interval [default: 100]
@@ -43,28 +43,28 @@ pub struct ServeArgs {
     /// Directory in which backups are made [default: backups in the data directory]
     #[arg(long, env = "ALLOTD_BACKUP_DIR", value_name = "DIR")]
     pub backup_dir: Option<PathBuf>,
-    /// Start with a damaged data directory: the numbers whose state is lost are retired
+    /// Start with a damaged data directory: numbers whose state is lost are retired
     #[arg(long, env = "ALLOTD_RECOVER_DAMAGED", num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
     pub recover_damaged: Option<bool>,
     /// Listen on addresses that other machines can reach, without any protection
     #[arg(long, env = "ALLOTD_INSECURE", num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
     pub insecure: Option<bool>,
-    /// Least important events that are logged: error, warn, info or debug (each request) [default: info]
+    /// Lowest level of events to log: error, warn, info or debug (every request) [default: info]
     #[arg(long, env = "ALLOTD_LOG_LEVEL", value_name = "LEVEL")]
     pub log_level: Option<String>,
-    /// How they are written: human, json, or auto (human on a terminal, else json) [default: auto]
+    /// Format of the log: human, json, or auto (human on a terminal, else json) [default: auto]
     #[arg(long, env = "ALLOTD_LOG_FORMAT", value_name = "FORMAT")]
     pub log_format: Option<String>,
-    /// Log numbers whole instead of masked like 7912***4567
+    /// Log full numbers instead of masking them like 7912***4567
     #[arg(long, env = "ALLOTD_LOG_NUMBERS", num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
     pub log_numbers: Option<bool>,
-    /// Log calls that take longer, in milliseconds; 0 for none [default: 1000]
+    /// Log calls that take longer than this, in milliseconds; 0 for none [default: 1000]
     #[arg(long, env = "ALLOTD_SLOW_CALL_MS", value_name = "N")]
     pub slow_call_ms: Option<u32>,
 }
 
 impl ServeArgs {
-    /// These settings, and those of the file that are missing here.
+    /// These settings, completed with those of the file.
     pub(super) fn or(self, file: Self) -> Self {
         Self {
             data: self.data.or(file.data),
@@ -87,7 +87,7 @@ impl ServeArgs {
     }
 }
 
-/// Reads a config file, in TOML.
+/// Reads a config file in TOML.
 pub(super) fn read_file(path: &Path) -> Result<ServeArgs, ConfigError> {
     let path = path.to_owned();
     match std::fs::read_to_string(&path) {

@@ -10,41 +10,41 @@ use crate::log::ChoiceError;
 
 use super::limits::{MAX_JOURNAL_FILE_MIB, MAX_SYNC_INTERVAL_MS, MAX_WORKERS, MIN_JOURNAL_FILE_MIB};
 
-/// A setting that cannot be accepted; the message says what to give instead.
+/// A setting that is refused; the message says what to give instead.
 #[derive(Debug, Error)]
 pub enum ConfigError {
     /// The file cannot be read.
     #[error("the config file {} cannot be read: {error}. Check the path of --config", path.display())]
     Unreadable {
-        /// Its path.
+        /// The path of the file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         error: std::io::Error,
     },
-    /// The file is not understood.
+    /// The file is invalid.
     #[error("the config file {} is not understood: {message}", path.display())]
     Malformed {
-        /// Its path.
+        /// The path of the file.
         path: PathBuf,
-        /// Where and why.
+        /// Where and why it is invalid.
         message: String,
     },
-    /// No directory was named.
+    /// No data directory was given.
     #[error("no data directory: give --data DIR")]
     NoData,
-    /// An address that cannot be read.
+    /// An invalid address.
     #[error(transparent)]
     Address(#[from] AddressError),
-    /// A name that cannot be read.
+    /// An invalid name.
     #[error(transparent)]
     AllowedHost(#[from] AllowedHostError),
     /// An address that other machines can reach.
     #[error(
-        "{0} can be reached by other machines and nothing would protect the daemon: listen on 127.0.0.1 or a \
-         unix:PATH, or add --insecure if the network itself is closed"
+        "{0} can be reached by other machines, and nothing would protect the daemon: listen on 127.0.0.1 or \
+         a unix:PATH, or add --insecure if the network itself is closed"
     )]
     NotLocal(ListenAddress),
-    /// A count of workers that makes no sense.
+    /// A count of workers out of bounds.
     #[error("--workers is {0}: give 1 to {MAX_WORKERS}")]
     Workers(usize),
     /// No connection could be served.
@@ -53,16 +53,16 @@ pub enum ConfigError {
     /// An unknown durability mode.
     #[error("--durability is \"{0}\": give sync, interval or none")]
     Durability(String),
-    /// A sync interval in another mode.
-    #[error("--sync-interval-ms is for --durability interval: leave it out, or add that")]
+    /// A sync interval in another durability mode.
+    #[error("--sync-interval-ms is for --durability interval: leave it out, or add --durability interval")]
     SyncIntervalAlone,
-    /// A sync interval out of its bounds.
+    /// A sync interval out of bounds.
     #[error("--sync-interval-ms is {0}: give 1 to {MAX_SYNC_INTERVAL_MS}")]
     SyncInterval(u32),
-    /// Backups would be taken for what the daemon keeps.
+    /// Backups would be among the daemon's own files.
     #[error("--backup-dir is {}, where the daemon keeps its data: give another directory", .0.display())]
     BackupDir(PathBuf),
-    /// A size of journal files out of its bounds.
+    /// A size of journal files out of bounds.
     #[error("--journal-file-mib is {0}: give {MIN_JOURNAL_FILE_MIB} to {MAX_JOURNAL_FILE_MIB}")]
     JournalFile(u32),
     /// An unknown level or format of the log.

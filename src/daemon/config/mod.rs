@@ -1,5 +1,5 @@
-//! What the daemon is told: flags, environment and file, merged into one validated [`Config`].
-//! A flag wins over the environment (`ALLOTD_…`), which wins over the file.
+//! The daemon's settings: flags, environment and file, merged into one validated [`Config`].
+//! A flag takes precedence over the environment (`ALLOTD_…`), which takes precedence over the file.
 
 pub mod args;
 pub mod error;
@@ -21,23 +21,23 @@ use limits::{
     MAX_WORKERS, MIN_JOURNAL_FILE_MIB,
 };
 
-/// Where the daemon listens unless told otherwise.
+/// Where the daemon listens by default.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:7979";
 
-/// What the daemon does, checked.
+/// The daemon's settings, validated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// Directory of the pools.
     pub data_dir: PathBuf,
     /// Addresses to listen on, at least one.
     pub listen: Vec<ListenAddress>,
-    /// Names by which the daemon is called, beside its addresses.
+    /// Names under which the daemon is reached, besides its addresses.
     pub allow_hosts: Vec<AllowedHost>,
     /// Threads that serve requests, 1 to [`MAX_WORKERS`].
     pub workers: usize,
     /// Connections that are served at the same time, at least one.
     pub max_connections: u64,
-    /// What a reply promises.
+    /// What a response guarantees.
     pub durability: Durability,
     /// Size of a journal file, in bytes.
     pub journal_file_bytes: u64,
@@ -50,7 +50,7 @@ pub struct Config {
 }
 
 impl ServeArgs {
-    /// Merges flags, environment (clap has read it) and file, and checks the result.
+    /// Merges flags, environment (clap has read it) and file, and validates the result.
     pub fn into_config(self) -> Result<Config, ConfigError> {
         let file = self.config.as_deref().map(args::read_file).transpose()?;
         let given = self.or(file.unwrap_or_default());
@@ -210,7 +210,7 @@ mod tests {
         assert!(matches!(flag.into_config(), Err(ConfigError::NotLocal(_))));
     }
 
-    /// The example with the comment signs before its keys taken away, all but those of some keys.
+    /// The example with its keys uncommented, except those in `left_out`.
     fn example_without(left_out: &[&str]) -> String {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/packaging/allotd.toml");
         let text = std::fs::read_to_string(path).unwrap();
@@ -224,7 +224,7 @@ mod tests {
 
     #[test]
     fn the_example_has_every_key() {
-        // Whole, so that a new key cannot be left out.
+        // Destructured in full, so that a new key cannot be left out.
         let ServeArgs {
             config: _,
             data,
@@ -256,7 +256,7 @@ mod tests {
 
     #[test]
     fn the_example_shows_the_defaults() {
-        // These have no default, or one that the other test compares.
+        // These have no default, or one that another test compares.
         let (_directory, shown) = args(&example_without(&["workers", "sync_interval_ms", "backup_dir"]));
         let bare = ServeArgs { data: Some("/var/lib/allotd".into()), ..ServeArgs::default() };
         assert_eq!(shown.into_config().unwrap(), bare.into_config().unwrap());

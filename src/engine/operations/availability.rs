@@ -1,5 +1,6 @@
-//! How many numbers a lease could choose from, and when the next one becomes available.
+//! How many numbers a lease can choose from, and when the next one becomes available.
 
+use crate::coordinates;
 use crate::domain::counts::Counts;
 use crate::engine::pool::Pool;
 use crate::engine::segment::within::Within;
@@ -7,11 +8,11 @@ use crate::state::time::Timestamp;
 use crate::state::word::ExpiryRule;
 
 impl Pool {
-    /// The earliest time at which a number can become available by itself, told by hints alone: no number is
-    /// looked at. [`Self::next_available_at`] looks.
+    /// The earliest time at which a number can become available without a call. Uses the due hints only and
+    /// reads no word; [`Self::next_available_at`] reads words and is more precise.
     pub fn earliest_available_at(&self) -> Option<Timestamp> {
         let segments = self.segments.load();
-        let due = segments.list.iter().filter_map(|segment| segment.ranks.due.earliest()).min()?;
+        let due = segments.list.iter().filter_map(|segment| segment.state.due.earliest()).min()?;
         match self.on_expiry() {
             _ if self.counts().resting > 0 => Some(due),
             ExpiryRule::Available => Some(due),
@@ -21,43 +22,44 @@ impl Pool {
     }
 }
 
-/// Blocks looked at to say when the next number comes.
+/// Maximum blocks searched for the next number.
 const MAX_NEXT_BLOCKS: usize = 64;
 
 impl Pool {
-    /// How many of the numbers that a lease could have chosen are in each state. Looks at every word
-    /// of `within`: to be called off the threads that serve when that is many.
+    /// How many of the numbers that a lease can choose from are in each state. Reads every word of `within`:
+    /// if that is large, do not call it on a serving thread.
     pub fn counts_within(&self, within: Option<&Within>) -> Counts {
         let Some(within) = within else { return self.counts() };
         let segments = self.segments.load();
         let (now, on_expiry, round) = (self.shared.clock.now(), self.on_expiry(), self.round());
         let mut counts = Counts::default();
         for span in &within.spans {
-            let words = &segments.list[span.segment as usize].ranks.words;
-            span.ranks
-                .clone()
+            let words = &segments.get(span.segment).state.words;
+            coordinates::each(&span.ranks)
                 .for_each(|rank| counts.add(words.get(rank).seen(now, on_expiry, round).state()));
         }
         counts
     }
 
-    /// When the next number of those that a lease could have chosen becomes available by itself; not
-    /// known (`None`) also when too many leases end first in ways that make none available.
+    /// When the next number that a lease can choose becomes available without a call. `None` if there is no
+    /// such number, or if the search gives up because too many leases end before it without making one
+    /// available.
     pub fn next_available_at(&self, within: Option<&Within>) -> Option<Timestamp> {
         let segments = self.segments.load();
         let on_expiry = self.on_expiry();
         let mut next: Option<Timestamp> = None;
         for span in &within.unwrap_or(&segments.whole).spans {
-            let segment = &segments.list[span.segment as usize];
+            let segment = &segments.get(span.segment);
             let mut seen = Vec::new();
-            while let Some((block, hint)) = segment.ranks.due.earliest_block(span.ranks.clone(), &seen) {
+            while let Some((block, hint)) = segment.state.due.earliest_block(&span.ranks, &seen) {
                 if seen.len() == MAX_NEXT_BLOCKS || next.is_some_and(|next| next <= hint) {
                     break;
                 }
                 seen.push(block);
-                let ranks = segment.ranks.due.ranks_of(block);
-                for rank in ranks.start.max(span.ranks.start)..ranks.end.min(span.ranks.end) {
-                    let at = segment.ranks.words.get(rank).available_at(on_expiry);
+                let ranks = segment.state.due.ranks_of(block);
+                let ranks = ranks.start.max(span.ranks.start)..ranks.end.min(span.ranks.end);
+                for rank in coordinates::each(&ranks) {
+                    let at = segment.state.words.get(rank).available_at(on_expiry);
                     next = [next, at].into_iter().flatten().min();
                 }
             }

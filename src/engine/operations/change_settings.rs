@@ -1,4 +1,4 @@
-//! Changing the settings of a pool, pausing and resuming it: all of it stands in the manifest first.
+//! Changing a pool's settings, pausing and resuming it. The manifest is written first.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use crate::domain::settings::{Settings, SettingsChange};
 use crate::engine::pool::{ChangeError, Mode, Pool};
 
 impl Pool {
-    /// Changes settings.
+    /// Changes settings and returns the new ones.
     pub fn change_settings(&self, change: &SettingsChange) -> Result<Arc<Settings>, ChangeError> {
         self.change_manifest(
             |manifest| {
@@ -27,7 +27,7 @@ impl Pool {
         self.set_paused(true)
     }
 
-    /// Hands out numbers again.
+    /// Allows new leases again.
     pub fn resume(&self) -> Result<(), ChangeError> {
         self.set_paused(false)
     }

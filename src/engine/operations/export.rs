@@ -1,27 +1,28 @@
-//! Exporting the numbers of a pool by state, block by block and in ascending order.
+//! Exporting the numbers of a pool by state, in ascending order, one block at a time.
 
+use crate::engine::segment::within::SegmentIndex;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::coordinates::Rank;
 use crate::engine::pool::{NumberState, Pool};
 use crate::engine::segment::Segments;
 use crate::engine::segment::within::Within;
-use crate::numbers::number::Rank;
 use crate::state::state_set::StateSet;
 
-/// Most numbers of one block.
+/// Maximum numbers per block.
 pub const EXPORT_BLOCK_NUMBERS: usize = 8_192;
 
-/// The ranks of one segment that are still to be exported.
+/// The ranks of one segment that remain to be exported.
 struct Part {
-    segment: usize,
-    spans: std::vec::IntoIter<Range<u32>>,
-    ranks: Range<u32>,
+    segment: SegmentIndex,
+    spans: std::vec::IntoIter<Range<Rank>>,
+    ranks: Range<Rank>,
     next: Option<crate::numbers::number::Number>,
 }
 
-/// An export in progress. Numbers are in the state that they are seen in when their block is made.
+/// An export in progress. Each number's state is the one seen when its block is built.
 pub struct Export {
     pool: Arc<Pool>,
     segments: Arc<Segments>,
@@ -30,34 +31,34 @@ pub struct Export {
 }
 
 impl Export {
-    /// An export of the numbers in these states, of all the pool or of some of it.
+    /// An export of the numbers in `states`, from the whole pool or from `within`.
     pub fn new(pool: Arc<Pool>, states: StateSet, within: Option<&Within>) -> Self {
         let segments = pool.segments.load_full();
         let within = within.unwrap_or(&segments.whole);
-        let part = |segment: usize| {
-            let spans = within.spans.iter().filter(|span| span.segment as usize == segment);
-            let spans: Vec<Range<u32>> = spans.map(|span| span.ranks.clone()).collect();
-            let mut part = Part { segment, spans: spans.into_iter(), ranks: 0..0, next: None };
+        let part = |segment: SegmentIndex| {
+            let spans = within.spans.iter().filter(|span| span.segment == segment);
+            let spans: Vec<Range<Rank>> = spans.map(|span| span.ranks.clone()).collect();
+            let mut part = Part { segment, spans: spans.into_iter(), ranks: Rank(0)..Rank(0), next: None };
             part.advance(&segments);
             part
         };
-        let parts = (0..segments.list.len()).map(part).collect();
+        let parts = (0..segments.list.len() as u32).map(SegmentIndex).map(part).collect();
         Self { pool, segments, states, parts }
     }
 
-    /// Replaces `rows` by the next block; `false` when there is none. A block can be empty.
+    /// Replaces `rows` with the next block. Returns `false` when there is none. A block can be empty.
     pub fn next_block(&mut self, rows: &mut Vec<NumberState>) -> bool {
         rows.clear();
         for looked_at in 0..EXPORT_BLOCK_NUMBERS {
             let parts = self.parts.iter_mut().filter(|part| part.next.is_some());
             let Some(part) = parts.min_by_key(|part| part.next) else { return looked_at > 0 };
             let Some(number) = part.next else { return looked_at > 0 };
-            let seen = self.pool.look(&self.segments.list[part.segment], part.ranks.start);
+            let seen = self.pool.look(self.segments.get(part.segment), part.ranks.start);
             let row = NumberState::new(number, seen);
             if self.states.contains(row.state) {
                 rows.push(row);
             }
-            part.ranks.start += 1;
+            part.ranks.start.0 += 1;
             part.advance(&self.segments);
         }
         true
@@ -65,14 +66,14 @@ impl Export {
 }
 
 impl Export {
-    /// Waits until all that the blocks so far told of is committed: nothing that was seen is ever undone.
+    /// Waits until every state exported so far is committed, so that none of them can be undone.
     pub fn settle(&self) -> io::Result<()> {
         self.pool.settle().map_err(io::Error::other)
     }
 }
 
 impl Part {
-    /// Finds the number of the next rank.
+    /// Sets `next` to the number of the next rank.
     fn advance(&mut self, segments: &Segments) {
         while self.ranks.is_empty() {
             let Some(ranks) = self.spans.next() else {
@@ -81,6 +82,6 @@ impl Part {
             };
             self.ranks = ranks;
         }
-        self.next = segments.list[self.segment].set.select(Rank(self.ranks.start));
+        self.next = segments.get(self.segment).set.select(self.ranks.start);
     }
 }

@@ -1,7 +1,7 @@
-//! Reading numbers into the data directory: a new pool, or a new segment of one.
+//! Importing numbers into the data directory, as a new pool or as a new segment of a pool.
 //!
-//! Files are put together in a staging directory and moved to their place when they are whole, so a
-//! call that fails, or a process that ends, leaves nothing half-made.
+//! Files are built in a staging directory and moved into place when they are complete, so a call that fails or
+//! a process that ends leaves nothing half-made.
 
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
@@ -34,10 +34,10 @@ use crate::store::segment_writer::{make_segment, write_ranges};
 use crate::store::staging::Staging;
 use crate::sys::slot::Slot;
 
-/// Most segments of one pool: each is looked at for each number that a call names.
+/// Maximum segments of one pool: each number that a call names is looked up in each of them.
 pub const MAX_SEGMENTS: usize = 1_000;
 
-/// Where numbers come from. `progress` is called with the number of bytes read so far.
+/// Where numbers come from.
 pub enum NumberSource<'a> {
     /// A list as text or CSV.
     List {
@@ -45,65 +45,65 @@ pub enum NumberSource<'a> {
         input: &'a mut (dyn Read + Send),
         /// How to read it.
         options: ListOptions,
-        /// Told how many bytes were read.
+        /// Called with the number of bytes read so far.
         progress: &'a (dyn Fn(u64) + Sync),
     },
     /// A portable Roaring bitmap of 32 or 64 bits.
     Roaring {
         /// The bitmap.
         input: &'a mut (dyn Read + Send),
-        /// Told how many bytes were read.
+        /// Called with the number of bytes read so far.
         progress: &'a (dyn Fn(u64) + Sync),
     },
-    /// Ranges that are known already, ascending and disjoint.
+    /// Ranges, ascending and disjoint.
     Ranges(&'a [NumberRange]),
 }
 
-/// What a source held.
+/// What a source contained.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ImportReport {
-    /// How many different numbers.
+    /// How many distinct numbers.
     pub numbers: u64,
-    /// How many were there again.
+    /// How many were duplicates.
     pub duplicates: u64,
     /// How many lines were skipped as invalid.
     pub invalid: u64,
-    /// The first of these.
+    /// The first of the invalid lines.
     pub first_invalid: Vec<InvalidLine>,
 }
 
-/// What adding numbers came to.
+/// The result of adding numbers.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Added {
     /// How many numbers are new in the pool.
     pub added: u64,
-    /// How many it had already.
+    /// How many the pool already had.
     pub existing: u64,
-    /// What the source held.
+    /// What the source contained.
     pub loaded: ImportReport,
 }
 
-/// Numbers that could not be read or kept; nothing changed.
+/// Why numbers could not be read or stored. Nothing changed.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
-    /// There is a pool of this name.
-    #[error("there is a pool \"{0}\" already: choose another name, add numbers to it, or delete it first")]
+    /// There already is a pool of this name.
+    #[error("there already is a pool \"{0}\": choose another name, add numbers to it, or delete it first")]
     PoolExists(PoolName),
     /// Too many pools.
-    #[error("{0} pools: no more fit into one daemon")]
+    #[error("there are {0} pools, the most that one daemon can have: delete one first")]
     TooManyPools(usize),
-    /// Numbers were added too often.
+    /// Numbers were added too many times.
     #[error(
         "numbers were added to this pool {MAX_SEGMENTS} times: export it and create a new pool from the export"
     )]
     TooManySegments,
-    /// The list is wrong.
+    /// The list is invalid.
     #[error(transparent)]
     Import(#[from] ListError),
-    /// The Roaring file is wrong.
+    /// The Roaring bitmap is invalid.
     #[error("the body is not a portable Roaring bitmap: {0}")]
     Set(#[from] SetError),
-    /// No room on the disk.
+    /// The disk has no space left.
     #[error("the disk of the data directory is full: free some space and try again")]
     StorageFull,
     /// The pool was deleted meanwhile.
@@ -112,7 +112,7 @@ pub enum ImportError {
     /// Reading the source or writing the data directory failed.
     #[error("{0}")]
     Io(io::Error),
-    /// The files just written could not be opened.
+    /// The new files could not be opened.
     #[error(transparent)]
     Segment(#[from] SegmentError),
     /// The journal accepts no change.
@@ -146,7 +146,7 @@ impl From<ChangeError> for ImportError {
     }
 }
 
-/// A source that was read whole: its numbers as ascending disjoint ranges.
+/// The numbers of a source that was read to its end, as ascending disjoint ranges.
 pub(crate) enum Numbers {
     List(NumberList),
     Set { set: NumberSet<MappedBytes>, path: PathBuf, _staging: Staging },
@@ -154,7 +154,7 @@ pub(crate) enum Numbers {
 }
 
 impl Numbers {
-    /// Reads a source to its end, checking all of it.
+    /// Reads a source to its end and validates all of it.
     pub(crate) fn read(source: NumberSource<'_>, shared: &Shared) -> Result<Self, ImportError> {
         match source {
             NumberSource::List { input, options, progress } => {
@@ -189,7 +189,7 @@ impl Numbers {
         }
     }
 
-    /// Writes the numbers as the set file `path`; a Roaring file is used as it is.
+    /// Writes the numbers to the set file `path`. A staged Roaring file is moved there unchanged.
     pub(crate) fn write_set(&self, disk: &dyn Disk, path: &Path) -> Result<Written, WriteError> {
         if let Self::Set { set, path: staged, .. } = self {
             let (crc32c, bytes) = files::crc32c_of(set.as_bytes());
@@ -215,7 +215,7 @@ fn read_roaring(
     let (set, path) = if format == Format::Portable64 {
         (set, path)
     } else {
-        // The same bytes are the only bucket of a 64-bit set.
+        // A 64-bit set with one bucket: a header, then the bytes of the 32-bit set.
         let wrapped = staging.path().join("wrapped");
         let whole_file = disk.create(&wrapped)?;
         let mut whole = SequentialWriter::new(disk, &whole_file);
@@ -252,7 +252,7 @@ fn copy(
     }
 }
 
-/// Opens a segment that was just made.
+/// Opens a new segment.
 pub(crate) fn open_new_segment(
     shared: &Shared,
     dir: &Path,
@@ -263,8 +263,8 @@ pub(crate) fn open_new_segment(
 }
 
 impl Pool {
-    /// Adds the numbers of the source that the pool does not have, as a new segment. Leases in
-    /// progress are not affected.
+    /// Adds the numbers of the source that the pool does not have, as a new segment. Does not affect current
+    /// leases.
     pub fn add_numbers(&self, source: NumberSource<'_>) -> Result<Added, ImportError> {
         let numbers = Numbers::read(source, &self.shared)?;
         let loaded = numbers.loaded();
@@ -282,9 +282,9 @@ impl Pool {
         if added > 0
             && let Err(error) = self.publish(&staging, entry, &segments, operator.slot)
         {
-            // The manifest on the disk decides whether they are in use.
+            // The manifest on disk decides whether the new files are in use.
             if let Ok(manifest) = Manifest::read(&self.dir) {
-                // What cannot be removed now is removed at the next start.
+                // The next start removes what cannot be removed now.
                 let _ = crate::store::pool_dir::remove_strays(disk, &self.dir, &manifest);
             }
             return Err(error);
@@ -292,7 +292,7 @@ impl Pool {
         Ok(Added { added, existing: loaded.numbers - added, loaded })
     }
 
-    /// Moves the files of a new segment to their place and begins to use it.
+    /// Moves the files of a new segment into place and starts to use it.
     fn publish(
         &self,
         staging: &Staging,

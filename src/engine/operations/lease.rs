@@ -1,4 +1,4 @@
-//! Leasing numbers, and saying truly that there are none.
+//! Leasing numbers, or proving that none is available.
 
 use crate::domain::lease_token::Token;
 use crate::domain::settings::Settings;
@@ -8,32 +8,32 @@ use crate::engine::segment::Segments;
 use crate::engine::segment::within::Within;
 use crate::engine::worker::{Claim, Worker};
 use crate::journal::handle::JournalError;
-use crate::numbers::number::{Number, Rank};
+use crate::numbers::number::Number;
 use crate::state::mutations::Mutations;
 use crate::state::time::Timestamp;
 use crate::state::word::LeaseRefusal;
 
 use super::picker::{Picker, Search};
 
-/// Most numbers of one lease call.
+/// Maximum count of one lease call.
 pub const MAX_LEASE_COUNT: u32 = 65_536;
-/// Numbers claimed before their words are written: enough for the fetches of all to overlap.
+/// Numbers claimed before their words are written: enough for their memory fetches to overlap.
 const CLAIMS_AT_ONCE: usize = 32;
-/// Searches without a believable answer before a lease gives up.
+/// Inconclusive searches before a lease gives up.
 const MAX_SEARCHES: u32 = 10_000;
-/// Searches through the tree before every leaf is looked at.
+/// Searches through the tree before a search scans every leaf.
 const TREE_SEARCHES: u32 = 4;
-/// Searches between two of which the thread lets others run.
+/// Searches between two yields of the processor.
 const SEARCHES_PER_TURN: u32 = 16;
 
 /// What a lease call asks for.
 #[derive(Debug, Clone, Copy)]
 pub struct LeaseRequest<'a> {
-    /// Up to so many numbers, 1 to [`MAX_LEASE_COUNT`].
+    /// Maximum number of leases, 1 to [`MAX_LEASE_COUNT`].
     pub count: u32,
-    /// How long, in seconds; the pool's `ttl` if not given.
+    /// Length of the leases, in seconds; the pool's `ttl` if `None`.
     pub ttl_seconds: Option<u32>,
-    /// Only these numbers.
+    /// Choose only from these numbers.
     pub within: Option<&'a Within>,
 }
 
@@ -50,10 +50,10 @@ pub struct Lease {
     pub expires_at: Timestamp,
 }
 
-/// Why a lease call got nothing.
+/// Why a lease call returned no lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum LeaseError {
-    /// At some instant during the call no number that it could have chosen was available.
+    /// At some instant during the call, no number that it could choose was available.
     #[error("no number is available: return some, wait for leases and rests to end, or add numbers")]
     Exhausted,
     /// An operator paused the pool.
@@ -65,12 +65,12 @@ pub enum LeaseError {
     /// A lease of this length is not allowed.
     #[error("ttl is {ttl_seconds} seconds: give 1 to {ttl_max_seconds}, the pool's ttl_max")]
     TtlOutOfBounds {
-        /// What was asked for, in seconds.
+        /// The requested length, in seconds.
         ttl_seconds: u32,
         /// The pool's limit, in seconds.
         ttl_max_seconds: u32,
     },
-    /// A count of 0 or too many.
+    /// The count is 0 or too large.
     #[error("count is {0}: give 1 to {MAX_LEASE_COUNT}")]
     CountOutOfBounds(u32),
     /// The journal accepts no change.
@@ -79,15 +79,15 @@ pub enum LeaseError {
     /// The key was used with another body.
     #[error("the Idempotency-Key was used with another body: use a new key for another request")]
     KeyMismatch,
-    /// No more keys can be remembered now.
+    /// No more keys can be stored now.
     #[error("too many leases under an Idempotency-Key are live: wait for some to end, or leave the key out")]
     TooManyKeys,
-    /// Numbers came and went so fast that neither one nor their absence could be made sure of.
-    #[error("other calls took every number as it came: try again")]
+    /// Numbers came and went so fast that the call could neither take one nor prove that there was none.
+    #[error("other calls took every number as it became available: try again")]
     Busy,
 }
 
-/// The length of a lease: what the call asks for, if the pool allows it, or the pool's own.
+/// The length of a lease: the requested one, if the pool allows it, or the pool's default.
 pub(crate) fn ttl(settings: &Settings, ttl_seconds: Option<u32>) -> Result<u32, LeaseError> {
     match ttl_seconds {
         None => Ok(settings.ttl),
@@ -99,8 +99,8 @@ pub(crate) fn ttl(settings: &Settings, ttl_seconds: Option<u32>) -> Result<u32, 
 }
 
 impl Pool {
-    /// Leases up to `request.count` numbers into `leases`, which is cleared first. Takes no lock,
-    /// waits for no other caller, allocates nothing a number once `leases` is large enough.
+    /// Leases up to `request.count` numbers into `leases`, which is cleared first. Takes no lock, waits for
+    /// no other caller, and allocates nothing per number once `leases` is large enough.
     pub fn lease(
         &self,
         worker: &mut Worker,
@@ -158,33 +158,33 @@ impl Pool {
         until: Timestamp,
         leases: &mut Vec<Lease>,
     ) {
-        let segment_of = |claim: &Claim| &*segments.list[claim.segment as usize];
+        let segment_of = |claim: &Claim| &**segments.get(claim.segment);
         if worker.claims.len() > 1 {
             for claim in &worker.claims {
-                segment_of(claim).ranks.words.prefetch(claim.rank);
+                segment_of(claim).state.words.prefetch(claim.rank);
             }
         }
-        // Before the words are changed: looks at the set wait for memory side by side, changes one after another.
-        let number = |claim| segment_of(claim).set.select_near(Rank(claim.rank), &mut worker.last_leased);
+        // Before the words change: the memory fetches of set lookups overlap, those of changes do not.
+        let number = |claim| segment_of(claim).set.select_near(claim.rank, &mut worker.last_leased);
         worker.numbers.clear();
         worker.numbers.extend(worker.claims.iter().map(number));
         let mut transition = self.begin_transition(worker.slot);
         for (claim, number) in worker.claims.iter().zip(&worker.numbers) {
             let segment = segment_of(claim);
-            match segment.ranks.lease(claim.rank, until) {
+            match segment.state.lease(claim.rank, until) {
                 Ok(word) => {
                     transition.leased(segment, claim.rank, word);
-                    // A rank without a number is damage to the set that `allotd check` tells of: the
-                    // word stays leased and nobody gets it.
+                    // A rank without a number means that the set is damaged, which `allotd check` reports.
+                    // The word stays leased and nobody gets it.
                     let Some(number) = *number else { continue };
                     let generation = word.generation();
                     let token = self.key.token(number, generation);
                     leases.push(Lease { number, token, generation, expires_at: until });
                 }
-                // The hint was old: whoever makes the number available puts it back.
+                // The free index was stale: the thread that makes the number available adds it again.
                 Err(LeaseRefusal::NotAvailable) => {}
                 Err(LeaseRefusal::GenerationsSpent) => {
-                    if let Some((before, after)) = segment.ranks.retire_spent(claim.rank) {
+                    if let Some((before, after)) = segment.state.retire_spent(claim.rank) {
                         transition.changed(segment, claim.rank, before, after);
                     }
                 }
@@ -193,8 +193,8 @@ impl Pool {
         transition.finish();
     }
 
-    /// Claims ranks, helping the sweep if there is something due; or proves that at an instant during
-    /// this call nothing was available: no index had a bit, none was changing, and nothing was due.
+    /// Claims ranks, sweeping first if something is due. Or proves that at some instant during this call
+    /// nothing was available: no index had a bit, none was changing, and nothing was due.
     #[cold]
     fn pick_or_prove_none(
         &self,
@@ -202,7 +202,7 @@ impl Pool {
         worker: &mut Worker,
         want: usize,
     ) -> Result<(), LeaseError> {
-        let all = || picker.segments.list.iter().map(|segment| segment.ranks.free.mutations());
+        let all = || picker.segments.list.iter().map(|segment| segment.state.free.mutations());
         let mut search = 0;
         while search < MAX_SEARCHES {
             let finished: u64 = all().map(Mutations::finished).sum();

@@ -1,17 +1,16 @@
-//! A lease under an `Idempotency-Key`: a repeated call gets the same leases again.
+//! Leasing under an `Idempotency-Key`: a repeated call returns the same leases.
 
 use crate::engine::idempotency::{StoredLease, StoredLeases};
 use crate::engine::pool::Pool;
 use crate::engine::worker::Worker;
-use crate::numbers::number::Rank;
 use crate::numbers::set::run::LastRun;
 use crate::state::time::Timestamp;
 
 use super::lease::{Lease, LeaseError, LeaseRequest};
 
 impl Pool {
-    /// As [`Self::lease`], but a repeated call with the same key and body gets the same leases again, for
-    /// as long as they last.
+    /// Like [`Self::lease`], but a repeated call with the same key and body returns the same leases for as
+    /// long as they last.
     pub fn lease_once(
         &self,
         worker: &mut Worker,
@@ -41,7 +40,7 @@ impl Pool {
         let segments = self.segments.load();
         let kept = |lease: &Lease| {
             let (segment, rank) = segments.locate(lease.number, &mut LastRun::default())?;
-            let segment = segments.list[segment as usize].id as u16;
+            let segment = segments.get(segment).id;
             Some(StoredLease { segment, rank, generation: lease.generation })
         };
         let until = first.expires_at;
@@ -54,11 +53,11 @@ impl Pool {
         Ok(())
     }
 
-    /// A lease that was given out before.
+    /// Rebuilds a lease from what was stored.
     fn leased(&self, kept: &StoredLease, until: Timestamp) -> Option<Lease> {
         let segments = self.segments.load();
-        let segment = segments.list.iter().find(|segment| segment.id as u16 == kept.segment)?;
-        let number = segment.set.select(Rank(kept.rank))?;
+        let segment = segments.list.iter().find(|segment| segment.id == kept.segment)?;
+        let number = segment.set.select(kept.rank)?;
         let token = self.key.token(number, kept.generation);
         Some(Lease { number, token, generation: kept.generation, expires_at: until })
     }

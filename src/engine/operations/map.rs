@@ -1,35 +1,36 @@
-//! A map of a pool: how many numbers are in each state, over the space of its numbers.
+//! A map of a pool: how many numbers are in each state, in equal buckets of the number space.
 
 use std::ops::Range;
 
+use crate::coordinates::{self, Rank};
 use crate::domain::counts::Counts;
 use crate::engine::pool::Pool;
 use crate::engine::segment::{Segment, Segments};
-use crate::numbers::number::{Number, NumberRange, Rank};
-use crate::state::due_hints::BLOCK_WORDS;
+use crate::numbers::number::{Number, NumberRange};
+use crate::state::block::BlockIndex;
 use crate::state::word::{State, Word};
 
-/// Most buckets of one map. Up to a block of words is looked at for each end of a bucket: with so many
-/// a map costs at most about 4 million words, however large the pool is.
+/// Maximum buckets of one map. Each end of a bucket reads up to one block of words, so this bounds the cost
+/// of a map regardless of the size of the pool.
 pub const MAX_MAP_BUCKETS: u32 = 4_096;
-/// Buckets of a map unless told otherwise.
+/// Default number of buckets of a map.
 pub const DEFAULT_MAP_BUCKETS: u32 = 1_024;
 
-/// See the module.
+/// How many numbers are in each state, per bucket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Map {
-    /// The lowest number of the pool (or of the ranges) and the highest.
+    /// The lowest and the highest number of the pool (or of the ranges).
     pub span: NumberRange,
-    /// How many numbers of the number space each bucket spans; the last one may reach beyond the span.
+    /// The width of each bucket in the number space; the last one may extend beyond the span.
     pub bucket_width: u64,
     /// The counts of each bucket, in order: bucket `i` begins at the lowest number + `i * bucket_width`.
-    /// As many as asked for, or fewer where the span is narrower.
+    /// At most as many as requested; fewer if the span is narrow.
     pub buckets: Vec<Counts>,
 }
 
 impl Pool {
     /// The map of the numbers in `ranges` (the whole pool if not given) in up to `buckets` buckets, 1 to
-    /// [`MAX_MAP_BUCKETS`]; `None` if there are none. Of blocks that lie in one bucket no word is looked at.
+    /// [`MAX_MAP_BUCKETS`]; `None` if there are no numbers. Reads no word of a block within one bucket.
     pub fn map(&self, ranges: Option<&[NumberRange]>, buckets: u32) -> Option<Map> {
         let segments = self.segments.load();
         let ranges = NumberRange::disjoint(ranges.map_or_else(|| vec![NumberRange::ALL], <[_]>::to_vec));
@@ -57,22 +58,22 @@ impl Pool {
     }
 }
 
-/// Adds the counts of some ranks of a segment; `seen` tells what a word is seen as.
-fn count_ranks(segment: &Segment, ranks: Range<u32>, seen: &impl Fn(Word) -> State, counts: &mut Counts) {
-    let len = segment.ranks.free.len();
+/// Adds the counts of some ranks of a segment; `seen` returns the state that a word is seen in.
+fn count_ranks(segment: &Segment, ranks: Range<Rank>, seen: &impl Fn(Word) -> State, counts: &mut Counts) {
+    let len = segment.state.free.len();
     let mut rank = ranks.start;
     while rank < ranks.end {
-        let block = rank - rank % BLOCK_WORDS..(rank - rank % BLOCK_WORDS + BLOCK_WORDS).min(len);
-        let of_block = segment.ranks.blocks.of_block(&block);
+        let block = BlockIndex::of(rank).ranks(len);
+        let of_block = segment.state.blocks.of_block(&block);
         let end = block.end.min(ranks.end);
-        let (part, words) = (end - rank, block.end - block.start);
+        let (part, words) = (coordinates::count(&(rank..end)), coordinates::count(&block));
         if part == words {
             counts.add_block(of_block);
         } else if of_block.contains(&words) {
-            // All are in one state.
+            // The whole block is in one state.
             counts.add_block(of_block.map(|count| if count == words { part } else { 0 }));
         } else {
-            (rank..end).for_each(|rank| counts.add(seen(segment.ranks.words.get(rank))));
+            coordinates::each(&(rank..end)).for_each(|rank| counts.add(seen(segment.state.words.get(rank))));
         }
         rank = end;
     }
@@ -83,8 +84,8 @@ fn bounds(segments: &Segments, ranges: &[NumberRange]) -> Option<(Number, Number
     let ends = segments.list.iter().flat_map(|segment| {
         ranges.iter().filter_map(|range| {
             let ranks = segment.set.rank_range(*range);
-            let last = ranks.end.checked_sub(1).filter(|last| *last >= ranks.start)?;
-            Some((segment.set.select(Rank(ranks.start))?, segment.set.select(Rank(last))?))
+            let last = ranks.end.0.checked_sub(1).map(Rank).filter(|last| *last >= ranks.start)?;
+            Some((segment.set.select(ranks.start)?, segment.set.select(last)?))
         })
     });
     ends.reduce(|(first, last), (other_first, other_last)| (first.min(other_first), last.max(other_last)))

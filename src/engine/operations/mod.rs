@@ -1,4 +1,4 @@
-//! What callers, operators and the sweeper do with a pool: a file a verb.
+//! Operations on a pool by callers, operators and the sweeper: one file per operation.
 
 pub(crate) mod availability;
 pub(crate) mod change_settings;

@@ -1,28 +1,28 @@
-//! In which order numbers are taken out of the free index.
+//! The order in which numbers are taken out of the free index.
 
+use crate::coordinates::Rank;
 use crate::domain::settings::Order;
 use crate::engine::segment::within::{Span, Within};
 use crate::engine::segment::{Segment, Segments};
 use crate::engine::worker::lookahead::below;
 use crate::engine::worker::{Claim, Cursor, Worker};
-use crate::numbers::number::Rank;
 
-/// Random places looked at before going on from the last one in order. Half full, one look nearly
-/// always finds a number; nearly empty, each costs a cache miss for nothing.
+/// Random places tried before the search continues in order from the last one. In a half-full pool the first
+/// probe nearly always finds a number; in a nearly empty one each probe is a wasted cache miss.
 const RANDOM_PROBES: u32 = 3;
 
-/// How to look for free ranks.
+/// How to search for free ranks.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Search {
     /// Through the tree.
     Tree,
-    /// At every leaf.
+    /// Through every leaf.
     Scan,
 }
 
-/// Takes free ranks of some of a pool's numbers in the pool's order.
+/// Takes free ranks from a part of a pool, in the pool's order.
 pub(crate) struct Picker<'a> {
-    /// Which pool's.
+    /// The pool's id.
     pub(crate) pool: u64,
     pub(crate) segments: &'a Segments,
     pub(crate) within: &'a Within,
@@ -31,7 +31,7 @@ pub(crate) struct Picker<'a> {
 }
 
 impl Picker<'_> {
-    /// Takes up to `want` ranks into `worker.claims`, which is cleared first. None: none was seen.
+    /// Takes up to `want` ranks into `worker.claims`, which is cleared first. Empty afterwards: none was seen.
     #[inline]
     pub(crate) fn pick(&self, worker: &mut Worker, want: usize, search: Search) {
         worker.claims.clear();
@@ -45,7 +45,7 @@ impl Picker<'_> {
                 let (span, rank) = self.within.from(segment, rank);
                 self.pick_onward(worker, (span, rank), want, search);
                 if let Some(last) = worker.claims.last() {
-                    self.cursor.set(last.segment, last.rank + 1);
+                    self.cursor.set(last.segment, Rank(last.rank.0 + 1));
                 }
             }
             Order::Lowest => self.pick_onward(worker, self.within.at(0), want, search),
@@ -53,12 +53,12 @@ impl Picker<'_> {
     }
 
     fn segment(&self, span: &Span) -> &Segment {
-        &self.segments.list[span.segment as usize]
+        &self.segments.get(span.segment)
     }
 
-    /// A random place.
+    /// The next random place.
     #[inline]
-    fn random_place(&self, worker: &mut Worker, want: usize) -> (usize, u32) {
+    fn random_place(&self, worker: &mut Worker, want: usize) -> (usize, Rank) {
         let draw = loop {
             match worker.lookahead.next() {
                 Some(draw) => break draw,
@@ -69,13 +69,13 @@ impl Picker<'_> {
         self.place(draw.random)
     }
 
-    /// The place that a random number leads to.
+    /// Maps a random number to a place.
     #[inline]
-    fn place(&self, random: u64) -> (usize, u32) {
+    fn place(&self, random: u64) -> (usize, Rank) {
         self.within.at(below(self.within.len(), random))
     }
 
-    /// Draws the next places and asks for the memory of all.
+    /// Draws the next places and prefetches the memory of all of them.
     #[inline(never)]
     fn draw_ahead(&self, worker: &mut Worker, want: usize) {
         let segment_at = |random| {
@@ -86,14 +86,14 @@ impl Picker<'_> {
         let lookahead = worker.lookahead.draw(run);
         for draw in &*lookahead {
             let (segment, rank) = segment_at(draw.random);
-            segment.ranks.prefetch(rank);
-            segment.set.prefetch(Rank(rank));
+            segment.state.prefetch(rank);
+            segment.set.prefetch(rank);
         }
-        // Several numbers are looked up side by side anyway, once they are claimed.
+        // For several numbers the lookups overlap anyway, once they are claimed.
         if want == 1 {
             for draw in lookahead {
                 let (segment, rank) = segment_at(draw.random);
-                segment.set.select_near(Rank(rank), &mut run);
+                segment.set.select_near(rank, &mut run);
                 draw.run = run;
             }
         }
@@ -103,11 +103,11 @@ impl Picker<'_> {
     fn pick_random(&self, worker: &mut Worker, want: usize, search: Search) {
         worker.lookahead.prepare((self.pool, self.within.len()), want);
         'picks: while worker.claims.len() < want {
-            let mut place = (0, 0);
+            let mut place = (0, Rank(0));
             for _ in 0..RANDOM_PROBES {
                 place = self.random_place(worker, want);
                 let span = &self.within.spans[place.0];
-                let near = self.segment(span).ranks.free.take_near(place.1..span.ranks.end, 1, worker.slot);
+                let near = self.segment(span).state.free.take_near(place.1..span.ranks.end, 1, worker.slot);
                 if let Some(rank) = near.and_then(|taken| taken.ranks().next()) {
                     worker.claims.push(Claim { segment: span.segment, rank });
                     continue 'picks;
@@ -121,9 +121,9 @@ impl Picker<'_> {
         }
     }
 
-    /// Takes ranks from a place on through all spans and round to that place again, until there are
+    /// Takes ranks from a place onward, through all spans and around to that place again, until there are
     /// `want` claims.
-    fn pick_onward(&self, worker: &mut Worker, place: (usize, u32), want: usize, search: Search) {
+    fn pick_onward(&self, worker: &mut Worker, place: (usize, Rank), want: usize, search: Search) {
         let spans = &self.within.spans;
         for step in 0..=spans.len() {
             let span = &spans[(place.0 + step) % spans.len()];
@@ -133,7 +133,7 @@ impl Picker<'_> {
             } else if step == spans.len() {
                 ranks.end = place.1;
             }
-            let free = &self.segment(span).ranks.free;
+            let free = &self.segment(span).state.free;
             while worker.claims.len() < want {
                 let count = (want - worker.claims.len()).min(64) as u32;
                 let taken = match search {
@@ -143,7 +143,7 @@ impl Picker<'_> {
                 let Some(taken) = taken else { break };
                 for rank in taken.ranks() {
                     worker.claims.push(Claim { segment: span.segment, rank });
-                    ranks.start = rank + 1;
+                    ranks.start = Rank(rank.0 + 1);
                 }
             }
             if worker.claims.len() >= want {

@@ -1,11 +1,13 @@
-//! What holders do with their leases: renew and return.
+//! Renewing and returning leases.
 
+use crate::coordinates::Rank;
 use crate::domain::lease_token::Token;
 use crate::domain::settings::NextState;
 use crate::engine::counters::Total;
 use crate::engine::counters::outcomes::OutcomeId;
 use crate::engine::pool::Pool;
 use crate::engine::segment::Segments;
+use crate::engine::segment::within::SegmentIndex;
 use crate::engine::worker::Worker;
 use crate::journal::handle::JournalError;
 use crate::numbers::number::Number;
@@ -14,36 +16,35 @@ use crate::state::word::{LeaseOver, NextWord, State, Word};
 
 use super::lease::{self, LeaseError};
 
-/// Most items of one renew or return call.
+/// Maximum number of items of one renew or return call.
 pub const MAX_ITEMS: usize = 65_536;
-/// Items located before their words are written: enough for the fetches of all to overlap.
+/// Items located before their words are written: enough for their memory fetches to overlap.
 const ITEMS_AT_ONCE: usize = 32;
 
-/// A number and the proof that the caller holds it. A text that is no token is `None`: wrong, as any
-/// other wrong token.
+/// A number and the proof that the caller holds it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LeaseRef {
     /// The number.
     pub number: Number,
-    /// The proof.
+    /// The proof. `None` stands for text that is not a token; it is treated like any wrong token.
     pub token: Option<Token>,
 }
 
-/// A lease to return, and what becomes of its number.
+/// A lease to return, and the next state of its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReturnItem {
     /// The lease.
     pub lease: LeaseRef,
-    /// What becomes of the number.
+    /// The next state of the number.
     pub then: NextState,
-    /// What it is counted by; see [`Pool::outcome`].
+    /// The counter of its outcome; see [`Pool::outcome`].
     pub outcome: Option<OutcomeId>,
 }
 
-/// What a renewal came to.
+/// The result of renewing one lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RenewResult {
-    /// The lease goes on until then.
+    /// The lease lasts until `expires_at`.
     Renewed {
         /// When the lease ends.
         expires_at: Timestamp,
@@ -54,27 +55,27 @@ pub enum RenewResult {
     Unknown,
 }
 
-/// What a return came to.
+/// The result of returning one lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReturnResult {
-    /// The number is back, by this call or an earlier one.
+    /// The number is returned, by this call or an earlier one.
     Returned {
-        /// What it is seen as now.
+        /// Its state as seen now.
         state: State,
         /// When its rest ends.
         available_at: Option<Timestamp>,
     },
-    /// Someone else has leased it since, or the token is wrong.
+    /// Another caller has leased the number since, or the token is wrong.
     Stale,
     /// No such number.
     Unknown,
 }
 
-type Place = Option<(u32, u32)>;
+type Place = Option<(SegmentIndex, Rank)>;
 
 impl Pool {
-    /// Renews leases, one result each, in order. Fails only for a `ttl_seconds` that the pool does not
-    /// allow, and then changes nothing.
+    /// Renews leases; `results` gets one result per item, in order. Fails only if the pool does not allow
+    /// `ttl_seconds` or the journal accepts no change, and then changes nothing.
     pub fn renew(
         &self,
         worker: &mut Worker,
@@ -106,9 +107,9 @@ impl Pool {
     ) -> RenewResult {
         let slot = worker.slot;
         let Some((segment, rank)) = place else { return RenewResult::Unknown };
-        let segment = &*segments.list[segment as usize];
+        let segment = &**segments.get(segment);
         let transition = self.begin_transition(slot);
-        let changed = segment.ranks.change(rank, slot, |word| {
+        let changed = segment.state.change(rank, slot, |word| {
             self.check_token(item, word)?;
             word.renew(until)
         });
@@ -118,7 +119,7 @@ impl Pool {
             return RenewResult::Stale;
         };
         if before == after {
-            // An earlier renewal, perhaps over another connection, made it last this long.
+            // An earlier renewal, perhaps over another connection, already set this end.
             worker.observed = true;
         }
         transition.changed(segment, rank, before, after);
@@ -126,8 +127,8 @@ impl Pool {
         RenewResult::Renewed { expires_at: after.due().unwrap_or(until) }
     }
 
-    /// Returns leases, one result each, in order. Fails only if the journal accepts no change, and then
-    /// changes nothing.
+    /// Returns leases; `results` gets one result per item, in order. Fails only if the journal accepts no
+    /// change, and then changes nothing.
     pub fn return_leases(
         &self,
         worker: &mut Worker,
@@ -156,10 +157,10 @@ impl Pool {
     ) -> ReturnResult {
         let slot = worker.slot;
         let Some((segment, rank)) = place else { return ReturnResult::Unknown };
-        let segment = &*segments.list[segment as usize];
+        let segment = &**segments.get(segment);
         let next_word = self.next_word(item.then);
         let transition = self.begin_transition(slot);
-        let changed = segment.ranks.change(rank, slot, |word| {
+        let changed = segment.state.change(rank, slot, |word| {
             self.check_token(item.lease, word)?;
             word.return_lease(next_word)
         });
@@ -169,7 +170,7 @@ impl Pool {
             return ReturnResult::Stale;
         };
         if before == after {
-            // An earlier return, perhaps over another connection.
+            // An earlier return, perhaps over another connection, already did this.
             worker.observed = true;
         } else {
             transition.changed(segment, rank, before, after);
@@ -199,7 +200,7 @@ impl Pool {
     }
 }
 
-/// Where up to [`ITEMS_AT_ONCE`] numbers are; their words are on the way to the cache then.
+/// Locates up to [`ITEMS_AT_ONCE`] numbers and prefetches their words.
 fn locate(
     segments: &Segments,
     worker: &mut Worker,
@@ -209,7 +210,7 @@ fn locate(
     for (place, number) in places.iter_mut().zip(numbers) {
         *place = segments.locate(number, &mut worker.last_returned);
         if let Some((segment, rank)) = *place {
-            segments.list[segment as usize].ranks.prefetch(rank);
+            segments.get(segment).state.prefetch(rank);
         }
     }
     places

@@ -1,20 +1,21 @@
-//! What operators do with many numbers at once: retire and reinstate lists, open the next round.
+//! Retiring and reinstating lists of numbers.
 
+use crate::coordinates;
 use crate::engine::pool::{ChangeError, Pool};
 use crate::state::word::{State, Word};
 
 use super::import::{ImportError, NumberSource, Numbers};
 
-/// What retiring or reinstating a list came to.
+/// The result of retiring or reinstating a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct RetireReport {
-    /// How many numbers changed, or would have in a dry run.
+    /// How many numbers changed, or would change in a dry run.
     pub changed: u64,
-    /// How many were in that state already (reinstate: were not retired).
+    /// How many already were in the requested state (for reinstate: were not retired).
     pub already: u64,
     /// How many are not in the pool.
     pub unknown: u64,
-    /// How many of the changed ones someone held at that moment; their leases are over.
+    /// How many of the changed numbers were leased; those leases are over.
     pub leased: u64,
 }
 
@@ -25,7 +26,7 @@ enum Change {
 }
 
 impl Pool {
-    /// Retires the numbers of the source: they are never handed out, until reinstated. `dry_run` only
+    /// Retires the numbers of the source: they are not handed out until they are reinstated. `dry_run` only
     /// counts.
     pub fn retire(&self, source: NumberSource<'_>, dry_run: bool) -> Result<RetireReport, ImportError> {
         self.change_list(Change::Retire, source, dry_run)
@@ -51,7 +52,7 @@ impl Pool {
         let mut found = 0;
         for range in numbers.ranges() {
             for segment in &segments.list {
-                for rank in segment.set.rank_range(range) {
+                for rank in coordinates::each(&segment.set.rank_range(range)) {
                     found += 1;
                     let change = |word: Word| {
                         match change_list {
@@ -60,13 +61,13 @@ impl Pool {
                         }
                         .ok_or(())
                     };
-                    // For one number at a time: the journal's writer waits for its end.
+                    // One transition per number: the journal's writer waits for each to end.
                     let transition = self.begin_transition(slot);
                     let changed = if dry_run {
-                        let word = segment.ranks.words.get(rank);
+                        let word = segment.state.words.get(rank);
                         change(word).map(|after| (word, after))
                     } else {
-                        segment.ranks.change(rank, slot, change)
+                        segment.state.change(rank, slot, change)
                     };
                     let Ok((before, after)) = changed else {
                         marked.already += 1;

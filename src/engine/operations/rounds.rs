@@ -1,20 +1,21 @@
-//! Rounds: all that is done becomes available again.
+//! Rounds: a new round makes every done number available again.
 
+use crate::coordinates::Rank;
 use crate::engine::pool::{ChangeError, Pool};
 use crate::state::word::MAX_ROUND;
 use crate::sys::slot::Slot;
 
-/// What opening a round came to.
+/// The result of opening a round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RoundStarted {
-    /// The round now.
+    /// The new round.
     pub round: u32,
-    /// How many numbers came back.
+    /// How many numbers became available.
     pub available: u64,
 }
 
 impl Pool {
-    /// Opens the next round: all that is done becomes available.
+    /// Opens the next round: every done number becomes available.
     pub fn start_round(&self) -> Result<RoundStarted, ChangeError> {
         let operator = self.operator();
         let slot = operator.slot;
@@ -27,8 +28,8 @@ impl Pool {
                 Ok(())
             },
             |manifest| {
-                // Before the scan: a number that is marked done in the old round from here on is made
-                // available by the one who marks it.
+                // Before the scan: a thread that marks a number done in the old round from here on also
+                // makes it available (see `Pool::count_change`).
                 self.set_round(manifest.round);
                 manifest.round
             },
@@ -36,7 +37,7 @@ impl Pool {
         Ok(RoundStarted { round, available: self.open_round(slot, round) })
     }
 
-    /// Does what a process that ended in the middle of [`Self::start_round`] left undone.
+    /// Completes a [`Self::start_round`] that an earlier process did not finish.
     pub(crate) fn finish_round(&self) {
         let operator = self.operator();
         if self.counts().done > 0 {
@@ -47,11 +48,11 @@ impl Pool {
     fn open_round(&self, slot: Slot, round: u32) -> u64 {
         let mut available = 0;
         for segment in &self.segments.load().list {
-            for rank in 0..segment.ranks.words.len() {
-                if segment.ranks.words.get(rank).open_round(round).is_none() {
+            for rank in (0..segment.state.words.len()).map(Rank) {
+                if segment.state.words.get(rank).open_round(round).is_none() {
                     continue;
                 }
-                let opened = segment.ranks.change(rank, slot, |word| word.open_round(round).ok_or(()));
+                let opened = segment.state.change(rank, slot, |word| word.open_round(round).ok_or(()));
                 if let Ok((before, after)) = opened {
                     available += 1;
                     self.count_change(segment, slot, rank, before, after);

@@ -1,4 +1,4 @@
-//! The sweep: what becomes of leases and rests whose time has come.
+//! The sweep: moves numbers whose lease or rest has ended to their next state.
 
 use crate::engine::counters::Total;
 use crate::engine::pool::Pool;
@@ -8,7 +8,8 @@ use crate::state::word::State;
 use crate::sys::slot::Slot;
 
 impl Pool {
-    /// Sweeps one due block of a segment, if there is one. `cursor` is where to look first.
+    /// Sweeps one due block of a segment, if there is one, and returns whether there was. `cursor` is where
+    /// the search starts.
     pub(crate) fn sweep_one(
         &self,
         segment: &Segment,
@@ -16,13 +17,13 @@ impl Pool {
         cursor: &mut usize,
         slot: Slot,
     ) -> bool {
-        if !segment.ranks.due.is_due(now) {
+        if !segment.state.due.is_due(now) {
             return false;
         }
-        // Recorded like any other change: what becomes of a number depends on the pool's settings now.
+        // Journaled like any other change: the next state depends on the pool's current settings.
         let transition = self.begin_transition(slot);
         let now_milliseconds = self.shared.clock.milliseconds();
-        segment.ranks.sweep_one(now, self.on_expiry(), cursor, slot, |rank, before, after| {
+        segment.state.sweep_one(now, self.on_expiry(), cursor, slot, |rank, before, after| {
             if let Some(due) = before.due() {
                 self.lateness.record(now_milliseconds.saturating_sub(u64::from(due.seconds()) * 1_000));
             }

@@ -6,6 +6,7 @@ pub(crate) mod plausible;
 pub(crate) mod rebuild;
 pub mod within;
 
+use crate::coordinates::{Rank, SegmentId};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -17,25 +18,25 @@ use crate::numbers::set::run::LastRun;
 use crate::state::segment_state::SegmentState;
 use crate::store::table::TableFile;
 
-use within::Within;
+use within::{SegmentIndex, Within};
 
 /// See the module.
 pub(crate) struct Segment {
-    pub(crate) id: u32,
+    pub(crate) id: SegmentId,
     pub(crate) set: NumberSet<MappedBytes>,
-    pub(crate) ranks: SegmentState<MappedWords>,
+    pub(crate) state: SegmentState<MappedWords>,
     table: TableFile,
 }
 
 impl Segment {
     /// Writes all words that changed to their file, durably.
     pub(crate) fn checkpoint(&self, rest: &Pacer<'_>) -> std::io::Result<()> {
-        self.table.checkpoint(&self.ranks.words, &self.ranks.dirty, rest)
+        self.table.checkpoint(&self.state.words, &self.state.dirty, rest)
     }
 
     /// Ends the use of the files, after the last checkpoint.
     pub(crate) fn close(&self) -> std::io::Result<()> {
-        self.table.close(&self.ranks.words)
+        self.table.close(&self.state.words)
     }
 }
 
@@ -46,60 +47,47 @@ pub(crate) struct Segments {
 }
 
 impl Segments {
+    /// A segment by its position.
+    #[inline]
+    pub(crate) fn get(&self, index: SegmentIndex) -> &Arc<Segment> {
+        &self.list[index.0 as usize]
+    }
+
     pub(crate) fn new(list: Vec<Arc<Segment>>) -> Self {
-        let spans = list.iter().enumerate().map(|(i, segment)| (i as u32, 0..segment.ranks.free.len()));
+        let spans = list
+            .iter()
+            .enumerate()
+            .map(|(i, segment)| (SegmentIndex(i as u32), Rank(0)..Rank(segment.state.free.len())));
         Self { whole: Within::new(spans), list }
     }
 
     /// Which segment a number is in, and its rank there.
     #[inline]
-    pub(crate) fn locate(&self, number: Number, last: &mut LastRun) -> Option<(u32, u32)> {
-        self.list.iter().zip(0..).find_map(|(segment, i)| Some((i, segment.set.rank_near(number, last)?.0)))
+    pub(crate) fn locate(&self, number: Number, last: &mut LastRun) -> Option<(SegmentIndex, Rank)> {
+        let rank_in = |(segment, i): (&Arc<Segment>, u32)| {
+            Some((SegmentIndex(i), segment.set.rank_near(number, last)?))
+        };
+        self.list.iter().zip(0..).find_map(rank_in)
     }
 
     /// The ranks of all members of the number ranges, each once.
     pub(crate) fn within(&self, ranges: &[NumberRange]) -> Within {
-        let mut spans: Vec<(u32, Range<u32>)> = Vec::new();
+        let mut spans: Vec<(SegmentIndex, Range<Rank>)> = Vec::new();
         for (i, segment) in self.list.iter().enumerate() {
-            let mut ranks: Vec<Range<u32>> =
+            let mut ranks: Vec<Range<Rank>> =
                 ranges.iter().map(|range| segment.set.rank_range(*range)).collect();
             ranks.retain(|ranks| !ranks.is_empty());
             ranks.sort_unstable_by_key(|ranks| ranks.start);
             for ranks in ranks {
                 match spans.last_mut() {
-                    Some((last, before)) if *last == i as u32 && before.end >= ranks.start => {
+                    Some((last, before)) if last.0 == i as u32 && before.end >= ranks.start => {
                         before.end = before.end.max(ranks.end);
                     }
-                    _ => spans.push((i as u32, ranks)),
+                    _ => spans.push((SegmentIndex(i as u32), ranks)),
                 }
             }
         }
         Within::new(spans.into_iter())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn positions_and_places_in_spans() {
-        let within = Within::new([(0, 5..8), (0, 9..9), (2, 0..2), (2, 10..11)].into_iter());
-        assert_eq!(within.len(), 6);
-        let all: Vec<_> = (0..6).map(|position| within.at(position)).collect();
-        assert_eq!(all, [(0, 5), (0, 6), (0, 7), (1, 0), (1, 1), (2, 10)]);
-        for (place, found) in [
-            ((0, 0), (0, 5)),
-            ((0, 7), (0, 7)),
-            ((0, 8), (1, 0)),
-            ((1, 3), (1, 0)),
-            ((2, 1), (1, 1)),
-            ((2, 2), (2, 10)),
-            ((2, 11), (0, 5)),
-            ((9, 9), (0, 5)),
-        ] {
-            assert_eq!(within.from(place.0, place.1), found, "{place:?}");
-        }
     }
 }
 
@@ -110,7 +98,7 @@ impl Segments {
         for segment in &self.list {
             let ranks = segment.set.rank_range(range);
             if !ranks.is_empty() {
-                let runs = segment.set.ranges_from(crate::numbers::number::Rank(ranks.start));
+                let runs = segment.set.ranges_from(ranks.start);
                 existing.extend(runs.take_while(|run| run.first() <= range.last()));
             }
         }
@@ -132,5 +120,36 @@ impl Segments {
             gap(next, range.last().get());
         }
         missing
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_and_places_in_spans() {
+        let span = |segment, ranks: Range<u32>| (SegmentIndex(segment), Rank(ranks.start)..Rank(ranks.end));
+        let within = Within::new([span(0, 5..8), span(0, 9..9), span(2, 0..2), span(2, 10..11)].into_iter());
+        assert_eq!(within.len(), 6);
+        let all: Vec<_> =
+            (0..6).map(|position| within.at(position)).map(|(span, rank)| (span, rank.0)).collect();
+        assert_eq!(all, [(0, 5), (0, 6), (0, 7), (1, 0), (1, 1), (2, 10)]);
+        for (place, found) in [
+            ((0, 0), (0, 5)),
+            ((0, 7), (0, 7)),
+            ((0, 8), (1, 0)),
+            ((1, 3), (1, 0)),
+            ((2, 1), (1, 1)),
+            ((2, 2), (2, 10)),
+            ((2, 11), (0, 5)),
+            ((9, 9), (0, 5)),
+        ] {
+            assert_eq!(
+                within.from(SegmentIndex(place.0), Rank(place.1)),
+                (found.0, Rank(found.1)),
+                "{place:?}"
+            );
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! A segment between its files and its use: words change freely, nothing is derived from them yet.
 
+use crate::coordinates::{self, Rank, SegmentId};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -36,7 +37,7 @@ pub(crate) fn open_set(path: &Path, numbers: u64) -> Result<NumberSet<MappedByte
 
 /// A segment whose files are open and verified, but which may still have changes to take from the journal.
 pub(crate) struct OpenedSegment {
-    pub(crate) id: u32,
+    pub(crate) id: SegmentId,
     set: NumberSet<MappedBytes>,
     words: WordTable<MappedWords>,
     table: TableFile,
@@ -44,7 +45,7 @@ pub(crate) struct OpenedSegment {
     /// The largest generation a word can have by the table alone; `None` if not known.
     max_generation: Option<u32>,
     /// Ranks whose words were damaged, and are zero until the journal says better.
-    damaged: Vec<Range<u32>>,
+    damaged: Vec<Range<Rank>>,
     /// What is wrong with the checksums: then nothing is known of the words but what they say themselves.
     sums_damage: Option<SegmentError>,
 }
@@ -79,7 +80,7 @@ impl OpenedSegment {
                 "the checksum of its sector is wrong; {} of the table's sectors are damaged",
                 opened.damaged.len()
             );
-            let offset = u64::from(ranks.start) * WORD_BYTES;
+            let offset = u64::from(ranks.start.0) * WORD_BYTES;
             return Err(SegmentError::Damaged { path: paths.table.words, offset, what });
         }
         let raw = Self {
@@ -92,7 +93,7 @@ impl OpenedSegment {
             damaged: opened.damaged,
             sums_damage: opened.sums_damage,
         };
-        for rank in raw.damaged.iter().cloned().flatten() {
+        for rank in raw.damaged.iter().flat_map(coordinates::each) {
             raw.words.reset(rank);
             raw.dirty.mark(rank);
         }
@@ -101,15 +102,15 @@ impl OpenedSegment {
 
     /// Asks the processor to fetch a word that will be needed soon.
     #[inline]
-    pub(crate) fn prefetch(&self, rank: u32) {
+    pub(crate) fn prefetch(&self, rank: Rank) {
         self.words.prefetch(rank);
     }
 
     /// Takes a word from the journal: the larger one stays. Answers whether it changed the table, or
     /// `None` if the word does not fit the segment.
     #[inline]
-    pub(crate) fn apply(&self, rank: u32, word: Word, plausible: Plausible) -> Option<bool> {
-        if rank >= self.words.len() || plausible.fault(word, None).is_some() {
+    pub(crate) fn apply(&self, rank: Rank, word: Word, plausible: Plausible) -> Option<bool> {
+        if rank.0 >= self.words.len() || plausible.fault(word, None).is_some() {
             return None;
         }
         let (before, after) = self.words.update(rank, |before| Ok::<_, ()>(before.max(word))).ok()?;
@@ -135,13 +136,14 @@ impl OpenedSegment {
         };
         if let (Some((rank, what)), OnDamage::Refuse) = (implausible.first(), on_damage) {
             let path = SegmentPaths::new(pool_dir, self.id).table.words;
-            let (offset, what) = (u64::from(*rank) * WORD_BYTES, what.clone());
+            let (offset, what) = (u64::from(rank.0) * WORD_BYTES, what.clone());
             return Err(SegmentError::Damaged { path, offset, what });
         }
-        let lost = self.damaged.iter().cloned().flatten().filter(|rank| self.words.get(*rank) == Word::NEW);
-        let lost: Vec<u32> = lost.collect();
-        let repaired = self.damaged.iter().map(ExactSizeIterator::len).sum::<usize>() - lost.len();
-        let lost: Vec<u32> = lost.into_iter().chain(implausible.iter().map(|(rank, _)| *rank)).collect();
+        let lost =
+            self.damaged.iter().flat_map(coordinates::each).filter(|rank| self.words.get(*rank) == Word::NEW);
+        let lost: Vec<Rank> = lost.collect();
+        let repaired = self.damaged.iter().map(coordinates::count).sum::<u32>() as usize - lost.len();
+        let lost: Vec<Rank> = lost.into_iter().chain(implausible.iter().map(|(rank, _)| *rank)).collect();
         let settled = Settled { given_up: lost.len() as u64, repaired: repaired as u64 };
         if lost.is_empty() {
             return Ok(settled);
@@ -151,7 +153,7 @@ impl OpenedSegment {
         }
         // No token that was ever given out may fit such a number, should it be reinstated.
         let generation = self.max_generation.map_or_else(
-            || (0..self.words.len()).map(|rank| self.words.get(rank).generation()).max().unwrap_or(0),
+            || (0..self.words.len()).map(|rank| self.words.get(Rank(rank)).generation()).max().unwrap_or(0),
             |generation| generation.max(journaled_generation),
         );
         for rank in &lost {
@@ -161,17 +163,17 @@ impl OpenedSegment {
     }
 
     /// The words that nothing explains.
-    pub(crate) fn implausible(&self, plausible: Plausible, journaled_generation: u32) -> Vec<(u32, String)> {
+    pub(crate) fn implausible(&self, plausible: Plausible, journaled_generation: u32) -> Vec<(Rank, String)> {
         let max_generation = self.max_generation.map(|generation| generation.max(journaled_generation));
         let parts = parallel::for_each(parts(&self.words), |ranks| {
             let fault = |rank| Some((rank, plausible.fault(self.words.get(rank), max_generation)?));
-            ranks.filter_map(fault).collect::<Vec<_>>()
+            ranks.map(Rank).filter_map(fault).collect::<Vec<_>>()
         });
         parts.concat()
     }
 
     /// Ranks whose words were not what was written.
-    pub(crate) fn damaged(&self) -> &[Range<u32>] {
+    pub(crate) fn damaged(&self) -> &[Range<Rank>] {
         &self.damaged
     }
 
@@ -191,7 +193,7 @@ impl OpenedSegment {
         (free, counts)
     }
 
-    fn give_up(&self, rank: u32, generation: u32) {
+    fn give_up(&self, rank: Rank, generation: u32) {
         let retired = Word::given_up(generation);
         let _ = self.words.update(rank, |_| Ok::<_, ()>(retired));
         self.dirty.mark(rank);
@@ -212,6 +214,6 @@ impl OpenedSegment {
         }
         let free = FreeIndex::build(len, slots, leaves);
         let Derived { due, blocks } = derived;
-        Ok((Segment { id, set, ranks: SegmentState { words, free, due, dirty, blocks }, table }, counts))
+        Ok((Segment { id, set, state: SegmentState { words, free, due, dirty, blocks }, table }, counts))
     }
 }

@@ -1,11 +1,13 @@
 //! What is derived from the words at a start: the leaves of the free index, due hints, counts.
 
+use crate::coordinates::Rank;
 use std::ops::Range;
 
 use crate::disk::mapping::MappedWords;
 use crate::domain::counts::Counts;
+use crate::state::block::BLOCK_WORDS;
 use crate::state::block_counts::{self, BlockCounts};
-use crate::state::due_hints::{BLOCK_WORDS, DueHints};
+use crate::state::due_hints::DueHints;
 use crate::state::word::Word;
 use crate::state::word_table::WordTable;
 use crate::sys::parallel;
@@ -50,7 +52,7 @@ pub(crate) fn scan(words: &WordTable<MappedWords>, derived: &Derived, ranks: Ran
         let (mut leaf, mut in_states) = (0, 0);
         let mut earliest = None;
         for rank in start..end {
-            let word = words.get(rank);
+            let word = words.get(Rank(rank));
             if word == Word::NEW {
                 leaf |= 1 << (rank - start);
                 continue;
@@ -64,10 +66,10 @@ pub(crate) fn scan(words: &WordTable<MappedWords>, derived: &Derived, ranks: Ran
             };
         }
         if let Some(until) = earliest {
-            derived.due.note(start, until);
+            derived.due.note(Rank(start), until);
         }
         if in_states > 0 {
-            derived.blocks.found(start, in_states);
+            derived.blocks.found(Rank(start), in_states);
         }
         scanned.leaves.push(leaf);
         start = end;

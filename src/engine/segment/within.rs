@@ -1,6 +1,11 @@
 //! The part of a pool that a call may choose from, as rank ranges of its segments.
 
+use crate::coordinates::{self, Rank};
 use std::ops::Range;
+
+/// The position of a segment in the list of its pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct SegmentIndex(pub(crate) u32);
 
 /// Some of a pool's numbers, as rank ranges of its segments.
 #[derive(Debug, Clone)]
@@ -12,20 +17,20 @@ pub struct Within {
 /// A rank range of one segment.
 #[derive(Debug, Clone)]
 pub(crate) struct Span {
-    pub(crate) segment: u32,
-    pub(crate) ranks: Range<u32>,
+    pub(crate) segment: SegmentIndex,
+    pub(crate) ranks: Range<Rank>,
     /// How many ranks the spans before this one hold.
     offset: u64,
 }
 
 impl Within {
-    pub(crate) fn new(spans: impl Iterator<Item = (u32, Range<u32>)>) -> Self {
+    pub(crate) fn new(spans: impl Iterator<Item = (SegmentIndex, Range<Rank>)>) -> Self {
         let mut len = 0;
         let spans = spans
             .filter(|(_, ranks)| !ranks.is_empty())
             .map(|(segment, ranks)| {
                 let offset = len;
-                len += u64::from(ranks.end - ranks.start);
+                len += u64::from(coordinates::count(&ranks));
                 Span { segment, ranks, offset }
             })
             .collect();
@@ -44,24 +49,24 @@ impl Within {
 
     /// The span and the rank at a position below [`Self::len`].
     #[inline]
-    pub(crate) fn at(&self, position: u64) -> (usize, u32) {
+    pub(crate) fn at(&self, position: u64) -> (usize, Rank) {
         let span = if self.spans.len() == 1 {
             0
         } else {
             self.spans.partition_point(|span| span.offset <= position) - 1
         };
         let found = &self.spans[span];
-        (span, found.ranks.start + (position - found.offset) as u32)
+        (span, Rank(found.ranks.start.0 + (position - found.offset) as u32))
     }
 
     /// The first span and rank at or after a place, or the very first ones.
     #[inline]
-    pub(crate) fn from(&self, segment: u32, rank: u32) -> (usize, u32) {
+    pub(crate) fn from(&self, segment: SegmentIndex, rank: Rank) -> (usize, Rank) {
         let found = self.spans.partition_point(|span| (span.segment, span.ranks.end) <= (segment, rank));
         match self.spans.get(found) {
             Some(span) if span.segment == segment => (found, span.ranks.start.max(rank)),
             Some(span) => (found, span.ranks.start),
-            None => (0, self.spans.first().map_or(0, |span| span.ranks.start)),
+            None => (0, self.spans.first().map_or(Rank(0), |span| span.ranks.start)),
         }
     }
 }

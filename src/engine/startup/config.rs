@@ -1,4 +1,4 @@
-//! What an engine is opened with.
+//! The configuration that an engine is opened with.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,23 +10,24 @@ use crate::journal::durability::Durability;
 use crate::store::damage::OnDamage;
 use crate::store::data_dir;
 
-/// Length of a journal file unless told otherwise.
+/// Default length of a journal file.
 pub const DEFAULT_JOURNAL_FILE_BYTES: u64 = 128 << 20;
 
 /// How an engine is opened.
 #[derive(Debug, Clone)]
 pub struct EngineConfig {
-    /// The data directory; created if it is not there.
+    /// The data directory; created if it does not exist.
     pub data_dir: PathBuf,
-    /// How many threads will take a [`Worker`], at most [`MAX_WORKERS`].
+    /// How many threads take a [`Worker`](crate::engine::worker::Worker), at most
+    /// [`MAX_WORKERS`](crate::engine::shared::MAX_WORKERS).
     pub workers: usize,
-    /// What a reply promises.
+    /// What a response guarantees.
     pub durability: Durability,
     /// Length of a journal file, in bytes.
     pub journal_file_bytes: u64,
-    /// Whether to open a damaged directory: the numbers whose state is lost are retired.
+    /// Whether to open a damaged directory. Numbers whose state is lost are then retired.
     pub recover_damaged: bool,
-    /// Where backups are made; created with the first.
+    /// Where backups are made; created with the first backup.
     pub backup_dir: PathBuf,
     /// The disk.
     pub disk: Arc<dyn Disk>,
@@ -35,7 +36,7 @@ pub struct EngineConfig {
 }
 
 impl EngineConfig {
-    /// A directory for so many threads, on the machine's disk and clocks, every reply durable.
+    /// A configuration for `workers` threads on the system's disk and clocks, with every response durable.
     pub fn new(data_dir: impl Into<PathBuf>, workers: usize) -> Self {
         let data_dir = data_dir.into();
         Self {

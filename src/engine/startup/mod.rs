@@ -1,4 +1,4 @@
-//! Opening a data directory: its files, then what the journal adds to them, then what is derived.
+//! Opening a data directory: opens its files, replays the journal over them, then rebuilds the derived data.
 
 pub mod config;
 pub(crate) mod replay;
@@ -34,7 +34,7 @@ use super::worker::Worker;
 use config::EngineConfig;
 use replay::OpenedPools;
 
-/// Makes the directories, and empties those of things in the making.
+/// Creates the directories and removes unfinished work.
 fn prepare(config: &EngineConfig) -> io::Result<PathBuf> {
     let (disk, data_dir) = (&*config.disk, &config.data_dir);
     let staging_dir = data_dir.join(STAGING_DIR);
@@ -45,14 +45,14 @@ fn prepare(config: &EngineConfig) -> io::Result<PathBuf> {
     for dir in [&staging_dir, &data_dir::pools_dir(data_dir), &data_dir::journal_dir(data_dir)] {
         disk.create_directories(dir)?;
     }
-    // Also where they were there already: who made them may have been killed before this.
+    // Even if they exist: the process that created them may have been killed before its sync.
     disk.sync_directory(data_dir)?;
     pool_dir::remove_hidden(disk, &data_dir::pools_dir(data_dir))?;
     Ok(staging_dir)
 }
 
 impl Engine {
-    /// Locks the data directory, recovers it, opens every pool and begins to sweep.
+    /// Locks the data directory, recovers it, opens every pool and starts the background threads.
     pub fn open(config: &EngineConfig) -> Result<Arc<Self>, OpenError> {
         let slots = config.workers.min(MAX_WORKERS) + OWN_SLOTS;
         let journal = Arc::new(Journal::new(slots, config.durability));
@@ -67,7 +67,7 @@ impl Engine {
         let staging_dir = prepare(config).map_err(in_dir)?;
         let secret = secret::secret(&**disk, &data_dir.join("secret"))?;
         let (totals_file, kept_totals) = TotalsFile::open(Arc::clone(disk), data_dir);
-        // With `none` the tables alone survive the process: what is written to them is the system's at once.
+        // With `none` words are not journaled: only a shared mapping survives the process.
         let sharing = if config.durability == Durability::None { Sharing::Shared } else { Sharing::Private };
         let mut report = OpenReport::default();
         let mut raw = OpenedPools::open(config, &data_dir::pools_dir(data_dir), sharing)?;
@@ -114,7 +114,7 @@ impl Engine {
     }
 }
 
-/// Starts the journal after the pools are in their place: a checkpoint may begin at once.
+/// Starts the journal. The pools must be in place: a checkpoint may begin immediately.
 fn start_journal(
     config: &EngineConfig,
     shared: &Arc<Shared>,

@@ -1,5 +1,6 @@
-//! From the files of the pools, and what the journal adds to them, to pools in use.
+//! Opens the files of the pools, replays the journal over them, and activates the pools.
 
+use crate::coordinates::SegmentId;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -29,12 +30,12 @@ use crate::sys::parallel;
 use super::config::EngineConfig;
 
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
-/// A thread takes at least so many records.
+/// Minimum records per replaying thread.
 const MIN_RECORDS_PER_THREAD: u64 = 1 << 16;
-/// Records whose words are fetched before the first is written: enough for the fetches to overlap.
+/// Records whose words are prefetched before the first is written: enough for the fetches to overlap.
 const RECORDS_AT_ONCE: usize = 32;
 
-/// A pool and a segment of it.
+/// Indexes of a pool and of one of its segments.
 type Place = (usize, usize);
 
 /// A pool whose files are open.
@@ -62,12 +63,12 @@ impl OpenedPool {
     }
 }
 
-/// The pools on their way from the files to use.
+/// Pools whose files are open, before they are activated.
 #[derive(Default)]
 pub(crate) struct OpenedPools {
     pools: Vec<OpenedPool>,
     /// By pool id and segment id: the places in `pools` and its `segments`.
-    places: HashMap<(u64, u16), Place>,
+    places: HashMap<(u64, SegmentId), Place>,
     keys: RecoveredKeys,
 }
 
@@ -95,14 +96,14 @@ impl OpenedPools {
         let open = |entry| OpenedSegment::open(&config.disk, &dir, entry, sharing, config.on_damage());
         let segments = manifest.segments.iter().map(open).collect::<Result<Vec<_>, _>>()?;
         for (index, entry) in manifest.segments.iter().enumerate() {
-            self.places.insert((manifest.pool_id(), entry.id as u16), (self.pools.len(), index));
+            self.places.insert((manifest.pool_id(), entry.id), (self.pools.len(), index));
         }
         let journaled = vec![0; segments.len()];
         self.pools.push(OpenedPool { name, dir, manifest, segments, journaled });
         Ok(())
     }
 
-    /// Takes all records of the journal, on all processors: words in any order, keys in that of the journal.
+    /// Replays all records of the journal on all processors: words in any order, keys in journal order.
     pub(crate) fn apply(&mut self, journal: &Journaled, report: &mut OpenReport) {
         let part = journal.recovered().records.div_ceil(parallel::processors() as u64);
         let parts = journal.parts(part.max(MIN_RECORDS_PER_THREAD));
@@ -119,7 +120,7 @@ impl OpenedPools {
         }
     }
 
-    /// Takes records of keys, in their order.
+    /// Replays records of keys, in order.
     pub(crate) fn take_key_records(&mut self, records: &[Record]) {
         for record in records {
             match record {
@@ -130,7 +131,7 @@ impl OpenedPools {
         }
     }
 
-    /// The keys, once.
+    /// Moves the keys out.
     pub(crate) fn take_keys(&mut self) -> RecoveredKeys {
         std::mem::take(&mut self.keys)
     }
@@ -144,14 +145,15 @@ impl OpenedPools {
         &self.pools
     }
 
-    /// A pool is made while the journal runs, which never is without a file.
+    /// Reports a journal without files. If there are pools, that is damage: they were created while a journal
+    /// was running, and it always has a file.
     pub(crate) fn missing_journal(&self, dir: &Path, recovered: &Recovered) -> Option<Damage> {
         let missing = recovered.files.is_empty() && !self.pools.is_empty();
         let what = "it has no journal file, but there are pools".to_owned();
         missing.then(|| Damage { path: dir.to_owned(), offset: 0, what })
     }
 
-    /// Pauses all pools: what seems available may have been leased in a part of the journal that is lost.
+    /// Pauses all pools: numbers that seem available may have been leased in a lost part of the journal.
     fn pause(&mut self, disk: &dyn Disk, report: &mut OpenReport) -> Result<(), OpenError> {
         for raw in &mut self.pools {
             raw.manifest.paused = true;
@@ -162,7 +164,7 @@ impl OpenedPools {
         Ok(())
     }
 
-    /// The pools in use. Damage is found before anything is changed.
+    /// Activates the pools. Reports damage before it changes anything.
     pub(crate) fn activate(
         mut self,
         shared: &Arc<Shared>,
@@ -212,7 +214,7 @@ impl OpenedPools {
     }
 }
 
-/// What one thread took of the journal.
+/// What one thread replayed.
 #[derive(Default)]
 struct ReplayCounts {
     of_deleted_pools: u64,
@@ -220,16 +222,16 @@ struct ReplayCounts {
     words_changed: u64,
     /// The largest generation of each segment.
     largest: HashMap<Place, u32>,
-    /// Records of keys, in their order.
+    /// Records of keys, in order.
     keys: Vec<Record>,
 }
 
-/// One thread that takes records.
+/// Replays records on one thread.
 struct Replayer<'a> {
     pools: &'a OpenedPools,
     taken: ReplayCounts,
-    /// The segment looked up last, which is nearly always the next one too, and its largest generation.
-    last: Option<((u64, u16), Place, u32)>,
+    /// The segment looked up last, and its largest generation. The next record is nearly always of it too.
+    last: Option<((u64, SegmentId), Place, u32)>,
 }
 
 impl<'a> Replayer<'a> {

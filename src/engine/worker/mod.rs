@@ -2,6 +2,8 @@
 
 pub(crate) mod lookahead;
 
+use crate::coordinates::Rank;
+use crate::engine::segment::within::SegmentIndex;
 use std::sync::Arc;
 
 use crate::journal::handle::Journal;
@@ -16,8 +18,8 @@ use lookahead::Lookahead;
 /// A rank taken out of the free index, not leased yet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Claim {
-    pub(crate) segment: u32,
-    pub(crate) rank: u32,
+    pub(crate) segment: SegmentIndex,
+    pub(crate) rank: Rank,
 }
 
 /// The handle of one thread that calls the engine: its counters' slot, its random numbers, its
@@ -71,16 +73,16 @@ impl Worker {
 pub(crate) struct Cursor(AtomicU64);
 
 impl Cursor {
-    pub(crate) fn new(segment: u32, rank: u32) -> Self {
-        Self(AtomicU64::new(u64::from(segment) << 32 | u64::from(rank)))
+    pub(crate) fn new(segment: SegmentIndex, rank: Rank) -> Self {
+        Self(AtomicU64::new(u64::from(segment.0) << 32 | u64::from(rank.0)))
     }
 
-    pub(crate) fn get(&self) -> (u32, u32) {
+    pub(crate) fn get(&self) -> (SegmentIndex, Rank) {
         let place = self.0.load(Ordering::Relaxed);
-        ((place >> 32) as u32, place as u32)
+        (SegmentIndex((place >> 32) as u32), Rank(place as u32))
     }
 
-    pub(crate) fn set(&self, segment: u32, rank: u32) {
-        self.0.store(u64::from(segment) << 32 | u64::from(rank), Ordering::Relaxed);
+    pub(crate) fn set(&self, segment: SegmentIndex, rank: Rank) {
+        self.0.store(u64::from(segment.0) << 32 | u64::from(rank.0), Ordering::Relaxed);
     }
 }

@@ -21,7 +21,7 @@ struct BackupBody {
     name: Option<String>,
 }
 
-/// Makes a backup on a thread of its own; calls go on meanwhile.
+/// Makes a backup on a thread that may block; other calls continue meanwhile.
 pub(crate) fn make(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handled, Problem> {
     query::none(query_of(&request))?;
     if !request.body().is_end_stream() {

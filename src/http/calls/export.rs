@@ -22,10 +22,10 @@ use crate::numbers::set::writer::SetWriter;
 use crate::state::state_set::StateSet;
 use crate::state::word::State;
 
-/// About how many bytes are handed to the connection at once.
+/// Approximate bytes that are handed to the connection at once.
 const CHUNK_BYTES: usize = 64 << 10;
 
-/// How an export is written.
+/// The format of an export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Format {
     Text,
@@ -42,7 +42,7 @@ impl Format {
         }
     }
 
-    /// The first type in `Accept` that an export can have; text if anything is welcome.
+    /// The first type in `Accept` that an export can have; text if `Accept` allows any type or is missing.
     fn accepted(headers: &HeaderMap) -> Result<Self, Problem> {
         let Some(accept) = headers.get(ACCEPT) else { return Ok(Self::Text) };
         let mut types = accept.to_str().unwrap_or_default().split(',');
@@ -55,7 +55,8 @@ impl Format {
             })
             .ok_or_else(|| {
                 Problem::bad_request(
-                    "Accept names no type of an export: text/plain, text/csv or application/octet-stream",
+                    "Accept names no type that an export can have: give text/plain, text/csv or \
+                     application/octet-stream",
                 )
             })
     }
@@ -145,7 +146,7 @@ fn put_csv_columns(chunk: &mut BytesMut, row: &NumberState) {
     }
 }
 
-/// Writes the numbers as a set into a file without a name: a set's count stands at its beginning.
+/// Writes the numbers as a set into a temporary file: a set begins with its count, so it cannot be streamed.
 fn roaring_file(export: &mut Export) -> Result<File, Problem> {
     let failed = |error: &dyn std::fmt::Display| {
         Problem::new(Code::Internal, format!("The export could not be written to a temporary file: {error}"))
@@ -164,7 +165,7 @@ fn roaring_file(export: &mut Export) -> Result<File, Problem> {
     Ok(file)
 }
 
-/// A file in the system's temporary directory that is gone when it is closed.
+/// A file in the system's temporary directory that is removed when it is closed.
 fn temporary_file() -> io::Result<File> {
     let flags = rustix::fs::OFlags::TMPFILE | rustix::fs::OFlags::RDWR | rustix::fs::OFlags::CLOEXEC;
     let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;

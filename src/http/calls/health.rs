@@ -12,13 +12,13 @@ use crate::http::response::json;
 use crate::http::response::problem::{Code, Problem};
 use crate::journal::handle::JournalError;
 
-/// `GET /healthz`: the process answers.
+/// `GET /healthz`: the process responds.
 pub(crate) fn alive(_api: &Arc<Api>, request: Request<Incoming>) -> Result<Handled, Problem> {
     query::none(query_of(&request))?;
     Ok(json::ok_json("{\"status\":\"alive\"}".to_owned()).into())
 }
 
-/// `GET /readyz`: new work is welcome.
+/// `GET /readyz`: the daemon accepts work.
 pub(crate) fn ready(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handled, Problem> {
     query::none(query_of(&request))?;
     if let Err(error @ JournalError::Poisoned) = api.engine.journal().check() {

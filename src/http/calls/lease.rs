@@ -26,10 +26,10 @@ use crate::http::response::problem::{Code, Problem};
 use crate::http::worker_state;
 use crate::state::time::Timestamp;
 
-/// Up to so many words are looked at for the counts of an `exhausted` on the worker itself, which takes
-/// some microseconds; more go to a thread that may block.
+/// Most words that the worker itself reads for the counts of an `exhausted`; more are read on a thread that
+/// may block.
 const MAX_WORDS_COUNTED_AT_ONCE: u64 = 4_096;
-/// When to try again if no number's time is known to come, in seconds.
+/// `Retry-After` if no time is known at which a number becomes available, in seconds.
 const EXHAUSTED_RETRY_AFTER_SECONDS: u64 = 60;
 
 /// The body of a lease.
@@ -45,10 +45,10 @@ struct LeaseBody {
     _wait: Option<NotYet>,
 }
 
-/// A lease of one number anywhere, as a call without a body asks for.
+/// A lease of any one number: a call without a body.
 const PLAIN: LeaseRequest<'static> = LeaseRequest { count: 1, ttl_seconds: None, within: None };
 
-/// What identifies a call that may be repeated: its `Idempotency-Key`.
+/// The `Idempotency-Key` of a call, by which a repetition is recognised.
 type Key = Option<HeaderValue>;
 
 /// The key of a call, of 1 to [`MAX_KEY_BYTES`] bytes.
@@ -60,8 +60,8 @@ fn key_of(given: &RequestHeaders<'_>) -> Result<Key, Problem> {
     Ok(Some(key.clone()))
 }
 
-/// The answer to a lease without a body, if the request is one. Asked before the routes: not taken apart, the
-/// request stays where it is, and a lease is a call whose cost counts.
+/// The response to a lease without a body, if the request is one. It is checked before the routes and only
+/// borrows the request: a lease is the call whose cost matters most, and moving the request costs time.
 pub(crate) fn plain_lease(
     api: &Api,
     request: &Request<Incoming>,
@@ -92,7 +92,7 @@ fn preconditions(
     Ok((pool, key_of(headers)?))
 }
 
-/// The answer to a call without a body: everything happens here, on the worker.
+/// The response to a call without a body: all work happens on the worker.
 fn plain(api: &Api, pool: &Pool, key: Option<&[u8]>) -> Result<Response<Body>, Problem> {
     match lease(pool, &PLAIN, key.map(|key| (key, b"".as_slice()))) {
         Ok(leases) => Ok(json::ok_json(leases)),
@@ -104,7 +104,7 @@ fn plain(api: &Api, pool: &Pool, key: Option<&[u8]>) -> Result<Response<Body>, P
     }
 }
 
-/// The answer to a call with a body.
+/// The response to a call with a body.
 async fn with_body(api: Arc<Api>, pool: Arc<Pool>, key: Key, body: hyper::body::Incoming) -> Reply {
     let bytes = body::collect_json(body).await?;
     let key = key.as_ref().map(HeaderValue::as_bytes);
@@ -129,7 +129,7 @@ async fn with_body(api: Arc<Api>, pool: Arc<Pool>, key: Key, body: hyper::body::
     }
 }
 
-/// `once` is the call's key and its body.
+/// `once` is the call's idempotency key and its body.
 fn lease(pool: &Pool, request: &LeaseRequest<'_>, once: Option<(&[u8], &[u8])>) -> Result<Bytes, LeaseError> {
     worker_state::with(|state| {
         let (engine, leases) = (&mut state.engine, &mut state.leases);
@@ -141,7 +141,7 @@ fn lease(pool: &Pool, request: &LeaseRequest<'_>, once: Option<(&[u8], &[u8])>) 
     })
 }
 
-/// The counts of what the call could have chosen from.
+/// Counts the numbers that the call could have chosen from, and finds when the next one can become available.
 async fn count(pool: Arc<Pool>, within: Option<Within>) -> Result<(Counts, Option<Timestamp>), Problem> {
     match within {
         Some(within) if within.len() > MAX_WORDS_COUNTED_AT_ONCE => {
@@ -157,18 +157,22 @@ fn look(pool: &Pool, within: Option<&Within>) -> (Counts, Option<Timestamp>) {
 
 fn exhausted(counts: &Counts, next: Option<Timestamp>, now: Timestamp) -> Problem {
     let (when, next_json) = match next {
-        Some(time) => (format!("try again at {time}, when the next one comes"), format!("\"{time}\"")),
+        Some(time) => (
+            format!("try again at {time}, when the next number can become available"),
+            format!("\"{time}\""),
+        ),
         None => (
-            "none comes by itself: start the next round, reinstate numbers or add some".to_owned(),
+            "none will become available without an operator: start the next round, reinstate numbers or add some"
+                .to_owned(),
             "null".to_owned(),
         ),
     };
     let detail = if counts.numbers == 0 {
-        "The pool has no number within what the call asks for: give other prefixes or ranges, or add numbers"
-            .to_owned()
+        "The pool has no numbers within the given prefixes and ranges: give others, or add numbers".to_owned()
     } else {
         format!(
-            "Of the {} numbers that the call can choose from {} are leased, {} rest, {} are done and {} retired; {when}",
+            "Of the {} numbers that the call can choose from, {} are leased, {} are resting, {} are done and \
+             {} are retired; {when}",
             counts.numbers, counts.leased, counts.resting, counts.done, counts.retired
         )
     };

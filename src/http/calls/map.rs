@@ -15,7 +15,7 @@ use crate::http::request::within::WithinField;
 use crate::http::response::json;
 use crate::http::response::problem::Problem;
 
-/// Bytes of a bucket's text, about.
+/// Approximate bytes of a bucket's text.
 const BUCKET_BYTES: usize = 96;
 
 /// The map of a pool: `buckets` and `within` in the query.
@@ -27,7 +27,7 @@ pub(crate) fn show(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handled
         return Err(Problem::bad_request(format!("buckets is {buckets}: give 1 to {MAX_MAP_BUCKETS}")));
     }
     let within = query.text("within").map(WithinField::from_query).transpose()?;
-    // Up to some milliseconds: not on the threads that serve leases.
+    // Too long for the threads that serve leases.
     Handled::later(blocking(move || {
         let map = pool.map(within.as_ref().map(|within| within.0.as_slice()), buckets);
         Ok(json::ok_json(map_json(&pool, map.as_ref())))

@@ -1,9 +1,9 @@
-//! `GET /metrics`: what `GET /v1/stats` tells, for Prometheus, in `OpenMetrics` text if the request accepts
-//! that, as Prometheus' do, else in the older text format.
+//! `GET /metrics`: the figures of `GET /v1/stats` for Prometheus. The format is `OpenMetrics` text if the
+//! request accepts that, as Prometheus' own requests do, else the older text format.
 //!
-//! Names and units follow Prometheus' conventions: everything begins with `allotd_` (but the two of the
-//! process), times are in seconds, sizes in bytes. Labels are pools, states, calls, statuses, codes and the
-//! outcomes of pools' rules: never a number or what a caller makes up.
+//! Names and units follow Prometheus' conventions: every name begins with `allotd_` (except the two of the
+//! process), times are in seconds, sizes in bytes. Labels are pools, states, calls, statuses, error codes and
+//! the outcomes of the pools' rules: never a number or a value that a caller makes up.
 
 use std::collections::HashSet;
 use std::fmt::{self, Write as _};
@@ -30,9 +30,9 @@ use crate::http::response::problem::Problem;
 use crate::journal::handle::JournalError;
 use crate::sys::memory::resident_bytes;
 
-/// What `OpenMetrics` text is told by.
+/// Content type of `OpenMetrics` text.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-/// What the older text format is told by.
+/// Content type of the older text format.
 const PLAIN_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// Bounds of the histograms of latencies, in seconds.
 const LATENCY_BOUNDS: [f64; 16] = [
@@ -44,7 +44,7 @@ const LATENESS_BOUNDS: [f64; 8] = [0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 60.0, 3_600.0
 const NANOS_PER_SECOND: f64 = 1e9;
 const MILLIS_PER_SECOND: f64 = 1e3;
 
-/// `GET /metrics`. No number's word is looked at.
+/// `GET /metrics`. Reads no number's word, so the cost does not depend on the size of the pools.
 pub(crate) fn show(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handled, Problem> {
     query::none(query_of(&request))?;
     let mut registry = Registry::default();
@@ -63,8 +63,8 @@ pub(crate) fn show(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handled
     Ok(response.into())
 }
 
-/// `OpenMetrics` text as the older format: there a counter is described by its whole name, and nothing is
-/// said of units and of the end.
+/// Converts `OpenMetrics` text to the older format, which describes a counter by its full name and has no
+/// lines for units and for the end.
 fn plain_text(open_metrics: &str) -> String {
     let counter_of = |line: &str| line.strip_prefix("# TYPE ")?.strip_suffix(" counter").map(str::to_owned);
     let counters: HashSet<String> = open_metrics.lines().filter_map(counter_of).collect();
@@ -103,7 +103,7 @@ impl Collector for Metrics {
     }
 }
 
-/// Writes one metric after the other.
+/// Writes metrics one after another.
 struct Writer<'a>(DescriptorEncoder<'a>);
 
 impl Writer<'_> {
@@ -143,7 +143,7 @@ impl Writer<'_> {
         self.counters(name, help, unit, [(NO_LABELS, value)].into_iter())
     }
 
-    /// Histograms of seconds, of values of which there are `a_second` in one.
+    /// Histograms in seconds. The values are in units of which one second has `a_second`.
     fn histograms<'s, L: EncodeLabelSet>(
         &mut self,
         name: &str,
@@ -197,7 +197,7 @@ fn put_daemon(out: &mut Writer<'_>, api: &Api) -> fmt::Result {
     }
     out.gauge(
         "allotd_ready",
-        "1 if new work is welcome; 0 while draining or when the journal is poisoned",
+        "1 if the daemon accepts work; 0 while draining or after the journal is poisoned",
         None,
         flag(ready),
     )?;
@@ -232,14 +232,14 @@ fn put_requests(out: &mut Writer<'_>, api: &Api) -> fmt::Result {
             ([("call", call.call.as_str().to_owned()), ("status", status_text(*status))], *count)
         })
     });
-    out.counters("allotd_requests", "Requests answered, by call and status", None, by_status)?;
+    out.counters("allotd_requests", "Responses, by call and status", None, by_status)?;
     let latencies = requests.iter().map(|call| ([("call", call.call.as_str())], &call.nanoseconds));
-    let help =
-        "Time from a request to its answer, by call; the wait for the disk is in allotd_commit_wait_seconds";
+    let help = "Time from a request to its response, by call; excludes the wait for the disk, which is in \
+                allotd_commit_wait_seconds";
     out.histograms("allotd_request_duration", help, (&LATENCY_BOUNDS, NANOS_PER_SECOND), latencies)?;
     let refusals = api.stats.refusals();
     let by_code = refusals.iter().map(|(code, refused)| ([("code", *code)], refused.count));
-    out.counters("allotd_refusals", "Requests refused, by the code of the problem", None, by_code)
+    out.counters("allotd_refusals", "Requests refused, by error code", None, by_code)
 }
 
 fn status_text(status: u16) -> String {
@@ -259,13 +259,13 @@ fn put_journal(out: &mut Writer<'_>, api: &Api) -> fmt::Result {
     out.counter("allotd_journal_written", "Bytes written to the journal", Some(&Unit::Bytes), counted.bytes)?;
     out.counter(
         "allotd_journal_frames",
-        "Frames written to the journal: one a group commit",
+        "Frames written to the journal: one per group commit",
         None,
         counted.frames,
     )?;
     out.counter(
         "allotd_journal_records",
-        "Records written to the journal: one a change of a number",
+        "Records written to the journal: one per change of a number",
         None,
         counted.records,
     )?;
@@ -275,33 +275,29 @@ fn put_journal(out: &mut Writer<'_>, api: &Api) -> fmt::Result {
         None,
         journal.pending_records() as f64,
     )?;
-    out.gauge(
-        "allotd_journal_files",
-        "Files of the journal, spare ones included",
-        None,
-        counted.files as f64,
-    )?;
+    out.gauge("allotd_journal_files", "Journal files, including spare ones", None, counted.files as f64)?;
     let syncs = [(NO_LABELS, &counted.sync_nanoseconds)].into_iter();
     out.histograms(
         "allotd_journal_sync_duration",
-        "Time of a sync of the journal",
+        "Duration of a sync of the journal",
         (&LATENCY_BOUNDS, NANOS_PER_SECOND),
         syncs,
     )?;
     let waits = api.stats.commit_wait_nanoseconds();
-    let help = "Time that answers waited until what they tell of was committed; those that did not wait are left out";
+    let help = "Time that responses waited until the changes they report were committed; those that did not \
+                wait are left out";
     out.histograms(
         "allotd_commit_wait",
         help,
         (&LATENCY_BOUNDS, NANOS_PER_SECOND),
         [(NO_LABELS, &waits)].into_iter(),
     )?;
-    out.counter("allotd_checkpoints", "Checkpoints that ended", None, counted.checkpoints)?;
+    out.counter("allotd_checkpoints", "Checkpoints completed", None, counted.checkpoints)?;
     if counted.checkpoint_at_seconds > 0 {
         let age = u64::from(api.engine.now().seconds()).saturating_sub(counted.checkpoint_at_seconds);
         out.gauge(
             "allotd_checkpoint_age",
-            "Time since the last checkpoint ended",
+            "Time since the last checkpoint completed; absent before the first",
             Some(&Unit::Seconds),
             age as f64,
         )?;
@@ -309,7 +305,7 @@ fn put_journal(out: &mut Writer<'_>, api: &Api) -> fmt::Result {
     Ok(())
 }
 
-/// What is told of one pool.
+/// The figures of one pool.
 struct PoolMetrics {
     name: String,
     counts: Counts,
@@ -352,8 +348,8 @@ impl PoolMetrics {
     }
 }
 
+/// The counters of a pool: name, help, value.
 #[expect(clippy::type_complexity, reason = "a table of three columns")]
-/// What a pool has counted: name, help, value.
 const TOTALS: [(&str, &str, fn(&Totals) -> u64); 6] = [
     ("allotd_pool_leases", "Numbers leased since the pool was created", |totals| totals.leases),
     ("allotd_pool_renewals", "Leases renewed since the pool was created", |totals| totals.renewals),
@@ -361,12 +357,14 @@ const TOTALS: [(&str, &str, fn(&Totals) -> u64); 6] = [
     ("allotd_pool_expirations", "Leases that ended without a return since the pool was created", |totals| {
         totals.expirations
     }),
-    ("allotd_pool_exhausted", "Lease calls that found no number since the pool was created", |totals| {
-        totals.exhausted
-    }),
+    (
+        "allotd_pool_exhausted",
+        "Lease calls that found no available number since the pool was created",
+        |totals| totals.exhausted,
+    ),
     (
         "allotd_pool_stale",
-        "Items of renew and return with a wrong or old token since the pool was created",
+        "Items of renew and return with a wrong or outdated token since the pool was created",
         |totals| totals.stale,
     ),
 ];
@@ -383,7 +381,7 @@ fn put_pools(out: &mut Writer<'_>, api: &Api) -> fmt::Result {
     let gauge = |value: fn(&PoolMetrics) -> f64| pools.iter().map(move |pool| (pool.label(), value(pool)));
     out.gauges(
         "allotd_pool_round",
-        "The pool's round; the first is 1",
+        "The pool's current round; the first is 1",
         None,
         gauge(|pool| f64::from(pool.round)),
     )?;
@@ -394,7 +392,8 @@ fn put_pools(out: &mut Writer<'_>, api: &Api) -> fmt::Result {
         gauge(|pool| flag(pool.paused)),
     )?;
     let ends = pools.iter().filter_map(|pool| Some((pool.label(), pool.rates.exhaustion_seconds? as f64)));
-    let help = "Estimated time until no number of the pool is available; absent while they do not get fewer";
+    let help =
+        "Estimated time until no number of the pool is available; absent while their count does not fall";
     out.gauges("allotd_pool_exhaustion", help, Some(&Unit::Seconds), ends)?;
     for (name, help, value) in TOTALS {
         out.counters(name, help, None, pools.iter().map(|pool| (pool.label(), value(&pool.totals))))?;
@@ -410,7 +409,7 @@ fn put_pools(out: &mut Writer<'_>, api: &Api) -> fmt::Result {
         sum.merge(&other);
         sum
     });
-    let help = "How late numbers of all pools were back whose lease or rest had ended";
+    let help = "Delay between the end of a lease or rest and the number becoming available, over all pools";
     let values = lateness.iter().map(|lateness| (NO_LABELS, lateness));
     out.histograms("allotd_expiry_lateness", help, (&LATENESS_BOUNDS, MILLIS_PER_SECOND), values)
 }

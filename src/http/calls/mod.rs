@@ -1,4 +1,4 @@
-//! The calls of the API: a file a group. A handler reads the request and answers it, or says what it waits for.
+//! The calls of the API, a file per group. A handler returns a response, or a future if it has to wait.
 
 #![expect(clippy::needless_pass_by_value, reason = "all handlers are of one type")]
 
@@ -39,17 +39,17 @@ pub struct Api {
     pub stats: Arc<Stats>,
     /// Set when the shutdown begins.
     pub draining: AtomicBool,
-    /// Under which the server may be called.
+    /// The names under which the server may be called.
     pub(crate) names: Names,
 }
 
-/// What a call answers.
+/// The result of a call.
 pub(crate) type Reply = Result<Response<Body>, Problem>;
 
-/// The call that a route leads to.
+/// The handler of a route.
 pub(crate) type Handler = fn(&Arc<Api>, Request<Incoming>) -> Result<Handled, Problem>;
 
-/// A response that is there, or one that waits for a body or a thread that may block.
+/// A response that is ready, or one that waits for a body or for a thread that may block.
 pub(crate) enum Handled {
     Ready(Response<Body>),
     Later(Pin<Box<dyn Future<Output = Reply> + Send>>),

@@ -1,4 +1,4 @@
-//! Operators' calls on the numbers of a pool: add, look up, retire, reinstate.
+//! Operators' calls on the numbers of a pool: add, look up, retire and reinstate.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! `GET /openapi.json`: this API, for machines. `tests/openapi` holds it against the daemon's answers.
+//! `GET /openapi.json`: the API, for machines. `tests/openapi` compares it with the daemon's responses.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::http::request::query;
 use crate::http::response::json;
 use crate::http::response::problem::Problem;
 
-/// The document, of `OpenAPI` 3.1.
+/// The document, in `OpenAPI` 3.1.
 const DOCUMENT: &str = include_str!("../openapi.json");
 
 /// `GET /openapi.json`

@@ -1,8 +1,8 @@
-//! `GET /`: the operators' page, whose files are part of the program.
+//! `GET /`: the operators' page. Its files are part of the program.
 //!
-//! The page is what stands in `src/http/page/`: HTML, a style sheet and ES modules, as they are, with one
-//! chart library. It calls this API like any other client and has no call of its own. Nothing is loaded
-//! from elsewhere, and its policy lets the browser neither load nor run anything else.
+//! The page is the files in `src/http/page/`, unprocessed: HTML, a style sheet, ES modules and one chart
+//! library. It calls this API like any other client and has no call of its own. It loads nothing from
+//! elsewhere, and its content security policy makes the browser refuse to load or run anything else.
 
 use std::sync::{Arc, LazyLock};
 
@@ -19,9 +19,9 @@ use crate::http::request::query;
 use crate::http::response::body::Body;
 use crate::http::response::problem::Problem;
 
-/// Where the files of the page are, beside the page itself at `/`.
+/// The path of the files; the page itself is at `/`.
 const FILES_PATH: &str = "/page/";
-/// Largest size of all files together, in bytes.
+/// Largest total size of the files, in bytes.
 #[cfg(test)]
 const MAX_PAGE_BYTES: usize = 150_000;
 
@@ -31,7 +31,7 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 const ICON: &str = "image/svg+xml";
 const TEXT: &str = "text/plain; charset=utf-8";
 
-/// What every answer of the page bears.
+/// Headers of every response.
 const HEADERS: [(HeaderName, HeaderValue); 5] = [
     (
         CONTENT_SECURITY_POLICY,
@@ -43,13 +43,13 @@ const HEADERS: [(HeaderName, HeaderValue); 5] = [
     (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
     (HeaderName::from_static("cross-origin-opener-policy"), HeaderValue::from_static("same-origin")),
-    // The files change with the program only: asked for each time, answered 304 nearly always.
+    // The browser asks each time and nearly always gets 304: the files change only with the program.
     (CACHE_CONTROL, HeaderValue::from_static("no-cache")),
 ];
 
 /// A file of the page.
 struct File {
-    /// Below [`FILES_PATH`]; empty for the page itself.
+    /// Relative to [`FILES_PATH`]; empty for the page itself.
     path: &'static str,
     kind: &'static str,
     bytes: &'static [u8],
@@ -87,7 +87,7 @@ const FILES: &[File] = files! {
     TEXT "uplot/LICENSE",
 };
 
-/// The tags of [`FILES`], in their order: version and checksum.
+/// The entity tags of [`FILES`], in their order: version and checksum.
 static TAGS: LazyLock<Vec<HeaderValue>> = LazyLock::new(|| {
     let tag = |file: &File| {
         let text = format!("\"{}-{:08x}\"", env!("CARGO_PKG_VERSION"), crc32c::crc32c(file.bytes));
@@ -125,7 +125,7 @@ fn show(path: &str, headers: &HeaderMap) -> Reply {
     Ok(response)
 }
 
-/// Whether a list of tags, weak ones among them, has this one.
+/// Whether a list of tags, which may be weak, contains this one.
 fn lists(value: &[u8], tag: &[u8]) -> bool {
     value.split(|byte| *byte == b',').any(|given| {
         let given = given.trim_ascii();

@@ -67,8 +67,9 @@ pub(crate) fn create(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handl
     let known = [SETTING_PARAMETERS.as_slice(), &LIST_PARAMETERS].concat();
     let query = Query::parse(query_of(&request), &known)?;
     if api.engine.pool(name.as_str()).is_some() {
-        let detail =
-            format!("There is a pool {name}: add to it with POST /v1/pools/{name}/numbers, or delete it");
+        let detail = format!(
+            "The pool {name} already exists: add to it with POST /v1/pools/{name}/numbers, or delete it"
+        );
         return Err(Problem::new(Code::PoolExists, detail));
     }
     let settings = settings_of(&query)?;

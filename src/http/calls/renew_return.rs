@@ -19,7 +19,8 @@ use crate::http::response::json;
 use crate::http::response::problem::{Code, Problem};
 use crate::http::worker_state;
 
-const STALE_DETAIL: &str = "Someone else has leased them since, the tokens are wrong, or the numbers are not in the pool: lease anew";
+const STALE_DETAIL: &str = "Someone else has leased them since, the tokens are wrong, or the numbers are not in \
+                            the pool: lease again";
 
 #[derive(Debug, Deserialize)]
 #[serde(
@@ -76,7 +77,7 @@ pub(crate) fn return_leases(api: &Arc<Api>, request: Request<Incoming>) -> Resul
     with_body(api, request, return_items)
 }
 
-/// Answers by `answer` once the body is there.
+/// Calls `answer` once the body has arrived.
 fn with_body(
     api: &Api,
     request: Request<Incoming>,
@@ -84,11 +85,11 @@ fn with_body(
 ) -> Result<Handled, Problem> {
     let pool = pool_of(api, &request)?;
     query::none(query_of(&request))?;
-    // An empty body has no type to speak of; it is refused for being empty.
+    // An empty body needs no content type: it is refused for being empty.
     if !request.body().is_end_stream() {
         check_json(request.headers())?;
     }
-    // Only the body goes on: the whole request would be copied into the future, and out of it.
+    // Moves only the body into the future: the whole request would be copied into it and out of it.
     let body = request.into_body();
     Handled::later(async move { answer(&pool, &body::collect_json(body).await?) })
 }
@@ -124,7 +125,7 @@ fn return_items(pool: &Pool, body: &[u8]) -> Reply {
         state.to_return.clear();
         for item in &wanted.leases {
             let own_then = check(item.then, item.outcome.as_deref())?;
-            // The item's own word goes before the call's, its own outcome too.
+            // The item's own `then` or outcome wins over the call's.
             let then = match (own_then, item.outcome.as_deref()) {
                 (None, None) => settings.then_for(then_of_all, wanted.outcome.as_deref()),
                 (then, outcome) => settings.then_for(then, outcome),
@@ -144,7 +145,7 @@ fn return_items(pool: &Pool, body: &[u8]) -> Reply {
     })
 }
 
-/// 200 if any item succeeded, else `stale` with the same results.
+/// Status 200 if any item succeeded, else `stale` with the same results.
 fn answer(body: BytesMut, succeeded: bool) -> Result<Response<Body>, Problem> {
     if succeeded {
         return Ok(json::ok_json(body));

@@ -23,7 +23,7 @@ use crate::journal::handle::JournalError;
 use crate::state::time::Timestamp;
 use crate::sys::memory::resident_bytes;
 
-/// `GET /v1/stats`. No number is looked at.
+/// `GET /v1/stats`. Reads no number's word, so the cost does not depend on the size of the pools.
 pub(crate) fn show(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handled, Problem> {
     query::none(query_of(&request))?;
     let text = serde_json::to_string(&stats_of(api)).map_err(|error| Problem::internal(&error))?;
@@ -56,7 +56,7 @@ fn stats_of(api: &Api) -> Stats {
     }
 }
 
-/// Whether new work is welcome, in a word.
+/// Whether the daemon accepts work, as one word.
 fn state(api: &Api) -> &'static str {
     match api.engine.journal().check() {
         Err(JournalError::Poisoned) => "poisoned",
@@ -101,7 +101,7 @@ fn pool_stats(pool: &Pool) -> PoolStats {
     }
 }
 
-/// Rounded to a fraction of one, so that no digits are shown that mean nothing.
+/// Rounds to a multiple of 1 / `parts`, so that only significant digits are shown.
 fn rounded(value: f64, parts: f64) -> f64 {
     (value * parts).round() / parts
 }
@@ -126,7 +126,7 @@ fn call_stats(api: &Api, call: &CallSnapshot) -> (String, CallStats) {
     (call.call.as_str().to_owned(), stats)
 }
 
-/// Nanoseconds as microseconds.
+/// A distribution of nanoseconds, in microseconds.
 fn latency(nanoseconds: &DistributionSnapshot) -> Latency {
     let micros = |nanoseconds: u64| rounded(nanoseconds as f64 / 1e3, 10.0);
     Latency {

@@ -1,5 +1,5 @@
-//! What the daemon counts about itself: requests by call and status, their latency, open connections,
-//! memory. Each worker thread writes its own counters; only a reader of the stats adds them up.
+//! The daemon's own counters: requests by call and status, their latency, and connections. Each worker thread
+//! writes its own counters; a reader of the stats adds them up.
 
 pub mod recent;
 pub mod refusals;
@@ -15,7 +15,7 @@ use recent::Recent;
 use refusals::{RefusalCounters, Refusals};
 use requests::{CallSnapshot, RequestCounters};
 
-/// Waits for the journal are told apart to an error of 2^-5, up to 2^38 ns, 4.6 minutes.
+/// Waits for the journal are kept to a relative error of 2^-5, up to 2^38 ns (4.6 minutes).
 const COMMIT_WAIT_POWERS: (u8, u8) = (5, 38);
 
 /// The counters of one worker thread.
@@ -25,12 +25,12 @@ pub struct WorkerStats {
     pub requests: RequestCounters,
     /// Refused requests by code.
     pub refusals: RefusalCounters,
-    /// How long answers that were ready waited until what they tell of was committed, in nanoseconds; those
-    /// that did not have to wait are not in it.
+    /// How long responses waited until the changes they report were committed, in nanoseconds. Those that did
+    /// not wait are left out.
     pub commit_wait_nanoseconds: Distribution,
     /// Connections that are open now.
     pub open_connections: AtomicU64,
-    /// Connections that were ever given to this worker.
+    /// Connections that this worker has ever been given.
     pub accepted_connections: AtomicU64,
 }
 
@@ -65,7 +65,7 @@ pub struct Connections {
 }
 
 impl Stats {
-    /// Counters for so many workers, all zero.
+    /// Counters for `workers` workers, all zero.
     pub fn new(workers: usize) -> Self {
         Self {
             started: Instant::now(),
@@ -113,12 +113,12 @@ impl Stats {
         sum
     }
 
-    /// What was counted a minute ago.
+    /// The samples of the last minute.
     pub fn recent(&self) -> &Recent {
         &self.recent
     }
 
-    /// Keeps what is counted now, to tell of the last minute later. To be called every
+    /// Keeps a sample of the counters for the stats of the last minute. To be called every
     /// [`recent::SAMPLE_INTERVAL_SECONDS`].
     pub fn keep_sample(&self) {
         self.recent.keep(self.requests(), self.refusals());

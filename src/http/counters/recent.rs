@@ -1,4 +1,4 @@
-//! What the daemon did in the last minute: the counts now less those that were kept from a minute ago.
+//! The counts of the last minute: the counts now, less those of a sample from a minute ago.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use super::refusals::Refusals;
 use super::requests::{Call, CallSnapshot};
 
-/// How often a sample is to be kept, in seconds.
+/// How often a sample is kept, in seconds.
 pub const SAMPLE_INTERVAL_SECONDS: u64 = 5;
-/// How long ago the counts are from that the recent ones are told against.
+/// The age of the sample that the current counts are compared with.
 const SPAN: Duration = Duration::from_secs(60);
 
-/// Everything at a moment.
+/// All counts at a moment.
 #[derive(Debug, Clone)]
 pub struct Sample {
     at: Instant,
@@ -20,14 +20,14 @@ pub struct Sample {
     refusals: Refusals,
 }
 
-/// See the module.
+/// The samples of the last minute, oldest first.
 #[derive(Debug, Default)]
 pub struct Recent {
     samples: Mutex<VecDeque<Sample>>,
 }
 
 impl Recent {
-    /// Keeps a sample; those that are not needed any more are forgotten.
+    /// Keeps a sample, and drops those that are too old.
     pub fn keep(&self, requests: Vec<CallSnapshot>, refusals: Refusals) {
         let sample = Sample { at: Instant::now(), requests, refusals };
         let mut samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
@@ -37,19 +37,19 @@ impl Recent {
         samples.push_back(sample);
     }
 
-    /// Answers with what `read` makes of the sample from a minute ago, or the oldest there is.
+    /// Returns the result of `read` on the sample from a minute ago, or else on the oldest sample, if any.
     pub fn with_oldest<T>(&self, read: impl FnOnce(Option<&Sample>) -> T) -> T {
         read(self.samples.lock().unwrap_or_else(PoisonError::into_inner).front())
     }
 }
 
 impl Sample {
-    /// A call, if it had been made by then.
+    /// The counts of a call, if it had been made by then.
     pub fn request(&self, call: Call) -> Option<&CallSnapshot> {
         self.requests.iter().find(|known| known.call == call)
     }
 
-    /// How often requests had been refused with a code by then.
+    /// How often requests had been refused with `code` by then.
     pub fn refused(&self, code: &str) -> u64 {
         self.refusals.get(code).map_or(0, |refused| refused.count)
     }

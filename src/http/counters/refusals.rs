@@ -1,23 +1,23 @@
-//! Requests that were refused, by the code of the problem.
+//! Refused requests, by error code.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-/// What one worker refused. Its thread alone writes, so the lock is free but when the stats are read.
+/// The refusals of one worker. Only its thread writes, so only a reader of the stats contends for the lock.
 #[derive(Debug, Default)]
 pub struct RefusalCounters {
     by_code: Mutex<Refusals>,
 }
 
-/// How often, and when last, by code.
+/// How often requests were refused and when last, by error code.
 pub type Refusals = BTreeMap<&'static str, Refused>;
 
-/// How often requests were refused with a code.
+/// The refusals with one code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Refused {
     /// Since the daemon started.
     pub count: u64,
-    /// When last, in seconds since 2020.
+    /// The time of the last one, in seconds since 2020.
     pub last_at_seconds: u32,
 }
 
@@ -31,7 +31,7 @@ impl RefusalCounters {
     }
 }
 
-/// Adds up what several workers refused.
+/// Adds up the refusals of several workers.
 pub fn snapshot<'a>(workers: impl Iterator<Item = &'a RefusalCounters>) -> Refusals {
     let mut sum = Refusals::new();
     for worker in workers {

@@ -1,4 +1,4 @@
-//! Requests by call and status, and how long they took.
+//! Requests by call and status, and their latencies.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -8,7 +8,7 @@ use crate::histogram::{Distribution, DistributionSnapshot};
 const GROUPING_POWER: u8 = 5;
 /// Latencies are kept in nanoseconds up to 2^38 (4.6 minutes); longer ones count as that.
 const MAX_VALUE_POWER: u8 = 38;
-/// The statuses that are counted one by one; any other counts in the last place.
+/// The statuses that have their own counter; the last counter, 0, is for all others.
 const STATUSES: [u16; 15] = [200, 201, 304, 400, 403, 404, 405, 409, 413, 415, 422, 500, 503, 507, 0];
 
 macro_rules! calls {
@@ -76,7 +76,7 @@ calls! {
     Health = "health",
     /// `GET /` and its files
     Page = "page",
-    /// What is no call: an unknown path, or a method that the path does not have.
+    /// Not a call: an unknown path, or a method that the path does not have.
     Other = "other",
 }
 
@@ -92,16 +92,16 @@ struct CallCounters {
     nanoseconds: Distribution,
 }
 
-/// What one call did since the start.
+/// The counts of one call since the start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CallSnapshot {
-    /// Which call.
+    /// The call.
     pub call: Call,
     /// How often it was answered.
     pub count: u64,
-    /// How often with which status; 0 stands for any other. Only those that occurred.
+    /// How often with each status that occurred; 0 stands for any other status.
     pub by_status: Vec<(u16, u64)>,
-    /// How long it took to answer, in nanoseconds; the wait for the disk is not in it.
+    /// The time from request to response, in nanoseconds, without the wait for the disk.
     pub nanoseconds: DistributionSnapshot,
 }
 
@@ -130,7 +130,7 @@ impl RequestCounters {
     }
 }
 
-/// Adds up the counters of several threads; calls that never happened are left out.
+/// Adds up the counters of several threads; calls that were never made are left out.
 pub fn snapshot<'a>(workers: &(impl Iterator<Item = &'a RequestCounters> + Clone)) -> Vec<CallSnapshot> {
     let of_call = |&call: &Call| {
         let mut counts = [0; STATUSES.len()];

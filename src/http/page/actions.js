@@ -1,4 +1,4 @@
-// What operators do to a pool. Each is confirmed in a dialog that says what will happen and how to undo it.
+// Operators' actions on a pool. Each is confirmed in a dialog that says what will happen and how to undo it.
 
 import { call, explain, poolPath } from "./api.js";
 import { byId, setShown, setText } from "./dom.js";
@@ -12,10 +12,10 @@ let open = null;
 let afterwards = () => {};
 let saidTimer = 0;
 
-/** Calls back after an action, when figures have changed. */
+/** Called after an action, when figures have changed. */
 export const onDone = (callback) => (afterwards = callback);
 
-/** Tells the result of an action, to eyes and to screen readers. */
+/** Shows the result of an action, and announces it to screen readers. */
 function say(text) {
   clearTimeout(saidTimer);
   setText(byId("said"), text);
@@ -26,7 +26,7 @@ function say(text) {
 const ACTIONS = {
   pause: (pool) => ({
     title: `Pause ${pool}?`,
-    will: "New leases are refused with 409 paused. Leases that are held go on: they can be renewed and returned.",
+    will: "New leases are refused with 409 paused. Existing leases continue: they can be renewed and returned.",
     undo: "To undo it: Resume.",
     name: "Pause",
     run: async () => (await call("POST", poolPath(pool, "/pause")), `${pool} is paused.`),
@@ -40,8 +40,8 @@ const ACTIONS = {
   }),
   round: (pool, { done, round }) => ({
     title: `Start round ${count(round + 1)} of ${pool}?`,
-    will: `${many(done, "number")} that ${done === 1 ? "is" : "are"} done become available again. Leases, rests and what is retired stay as they are.`,
-    undo: `This cannot be undone. To keep a list of what is done, export it before: allotd pool export ${pool} --state done`,
+    will: `${many(done, "number")} that ${done === 1 ? "is" : "are"} done become available again. Leased, resting and retired numbers stay as they are.`,
+    undo: `This cannot be undone. To keep a list of the done numbers, export it first: allotd pool export ${pool} --state done`,
     name: `Start round ${count(round + 1)}`,
     run: async () => {
       const { round: begun, available } = await call("POST", poolPath(pool, "/rounds"));
@@ -50,8 +50,8 @@ const ACTIONS = {
   }),
   retire: (pool) => ({
     title: `Retire numbers of ${pool}`,
-    will: "They are not leased any more, also in later rounds. Whoever holds one of them cannot renew it.",
-    undo: "To undo it: Reinstate the same numbers. They are available then, whatever they were before.",
+    will: "They are no longer leased, also in later rounds. Existing leases of them cannot be renewed.",
+    undo: "To undo it: Reinstate the same numbers. They are then available, whatever state they had before.",
     name: "Retire",
     list: "retire",
     told: ({ retired, already, unknown, leased }) => `${many(retired, "number")}${leased ? `, ${count(leased)} of them leased now` : ""}; ${count(already)} retired already, ${count(unknown)} not in the pool`,
@@ -88,7 +88,7 @@ export function openAction(name, pool, figures, given = "") {
   (action.list ? numbers : act).focus();
 }
 
-/** First says what would happen to the numbers, then, asked again, does it. */
+/** At the first press says what would happen to the numbers; at the second does it. */
 async function runList({ action, pool, checked }) {
   const text = numbers.value;
   if (!text.trim()) throw new Error("Give at least one number.");

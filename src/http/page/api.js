@@ -1,4 +1,4 @@
-// Calls of the daemon, the same that any client makes.
+// Calls to the daemon, the same as any client makes.
 
 const PATIENCE_MILLISECONDS = 30_000;
 const STATS_PATIENCE_MILLISECONDS = 5_000;
@@ -13,7 +13,7 @@ export class Refused extends Error {
   }
 }
 
-/** Makes a call; its JSON. Throws `Refused`, or another error when no answer comes. */
+/** Makes a call and returns its JSON. Throws `Refused`, or another error if there is no response. */
 export async function call(method, path, { text, signal } = {}) {
   const options = { method, cache: "no-store", signal: signal ?? AbortSignal.timeout(PATIENCE_MILLISECONDS) };
   if (text !== undefined) {
@@ -28,11 +28,11 @@ export async function call(method, path, { text, signal } = {}) {
 
 export const stats = () => call("GET", "/v1/stats", { signal: AbortSignal.timeout(STATS_PATIENCE_MILLISECONDS) });
 
-/** The path of a pool, or of something below it. */
+/** The path of a pool, or of something under it. */
 export const poolPath = (pool, below = "") => `/v1/pools/${encodeURIComponent(pool)}${below}`;
 
-/** What went wrong, for people. */
+/** The message of an error, for people. */
 export function explain(error) {
   if (error instanceof Refused) return `${error.title ? `${error.title}: ` : ""}${error.message} (${error.status} ${error.code})`;
-  return "No answer from the daemon. Look whether it runs, then try again.";
+  return "No response from the daemon. Check whether it runs, then try again.";
 }

@@ -1,4 +1,4 @@
-// Two charts of the last minutes, drawn by uPlot, each with the same in words below it.
+// Two charts of the last minutes, drawn by uPlot, each with a text version below it.
 
 /* global uPlot */
 import { byId, colour, onScheme, setText } from "./dom.js";
@@ -47,7 +47,7 @@ class Chart {
 let rates;
 let latencies;
 
-/** The last known value and the highest, in words. */
+/** The last known value, the highest and the lowest, as text. */
 function told(values, format) {
   const known = values.filter((value) => value !== null);
   return known.length ? { now: format(known.at(-1)), most: format(Math.max(...known)), least: format(Math.min(...known)) } : null;
@@ -61,10 +61,10 @@ export function showCharts(history, name) {
   rates.show(ofPool);
   const speed = told(ofPool[1], rate);
   setText(byId("rate-now"), speed ? `now ${speed.now}` : "");
-  setText(byId("rate-said"), speed ? `Between ${speed.least} and ${speed.most} a second while this page was open.` : "Known from the second sample on.");
+  setText(byId("rate-said"), speed ? `Between ${speed.least} and ${speed.most} per second while this page was open.` : "Available after the second sample.");
   const all = history.latencies();
   latencies.show(all);
   const [half, most] = [told(all[1], micros), told(all[2], micros)];
   setText(byId("latency-now"), half ? `p50 ${half.now} · p99 ${most.now}` : "");
-  setText(byId("latency-said"), half ? `Of all pools, over one minute each. Solid: half of the leases took at most ${half.now} (p50). Dashed: 99 of 100 took at most ${most.now} (p99; ${most.most} at its highest).` : "No lease in the last minute.");
+  setText(byId("latency-said"), half ? `All pools, each point over one minute. Solid: half of the leases took at most ${half.now} (p50). Dashed: 99 of 100 took at most ${most.now} (p99; ${most.most} at its highest).` : "No lease in the last minute.");
 }

@@ -1,4 +1,4 @@
-// The daemon itself: what it refuses and answers, its journal, disk, connections and memory.
+// The daemon itself: its refusals and calls, its journal, disk, connections and memory.
 
 import { byId, setFacts, setRows, setText } from "./dom.js";
 import { bytes, count, duration, micros, rate, share, UNKNOWN } from "./format.js";
@@ -7,7 +7,7 @@ import { showRefusals } from "./refusals.js";
 const JOURNAL_STATES = {
   ok: "well",
   full: "the disk is full: changes are refused",
-  poisoned: "failed: nothing is confirmed any more",
+  poisoned: "failed: nothing more is confirmed",
 };
 
 /** Shows the daemon's own figures. */
@@ -42,8 +42,8 @@ function showJournal(journal) {
   setText(byId("journal-state"), JOURNAL_STATES[journal.state] ?? "");
   setFacts(byId("journal"), [
     ["A sync takes", `${micros(sync.p50)}, p99 ${micros(sync.p99)}`, "the disk confirms what was written"],
-    ["An answer waits", wait ? `${micros(wait.p50)}, p99 ${micros(wait.p99)}` : UNKNOWN, "until its change is committed"],
-    ["Records a sync", rate(journal.records_per_sync), "more under load: they share one"],
+    ["A response waits", wait ? `${micros(wait.p50)}, p99 ${micros(wait.p99)}` : UNKNOWN, "until its change is committed"],
+    ["Records per sync", rate(journal.records_per_sync), "more under load, as changes share a sync"],
     ["Not yet synced", count(journal.unsynced_records)],
     ["Last checkpoint", age === null ? "none yet" : `${duration(age)} ago`, `${count(journal.checkpoints)} in all`],
     ["Written", `${bytes(journal.bytes)}, ${count(journal.files)} files`],

@@ -1,5 +1,5 @@
-// The few things that every part does with the document. Nothing is written that has not changed: the
-// figures come each second, and a screen reader or a selection must not notice.
+// Functions that every part uses on the document. They write only what has changed: figures arrive every
+// second, and must not disturb a screen reader or a selection.
 
 export const byId = (id) => document.getElementById(id);
 
@@ -22,7 +22,7 @@ export function setShown(element, shown) {
   if (element.hidden === shown) element.hidden = !shown;
 }
 
-/** Fills a `dl` with rows of [name, value, what it means]; the rows are made once. */
+/** Fills a `dl` with rows of [name, value, meaning]; the rows are made once. */
 export function setFacts(list, rows) {
   const key = rows.map(([name]) => name).join("\n");
   if (list.dataset.key !== key) {
@@ -36,7 +36,7 @@ export function setFacts(list, rows) {
   rows.forEach(([, value], index) => setText(list.children[index].lastChild, value));
 }
 
-/** Fills a table body with rows of texts by a key; a row is made once. `numeric` tells the columns of numbers. */
+/** Fills a table body with rows of texts by a key; a row is made once. `numeric` has the columns of numbers. */
 export function setRows(body, rows, numeric) {
   const key = rows.map((row) => row.key).join("\n");
   if (body.dataset.key !== key) {
@@ -55,5 +55,5 @@ export function setRows(body, rows, numeric) {
 /** The colours of the style sheet, which follow the light or dark scheme. */
 export const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
-/** Calls back when the scheme turns light or dark. */
+/** Calls back when the scheme changes to light or dark. */
 export const onScheme = (changed) => matchMedia("(prefers-color-scheme: dark)").addEventListener("change", changed);

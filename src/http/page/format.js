@@ -1,4 +1,4 @@
-// Figures and times as people read them.
+// Formats figures and times for people.
 
 const MINUTE = 60;
 const HOUR = 60 * MINUTE;
@@ -17,7 +17,7 @@ export const rate = (value) => (!Number.isFinite(value) ? "–" : value < 10 && 
 /** "1 number", "2 numbers" */
 export const many = (value, one, more = `${one}s`) => `${count(value)} ${value === 1 ? one : more}`;
 
-/** A share of a whole. What is there is never 0 %, and what is not all is never 100 %. */
+/** A share of a whole. A part above zero is never shown as 0 %, and less than the whole never as 100 %. */
 export function share(part, all) {
   if (!all || !part) return "0 %";
   const percent = (100 * part) / all;

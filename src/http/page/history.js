@@ -1,11 +1,11 @@
-// The last 15 minutes, as this page has seen them: a sample each time the stats come.
+// The last 15 minutes as this page has seen them: a sample per response of the stats.
 
 const SAMPLES = 900;
 
-/** Rates are of what was counted between two samples that are not farther apart, in seconds. */
+/** Two samples this far apart or more give no rate, in seconds. */
 const MAX_GAP_SECONDS = 5;
 
-/** A value a sample, each in the slot of its sample; NaN where there is none. */
+/** A value per sample, in the slot of its sample; NaN if there is none. */
 const ring = () => new Float64Array(SAMPLES).fill(NaN);
 
 export class History {
@@ -13,10 +13,10 @@ export class History {
   #times = ring();
   #p50 = ring();
   #p99 = ring();
-  /** By pool: leases a second, and the total of the last sample. */
+  /** By pool: leases per second, and the total of the last sample. */
   #pools = new Map();
 
-  /** Takes a sample at a time in seconds. */
+  /** Adds a sample; the time is in seconds. */
   add(time, stats) {
     const slot = this.#taken % SAMPLES;
     const before = this.#taken ? this.#times[(this.#taken - 1) % SAMPLES] : NaN;
@@ -38,13 +38,13 @@ export class History {
     this.#taken += 1;
   }
 
-  /** Leases a second of a pool at the last sample; NaN if that is not known. */
+  /** Leases per second of a pool at the last sample; NaN if unknown. */
   rate(name) {
     const kept = this.#pools.get(name);
     return kept && this.#taken ? kept.rates[(this.#taken - 1) % SAMPLES] : NaN;
   }
 
-  /** [times, leases a second] of a pool, oldest first. */
+  /** [times, leases per second] of a pool, oldest first. */
   rates(name) {
     return [this.#ordered(this.#times), this.#ordered(this.#pools.get(name)?.rates ?? ring())];
   }

@@ -1,4 +1,4 @@
-// One number: its state, until when, and what can be done with it.
+// One number: its state, until when it lasts, and the actions on it.
 
 import { call, explain, poolPath } from "./api.js";
 import { byId, make } from "./dom.js";
@@ -9,7 +9,7 @@ const result = byId("lookup-result");
 const input = byId("lookup-number");
 let pool = null;
 
-/** Looks up in this pool from now on. */
+/** Sets the pool in which numbers are looked up. */
 export function lookIn(name) {
   if (name === pool) return;
   pool = name;

@@ -1,4 +1,4 @@
-// The number space as a heat map: each cell is a part of it, filled by the shares of the states in it.
+// The number space as a heat map: each cell is a part of it, filled in proportion to the states in it.
 
 import { call, explain, poolPath } from "./api.js";
 import { byId, colour, make, onScheme, setShown, setText } from "./dom.js";
@@ -27,10 +27,10 @@ let columns = WIDE_COLUMNS;
 let asked = 0;
 let onNumber = () => {};
 
-/** Calls back with a number when a cell of one number is opened. */
+/** Called with a number when a cell of one number is opened. */
 export const onOpenNumber = (callback) => (onNumber = callback);
 
-/** Shows the map of a pool, from the whole if it is another than before. */
+/** Shows the map of a pool; of another pool than before, the whole map. */
 export function showMap(name) {
   if (name === pool) return;
   pool = name;
@@ -44,7 +44,7 @@ function go(parts) {
   refresh();
 }
 
-/** Asks for the part that is shown. Answers that were overtaken are dropped. */
+/** Requests the part that is shown. Drops a response if a later request was made meanwhile. */
 export async function refresh() {
   if (!pool || document.hidden) return;
   const turn = ++asked;
@@ -102,12 +102,12 @@ function draw() {
   if (byId("map-rows").dataset.key !== labels.join()) {
     byId("map-rows").dataset.key = labels.join();
     byId("map-rows").replaceChildren(...labels.map((label) => make("span", {}, label)));
-    // The labels take the width that they need: the cells get the rest.
+    // The labels take the width that they need; the cells get the rest.
     if (byId("map-rows").offsetWidth + width !== canvas.parentElement.clientWidth) draw();
   }
 }
 
-/** Fills a cell from below by the shares of the states; what is there is at least a line. */
+/** Fills a cell from below with the shares of the states; a share above zero is at least a line. */
 function mix(pen, { x, y, w, h }, bucket, colours) {
   const all = total(bucket);
   if (!all) return;
@@ -122,7 +122,7 @@ function mix(pen, { x, y, w, h }, bucket, colours) {
   });
 }
 
-/** Fills a cell the more, the more of its numbers are in one state. */
+/** Fills a cell more strongly the more of its numbers are in one state. */
 function shade(pen, { x, y, w, h }, bucket, key, colours) {
   const all = total(bucket);
   if (!all || !bucket[key]) return;
@@ -163,7 +163,7 @@ function showTrail() {
   }));
 }
 
-/** Zooms into a cell, or opens its number when there is nothing to zoom into. */
+/** Zooms into a cell, or opens its number if it has only one. */
 function zoomIn(index = cell) {
   const bucket = map?.buckets[index];
   if (!bucket) return;
@@ -173,7 +173,7 @@ function zoomIn(index = cell) {
 
 const zoomOut = () => trail.length && go(trail.slice(0, -1));
 
-/** The rows of the map as a table, for who does not see it. */
+/** The rows of the map as a table, for people who cannot see the map. */
 function showTable() {
   if (!byId("map-details").open || !map) return;
   const table = byId("map-table");
@@ -225,7 +225,7 @@ canvas.addEventListener("keydown", (event) => {
   KEYS[event.key]();
 });
 canvas.addEventListener("pointermove", (event) => event.pointerType === "mouse" && choose(at(event)));
-// A finger chooses, since cells are small; a mouse has chosen already and zooms.
+// A tap only selects, as cells are small; a mouse click zooms, as hovering has selected already.
 canvas.addEventListener("pointerup", (event) => {
   const index = at(event);
   if (event.pointerType === "mouse" && event.button === 0 && index !== null) zoomIn(index);

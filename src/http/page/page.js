@@ -1,4 +1,4 @@
-// The operators' page: asks for the stats each second and gives them to the parts.
+// The operators' page: requests the stats every second and hands them to the parts.
 
 import { openAction, onDone } from "./actions.js";
 import { stats as askStats, explain, Refused } from "./api.js";
@@ -39,7 +39,7 @@ function show() {
   const failing = showStatus(stats, lostSince);
   const live = byId("live");
   live.dataset.live = lostSince ? "no" : "yes";
-  setText(byId("live-text"), lostSince ? `no answer since ${clock(lostSince)}` : `live · ${clock(Date.now())}`);
+  setText(byId("live-text"), lostSince ? `no response since ${clock(lostSince)}` : `live · ${clock(Date.now())}`);
   document.title = failing ? "! allotd" : "allotd";
   if (!stats) return;
   const name = chosen(stats.pools);

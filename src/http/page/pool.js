@@ -1,4 +1,4 @@
-// One pool in figures: the strip at its head, its states and totals.
+// The figures of one pool: the strip at its head, its states and totals.
 
 import { call, poolPath } from "./api.js";
 import { byId, make, setFacts, setShown, setText } from "./dom.js";
@@ -45,13 +45,13 @@ function showFigures(pool, speed) {
   figure("rate", rate(speed), lately ? `${rate(lately["1m"])} over 1 min, ${rate(lately["15m"])} over 15 min` : "");
   const left = pool.exhaustion_seconds;
   if (pool.available === 0) figure("exhaustion", "now", "none is available");
-  else if (left === null || left === undefined) figure("exhaustion", "–", "does not get emptier");
+  else if (left === null || left === undefined) figure("exhaustion", "–", "the available count does not fall");
   else figure("exhaustion", duration(left), `at this pace: ${clock(Date.now() + left * 1000)}`);
   const next = pool.next_available_at;
   if (pool.paused) figure("next", "paused", "resume to hand out numbers");
-  else if (pool.available > 0) figure("next", "now", "a lease is answered at once");
+  else if (pool.available > 0) figure("next", "now", "a lease succeeds at once");
   else if (next && pool.leased + pool.resting > 0) figure("next", new Date(next) > Date.now() ? relative(next) : "soon", `${clock(next)} at the earliest`);
-  else figure("next", "never", "by itself: see the top of the page");
+  else figure("next", "never", "without an operator: see the top of the page");
 }
 
 function showTotals(pool) {
@@ -69,7 +69,7 @@ function showTotals(pool) {
   ]);
 }
 
-/** The settings change rarely: asked for when another pool is shown, after an action, and now and then. */
+/** Settings change rarely: they are requested when another pool is shown, after an action, and now and then. */
 export async function showSettings(name = shownName) {
   const about = byId("pool-about");
   try {
@@ -80,7 +80,7 @@ export async function showSettings(name = shownName) {
     setText(about, [`round ${count(round)}`, `${settings.order} order`, `leases last ${duration(settings.ttl)} (at most ${duration(settings.ttl_max)})`, after, rules ? many(rules, "outcome rule") : ""].filter(Boolean).join(" · "));
     setShown(about, true);
   } catch {
-    // The head is complete without them, and the status line tells of a daemon that is away.
+    // The head works without them, and the banner reports a daemon that does not respond.
     setShown(about, false);
   }
 }

@@ -1,4 +1,4 @@
-// The list of pools: filter, order, and which one is shown, which stands in the address: #pool=NAME
+// The list of pools: filter, order, and which pool is shown. The address names that pool: #pool=NAME
 
 import { byId, make, setShown, setText } from "./dom.js";
 import { count, rate } from "./format.js";
@@ -10,12 +10,12 @@ const filter = byId("pools-filter");
 const order = byId("pools-order");
 const onlyTrouble = byId("pools-trouble");
 
-/** By pool: its row and the parts of it that change. */
+/** By pool: its row, and the parts of the row that change. */
 const rows = new Map();
 let stats = null;
 let history = null;
 
-/** The pool that is shown: that of the address, or the first. */
+/** The pool that is shown: the one in the address, or the first. */
 export function chosen(pools) {
   const named = new URLSearchParams(location.hash.slice(1)).get("pool");
   if (named !== null && named in pools) return named;
@@ -39,7 +39,7 @@ function makeRow(name) {
   return { item: make("li", {}, link), link, bar, figures, note };
 }
 
-/** Puts the rows into their order; only when that may have changed, so that nothing moves under the pointer. */
+/** Sorts the rows, only when the order may have changed, so that nothing moves under the pointer. */
 function arrange() {
   if (!stats) return;
   list.replaceChildren(...[...rows.keys()].sort(ORDERS[order.value]).map((name) => rows.get(name).item));

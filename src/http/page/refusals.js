@@ -1,4 +1,4 @@
-// What each reason of a refusal means, and the table of them.
+// The meaning of each reason for a refusal, and the table of refusals.
 
 import { byId, setRows, setShown } from "./dom.js";
 import { clock, count, relative } from "./format.js";
@@ -7,23 +7,23 @@ const MEANS = {
   exhausted: "no number was available for the lease",
   paused: "the pool was paused by an operator",
   storage_full: "the disk of the data directory was full",
-  not_ready: "the daemon was starting or ending, or its journal failed",
+  not_ready: "the daemon was shutting down, or its journal failed",
   overloaded: "too many connections, or too much at once",
   stale: "the lease had ended, or its token was wrong",
-  idempotency_mismatch: "an Idempotency-Key came again with another request",
-  not_available: "this version has not what was asked for",
-  forbidden: "a web page of others, or a name that is not the daemon's",
+  idempotency_mismatch: "an Idempotency-Key was reused for another request",
+  not_available: "this version does not have what was requested",
+  forbidden: "a foreign web page, or a name that is not the daemon's",
   unauthorized: "no token, or a wrong one",
   quota_exceeded: "the caller's own limit was reached",
-  bad_request: "the request was wrong; its answer says where",
+  bad_request: "the request was invalid; the response says where",
   pool_not_found: "no pool has this name",
   number_not_found: "the pool has no such number",
   not_found: "nothing is at this path",
   method_not_allowed: "the path has no such method",
-  pool_exists: "a pool of this name was there",
+  pool_exists: "a pool with this name already existed",
   in_use: "the pool had live leases and was not deleted",
   too_large: "the body was too large",
-  unsupported_media_type: "the body was of another type",
+  unsupported_media_type: "the body had an unsupported type",
   internal: "the daemon failed; its log says how",
 };
 

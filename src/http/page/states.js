@@ -21,7 +21,7 @@ export function makeBar(bar) {
   }));
 }
 
-/** Sets the widths of a stacked bar; a state that is there is at least a line. */
+/** Sets the widths of a stacked bar; a state with any number in it is at least a line. */
 export function setBar(bar, counts) {
   STATES.forEach(({ key }, index) => {
     const part = bar.children[index];

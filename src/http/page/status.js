@@ -1,19 +1,19 @@
-// What is wrong, in words, and what to do: found in the stats alone.
+// What is wrong and what to do, derived from the stats alone.
 
 import { byId, make, setText } from "./dom.js";
 import { bytes, clock, count, duration, many } from "./format.js";
 
-/** With less of the disk free than this, it is called nearly full. */
+/** The disk is nearly full if less than this share of it is free. */
 const DISK_NEARLY_FULL = 0.05;
-/** With less time left than this, a pool is called nearly exhausted, in seconds. */
+/** A pool is nearly exhausted if less time than this is left, in seconds. */
 const SOON_SECONDS = 3600;
-/** More pools than this in trouble are told of together. */
+/** If more pools than this have a problem, they share one line. */
 const MAX_POOLS_TOLD = 3;
 
 /** Why leases of a pool fail, if they do: { level, title, todo, act }. */
 export function troubleOf(name, pool) {
   const bad = (title, todo, act, code = "exhausted") => ({ level: "bad", pool: name, title: `Leases from ${name} fail: ${title}`, todo, act, code });
-  if (pool.paused) return bad("the pool is paused.", "Leases that are held can be renewed and returned. Resume it to hand out numbers again.", "resume", "paused");
+  if (pool.paused) return bad("the pool is paused.", "Existing leases can be renewed and returned. Resume it to hand out numbers again.", "resume", "paused");
   if (pool.available > 0) return soon(name, pool);
   if (pool.numbers === 0) return bad("it has no numbers.", `Add some: allotd pool add ${name} FILE`);
   const { leased, resting, done } = pool;
@@ -22,41 +22,41 @@ export function troubleOf(name, pool) {
   const add = `allotd pool add ${name} FILE.`;
   const next = pool.next_available_at ? clock(pool.next_available_at) : null;
   if (leased && resting) {
-    return bad(`none is available, ${count(leased)} are leased and ${count(resting)} rest.`,
-      `${next ? `The first of them is back at ${next} at the earliest, or when one is returned before.` : "Wait for one."} If that is too late add numbers: ${add}${round}`, act);
+    return bad(`none is available, ${count(leased)} are leased and ${count(resting)} are resting.`,
+      `${next ? `The first of them can become available at ${next}, or sooner if one is returned.` : "Wait for one."} If that is too late, add numbers: ${add}${round}`, act);
   }
   if (resting) {
-    return bad(`none is available, all of its numbers rest (${count(resting)}).`,
-      `${next ? `The first rest ends at ${next} at the earliest.` : "Wait for a rest to end."} If that is too late add numbers: ${add} The pool's rest, an outcome's rule or the return itself says how long a number rests: allotd pool show ${name}${round}`, act);
+    return bad(`none is available, all of its numbers are resting (${count(resting)}).`,
+      `${next ? `The first rest ends at ${next} at the earliest.` : "Wait for a rest to end."} If that is too late, add numbers: ${add} The pool's rest, an outcome's rule or the return itself decides how long a number rests: allotd pool show ${name}${round}`, act);
   }
   if (leased) {
     return bad(`none is available, all of its numbers are leased (${count(leased)}).`,
-      `${next ? `The first of these leases ends at ${next} at the earliest, unless a number is returned before.` : "Wait for one to be returned."} Add numbers: ${add} If holders forget to return, let new leases last less: allotd pool set ${name} --ttl SECONDS.${round}`, act);
+      `${next ? `The first of these leases ends at ${next} at the earliest, unless a number is returned sooner.` : "Wait for one to be returned."} Add numbers: ${add} If holders forget to return numbers, make new leases shorter: allotd pool set ${name} --ttl SECONDS.${round}`, act);
   }
-  if (done) return bad(`every number that is in use is done (${count(done)}).`, "Start the next round: all that is done becomes available again.", "round");
+  if (done) return bad(`every number that is in use is done (${count(done)}).`, "Start the next round: all done numbers become available again.", "round");
   return bad(`every number is retired (${count(pool.retired)}).`, "Reinstate some, or add numbers.", "reinstate");
 }
 
 function soon(name, pool) {
   const left = pool.exhaustion_seconds;
   if (left === null || left === undefined || left > SOON_SECONDS) return null;
-  return { level: "warn", pool: name, title: `${name} will have no number in about ${duration(left)}, at this pace.`, todo: "Add numbers, shorten its rests, or have holders return what they no longer need." };
+  return { level: "warn", pool: name, title: `${name} will have no number in about ${duration(left)}, at the current pace.`, todo: "Add numbers, shorten its rests, or have holders return what they no longer need." };
 }
 
 /** Everything that is wrong, the worst first. `lostSince` is a time, or null. */
 export function troubles(stats, lostSince) {
   const found = [];
   if (lostSince) {
-    found.push({ level: "bad", title: `No answer from the daemon since ${clock(lostSince)}.`, todo: `${stats ? "The figures below are of that time. " : ""}Look whether it runs (systemctl status allotd) and read its log: if its disk failed, it has ended by itself and says so there. This page goes on when it answers again.` });
+    found.push({ level: "bad", title: `No response from the daemon since ${clock(lostSince)}.`, todo: `${stats ? "The figures below are of that time. " : ""}Check whether it runs (systemctl status allotd) and read its log: if its disk failed, it has stopped and the log says so. This page continues when the daemon responds again.` });
   }
   if (!stats) return found;
   const { state, disk, pools } = stats;
   const full = state === "storage_full";
-  if (state === "poisoned") found.push({ level: "bad", code: "not_ready", title: "The journal cannot be written: nothing is confirmed any more, and the daemon ends.", todo: "The disk failed. Check it, run allotd check on the data directory, then start the daemon again. All that was confirmed is kept." });
-  if (full) found.push({ level: "bad", code: "storage_full", title: "The disk is full: leases fail.", todo: `${disk ? `${bytes(disk.free_bytes)} are free. ` : ""}Free some space on the disk of the data directory; leases go on by themselves. Nothing that was confirmed is lost.` });
-  if (state === "draining") found.push({ level: "warn", code: "not_ready", title: "The daemon is shutting down.", todo: "Requests under way are finished, new connections are refused. Start it again if this was not meant." });
+  if (state === "poisoned") found.push({ level: "bad", code: "not_ready", title: "The journal cannot be written: nothing more is confirmed, and the daemon stops.", todo: "The disk failed. Check it, run allotd check on the data directory, then start the daemon again. All that was confirmed is kept." });
+  if (full) found.push({ level: "bad", code: "storage_full", title: "The disk is full: leases fail.", todo: `${disk ? `${bytes(disk.free_bytes)} are free. ` : ""}Free some space on the disk of the data directory; leases then work again without a restart. Nothing that was confirmed is lost.` });
+  if (state === "draining") found.push({ level: "warn", code: "not_ready", title: "The daemon is shutting down.", todo: "Requests in progress are finished, new connections are refused. Start it again if this was not intended." });
   found.push(...poolTroubles(pools));
-  if (!full && disk?.total_bytes && disk.free_bytes < DISK_NEARLY_FULL * disk.total_bytes) found.push({ level: "warn", title: `The disk of the data directory is nearly full: ${bytes(disk.free_bytes)} of ${bytes(disk.total_bytes)} are free.`, todo: "Leases still go on in the space that the journal has; when it needs more, every change is refused. Free some space or enlarge the disk." });
+  if (!full && disk?.total_bytes && disk.free_bytes < DISK_NEARLY_FULL * disk.total_bytes) found.push({ level: "warn", title: `The disk of the data directory is nearly full: ${bytes(disk.free_bytes)} of ${bytes(disk.total_bytes)} are free.`, todo: "Leases still work in the space that the journal has; when it needs more, every change is refused. Free some space or enlarge the disk." });
   return found;
 }
 
@@ -74,12 +74,12 @@ function poolTroubles(pools) {
 const ACTS = { resume: "Resume", round: "Next round", reinstate: "Reinstate", "only-trouble": "Show them" };
 const WORDS = { bad: "Problem", warn: "Soon", ok: "All well" };
 
-/** Shows what is wrong; says it to a screen reader when it changes. Whether leases fail. */
+/** Shows what is wrong, and announces changes to screen readers. Returns whether anything fails. */
 export function showStatus(stats, lostSince) {
   const found = troubles(stats, lostSince);
   if (stats && found.length === 0) {
     const pools = Object.keys(stats.pools).length;
-    found.push({ level: "ok", title: pools ? `${pools === 1 ? "The pool hands" : `All ${count(pools)} pools hand`} out numbers, and the journal and the disk are well.` : "The daemon runs and has no pool yet.", todo: "" });
+    found.push({ level: "ok", title: pools ? `${pools === 1 ? "The pool hands" : `All ${count(pools)} pools hand`} out numbers, and the journal and the disk are healthy.` : "The daemon runs and has no pool yet.", todo: "" });
   }
   const section = byId("status");
   const failing = found.some(({ level }) => level === "bad");

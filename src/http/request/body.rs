@@ -1,5 +1,5 @@
-//! The bodies of requests and answers: whole or streamed, and the bridge between async bodies and the
-//! blocking code that reads and writes numbers.
+//! The bodies of requests: collected whole, or handed over as they arrive to the blocking code that reads
+//! numbers.
 
 use std::future::poll_fn;
 use std::io::{self, Read};
@@ -19,13 +19,13 @@ use crate::http::response::problem::{Code, Problem};
 pub const MAX_JSON_BODY_BYTES: usize = 8 << 20;
 /// How long a client may pause within a body, in seconds.
 pub const BODY_PAUSE_SECONDS: u64 = 30;
-/// How much of a refused upload is still read, so that its sender sees the answer, in bytes.
+/// How much of a refused upload is still read, so that its sender sees the response, in bytes.
 const MAX_DISCARDED_BYTES: usize = 64 << 20;
 
-/// The next piece of a request's body; `None` at its end.
+/// The next chunk of a request's body; `None` at its end.
 async fn next_chunk(body: &mut Incoming) -> Option<Result<Bytes, Problem>> {
     loop {
-        // Nearly always the bytes are there already: no timer then.
+        // Nearly always the bytes are there already and no timer is needed.
         let mut pending = true;
         let at_once = poll_fn(|cx| {
             let polled = Pin::new(&mut *body).poll_frame(cx);
@@ -42,7 +42,7 @@ async fn next_chunk(body: &mut Incoming) -> Option<Result<Bytes, Problem>> {
                 Ok(frame) => frame,
                 Err(_) => {
                     return Some(Err(Problem::bad_request(
-                        "The body did not come: send it without long pauses",
+                        "The body did not arrive in time: send it without long pauses",
                     )));
                 }
             }
@@ -52,7 +52,7 @@ async fn next_chunk(body: &mut Incoming) -> Option<Result<Bytes, Problem>> {
         match frame {
             None => return None,
             Some(Err(_)) => {
-                return Some(Err(Problem::bad_request("The body broke off: send the whole body")));
+                return Some(Err(Problem::bad_request("The body ended early: send the whole body")));
             }
             Some(Ok(frame)) => {
                 if let Ok(data) = frame.into_data() {
@@ -63,7 +63,7 @@ async fn next_chunk(body: &mut Incoming) -> Option<Result<Bytes, Problem>> {
     }
 }
 
-/// A whole body of at most [`MAX_JSON_BODY_BYTES`].
+/// Collects a whole body of at most [`MAX_JSON_BODY_BYTES`].
 pub(crate) async fn collect_json(mut body: Incoming) -> Result<Bytes, Problem> {
     let too_large = || {
         Problem::new(
@@ -90,7 +90,7 @@ pub(crate) async fn collect_json(mut body: Incoming) -> Result<Bytes, Problem> {
     Ok(whole.freeze())
 }
 
-/// Reads on, so that a client that sends before it reads sees the answer.
+/// Reads on, so that a client that sends everything before it reads still sees the response.
 async fn discard(body: &mut Incoming) {
     let mut discarded_bytes = 0;
     while let Some(Ok(chunk)) = next_chunk(body).await {
@@ -101,14 +101,14 @@ async fn discard(body: &mut Incoming) {
     }
 }
 
-/// What travels from a connection to the blocking side. A body that ends without `End` broke off.
+/// What a connection sends to the blocking side. A body without `End` ended early.
 #[derive(Debug)]
 enum Piece {
     Data(Bytes),
     End,
 }
 
-/// Blocking reader of a request's body.
+/// A blocking reader of a request's body.
 #[derive(Debug)]
 pub(crate) struct Upload {
     pieces: mpsc::Receiver<Piece>,
@@ -128,7 +128,7 @@ impl Read for Upload {
                 None => {
                     return Err(io::Error::new(
                         io::ErrorKind::UnexpectedEof,
-                        "the body broke off: send the whole body",
+                        "the body ended early: send the whole body",
                     ));
                 }
             }
@@ -139,8 +139,8 @@ impl Read for Upload {
     }
 }
 
-/// Runs `work` on a blocking thread over the body as it arrives, and returns its result. A body that
-/// breaks off is an error to `work`, never an end.
+/// Runs `work` on a blocking thread over the body as it arrives, and returns its result. A body that ends
+/// early is an error to `work`, never the end of the input.
 pub(crate) async fn upload<T: Send + 'static>(
     mut body: Incoming,
     work: impl FnOnce(&mut Upload) -> Result<T, Problem> + Send + 'static,

@@ -1,4 +1,4 @@
-//! What a body says it is.
+//! The content type of a body.
 
 use hyper::HeaderMap;
 use hyper::header::CONTENT_TYPE;
@@ -13,9 +13,9 @@ pub(crate) fn media_type(headers: &HeaderMap) -> Option<&str> {
     Some(value.split(';').next().unwrap_or_default().trim())
 }
 
-/// Refuses a JSON body that says it is something else.
+/// Refuses a body whose content type is not JSON.
 pub(crate) fn check_json(headers: &HeaderMap) -> Result<(), Problem> {
-    // What nearly every client sends. With `fields::parse` on text, 600 of a return's 14,900 instructions less.
+    // Nearly every client sends exactly this, and comparing it is cheaper than parsing it.
     if headers.get(CONTENT_TYPE).is_some_and(|given| given == JSON) {
         return Ok(());
     }
@@ -24,7 +24,7 @@ pub(crate) fn check_json(headers: &HeaderMap) -> Result<(), Problem> {
         Some(given) if given.eq_ignore_ascii_case(JSON) => Ok(()),
         Some(given) => Err(Problem::new(
             Code::UnsupportedMediaType,
-            format!("\"{given}\" is not read here: send JSON with -H 'content-type: application/json'"),
+            format!("\"{given}\" is not accepted here: send JSON with -H 'content-type: application/json'"),
         )),
     }
 }

@@ -1,4 +1,4 @@
-//! The fields of JSON bodies. Each reads itself strictly and names itself when it cannot.
+//! The fields of JSON bodies. Each is parsed strictly, and its error names the field.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -11,15 +11,15 @@ use crate::engine::operations::lease::MAX_LEASE_COUNT;
 use crate::http::response::problem::Problem;
 use crate::numbers::number::Number;
 
-/// Reads a whole body; the error says where and why.
+/// Parses a whole body; the error says where and why it failed.
 pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
-    // Looked at once as a whole, not string by string. If it is no UTF-8, the error says where.
+    // UTF-8 is checked once for the whole body instead of per string. For invalid UTF-8 the error says where.
     str::from_utf8(body)
         .map_or_else(|_| serde_json::from_slice(body), serde_json::from_str)
         .map_err(|error| Problem::bad_request(format!("The body is refused: {error}")))
 }
 
-/// Reads an integer of a range, and says `expected` for anything else.
+/// Parses an integer within a range; the error for anything else is `expected`.
 struct IntegerVisitor {
     range: RangeInclusive<u64>,
     expected: &'static str,
@@ -53,7 +53,7 @@ impl<'de> Deserialize<'de> for Count {
     }
 }
 
-/// How long a lease lasts, in seconds. The pool's `ttl_max` is checked by the engine.
+/// How long a lease lasts, in seconds. The engine checks the pool's `ttl_max`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct TtlSeconds(pub(crate) u32);
 
@@ -65,7 +65,7 @@ impl<'de> Deserialize<'de> for TtlSeconds {
     }
 }
 
-/// A number of an item.
+/// The number of an item.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct NumberField(pub(crate) Number);
 
@@ -78,7 +78,7 @@ impl<'de> Deserialize<'de> for NumberField {
     }
 }
 
-/// A token of an item; `None` if it cannot be one, which is answered like a wrong one.
+/// The token of an item; `None` for text that cannot be one, which is handled like a wrong token.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct TokenField(pub(crate) Option<Token>);
 
@@ -100,7 +100,7 @@ impl<'de> Deserialize<'de> for TokenField {
     }
 }
 
-/// A field of the API that this version does not have.
+/// A field of the API that this version does not support yet.
 #[derive(Debug)]
 pub(crate) struct NotYet;
 

@@ -1,22 +1,22 @@
-//! The headers that every request is looked at for, found in one pass: services send few headers, and each
-//! search of the map would hash a name.
+//! The headers that matter for every request, found in one pass: services send few headers, and each look-up
+//! in the map would hash a name.
 
 use hyper::Request;
 use hyper::header::{HOST, HeaderName, HeaderValue, ORIGIN};
 
-/// Says whether the page that makes a request is of the same site; every browser of today sends it.
+/// Says whether the page that makes a request is of the same site. Every current browser sends it.
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
-/// Names a request, for the log.
+/// Identifies a request in the log.
 pub(crate) static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// See the module.
+/// The headers that every request is checked for.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct RequestHeaders<'r> {
-    /// The last one.
+    /// The last `Host`.
     pub(crate) host: Option<&'r HeaderValue>,
-    /// How many of them there are.
+    /// How many `Host` headers there are.
     pub(crate) hosts: usize,
     pub(crate) origin: Option<&'r HeaderValue>,
     /// `Sec-Fetch-Site`
@@ -24,7 +24,7 @@ pub(crate) struct RequestHeaders<'r> {
     pub(crate) request_id: Option<&'r HeaderValue>,
     /// The last `Idempotency-Key`.
     pub(crate) key: Option<&'r HeaderValue>,
-    /// How many of them there are.
+    /// How many `Idempotency-Key` headers there are.
     pub(crate) keys: usize,
 }
 

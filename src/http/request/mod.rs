@@ -1,4 +1,4 @@
-//! Reading requests: headers, path, query, body, and the fields in them.
+//! Reads requests: headers, path, query, body, and the fields in them.
 
 pub mod body;
 pub(crate) mod content_type;

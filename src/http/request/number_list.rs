@@ -1,4 +1,4 @@
-//! Numbers in the body of a request: which kind of list it is, and how it is to be read.
+//! Numbers in the body of a request: the kind of list, and how to read it.
 
 use hyper::HeaderMap;
 
@@ -10,10 +10,10 @@ use super::body::Upload;
 use super::content_type::media_type;
 use super::query::Query;
 
-/// Parameters that say how a list is to be read.
+/// Parameters that say how to read a list.
 pub(crate) const LIST_PARAMETERS: [&str; 4] = ["region", "on_invalid", "length", "column"];
 
-/// How the numbers of a body are written.
+/// The format of the numbers of a body.
 #[derive(Debug, Clone)]
 pub(crate) enum Source {
     /// Text or CSV.
@@ -67,14 +67,18 @@ impl Source {
 fn unsupported(given: &str) -> Problem {
     let detail = match given {
         "application/x-www-form-urlencoded" => {
-            "application/x-www-form-urlencoded is what curl sends by itself: add -H 'content-type: text/plain' \
+            "application/x-www-form-urlencoded is the default of curl: add -H 'content-type: text/plain' \
              and send the file with --data-binary @FILE"
                 .to_owned()
         }
-        "" => "Say how the numbers are written: content-type text/plain, text/csv or application/octet-stream \
+        "" => {
+            "Say how the numbers are written: content-type text/plain, text/csv or application/octet-stream \
                (Roaring)"
-            .to_owned(),
-        other => format!("\"{other}\" is none of text/plain, text/csv and application/octet-stream (Roaring)"),
+                .to_owned()
+        }
+        other => format!(
+            "\"{other}\" is not accepted here: give text/plain, text/csv or application/octet-stream (Roaring)"
+        ),
     };
     Problem::new(Code::UnsupportedMediaType, detail)
 }

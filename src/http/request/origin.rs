@@ -1,10 +1,10 @@
-//! A browser must not become a way in: whose names and origins a request may bear.
+//! Refuses requests that foreign web pages make through a browser, by their names and origins.
 //!
-//! Any web page can make the browser of a person send requests to addresses that only this person
-//! reaches, and a lease is nothing but a `POST`. Two things give such a page away, and a page cannot
-//! change either: `Origin`, which names where it is from, and `Host`, which names what it believes to
-//! talk to. A page that points its own domain at the daemon's address (DNS rebinding) has an `Origin`
-//! that fits, but its domain is none of the daemon's names. Services and curl send no `Origin`, and the
+//! Any web page can make a person's browser send requests to addresses that only this person can reach,
+//! and a lease is a plain `POST`. Two headers reveal such a page, and a page cannot change either:
+//! `Origin` says where the page is from, and `Host` names the server that it means to reach. A page that
+//! points its own domain at the daemon's address (DNS rebinding) has an `Origin` that matches its `Host`,
+//! but its domain is not a name of the daemon. Services and curl send no `Origin`, and a `Host` with the
 //! name by which they reach the daemon.
 
 use std::fmt;
@@ -22,7 +22,7 @@ use super::headers::RequestHeaders;
 
 /// Longest name of a host, in bytes.
 const MAX_NAME_BYTES: usize = 253;
-/// Longest part of a refused header that is repeated to the caller, in characters.
+/// How much of a refused header is repeated to the caller, in characters.
 const MAX_ECHO_CHARS: usize = 100;
 
 /// A name under which the daemon is reached: `NAME`, with any port, or `NAME:PORT`.
@@ -30,14 +30,14 @@ const MAX_ECHO_CHARS: usize = 100;
 pub struct AllowedHost {
     /// In lower case; an IPv6 address in brackets.
     host: String,
-    /// `None` for any.
+    /// `None` for any port.
     port: Option<u16>,
 }
 
-/// A name that cannot be read.
+/// Text that is not a name.
 #[derive(Debug, Error, PartialEq, Eq)]
 #[error(
-    "--allow-host is \"{0}\": give a name as it stands in URLs, such as allotd.example.org or allotd:7979"
+    "--allow-host is \"{0}\": give a name as it is written in URLs, such as allotd.example.org or allotd:7979"
 )]
 pub struct AllowedHostError(String);
 
@@ -78,32 +78,32 @@ impl AllowedHost {
     }
 }
 
-/// How a request came.
+/// The kind of socket that a request arrived on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Via {
-    /// Over TCP.
+    /// TCP.
     Tcp,
-    /// Over a socket file, which no browser reaches by itself.
+    /// A socket file, which no browser can reach on its own.
     Unix,
 }
 
 /// The names of the daemon.
 #[derive(Debug)]
 pub(crate) struct Names {
-    /// What most requests bear, byte for byte: the addresses themselves.
+    /// The addresses themselves, as most requests have them, byte for byte.
     usual: Vec<Box<[u8]>>,
-    /// Names that come of the addresses, with any port: tunnels and containers change it, and the
+    /// Names that follow from the addresses, with any port: tunnels and containers change the port, and the
     /// domain of a foreign page is foreign with every port.
     own: Vec<AllowedHost>,
-    /// Names that the operator gave.
+    /// Names that the operator configured.
     allowed: Vec<AllowedHost>,
-    /// Whether any IP address is a name, because the daemon listens on all of them. Who asks for an
-    /// address has asked no DNS.
+    /// Whether any IP address is a name, because the daemon listens on all of them. An address needs no DNS,
+    /// so it cannot come from DNS rebinding.
     any_ip: bool,
 }
 
 impl Names {
-    /// The names of a daemon that listens on `addresses`, and those that it was given.
+    /// The names of a daemon that listens on `addresses`, and the names in `allowed`.
     pub(crate) fn new(addresses: &[ListenAddress], allowed: Vec<AllowedHost>) -> Self {
         let mut names = Self { usual: Vec::new(), own: Vec::new(), allowed, any_ip: false };
         for address in addresses {
@@ -121,7 +121,7 @@ impl Names {
         names
     }
 
-    /// Refuses what a page of someone else makes a browser send. Costs a service one comparison.
+    /// Refuses requests of foreign web pages. A service's request costs one comparison.
     #[inline]
     pub(crate) fn check<B>(
         &self,
@@ -149,14 +149,14 @@ impl Names {
         if given.hosts > 1 {
             return Err(Problem::bad_request("There are several Host headers: send one"));
         }
-        // The authority of HTTP/2, or of a request to a proxy, is in force before the header.
+        // The authority of HTTP/2, or of a request to a proxy, takes precedence over the header.
         let host = match (request.uri().authority(), given.host) {
             (Some(authority), _) => Some(authority.as_str()),
             (None, Some(value)) => Some(value.to_str().unwrap_or_default()),
             (None, None) => None,
         };
         match host {
-            // No browser leaves it out; HTTP/1.0 allows it.
+            // No browser leaves `Host` out; HTTP/1.0 allows it.
             None if via == Via::Tcp && request.version() > Version::HTTP_10 => {
                 return Err(Problem::bad_request("The Host header is missing: send it, or use HTTP/1.0"));
             }
@@ -171,14 +171,14 @@ impl Names {
             return Err(forbidden_origin(&String::from_utf8_lossy(origin.as_bytes())));
         }
         let foreign = given.site.is_some_and(|site| site.as_bytes() == b"cross-site");
-        // A link to the operators' page is followed; anything else has no business on a foreign page.
+        // A foreign page may link to the operators' page; it has no other use of the daemon.
         if foreign && !(*request.method() == Method::GET && request.uri().path() == "/") {
             return Err(forbidden_origin("another site"));
         }
         Ok(())
     }
 
-    /// Whether it is a name of the daemon, with a port or none.
+    /// Whether this is a name of the daemon, with or without a port.
     fn has(&self, authority: &str) -> bool {
         let (host, port) = split_port(authority);
         let known = self.own.iter().chain(&self.allowed).any(|name| name.fits(host, port))
@@ -186,8 +186,8 @@ impl Names {
         known && port.is_none_or(|port| port.parse::<u16>().is_ok())
     }
 
-    /// Whether a page of this origin is the daemon's: it is of what it asks, which is one of the
-    /// daemon's names, or of a name that the operator gave (a proxy may ask by another).
+    /// Whether a page of this origin is the daemon's own: the origin matches the `Host`, which is one of the
+    /// daemon's names, or it is a name that the operator configured (a proxy may send another `Host`).
     fn is_own_origin(&self, origin: &HeaderValue, host: Option<&str>) -> bool {
         let text = origin.to_str().unwrap_or_default();
         let Some(authority) = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://")) else {
@@ -203,23 +203,23 @@ impl Names {
     }
 }
 
-/// Whether it only asks for the health: probes name the address of a container or nothing that is known
-/// here, and the answer tells nothing.
+/// Whether the request is a health probe. Probes name the address of a container or another name that is
+/// unknown here, and the response reveals nothing.
 fn is_probe<B>(request: &Request<B>) -> bool {
     matches!(request.uri().path(), "/healthz" | "/readyz")
         && (*request.method() == Method::GET || *request.method() == Method::HEAD)
 }
 
-/// `host:port` in its parts.
+/// Splits `host:port`.
 fn split_port(authority: &str) -> (&str, Option<&str>) {
     match authority.rsplit_once(':') {
-        // The last colon of a bare `[::1]` is within the brackets.
+        // In a bare `[::1]` the last colon is within the brackets.
         Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
         _ => (authority, None),
     }
 }
 
-/// The address that a host is, if it is one.
+/// The IP address that a host is, if it is one.
 fn literal_ip(host: &str) -> Option<IpAddr> {
     match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
         Some(v6) => v6.parse::<Ipv6Addr>().ok().map(IpAddr::V6),
@@ -227,7 +227,7 @@ fn literal_ip(host: &str) -> Option<IpAddr> {
     }
 }
 
-/// An address as it stands in a URL.
+/// An address as it is written in a URL.
 fn bracketed(ip: IpAddr) -> String {
     match ip {
         IpAddr::V4(ip) => ip.to_string(),
@@ -240,8 +240,8 @@ fn forbidden_host(host: &str) -> Problem {
     Problem::new(
         Code::Forbidden,
         format!(
-            "\"{host}\" is no name of this server: call it by its address, or start it with --allow-host and the name \
-             by which it is called"
+            "\"{host}\" is not a name of this server: use its address, or start it with --allow-host and \
+             this name"
         ),
     )
 }
@@ -251,13 +251,13 @@ fn forbidden_origin(origin: &str) -> Problem {
     Problem::new(
         Code::Forbidden,
         format!(
-            "A web page of {origin} made this request, which is not this server: open the server's own page; if \
-             that is its name, start it with --allow-host and the name"
+            "This request comes from a web page of {origin}, which is not this server: open the server's own \
+             page, or start it with --allow-host if this is one of its names"
         ),
     )
 }
 
-/// What is said again of a header.
+/// The part of a header that is repeated to the caller.
 fn short(text: &str) -> &str {
     text.char_indices().nth(MAX_ECHO_CHARS).map_or(text, |(end, _)| &text[..end])
 }

@@ -2,10 +2,10 @@
 
 use hyper::Request;
 
-/// Where the paths of pools begin.
+/// The prefix of the paths of pools.
 const POOLS_PATH: &str = "/v1/pools/";
 
-/// The pool that a path names, and what follows its name: nothing, or a path that begins with a slash.
+/// The pool that a path names, and the rest after its name: empty, or a path that begins with a slash.
 #[inline]
 pub(crate) fn split_pool(path: &str) -> Option<(&str, &str)> {
     let rest = path.strip_prefix(POOLS_PATH)?;
@@ -17,7 +17,7 @@ pub(crate) fn pool_name<B>(request: &Request<B>) -> &str {
     split_pool(request.uri().path()).map_or("", |(pool, _)| pool)
 }
 
-/// What follows the last slash of a request's path.
+/// The part of a request's path after the last slash.
 pub(crate) fn last_segment<B>(request: &Request<B>) -> &str {
     request.uri().path().rsplit('/').next().unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! The query of a request, strictly: an unknown, repeated or malformed parameter is an error.
+//! Parses the query of a request strictly: an unknown, repeated or malformed parameter is an error.
 
 use std::fmt::Display;
 use std::str::FromStr;
@@ -15,7 +15,7 @@ pub(crate) struct Query {
 }
 
 impl Query {
-    /// Reads a query that may have only the parameters in `known`.
+    /// Parses a query that may have only the parameters in `known`.
     pub(crate) fn parse(query: Option<&str>, known: &[&str]) -> Result<Self, Problem> {
         let mut parameters: Vec<(String, String)> = Vec::new();
         for pair in query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
@@ -44,7 +44,7 @@ impl Query {
         self.parameters.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
     }
 
-    /// A parameter that reads itself, with its own message when it cannot.
+    /// A parameter parsed by its type, whose message becomes part of the error.
     pub(crate) fn parsed<T: FromStr<Err: Display>>(&self, name: &str) -> Result<Option<T>, Problem> {
         let parse = |text: &str| {
             text.parse().map_err(|error| Problem::bad_request(format!("{name} is \"{text}\": {error}")))

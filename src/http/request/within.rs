@@ -1,4 +1,4 @@
-//! `within`: prefixes, numbers and ranges that a call is limited to.
+//! `within`: the prefixes, numbers and ranges that a call is limited to.
 
 use std::fmt;
 
@@ -17,7 +17,7 @@ const EXPECTED: &str =
 #[derive(Debug, Default)]
 pub(crate) struct WithinField(pub(crate) Vec<NumberRange>);
 
-/// Reads one prefix or range.
+/// Parses one prefix or range.
 fn push_text(text: &str, ranges: &mut Vec<NumberRange>) -> Result<(), String> {
     let refused =
         |why: &dyn fmt::Display| format!("within: \"{text}\" is neither a prefix nor a range: {why}");
@@ -31,7 +31,7 @@ fn push_text(text: &str, ranges: &mut Vec<NumberRange>) -> Result<(), String> {
 }
 
 impl WithinField {
-    /// Reads the comma-separated form of a query.
+    /// Parses the comma-separated form of a query.
     pub(crate) fn from_query(text: &str) -> Result<Self, Problem> {
         let mut ranges = Vec::new();
         for (index, item) in text.split(',').enumerate() {
@@ -44,7 +44,7 @@ impl WithinField {
     }
 }
 
-/// One item, read straight into the ranges.
+/// One item, parsed straight into the ranges.
 struct Item<'a>(&'a mut Vec<NumberRange>);
 
 impl<'de> serde::de::DeserializeSeed<'de> for Item<'_> {

@@ -1,4 +1,4 @@
-//! The body of a response: bytes that are there, or a stream.
+//! The body of a response: bytes, or a stream.
 
 use std::io;
 use std::pin::Pin;
@@ -8,15 +8,15 @@ use bytes::{Bytes, BytesMut};
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tokio::sync::mpsc;
 
-/// Chunks that wait between a connection and the blocking side, at most.
+/// Most chunks that wait between a connection and the blocking side.
 pub(crate) const CHUNKS_IN_FLIGHT: usize = 8;
 
-/// The body of an answer.
+/// The body of a response.
 #[derive(Debug)]
 pub enum Body {
     /// All of it.
     Whole(Bytes),
-    /// Made by a blocking task while it is sent; ends early (and cuts the connection) on an error.
+    /// Made by a blocking task while it is sent. An error ends it early and cuts the connection.
     Stream(mpsc::Receiver<io::Result<Bytes>>),
 }
 
@@ -65,13 +65,13 @@ impl HttpBody for Body {
     }
 }
 
-/// A streamed answer, and what the blocking side writes it to.
+/// A streamed body, and the writer for the blocking side.
 pub(crate) fn stream() -> (StreamWriter, Body) {
     let (sender, receiver) = mpsc::channel(CHUNKS_IN_FLIGHT);
     (StreamWriter { sender }, Body::Stream(receiver))
 }
 
-/// The blocking end of a streamed answer.
+/// The blocking end of a streamed body.
 #[derive(Debug)]
 pub(crate) struct StreamWriter {
     sender: mpsc::Sender<io::Result<Bytes>>,
@@ -83,9 +83,9 @@ impl StreamWriter {
         self.sender.blocking_send(Ok(chunk)).map_err(|_| io::ErrorKind::BrokenPipe.into())
     }
 
-    /// Cuts the answer off, so that its reader does not take it for whole.
+    /// Cuts the response off, so that its reader does not believe it is complete.
     pub(crate) fn fail(&self, error: io::Error) {
-        // A client that is gone has nothing to be told.
+        // A client that is gone needs no error.
         let _ = self.sender.blocking_send(Err(error));
     }
 }

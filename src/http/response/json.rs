@@ -1,4 +1,4 @@
-//! The answers of lease, renew and return, written by hand.
+//! The bodies of lease, renew and return, written by hand for speed.
 
 use std::fmt::Write as _;
 
@@ -15,7 +15,7 @@ use crate::state::time::Timestamp;
 
 use super::body::Body;
 
-/// Adds `,"first_invalid":[…]` if there is one.
+/// Adds `,"first_invalid":[…]` if there are invalid lines.
 pub(crate) fn push_first_invalid(text: &mut String, lines: &[InvalidLine]) {
     let mut separator = ",\"first_invalid\":[";
     for line in lines {
@@ -34,15 +34,15 @@ pub(crate) fn push_first_invalid(text: &mut String, lines: &[InvalidLine]) {
     }
 }
 
-/// Length of a time as text: `2026-11-23T22:05:00Z`.
+/// Length of a time as text, such as `2026-11-23T22:05:00Z`.
 const TIME_BYTES: usize = 20;
-/// Most bytes that one item of an answer takes.
+/// Most bytes of one item.
 const MAX_ITEM_BYTES: usize = 128;
-/// Bytes of an answer beside its items.
+/// Bytes of a body besides its items.
 const FRAME_BYTES: usize = 16;
 
-/// The text of a time, kept for as long as the same second is asked for: leases made in one second
-/// end in one second.
+/// The text of the last time, kept until another second is needed: leases that are made in the same second
+/// usually end in the same second.
 #[derive(Debug)]
 pub(crate) struct TimeText {
     time: Option<Timestamp>,
@@ -65,8 +65,8 @@ impl TimeText {
     }
 }
 
-/// One item of an answer, on its way: pieces of known length are copied faster within an array than to the end of
-/// a buffer that could be full.
+/// One item, assembled in an array: pieces of known length are copied faster there than to the end of a
+/// buffer that could be full.
 struct Item {
     bytes: [u8; MAX_ITEM_BYTES],
     length: usize,
@@ -77,7 +77,7 @@ impl Item {
         Self { bytes: [0; MAX_ITEM_BYTES], length: 0 }
     }
 
-    /// Adds a piece; all of an item are less than [`MAX_ITEM_BYTES`].
+    /// Adds a piece. All pieces of an item together are shorter than [`MAX_ITEM_BYTES`].
     #[inline]
     fn put(&mut self, piece: &[u8]) {
         let end = self.length + piece.len();
@@ -122,7 +122,7 @@ pub(crate) fn leases(leases: &[Lease], times: &mut TimeText) -> Bytes {
     if let [lease] = leases {
         item.put_lease(lease, times);
         item.put(b"]}");
-        // Of its own length, so that it is one allocation and not two.
+        // The exact length makes it one allocation instead of two.
         return Bytes::copy_from_slice(item.take());
     }
     let mut out = BytesMut::with_capacity(FRAME_BYTES + leases.len() * MAX_ITEM_BYTES);
@@ -138,7 +138,7 @@ pub(crate) fn leases(leases: &[Lease], times: &mut TimeText) -> Bytes {
     out.freeze()
 }
 
-/// `{"results":[…]}`, one result an item.
+/// `{"results":[…]}`, one result per item.
 fn results<R>(
     items: impl ExactSizeIterator<Item = (Number, R)>,
     mut put_result: impl FnMut(&mut BytesMut, R),

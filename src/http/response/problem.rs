@@ -1,4 +1,4 @@
-//! Every error of the API: its code, status and title, and the body that tells of it (RFC 9457).
+//! Every error of the API: its code, status and title, and the body that reports it (RFC 9457).
 
 use std::borrow::Cow;
 
@@ -16,7 +16,7 @@ use crate::journal::handle::JournalError;
 use super::body::Body;
 use super::json;
 
-/// When to try again after `overloaded` or `not_ready`, in seconds.
+/// `Retry-After` of `overloaded` and `not_ready`, in seconds.
 pub(crate) const RETRY_AFTER_SECONDS: u64 = 1;
 
 /// The stable code of an error.
@@ -43,7 +43,7 @@ pub(crate) enum Code {
 }
 
 impl Code {
-    /// Every code. Its length is the last one's place, so that none is forgotten.
+    /// Every code. The length comes from the last one, so that none is forgotten.
     const ALL: [Self; Self::Internal as usize + 1] = [
         Self::BadRequest,
         Self::Forbidden,
@@ -65,7 +65,7 @@ impl Code {
         Self::Internal,
     ];
 
-    /// Status, code and title: the one place where they meet.
+    /// Status, code and title.
     fn parts(self) -> (StatusCode, &'static str, &'static str) {
         match self {
             Self::BadRequest => (StatusCode::BAD_REQUEST, "bad_request", "The request is not understood"),
@@ -78,23 +78,21 @@ impl Code {
             }
             Self::Exhausted => (StatusCode::CONFLICT, "exhausted", "No number is available"),
             Self::Stale => (StatusCode::CONFLICT, "stale", "None of the leases is held any more"),
-            Self::PoolExists => (StatusCode::CONFLICT, "pool_exists", "The pool exists"),
+            Self::PoolExists => (StatusCode::CONFLICT, "pool_exists", "The pool already exists"),
             Self::InUse => (StatusCode::CONFLICT, "in_use", "Numbers of the pool are leased"),
             Self::Paused => (StatusCode::CONFLICT, "paused", "The pool is paused"),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too_large", "The request is too large"),
             Self::UnsupportedMediaType => (
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "unsupported_media_type",
-                "The content type is not understood",
+                "The content type is not supported",
             ),
             Self::IdempotencyMismatch => (
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "idempotency_mismatch",
                 "The Idempotency-Key was used for another request",
             ),
-            Self::Overloaded => {
-                (StatusCode::SERVICE_UNAVAILABLE, "overloaded", "The server has too much to do")
-            }
+            Self::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "overloaded", "The server is overloaded"),
             Self::NotReady => (StatusCode::SERVICE_UNAVAILABLE, "not_ready", "The server is not ready"),
             Self::StorageFull => (StatusCode::INSUFFICIENT_STORAGE, "storage_full", "The disk is full"),
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "The server failed"),
@@ -111,7 +109,7 @@ pub(crate) fn title(code: &str) -> Option<&'static str> {
         .map(|(_, _, title)| title)
 }
 
-/// An error on its way to the caller. Boxed: it is rare, and every result carries the room for it.
+/// An error on its way to the caller. It is boxed as it is rare and every result reserves space for it.
 #[derive(Debug)]
 pub(crate) struct Problem(Box<Parts>);
 
@@ -121,7 +119,7 @@ struct Parts {
     detail: Cow<'static, str>,
     allow: Option<String>,
     retry_after_seconds: Option<u64>,
-    /// More members of the body, as JSON beginning with a comma; empty for none.
+    /// Additional members of the body, as JSON that begins with a comma; empty for none.
     members: String,
 }
 
@@ -148,7 +146,8 @@ impl Problem {
     pub(crate) fn pool_not_found() -> Self {
         Self::new(
             Code::PoolNotFound,
-            "There is no pool of this name: see GET /v1/pools, or create it with PUT /v1/pools/{pool}",
+            "There is no pool with this name: list them with GET /v1/pools, or create it with PUT \
+             /v1/pools/{pool}",
         )
     }
 
@@ -160,7 +159,7 @@ impl Problem {
         )
     }
 
-    /// `method_not_allowed`, with the methods that there are.
+    /// `method_not_allowed`, with the methods that the path has.
     pub(crate) fn method_not_allowed(allow: &str) -> Self {
         let mut problem = Self::new(Code::MethodNotAllowed, format!("Use {allow} here"));
         problem.0.allow = Some(allow.to_owned());
@@ -177,19 +176,19 @@ impl Problem {
         self.0.code.parts().1
     }
 
-    /// Says when to try again.
+    /// Adds `Retry-After`.
     pub(crate) fn retry_after(mut self, seconds: u64) -> Self {
         self.0.retry_after_seconds = Some(seconds);
         self
     }
 
-    /// More members of the body: JSON that begins with a comma.
+    /// Adds members to the body: JSON that begins with a comma.
     pub(crate) fn with_members(mut self, members: String) -> Self {
         self.0.members = members;
         self
     }
 
-    /// The answer that tells of this error.
+    /// The response that reports this error.
     pub(crate) fn into_response(self) -> Response<Body> {
         let (status, code, title) = self.0.code.parts();
         let mut text = format!(

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// The whole answer.
+/// The whole body.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Stats {
     pub(crate) version: String,

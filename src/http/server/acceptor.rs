@@ -1,4 +1,4 @@
-//! Accepting connections, and spreading them over the worker threads.
+//! Accepts connections and spreads them over the worker threads.
 
 use std::io;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use super::control::Control;
 use super::listener::{Listener, Stream};
 use super::worker_thread::{Task, WorkerHandle};
 
-/// Connections beyond the limit that are open to be told so; more are closed at once.
+/// Connections beyond the limit that are kept open to be refused with `overloaded`; more are closed at once.
 const MAX_REFUSED_CONNECTIONS: usize = 64;
 /// How long accepting pauses after an error such as too many open files, in milliseconds.
 const ACCEPT_PAUSE_MILLISECONDS: u64 = 50;
@@ -37,7 +37,7 @@ pub(crate) fn start_acceptor(listener: Listener, control: Control) -> io::Result
                         let _ = worker.tasks.send(Task::Refuse(stream, Arc::clone(&refused)));
                     }
                 }
-                // Too many even to be told: dropping it closes it.
+                // Too many even to be refused: dropping the stream closes it.
                 Ok(_) => {}
                 Err(error) => {
                     log_not_accepted(&error);
@@ -63,7 +63,7 @@ fn least_loaded(workers: &[WorkerHandle]) -> Option<&WorkerHandle> {
     workers.iter().min_by_key(|worker| worker.stats.open_connections.load(Ordering::Relaxed))
 }
 
-/// Gives a connection to the worker with the fewest.
+/// Gives a connection to the worker that has the fewest.
 fn assign(stream: Stream, workers: &[WorkerHandle]) {
     if let Some(worker) = least_loaded(workers) {
         let guard = OpenConnection::new(Arc::clone(&worker.stats));

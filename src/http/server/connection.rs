@@ -1,4 +1,4 @@
-//! One connection: HTTP/1.1 with pipelining or HTTP/2, until it ends, idles too long, or is drained.
+//! One connection: HTTP/1.1 with pipelining, or HTTP/2, until it ends, is idle for too long, or is drained.
 
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -20,31 +20,32 @@ use crate::http::request::origin::Via;
 
 use super::gated_stream::Gated;
 
-/// A connection on which no request begins or is under way for so long is closed, in seconds. The time
-/// counts in [`TICK_SECONDS`]. Half a head counts as nothing: this bounds how slowly one may be sent.
+/// A connection on which no request begins or is in progress for this long is closed, in seconds. The time
+/// is measured in steps of [`TICK_SECONDS`]. An incomplete head counts as no request, so this also limits how
+/// slowly a head may be sent.
 pub const IDLE_LIMIT_SECONDS: u32 = 60;
-/// How often a worker looks at its connections, in seconds.
+/// How often a worker checks its connections, in seconds.
 pub const TICK_SECONDS: u32 = 5;
-/// Largest head of a request, and what is buffered of a pipeline, in bytes.
+/// Largest head of a request, and most bytes of a pipeline that are buffered.
 const MAX_BUFFER_BYTES: usize = 64 << 10;
 /// Streams that one HTTP/2 connection may have open.
 const MAX_CONCURRENT_STREAMS: u32 = 256;
 
-/// What a connection is told.
+/// Commands to a connection; a higher one wins.
 const SERVE: u32 = 0;
 const DRAIN: u32 = 1;
 const CLOSE: u32 = 2;
 
-/// What the worker and the connection know of each other.
+/// The state that a worker and a connection share.
 #[derive(Debug, Default)]
 pub(crate) struct ConnectionState {
-    /// Requests that have begun; only the worker's thread writes.
+    /// Requests that have begun; only the worker's thread writes it.
     begun: AtomicU64,
-    /// Of these, answered.
+    /// Requests of these that have been answered.
     answered: AtomicU64,
     command: AtomicU32,
     waker: OnceLock<Waker>,
-    /// What the answers wait for.
+    /// What the responses wait for.
     gate: Arc<Gate>,
 }
 
@@ -57,7 +58,7 @@ impl ConnectionState {
     }
 }
 
-/// The connections of one worker, for its tick and for the drain.
+/// The connections of one worker.
 #[derive(Debug, Default)]
 pub(crate) struct Connections {
     all: Mutex<Vec<Entry>>,
@@ -82,7 +83,7 @@ impl Connections {
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Forgets the connections that have ended and closes those that idle.
+    /// Removes the connections that have ended and closes those that have been idle for too long.
     pub(crate) fn tick(&self) {
         self.lock().retain_mut(|entry| {
             if Arc::strong_count(&entry.state) == 1 {
@@ -114,16 +115,16 @@ impl Connections {
     }
 }
 
-/// What awaits a connection.
+/// Whether a connection is served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Admission {
     /// Its requests are answered.
     Served,
-    /// There are too many: its first request is told so, and it is closed.
+    /// There are too many connections: its first request gets `overloaded`, and it is closed.
     Refused,
 }
 
-/// Answers the requests of one connection.
+/// Handles the requests of one connection.
 struct ConnectionService {
     welcome: Admission,
     via: Via,
@@ -131,7 +132,7 @@ struct ConnectionService {
     state: Arc<ConnectionState>,
 }
 
-/// Counts the answer for the idle limit.
+/// Counts the request as answered when it is dropped, for the idle limit.
 pub(crate) struct Tracked {
     answering: Pending,
     state: Arc<ConnectionState>,
@@ -164,7 +165,7 @@ impl Service<Request<Incoming>> for ConnectionService {
         let answering = match self.welcome {
             Admission::Served => answer(&self.api, &self.state.gate, self.via, request),
             Admission::Refused => {
-                // Ends HTTP/2 too, which has no header for it.
+                // HTTP/2 has no `Connection: close`.
                 self.state.send(DRAIN);
                 refuse(&self.state.gate, &request)
             }
@@ -188,7 +189,7 @@ pub(crate) async fn serve<S>(
     let service = ConnectionService { welcome, via, api, state: Arc::clone(&state) };
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().pipeline_flush(true).max_buf_size(MAX_BUFFER_BYTES);
-    // hyper's own limit on reading a head sets a timer for every request; the tick does it for nearly nothing.
+    // hyper's own limit on reading a head sets a timer for every request; the tick costs nearly nothing.
     builder.http1().header_read_timeout(None::<Duration>);
     builder.http2().max_concurrent_streams(MAX_CONCURRENT_STREAMS);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(gated), service));
@@ -204,7 +205,7 @@ pub(crate) async fn serve<S>(
             }
             _ => return Poll::Ready(()),
         }
-        // An error of one connection concerns its client alone, who sees it too.
+        // An error of a connection concerns only its client, which sees it too.
         connection.as_mut().poll(cx).map(drop)
     })
     .await;

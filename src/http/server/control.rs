@@ -1,4 +1,4 @@
-//! Stopping the server, and changing it while it runs.
+//! Queries and changes a running server.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,7 +10,7 @@ use crate::http::calls::Api;
 
 use super::worker_thread::{Task, WorkerHandle};
 
-/// What can be asked of a server, and changed, while it serves.
+/// A handle to a running server: its state, and the settings that can change.
 #[derive(Clone)]
 pub struct Control {
     pub(crate) api: Arc<Api>,
@@ -19,7 +19,7 @@ pub struct Control {
 }
 
 impl Control {
-    /// Changes how many connections are served at the same time, for those that come from now on.
+    /// Changes how many connections are served at the same time. Open connections stay open.
     pub fn set_max_connections(&self, max_connections: u64) {
         self.max_connections.store(max_connections, Ordering::Relaxed);
     }
@@ -29,7 +29,8 @@ impl Control {
         self.api.draining.load(Ordering::SeqCst)
     }
 
-    /// The first worker that does not come to its tasks within `patience`. One that drains has its own limit.
+    /// The first worker that does not process a task within `patience`; `None` while draining, which has its
+    /// own limit.
     pub async fn silent_worker(&self, patience: Duration) -> Option<usize> {
         let limit = tokio::time::Instant::now() + patience;
         let asked: Vec<_> = self
@@ -37,7 +38,7 @@ impl Control {
             .iter()
             .map(|worker| {
                 let (sender, answer) = oneshot::channel();
-                // Dropped with its answer where the worker is gone.
+                // If the worker is gone the sender is dropped, and the receiver reports that.
                 let _ = worker.tasks.send(Task::Answer(sender));
                 answer
             })

@@ -1,4 +1,4 @@
-//! A socket behind its gate: no byte leaves before what it reports is committed.
+//! A socket behind its gate: no byte leaves before the changes it reports are committed.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;

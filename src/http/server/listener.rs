@@ -1,4 +1,4 @@
-//! Addresses that the daemon listens on: TCP and Unix sockets.
+//! Listens on TCP and Unix sockets.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -10,29 +10,29 @@ use thiserror::Error;
 
 use crate::http::address::ListenAddress;
 
-/// Connections that may wait to be accepted.
+/// Most connections that may wait to be accepted.
 const BACKLOG: i32 = 1024;
 
-/// Why an address could not be listened on.
+/// Why the daemon cannot listen on an address.
 #[derive(Debug, Error)]
 pub enum BindError {
     /// Another process listens there.
     #[error("{0} is in use by another process: stop that one, or choose another address with --listen")]
     InUse(ListenAddress),
-    /// There is a file that is no socket.
-    #[error("{} is there and is no socket: choose another path for --listen unix:PATH", .0.display())]
+    /// The path is a file that is not a socket.
+    #[error("{} exists and is not a socket: choose another path for --listen unix:PATH", .0.display())]
     NotASocket(PathBuf),
     /// The system refuses.
-    #[error("{address} cannot be listened on: {error}. Choose another address with --listen")]
+    #[error("cannot listen on {address}: {error}. Choose another address with --listen")]
     Io {
-        /// What was asked for.
+        /// The address.
         address: ListenAddress,
-        /// What the system says.
+        /// The system's error.
         error: io::Error,
     },
 }
 
-/// A bound socket. A socket file is removed when it is dropped.
+/// A bound socket. Dropping it removes its socket file.
 #[derive(Debug)]
 pub enum Listener {
     /// TCP.
@@ -51,7 +51,7 @@ pub enum Stream {
 }
 
 impl Listener {
-    /// Binds an address. A socket file that nobody listens on any more is replaced.
+    /// Binds an address. A socket file that nobody listens on is replaced.
     pub fn bind(address: &ListenAddress) -> Result<Self, BindError> {
         let refused = |error: io::Error| match error.kind() {
             io::ErrorKind::AddrInUse => BindError::InUse(address.clone()),
@@ -74,7 +74,7 @@ impl Listener {
         }
     }
 
-    /// The address, with the port that was picked.
+    /// The address, with the port that the system picked for port 0.
     pub fn address(&self) -> io::Result<ListenAddress> {
         match self {
             Self::Tcp(socket) => socket.local_addr().map(ListenAddress::Tcp),
@@ -96,7 +96,7 @@ impl Listener {
 
     /// Makes the thread that waits in [`Self::accept`] return once, by connecting to it.
     pub(crate) fn wake(address: &ListenAddress) {
-        // If it cannot be reached, its thread is not waiting.
+        // If the connection fails, no thread is waiting.
         match address {
             ListenAddress::Tcp(address) => {
                 let mut address = *address;
@@ -113,7 +113,7 @@ impl Listener {
 impl Drop for Listener {
     fn drop(&mut self) {
         if let Self::Unix(_, path) = self {
-            // Left behind, it would be taken for stale and replaced at the next start.
+            // If this fails, the next start finds that nobody listens on the file and replaces it.
             let _ = std::fs::remove_file(path);
         }
     }
@@ -121,7 +121,7 @@ impl Drop for Listener {
 
 fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
-    // A restart must not wait for the connections of the process before it.
+    // A restart must not wait until the connections of the previous process time out.
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;

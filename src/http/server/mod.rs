@@ -1,6 +1,6 @@
 //! The server: accepts connections, spreads them over the workers, and ends without losing a request.
 //!
-//! One thread a listener accepts; each worker is a thread with its own runtime that serves its own
+//! One thread per listener accepts; each worker is a thread with its own runtime that serves its own
 //! connections. A worker shares nothing with the others but the engine.
 
 pub(crate) mod acceptor;
@@ -32,9 +32,9 @@ use control::Control;
 use listener::Listener;
 use worker_thread::{Task, WorkerHandle, start_worker};
 
-/// Most connections that are open at the same time, unless [`ServerConfig`] says otherwise.
+/// Default of [`ServerConfig::max_connections`].
 pub const DEFAULT_MAX_CONNECTIONS: u64 = 16_384;
-/// How long the drain waits for requests under way, in seconds.
+/// How long the drain waits for requests in progress, in seconds.
 pub const DRAIN_LIMIT_SECONDS: u64 = 10;
 
 /// Why the server could not run.
@@ -43,9 +43,9 @@ pub enum ServeError {
     /// A thread or a runtime could not be made.
     #[error("the server's threads could not be started: {0}. Raise the limits on threads and open files")]
     Threads(#[from] io::Error),
-    /// The words could not be written at the end.
+    /// The words could not be written at shutdown.
     #[error(
-        "the state of the numbers could not be written to the disk: {0}. Check the disk, then \"allotd check\""
+        "the state of the numbers could not be written to the disk: {0}. Check the disk, then run \"allotd check\""
     )]
     Close(#[source] io::Error),
     /// The journal could not be written.
@@ -55,18 +55,18 @@ pub enum ServeError {
     Poisoned(String),
 }
 
-/// How a server runs.
+/// The settings of a server.
 #[derive(Debug, Clone)]
 pub struct ServerConfig {
     /// Threads that serve; the engine must have been opened for at least as many.
     pub workers: usize,
-    /// Connections that are served at the same time; one more is told `overloaded`.
+    /// Connections that are served at the same time; any more get `overloaded`.
     pub max_connections: u64,
     /// Names under which it may be called, beside those of its addresses.
     pub allow_hosts: Vec<AllowedHost>,
 }
 
-/// A server whose threads run.
+/// A running server.
 pub struct Server {
     engine: Arc<Engine>,
     control: Control,
@@ -75,7 +75,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts the workers, and accepts connections.
+    /// Starts the workers and the threads that accept connections.
     pub fn start(
         listeners: Vec<Listener>,
         engine: Arc<Engine>,
@@ -104,7 +104,7 @@ impl Server {
         Ok(Self { engine, control, addresses, threads })
     }
 
-    /// What can be changed while it serves.
+    /// A handle to query and change the server while it runs.
     pub fn control(&self) -> &Control {
         &self.control
     }
@@ -130,11 +130,11 @@ impl Server {
         }
         let ended = tokio::task::spawn_blocking(move || {
             for thread in threads {
-                // A panic of a thread was told already; the others end as they should.
+                // A panic of a thread is logged already.
                 drop(thread.join());
             }
             let took_ms = started.elapsed().as_millis() as u64;
-            info!(event = "drained", took_ms, "all requests are answered, and the connections closed");
+            info!(event = "drained", took_ms, "all requests are answered, and the connections are closed");
             let closed = engine.close();
             match engine.journal().poisoned_by() {
                 Some(why) => Err(ServeError::Poisoned(why)),
@@ -145,7 +145,7 @@ impl Server {
     }
 }
 
-/// Keeps what is counted, for the stats of the last minute; never ends.
+/// Keeps samples of the counters for the stats of the last minute; never ends.
 async fn keep_samples(stats: &Stats) {
     let mut interval = tokio::time::interval(Duration::from_secs(recent::SAMPLE_INTERVAL_SECONDS));
     loop {
@@ -154,7 +154,7 @@ async fn keep_samples(stats: &Stats) {
     }
 }
 
-/// The addresses of listeners, as they are told to people.
+/// The addresses of listeners, with the ports that the system picked.
 pub fn addresses(listeners: &[Listener]) -> io::Result<Vec<ListenAddress>> {
     listeners.iter().map(Listener::address).collect()
 }

@@ -19,21 +19,21 @@ use super::listener::Stream;
 
 /// Threads for blocking calls (imports, exports, scans) of one worker.
 const BLOCKING_THREADS_PER_WORKER: usize = 8;
-/// How often the drain looks whether all is answered, in milliseconds.
+/// How often the drain checks whether all requests are answered, in milliseconds.
 const DRAIN_POLL_MILLISECONDS: u64 = 10;
 
-/// What a worker is given.
+/// A task for a worker.
 pub(crate) enum Task {
     Serve(Stream, OpenConnection),
-    /// Tell that there are too many. The second part counts these connections by its clones.
+    /// Refuse a connection, as there are too many. The clones of the `Arc` count these connections.
     Refuse(Stream, Arc<()>),
-    /// Say that the worker comes to its tasks.
+    /// Confirm that the worker processes its tasks.
     Answer(oneshot::Sender<()>),
-    /// End after the requests under way, by this time.
+    /// End after the requests in progress, at this time at the latest.
     Drain(Instant),
 }
 
-/// A worker as the other threads know it.
+/// A handle to a worker for other threads.
 #[derive(Clone)]
 pub(crate) struct WorkerHandle {
     pub(crate) tasks: mpsc::UnboundedSender<Task>,
@@ -52,7 +52,7 @@ pub(crate) fn start_worker(
         .enable_all()
         .max_blocking_threads(BLOCKING_THREADS_PER_WORKER)
         .on_thread_park(move || parking.wake_for(slot))
-        // Its blocking threads; the worker's own is not started by it.
+        // This affects the blocking threads only; the runtime does not start the worker's own thread.
         .on_thread_start(background::lower_priority)
         .build()?;
     let committed = Arc::new(Notify::new());
@@ -61,7 +61,7 @@ pub(crate) fn start_worker(
     std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
         worker_state::install(engine, &api.engine, stats);
         runtime.block_on(work(&api, tasks, &committed));
-        // What has not ended by now is cut; a blocking call runs to its end, so that nothing is left half done.
+        // Cuts what has not ended by now; a blocking call runs to its end, so that nothing is left half done.
         drop(runtime);
         worker_state::uninstall();
     })
@@ -80,7 +80,7 @@ async fn work(api: &Arc<Api>, mut tasks: mpsc::UnboundedReceiver<Task>, committe
                 Some(Task::Refuse(stream, guard)) => {
                     let _ = start_connection(stream, guard, Admission::Refused, api, &connections);
                 }
-                // Whoever asked may have given up.
+                // The receiver may have given up.
                 Some(Task::Answer(asked)) => drop(asked.send(())),
                 Some(Task::Drain(limit)) => {
                     return tokio::select! {
@@ -96,7 +96,7 @@ async fn work(api: &Arc<Api>, mut tasks: mpsc::UnboundedReceiver<Task>, committe
     }
 }
 
-/// Serves a connection in a task of its own; `guard` lives as long as it.
+/// Serves a connection in its own task, which keeps `guard` until it ends.
 fn start_connection(
     stream: Stream,
     guard: impl Send + 'static,

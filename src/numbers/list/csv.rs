@@ -1,4 +1,4 @@
-//! Reading a list from CSV: the column with numbers, or the two columns with ranges.
+//! Reads a list from CSV: from a column of numbers, or from two columns with the ends of ranges.
 
 use std::cell::Cell;
 use std::io::{self, Cursor, Read};
@@ -16,7 +16,7 @@ use super::text::BYTE_ORDER_MARK;
 pub const NUMBER_COLUMN: &str = "number";
 /// Columns with the ends of ranges.
 pub const RANGE_COLUMNS: [&str; 2] = ["first", "last"];
-/// Longest row: an unclosed quote must not take the rest of the file into memory.
+/// Longest row. It keeps an unclosed quote from reading the rest of the file into memory.
 pub const MAX_ROW_BYTES: usize = 1024 * 1024;
 const BUFFER_BYTES: usize = 256 * 1024;
 
@@ -37,7 +37,8 @@ pub(crate) fn read_csv(
     let metered = Metered { input, bytes_read: 0, row_bytes: &row_bytes, cut_at: &cut_at, progress };
     let mut reader = ReaderBuilder::new()
         .flexible(true)
-        // Line numbers are exact only if a row ends with its line; the carriage return is trimmed from the cell.
+        // Line numbers are exact only if a row ends with its line; the carriage return is trimmed from the
+        // cell.
         .terminator(Terminator::Any(b'\n'))
         .comment(Some(b'#'))
         .buffer_capacity(BUFFER_BYTES)
@@ -72,8 +73,9 @@ pub(crate) fn read_csv(
     Ok(NumberList::new(singles, ranges, threads).with_invalid(invalid, first_invalid))
 }
 
-/// The line that `row` starts on, from where the reader stands after it: the row's own position lies before
-/// the blank lines and comments above it. `cut_at` is the length of an input whose last line has no end.
+/// The line on which `row` starts, computed from the reader's position `after` it: the row's own position
+/// lies before the blank lines and comments above it. `cut_at` is the length of an input whose last line has
+/// no end.
 fn first_line(row: &ByteRecord, after: &Position, cut_at: Option<u64>) -> u64 {
     let inside = memchr::memchr_iter(b'\n', row.as_slice()).count() as u64;
     let ended = u64::from(cut_at != Some(after.byte()));
@@ -122,7 +124,7 @@ fn without_byte_order_mark(mut input: impl Read) -> io::Result<impl Read> {
     Ok(Cursor::new(start).chain(input))
 }
 
-/// Tells the progress, and fails inside a row that is too long.
+/// Reports the progress, and fails inside a row that is too long.
 struct Metered<'a, R> {
     input: R,
     bytes_read: u64,

@@ -6,10 +6,10 @@ use thiserror::Error;
 
 use crate::numbers::list::InvalidLine;
 
-/// Is told the bytes read so far.
+/// Called with the bytes read so far.
 pub type Progress<'a> = &'a (dyn Fn(u64) + Sync);
 
-/// Why a list was refused.
+/// Why a list is refused.
 #[derive(Debug, Error)]
 pub enum ListError {
     /// The input failed.
@@ -21,10 +21,10 @@ pub enum ListError {
     /// No line held a number.
     #[error("the number list holds no number: give at least one")]
     Empty,
-    /// More than [`MAX_SET_NUMBERS`].
-    #[error("the list stands for {numbers} numbers, more than 4000000000: split it into several pools")]
+    /// More than [`crate::numbers::number::MAX_SET_NUMBERS`].
+    #[error("the list contains {numbers} numbers, more than 4000000000: split it into several pools")]
     TooMany {
-        /// How many distinct numbers it stands for.
+        /// The count of its distinct numbers.
         numbers: u64,
     },
     /// The CSV header does not name the column.

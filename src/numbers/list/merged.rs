@@ -1,16 +1,16 @@
-//! The numbers that a list holds: sorted, merged and counted.
+//! The numbers of a list: sorted, merged and counted.
 
 use std::thread;
 
 use crate::numbers::list::InvalidLine;
 use crate::numbers::number::{Number, NumberRange};
 
-/// Below this many numbers a second thread costs more than it saves.
+/// With fewer numbers a second thread costs more than it saves.
 const MIN_PARALLEL_NUMBERS: usize = 1 << 16;
-/// Most refused lines that are kept with their text.
+/// Most refused lines that are reported with their text.
 pub const MAX_KEPT_INVALID: usize = 10;
 
-/// What a list holds, in ascending order without duplicates.
+/// The numbers of a list, in ascending order without duplicates.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NumberList {
     /// Lines with one number: ascending, distinct.
@@ -18,7 +18,7 @@ pub struct NumberList {
     /// Lines with a range: ascending, disjoint, not adjacent.
     ranges: Vec<NumberRange>,
     numbers: u64,
-    /// How many more numbers the lines stood for than are distinct.
+    /// How many numbers of the lines repeat others.
     pub duplicates: u64,
     /// How many lines were left out.
     pub invalid: u64,
@@ -49,7 +49,7 @@ impl NumberList {
         list
     }
 
-    /// The same list, with what was left out of it.
+    /// The same list, with the lines that were left out of it.
     pub(crate) fn with_invalid(self, invalid: u64, first_invalid: Vec<InvalidLine>) -> NumberList {
         NumberList { invalid, first_invalid, ..self }
     }

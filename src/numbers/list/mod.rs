@@ -12,13 +12,13 @@ use thiserror::Error;
 use super::number::{MAX_NUMBER_DIGITS, Number, NumberError, NumberRange, prefix_range};
 use national::{Region, is_separator};
 
-/// Longest line, without its end: longer ones are refused.
+/// Longest line, without its line end. Longer lines are refused.
 pub const MAX_LINE_BYTES: usize = 1024;
 
 /// How a list is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ListFormat {
-    /// One number, range or prefix a line.
+    /// One number, range or prefix per line.
     #[default]
     Text,
     /// Comma-separated values under a header row.
@@ -42,24 +42,24 @@ pub struct ListOptions {
     pub format: ListFormat,
     /// Region of national forms. With it, lines without a plus sign are read by its numbering plan.
     pub region: Option<Region>,
-    /// Digits of the numbers that a prefix line stands for.
+    /// The length in digits of the numbers of a prefix line.
     pub length: Option<u8>,
-    /// Name of the CSV column with the numbers; `number` if not given.
+    /// Name of the CSV column with the numbers; `number` by default.
     pub column: Option<String>,
     /// What to do with a bad line.
     pub on_invalid: OnInvalid,
 }
 
-/// Why a line was refused.
+/// Why a line is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum LineFault {
     /// Not a number, range or prefix in itself.
     #[error("{0}")]
     Number(#[from] NumberError),
     /// Over [`MAX_LINE_BYTES`].
-    #[error("the line is longer than 1024 bytes: write one number a line")]
+    #[error("the line is longer than 1024 bytes: write one number per line")]
     LineTooLong,
-    /// A character that no form has.
+    /// A character that no form of a number contains.
     #[error(
         "it holds a character that no number has: write digits, a range 79000000000-79000061999, or a prefix 7900*"
     )]
@@ -70,10 +70,10 @@ pub enum LineFault {
     )]
     NeedsRegion,
     /// The region's plan has no such number.
-    #[error("it is no valid number of the region: correct it, or write it with + and its country code")]
+    #[error("it is not a valid number in the region: correct it, or write it with + and its country code")]
     NotInRegion,
     /// A prefix without the length of its numbers.
-    #[error("a prefix needs length=: give the count of digits of its numbers, such as length=11")]
+    #[error("a prefix needs length=: give the number of digits of its numbers, such as length=11")]
     NeedsLength,
     /// A length that does not suit the prefix.
     #[error("length= must be at most 15 and not less than the digits of the prefix")]
@@ -88,9 +88,9 @@ pub enum LineFault {
 pub struct InvalidLine {
     /// Counted from 1.
     pub line: u64,
-    /// Its text, cut to [`InvalidLine::MAX_TEXT_CHARS`], without control characters.
+    /// Its text, without control characters and cut to [`InvalidLine::MAX_TEXT_CHARS`].
     pub text: String,
-    /// What to do about it.
+    /// Why it is refused, and what to do about it.
     pub reason: LineFault,
 }
 
@@ -98,7 +98,7 @@ impl InvalidLine {
     /// Most characters of [`InvalidLine::text`].
     pub const MAX_TEXT_CHARS: usize = 60;
 
-    /// Makes `text` printable.
+    /// A refused line with `text` made printable.
     pub(super) fn new(line: u64, text: &[u8], reason: LineFault) -> InvalidLine {
         let text = String::from_utf8_lossy(&text[..text.len().min(MAX_LINE_BYTES)]);
         let printable = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
@@ -117,7 +117,7 @@ impl std::fmt::Display for InvalidLine {
     }
 }
 
-/// Reads one line without its end; none if it is blank or a comment.
+/// Reads one line without its line end. `None` if it is blank or a comment.
 pub fn parse_line(line: &[u8], options: &ListOptions) -> Result<Option<NumberRange>, LineFault> {
     if line.len() > MAX_LINE_BYTES {
         return Err(LineFault::LineTooLong);
@@ -139,7 +139,7 @@ pub fn parse_line(line: &[u8], options: &ListOptions) -> Result<Option<NumberRan
     parse_number(line, options.region).map(NumberRange::single).map(Some)
 }
 
-/// Reads a number, with or without plus sign; national forms if there is a region.
+/// Reads a number with or without plus sign. With a region, one without plus sign is a national form.
 pub(super) fn parse_number(text: &[u8], region: Option<Region>) -> Result<Number, LineFault> {
     if let Some(digits) = text.strip_prefix(b"+") {
         return parse_international(digits);

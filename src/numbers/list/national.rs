@@ -38,8 +38,8 @@ impl fmt::Display for Region {
 }
 
 impl Region {
-    /// The number that `text` is when dialled in this region; none if the plan has no such number.
-    /// Only digits and the usual separators are accepted: no letters, no extensions.
+    /// The number that `text` means when dialled in this region. `None` if the plan has no such number. Only
+    /// digits and the usual separators are accepted: no letters and no extensions.
     pub fn read(self, text: &[u8]) -> Option<Number> {
         if !text.iter().all(|byte| byte.is_ascii_digit() || is_separator(*byte)) {
             return None;

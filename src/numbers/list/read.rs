@@ -1,4 +1,4 @@
-//! From a number list, as text or CSV, to its sorted distinct numbers.
+//! Reads a number list, as text or CSV, into its sorted distinct numbers.
 
 use std::io::Read;
 
@@ -11,7 +11,7 @@ use super::text::{BLOCK_BYTES, read_text};
 
 pub use super::merged::{MAX_KEPT_INVALID, NumberList};
 
-/// Reads a list to its end. `progress` is told the bytes read, from the calling thread.
+/// Reads a list to its end. Calls `progress` with the bytes read so far, on the calling thread.
 pub fn read_list(
     input: impl Read + Send,
     options: &ListOptions,

@@ -1,4 +1,5 @@
-//! Reading a text list at memory speed: the calling thread cuts blocks of whole lines, others parse them.
+//! Reads a text list in parallel: the calling thread cuts blocks of whole lines, and other threads parse
+//! them.
 
 use std::io::{self, Read};
 use std::sync::atomic::AtomicBool;
@@ -15,11 +16,11 @@ use crate::sys::parallel;
 use super::error::{ListError, Progress};
 use super::merged::{MAX_KEPT_INVALID, NumberList};
 
-/// Text that one thread parses at a time: small enough to stay in its cache.
+/// Bytes that one thread parses at a time: few enough to stay in its cache.
 pub(crate) const BLOCK_BYTES: usize = 512 * 1024;
 /// Blocks that wait for a parser.
 const QUEUED_BLOCKS: usize = 4;
-/// Parsers keep up with the reader when there are two; more only take memory.
+/// Few parsers keep up with the reader; more only use memory.
 const MAX_PARSERS: usize = 4;
 /// What editors on Windows put before UTF-8 text.
 pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
@@ -40,7 +41,7 @@ struct Parsed {
     singles: Vec<Number>,
     ranges: Vec<NumberRange>,
     invalid: u64,
-    /// With line numbers that count from the block's first line.
+    /// The first refused lines, with line numbers that count from the block's first line.
     first_invalid: Vec<InvalidLine>,
 }
 
@@ -62,7 +63,7 @@ pub(crate) fn read_text(
                 scope.spawn(move || parse_blocks(&blocks, &spare, options, refused))
             })
             .collect();
-        // Only the parsers hold the other end: should all of them be gone, sending fails instead of waiting.
+        // Only the parsers hold the other end: if all of them end, sending fails instead of waiting.
         drop(blocks_out);
         let read = cut_blocks(input, block_bytes, progress, &spare_out, |block| {
             !refused.load(Relaxed) && blocks_in.send(block).is_ok()
@@ -112,7 +113,7 @@ fn cut_blocks(
         progress(bytes_read);
         if count > 0 {
             let Some(end) = memrchr(b'\n', &text) else {
-                // A line this long is refused whatever follows: its rest need not be kept.
+                // A line this long is refused whatever follows, so its rest is dropped.
                 text.truncate(MAX_LINE_BYTES + BYTE_ORDER_MARK.len() + 1);
                 carried = text;
                 continue;
@@ -144,7 +145,7 @@ fn parse_blocks(
             refused.store(true, Relaxed);
         }
         all.push(parsed);
-        // Without room for it the buffer is freed.
+        // If the channel is full, the buffer is freed.
         let _ = spare.try_send(block.text);
     }
     all
@@ -188,7 +189,8 @@ fn parse_block(block: &Block, options: &ListOptions) -> Parsed {
     parsed
 }
 
-/// Counts the refused lines and numbers the first of them by the whole file. `parsed` is in file order.
+/// Counts the refused lines, and gives the first of them their line numbers in the file. `parsed` is in file
+/// order.
 fn collect_invalid(parsed: &mut [Parsed]) -> (u64, Vec<InvalidLine>) {
     let (mut lines_before, mut invalid) = (0, 0);
     let mut first = Vec::new();
@@ -227,7 +229,8 @@ fn plain_line(rest: &[u8]) -> Option<(Number, usize)> {
         (b'\r', Some(b'\n')) => end + 2,
         _ => return None,
     };
-    // Shifted to the top, the digits have zeros before them. More than 7 left above: `head[end]` was no digit.
+    // Shifted to the top, the digits have zeros before them. More than 7 left above: `head[end]` was no
+    // digit.
     let low = eight_digits((more << (56 - 8 * more_digits.min(7))) << 8);
     let value = eight_digits(eight) * POWERS.get(more_digits)? + low;
     Number::new(value).ok().map(|number| (number, bytes))

@@ -1,7 +1,7 @@
 //! One container of a Roaring bitmap, read in place: up to 65,536 values that share their upper bits.
 //!
-//! The bytes may be damaged when a set was opened but not validated: every function here then gives some
-//! answer, and none panics.
+//! The bytes may be damaged if a set is opened but not validated. Every function here then returns some
+//! result, and none panics.
 
 use std::sync::atomic::AtomicU16;
 use std::sync::atomic::Ordering::Relaxed;
@@ -10,9 +10,9 @@ use std::sync::atomic::Ordering::Relaxed;
 pub(crate) const MAX_ARRAY_VALUES: u32 = 4096;
 /// Bytes of a bitmap container: one bit for each of 65,536 values.
 pub(crate) const BITMAP_BYTES: usize = 8192;
-/// Words counted together: one cache line of a bitmap a sample.
+/// Words that are counted together: one cache line of a bitmap per sample.
 const WORDS_PER_SAMPLE: usize = 8;
-/// How far a guessed place is corrected step by step before all is searched.
+/// Most single steps that correct a guessed place before a binary search over everything.
 const MAX_STEPS: usize = 8;
 /// How far around the interpolated place an array is searched first: with evenly spread values the place is
 /// wrong by about half the square root of their count, which is 32 for the fullest array.
@@ -26,7 +26,7 @@ pub(crate) enum Container<'a> {
     /// 1024 words, and samples: how many bits are set before each eighth of them.
     Bitmap(&'a [[u8; 8]], &'a [AtomicU16]),
     /// Ascending runs (first value, length - 1), and samples: how many values are before each of them.
-    /// As the first sample would always be 0, it keeps the samples a value instead, times 2^16.
+    /// As the first sample would always be 0, it holds the samples per value instead, times 2^16.
     Runs(&'a [[u8; 4]], &'a [AtomicU16]),
 }
 
@@ -35,7 +35,7 @@ pub(crate) enum Container<'a> {
 pub(crate) enum Fault {
     /// Values or runs that do not ascend, overlap, or pass 65,535.
     Order,
-    /// Not as many values as the directory says.
+    /// Another count of values than the directory states.
     Count,
 }
 
@@ -54,7 +54,7 @@ pub(crate) struct Run {
     pub(crate) low: u16,
     /// How many values of the container are below it.
     pub(crate) index: u32,
-    /// How many there are; none is above 65,535.
+    /// The count of values; none is above 65,535.
     pub(crate) len: u32,
 }
 
@@ -65,7 +65,7 @@ impl Run {
 }
 
 impl Container<'_> {
-    /// The run that `low` is in, else how many values are below it.
+    /// The run that contains `low`, or else the count of values below it.
     #[inline]
     pub(crate) fn find(&self, low: u16) -> Result<Run, u32> {
         match self {
@@ -77,7 +77,7 @@ impl Container<'_> {
         }
     }
 
-    /// How many values are below `low`.
+    /// The count of values below `low`.
     pub(crate) fn count_below(&self, low: u16) -> u32 {
         self.find(low).map_or_else(|below| below, |run| run.index + u32::from(low - run.low))
     }
@@ -186,14 +186,14 @@ impl Container<'_> {
 pub(crate) struct RunCursor {
     /// Index of the next value of an array, or of the next run.
     item: usize,
-    /// Nothing below this value comes any more.
+    /// The iteration returns nothing below this value.
     from: u32,
 }
 
 fn find_in_array(values: &[[u8; 2]], low: u16) -> Result<u32, u32> {
     let value_at = |index: usize| u16::from_le_bytes(values[index]);
-    // Evenly spread values are near their share of the array: one or two cache lines instead of a binary
-    // search over all of them.
+    // Evenly spread values are near their share of the array: that reads one or two cache lines instead of a
+    // binary search over all of them.
     let guess = (usize::from(low) * values.len()) >> 16;
     let (mut from, mut to) = (guess.saturating_sub(GUESS_SLACK), (guess + GUESS_SLACK).min(values.len()));
     if from > 0 && value_at(from - 1) >= low {
@@ -250,14 +250,14 @@ fn select_in_runs(runs: &[[u8; 4]], samples: &[AtomicU16], index: u32) -> Option
     (index.checked_sub(run.index)? < run.len).then_some(run)
 }
 
-/// A run with `index` values below it, cut at 65,535 should it be damaged.
+/// A run with `index` values below it. A damaged one is cut at 65,535.
 #[inline]
 fn run_at(run: [u8; 4], index: u32) -> Run {
     let low = run_start(run);
     Run { low, index, len: run_len(run).min((1 << 16) - u32::from(low)) }
 }
 
-/// How many values a sample counts: the first counts none and keeps the share instead.
+/// The count of values before a sample's place: 0 for the first, which holds the share instead.
 #[inline]
 fn counted_before(samples: &[AtomicU16], at: usize) -> u32 {
     if at == 0 { 0 } else { samples.get(at).map_or(0, |sample| u32::from(sample.load(Relaxed))) }
@@ -271,8 +271,8 @@ fn sample_of(samples: &[AtomicU16], index: u32) -> usize {
     partition_point_near(after_first, guess as usize, |sample| u32::from(sample.load(Relaxed)) <= index)
 }
 
-/// As `partition_point`, from a guess. The steps of a walk are branches, which the processor predicts
-/// when lookups follow each other in order; the steps of a halving are loads that wait for each other.
+/// As `partition_point`, from a guess. It first walks: each step is a branch, which the processor predicts
+/// when lookups come in order. The steps of a binary search are loads that wait for each other.
 #[inline]
 fn partition_point_near<T>(items: &[T], guess: usize, is_before: impl Fn(&T) -> bool) -> usize {
     let mut at = guess.min(items.len());
@@ -326,7 +326,7 @@ fn run_len(run: [u8; 4]) -> u32 {
     u32::from(u16::from_le_bytes([run[2], run[3]])) + 1
 }
 
-/// How many runs start at or below `low`.
+/// The count of runs that start at or below `low`.
 #[inline]
 fn runs_started(runs: &[[u8; 4]], low: u16) -> usize {
     let guess = (usize::from(low) * runs.len()) >> 16;

@@ -1,4 +1,4 @@
-//! The directory of a mapped set: where each container lies and which rank it starts with.
+//! The directory of a number set: where each container lies and at which rank it starts.
 //!
 //! Built at open from the headers alone. In the portable format (`RoaringFormatSpec`) a 64-bit set is
 //!
@@ -13,7 +13,7 @@
 //! | --- | --- |
 //! | 4 | 12346, or in the lower half 12347 and in the upper the count of containers - 1 |
 //! | 4 | count of containers, after 12346 only |
-//! | one bit a container, in whole bytes | which are runs, after 12347 only |
+//! | one bit per container, in whole bytes | which are runs, after 12347 only |
 //! | 4 for each container | key (the next 16 bits of its numbers, ascending), cardinality - 1 |
 //! | 4 for each container | offset of its bytes from the start of this set; left out after 12347 if there are fewer than 4 |
 //! | | the containers: values, or 8192 bytes of bits, or the count of runs and the runs |
@@ -33,9 +33,9 @@ const MIN_CONTAINERS_WITH_OFFSETS: usize = 4;
 const MAX_CONTAINERS_PER_BUCKET: usize = 1 << 16;
 /// The highest container that may hold a number.
 const MAX_KEY: u64 = Number::MAX.get() >> 16;
-/// Set in [`Entry::samples`] once the samples are there.
+/// Set in [`Entry::samples`] once the samples are filled.
 const SAMPLES_READY: u32 = 1 << 31;
-/// A file over this length is refused: an entry keeps 40 bits of the offset.
+/// Longest file: an entry holds 40 bits of the offset.
 const MAX_FILE_BYTES: u64 = 1 << 40;
 
 /// How a container is encoded.
@@ -92,12 +92,13 @@ impl Entry {
         }
     }
 
-    /// Whether the samples may be read. Acquire pairs with the release below: who sees the flag sees them.
+    /// Whether the samples may be read. Acquire pairs with the release below: a thread that sees the flag
+    /// sees the samples.
     pub(crate) fn samples_ready(&self) -> bool {
         self.samples.load(Ordering::Acquire) & SAMPLES_READY != 0
     }
 
-    /// Says that the samples stand.
+    /// Marks the samples as filled.
     pub(crate) fn set_samples_ready(&self) {
         self.samples.fetch_or(SAMPLES_READY, Ordering::Release);
     }
@@ -106,7 +107,7 @@ impl Entry {
 /// The containers of a set in ascending order.
 #[derive(Debug)]
 pub(crate) struct Directory {
-    /// One more than there are containers: the last only holds the rank after all others.
+    /// One per container, and a last one that only holds the rank after all others.
     entries: Vec<Entry>,
     by_key: TopTable,
     by_rank: TopTable,
@@ -115,7 +116,7 @@ pub(crate) struct Directory {
 }
 
 impl Directory {
-    /// Reads the headers of `bytes` and checks that they describe it to its last byte.
+    /// Reads the headers of `bytes` and checks that they describe all of it, to the last byte.
     pub(crate) fn read(bytes: &[u8], format: Format) -> Result<Directory, SetError> {
         if bytes.len() as u64 > MAX_FILE_BYTES {
             return Err(SetError::TooLarge { offset: MAX_FILE_BYTES });
@@ -133,13 +134,13 @@ impl Directory {
         Ok(builder.finish())
     }
 
-    /// Bytes of memory it takes.
+    /// Bytes of memory that it uses.
     pub(crate) fn memory_bytes(&self) -> usize {
         self.entries.capacity() * size_of::<Entry>()
             + (self.by_key.slots.capacity() + self.by_rank.slots.capacity()) * size_of::<u32>()
     }
 
-    /// How many numbers the set holds.
+    /// The count of numbers in the set.
     pub(crate) fn len(&self) -> u32 {
         self.entries.last().map_or(0, |end| end.first_rank)
     }
@@ -160,14 +161,14 @@ impl Directory {
     #[inline]
     pub(crate) fn by_rank(&self, rank: u32) -> usize {
         let (from, to) = self.by_rank.bounds(u64::from(rank)).unwrap_or((0, self.entries.len() - 1));
-        // Mostly the first one: a branch that is predicted, where a search waits for its loads.
+        // Mostly the first one: that is a predicted branch, where a search waits for its loads.
         if self.entries.get(from + 1).is_some_and(|next| rank < next.first_rank) {
             return from;
         }
         from + self.entries[from + 1..=to].partition_point(|entry| entry.first_rank <= rank)
     }
 
-    /// Asks the processor to fetch the first container that may hold `rank`.
+    /// Prefetches the entry of the first container that may hold `rank`.
     #[inline]
     pub(crate) fn prefetch(&self, rank: u32) {
         if let Some((from, _)) = self.by_rank.bounds(u64::from(rank)) {
@@ -191,8 +192,8 @@ impl Directory {
     }
 }
 
-/// For each equal slice of a coordinate, the first container that matters to it: a search starts among few
-/// containers, among one or two when they are dense.
+/// For each equal slice of a coordinate, the first container that matters to it. It narrows a search to few
+/// containers, to one or two if they are dense.
 #[derive(Debug)]
 struct TopTable {
     shift: u32,
@@ -200,15 +201,15 @@ struct TopTable {
 }
 
 impl TopTable {
-    /// A table of at most `max_slots` slices over 0 to `last`. `first_of(start)` is the first container that
-    /// matters to a slice that starts at `start`; it never falls.
+    /// A table of at most `max_slots` slices over 0 to `last`. `first_of(start)` returns the first container
+    /// that matters to a slice that starts at `start`. It never decreases.
     fn new(last: u64, max_slots: u64, mut first_of: impl FnMut(u64) -> usize) -> TopTable {
         let shift = (0..63).find(|shift| last >> shift < max_slots).unwrap_or(63);
         let slots = (0..=(last >> shift) + 1).map(|slot| first_of(slot << shift) as u32).collect();
         TopTable { shift, slots }
     }
 
-    /// The containers between which a coordinate lies; none if it is after all of them.
+    /// The containers between which a coordinate lies. `None` if it is after all of them.
     #[inline]
     fn bounds(&self, coordinate: u64) -> Option<(usize, usize)> {
         let slot = (coordinate >> self.shift) as usize;
@@ -216,8 +217,8 @@ impl TopTable {
     }
 }
 
-/// Most slots of a table over `containers` containers: many while that is small, else half as many as
-/// containers, which keeps a directory below 32 bytes a container.
+/// Most slots of a table over `containers` containers: generous for few containers, else half as many as
+/// there are containers, which keeps a directory below 32 bytes per container.
 fn max_slots(containers: usize) -> u64 {
     (containers as u64 * 4).min(1 << 17).max(containers as u64 / 2).max(1)
 }
@@ -245,7 +246,7 @@ impl Builder<'_> {
         Ok(())
     }
 
-    /// Reads a 32-bit set: its header, then its containers as far as their length must be known.
+    /// Reads a 32-bit set: its header, then as much of its containers as their lengths need.
     fn read_bucket(&mut self, high: u32) -> Result<(), SetError> {
         let start = self.input.at;
         let header = BucketHeader::read(&mut self.input)?;

@@ -33,7 +33,7 @@ pub enum SetError {
     BadCookie {
         /// Where the cookie is.
         offset: u64,
-        /// What stands there.
+        /// The value found there.
         cookie: u32,
     },
     /// More containers than keys.
@@ -64,7 +64,7 @@ pub enum SetError {
     },
     /// A container with another count than stated.
     #[error(
-        "the container at byte {offset} holds another count of numbers than its header says: serialize the number set again"
+        "the container at byte {offset} holds a different count of numbers than its header says: serialize the number set again"
     )]
     ContainerCount {
         /// Where the container's values are.
@@ -76,7 +76,7 @@ pub enum SetError {
         /// Where the container's values are.
         offset: u64,
     },
-    /// The set holds something above [`Number::MAX`].
+    /// The set holds something above [`crate::numbers::number::Number::MAX`].
     #[error("the container described at byte {offset} holds a number of more than 15 digits: remove it")]
     NumberTooHigh {
         /// Where the container or its description is.
@@ -87,7 +87,7 @@ pub enum SetError {
         "the number set holds more than 4000000000 numbers up to byte {offset}: split it into several pools"
     )]
     TooManyNumbers {
-        /// Where the limit is passed.
+        /// Where the limit is exceeded.
         offset: u64,
     },
     /// Larger than the directory can describe.
@@ -98,12 +98,12 @@ pub enum SetError {
     },
     /// Neither a 64-bit nor a 32-bit set.
     #[error(
-        "this is no number set. As 64-bit portable Roaring: {as_64}. As 32-bit portable Roaring: {as_32}"
+        "this is not a number set. As 64-bit portable Roaring: {as_64}. As 32-bit portable Roaring: {as_32}"
     )]
     NeitherFormat {
-        /// Why it is no 64-bit set.
+        /// Why it is not a 64-bit set.
         as_64: Box<SetError>,
-        /// Why it is no 32-bit set.
+        /// Why it is not a 32-bit set.
         as_32: Box<SetError>,
     },
 }

@@ -10,7 +10,8 @@ pub mod writer;
 use std::ops::Range;
 use std::sync::atomic::AtomicU16;
 
-use super::number::{Number, NumberRange, Rank};
+use super::number::{Number, NumberRange};
+use crate::coordinates::Rank;
 use container::{BITMAP_BYTES, Container, Fault, RunCursor};
 use container_index::{Directory, Entry, Kind};
 use error::{Format, SetError};
@@ -19,14 +20,14 @@ use run::{NumberRun, SetId};
 /// Bytes of the header that makes a 64-bit set of a 32-bit one.
 pub const WRAP_HEADER_BYTES: usize = 12;
 
-/// What to write before the bytes of a 32-bit set to make them a 64-bit one: one bucket, with key 0.
+/// The header that turns the bytes of a 32-bit set into a 64-bit one: one bucket, with key 0.
 pub fn wrap_32bit_header() -> [u8; WRAP_HEADER_BYTES] {
     let mut header = [0; WRAP_HEADER_BYTES];
     header[0] = 1;
     header
 }
 
-/// Opens bytes that a user gave, as a 64-bit set or else as a 32-bit one.
+/// Opens bytes from a user as a 64-bit set, or else as a 32-bit one.
 pub fn open_any<B: AsRef<[u8]>>(bytes: B) -> Result<(Format, NumberSet<B>), SetError> {
     let as_64 = match Directory::read(bytes.as_ref(), Format::Portable64) {
         Ok(directory) => return Ok((Format::Portable64, NumberSet::new(bytes, directory))),
@@ -43,14 +44,14 @@ pub fn open_any<B: AsRef<[u8]>>(bytes: B) -> Result<(Format, NumberSet<B>), SetE
 pub struct NumberSet<B> {
     bytes: B,
     directory: Directory,
-    /// Counts inside bitmap and run containers, filled when a container is first asked.
+    /// Counts inside bitmap and run containers, filled at the first lookup in a container.
     samples: Vec<AtomicU16>,
     pub(crate) id: SetId,
 }
 
 impl<B: AsRef<[u8]>> NumberSet<B> {
-    /// Opens a set in the 64-bit portable format. Reads its headers only: values that are damaged are found by
-    /// [`NumberSet::validate`], and never make a later call panic.
+    /// Opens a set in the 64-bit portable format. Reads its headers only: values that are damaged are found
+    /// by [`NumberSet::validate`], and never make a later call panic.
     pub fn open(bytes: B) -> Result<Self, SetError> {
         let directory = Directory::read(bytes.as_ref(), Format::Portable64)?;
         Ok(NumberSet::new(bytes, directory))
@@ -81,7 +82,7 @@ impl<B: AsRef<[u8]>> NumberSet<B> {
         Ok(())
     }
 
-    /// How many numbers it holds.
+    /// The count of its numbers.
     pub fn len(&self) -> u64 {
         u64::from(self.directory.len())
     }
@@ -96,7 +97,7 @@ impl<B: AsRef<[u8]>> NumberSet<B> {
         self.bytes.as_ref()
     }
 
-    /// Bytes of memory that it takes besides the serialized ones.
+    /// Bytes of memory that it uses in addition to the serialized ones.
     pub fn index_bytes(&self) -> usize {
         self.directory.memory_bytes() + self.samples.len() * size_of::<AtomicU16>()
     }
@@ -138,24 +139,24 @@ impl<B: AsRef<[u8]>> NumberSet<B> {
         NumberRun::new(entry, cardinality, run)
     }
 
-    /// Asks the processor to fetch where the lookup of a rank begins.
+    /// Prefetches the memory that the lookup of a rank reads first.
     #[inline]
     pub fn prefetch(&self, rank: Rank) {
         self.directory.prefetch(rank.0);
     }
 
-    /// The ranks of all members inside `range`.
-    pub fn rank_range(&self, range: NumberRange) -> Range<u32> {
+    /// The ranks of all its numbers inside `range`.
+    pub fn rank_range(&self, range: NumberRange) -> Range<Rank> {
         let start = self.count_below(range.first().get());
-        start..self.count_below(range.last().get() + 1).max(start)
+        Rank(start)..Rank(self.count_below(range.last().get() + 1).max(start))
     }
 
-    /// All numbers as ascending runs, each as long as can be.
+    /// All numbers as ascending runs of maximal length.
     pub fn ranges(&self) -> Ranges<'_, B> {
         self.ranges_from(Rank(0))
     }
 
-    /// The numbers from `rank` on as ascending runs, each as long as can be.
+    /// The numbers from `rank` on as ascending runs of maximal length.
     pub fn ranges_from(&self, rank: Rank) -> Ranges<'_, B> {
         let mut ranges = Ranges {
             set: self,
@@ -187,7 +188,7 @@ impl<B: AsRef<[u8]>> NumberSet<B> {
         entry.first_rank + self.sampled(entry, cardinality).count_below(value as u16).min(cardinality)
     }
 
-    /// A container whose samples stand.
+    /// A container whose samples are filled.
     #[expect(clippy::inline_always, reason = "as `container`, which it ends with")]
     #[inline(always)]
     fn sampled(&self, entry: &Entry, cardinality: u32) -> Container<'_> {
@@ -204,7 +205,7 @@ impl<B: AsRef<[u8]>> NumberSet<B> {
         entry.set_samples_ready();
     }
 
-    #[expect(clippy::inline_always, reason = "the caller looks at the kind again: 1 of 34 ns a pair")]
+    #[expect(clippy::inline_always, reason = "the caller matches on the kind again: inlining merges the two")]
     #[inline(always)]
     fn container(&self, entry: &Entry, cardinality: u32) -> Container<'_> {
         let body = self.bytes.as_ref().get(entry.offset()..).unwrap_or_else(nothing);
@@ -219,7 +220,7 @@ impl<B: AsRef<[u8]>> NumberSet<B> {
     }
 }
 
-/// What a damaged place holds. Cold, so that the way to a sound one is a branch: a conditional move
+/// The content of a damaged place. Cold, so that the path to a sound one is a branch: a conditional move
 /// would wait for the bounds.
 #[cold]
 #[inline(never)]
@@ -227,13 +228,13 @@ fn nothing<'a, T>() -> &'a [T] {
     &[]
 }
 
-/// Ascending runs of a set's numbers; see [`NumberSet::ranges`].
+/// The ascending runs of a set's numbers that [`NumberSet::ranges`] returns.
 #[derive(Debug)]
 pub struct Ranges<'a, B> {
     set: &'a NumberSet<B>,
     index: usize,
     cursor: RunCursor,
-    /// A run that the next one may go on.
+    /// A run that the next one may continue.
     pending: Option<(u64, u64)>,
 }
 
@@ -266,7 +267,7 @@ impl<B: AsRef<[u8]>> Iterator for Ranges<'_, B> {
                 (None, None) => return None,
                 (pending, next) => std::mem::replace(pending, next),
             };
-            // A damaged set may hold 0 or more than 15 digits: those are left out.
+            // A damaged set may hold 0 or numbers of more than 15 digits: those are left out.
             if let Some((first, last)) = done
                 && let Ok(first) = Number::new(first.max(1))
                 && let Ok(last) = Number::new(last.min(Number::MAX.get()))
@@ -305,8 +306,8 @@ mod tests {
         assert_eq!(set.select(Rank(4)), None);
         assert!(set.contains(number(5)) && !set.contains(number(4)));
         let range = NumberRange::new(number(6), number(79_123_456_789)).unwrap();
-        assert_eq!(set.rank_range(range), 1..3);
-        assert_eq!(set.rank_range(NumberRange::ALL), 0..4);
+        assert_eq!(set.rank_range(range), Rank(1)..Rank(3));
+        assert_eq!(set.rank_range(NumberRange::ALL), Rank(0)..Rank(4));
         let last = NumberRange::new(number(79_123_456_789), number(79_123_456_790)).unwrap();
         assert_eq!(set.ranges().last(), Some(last));
         assert_eq!(set.ranges_from(Rank(3)).next(), Some(NumberRange::single(number(79_123_456_790))));
@@ -319,7 +320,7 @@ mod tests {
         assert!(set.is_empty());
         assert_eq!(set.select(Rank(0)), None);
         assert_eq!(set.rank(number(1)), None);
-        assert_eq!(set.rank_range(NumberRange::ALL), 0..0);
+        assert_eq!(set.rank_range(NumberRange::ALL), Rank(0)..Rank(0));
         assert_eq!(set.ranges().next(), None);
     }
 

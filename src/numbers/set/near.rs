@@ -1,12 +1,13 @@
-//! Runs of consecutive numbers: what a lookup in a set finds, and what the next one is likely to be in too.
+//! Lookups that try the run of the last lookup first: the next number is likely in the same run.
 
-use crate::numbers::number::{Number, Rank};
+use crate::coordinates::Rank;
+use crate::numbers::number::Number;
 use crate::numbers::set::NumberSet;
 
 use super::run::LastRun;
 
 impl<B: AsRef<[u8]>> NumberSet<B> {
-    /// As [`NumberSet::rank`], looking into the last run first.
+    /// As [`NumberSet::rank`], but searches the last run first.
     #[inline]
     pub fn rank_near(&self, number: Number, last: &mut LastRun) -> Option<Rank> {
         if last.set == Some(self.id)
@@ -18,7 +19,7 @@ impl<B: AsRef<[u8]>> NumberSet<B> {
         last.run.rank(number)
     }
 
-    /// As [`NumberSet::select`], looking into the last run first.
+    /// As [`NumberSet::select`], but searches the last run first.
     #[inline]
     pub fn select_near(&self, rank: Rank, last: &mut LastRun) -> Option<Number> {
         if last.set == Some(self.id)

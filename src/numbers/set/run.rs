@@ -3,7 +3,8 @@
 use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::numbers::number::{Number, Rank};
+use crate::coordinates::Rank;
+use crate::numbers::number::Number;
 
 use super::container::Run;
 use super::container_index::Entry;
@@ -17,7 +18,8 @@ pub(crate) struct NumberRun {
 }
 
 impl NumberRun {
-    /// The run of a container. A damaged container may count more than its header says; no rank passes that.
+    /// The run of a container. A damaged container may count more than its header says; ranks stay within the
+    /// header's count.
     #[inline]
     pub(crate) fn new(entry: &Entry, cardinality: u32, run: Run) -> Option<Self> {
         let len = run.len.min(cardinality.checked_sub(run.index)?);
@@ -40,7 +42,7 @@ impl NumberRun {
     }
 }
 
-/// Tells sets apart that a process opened, also after one of them is gone.
+/// Distinguishes the sets that a process opens, also from those that it closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SetId(NonZeroU64);
 
@@ -51,8 +53,8 @@ impl SetId {
     }
 }
 
-/// The run that a thread's last lookup ended in. Lookups in order find all they need in it: a guess that the
-/// processor makes right, where a search waits for one load after another (16 of 33 ns a lease and return).
+/// The run that a thread's last lookup found. Lookups in order mostly hit it: that is a branch which the
+/// processor predicts, where a search waits for one load after another.
 #[derive(Debug, Clone, Copy)]
 pub struct LastRun {
     pub(super) set: Option<SetId>,

@@ -1,4 +1,4 @@
-//! Writing a number set: ascending ranges in, portable 64-bit Roaring out.
+//! Writes a number set: ascending ranges in, portable 64-bit Roaring out.
 
 use std::io::{self, Seek, SeekFrom, Write};
 
@@ -29,7 +29,7 @@ pub enum WriteError {
 /// What was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Written {
-    /// How many numbers the set holds.
+    /// The count of numbers in the set.
     pub numbers: u64,
     /// Length of the set in bytes.
     pub bytes: u64,
@@ -37,7 +37,7 @@ pub struct Written {
     pub crc32c: u32,
 }
 
-/// Streams a number set. Holds one bucket (numbers with the same upper 32 bits) in memory.
+/// Writes a number set as a stream. It holds one bucket (numbers with the same upper 32 bits) in memory.
 #[derive(Debug)]
 pub struct SetWriter<W: Write + Seek> {
     out: W,
@@ -48,7 +48,7 @@ pub struct SetWriter<W: Write + Seek> {
     bucket: RoaringBitmap,
     /// Reused for the bytes of each bucket.
     buffer: Vec<u8>,
-    /// Numbers below this one cannot be added any more.
+    /// The lowest number that can still be added.
     lowest_allowed: u64,
     numbers: u64,
     /// Bytes after the count of buckets, and their checksum.
@@ -57,7 +57,7 @@ pub struct SetWriter<W: Write + Seek> {
 }
 
 impl<W: Write + Seek> SetWriter<W> {
-    /// Starts a set where `out` stands.
+    /// Starts a set at the current position of `out`.
     pub fn new(mut out: W) -> Result<Self, WriteError> {
         let start = out.stream_position()?;
         out.write_all(&[0; COUNT_BYTES])?;
@@ -115,7 +115,7 @@ impl<W: Write + Seek> SetWriter<W> {
             self.end_bucket()?;
             self.high = high;
         }
-        // Appending one value is several times as fast as inserting a range.
+        // Appending one value is much faster than inserting a range.
         if first != last || self.bucket.try_push(first as u32).is_err() {
             self.bucket.insert_range(first as u32..=last as u32);
         }

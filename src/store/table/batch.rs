@@ -1,5 +1,6 @@
 //! The words that a checkpoint writes together: where they stand, their bytes and their checksums.
 
+use crate::coordinates::{self, Rank};
 use std::fs::File;
 use std::io;
 use std::ops::Range;
@@ -8,8 +9,8 @@ use std::time::Instant;
 use crate::disk::device::Disk;
 use crate::disk::mapping::{MappedWords, WORD_BYTES};
 use crate::disk::paced::{self, PART_BYTES, Pacer};
+use crate::state::block::{BLOCK_WORDS, BlockIndex};
 use crate::state::dirty_blocks::DirtyBlocks;
-use crate::state::due_hints::BLOCK_WORDS;
 use crate::state::word_table::WordTable;
 
 use super::checksums::{SECTOR_BYTES, SECTOR_WORDS};
@@ -24,7 +25,7 @@ const PART_WORDS: u32 = (PART_BYTES as u64 / WORD_BYTES) as u32;
 
 /// Words that follow each other.
 struct Part {
-    ranks: Range<u32>,
+    ranks: Range<Rank>,
     bytes: Vec<u8>,
     sums: Vec<u32>,
 }
@@ -37,28 +38,29 @@ pub(crate) struct Batch {
 }
 
 /// All blocks of a table, in the ranges of batches.
-pub(crate) fn ranges(dirty: &DirtyBlocks) -> impl Iterator<Item = Range<u32>> + use<> {
+pub(crate) fn ranges(dirty: &DirtyBlocks) -> impl Iterator<Item = Range<BlockIndex>> + use<> {
     let blocks = dirty.blocks();
-    (0..blocks).step_by(BATCH_BLOCKS as usize).map(move |start| start..blocks.min(start + BATCH_BLOCKS))
+    let ends = move |start: u32| BlockIndex(start)..BlockIndex(blocks.min(start + BATCH_BLOCKS));
+    (0..blocks).step_by(BATCH_BLOCKS as usize).map(ends)
 }
 
 impl Batch {
     /// The words of some blocks, and of those between them that are written with them, as they are now.
-    pub(crate) fn of(words: &WordTable<MappedWords>, blocks: &[Range<u32>], rest: &Pacer<'_>) -> Self {
+    pub(crate) fn of(words: &WordTable<MappedWords>, blocks: &[Range<Rank>], rest: &Pacer<'_>) -> Self {
         let mut batch = Self { parts: Vec::new(), max_generation: 0 };
         for ranks in runs(blocks) {
-            for start in ranks.clone().step_by(PART_WORDS as usize) {
+            for start in coordinates::each(&ranks).step_by(PART_WORDS as usize) {
                 let started = Instant::now();
-                batch.add(words, start..ranks.end.min(start.saturating_add(PART_WORDS)));
+                batch.add(words, start..ranks.end.min(Rank(start.0.saturating_add(PART_WORDS))));
                 rest(started.elapsed());
             }
         }
         batch
     }
 
-    fn add(&mut self, words: &WordTable<MappedWords>, ranks: Range<u32>) {
-        let mut bytes = Vec::with_capacity(ranks.len() * WORD_BYTES as usize);
-        for rank in ranks.clone() {
+    fn add(&mut self, words: &WordTable<MappedWords>, ranks: Range<Rank>) {
+        let mut bytes = Vec::with_capacity(coordinates::count(&ranks) as usize * WORD_BYTES as usize);
+        for rank in coordinates::each(&ranks) {
             let word = words.get(rank);
             self.max_generation = self.max_generation.max(word.generation());
             bytes.extend_from_slice(&word.bits().to_le_bytes());
@@ -69,24 +71,24 @@ impl Batch {
 
     /// The first sector and the checksums of sectors that follow each other.
     pub(crate) fn sums(&self) -> impl Iterator<Item = (u32, &[u32])> {
-        self.parts.iter().map(|part| (part.ranks.start / SECTOR_WORDS, &part.sums[..]))
+        self.parts.iter().map(|part| (part.ranks.start.0 / SECTOR_WORDS, &part.sums[..]))
     }
 
     /// Writes the words to their file, durably.
     pub(crate) fn write(&self, disk: &dyn Disk, file: &File, rest: &Pacer<'_>) -> io::Result<()> {
         self.parts.iter().try_for_each(|part| {
-            let offset = u64::from(part.ranks.start) * WORD_BYTES;
+            let offset = u64::from(part.ranks.start.0) * WORD_BYTES;
             paced::write_in_parts(disk, file, &part.bytes, offset, rest)
         })
     }
 }
 
 /// Blocks with few between them as one.
-fn runs(blocks: &[Range<u32>]) -> Vec<Range<u32>> {
-    let mut runs: Vec<Range<u32>> = Vec::new();
+fn runs(blocks: &[Range<Rank>]) -> Vec<Range<Rank>> {
+    let mut runs: Vec<Range<Rank>> = Vec::new();
     for block in blocks {
         match runs.last_mut() {
-            Some(run) if block.start - run.end <= BRIDGED_BLOCKS * BLOCK_WORDS => run.end = block.end,
+            Some(run) if block.start.0 - run.end.0 <= BRIDGED_BLOCKS * BLOCK_WORDS => run.end = block.end,
             _ => runs.push(block.clone()),
         }
     }
@@ -99,9 +101,9 @@ mod tests {
 
     #[test]
     fn a_run_bridges_few_blocks_and_no_more() {
-        let block = |index: u32| index * BLOCK_WORDS..(index + 1) * BLOCK_WORDS;
+        let block = |index: u32| Rank(index * BLOCK_WORDS)..Rank((index + 1) * BLOCK_WORDS);
         let far = 2 + BRIDGED_BLOCKS;
         let blocks = [block(0), block(1), block(far), block(far + BRIDGED_BLOCKS + 2)];
-        assert_eq!(runs(&blocks), [0..(far + 1) * BLOCK_WORDS, block(far + BRIDGED_BLOCKS + 2)]);
+        assert_eq!(runs(&blocks), [Rank(0)..Rank((far + 1) * BLOCK_WORDS), block(far + BRIDGED_BLOCKS + 2)]);
     }
 }

@@ -12,6 +12,7 @@
 //!
 //! All little-endian. See `table_file` for how it is kept true.
 
+use crate::coordinates::{self, Rank};
 use std::io;
 use std::ops::Range;
 use std::path::Path;
@@ -54,9 +55,9 @@ pub(crate) fn sectors(len: u32) -> u32 {
     len.div_ceil(SECTOR_WORDS)
 }
 
-pub(crate) fn ranks_of(sector: u32, len: u32) -> Range<u32> {
+pub(crate) fn ranks_of(sector: u32, len: u32) -> Range<Rank> {
     let start = sector * SECTOR_WORDS;
-    start..start.saturating_add(SECTOR_WORDS).min(len)
+    Rank(start)..Rank(start.saturating_add(SECTOR_WORDS).min(len))
 }
 
 /// The bytes of a head that say something.
@@ -131,7 +132,9 @@ pub(crate) fn read(path: &Path, len: u32) -> Result<Checksums, SegmentError> {
 /// The checksum of each sector of a table of zeros.
 pub(crate) fn of_zeros(len: u32) -> Vec<u32> {
     let zeros = [0; SECTOR_BYTES];
-    let sum = |sector| crc32c::crc32c(&zeros[..ranks_of(sector, len).len() * WORD_BYTES as usize]);
+    let sum = |sector| {
+        crc32c::crc32c(&zeros[..coordinates::count(&ranks_of(sector, len)) as usize * WORD_BYTES as usize])
+    };
     (0..sectors(len)).map(sum).collect()
 }
 
@@ -148,8 +151,8 @@ pub(crate) fn of_words(words: &WordTable<MappedWords>) -> Vec<u32> {
     for_each_sector(words.len(), |sector| {
         let ranks = ranks_of(sector, words.len());
         let mut bytes = [0; SECTOR_BYTES];
-        let used = ranks.len() * WORD_BYTES as usize;
-        for (chunk, rank) in bytes.as_chunks_mut::<8>().0.iter_mut().zip(ranks) {
+        let used = coordinates::count(&ranks) as usize * WORD_BYTES as usize;
+        for (chunk, rank) in bytes.as_chunks_mut::<8>().0.iter_mut().zip(coordinates::each(&ranks)) {
             *chunk = words.get(rank).bits().to_le_bytes();
         }
         crc32c::crc32c(&bytes[..used])

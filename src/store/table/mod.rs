@@ -13,6 +13,7 @@
 mod batch;
 pub(crate) mod checksums;
 
+use crate::coordinates::Rank;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
@@ -67,7 +68,7 @@ pub(crate) struct OpenedTable {
     /// The largest generation that a word can have if nothing was recorded since; `None` if not known.
     pub(crate) max_generation: Option<u32>,
     /// Ranks whose words are not what was written.
-    pub(crate) damaged: Vec<Range<u32>>,
+    pub(crate) damaged: Vec<Range<Rank>>,
     /// Why nothing is known of the words.
     pub(crate) sums_damage: Option<SegmentError>,
 }
@@ -188,7 +189,7 @@ impl TableFile {
         self.disk.sync(&self.words)?;
         let mut written = self.lock();
         written.sums = checksums::of_words(words);
-        let generations = (0..words.len()).map(|rank| words.get(rank).generation());
+        let generations = (0..words.len()).map(|rank| words.get(Rank(rank)).generation());
         written.max_generation = generations.max().unwrap_or(0);
         self.write_sums(Kind::Exact, &written)
     }
@@ -283,7 +284,7 @@ mod tests {
         opened
     }
 
-    fn lease(opened: &OpenedTable, dirty: &DirtyBlocks, rank: u32) {
+    fn lease(opened: &OpenedTable, dirty: &DirtyBlocks, rank: Rank) {
         opened.words.update(rank, |word| word.lease(Timestamp::new(9))).unwrap();
         dirty.mark(rank);
     }
@@ -293,15 +294,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let paths = table(dir.path());
         let (opened, dirty) = (open(&paths, Sharing::Private), DirtyBlocks::new(LEN));
-        for rank in [0, 70, 4_999] {
+        for rank in [0, 70, 4_999].map(Rank) {
             lease(&opened, &dirty, rank);
         }
         opened.file.checkpoint(&opened.words, &dirty, &|_| ()).unwrap();
-        lease(&opened, &dirty, 100);
+        lease(&opened, &dirty, Rank(100));
         drop(opened);
         let opened = open(&paths, Sharing::Private);
         assert_eq!((opened.damaged.len(), opened.max_generation), (0, Some(1)));
-        let leased: Vec<u32> = (0..LEN).filter(|rank| opened.words.get(*rank) != Word::NEW).collect();
+        let leased: Vec<u32> = (0..LEN).filter(|rank| opened.words.get(Rank(*rank)) != Word::NEW).collect();
         assert_eq!(leased, [0, 70, 4_999], "what came after the checkpoint is the journal's to tell");
         drop(opened);
         let content = std::fs::read(&paths.words).unwrap();
@@ -321,7 +322,7 @@ mod tests {
         let paths = table(dir.path());
         let (opened, dirty) = (open(&paths, Sharing::Private), DirtyBlocks::new(LEN));
         let old = std::fs::read(&paths.words).unwrap();
-        lease(&opened, &dirty, 3);
+        lease(&opened, &dirty, Rank(3));
         opened.file.checkpoint(&opened.words, &dirty, &|_| ()).unwrap();
         drop(opened);
         let new = std::fs::read(&paths.words).unwrap();
@@ -343,13 +344,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let paths = table(dir.path());
         let (opened, dirty) = (open(&paths, Sharing::Shared), DirtyBlocks::new(LEN));
-        lease(&opened, &dirty, 3);
+        lease(&opened, &dirty, Rank(3));
         let unclean = just_open(&paths, Sharing::Private).unwrap();
         assert_eq!((unclean.damaged.len(), unclean.max_generation), (0, None));
         opened.file.close(&opened.words).unwrap();
         drop(opened);
         let opened = open(&paths, Sharing::Private);
         assert_eq!((opened.damaged.len(), opened.max_generation), (0, Some(1)));
-        assert_eq!(opened.words.get(3).generation(), 1);
+        assert_eq!(opened.words.get(Rank(3)).generation(), 1);
     }
 }

@@ -2,10 +2,10 @@
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
-/// What the keys are for at the moment.
+/// What the keys do at the moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Mode {
-    /// Looking around.
+    /// Browsing the pools.
     Browse,
     /// Writing a filter.
     Filter,

@@ -1,4 +1,4 @@
-//! `allotd stats --watch` on a terminal: a screen of what the daemon counts, that follows it.
+//! `allotd stats --watch` on a terminal: a screen of what the daemon counts, updated live.
 
 mod draw;
 mod keys;
@@ -25,7 +25,7 @@ use terminal::WholeTerminal;
 
 /// Longest time until an answer or a signal is noticed.
 const TICK: Duration = Duration::from_millis(100);
-/// How often the screen is drawn when nothing happens: it tells how long ago things were.
+/// How often the screen is drawn when nothing happens: it shows how long ago things happened.
 const REDRAW: Duration = Duration::from_secs(1);
 
 /// Shows the screen until the user or a signal ends it, or the terminal is closed.
@@ -42,7 +42,7 @@ pub(crate) fn run(server: Server, interval: Duration) -> Result<(), CliError> {
     result
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "as errors come")]
+#[expect(clippy::needless_pass_by_value, reason = "the signature that map_err wants")]
 fn failed(error: io::Error) -> CliError {
     CliError::Failed(format!("the terminal cannot be used: {error}"))
 }
@@ -65,7 +65,7 @@ fn follow(
                 }
                 Err(TryRecvError::Empty) => break,
                 Err(TryRecvError::Disconnected) => {
-                    return Err(CliError::Failed("the daemon is not asked any more: start again".to_owned()));
+                    return Err(CliError::Failed("polling the daemon ended: start allotd stats again".to_owned()));
                 }
             }
         }
@@ -86,7 +86,7 @@ fn follow(
             match screen.act(action) {
                 Next::GoOn => {}
                 Next::Quit => break,
-                // The thread that asks is gone only if it panicked, which the next round tells.
+                // Sending fails only if the poller's thread panicked, which the next round reports.
                 Next::SetPaused { pool, paused } => drop(asking.orders.send((pool, paused))),
             }
         }
@@ -94,7 +94,7 @@ fn follow(
     Ok(())
 }
 
-/// Set by the signals that end a process, which would leave the terminal as it is.
+/// Set by the signals that would otherwise end the process without restoring the terminal.
 fn end_on_signals() -> io::Result<Arc<AtomicBool>> {
     let ended = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP, signal_hook::consts::SIGINT] {

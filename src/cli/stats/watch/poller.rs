@@ -1,4 +1,4 @@
-//! The thread that asks the daemon, so that the screen goes on while there is no answer.
+//! The thread that polls the daemon, so that the screen stays responsive while there is no answer.
 
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use crate::cli::stats::answer::{self, STATS_PATH};
 use crate::client::{self, Call, ClientError, Connection, Server};
 use crate::http::response::stats::Stats;
 
-/// What the thread tells.
+/// What the thread reports.
 #[derive(Debug)]
 pub(crate) enum Report {
     /// What the daemon answered, or why it did not.
@@ -31,16 +31,16 @@ pub(crate) enum Report {
     },
 }
 
-/// The thread's two ends. It ends itself once they are dropped.
+/// The channels to the thread, which ends once they are dropped.
 pub(crate) struct Poller {
-    /// What it found.
+    /// The results of its calls.
     pub(crate) reports: Receiver<Report>,
     /// Pools to be paused (true) or resumed.
     pub(crate) orders: Sender<(String, bool)>,
 }
 
 impl Poller {
-    /// Starts to ask, once in each interval.
+    /// Starts polling, once per interval.
     pub(crate) fn start(server: Server, interval: Duration) -> io::Result<Self> {
         let (report, reports) = mpsc::channel();
         let (orders, ordered) = mpsc::channel();
@@ -66,7 +66,7 @@ fn ask(
         if reports.send(Report::Stats { at, result }).is_err() {
             return;
         }
-        // Half an interval after a late answer: over a shorter time there would be no rate to speak of.
+        // At least half an interval after a late answer: over a shorter time a rate means little.
         let next = (started + interval).max(at + interval / 2);
         loop {
             match orders.recv_timeout(next.saturating_duration_since(Instant::now())) {

@@ -1,14 +1,14 @@
-//! How fast things are, from two answers after another.
+//! Rates, computed from two successive answers.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
 use crate::http::response::stats::{CallStats, Stats};
 
-/// How many rates of a pool are kept, one an interval: five minutes at a second.
+/// How many rates of a pool are kept, one per interval: five minutes at one second.
 pub(crate) const HISTORY: usize = 300;
 
-/// Rates a second between the last two answers, and what the pools' were before.
+/// Rates per second between the last two answers, and the history of each pool's.
 #[derive(Debug, Default)]
 pub(crate) struct Rates {
     pools: BTreeMap<String, VecDeque<f64>>,
@@ -17,8 +17,8 @@ pub(crate) struct Rates {
 }
 
 impl Rates {
-    /// Takes the newest answer, which came so many seconds after the one before. Counts that began anew with a restart
-    /// of the daemon tell no rate.
+    /// Takes the newest answer, which came `seconds` after the one before. Counts that started over with a
+    /// restart of the daemon give no rate.
     pub(crate) fn take(&mut self, before: &Stats, now: &Stats, seconds: f64) {
         let rate = |before: u64, now: u64| {
             now.checked_sub(before).map(|count| count as f64 / seconds.max(f64::EPSILON))
@@ -40,22 +40,22 @@ impl Rates {
         self.syncs = rate(before.journal.syncs, now.journal.syncs);
     }
 
-    /// Leases a second of a pool, the newest last.
+    /// Leases per second of a pool, the newest last.
     pub(crate) fn history(&self, pool: &str) -> impl DoubleEndedIterator<Item = f64> + ExactSizeIterator {
         self.pools.get(pool).map(VecDeque::iter).unwrap_or_default().copied()
     }
 
-    /// Leases a second of a pool.
+    /// Leases per second of a pool.
     pub(crate) fn leases(&self, pool: &str) -> Option<f64> {
         self.history(pool).next_back()
     }
 
-    /// Answers a second of a call.
+    /// Answers per second of a call.
     pub(crate) fn calls(&self, call: &str) -> Option<f64> {
         self.calls.get(call).copied()
     }
 
-    /// Syncs a second of the journal.
+    /// Syncs per second of the journal.
     pub(crate) fn syncs(&self) -> Option<f64> {
         self.syncs
     }

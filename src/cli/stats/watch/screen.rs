@@ -1,4 +1,4 @@
-//! What the screen knows: the last answer, what was chosen, and what went wrong.
+//! The state of the screen: the last answer, the selection, and what went wrong.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ pub(crate) enum PoolOrder {
     Name,
 }
 
-/// What is to be done after an action.
+/// What to do after an action.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Next {
     GoOn,
@@ -73,7 +73,7 @@ impl Screen {
         &self.mode
     }
 
-    /// Seconds of so many looks.
+    /// The seconds that `looks` updates span.
     pub(crate) fn seconds(&self, looks: usize) -> u64 {
         self.interval.as_secs() * looks as u64
     }
@@ -83,14 +83,14 @@ impl Screen {
         self.answered.as_ref().map(|answered| &*answered.stats)
     }
 
-    /// How long there was no answer, once that is longer than it should be.
+    /// How long there has been no answer; `None` while that is within the expected time.
     pub(crate) fn silent_for(&self, now: Instant) -> Option<Duration> {
         let last = self.answered.as_ref().map_or(self.started, |answered| answered.at);
         let silent = now.saturating_duration_since(last);
         (silent > self.interval * 2 + Duration::from_secs(1)).then_some(silent)
     }
 
-    /// Takes what the asking thread reports.
+    /// Takes a report of the poller's thread.
     pub(crate) fn take(&mut self, report: Report) {
         match report {
             Report::Stats { at, result: Ok(stats) } => self.take_stats(stats, at),
@@ -128,7 +128,7 @@ impl Screen {
         let shown = all.filter(|(name, _)| name.to_lowercase().contains(&wanted));
         let mut pools: Vec<_> = shown.map(|(name, pool)| (name.as_str(), pool)).collect();
         if self.order == PoolOrder::SoonestExhausted {
-            // The sort is stable: by name where both last for ever.
+            // The sort is stable: pools that last equally long stay in the order of their names.
             pools.sort_by_key(|(_, pool)| match pool.available {
                 0 => 0,
                 _ => pool.exhaustion_seconds.unwrap_or(u64::MAX),
@@ -149,7 +149,7 @@ impl Screen {
         }
     }
 
-    /// Selects the pool at the place that `place` makes of the one before and the last one.
+    /// Selects the pool at the place that `place` computes from the present place and the last one.
     fn select(&mut self, place: impl FnOnce((usize, usize)) -> usize) {
         let pools = self.pools();
         let last = pools.len().saturating_sub(1);
@@ -157,7 +157,7 @@ impl Screen {
         self.selected = pools.get(place).map(|(name, _)| (*name).to_owned());
     }
 
-    /// Does what a key asked for.
+    /// Carries out the action of a key.
     pub(crate) fn act(&mut self, action: Action) -> Next {
         self.notice = None;
         match action {

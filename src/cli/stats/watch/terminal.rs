@@ -1,4 +1,4 @@
-//! The terminal, taken whole and given back as it was: at the end, after an error, and after a panic.
+//! The whole terminal, restored at the end, after an error and after a panic.
 
 use std::io;
 use std::ops::{ControlFlow, Deref, DerefMut};
@@ -7,23 +7,23 @@ use std::time::Duration;
 use ratatui::DefaultTerminal;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-/// The whole terminal. Dropped, it is as it was before.
+/// The whole terminal. Dropping it restores the terminal.
 pub(crate) struct WholeTerminal(DefaultTerminal);
 
 impl WholeTerminal {
-    /// Takes it. From now on a panic gives it back before it is told.
+    /// Takes it. From here on a panic restores it before its message is printed.
     pub(crate) fn take() -> io::Result<Self> {
         ratatui::try_init().map(Self)
     }
 
-    /// Leaves it as it is, because it is gone: to give it back would fail, and the failure could not be told.
+    /// Does not restore it, because it is gone: restoring would fail, and the failure could not be reported.
     pub(crate) fn abandon(self) {
         std::mem::forget(self);
     }
 }
 
-/// Waits for input, a signal, or so long; breaks when the other end of the terminal was closed. The library's
-/// own wait would then go on for ever, without a rest.
+/// Waits for input, a signal or `limit`; breaks if the other end of the terminal is closed. The library's
+/// own wait would then spin for ever.
 pub(crate) fn wait_for_input(limit: Duration) -> ControlFlow<()> {
     // The screen is only shown where standard output is the terminal; input may come from elsewhere.
     let stdout = io::stdout();
@@ -36,7 +36,7 @@ pub(crate) fn wait_for_input(limit: Duration) -> ControlFlow<()> {
 
 impl Drop for WholeTerminal {
     fn drop(&mut self) {
-        // Fails where the terminal is gone.
+        // Fails if the terminal is gone.
         let _ = ratatui::try_restore();
     }
 }

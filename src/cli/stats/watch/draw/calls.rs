@@ -44,7 +44,7 @@ pub(crate) fn draw(frame: &mut Frame<'_>, screen: &Screen, theme: Theme, area: R
     let inner = block.inner(area);
     frame.render_widget(block, area);
     let refusals = refusals(stats);
-    // RefusalStats tell more than the calls that are seldom made, but not more than the first ones.
+    // Refusals matter more than rare calls, but less than the most frequent ones.
     let count = u16::try_from(refusals.len()).unwrap_or(u16::MAX);
     let beside_refusals = inner.height.saturating_sub(count).max(inner.height / 2 + 1);
     let wanted = u16::try_from(1 + stats.requests.len()).unwrap_or(u16::MAX);
@@ -55,7 +55,7 @@ pub(crate) fn draw(frame: &mut Frame<'_>, screen: &Screen, theme: Theme, area: R
     frame.render_widget(Text::from(refusals).style(theme.warning()), below);
 }
 
-/// A row a call, the most frequent first.
+/// A row per call, the most frequent first.
 fn rows(stats: &Stats, rates: &Rates) -> Vec<Vec<Span<'static>>> {
     let mut calls: Vec<_> = stats.requests.iter().collect();
     calls.sort_by_key(|(_, call)| std::cmp::Reverse(call.count));
@@ -73,7 +73,7 @@ fn rows(stats: &Stats, rates: &Rates) -> Vec<Vec<Span<'static>>> {
     calls.into_iter().map(row).collect()
 }
 
-/// A line a reason, the most frequent of the last minute first.
+/// A line per reason, the most frequent of the last minute first.
 fn refusals(stats: &Stats) -> Vec<Line<'static>> {
     let mut refusals: Vec<_> = stats.refusals.iter().collect();
     refusals.sort_by_key(|(_, refused)| std::cmp::Reverse((refused.count_1m, refused.count)));

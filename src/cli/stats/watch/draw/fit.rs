@@ -28,11 +28,11 @@ pub(crate) fn lines(pieces: impl IntoIterator<Item = Span<'static>>, width: u16)
 /// A column of a table.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Column {
-    /// What stands above it.
+    /// Shown above it.
     pub(crate) title: &'static str,
     /// In cells of the terminal.
     pub(crate) width: u16,
-    /// The columns with the highest are left out first where the width does not suffice.
+    /// If the width does not suffice, the columns with the highest rank are left out first.
     pub(crate) rank: u8,
 }
 
@@ -71,8 +71,7 @@ pub(crate) fn table(
         .column_spacing(BETWEEN_COLUMNS)
 }
 
-/// Lines of each section: at least its first figure or none at all, at most its second, in the order of their
-/// importance.
+/// Heights of the sections, the most important first: 0 or at least the first figure, at most the second.
 pub(crate) fn heights<const N: usize>(wanted: [(u16, u16); N], available: u16) -> [u16; N] {
     let mut left = available;
     let mut heights = wanted.map(|(least, _)| {

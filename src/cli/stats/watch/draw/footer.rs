@@ -10,20 +10,20 @@ use super::theme::Theme;
 
 const KEYS: [(&str, &str); 6] = [
     ("↑ ↓", "select a pool (also k and j, Home and End)"),
-    ("/", "only pools with some text in their names; Enter keeps it, Esc shows all"),
-    ("s", "sort by soonest exhausted or by name"),
-    ("p", "pause or resume the selected pool, after a question"),
+    ("/", "filter pools by a part of the name; Enter keeps the filter, Esc clears it"),
+    ("s", "switch between sorting by soonest exhausted and by name"),
+    ("p", "pause or resume the selected pool, after a confirmation"),
     ("?", "this help; any key closes it"),
     ("q", "quit (also Esc and Ctrl-C)"),
 ];
 
 const NOTES: [(&str, &str); 6] = [
-    ("lease/s", "numbers leased a second since the look before; over 1m: as the daemon counts"),
-    ("lasts", "until no number is available, if they go on to get fewer as now"),
-    ("late", "how long after its time a number whose lease or rest ended was back"),
-    ("p50, p99", "half, 99 of 100 answers took no longer; without the wait for the disk"),
+    ("lease/s", "numbers leased per second since the last update; over 1m: in the last minute"),
+    ("lasts", "time until no number is available, if the present trend continues"),
+    ("late", "how long after its lease or rest ended a number was available again"),
+    ("p50, p99", "half, 99 of 100 calls took no longer; without the wait for the disk"),
     ("commit", "the wait for the disk, which comes on top"),
-    ("unsynced", "changes on their way to the disk, not answered yet"),
+    ("unsynced", "changes on their way to the disk, not confirmed yet"),
 ];
 
 pub(crate) fn lines(screen: &Screen, theme: Theme, width: u16) -> Vec<Line<'static>> {

@@ -1,4 +1,4 @@
-//! The head: which daemon, and how it is.
+//! The header: which daemon, and its state.
 
 use std::time::{Duration, Instant};
 
@@ -13,14 +13,14 @@ use crate::http::response::stats::Stats;
 use super::fit;
 use super::theme::Theme;
 
-/// A disk with less than one part in so many free is told with stress.
+/// A disk with less than one part in this many free is highlighted.
 const SCARCE_DISK_PARTS: u64 = 10;
 
 pub(crate) fn lines(screen: &Screen, theme: Theme, width: u16, now: Instant) -> Vec<Line<'static>> {
     let mut pieces = Vec::new();
     let Some(stats) = screen.stats() else {
         pieces.push(Span::styled("allotd", theme.title()));
-        pieces.push(connection(screen, theme, now).unwrap_or_else(|| Span::raw("asking…")));
+        pieces.push(connection(screen, theme, now).unwrap_or_else(|| Span::raw("connecting…")));
         pieces.push(Span::raw(screen.server.clone()));
         return with_message(screen, fit::lines(pieces, width), width);
     };
@@ -49,7 +49,7 @@ fn with_message(screen: &Screen, mut lines: Vec<Line<'static>>, width: u16) -> V
     lines
 }
 
-/// That there is no answer, if so, and since when.
+/// Says that there is no answer, and since when; `None` while there is one.
 fn connection(screen: &Screen, theme: Theme, now: Instant) -> Option<Span<'static>> {
     let text = match (&screen.trouble, screen.silent_for(now)) {
         (Some(trouble), _) => {
@@ -62,7 +62,7 @@ fn connection(screen: &Screen, theme: Theme, now: Instant) -> Option<Span<'stati
     Some(Span::styled(text, theme.bad()))
 }
 
-/// What the clock showed so many seconds ago, in UTC.
+/// The time `seconds_ago`, in UTC.
 fn clock_time(seconds_ago: u64) -> String {
     let then = std::time::SystemTime::now() - Duration::from_secs(seconds_ago);
     humantime::format_rfc3339_seconds(then).to_string()

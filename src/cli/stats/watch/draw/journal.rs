@@ -35,7 +35,7 @@ fn lines(screen: &Screen, width: u16) -> Vec<Line<'static>> {
         format!("{} syncs/s", screen.rates.syncs().map_or(NONE.to_owned(), rate)),
         format!("sync p99 {}", microseconds(journal.sync_us.p99)),
         format!("commit wait p99 {}", microseconds(journal.commit_wait_us.p99)),
-        format!("{:.1} records a sync", journal.records_per_sync),
+        format!("{:.1} records per sync", journal.records_per_sync),
         format!("{} unsynced", grouped(journal.unsynced_records)),
         format!("checkpoint {age}"),
     ];

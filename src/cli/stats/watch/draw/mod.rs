@@ -1,4 +1,4 @@
-//! The screen as it is drawn: sections from the most important down, those that do not fit left out.
+//! Draws the screen: sections by importance; those that do not fit are left out.
 
 mod calls;
 mod fit;

@@ -13,13 +13,14 @@ use super::fit;
 use super::section::{section_height, titled};
 use super::theme::Theme;
 
-/// The shape of each state in the bar, in the order of [`PoolStats::states`]: colours are not all that tells them apart.
+/// The shape of each state in the bar, in the order of [`PoolStats::states`]: without colours the shapes
+/// distinguish them.
 const SHAPES: [char; 5] = ['█', '▓', '▒', '░', '·'];
 /// Most lines of the sparkline.
 const SPARK_LINES: usize = 3;
 /// Fewest lines of the section.
 const MIN_LINES: u16 = 3;
-/// A sparkline's unit: it is drawn of whole numbers.
+/// The scale of a sparkline, which draws whole numbers.
 const SPARKS_PER_LEASE: f64 = 100.0;
 
 fn selected(screen: &Screen) -> Option<(String, &PoolStats)> {
@@ -49,14 +50,14 @@ pub(crate) fn draw(frame: &mut Frame<'_>, screen: &Screen, theme: Theme, area: R
     frame.render_widget(block, area);
     let mut lines = bar_and_legend(pool, theme, inner.width);
     lines.extend(totals(pool, inner.width));
-    // The history takes what is left, and has a line in any case.
+    // The history gets the remaining height, at least one line.
     let text_height = u16::try_from(lines.len()).unwrap_or(u16::MAX).min(inner.height.saturating_sub(1));
     let [text, below] = Layout::vertical([Constraint::Length(text_height), Constraint::Fill(1)]).areas(inner);
     frame.render_widget(Text::from(lines), text);
     draw_history(frame, screen, &name, theme, below);
 }
 
-/// Leases a second over the last minutes: a caption, and as many columns as fit beside it.
+/// Leases per second over the last minutes: a caption, and as many columns as fit beside it.
 fn draw_history(frame: &mut Frame<'_>, screen: &Screen, name: &str, theme: Theme, area: Rect) {
     let history = screen.rates.history(name);
     let most = screen.rates.history(name).fold(0.0, f64::max);
@@ -91,7 +92,7 @@ fn bar_and_legend(pool: &PoolStats, theme: Theme, width: u16) -> Vec<Line<'stati
     lines
 }
 
-/// Cells of a bar for each count: at least one for what there is, as many as there are cells together.
+/// Cells of a bar for each count: at least one for a count above 0, `cells` in total.
 fn shares<const N: usize>(counts: [u64; N], cells: usize) -> [usize; N] {
     let all: u64 = counts.iter().sum();
     let mut shares = counts.map(|count| figures::cells(count, all, cells));

@@ -18,7 +18,7 @@ use super::theme::Theme;
 const MIN_ROWS: u16 = 2;
 /// Cells of the bar of what is available.
 const BAR_WIDTH: u16 = 8;
-/// What lasts less is told with stress, in seconds.
+/// A pool that lasts less than this is highlighted, in seconds.
 const SOON_SECONDS: u64 = 3_600;
 
 const fn column(title: &'static str, width: u16, rank: u8) -> Column {
@@ -55,7 +55,7 @@ pub(crate) fn draw(frame: &mut Frame<'_>, screen: &Screen, theme: Theme, area: R
     };
     let filter = match screen.filter.as_str() {
         "" => String::new(),
-        filter => format!(", of all with \"{filter}\""),
+        filter => format!(", filter \"{filter}\""),
     };
     let block = titled(&format!("pools: {}, {order}{filter}", pools.len()), theme);
     let inner = block.inner(area);
@@ -95,7 +95,7 @@ fn row(name: &str, pool: &PoolStats, rates: &Rates, theme: Theme) -> Vec<Span<'s
     ]
 }
 
-/// How long what is available lasts, or what keeps leases from being made.
+/// How long the available numbers last, or why none can be leased.
 fn outlook(pool: &PoolStats, theme: Theme) -> Span<'static> {
     match pool.exhaustion_seconds {
         _ if pool.paused => Span::styled("PAUSED", theme.warning()),

@@ -7,7 +7,7 @@ use ratatui::widgets::{Block, Borders};
 
 use super::theme::Theme;
 
-/// What stands for a figure that there is not.
+/// Shown in place of a missing figure.
 pub(crate) const NONE: &str = "-";
 
 /// Areas of these heights one below the other, the last at the bottom.
@@ -38,7 +38,7 @@ pub(crate) fn draw_lines(
     frame.render_widget(Text::from(lines), inner);
 }
 
-/// The height of a section of so many lines under a title: no less than `least` lines.
+/// The least and the greatest height of a section with `lines` lines, `least` at least, under a title.
 pub(crate) fn section_height(least: u16, lines: usize) -> (u16, u16) {
     let most = u16::try_from(lines).unwrap_or(u16::MAX).saturating_add(1);
     ((least + 1).min(most), most)

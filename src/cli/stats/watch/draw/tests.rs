@@ -1,4 +1,4 @@
-//! The screen drawn of a real answer, which `tests/http_stats.rs` holds against the daemon's.
+//! The screen drawn from a recorded answer, which `tests/http_stats.rs` compares with the daemon's.
 
 use std::time::Duration;
 
@@ -65,7 +65,7 @@ fn all_of_it_on_80_by_24() {
     assert_has(&text, &["calls/s", "p99.9", "lease ", "refused exhausted: "]);
     assert_has(
         &text,
-        &["journal ok", "syncs/s", "commit wait p99 ", "records a sync", "unsynced", "checkpoint "],
+        &["journal ok", "syncs/s", "commit wait p99 ", "records per sync", "unsynced", "checkpoint "],
     );
     assert_has(text.lines().last().unwrap(), &["q quit", "? help", "p pause"]);
 }

@@ -1,4 +1,4 @@
-//! Colours. They stress what words and shapes say already, and are left out where `NO_COLOR` is set.
+//! Colours. They only repeat what words and shapes say; `NO_COLOR` turns them off.
 
 use ratatui::style::{Color, Modifier, Style};
 
@@ -31,7 +31,7 @@ impl Theme {
         self.coloured(Color::Green)
     }
 
-    /// What someone should look at soon.
+    /// What needs attention soon.
     pub(crate) fn warning(self) -> Style {
         self.coloured(Color::Yellow).add_modifier(Modifier::BOLD)
     }

@@ -50,9 +50,7 @@ fn main() -> ExitCode {
     println!("a bare answer: {bare:.0} instructions");
     let (none, _sync) = (ratio_of("none"), ratio_of("sync"));
     if none > MAX_RATIO {
-        println!(
-            "FAILED: that is more than {MAX_RATIO}: find what a lease does that it did not do before"
-        );
+        println!("FAILED: that is more than {MAX_RATIO}: find what a lease does that it did not do before");
         return ExitCode::FAILURE;
     }
     ExitCode::SUCCESS

@@ -1,4 +1,4 @@
-//! `allotd check`: every invariant of a data directory, looked at offline and whole.
+//! `allotd check`: checks every invariant of a data directory offline.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -20,10 +20,10 @@ use crate::store::open_error::OpenError;
 use crate::store::pool_dir::{SegmentPaths, pool_dirs};
 use crate::store::{idempotency_file, secret};
 
-/// Faults told of one words file; what is wrong with one word is often wrong with many.
+/// Maximum faults reported per file of words: the same fault often affects many words.
 const MAX_WORD_FAULTS: usize = 10;
 
-/// Something that is not as it must be.
+/// A violated invariant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
     /// The file or directory.
@@ -38,16 +38,16 @@ impl fmt::Display for Fault {
     }
 }
 
-/// What was looked at.
+/// The result of a check.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Checked {
     /// How many pools.
     pub pools: usize,
     /// How many numbers.
     pub numbers: u64,
-    /// How many records of the journal.
+    /// How many journal records.
     pub journal_records: u64,
-    /// All that is wrong.
+    /// All faults found.
     pub faults: Vec<Fault>,
 }
 
@@ -57,7 +57,7 @@ impl Checked {
     }
 }
 
-/// Checks a data directory that no daemon uses, or a backup. Changes nothing in it.
+/// Checks a data directory that no daemon uses, or a backup. Does not modify it.
 pub fn check_directory(data_dir: &Path) -> Result<Checked, OpenError> {
     if !data_dir.join("LOCK").is_file() {
         return Err(OpenError::NoDataDirectory(data_dir.to_owned()));
@@ -67,7 +67,7 @@ pub fn check_directory(data_dir: &Path) -> Result<Checked, OpenError> {
     let secret = data_dir.join("secret");
     match secret::read_secret(&secret) {
         Ok(Some(_)) => {}
-        Ok(None) => checked.fault(&secret, "is missing: all tokens given out are stale"),
+        Ok(None) => checked.fault(&secret, "is missing: all issued tokens are stale"),
         Err(error) => checked.fault(data_dir, error),
     }
     check_contents(data_dir, &mut checked);
@@ -93,7 +93,7 @@ pub fn check_directory(data_dir: &Path) -> Result<Checked, OpenError> {
     Ok(checked)
 }
 
-/// The files of a backup, if it is one.
+/// Checks the files of a backup, if the directory is one.
 fn check_contents(dir: &Path, checked: &mut Checked) {
     if !dir.join(CONTENTS_FILE).exists() {
         return;
@@ -110,7 +110,7 @@ fn check_contents(dir: &Path, checked: &mut Checked) {
     }
 }
 
-/// What can be seen without the words: the manifest, the sets, the names of the files.
+/// Checks what does not need the words: the manifest, the number sets, the names of the files.
 fn check_pool_files(dir: &Path, checked: &mut Checked) -> Option<Manifest> {
     checked.pools += 1;
     let manifest = match Manifest::read(dir) {
@@ -137,7 +137,7 @@ fn check_pool_files(dir: &Path, checked: &mut Checked) -> Option<Manifest> {
         Ok(entries) => {
             for path in entries.flatten().map(|entry| entry.path()) {
                 if !expected.contains(&path) && !is_unfinished(&path) {
-                    checked.fault(&path, "is not named by the pool's manifest");
+                    checked.fault(&path, "is not listed in the pool's manifest");
                 }
             }
         }
@@ -146,13 +146,13 @@ fn check_pool_files(dir: &Path, checked: &mut Checked) -> Option<Manifest> {
     Some(manifest)
 }
 
-/// Whether a file is of a segment that was being added, or of a manifest being replaced, when the daemon
-/// ended: the next start removes it.
+/// Whether a file may be left from adding a segment or replacing a manifest when the daemon ended. The next
+/// start removes it.
 fn is_unfinished(path: &Path) -> bool {
     crate::store::pool_dir::is_ours(path)
 }
 
-/// The journal, and the words with what it adds to them.
+/// Checks the journal, and the words after replaying it.
 fn check_states(data_dir: &Path, mut raw: OpenedPools, checked: &mut Checked) {
     let journal_dir = data_dir::journal_dir(data_dir);
     let mut report = crate::engine::open_report::OpenReport::default();
@@ -166,11 +166,11 @@ fn check_states(data_dir: &Path, mut raw: OpenedPools, checked: &mut Checked) {
         checked.fault(&damage.path, format!("damaged at byte {}: {}", damage.offset, damage.what));
     }
     if report.records_refused > 0 {
-        checked.fault(&journal_dir, format!("{} records fit no number", report.records_refused));
+        checked.fault(&journal_dir, format!("{} records do not fit their segments", report.records_refused));
     }
     if recovered.clean && report.words_changed > 0 {
         let what = format!(
-            "it says that the daemon closed cleanly, but {} words are newer in it than in their tables",
+            "it was closed cleanly, but {} words are newer in it than in their tables",
             report.words_changed
         );
         checked.fault(&journal_dir, what);
@@ -200,7 +200,7 @@ fn check_words(
     let mut faults: BTreeMap<Rank, String> = BTreeMap::new();
     for ranks in segment.damaged() {
         let what =
-            format!("the checksum of the words of the ranks {} to {} is wrong", ranks.start, ranks.end.0 - 1);
+            format!("the checksum of the words of ranks {} to {} is wrong", ranks.start, ranks.end.0 - 1);
         faults.insert(ranks.start, what);
     }
     for (rank, what) in segment.implausible(plausible, journaled_generation) {
@@ -217,12 +217,12 @@ fn check_words(
     }
     let (free, counts) = segment.rebuilt();
     if free != counts.available {
-        let what = format!("{} numbers are available, the index has {free}", counts.available);
+        let what = format!("{} numbers are available, but the index has {free}", counts.available);
         checked.fault(&path, what);
     }
 }
 
-/// No number may be in two segments.
+/// Checks that no number is in two segments.
 fn check_disjoint(dir: &Path, manifest: &Manifest, checked: &mut Checked) {
     let open =
         |entry: &SegmentEntry| opened::open_set(&SegmentPaths::new(dir, entry.id).set, entry.numbers).ok();
@@ -234,7 +234,8 @@ fn check_disjoint(dir: &Path, manifest: &Manifest, checked: &mut Checked) {
                 if ranks.is_empty() { None } else { earlier.select(ranks.start) }
             });
             if let Some(number) = twice {
-                checked.fault(dir, format!("number {number} is in the segments {earlier_id} and {id}"));
+                checked
+                    .fault(dir, format!("number {number} is in both segment {earlier_id} and segment {id}"));
             }
         }
     }

@@ -1,15 +1,32 @@
 #!/usr/bin/env bash
-# All tests and checks of the project. Closes with the summary of the test runner.
+# All tests and checks of the project. Closes with how long each step took, and the count of all tests.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # How long each fuzz target runs.
 FUZZ_SECONDS="${FUZZ_SECONDS:-20}"
 
-step() { printf '\n== %s (%d s so far)\n' "$*" "$SECONDS"; }
-install() { command -v "$1" >/dev/null || cargo install --locked "$1@$2"; }
+timings=""
+current=""
+begun=0
+end_step() {
+    [[ -z "$current" ]] || timings+=$(printf '%6d s  %s' "$((SECONDS - begun))" "$current")$'\n'
+    current=""
+}
+step() {
+    end_step
+    current="$*"
+    begun=$SECONDS
+    printf '\n== %s (%d s so far)\n' "$current" "$SECONDS"
+}
 
-# Some tests run the daemon on a disk of their own, or under strace, or ask other shells; they skip with a reason without these.
+# Tools that neither Debian nor PyPI has in a usable version. Soon built rather than fast: they run for seconds.
+install() {
+    command -v "$1" >/dev/null || CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_LTO=off \
+        CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 cargo install --quiet --locked "$1@$2"
+}
+
+# Some tests run the daemon on a disk of their own, under strace, or ask other shells; without these they skip with a reason.
 need=()
 command -v qemu-storage-daemon >/dev/null || need+=(qemu-utils)
 command -v mkfs.ext4 >/dev/null || need+=(e2fsprogs)
@@ -23,13 +40,15 @@ if ((${#need[@]})) && ((EUID == 0)) && command -v apt-get >/dev/null; then
     step "Debian packages: ${need[*]}"
     apt-get update -qq && apt-get install -y -qq --no-install-recommends "${need[@]}" >/dev/null
 fi
+step "tools: cargo-deny, cargo-fuzz"
+install cargo-deny 0.20.2
+install cargo-fuzz 0.13.2
 
 step "format"
 cargo fmt --check
 step "lints"
 cargo clippy --locked --all-targets -- -D warnings
 step "dependencies: licences, bans, sources"
-install cargo-deny 0.20.2
 cargo deny --locked check licenses bans sources
 cargo deny --locked --manifest-path fuzz/Cargo.toml --config deny.toml check licenses bans sources
 step "documentation"
@@ -37,14 +56,13 @@ RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
 step "loom models of the free index, the due hints, the words and the journal's queues"
 RUSTFLAGS="--cfg allotd_loom" cargo test --locked --release --lib --target-dir target/loom models
 step "fuzz targets, $FUZZ_SECONDS s each"
-install cargo-fuzz 0.13.2
 cargo metadata --locked --manifest-path fuzz/Cargo.toml --format-version 1 >/dev/null
 for target in set_open number_list journal; do
     # libFuzzer needs flags of rustc that are not stable; the toolchain itself may be.
     RUSTC_BOOTSTRAP=1 cargo fuzz run "$target" -- -max_total_time="$FUZZ_SECONDS" -verbosity=0 -print_final_stats=1
 done
 if command -v valgrind >/dev/null; then
-    step "instructions of a lease, against those of a bare answer"
+    step "instructions of a lease, against those of a bare response"
     cargo bench --locked --bench instructions
 fi
 step "the operators' page, in Chromium"
@@ -52,4 +70,10 @@ tests/page.sh
 step "documentation tests"
 cargo test --locked --doc
 step "tests"
-cargo test --locked --lib --bins --tests
+results=$(mktemp)
+trap 'rm -f "$results"' EXIT
+cargo test --locked --lib --bins --tests | tee "$results"
+end_step
+
+printf '\n== %d s in all\n%s\n' "$SECONDS" "$timings"
+awk '/^test result:/ { passed += $4; failed += $6 } END { printf "%d passed, %d failed\n", passed, failed }' "$results"

@@ -99,7 +99,7 @@ fn lease_within_and_exhausted() {
     assert_eq!(numbers, expected);
     let nowhere = server.post("/v1/pools/ru/lease", "{\"within\":[\"9\"]}");
     assert_eq!(nowhere.problem(), (409, "exhausted".to_owned()));
-    assert!(nowhere.body.contains("give other prefixes or ranges"), "{}", nowhere.body);
+    assert!(nowhere.body.contains("give others, or add numbers"), "{}", nowhere.body);
     let exhausted = server.post("/v1/pools/ru/lease", body);
     assert_eq!(exhausted.problem(), (409, "exhausted".to_owned()));
     let problem = exhausted.json();

@@ -15,7 +15,9 @@ pub(crate) fn load_average_told() -> f64 {
     let text = fs::read_to_string("/proc/loadavg").unwrap();
     let load = text.split(' ').next().unwrap().parse().unwrap();
     if load > QUIET_LOAD_AVERAGE {
-        println!("The machine is busy (load average {load}): ratios are rough, and the other figures mean little");
+        println!(
+            "The machine is busy (load average {load}): ratios are rough, and the other figures mean little"
+        );
     }
     load
 }

@@ -4,11 +4,11 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-cargo build --locked --release --quiet
+cargo build --locked --profile dist --quiet
 rm -rf target/man target/completions
 mkdir -p target/completions
-target/release/allotd man target/man
+target/dist/allotd man target/man
 for shell in bash zsh fish; do
-    target/release/allotd completions "$shell" >"target/completions/allotd.$shell"
+    target/dist/allotd completions "$shell" >"target/completions/allotd.$shell"
 done
-cargo deb --locked --no-build --strip "$@"
+cargo deb --locked --profile dist --no-build --strip "$@"

@@ -1,4 +1,4 @@
-//! `BACKUP`: which files a backup has. It is written last: a directory without it is no backup.
+//! `BACKUP`: the list of a backup's files. It is written last: a directory without it is not a backup.
 //!
 //! The first line is a checksum of the rest, as in `pool.toml`.
 
@@ -15,19 +15,19 @@ use crate::store::data_dir::CONTENTS_FILE;
 
 /// Version of the file and of what it lists.
 const FORMAT: u32 = 1;
-/// The file is never longer.
+/// Maximum length of the file.
 const MAX_CONTENTS_BYTES: u64 = 1 << 30;
 
 /// Why the list of a backup's files cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ContentsError {
-    /// There is none.
+    /// There is no list.
     #[error("{0} is not a backup: it has no file {CONTENTS_FILE}, which is written last")]
     NotABackup(PathBuf),
     /// It cannot be read.
     #[error("{0}: {1}")]
     Io(PathBuf, #[source] io::Error),
-    /// It is not what was written.
+    /// It differs from what was written.
     #[error("{0} is damaged: {1}; use another backup")]
     Damaged(PathBuf, String),
     /// Another version of this program wrote it.
@@ -39,22 +39,22 @@ pub enum ContentsError {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct FileEntry {
-    /// Below the backup's directory, with slashes.
+    /// Relative to the backup's directory, with slashes.
     pub(crate) path: String,
     /// Its length.
     pub(crate) bytes: u64,
-    /// CRC32C of all of it.
+    /// CRC32C of the whole file.
     pub(crate) crc32c: u32,
 }
 
-/// See the module.
+/// The content of `BACKUP`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Contents {
     format: u32,
     /// The version of allotd that made the backup.
     version: String,
-    /// All that was acknowledged before this time (RFC 3339) is in the backup.
+    /// The backup contains everything acknowledged before this time (RFC 3339).
     pub(crate) as_of: String,
     pub(crate) pools: u64,
     pub(crate) numbers: u64,
@@ -71,7 +71,7 @@ impl Contents {
         Self { format: FORMAT, version: env!("CARGO_PKG_VERSION").to_owned(), as_of, pools, numbers, files }
     }
 
-    /// Bytes of all files.
+    /// Total bytes of all files.
     pub(crate) fn bytes(&self) -> u64 {
         self.files.iter().map(|file| file.bytes).sum()
     }
@@ -119,7 +119,7 @@ enum ParseError {
 }
 
 impl FileEntry {
-    /// Whether the path leads to a file below the directory it is joined to.
+    /// Whether the path stays below the directory it is joined to.
     fn stays_below(&self) -> bool {
         let mut parts = Path::new(&self.path).components().peekable();
         parts.peek().is_some() && parts.all(|part| matches!(part, Component::Normal(_)))
@@ -130,7 +130,7 @@ impl FileEntry {
         backup.join(&self.path)
     }
 
-    /// Reads the whole file, giving all of it to `take`. Answers what is wrong with it, if anything.
+    /// Reads the whole file and passes it to `take` in parts. Returns what is wrong with it, if anything.
     pub(crate) fn read_through(
         &self,
         backup: &Path,
@@ -144,7 +144,7 @@ impl FileEntry {
         };
         let found = file.metadata()?.len();
         if found != self.bytes {
-            return Ok(Some(format!("has {found} bytes, {} were written", self.bytes)));
+            return Ok(Some(format!("has {found} bytes, but {} were written", self.bytes)));
         }
         let (mut buffer, mut crc32c, mut bytes) = (vec![0; PART_BYTES], 0, 0);
         loop {
@@ -159,7 +159,7 @@ impl FileEntry {
             take(&buffer[..read])?;
         }
         let same = (crc32c, bytes) == (self.crc32c, self.bytes);
-        Ok((!same).then(|| "has changed since it was written: its checksum is another".to_owned()))
+        Ok((!same).then(|| "has changed since it was written: its checksum differs".to_owned()))
     }
 
     /// What is wrong with the file, if anything.

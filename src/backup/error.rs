@@ -1,4 +1,4 @@
-//! Why a backup was not made.
+//! Errors of making a backup.
 
 use std::io;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use crate::journal::handle::JournalError;
 /// Longest name of a backup, in bytes.
 pub(crate) const MAX_NAME_BYTES: usize = 64;
 
-/// Why there is no backup. Nothing of it is left.
+/// Why a backup was not made. Nothing of it is left.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
     /// The name breaks its rules.
@@ -18,23 +18,23 @@ pub enum BackupError {
          not \"{0}\""
     )]
     Name(String),
-    /// There is a backup of this name.
-    #[error("there is a backup \"{0}\" already: choose another name, or move that one away")]
+    /// There already is a backup of this name.
+    #[error("there already is a backup \"{0}\": choose another name, or move that one away")]
     Exists(String),
     /// Another backup is being made.
     #[error("another backup is being made: try again when it is done")]
     Busy,
-    /// No room on the disk.
+    /// The disk has no space left.
     #[error("the disk of the backups or of the data directory is full: free some space and try again")]
     StorageFull,
-    /// The daemon ends.
-    #[error("the daemon ends: make the backup when it runs again")]
+    /// The daemon is stopping.
+    #[error("the daemon is stopping: make the backup when it runs again")]
     Ended,
     /// The disk failed.
     #[error(transparent)]
     Journal(#[from] JournalError),
-    /// What is to be copied is damaged.
-    #[error("{0} is damaged: {1}. Stop the daemon and look at all of it with \"allotd check\"")]
+    /// A file to copy is damaged.
+    #[error("{0} is damaged: {1}. Stop the daemon and run \"allotd check\"")]
     Damaged(PathBuf, String),
     /// A file or directory cannot be used.
     #[error("{0}: {1}")]

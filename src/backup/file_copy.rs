@@ -14,16 +14,16 @@ use crate::store::table::checksums::{self, Kind, SECTOR_BYTES};
 use super::contents::FileEntry;
 use super::error::BackupError;
 
-/// Words copied at once.
+/// Words copied together.
 const COPY_WORDS: u32 = (PART_BYTES as u64 / WORD_BYTES) as u32;
 
-/// Names the file in an error.
+/// Adds the path to an error.
 pub(crate) fn at(path: &Path) -> impl FnOnce(io::Error) -> BackupError {
     let path = path.to_owned();
     move |error| BackupError::from_io(path, error)
 }
 
-/// A file in the making.
+/// A file that is being written.
 pub(crate) struct FileCopy<'a> {
     disk: &'a dyn Disk,
     file: File,
@@ -36,7 +36,7 @@ pub(crate) struct FileCopy<'a> {
 }
 
 impl<'a> FileCopy<'a> {
-    /// Begins the file `relative` of the backup in `root`. Its first `head_bytes` bytes are written last.
+    /// Creates the file `relative` of the backup in `root`. Its first `head_bytes` bytes are written last.
     pub(crate) fn create(
         disk: &'a dyn Disk,
         root: &Path,
@@ -65,7 +65,7 @@ impl<'a> FileCopy<'a> {
         self.syncs.wrote(self.disk, &self.file, bytes.len()).map_err(at(&self.path))
     }
 
-    /// Writes the head, and makes the file durable.
+    /// Writes the head and makes the file durable.
     pub(crate) fn finish(self, head: &[u8]) -> Result<FileEntry, BackupError> {
         debug_assert_eq!(head.len() as u64, self.head_bytes);
         self.disk
@@ -92,8 +92,8 @@ pub(crate) fn whole(
     file.finish(&[])
 }
 
-/// Copies words as they are in memory now, each read at once, with checksums that vouch for the copy. `stem` is
-/// the path of the two files without their endings. `check` is asked now and then whether to go on.
+/// Copies the words in memory, each read atomically, with checksums of the copy. `stem` is the path of the
+/// two files without their extensions. Calls `check` repeatedly and stops if it fails.
 pub(crate) fn words(
     disk: &dyn Disk,
     root: &Path,

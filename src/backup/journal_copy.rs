@@ -1,7 +1,7 @@
-//! Copying the journal while it is written: all whole frames, in the order they were written.
+//! Copies the journal while it is written: all complete frames, in order.
 //!
-//! A file of the copy ends after its last frame, and its head says that length. A file is let go as soon as
-//! it is full and copied, so that the journal takes no more space than without a backup.
+//! A file of the copy ends after its last frame, and its head contains that length. A file is released as
+//! soon as it is full and copied, so that the journal takes no more space than without a backup.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -20,21 +20,21 @@ use super::contents::FileEntry;
 use super::error::BackupError;
 use super::file_copy::{FileCopy, at};
 
-/// Pause before the journal is looked at again.
+/// Interval at which the journal is read.
 const PAUSE: Duration = Duration::from_millis(5);
-/// Bytes read at first: about what is new after a pause. Leases wait for the disk that reads more.
+/// Bytes of the first read: about what is new after a pause. Leases would wait for a longer read.
 const READ_BYTES: usize = 64 << 10;
 
-/// See the module.
+/// A copy of the journal in progress.
 pub(crate) struct JournalCopy<'a> {
     disk: &'a dyn Disk,
     dir: &'a Path,
     root: &'a Path,
     pin: Pin,
-    /// The file that is being copied.
+    /// The number of the file that is being copied.
     sequence: u64,
     current: Option<Current<'a>>,
-    /// The next frame; `None` before the first file was opened.
+    /// The number of the next frame; `None` before the first file is opened.
     next_frame: Option<u64>,
     frames: u64,
     buffer: PageBuffer,
@@ -50,7 +50,7 @@ struct Current<'a> {
 }
 
 impl<'a> JournalCopy<'a> {
-    /// Copies the journal in `dir` from the file on that the pin kept first, into `journal/` below `root`.
+    /// A copy of the journal in `dir`, from the first pinned file on, into `journal/` below `root`.
     pub(crate) fn new(
         disk: &'a dyn Disk,
         dir: &'a Path,
@@ -76,11 +76,11 @@ impl<'a> JournalCopy<'a> {
         self.frames
     }
 
-    /// Copies what is written until `done` is set, and then all that was written before. After an error the
-    /// journal goes on without this copy.
+    /// Copies frames until `done` is set and all frames written before that are copied. After an error it
+    /// releases the pin, so that the journal does not keep files for this copy.
     pub(crate) fn follow(&mut self, done: &AtomicBool) -> Result<(), BackupError> {
         loop {
-            // Looked at first: what was written before it was set is copied.
+            // Read the flag first: then all frames written before it was set are copied.
             let last = done.load(Ordering::SeqCst);
             if let Err(error) = self.advance() {
                 self.pin.keep_from(u64::MAX);
@@ -93,10 +93,10 @@ impl<'a> JournalCopy<'a> {
         }
     }
 
-    /// Copies all that is written.
+    /// Copies all frames written so far.
     fn advance(&mut self) -> Result<(), BackupError> {
         loop {
-            // Looked at first: then all of the file is written before its frames are read.
+            // Check this first: then a closed file is complete before its frames are read.
             let closed = self.pin.is_closed(self.sequence);
             if self.pin.is_stopped() {
                 return Err(BackupError::Ended);
@@ -118,7 +118,7 @@ impl<'a> JournalCopy<'a> {
 
     fn start_file(&mut self) -> Result<Current<'a>, BackupError> {
         let path = file::path_of(self.dir, self.sequence);
-        // Past the page cache, as it is written: a page that was read ahead of the writer would be stale.
+        // Bypass the page cache, as the writer does: a cached page could be stale.
         let (source, _) = files::open_direct(self.disk, &path, Access::Direct).map_err(at(&path))?;
         let file_bytes = source.metadata().map_err(at(&path))?.len();
         let page = &mut self.buffer[..HEAD_BYTES];
@@ -129,7 +129,7 @@ impl<'a> JournalCopy<'a> {
         };
         let next_frame = *self.next_frame.get_or_insert(head.first_frame);
         if head.file_sequence != self.sequence || head.first_frame != next_frame {
-            let what = format!("it begins with frame {}, {next_frame} was expected", head.first_frame);
+            let what = format!("it begins with frame {}, but {next_frame} was expected", head.first_frame);
             return Err(BackupError::Damaged(path, what));
         }
         let relative = file::path_of(Path::new("journal"), self.sequence).display().to_string();
@@ -137,12 +137,12 @@ impl<'a> JournalCopy<'a> {
         Ok(Current { source, path, head, position: HEAD_BYTES as u64, copy })
     }
 
-    /// Copies the whole frames from the file's position on.
+    /// Copies the complete frames from the file's position on.
     fn copy_frames(&mut self, current: &mut Current<'_>) -> Result<(), BackupError> {
         let Current { source, path, head, position, copy } = current;
         let mut next_frame = self.next_frame.unwrap_or(head.first_frame);
         while *position < head.file_bytes {
-            // One page first: mostly there is no new frame.
+            // One page first: usually there is no new frame.
             let page = &mut self.buffer[..PAGE_BYTES];
             source.read_exact_at(page, *position).map_err(at(path))?;
             if !matches!(
@@ -152,7 +152,7 @@ impl<'a> JournalCopy<'a> {
                 break;
             }
             let mut used = 0;
-            // All of the buffer if a frame is longer.
+            // Read the whole buffer only if a frame is longer.
             for most in [READ_BYTES, self.buffer.len()] {
                 let bytes = (head.file_bytes - *position).min(most as u64) as usize;
                 source.read_exact_at(&mut self.buffer[..bytes], *position).map_err(at(path))?;
@@ -161,7 +161,8 @@ impl<'a> JournalCopy<'a> {
                         return Err(BackupError::Ended);
                     }
                     if frame.head.sequence != next_frame {
-                        let what = format!("frame {} stands where {next_frame} should", frame.head.sequence);
+                        let what =
+                            format!("it has frame {} where {next_frame} was expected", frame.head.sequence);
                         return Err(BackupError::Damaged(path.clone(), what));
                     }
                     next_frame += 1;
@@ -189,7 +190,7 @@ impl<'a> JournalCopy<'a> {
         Ok(())
     }
 
-    /// Ends the copy: its files.
+    /// Ends the copy and returns its files.
     pub(crate) fn finish(mut self) -> Result<Vec<FileEntry>, BackupError> {
         if let Some(current) = self.current.take() {
             self.end(current)?;

@@ -1,24 +1,24 @@
-//! Backups: a data directory's files in another directory, with a list of their checksums. Made while callers
-//! go on; nobody waits for it.
+//! Backups: copies of a data directory's files, with a list of their checksums, made while the daemon serves.
+//! No caller waits for one.
 //!
-//! Why restoring one gives the state as of its end, by nothing but the recovery of every start:
+//! A restored backup has the state as of the end of the backup and needs only the recovery of a normal start:
 //!
-//! 1. First the journal is pinned. What was recorded in files before the pinned ones was in memory by then.
-//! 2. Then the words are copied from memory. A word that changes after it was copied has its record in the
-//!    pinned files, as a word is changed first and recorded then.
-//! 3. All that was seen until now is settled, and the journal is copied to its end: that holds all that was
-//!    acknowledged until then. Words only grow and recovery takes the maximum, so it does not matter which of
-//!    the records the copied words have already.
-//! 4. Last the manifests are taken, each under its lock. They may be newer than words and journal, never older:
-//!    no word is done in a round that its manifest does not know, and the opening of a round is done again at a
-//!    start. A pool or segment that is in a manifest, but was not there when the words were copied, is copied
-//!    now, and 3 and 4 are done again. A pool that was deleted meanwhile is left out; records of it fit nothing
-//!    and are passed over.
+//! 1. The journal is pinned. Whatever is recorded in files before the pinned ones is in memory by then.
+//! 2. The words are copied from memory. A word is changed first and recorded afterwards, so a word that
+//!    changes after it was copied has its record in the pinned files.
+//! 3. The backup waits until everything seen so far is committed, and copies the journal to its end. The copy
+//!    contains everything acknowledged by then. Words only grow and recovery takes the maximum, so it does
+//!    not matter which records the copied words already include.
+//! 4. The manifests are copied, each under its lock. They may be newer than the words and the journal, but
+//!    never older: no word is done in a round that its manifest does not have, and a start repeats the
+//!    opening of a round. A pool or segment that is in a manifest but was not copied in step 2 is copied now,
+//!    and steps 3 and 4 are repeated. A pool that was deleted meanwhile is left out; recovery ignores its
+//!    records.
 //!
 //! With durability `none` words have no records: each word is as it was when it was copied.
 //!
-//! The directory gets its name when all of it is durable. Until then it is hidden, and removed by the next
-//! backup if the daemon ended meanwhile.
+//! The directory gets its name once all of it is durable. Until then it is hidden. If the daemon ends before,
+//! the next backup removes it.
 
 pub(crate) mod contents;
 pub mod error;
@@ -55,15 +55,15 @@ pub use restore::{RestoreError, Restored, restore};
 
 pub(crate) use contents::Contents;
 
-/// A backup in the making is named by this and its name.
+/// Prefix of an unfinished backup's directory; the backup's name follows.
 const UNFINISHED_PREFIX: &str = ".unfinished-";
-/// Held while a backup is made in the directory of backups.
+/// Locked while a backup is made in the directory of backups.
 const LOCK_FILE: &str = ".lock";
-/// Files copied as they are are never longer.
+/// Maximum length of a file that is copied unchanged.
 const MAX_SMALL_FILE_BYTES: u64 = 4_096;
-/// Pause before it is looked again whether the journal's file has a frame.
+/// Interval at which the copied journal is checked for a first frame.
 const FIRST_FRAME_PAUSE: Duration = Duration::from_millis(20);
-/// Pause before it is looked again whether all is settled.
+/// Interval at which the commit position is checked.
 const SETTLE_PAUSE: Duration = Duration::from_micros(500);
 
 /// The name of a backup: 1 to 64 of `[A-Za-z0-9._-]`, beginning with a letter or digit.
@@ -90,24 +90,25 @@ impl fmt::Display for BackupName {
     }
 }
 
-/// A backup that was made.
+/// A finished backup.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Backup {
     /// Its name in the directory of backups.
     pub name: String,
-    /// All that was acknowledged before this time (RFC 3339) is in it.
+    /// It contains everything acknowledged before this time (RFC 3339).
     pub as_of: String,
     /// How many pools.
     pub pools: u64,
     /// How many numbers.
     pub numbers: u64,
-    /// Bytes of all its files.
+    /// Total bytes of its files.
     pub bytes: u64,
 }
 
 impl Engine {
-    /// Makes a backup in the directory of backups; its name is the time unless one is given. For threads that may
-    /// block: it takes as long as writing all words does. `is_ending` is asked now and then whether to give up.
+    /// Makes a backup in the directory of backups, named after the current time unless `name` is given.
+    /// Blocks for as long as it takes to write all words. Gives up when `is_ending`, which it calls
+    /// repeatedly, returns true.
     pub fn backup(
         &self,
         name: Option<&BackupName>,
@@ -147,7 +148,8 @@ impl Engine {
             disk.create_directories(dir).map_err(at(dir))?;
         }
         let pin = self.journal.pin().ok_or(BackupError::Busy)?;
-        // Before the words: what they say of a key's leases is copied too. Later keys are in the journal.
+        // Before the words: then the copied words include the leases of the copied keys. Later keys are in
+        // the pinned journal.
         let keys = idempotency_file::content(&self.shared.keys.records(self.now()));
         let mut journal = JournalCopy::new(disk, self.journal.dir(), root, pin)?;
         let mut pools = PoolCopies::new(disk, root);
@@ -159,7 +161,7 @@ impl Engine {
                 settle(self.journal.journal(), check)?;
                 Ok(as_of)
             })?;
-            // The newest frame tells a start what time it was; the writer writes one each second.
+            // A start reads the engine's time from the newest frame. The writer writes one each second.
             if journal.frames() == 0 {
                 std::thread::sleep(FIRST_FRAME_PAUSE);
                 continue;
@@ -190,7 +192,7 @@ impl Engine {
     }
 }
 
-/// Removes what backups left that a daemon did not live to finish.
+/// Removes backups that an ended daemon left unfinished.
 fn remove_unfinished(disk: &dyn Disk, backups: &Path) -> io::Result<()> {
     for entry in fs::read_dir(backups)? {
         let entry = entry?;
@@ -201,14 +203,14 @@ fn remove_unfinished(disk: &dyn Disk, backups: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Does `work` while another thread copies the journal; when it is done, all that was journaled until then is
-/// copied.
+/// Does `work` while another thread copies the journal. On return, the copy has everything
+/// journaled before `work` ended.
 fn following<T>(
     journal: &mut JournalCopy<'_>,
     is_ending: &(dyn Fn() -> bool + Sync),
     work: impl FnOnce(&dyn Fn() -> Result<(), BackupError>) -> Result<T, BackupError>,
 ) -> Result<T, BackupError> {
-    /// Ends the other thread also when `work` panics.
+    /// Ends the other thread even if `work` panics.
     struct SetAtEnd<'a>(&'a AtomicBool);
     impl Drop for SetAtEnd<'_> {
         fn drop(&mut self) {
@@ -234,8 +236,8 @@ fn following<T>(
     })
 }
 
-/// Waits until all that was seen until now is committed. On a full disk it may never be: what this backup wrote
-/// may be what fills it.
+/// Waits until everything seen so far is committed. Fails on a full disk, where that may never happen: this
+/// backup itself may have filled it.
 fn settle(journal: &Journal, check: &dyn Fn() -> Result<(), BackupError>) -> Result<(), BackupError> {
     if journal.is_poisoned() {
         return Err(JournalError::Poisoned.into());

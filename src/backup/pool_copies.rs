@@ -1,4 +1,4 @@
-//! The pools in a backup.
+//! Copies the pools into a backup.
 
 use crate::coordinates::SegmentId;
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,14 +13,14 @@ use super::contents::FileEntry;
 use super::error::BackupError;
 use super::file_copy::{self, at};
 
-/// What was copied so far, by the pools' names.
+/// What is copied so far, by pool name.
 pub(crate) struct PoolCopies<'a> {
     disk: &'a dyn Disk,
     root: &'a Path,
     copies: BTreeMap<String, PoolCopy>,
 }
 
-/// What was copied of a pool.
+/// What is copied of one pool.
 struct PoolCopy {
     id: u64,
     segments: BTreeSet<SegmentId>,
@@ -29,7 +29,7 @@ struct PoolCopy {
 }
 
 impl<'a> PoolCopies<'a> {
-    /// None yet, of the backup in `root`.
+    /// No copies yet, for the backup in `root`.
     pub(crate) fn new(disk: &'a dyn Disk, root: &'a Path) -> Self {
         Self { disk, root, copies: BTreeMap::new() }
     }
@@ -43,7 +43,7 @@ impl<'a> PoolCopies<'a> {
         self.root.join("pools").join(name)
     }
 
-    /// Copies the numbers and words of all segments that were not copied yet.
+    /// Copies the numbers and words of all segments that are not copied yet.
     pub(crate) fn copy_new(
         &mut self,
         pools: &[Arc<Pool>],
@@ -63,7 +63,7 @@ impl<'a> PoolCopies<'a> {
                 if copy.segments.insert(segment.id) {
                     check()?;
                     let stem = format!("pools/{name}/{:04}", segment.id);
-                    // From the mapping: the file may be gone, if the pool is deleted meanwhile.
+                    // From the mapping: the file may be gone if the pool is deleted meanwhile.
                     let set = segment.set.as_bytes();
                     copy.files.push(file_copy::whole(self.disk, self.root, format!("{stem}.numbers"), set)?);
                     let words = &segment.state.words;
@@ -75,7 +75,7 @@ impl<'a> PoolCopies<'a> {
         Ok(())
     }
 
-    /// Removes the copies of pools that are not there any more.
+    /// Removes the copies of deleted pools.
     fn leave_out_deleted(&mut self, pools: &[Arc<Pool>]) -> Result<(), BackupError> {
         let ids: BTreeSet<u64> = pools.iter().map(|pool| pool.id()).collect();
         let mut deleted = Vec::new();
@@ -91,8 +91,8 @@ impl<'a> PoolCopies<'a> {
         Ok(())
     }
 
-    /// Writes the manifests as they are now. Answers with all files of the pools, or with `None` if there is a
-    /// segment by now that was not copied.
+    /// Writes the current manifests. Returns all files of the pools, or `None` if there is a segment that is
+    /// not copied yet.
     pub(crate) fn write_manifests(
         &mut self,
         pools: &[Arc<Pool>],
@@ -125,7 +125,7 @@ impl<'a> PoolCopies<'a> {
     }
 }
 
-/// Refuses to copy numbers that are not those of the manifest: the backup could not be opened.
+/// Fails if copied numbers do not match the manifest: the backup could not be opened.
 fn check_sets(pool: &Pool, manifest: &Manifest, files: &[FileEntry]) -> Result<(), BackupError> {
     for entry in &manifest.segments {
         let relative = format!("pools/{}/{:04}.numbers", pool.name(), entry.id);

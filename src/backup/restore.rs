@@ -1,4 +1,4 @@
-//! Making a data directory of a backup.
+//! Restoring a backup into a data directory.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -10,31 +10,31 @@ use crate::disk::files;
 use super::contents::{Contents, ContentsError};
 use super::unfinished::Unfinished;
 
-/// Why nothing was restored. Nothing was changed.
+/// Why a backup was not restored. Nothing changed.
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
     /// The list of files cannot be used.
     #[error(transparent)]
     Contents(#[from] ContentsError),
-    /// A file of the backup is not as it was written.
+    /// A file of the backup differs from what was written.
     #[error("{0} {1}: use another backup")]
     Fault(PathBuf, String),
-    /// There is a data directory in the place.
+    /// The target is a data directory.
     #[error(
         "{0} is a data directory, and may be newer than the backup: restore into another directory, or move this \
          one away first"
     )]
     DataDirectory(PathBuf),
-    /// There is something else in the place.
+    /// The target is not an empty directory.
     #[error("{0} is not an empty directory: restore into an empty one, or one that does not exist")]
     NotEmpty(PathBuf),
-    /// Left over, or in use by another.
-    #[error("{0} is in the way: remove it, if no other restore into this place is under way")]
+    /// A directory of another restore, in progress or left over.
+    #[error("{0} is in the way: remove it if no other restore into the same directory is running")]
     Unfinished(PathBuf),
-    /// It could not be given its name.
+    /// The target is a mount point, which a rename cannot replace.
     #[error("{0} is where a file system is mounted: restore into a directory in it")]
     MountPoint(PathBuf),
-    /// No room on the disk.
+    /// The disk has no space left.
     #[error("the disk of {0} is full: {1} bytes are needed")]
     StorageFull(PathBuf, u64),
     /// A file or directory cannot be used.
@@ -45,13 +45,13 @@ pub enum RestoreError {
 /// What was restored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Restored {
-    /// All that was acknowledged before this time (RFC 3339) is in it.
+    /// It contains everything acknowledged before this time (RFC 3339).
     pub as_of: String,
     /// How many pools.
     pub pools: u64,
     /// How many numbers.
     pub numbers: u64,
-    /// Bytes of all files.
+    /// Total bytes of all files.
     pub bytes: u64,
 }
 
@@ -60,7 +60,7 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> RestoreError {
     move |error| RestoreError::Io(path, error)
 }
 
-/// Makes the data directory `target` of a backup, all of it or nothing. Every file is verified first.
+/// Restores a backup into the data directory `target`, completely or not at all. Verifies every file first.
 pub fn restore(disk: &dyn Disk, backup: &Path, target: &Path) -> Result<Restored, RestoreError> {
     let contents = Contents::read(backup)?;
     refuse_occupied(target)?;
@@ -91,7 +91,7 @@ pub fn restore(disk: &dyn Disk, backup: &Path, target: &Path) -> Result<Restored
         }
         other => other,
     })?;
-    // Only over an empty directory, or nothing.
+    // The rename succeeds only if the target is an empty directory or does not exist.
     disk.rename(&unfinished.dir, &target).and_then(|()| disk.sync_directory(parent)).map_err(at(&target))?;
     Ok(Restored { as_of: contents.as_of, pools: contents.pools, numbers: contents.numbers, bytes })
 }
@@ -118,7 +118,7 @@ fn refuse_occupied(target: &Path) -> Result<(), RestoreError> {
     Ok(())
 }
 
-/// Copies all files, verifying them once more, durably.
+/// Copies all files durably and verifies them again.
 fn copy_all(disk: &dyn Disk, backup: &Path, root: &Path, contents: &Contents) -> Result<(), RestoreError> {
     let mut dirs = std::collections::BTreeSet::from([root.to_owned()]);
     for entry in &contents.files {
@@ -140,6 +140,6 @@ fn copy_all(disk: &dyn Disk, backup: &Path, root: &Path, contents: &Contents) ->
         }
         disk.sync(&file).map_err(at(&path))?;
     }
-    // Those below before those above.
+    // Children before parents.
     dirs.iter().rev().try_for_each(|dir| disk.sync_directory(dir).map_err(at(dir)))
 }

@@ -1,10 +1,10 @@
-//! A directory that a backup or a restore is making.
+//! The directory of an unfinished backup or restore.
 
 use std::path::PathBuf;
 
 use crate::disk::device::Disk;
 
-/// A directory in the making; removed unless it was given its name.
+/// A directory of an unfinished backup or restore. Dropping it removes the directory unless it was renamed.
 pub(crate) struct Unfinished<'a> {
     pub(crate) disk: &'a dyn Disk,
     pub(crate) dir: PathBuf,
@@ -12,7 +12,7 @@ pub(crate) struct Unfinished<'a> {
 
 impl Drop for Unfinished<'_> {
     fn drop(&mut self) {
-        // What cannot be removed now is removed by the next backup; a later restore says that it is in the way.
+        // The next backup removes what cannot be removed now; a later restore reports it.
         let _ = self.disk.remove_directory(&self.dir);
     }
 }

@@ -277,9 +277,9 @@ impl<'a, T: Protocol> Worker<'a, T> {
     fn gone(&self, error: Option<io::Error>) -> LoadError {
         let answers = self.tally.answers_of_run();
         let refusals: Vec<_> = self.tally.kinds.iter().filter(|kind| kind.status != 200).collect();
-        let refusals = refusals.iter().map(|kind| {
-            format!(", {} of them {} {}", kind.answers_of_run, kind.status, kind.code)
-        });
+        let refusals = refusals
+            .iter()
+            .map(|kind| format!(", {} of them {} {}", kind.answers_of_run, kind.status, kind.code));
         LoadError::Gone { answers, refusals: refusals.collect(), error }
     }
 }

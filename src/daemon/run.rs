@@ -140,7 +140,10 @@ fn shutdown() -> Result<impl Future<Output = ()>, DaemonError> {
             _ = interrupt.recv() => "SIGINT",
         };
         service_manager::stopping();
-        info!(event = "stopping", signal, "no new connections are accepted; requests in progress are answered");
+        info!(
+            event = "stopping",
+            signal, "no new connections are accepted; requests in progress are answered"
+        );
     })
 }
 

@@ -1,4 +1,4 @@
-//! How many numbers are in each state, and how often each thing happened.
+//! How many numbers are in each state, and how often each event happened.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,22 +11,22 @@ pub(crate) const STATES: usize = State::ALL.len();
 /// How many numbers are in each state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts {
-    /// All of them.
+    /// All numbers.
     pub numbers: u64,
-    /// That can be leased.
+    /// Can be leased.
     pub available: u64,
-    /// That someone holds.
+    /// Held under a lease.
     pub leased: u64,
-    /// That rest after a return.
+    /// Resting after a return or an expiry.
     pub resting: u64,
-    /// That are done for this round.
+    /// Done for this round.
     pub done: u64,
-    /// That are never handed out.
+    /// Not handed out until reinstated.
     pub retired: u64,
 }
 
 impl Counts {
-    /// Counts one number more.
+    /// Counts one more number.
     pub fn add(&mut self, state: State) {
         self.numbers += 1;
         *match state {
@@ -56,7 +56,7 @@ impl Counts {
     }
 
     pub(crate) fn from_states(states: [u64; STATES]) -> Self {
-        // A reader meets a move between its two halves: then a state can be one short for a moment.
+        // A reader can see one half of a move, so a state's count can be briefly too low, even below zero.
         let [available, leased, resting, done, retired] =
             states.map(|n| n.cast_signed().max(0).cast_unsigned());
         Self {
@@ -70,7 +70,7 @@ impl Counts {
     }
 }
 
-/// How often each thing happened since the pool was created.
+/// How often each event happened since the pool was created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Totals {
@@ -84,6 +84,6 @@ pub struct Totals {
     pub expirations: u64,
     /// Lease calls that found no number available.
     pub exhausted: u64,
-    /// Items of renew and return with a token that is not, or no longer, right.
+    /// Items of renew and return calls with a wrong or outdated token.
     pub stale: u64,
 }

@@ -1,4 +1,4 @@
-//! Tokens: the proof of a lease. A keyed hash, so that nothing is stored for one.
+//! Tokens: the proof of a lease. A token is a keyed hash, so it needs no storage.
 
 use std::fmt;
 use std::hash::Hasher;
@@ -10,26 +10,26 @@ use siphasher::sip::SipHasher24;
 
 use crate::numbers::number::Number;
 
-/// Bytes of a data directory's secret.
+/// Length of a data directory's secret, in bytes.
 pub const SECRET_BYTES: usize = 16;
 /// Characters of a token as text.
 pub const TOKEN_CHARS: usize = 11;
 const URL_SAFE_CHARS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 /// Proof of one lease of one number: SipHash-2-4 under the data directory's secret over the pool's
-/// id, the number and the generation. As text the eight little-endian bytes in URL-safe Base64
-/// without padding.
+/// id, the number and the generation. Its text is the eight little-endian bytes in URL-safe Base64 without
+/// padding.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Token(u64);
 
-/// The text is not that of a token.
+/// A text is not a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a token has {TOKEN_CHARS} characters of URL-safe Base64, as the lease returned it")]
 pub struct NotAToken;
 
 impl Token {
-    /// The token as its eleven characters. As RFC 4648 has it, section 5; the library for any length of bytes
-    /// takes 149 instructions, 2 % of a lease's.
+    /// The token's eleven characters, by RFC 4648, section 5. Written out because the library's encoder,
+    /// which handles any length, is slower.
     #[inline]
     pub fn encode(self) -> [u8; TOKEN_CHARS] {
         let bits = self.0.swap_bytes();
@@ -68,20 +68,19 @@ impl FromStr for Token {
 /// Makes the tokens of one pool.
 #[derive(Clone, Copy)]
 pub struct TokenKey {
-    /// Already fed with the pool's id.
+    /// Has already hashed the pool's id.
     hasher: SipHasher24,
 }
 
 impl TokenKey {
-    /// The key of a pool. The id differs also from that of a deleted pool of the same name, so that
-    /// an old token never opens a new pool.
+    /// The key of a pool. A deleted pool of the same name had another id, so its tokens are not valid here.
     pub fn new(secret: &[u8; SECRET_BYTES], pool_id: u64) -> Self {
         let mut hasher = SipHasher24::new_with_key(secret);
         hasher.write_u64(pool_id);
         Self { hasher }
     }
 
-    /// The token of a number's lease of this generation.
+    /// The token of a lease of a number in a generation.
     #[inline]
     pub fn token(&self, number: Number, generation: u32) -> Token {
         let mut hasher = self.hasher;

@@ -1,4 +1,4 @@
-//! The product's words, pure: settings, lease tokens, counts.
+//! The domain's terms, without I/O: settings, lease tokens, counts.
 
 pub mod counts;
 pub mod lease_token;

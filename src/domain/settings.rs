@@ -1,5 +1,5 @@
-//! What an operator can set for a pool: how long leases last, what becomes of a number afterwards,
-//! in which order numbers are handed out.
+//! The settings of a pool: how long leases last, what happens to a number afterwards, and in which order
+//! numbers are handed out.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,22 +7,22 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Longest lease, in seconds (one year).
+/// Maximum lease, in seconds (one year).
 pub const MAX_TTL_SECONDS: u32 = 366 * 24 * 3600;
-/// Longest rest after a return or an expiry, in seconds (ten years).
+/// Maximum rest after a return or an expiry, in seconds (ten years).
 pub const MAX_REST_SECONDS: u32 = 10 * 366 * 24 * 3600;
-/// How long a lease lasts when neither the call nor the pool says, in seconds.
+/// Default length of a lease, in seconds.
 pub const DEFAULT_TTL_SECONDS: u32 = 300;
-/// The longest lease a call may ask for when the pool does not say, in seconds.
+/// Default maximum length of a lease, in seconds.
 pub const DEFAULT_TTL_MAX_SECONDS: u32 = 24 * 3600;
-/// Longest pool name, in bytes.
+/// Maximum length of a pool name, in bytes.
 pub const MAX_POOL_NAME_BYTES: usize = 64;
-/// Longest outcome name, in bytes.
+/// Maximum length of an outcome name, in bytes.
 pub const MAX_OUTCOME_BYTES: usize = 64;
-/// Most outcome rules of one pool.
+/// Maximum outcome rules per pool.
 pub const MAX_OUTCOMES: usize = 64;
 
-/// A setting that cannot be accepted; the message says what to give instead.
+/// An invalid setting. The message says what to give instead.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SettingsError {
     /// The name of a pool breaks its rules.
@@ -30,7 +30,7 @@ pub enum SettingsError {
         "\"{0}\" is not a pool name: use 1 to {MAX_POOL_NAME_BYTES} of a-z, A-Z, 0-9, \"-\", \"_\" and \".\", beginning with a letter or digit"
     )]
     PoolName(String),
-    /// A value that is none of the known words.
+    /// A value is not one of the known words.
     #[error("{field} is \"{value}\": give {expected}")]
     Word {
         /// The setting.
@@ -40,36 +40,36 @@ pub enum SettingsError {
         /// What can be given.
         expected: &'static str,
     },
-    /// A number of seconds out of its bounds.
+    /// A number of seconds is out of bounds.
     #[error("{field} is {value} seconds: give {min} to {max}")]
     Seconds {
         /// The setting.
         field: &'static str,
         /// What was given.
         value: u64,
-        /// Least.
+        /// Minimum.
         min: u32,
-        /// Most.
+        /// Maximum.
         max: u32,
     },
-    /// The default lease is longer than the longest allowed one.
+    /// The default lease is longer than the maximum.
     #[error("ttl is {ttl} seconds, more than ttl_max ({ttl_max}): lower ttl or raise ttl_max")]
     TtlOverMax {
         /// The default lease, in seconds.
         ttl: u32,
-        /// The longest lease, in seconds.
+        /// The maximum lease, in seconds.
         ttl_max: u32,
     },
     /// An outcome's name breaks its rules.
     #[error("an outcome is named by 1 to {MAX_OUTCOME_BYTES} bytes of printable text, not \"{0}\"")]
     OutcomeName(String),
-    /// More outcome rules than a pool keeps.
+    /// There are more outcome rules than a pool can have.
     #[error("{0} outcome rules: a pool keeps at most {MAX_OUTCOMES}")]
     TooManyOutcomes(usize),
 }
 
-/// The name of a pool: 1 to 64 of `[A-Za-z0-9._-]`, beginning with a letter or digit, so that it
-/// is safe as a path segment and as a directory name.
+/// The name of a pool: 1 to 64 of `[A-Za-z0-9._-]`, beginning with a letter or digit, so it is safe as a path
+/// segment and as a directory name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PoolName(String);
 
@@ -100,14 +100,14 @@ impl fmt::Display for PoolName {
     }
 }
 
-/// In which order a pool hands out its numbers.
+/// The order in which a pool hands out its numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Order {
-    /// From an unpredictable place.
+    /// From an unpredictable place in the pool.
     #[default]
     Random,
-    /// Onward through the pool, so that what was returned longest ago comes last.
+    /// Onward through the pool, from where the calling thread's last lease left off.
     Sequential,
     /// The lowest available number.
     Lowest,
@@ -130,7 +130,7 @@ impl FromStr for Order {
     }
 }
 
-/// What becomes of a number when its lease is over. In JSON `"available"`, `{"rest":14400}`,
+/// The state of a number after its lease. In JSON `"available"`, `{"rest":14400}`,
 /// `"done"` or `"retired"`; in a query or on a command line `available`, `rest:14400`, `done`, `retired`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -138,16 +138,16 @@ pub enum NextState {
     /// It can be leased again at once.
     #[default]
     Available,
-    /// It rests for so many seconds first.
+    /// It rests for this many seconds first.
     Rest(u32),
     /// It is done until the pool's next round.
     Done,
-    /// It is never handed out again, until an operator reinstates it.
+    /// It is not handed out until an operator reinstates it.
     Retired,
 }
 
 impl NextState {
-    /// A rest of no time is no rest.
+    /// A rest of `seconds`; 0 means available immediately.
     pub fn from_rest_seconds(seconds: u32) -> Self {
         if seconds == 0 { Self::Available } else { Self::Rest(seconds) }
     }
@@ -189,17 +189,17 @@ impl FromStr for NextState {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// In which order numbers are handed out.
+    /// The order in which numbers are handed out.
     pub order: Order,
-    /// How long a lease lasts unless the call says, in seconds.
+    /// How long a lease lasts unless the call sets it, in seconds.
     pub ttl: u32,
-    /// The longest lease a call may ask for, in seconds.
+    /// The longest lease that a call may request, in seconds.
     pub ttl_max: u32,
-    /// How long a returned number rests unless the call or an outcome rule says, in seconds.
+    /// How long a returned number rests unless the call or an outcome rule sets its next state, in seconds.
     pub rest: u32,
-    /// What becomes of a number whose lease ends without a return.
+    /// The next state of a number whose lease ends without a return.
     pub on_expiry: NextState,
-    /// What becomes of a number that is returned with an outcome of this name.
+    /// Outcome rules: the next state of a number, by the outcome that it is returned with.
     #[serde(default)]
     pub outcomes: BTreeMap<String, NextState>,
 }
@@ -217,7 +217,7 @@ impl Default for Settings {
     }
 }
 
-/// A change of some settings; what is `None` stays. In JSON the body of `PATCH /v1/pools/{pool}`.
+/// A change of settings; `None` leaves a setting unchanged. In JSON the body of `PATCH /v1/pools/{pool}`.
 /// `outcomes` replaces all outcome rules.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -243,8 +243,8 @@ pub struct SettingsChange {
 }
 
 impl Settings {
-    /// These settings with a change applied, or why the result would be wrong. A `ttl_max` that was
-    /// not given grows with a longer `ttl` that was.
+    /// These settings with a change applied, or why the result is invalid. If the change sets `ttl` but not
+    /// `ttl_max`, `ttl_max` grows to at least `ttl`.
     pub fn changed(&self, change: &SettingsChange) -> Result<Self, SettingsError> {
         let mut next = self.clone();
         next.order = change.order.unwrap_or(next.order);
@@ -287,15 +287,15 @@ impl Settings {
         Ok(())
     }
 
-    /// What becomes of a returned number: the call's own word first, then the pool's rule for the
-    /// outcome, then the pool's default.
+    /// The next state of a returned number: from the call if it sets one, otherwise from the pool's rule for
+    /// the outcome, otherwise the pool's default.
     pub fn then_for(&self, then: Option<NextState>, outcome: Option<&str>) -> NextState {
         then.or_else(|| outcome.and_then(|name| self.outcomes.get(name).copied()))
             .unwrap_or(NextState::from_rest_seconds(self.rest))
     }
 }
 
-/// Refuses a name that no outcome may have.
+/// Fails if an outcome may not have this name.
 pub fn check_outcome_name(name: &str) -> Result<(), SettingsError> {
     let printable = !name.is_empty() && !name.chars().any(char::is_control);
     if printable && name.len() <= MAX_OUTCOME_BYTES {

@@ -1,8 +1,8 @@
-//! The engine's time: it goes on from where it was, whatever the wall clock does.
+//! The engine's time: it continues from where it stopped, whatever the wall clock does.
 //!
-//! At the start the journal's last frame tells what time the engine had. If the system has not been booted
-//! since, the time since then is known exactly, from the clock that counts from the boot; then the wall
-//! clock plays no part. Else it is the wall clock's time, or the last one used if that is later.
+//! At startup the journal's last frame contains the engine's last time. If the system has not rebooted since,
+//! the clock that counts from the boot gives the exact time since then, and the wall clock is not used.
+//! Otherwise the engine uses the wall clock, or its own last time if that is later.
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,9 +20,9 @@ const BOOT_ID_PATH: &str = "/proc/sys/kernel/random/boot_id";
 pub trait Clocks: fmt::Debug + Send + Sync + 'static {
     /// Time since the Unix epoch, which can step.
     fn wall(&self) -> Duration;
-    /// Time since the boot, sleep included, which cannot.
+    /// Time since the boot, including sleep, which cannot step.
     fn since_boot(&self) -> Duration;
-    /// Which boot that is; zeros if not known.
+    /// The id of the boot; zeros if unknown.
     fn boot_id(&self) -> [u8; 16];
 }
 
@@ -53,13 +53,13 @@ impl Clocks for SystemClocks {
     }
 }
 
-/// See the module. Tests move it forward by hand.
+/// The engine's clock. Tests can move it forward.
 #[derive(Debug)]
 pub struct Clock {
     clocks: Arc<dyn Clocks>,
     boot_id: [u8; 16],
-    /// The engine's time when the machine's clock since boot was zero, in nanoseconds since 2020; wraps
-    /// below zero, as the boot may be before 2020 by a wall clock that is not set.
+    /// The engine's time at the boot, in nanoseconds since 2020. Wraps below zero: by a wall clock that is
+    /// not set, the boot may be before 2020.
     at_boot_nanos: u64,
     skipped_nanos: AtomicU64,
 }
@@ -69,7 +69,7 @@ fn nanos(duration: Duration) -> u64 {
 }
 
 impl Clock {
-    /// A clock that goes on from the last frame of the journal and the boot it was written in.
+    /// A clock that continues from the journal's last frame and the id of the boot it was written in.
     pub fn resume(clocks: Arc<dyn Clocks>, last: Option<(&FrameHead, &[u8; 16])>) -> Self {
         let (wall, boot, boot_id) = (clocks.wall(), nanos(clocks.since_boot()), clocks.boot_id());
         let wall = nanos(wall.saturating_sub(Duration::from_secs(EPOCH_UNIX_SECONDS)));
@@ -98,13 +98,13 @@ impl Clock {
         self.frame_parts().0
     }
 
-    /// The time as a frame of the journal keeps it.
+    /// The time as stored in a frame of the journal.
     pub fn frame_time(&self) -> FrameTime {
         let (time_nanos, boot_nanos) = self.frame_parts();
         FrameTime { time_nanos, boot_nanos }
     }
 
-    /// The boot of the machine.
+    /// The id of the machine's current boot.
     pub fn boot_id(&self) -> [u8; 16] {
         self.boot_id
     }
@@ -120,14 +120,14 @@ impl Clock {
         self.nanos() / 1_000_000
     }
 
-    /// The first whole second at least so many seconds from now: a lease until then never ends early.
+    /// The first whole second at least `seconds` from now, so that a lease never ends early.
     #[inline]
     pub fn deadline(&self, seconds: u32) -> Timestamp {
         Timestamp::new(u32::try_from(self.nanos().div_ceil(NANOS_PER_SECOND)).unwrap_or(u32::MAX))
             .after(seconds)
     }
 
-    /// Lets time jump forward, for tests and benchmarks.
+    /// Moves the time forward, for tests and benchmarks.
     pub fn skip(&self, seconds: u32) {
         self.skipped_nanos.fetch_add(u64::from(seconds) * NANOS_PER_SECOND, Ordering::Relaxed);
     }

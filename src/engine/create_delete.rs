@@ -30,7 +30,7 @@ pub enum DeleteError {
     #[error("there is no pool \"{0}\"")]
     NotFound(String),
     /// Some of its numbers are leased.
-    #[error("{0} numbers of this pool are leased: wait until they are returned, or delete it with force=true")]
+    #[error("{0} numbers of this pool are leased: wait for their return, or delete it with force=true")]
     InUse(u64),
     /// Its files could not be removed.
     #[error("the pool's files could not be removed: {0}")]

@@ -1,10 +1,10 @@
 //! Leases made under an `Idempotency-Key`, so that a repeated call returns the same leases.
 //!
-//! A key is stored, as a hash, until the original end of its leases: in memory, and in the journal or, after a
-//! checkpoint, in the file of [`crate::store::idempotency_file`].
+//! A key is stored, as a hash, until the original end of its leases: in memory, and in the journal or, after
+//! a checkpoint, in the file of [`crate::store::idempotency_file`].
 //!
 //! A call with a key waits for an earlier one with the same key, because it must return the same result. Keys
-//! share [`SHARDS`] locks. Calls without a key take none of them.
+//! share a fixed number of locks. Calls without a key take none of them.
 
 use crate::coordinates::{Rank, SegmentId};
 use std::collections::HashMap;

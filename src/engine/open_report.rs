@@ -1,34 +1,33 @@
-//! What opening a data directory found and did.
+//! The report of opening a data directory.
 
 use std::fmt;
 
 use crate::domain::settings::PoolName;
 use crate::journal::recovery::Recovered;
 
-/// What opening found.
+/// What opening a data directory found and did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OpenReport {
-    /// What was read of the journal.
+    /// What was read from the journal.
     pub journal: Recovered,
-    /// Records of pools that are not there any more.
+    /// Records of deleted pools.
     pub records_of_deleted_pools: u64,
-    /// Words that the journal knew better than their tables.
+    /// Words that were newer in the journal than in their tables.
     pub words_changed: u64,
-    /// Records that fit nothing: not taken.
+    /// Records that do not fit their segment, which were ignored.
     pub records_refused: u64,
-    /// Numbers whose state is lost, by pool: they are retired.
+    /// Numbers whose state is lost, by pool. They are retired.
     pub given_up: Vec<(PoolName, u64)>,
-    /// Numbers whose words were damaged and whose state the journal told, by pool.
+    /// Numbers whose words were damaged and restored from the journal, by pool.
     pub repaired: Vec<(PoolName, u64)>,
-    /// Pools that are paused, because leases that were lost with a part of the journal may be live.
+    /// Pools that are paused because leases in a lost part of the journal may be live.
     pub paused: Vec<PoolName>,
-    /// Checksums of words that were damaged and are written anew, as messages: the words are as their
-    /// file and the journal say, not vouched for.
+    /// Damaged checksums that were rebuilt, as messages. Their words are used unverified.
     pub checksums_renewed: Vec<String>,
 }
 
 impl OpenReport {
-    /// Whether nothing was lost, repaired or taken unchecked.
+    /// Whether nothing was lost, repaired or used unverified.
     pub fn is_whole(&self) -> bool {
         let damage = [self.journal.damage.len(), self.given_up.len(), self.repaired.len(), self.paused.len()];
         damage.iter().sum::<usize>() + self.checksums_renewed.len() == 0 && self.records_refused == 0
@@ -52,13 +51,13 @@ impl fmt::Display for OpenReport {
             if journal.clean { "closed cleanly" } else { "not closed cleanly" }
         )?;
         if journal.cut_bytes > 0 {
-            write!(f, ", {} bytes of a torn frame cut", journal.cut_bytes)?;
+            write!(f, ", {} bytes of a torn frame removed", journal.cut_bytes)?;
         }
         if self.records_of_deleted_pools > 0 {
             write!(f, ", {} records of deleted pools", self.records_of_deleted_pools)?;
         }
         if self.records_refused > 0 {
-            write!(f, ", {} records that fit nothing refused", self.records_refused)?;
+            write!(f, ", {} invalid records ignored", self.records_refused)?;
         }
         for damage in &journal.damage {
             write!(f, "; given up: {damage}")?;
@@ -70,11 +69,11 @@ impl fmt::Display for OpenReport {
             write!(
                 f,
                 "; pool {pool} is paused: leases that were lost with the journal may be live; resume it when the \
-                 longest of them have ended"
+                 longest of them has ended"
             )?;
         }
         for damage in &self.checksums_renewed {
-            write!(f, "; given up: the checksums of words, which are taken as they are: {damage}")?;
+            write!(f, "; given up: the checksums of words, which are used unverified: {damage}")?;
         }
         for (pool, numbers) in &self.given_up {
             write!(f, "; given up: the state of {numbers} numbers of pool {pool}, which are retired now")?;

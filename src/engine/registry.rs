@@ -1,4 +1,4 @@
-//! All pools of one data directory, and the threads' handles.
+//! The engine of one data directory: its pools, and the handles of its threads.
 
 use std::io;
 use std::path::PathBuf;
@@ -22,7 +22,7 @@ use super::pool::{Pool, Pools};
 use super::shared::{OWN_SLOTS, Shared};
 use super::worker::Worker;
 
-/// Where an engine keeps things.
+/// The directories of an engine.
 pub(crate) struct Directories {
     pub(crate) data: PathBuf,
     pub(crate) pools: PathBuf,
@@ -66,7 +66,7 @@ impl Engine {
         }
     }
 
-    /// What opening the directory found.
+    /// The report of opening the directory.
     pub fn report(&self) -> &OpenReport {
         &self.report
     }
@@ -76,11 +76,12 @@ impl Engine {
         self.journal.journal()
     }
 
-    /// The handle of one more calling thread.
+    /// Creates the handle of another calling thread.
     ///
     /// # Panics
     ///
-    /// If more are taken than [`crate::engine::startup::config::EngineConfig::workers`], or the system gives no random numbers.
+    /// If more handles are taken than [`crate::engine::startup::config::EngineConfig::workers`], or if the
+    /// system returns no random numbers.
     pub fn worker(&self) -> Worker {
         let mut next = self.next_slot.lock().unwrap_or_else(PoisonError::into_inner);
         assert!(*next < self.shared.slots, "more workers than the engine was opened for");
@@ -89,12 +90,12 @@ impl Engine {
         Worker::new(Slot(*next - 1), seed, Arc::clone(&self.shared.journal))
     }
 
-    /// The clock that all pools go by.
+    /// The clock that all pools use.
     pub fn clock(&self) -> &Arc<Clock> {
         &self.shared.clock
     }
 
-    /// The room of the data directory's file system, if the system tells.
+    /// The space of the data directory's file system, if the system reports it.
     pub fn disk_space(&self) -> Option<DiskSpace> {
         space::space_of(&self.dirs.data).ok()
     }
@@ -122,15 +123,15 @@ impl Engine {
         changed
     }
 
-    /// Stops the sweep and the recorder, writes all words to their tables, and says so in the journal. The engine must not
-    /// be used after this.
+    /// Stops the sweeper and the recorder, writes all words to their tables, and marks the journal as cleanly
+    /// closed. The engine must not be used after this.
     pub fn close(&self) -> io::Result<()> {
         self.stop_background();
         self.journal.close()?;
         self.pools().iter().try_for_each(|pool| pool.close())
     }
 
-    /// The sweeper and the recorder, which keeps the totals a last time.
+    /// Stops the sweeper and the recorder, which saves the totals a last time.
     fn stop_background(&self) {
         self.background.iter().for_each(BackgroundThread::stop);
     }
@@ -143,7 +144,7 @@ impl Drop for Engine {
     }
 }
 
-/// Random bytes of the system.
+/// Random bytes from the system.
 pub(crate) fn seed() -> io::Result<[u8; 32]> {
     let mut seed = [0; 32];
     SysRng.try_fill_bytes(&mut seed).map_err(io::Error::other)?;

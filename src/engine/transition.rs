@@ -1,7 +1,7 @@
-//! What follows once a word has changed: its record goes to the journal, the change is counted. Every change of
-//! a word by a caller, an operator or the sweep passes here; whoever else must learn of changes is called here.
+//! Journals and counts each change of a word. Every change by a caller, an operator or the sweep goes through
+//! here; call any other observer of changes from here.
 //!
-//! Opening a round is the one change without a record: the round is in the manifest, and a start repeats it.
+//! Opening a round is the only change without a record: the round is in the manifest, and a start repeats it.
 
 use crate::coordinates::Rank;
 use crate::journal::handle::Changing;
@@ -13,8 +13,8 @@ use super::counters::Total;
 use super::pool::Pool;
 use super::segment::Segment;
 
-/// A thread is changing words of a pool. The journal's writer waits for its end before it records the time: a
-/// recorded time never passes a change that was decided before it.
+/// A change of words in progress on one thread. The journal's writer waits for it to end before it records
+/// the time, so a recorded time is never later than a change that was decided before it but not journaled.
 pub(crate) struct Transition<'a> {
     pool: &'a Pool,
     slot: Slot,
@@ -23,7 +23,7 @@ pub(crate) struct Transition<'a> {
 }
 
 impl Transition<'_> {
-    /// The word of a number changed from `before` to `after`; nothing follows if they are equal.
+    /// Journals and counts a change of a number's word from `before` to `after`, unless they are equal.
     #[inline]
     pub(crate) fn changed(&self, segment: &Segment, rank: Rank, before: Word, after: Word) {
         if before == after {
@@ -33,14 +33,14 @@ impl Transition<'_> {
         self.pool.count_change(segment, self.slot, rank, before, after);
     }
 
-    /// A number that was available is leased; counted by [`Self::finish`].
+    /// Journals the lease of a number that was available. [`Self::finish`] counts it.
     #[inline]
     pub(crate) fn leased(&mut self, segment: &Segment, rank: Rank, after: Word) {
         self.journal(segment, rank, after);
         self.leased += 1;
     }
 
-    /// Counts the leases, all at once.
+    /// Ends the transition and counts its leases together.
     #[inline]
     pub(crate) fn finish(self) {
         let Self { pool, slot, changing, leased } = self;
@@ -58,13 +58,13 @@ impl Transition<'_> {
 }
 
 impl Pool {
-    /// To be called before the words are changed; lasts until the last of them is.
+    /// Begins a transition. Call it before the first word changes, and keep it until the last one has.
     #[inline]
     pub(crate) fn begin_transition(&self, slot: Slot) -> Transition<'_> {
         Transition { pool: self, slot, changing: self.shared.journal.change(slot), leased: 0 }
     }
 
-    /// Counts a change of a word, and makes a number available that became done too late for its round.
+    /// Counts a change of a word. Also makes a number available that became done after its round had ended.
     #[inline]
     pub(crate) fn count_change(&self, segment: &Segment, slot: Slot, rank: Rank, before: Word, after: Word) {
         let (from, to) = (before.state(), after.state());
@@ -76,8 +76,8 @@ impl Pool {
         }
     }
 
-    /// Makes a number available that was marked done in a round that ended at that moment: the scan
-    /// that opens a round may have passed it already.
+    /// Makes a number available that was marked done in a round that had just ended: the scan that opens the
+    /// next round may already have passed it.
     fn catch_up_with_round(&self, segment: &Segment, slot: Slot, rank: Rank) {
         let round = self.round();
         let opened = segment.state.change(rank, slot, |word| word.open_round(round).ok_or(()));

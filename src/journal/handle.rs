@@ -201,8 +201,8 @@ impl Journal {
         if full {
             warn!(
                 event = "storage_full",
-                "the disk of the data directory is full and changes are refused: free some space; changes then \
-                 work again without a restart"
+                "the disk of the data directory is full and changes are refused: free some space; changes \
+                 then work again without a restart"
             );
         } else {
             info!(event = "storage_free", "the disk has space again: changes are accepted");
@@ -250,8 +250,8 @@ impl Journal {
             error!(
                 event = "poisoned",
                 reason,
-                "the disk failed: the daemon confirms nothing more and stops; check the disk and the system's log, \
-                 then start it again"
+                "the disk failed: the daemon confirms nothing more and stops; check the disk and the \
+                 system's log, then start it again"
             );
         }
         self.queues.wake_all(|slot| self.wake_slot(slot));

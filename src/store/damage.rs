@@ -1,4 +1,4 @@
-//! Damaged segments: what is wrong, and what is done about it.
+//! Errors of damaged segments, and whether to open one.
 
 use std::path::PathBuf;
 
@@ -13,18 +13,18 @@ pub enum SegmentError {
     /// The number set is damaged.
     #[error("{0} is damaged: {1}")]
     Set(PathBuf, #[source] SetError),
-    /// The number set is not the one that the pool's manifest names.
+    /// The number set is not the one named in the pool's manifest.
     #[error("{0} holds {1} numbers, the pool's manifest says {2}")]
     OtherSet(PathBuf, u64, u64),
-    /// Something is not as it was written.
+    /// A file differs from what was written.
     #[error(
         "{path} is damaged at byte {offset}: {what}; restore a backup, or start with --recover-damaged, which \
-         says what it gives up"
+         reports what it gives up"
     )]
     Damaged {
         /// The file.
         path: PathBuf,
-        /// Where in it, in bytes.
+        /// The offset of the damage, in bytes.
         offset: u64,
         /// What is wrong.
         what: String,
@@ -35,6 +35,6 @@ pub enum SegmentError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OnDamage {
     Refuse,
-    /// The numbers that are damaged and that the journal does not repair are retired.
+    /// Retire the damaged numbers that the journal does not repair.
     GiveUp,
 }

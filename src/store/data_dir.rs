@@ -1,4 +1,4 @@
-//! The data directory: its lock, its secret, where things are.
+//! The data directory: its layout and its lock.
 //!
 //! ```text
 //! data/
@@ -7,11 +7,11 @@
 //!   keys                     live `Idempotency-Key`s as of the last checkpoint
 //!   totals-0, totals-1       what the pools have counted, see `super::totals_file`
 //!   journal/                 see `crate::journal`
-//!   staging/                 files in the making; emptied at each start
+//!   staging/                 unfinished files; emptied at each start
 //!   backups/                 see `crate::backup`, unless they are kept elsewhere
 //!   pools/ru/pool.toml       settings and the list of segments, replaced atomically
 //!   pools/ru/0001.numbers    portable 64-bit Roaring, immutable, CRC in pool.toml
-//!   pools/ru/0001.words      one little-endian u64 a number
+//!   pools/ru/0001.words      one little-endian u64 per number
 //!   pools/ru/0001.sums       checksums of the words
 //! ```
 
@@ -24,14 +24,14 @@ use crate::disk::lock::DirectoryLock;
 
 use super::open_error::OpenError;
 
-/// What `LOCK` says in a directory of this version.
+/// The content of `LOCK` in a directory of this version.
 const FORMAT_LINE: &[u8] = b"allotd data directory, format 2\n";
-/// `LOCK` is never longer.
+/// Maximum length of `LOCK`.
 const MAX_LOCK_BYTES: u64 = 4_096;
 
-/// The file's name in the backup.
+/// The name of the file that lists a backup's files.
 pub(crate) const CONTENTS_FILE: &str = "BACKUP";
-/// Where backups are made, in the data directory, unless told otherwise.
+/// The default directory of backups, in the data directory.
 pub(crate) const BACKUPS_DIR: &str = "backups";
 
 /// Where the journal's files are.
@@ -44,7 +44,7 @@ pub(crate) fn pools_dir(data_dir: &Path) -> PathBuf {
     data_dir.join("pools")
 }
 
-/// Takes the lock of a data directory, making it one if it is empty.
+/// Locks a data directory. Initializes an empty one.
 pub(crate) fn lock_directory(disk: &dyn Disk, data_dir: &Path) -> Result<DirectoryLock, OpenError> {
     let io = |path: &Path| {
         let path = path.to_owned();
@@ -64,14 +64,14 @@ pub(crate) fn lock_directory(disk: &dyn Disk, data_dir: &Path) -> Result<Directo
     let lock = lock.ok_or_else(|| OpenError::Locked(data_dir.to_owned()))?;
     match files::read_small_file(&path, MAX_LOCK_BYTES).map_err(io(&path))?.as_slice() {
         FORMAT_LINE => {}
-        // New, or a loss of power took back what was written.
+        // New, or a power loss undid the write.
         content if content.iter().all(|byte| *byte == 0) => write_format(disk, &path).map_err(io(&path))?,
         _ => return Err(OpenError::OtherVersion(data_dir.to_owned())),
     }
     Ok(lock)
 }
 
-/// Makes the directory and those above it, durably where it was not there.
+/// Creates the directory and its parents, durably.
 fn create_data_dir(disk: &dyn Disk, data_dir: &Path) -> io::Result<()> {
     if data_dir.is_dir() {
         return Ok(());
@@ -88,5 +88,5 @@ fn write_format(disk: &dyn Disk, path: &Path) -> io::Result<()> {
     disk.sync(&file)?;
     files::sync_parent(disk, path)
 }
-/// The directory of staged files, in the data directory.
+/// The name of the staging directory in the data directory.
 pub(crate) const STAGING_DIR: &str = "staging";

@@ -1,8 +1,8 @@
-//! The disk as the engine uses it: when it fails in a way after which nothing is known of what it holds, no
-//! more is confirmed, whatever the failed call was about.
+//! A fail-stop disk: after a failure that leaves the content of the disk unknown, it stops the journal, so
+//! that nothing more is confirmed, whichever call failed.
 //!
-//! Lack of room is no such failure: what could not be written is not there, and can be written later. But
-//! not that of a sync, which may have dropped what was written before: it is never tried again.
+//! Lack of space is not such a failure: the data is not written and can be written later. A sync is the
+//! exception: if it fails for any reason it may have dropped earlier writes, so it is never retried.
 
 use std::fmt;
 use std::fs::File;
@@ -16,7 +16,7 @@ use crate::disk::files;
 use crate::disk::mapping::MappedWords;
 use crate::journal::handle::Journal;
 
-/// See the module.
+/// A disk that stops the journal when it fails.
 pub(crate) struct FailStopDisk {
     disk: Arc<dyn Disk>,
     journal: Arc<Journal>,
@@ -34,7 +34,7 @@ fn path_of(file: &File) -> PathBuf {
     std::fs::read_link(link).unwrap_or_else(|_| PathBuf::from("a file"))
 }
 
-/// Whether a call that failed so did nothing, and says nothing of the disk.
+/// Whether a call that failed with this error changed nothing and does not indicate a failed disk.
 fn is_harmless(error: &io::Error) -> bool {
     files::is_storage_full(error)
         || matches!(
@@ -68,7 +68,7 @@ impl FailStopDisk {
     fn synced(&self, path: impl FnOnce() -> PathBuf, result: io::Result<()>) -> io::Result<()> {
         result.map_err(|error| {
             self.failed("synced", &path(), &error);
-            // Of no kind that says that it may be tried again.
+            // Hide the kind, so that no caller takes the error for one that can be retried.
             io::Error::other(error)
         })
     }
@@ -85,7 +85,7 @@ impl Disk for FailStopDisk {
 
     fn allocate(&self, file: &File, bytes: u64) -> io::Result<()> {
         let result = self.disk.allocate(file, bytes);
-        if result.is_ok() { Ok(()) } else { self.changed("given its space", &path_of(file), result) }
+        if result.is_ok() { Ok(()) } else { self.changed("allocated", &path_of(file), result) }
     }
 
     #[inline]

@@ -7,8 +7,8 @@
 //!     16  records of 32 bytes, as in the journal: each key, then its leases
 //! ```
 //!
-//! Little-endian. Written by a checkpoint before the older journal files are used again, replaced
-//! atomically. What the journal says of a key comes after what this file says.
+//! Little-endian. A checkpoint replaces it atomically before older journal files are recycled. Records of a
+//! key in the journal are newer than those in this file.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,13 +17,13 @@ use crate::disk::device::Disk;
 use crate::disk::files;
 use crate::journal::record::{RECORD_BYTES, Record};
 
-/// Leases under keys that are remembered at the same time, at most.
+/// Maximum number of leases under keys that are stored at the same time.
 pub const MAX_KEYED_LEASES: u64 = 1 << 20;
 
 const MAGIC: [u8; 8] = *b"ALLOTDK\x01";
 const FORMAT: u32 = 1;
 const HEAD_BYTES: usize = 16;
-/// The file is never longer.
+/// Maximum length of the file.
 const MAX_BYTES: u64 = HEAD_BYTES as u64 + 2 * MAX_KEYED_LEASES * RECORD_BYTES as u64;
 
 /// Where the file is in a data directory.
@@ -37,10 +37,10 @@ pub enum KeyFileError {
     /// It cannot be read.
     #[error("{0}: {1}")]
     Io(PathBuf, #[source] io::Error),
-    /// It is not what was written.
+    /// It differs from what was written.
     #[error(
-        "{0} is damaged: restore a backup, or remove it, and calls that are repeated with an Idempotency-Key \
-         lease anew"
+        "{0} is damaged: restore a backup, or remove it; calls that are repeated with an Idempotency-Key \
+         then lease new numbers"
     )]
     Damaged(PathBuf),
 }
@@ -59,7 +59,7 @@ pub(crate) fn content(records: &[Record]) -> Vec<u8> {
     content
 }
 
-/// Replaces the file, durably. Without records it is only written over one that is there.
+/// Replaces the file, durably. Does not create a file without records.
 pub(crate) fn write(disk: &dyn Disk, path: &Path, records: &[Record]) -> io::Result<()> {
     if records.is_empty() && !path.exists() {
         return Ok(());
@@ -67,7 +67,7 @@ pub(crate) fn write(disk: &dyn Disk, path: &Path, records: &[Record]) -> io::Res
     files::replace_file(disk, path, &content(records))
 }
 
-/// The records of the file; none if it is not there.
+/// The records of the file; none if it does not exist.
 pub(crate) fn read(path: &Path) -> Result<Vec<Record>, KeyFileError> {
     let content = match files::read_small_file(path, MAX_BYTES) {
         Ok(content) => content,

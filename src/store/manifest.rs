@@ -1,10 +1,10 @@
-//! `pool.toml`: what a pool is, on the disk. Replaced atomically at each change.
+//! `pool.toml`: the manifest of a pool. Replaced atomically at each change.
 //!
-//! The first line is a checksum of the rest, so that a flipped bit is not taken for a setting: change
-//! settings by the API, not in the file.
+//! The first line is a checksum of the rest, so that a flipped bit is not read as a setting. Settings must be
+//! changed through the API, not in the file.
 //!
-//! To change the format: raise [`FORMAT`], keep reading the versions before it, and keep a file of
-//! each in the tests.
+//! To change the format: raise `FORMAT`, keep reading the earlier versions, and keep a file of each version
+//! in the tests.
 
 use crate::coordinates::SegmentId;
 use std::io;
@@ -22,7 +22,7 @@ use super::checksummed::{with_checksum, without_checksum};
 pub(crate) const FORMAT: u32 = 2;
 /// The manifest's name in the pool's directory.
 pub(crate) const MANIFEST_FILE: &str = "pool.toml";
-/// A manifest is never longer.
+/// Maximum length of a manifest.
 const MAX_MANIFEST_BYTES: u64 = 4 << 20;
 
 /// Why a manifest cannot be used.
@@ -31,7 +31,7 @@ pub enum ManifestError {
     /// It cannot be read.
     #[error("{0}: {1}")]
     Io(PathBuf, #[source] io::Error),
-    /// It is not what this program writes.
+    /// This program did not write it so.
     #[error("{0} is damaged: {1}")]
     Damaged(PathBuf, String),
     /// Another version of this program wrote it.
@@ -39,7 +39,7 @@ pub enum ManifestError {
     OtherFormat(PathBuf, u32),
 }
 
-/// See the module.
+/// The content of `pool.toml`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Manifest {

@@ -1,4 +1,5 @@
-//! What stands in a data directory: a file a kind. It knows the formats; the engine knows when they are written.
+//! The files of a data directory, one module per kind. They define the formats; the engine decides when
+//! to write them.
 
 pub(crate) mod checksummed;
 pub mod damage;

@@ -16,49 +16,49 @@ pub enum OpenError {
     /// Another process uses it.
     #[error("{0} is in use by another allotd: stop that one, or give another --data directory")]
     Locked(PathBuf),
-    /// It is of another version.
+    /// It has another version.
     #[error(
         "{0} is not a data directory of this version of allotd: use the version that wrote it, or give an empty directory"
     )]
     OtherVersion(PathBuf),
-    /// It has things in it, but not those of a data directory.
+    /// It is not empty and not a data directory.
     #[error(
         "{0} is not empty and not a data directory of allotd: give an empty directory or one that does not exist"
     )]
     NotADataDirectory(PathBuf),
-    /// It is a backup, which would be one no more.
-    #[error("{0} is a backup: make a data directory of it with \"allotd restore\", and serve that")]
+    /// It is a backup; serving it would destroy the backup.
+    #[error("{0} is a backup: restore it into a data directory with \"allotd restore\", and serve that")]
     Backup(PathBuf),
-    /// There is no data directory to look at.
+    /// There is no data directory to check.
     #[error("{0} is not a data directory of allotd: give the --data directory of a daemon")]
     NoDataDirectory(PathBuf),
     /// A file is where the directory should be.
     #[error(
-        "{0} cannot be a directory, a file is in the way: give a directory, or a path where one can be made"
+        "{0} cannot be a directory because a file is in the way: give a directory, or a path where one can be made"
     )]
     NotADirectory(PathBuf),
     /// A file or directory cannot be used.
     #[error("{0} cannot be used: {1}. Check its permissions and its disk, or give another --data directory")]
     Io(PathBuf, #[source] io::Error),
-    /// The secret is not one.
-    #[error("{0} is damaged: restore it from a backup, or remove it, and all tokens given out become stale")]
+    /// The secret is damaged.
+    #[error("{0} is damaged: restore it from a backup, or remove it, which makes all issued tokens stale")]
     Secret(PathBuf),
-    /// A pool's manifest is wrong.
+    /// A pool's manifest is invalid.
     #[error("{0}; `allotd check` reports all damage")]
     Manifest(#[from] ManifestError),
-    /// A pool's files are wrong.
+    /// A pool's files are damaged.
     #[error("{0}; `allotd check` reports all damage")]
     Segment(#[from] SegmentError),
     /// The keys cannot be read.
     #[error(transparent)]
     Keys(#[from] KeyFileError),
-    /// The journal cannot be read back.
+    /// The journal cannot be read.
     #[error(transparent)]
     Recovery(#[from] RecoveryError),
     /// The journal cannot be written.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// No random numbers to be had.
-    #[error("the system gives no random numbers: {0}")]
+    /// The system returned no random numbers.
+    #[error("the system returned no random numbers: {0}")]
     Random(io::Error),
 }

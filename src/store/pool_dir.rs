@@ -1,4 +1,4 @@
-//! The directory of a pool: the names of its segments' files, hidden directories, what does not belong there.
+//! The directories of pools: the files of segments, stray files, hidden directories.
 
 use crate::coordinates::SegmentId;
 use std::collections::BTreeSet;
@@ -11,7 +11,7 @@ use crate::domain::settings::PoolName;
 use super::manifest::{MANIFEST_FILE, Manifest};
 use super::table::TablePaths;
 
-/// Removes files of segments that were being added when the daemon ended, or when that failed.
+/// Removes files of segments whose addition failed or was interrupted.
 pub(crate) fn remove_strays(disk: &dyn Disk, dir: &Path, manifest: &Manifest) -> io::Result<()> {
     let mut known = BTreeSet::from([dir.join(MANIFEST_FILE)]);
     for entry in &manifest.segments {
@@ -26,12 +26,12 @@ pub(crate) fn remove_strays(disk: &dyn Disk, dir: &Path, manifest: &Manifest) ->
     Ok(())
 }
 
-/// Whether a file of a pool's directory is one that this program makes.
+/// Whether a file in a pool's directory has a name that this program uses.
 pub(crate) fn is_ours(path: &Path) -> bool {
     path.extension().is_some_and(|kind| ["numbers", "words", "sums", "new"].iter().any(|ours| kind == *ours))
 }
 
-/// Where the files of a segment are.
+/// The paths of a segment's files.
 #[derive(Debug, Clone)]
 pub(crate) struct SegmentPaths {
     pub(crate) set: PathBuf,
@@ -39,21 +39,21 @@ pub(crate) struct SegmentPaths {
 }
 
 impl SegmentPaths {
-    /// The files of segment `id` in a pool's directory.
+    /// The paths of segment `id` in a pool's directory.
     pub(crate) fn new(pool_dir: &Path, id: SegmentId) -> Self {
         let path = |kind: &str| pool_dir.join(format!("{id:04}.{kind}"));
         Self { set: path("numbers"), table: TablePaths { words: path("words"), sums: path("sums") } }
     }
 
-    /// All of them.
+    /// All paths.
     pub(crate) fn all(&self) -> [&PathBuf; 3] {
         [&self.set, &self.table.words, &self.table.sums]
     }
 }
-/// The directory of a pool that was deleted begins with this, which no pool's name does.
+/// Prefix of a deleted pool's directory. No pool's name can begin with it.
 pub(crate) const HIDDEN_PREFIX: &str = ".deleted-";
 
-/// Removes what is left of pools that were deleted.
+/// Removes what is left of deleted pools.
 pub(crate) fn remove_hidden(disk: &dyn Disk, pools_dir: &Path) -> io::Result<()> {
     for entry in fs::read_dir(pools_dir)? {
         let entry = entry?;

@@ -14,10 +14,10 @@ use crate::domain::lease_token::SECRET_BYTES;
 
 use super::open_error::OpenError;
 
-/// Bytes of the secret's file.
+/// Length of the secret's file: the secret, then its CRC32C.
 const SECRET_FILE_BYTES: usize = SECRET_BYTES + 4;
 
-/// Reads the secret of a directory.
+/// Reads the secret; `None` if there is no file.
 pub(crate) fn read_secret(path: &Path) -> Result<Option<[u8; SECRET_BYTES]>, OpenError> {
     let content = match files::read_small_file(path, SECRET_FILE_BYTES as u64) {
         Ok(content) => content,
@@ -34,7 +34,7 @@ pub(crate) fn read_secret(path: &Path) -> Result<Option<[u8; SECRET_BYTES]>, Ope
     }
 }
 
-/// Reads the secret, or makes one in a new directory.
+/// Reads the secret, or creates one if there is none.
 pub(crate) fn secret(disk: &dyn Disk, path: &Path) -> Result<[u8; SECRET_BYTES], OpenError> {
     if let Some(secret) = read_secret(path)? {
         return Ok(secret);

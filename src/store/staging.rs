@@ -1,4 +1,4 @@
-//! Directories where files are put together before they are moved to their place.
+//! Directories where files are built before they are moved into place.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use rand::rngs::SysRng;
 
 use crate::disk::device::Disk;
 
-/// A directory for files in the making; removed with all that is in it unless they were moved away.
+/// A directory for unfinished files. Dropping it removes the directory and the files that are still in it.
 pub(crate) struct Staging {
     dir: PathBuf,
     pub(crate) disk: Arc<dyn Disk>,
@@ -30,7 +30,7 @@ impl Staging {
 
 impl Drop for Staging {
     fn drop(&mut self) {
-        // What cannot be removed now is removed at the next start.
+        // The next start removes what cannot be removed now.
         let _ = self.disk.remove_directory(&self.dir);
     }
 }

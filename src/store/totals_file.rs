@@ -1,9 +1,11 @@
 //! `totals-0` and `totals-1`: what the pools have counted since they were created.
 //!
-//! Two lines: a checksum of the second, as in `pool.toml`, and the totals as JSON; what follows is left
-//! from a longer text. Of the two files one is durable at any time; the other is written every second,
-//! without a sync, which survives the process. The larger sequence of those that are whole counts: a
-//! process that is killed loses a second of totals at most, one that loses its power half a minute.
+//! Each file has two lines: a checksum of the second, as in `pool.toml`, and the totals as JSON. Anything
+//! after them is left over from a longer text.
+//!
+//! At any time one of the files is durable. The other is written every second without a sync, which survives
+//! the process. Of the intact files the one with the larger sequence is used: a killed process loses at most
+//! a second of totals, a power loss half a minute.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -22,12 +24,12 @@ use super::checksummed::{with_checksum, without_checksum};
 
 /// Version of the files.
 const FORMAT: u32 = 1;
-/// The first of the files, in the data directory and in a backup.
+/// The first of the files; a backup has only this one.
 pub(crate) const FIRST_FILE: &str = "totals-0";
 const SECOND_FILE: &str = "totals-1";
-/// The files are never longer.
+/// Maximum length of a file.
 const MAX_BYTES: u64 = 1 << 30;
-/// How often what was written is made durable.
+/// How often a write is made durable.
 const SYNC_INTERVAL: Duration = Duration::from_secs(30);
 
 /// The totals of one pool.
@@ -49,7 +51,7 @@ struct Content<T> {
     pools: T,
 }
 
-/// See the module.
+/// The two files of totals.
 pub(crate) struct TotalsFile {
     disk: Arc<dyn Disk>,
     paths: [PathBuf; 2],
@@ -58,22 +60,22 @@ pub(crate) struct TotalsFile {
 
 struct Written {
     sequence: u64,
-    /// Which file is written next.
+    /// The index of the file that is written next.
     live: usize,
-    /// When the other one was made durable.
+    /// When the other file was made durable.
     synced_at: Instant,
     totals: AllTotals,
 }
 
 impl TotalsFile {
-    /// The files of a data directory, and the totals that they hold: none if there are none, or neither is whole.
+    /// The files of a data directory, and their totals; empty if no file is intact.
     pub(crate) fn open(disk: Arc<dyn Disk>, data_dir: &Path) -> (Self, AllTotals) {
         let paths = [FIRST_FILE, SECOND_FILE].map(|name| data_dir.join(name));
         let whole = [0, 1].into_iter().filter_map(|index| Some((read(&paths[index])?, index)));
         let latest = whole.max_by_key(|(found, _)| found.sequence);
         let (sequence, live, totals) = match latest {
             Some((latest, index)) => {
-                // Before the other one is written over. A disk that fails has told the journal.
+                // Before the other file is overwritten. A failed disk has stopped the journal already.
                 let _ = disk.open(&paths[index], Access::Buffered).and_then(|file| disk.sync(&file));
                 (latest.sequence, index ^ 1, latest.pools)
             }
@@ -84,7 +86,7 @@ impl TotalsFile {
         (Self { disk, paths, written }, totals)
     }
 
-    /// Writes the totals if they changed; durably if told to, or if it is time.
+    /// Writes the totals if they changed. Makes them durable if `durably`, or every [`SYNC_INTERVAL`].
     pub(crate) fn write(&self, totals: AllTotals, durably: bool) -> io::Result<()> {
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         let changed = totals != written.totals;

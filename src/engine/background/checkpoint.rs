@@ -1,4 +1,4 @@
-//! The checkpoint: what the older journal files hold is written to the tables, so that they can be recycled.
+//! The checkpoint: writes changed words to their tables, so that older journal files can be recycled.
 
 use std::io;
 use std::path::Path;
@@ -8,8 +8,8 @@ use crate::engine::pool::Pools;
 use crate::engine::shared::Shared;
 use crate::store::idempotency_file;
 
-/// Writes all words that changed to their tables, and the keys to their file: after this the older journal
-/// files are not needed.
+/// Writes all changed words to their tables and the keys to their file. The older journal files are not
+/// needed afterwards.
 pub(crate) fn checkpoint(
     shared: &Shared,
     pools: &Pools,
@@ -17,8 +17,8 @@ pub(crate) fn checkpoint(
     rest: &paced::Pacer<'_>,
 ) -> io::Result<()> {
     pools.values().try_for_each(|pool| pool.checkpoint(rest))?;
-    // A key that is being used now holds its lock until its records are pushed: either it is seen here, or
-    // it is used after the older files were closed.
+    // A call that uses a key holds its lock until it has pushed the records. So either the key is seen here,
+    // or its records are pushed after the older files were closed.
     let keys = shared.keys.records(shared.clock.now());
     idempotency_file::write(&*shared.disk, &idempotency_file::path_in(data_dir), &keys)
 }

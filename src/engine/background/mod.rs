@@ -1,4 +1,4 @@
-//! The engine's own threads: they run behind the threads that serve.
+//! The engine's background threads, and the checkpoint.
 
 pub(crate) mod checkpoint;
 pub(crate) mod recorder;

@@ -1,4 +1,4 @@
-//! The recorder: once a second it samples what the pools count, and keeps their totals.
+//! The recorder: samples the pools' counters and saves their totals once per second.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -20,12 +20,12 @@ pub(crate) fn start_recorder(file: TotalsFile, pools: &Arc<ArcSwap<Pools>>) -> i
     })
 }
 
-/// The totals of pools as they are kept.
+/// The totals of pools, in the form in which they are saved.
 pub(crate) fn totals_of(pools: &[Arc<Pool>]) -> AllTotals {
     pools.iter().map(|pool| (pool.id(), pool.kept_totals())).collect::<BTreeMap<_, _>>()
 }
 
-/// Records what `pools` answers with until the other end of `stop` is dropped; then keeps the totals durably.
+/// Records the pools that `pools` returns. Once the other end of `stop` is dropped, saves the totals durably.
 pub(crate) fn run(pools: impl Fn() -> Vec<Arc<Pool>>, file: &TotalsFile, stop: &Receiver<()>) {
     let interval = Duration::from_millis(SAMPLE_INTERVAL_MS);
     while stop.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
@@ -33,7 +33,8 @@ pub(crate) fn run(pools: impl Fn() -> Vec<Arc<Pool>>, file: &TotalsFile, stop: &
         for pool in &pools {
             pool.sample();
         }
-        // On a full disk they are written when there is room again; a disk that fails has told the journal.
+        // On a full disk a later write succeeds once it has space again. A failed disk has stopped the
+        // journal already (`FailStopDisk`).
         let _ = file.write(totals_of(&pools), false);
     }
     let _ = file.write(totals_of(&pools()), true);

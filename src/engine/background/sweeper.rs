@@ -1,4 +1,4 @@
-//! The thread that sweeps all pools, in short turns.
+//! The thread that sweeps all pools, in short bursts.
 
 use std::io;
 use std::sync::Arc;
@@ -26,17 +26,17 @@ pub(crate) fn start_sweeper(
     })
 }
 
-/// Pause between two looks at the due hints. Times are whole seconds, so this is how late a number
-/// is back at most when no lease call helps.
+/// Pause between two checks of the due hints. Times are whole seconds, so this is also how late a number
+/// is swept at most, unless a lease call sweeps it earlier.
 pub(crate) const SWEEP_INTERVAL_MS: u64 = 50;
-/// The sweeper works so long, then lets the workers have the processor.
+/// How long the sweeper works before it pauses, so that the workers get the processor.
 const SWEEP_TURN: Duration = Duration::from_micros(100);
-/// How long it lets them.
+/// How long it pauses then.
 const SWEEP_REST: Duration = Duration::from_micros(100);
-/// How long while the journal has no file to go on in: a sweep can wait for the checkpoint, leases cannot.
+/// How long it pauses while the journal is running low: a sweep can wait for the checkpoint, leases cannot.
 const SWEEP_REST_WHILE_SCARCE: Duration = Duration::from_millis(20);
 
-/// Sweeps what `pools` answers with, again and again, until the other end of `stop` is dropped.
+/// Repeatedly sweeps the pools that `pools` returns, until the other end of `stop` is dropped.
 pub(crate) fn run(slot: Slot, pools: impl Fn() -> Vec<std::sync::Arc<Pool>>, stop: &Receiver<()>) {
     let interval = Duration::from_millis(SWEEP_INTERVAL_MS);
     while stop.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {

@@ -1,19 +1,19 @@
-//! What a pool did lately: rates, and when it will be used up at these.
+//! The recent history of a pool: its rates, and when it is exhausted at these rates.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 /// How often a sample is offered, in milliseconds.
 pub(crate) const SAMPLE_INTERVAL_MS: u64 = 1_000;
-/// The spans that rates are told of, and how far apart their samples are.
+/// The spans that rates are reported for, and the interval of their samples.
 const SPANS: [(Duration, Duration); 2] = [
     (Duration::from_secs(60), Duration::from_secs(5)),
     (Duration::from_secs(15 * 60), Duration::from_secs(60)),
 ];
-/// Of a shorter time no trend is told.
+/// No trend is reported for a shorter time.
 const MIN_TREND: Duration = Duration::from_secs(5);
 
-/// A pool's counts at a moment.
+/// A pool's counts at one instant.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sample {
     pub(crate) at: Instant,
@@ -21,20 +21,19 @@ pub(crate) struct Sample {
     pub(crate) available: u64,
 }
 
-/// What the samples tell.
+/// Rates computed from the samples.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Rates {
-    /// Numbers leased a second over the last minute, or since the pool was opened if that is less.
+    /// Numbers leased per second over the last minute, or since the pool was opened if that is less.
     pub leases_per_second_1m: f64,
     /// The same over the last 15 minutes.
     pub leases_per_second_15m: f64,
-    /// In how many seconds none is available any more, if fewer become available than are leased: at the
-    /// rate of the last minute or of the last 15 minutes, whichever comes sooner. `None` while they do not
-    /// get fewer.
+    /// In how many seconds no number is available, at the rate of the last minute or of the last 15 minutes,
+    /// whichever is sooner. `None` while the available numbers do not decrease.
     pub exhaustion_seconds: Option<u64>,
 }
 
-/// See the module: of each span a few samples, the oldest as old as the span is long.
+/// A few samples per span; the oldest is about as old as the span is long.
 #[derive(Debug)]
 pub(crate) struct History {
     spans: [VecDeque<Sample>; SPANS.len()],
@@ -45,13 +44,13 @@ impl History {
         Self { spans: [VecDeque::from([first]), VecDeque::from([first])] }
     }
 
-    /// Takes a sample where it is time for one.
+    /// Adds a sample to each span that is due for one.
     pub(crate) fn offer(&mut self, sample: Sample) {
         for (samples, (span, apart)) in self.spans.iter_mut().zip(SPANS) {
             if samples.back().is_none_or(|last| sample.at.duration_since(last.at) >= apart) {
                 samples.push_back(sample);
             }
-            // The oldest one stays until the next is old enough to stand for the span.
+            // The oldest sample stays until the next one is old enough to cover the span.
             while samples.get(1).is_some_and(|second| sample.at.duration_since(second.at) >= span) {
                 samples.pop_front();
             }
@@ -93,7 +92,7 @@ mod tests {
         };
         let mut history = History::new(sample(0, 1_000, 1_000_000));
         assert_eq!(history.rates(sample(0, 1_000, 1_000_000)), Rates::default());
-        // Ten a second for a quarter of an hour, then a hundred for a minute.
+        // Ten per second for 15 minutes, then a hundred per second for a minute.
         let (mut leases, mut available) = (1_000, 1_000_000);
         for second in 1..=960 {
             let step = if second > 900 { 100 } else { 10 };
@@ -108,7 +107,7 @@ mod tests {
         for span in &history.spans {
             assert!(span.len() <= 17, "{}", span.len());
         }
-        // As many come back as are leased.
+        // As many become available as are leased.
         for second in 961..=2_000 {
             history.offer(sample(second, leases + second, available));
         }

@@ -1,13 +1,13 @@
-//! How late numbers are back whose lease or rest has ended.
+//! How late ended leases and rests are swept.
 
 use crate::histogram::Distribution;
 
-/// Relative error: an eighth. A pool has one of these, and there may be thousands.
+/// A relative error of an eighth: coarse, because each of up to thousands of pools has a histogram.
 const GROUPING_POWER: u8 = 3;
-/// Longest kept: 2^24 ms, 4.7 hours; longer ones, as of a daemon that was down, count as that.
+/// Maximum value: 2^24 ms, 4.7 hours. Longer times, as after a daemon was down, count as this.
 const MAX_VALUE_POWER: u8 = 24;
 
-/// Times in milliseconds; none yet.
+/// An empty distribution of times in milliseconds.
 pub(crate) fn milliseconds() -> Distribution {
     Distribution::new(GROUPING_POWER, MAX_VALUE_POWER)
 }

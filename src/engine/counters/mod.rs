@@ -1,8 +1,8 @@
-//! What a pool counts: how many numbers are in each state, and how often each thing happened.
+//! What a pool counts: how many numbers are in each state, and how often each event happened.
 //!
-//! Every thread adds to counters of its own slot, so counting costs no shared cache line; a reader
-//! adds the slots up. Each change of a word is won by one compare-exchange, and the winner counts the
-//! move, so when no call is under way the counts are exact.
+//! Every thread adds to the counters of its own slot, so counting shares no cache line; a reader sums the
+//! slots. One compare-exchange wins each change of a word, and the winner counts the move, so the counts are
+//! exact when no call is in progress.
 
 pub mod history;
 pub(crate) mod lateness;
@@ -19,7 +19,7 @@ use outcomes::{OUTCOME_COUNTERS, OutcomeId};
 
 const TOTALS: usize = Total::Stale as usize + 1;
 
-/// What a pool counts the occurrences of.
+/// Events that a pool counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(usize)]
 pub(crate) enum Total {
@@ -32,7 +32,7 @@ pub(crate) enum Total {
 }
 
 struct SlotCounters {
-    /// Numbers that came into each state less those that left it, wrapping.
+    /// Numbers that entered each state minus those that left it, wrapping.
     states: [AtomicU64; STATES],
     totals: [AtomicU64; TOTALS],
     returns_by_outcome: [AtomicU64; OUTCOME_COUNTERS],
@@ -48,13 +48,13 @@ impl Default for SlotCounters {
     }
 }
 
-/// Adds to a counter that only this thread writes.
+/// Adds to a counter that only this thread writes: no read-modify-write is needed.
 #[inline]
 pub(crate) fn add(counter: &AtomicU64, count: u64) {
     counter.store(counter.load(Ordering::Relaxed).wrapping_add(count), Ordering::Relaxed);
 }
 
-/// See the module.
+/// The counters of a pool, one set per slot.
 pub(crate) struct PoolCounters {
     slots: Box<[CachePadded<SlotCounters>]>,
 }
@@ -64,7 +64,7 @@ impl PoolCounters {
         Self { slots: (0..slots).map(|_| CachePadded::default()).collect() }
     }
 
-    /// Counts numbers found in a state when a segment is loaded.
+    /// Counts the numbers found in each state when a segment is opened.
     pub(crate) fn found(&self, slot: Slot, counts: Counts) {
         let found = [counts.available, counts.leased, counts.resting, counts.done, counts.retired];
         for (counter, count) in self.slots[slot.0].states.iter().zip(found) {
@@ -72,7 +72,7 @@ impl PoolCounters {
         }
     }
 
-    /// Counts numbers that went from one state to another.
+    /// Counts numbers that moved from one state to another.
     #[inline]
     pub(crate) fn moved(&self, slot: Slot, from: State, to: State, count: u64) {
         let states = &self.slots[slot.0].states;
@@ -90,7 +90,7 @@ impl PoolCounters {
         add(&self.slots[slot.0].returns_by_outcome[outcome.index()], count);
     }
 
-    /// Goes on from totals that were kept. To be called before any thread counts.
+    /// Continues from saved totals. Call it before any thread counts.
     pub(crate) fn resume(&self, slot: Slot, kept: &Totals) {
         for (total, count) in [
             (Total::Leases, kept.leases),

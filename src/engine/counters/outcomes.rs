@@ -1,4 +1,4 @@
-//! The outcomes of a pool that returns are counted by.
+//! The outcomes by which a pool counts returns.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -7,13 +7,13 @@ use arc_swap::ArcSwap;
 
 use crate::domain::settings::MAX_OUTCOMES;
 
-/// How many counters returns by outcome need: those with a name of their own, and one for all others.
+/// Counters of returns by outcome: one per known name, and one for all others.
 pub(crate) const OUTCOME_COUNTERS: usize = MAX_OUTCOMES + 1;
-/// Outcomes without a counter of their own are counted under this name.
+/// The name under which outcomes without their own counter are counted.
 pub const OTHER_OUTCOME: &str = "other";
 const OTHER: OutcomeId = OutcomeId(MAX_OUTCOMES as u8);
 
-/// Which counter of its pool an outcome has.
+/// The counter of an outcome in its pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OutcomeId(u8);
 
@@ -23,8 +23,8 @@ impl OutcomeId {
     }
 }
 
-/// The names that have a counter of their own: those that the pool's rules ever had, up to
-/// [`MAX_OUTCOMES`]. What callers make up is not among them, so there is a bound to what is counted.
+/// The names with their own counter: those that the pool's rules ever had, up to [`MAX_OUTCOMES`]. Names made
+/// up by callers get none, so the number of counters is bounded.
 #[derive(Debug, Default)]
 pub(crate) struct Outcomes {
     names: ArcSwap<BTreeMap<String, OutcomeId>>,
@@ -32,7 +32,7 @@ pub(crate) struct Outcomes {
 }
 
 impl Outcomes {
-    /// Gives names a counter as far as there are any left.
+    /// Assigns counters to names while any are left.
     pub(crate) fn add<'a>(&self, names: impl Iterator<Item = &'a str>) {
         let _adding = self.adding.lock().unwrap_or_else(PoisonError::into_inner);
         let mut known = BTreeMap::clone(&self.names.load());

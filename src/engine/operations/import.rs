@@ -1,7 +1,7 @@
 //! Importing numbers into the data directory, as a new pool or as a new segment of a pool.
 //!
-//! Files are built in a staging directory and moved into place when they are complete, so a call that fails or
-//! a process that ends leaves nothing half-made.
+//! Files are built in a staging directory and moved into place when they are complete, so a call that fails
+//! or a process that ends leaves nothing half-made.
 
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};

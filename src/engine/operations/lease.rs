@@ -26,7 +26,7 @@ const TREE_SEARCHES: u32 = 4;
 /// Searches between two yields of the processor.
 const SEARCHES_PER_TURN: u32 = 16;
 
-/// What a lease call asks for.
+/// The parameters of a lease call.
 #[derive(Debug, Clone, Copy)]
 pub struct LeaseRequest<'a> {
     /// Maximum number of leases, 1 to [`MAX_LEASE_COUNT`].

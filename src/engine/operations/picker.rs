@@ -31,7 +31,8 @@ pub(crate) struct Picker<'a> {
 }
 
 impl Picker<'_> {
-    /// Takes up to `want` ranks into `worker.claims`, which is cleared first. Empty afterwards: none was seen.
+    /// Takes up to `want` ranks into `worker.claims`, which is cleared first and stays empty if none is
+    /// seen.
     #[inline]
     pub(crate) fn pick(&self, worker: &mut Worker, want: usize, search: Search) {
         worker.claims.clear();

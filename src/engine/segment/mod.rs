@@ -1,4 +1,4 @@
-//! A segment: an immutable set of numbers and, by their ranks, their words, the free index and the
+//! A segment: an immutable set of numbers and, indexed by their ranks, their words, the free index and the
 //! due hints.
 
 pub(crate) mod opened;
@@ -20,7 +20,7 @@ use crate::store::table::TableFile;
 
 use within::{SegmentIndex, Within};
 
-/// See the module.
+/// An immutable set of numbers with their state.
 pub(crate) struct Segment {
     pub(crate) id: SegmentId,
     pub(crate) set: NumberSet<MappedBytes>,
@@ -34,20 +34,20 @@ impl Segment {
         self.table.checkpoint(&self.state.words, &self.state.dirty, rest)
     }
 
-    /// Ends the use of the files, after the last checkpoint.
+    /// Closes the files after the last checkpoint.
     pub(crate) fn close(&self) -> std::io::Result<()> {
         self.table.close(&self.state.words)
     }
 }
 
-/// The segments of a pool; adding one makes a new value of this.
+/// The segments of a pool. Immutable: adding a segment creates a new value.
 pub(crate) struct Segments {
     pub(crate) list: Vec<Arc<Segment>>,
     pub(crate) whole: Within,
 }
 
 impl Segments {
-    /// A segment by its position.
+    /// The segment at a position.
     #[inline]
     pub(crate) fn get(&self, index: SegmentIndex) -> &Arc<Segment> {
         &self.list[index.0 as usize]
@@ -70,7 +70,7 @@ impl Segments {
         self.list.iter().zip(0..).find_map(rank_in)
     }
 
-    /// The ranks of all members of the number ranges, each once.
+    /// The ranks of all numbers in the ranges, each once.
     pub(crate) fn within(&self, ranges: &[NumberRange]) -> Within {
         let mut spans: Vec<(SegmentIndex, Range<Rank>)> = Vec::new();
         for (i, segment) in self.list.iter().enumerate() {

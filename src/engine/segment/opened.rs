@@ -1,4 +1,4 @@
-//! A segment between its files and its use: words change freely, nothing is derived from them yet.
+//! A segment that is opened but not in use yet: its words can change freely, nothing is derived from them.
 
 use crate::coordinates::{self, Rank, SegmentId};
 use std::ops::Range;
@@ -25,7 +25,7 @@ use crate::sys::parallel;
 use super::plausible::Plausible;
 use super::rebuild::{Derived, LEAF_RANKS, parts, scan};
 
-/// Maps the number set of segment `id`.
+/// Maps a number set, which must hold `numbers` numbers.
 pub(crate) fn open_set(path: &Path, numbers: u64) -> Result<NumberSet<MappedBytes>, SegmentError> {
     let bytes = MappedBytes::open(path).map_err(|e| SegmentError::Io(path.to_owned(), e))?;
     let set = NumberSet::open(bytes).map_err(|e| SegmentError::Set(path.to_owned(), e))?;
@@ -35,26 +35,26 @@ pub(crate) fn open_set(path: &Path, numbers: u64) -> Result<NumberSet<MappedByte
     Ok(set)
 }
 
-/// A segment whose files are open and verified, but which may still have changes to take from the journal.
+/// A segment whose files are open and verified, and to which the journal may still be replayed.
 pub(crate) struct OpenedSegment {
     pub(crate) id: SegmentId,
     set: NumberSet<MappedBytes>,
     words: WordTable<MappedWords>,
     table: TableFile,
     dirty: DirtyBlocks,
-    /// The largest generation a word can have by the table alone; `None` if not known.
+    /// The largest generation that the table allows a word to have; `None` if unknown.
     max_generation: Option<u32>,
-    /// Ranks whose words were damaged, and are zero until the journal says better.
+    /// Ranks whose words were damaged. They are zero unless the journal restores them.
     damaged: Vec<Range<Rank>>,
-    /// What is wrong with the checksums: then nothing is known of the words but what they say themselves.
+    /// The damage of the checksums, if any. The words are then unverified.
     sums_damage: Option<SegmentError>,
 }
 
-/// What became of words that were damaged.
+/// What happened to damaged words.
 pub(crate) struct Settled {
-    /// So many numbers are retired.
+    /// How many numbers are retired.
     pub(crate) given_up: u64,
-    /// So many are as the journal says.
+    /// How many the journal restored.
     pub(crate) repaired: u64,
 }
 
@@ -100,14 +100,14 @@ impl OpenedSegment {
         Ok(raw)
     }
 
-    /// Asks the processor to fetch a word that will be needed soon.
+    /// Prefetches a word that will be needed soon.
     #[inline]
     pub(crate) fn prefetch(&self, rank: Rank) {
         self.words.prefetch(rank);
     }
 
-    /// Takes a word from the journal: the larger one stays. Answers whether it changed the table, or
-    /// `None` if the word does not fit the segment.
+    /// Applies a word from the journal: the larger of the two stays. Returns whether that changed the table,
+    /// or `None` if the word does not fit the segment.
     #[inline]
     pub(crate) fn apply(&self, rank: Rank, word: Word, plausible: Plausible) -> Option<bool> {
         if rank.0 >= self.words.len() || plausible.fault(word, None).is_some() {
@@ -120,7 +120,7 @@ impl OpenedSegment {
         Some(before != after)
     }
 
-    /// Looks at every word, and makes of those that nothing explains retired ones, if that is allowed.
+    /// Checks the words. Retires the numbers whose words are lost or implausible, if `on_damage` allows it.
     pub(crate) fn resolve_damage(
         &self,
         pool_dir: &Path,
@@ -128,7 +128,7 @@ impl OpenedSegment {
         journaled_generation: u32,
         on_damage: OnDamage,
     ) -> Result<Settled, SegmentError> {
-        // What the checksums vouch for, and the journal's records, which were looked at, need no look.
+        // Words verified by checksums and records checked during replay need no second check.
         let implausible = if self.max_generation.is_some() {
             Vec::new()
         } else {
@@ -151,7 +151,7 @@ impl OpenedSegment {
         for rank in &lost {
             self.words.reset(*rank);
         }
-        // No token that was ever given out may fit such a number, should it be reinstated.
+        // If such a number is reinstated, no token that was ever issued may be valid for it.
         let generation = self.max_generation.map_or_else(
             || (0..self.words.len()).map(|rank| self.words.get(Rank(rank)).generation()).max().unwrap_or(0),
             |generation| generation.max(journaled_generation),
@@ -162,7 +162,7 @@ impl OpenedSegment {
         Ok(settled)
     }
 
-    /// The words that nothing explains.
+    /// The ranks of implausible words, and what is wrong with them.
     pub(crate) fn implausible(&self, plausible: Plausible, journaled_generation: u32) -> Vec<(Rank, String)> {
         let max_generation = self.max_generation.map(|generation| generation.max(journaled_generation));
         let parts = parallel::for_each(parts(&self.words), |ranks| {
@@ -172,7 +172,7 @@ impl OpenedSegment {
         parts.concat()
     }
 
-    /// Ranks whose words were not what was written.
+    /// Ranks whose words differ from what was written.
     pub(crate) fn damaged(&self) -> &[Range<Rank>] {
         &self.damaged
     }
@@ -182,7 +182,7 @@ impl OpenedSegment {
         self.sums_damage.as_ref()
     }
 
-    /// How many ranks the free index would have, and the counts by state.
+    /// How many free ranks a rebuilt index would have, and the counts by state.
     pub(crate) fn rebuilt(&self) -> (u64, Counts) {
         let derived = Derived::new(self.words.len());
         let (mut free, mut counts) = (0, Counts::default());
@@ -199,8 +199,8 @@ impl OpenedSegment {
         self.dirty.mark(rank);
     }
 
-    /// The segment in use: rebuilds what is derived from its words. `slots` is how many threads will
-    /// change it.
+    /// Makes the segment ready for use: rebuilds the data derived from its words. `slots` is the number of
+    /// threads that change it.
     pub(crate) fn activate(self, slots: usize) -> std::io::Result<(Segment, Counts)> {
         let Self { id, set, words, mut table, dirty, .. } = self;
         table.activate(&words, &dirty)?;

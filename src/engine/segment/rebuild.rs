@@ -1,4 +1,4 @@
-//! What is derived from the words at a start: the leaves of the free index, due hints, counts.
+//! Rebuilds the data derived from the words at startup: leaves of the free index, due hints, counts.
 
 use crate::coordinates::Rank;
 use std::ops::Range;
@@ -12,23 +12,23 @@ use crate::state::word::Word;
 use crate::state::word_table::WordTable;
 use crate::sys::parallel;
 
-/// Ranks a leaf of the free index.
+/// Ranks per leaf of the free index.
 pub(crate) const LEAF_RANKS: u32 = 64;
-/// A rebuild gives each thread at least this many words.
+/// Minimum words per thread of a rebuild.
 const MIN_WORDS_PER_THREAD: u32 = 1 << 20;
 
-/// What a scan of some words found.
+/// The result of a scan.
 pub(crate) struct Scanned {
     pub(crate) leaves: Vec<u64>,
     pub(crate) counts: Counts,
 }
 
-/// The ranks of all words, a part per processor.
+/// The ranks of all words, in one part per processor.
 pub(crate) fn parts(words: &WordTable<MappedWords>) -> impl Iterator<Item = Range<u32>> {
     parallel::parts(words.len(), MIN_WORDS_PER_THREAD, BLOCK_WORDS)
 }
 
-/// What a scan of the words fills beside the free index.
+/// Derived data that a scan fills, besides the leaves of the free index.
 pub(crate) struct Derived {
     pub(crate) due: DueHints,
     pub(crate) blocks: BlockCounts,
@@ -40,7 +40,7 @@ impl Derived {
     }
 }
 
-/// Scans the words of some ranks; fills what is derived from them.
+/// Scans the words of some ranks and fills the data derived from them.
 pub(crate) fn scan(words: &WordTable<MappedWords>, derived: &Derived, ranks: Range<u32>) -> Scanned {
     let mut scanned = Scanned {
         leaves: Vec::with_capacity((ranks.len()).div_ceil(LEAF_RANKS as usize)),

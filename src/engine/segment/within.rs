@@ -19,7 +19,7 @@ pub struct Within {
 pub(crate) struct Span {
     pub(crate) segment: SegmentIndex,
     pub(crate) ranks: Range<Rank>,
-    /// How many ranks the spans before this one hold.
+    /// How many ranks the preceding spans contain.
     offset: u64,
 }
 
@@ -37,17 +37,17 @@ impl Within {
         Self { spans, len }
     }
 
-    /// How many numbers these are.
+    /// How many numbers there are.
     pub fn len(&self) -> u64 {
         self.len
     }
 
-    /// Whether these are none.
+    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// The span and the rank at a position below [`Self::len`].
+    /// The span (its index) and the rank at a position below [`Self::len`].
     #[inline]
     pub(crate) fn at(&self, position: u64) -> (usize, Rank) {
         let span = if self.spans.len() == 1 {
@@ -59,7 +59,7 @@ impl Within {
         (span, Rank(found.ranks.start.0 + (position - found.offset) as u32))
     }
 
-    /// The first span and rank at or after a place, or the very first ones.
+    /// The first span and rank at or after a place; wraps around to the very first ones.
     #[inline]
     pub(crate) fn from(&self, segment: SegmentIndex, rank: Rank) -> (usize, Rank) {
         let found = self.spans.partition_point(|span| (span.segment, span.ranks.end) <= (segment, rank));

@@ -1,9 +1,8 @@
-//! Random places, drawn ahead: where leases in random order will look for a number.
+//! Random places drawn ahead, where leases in random order look for a number.
 //!
-//! In a pool of many millions each of them is on a page of memory that nobody looked at for long. What a
-//! lease waits for most is then the translation of its address; of several that are asked for together, many
-//! are under way at once. So a thread draws its next places together, asks for the memory of all, and uses
-//! them one by one: a pipelined lease from a pool of 40 million takes a fifth less of the processor with it.
+//! In a large pool each place is on a page that was not used recently, and a lease mostly waits for the
+//! translation of its address. Several translations that are requested together overlap. So a thread draws
+//! its next places in a batch, prefetches the memory of all of them, and uses them one by one.
 
 use std::ops::Range;
 
@@ -12,29 +11,29 @@ use rand::{Rng, SeedableRng};
 
 use crate::numbers::set::run::LastRun;
 
-/// Places drawn together. With half as many a batch takes 4 % longer, with twice as many no less.
+/// Places drawn together. Fewer cost more per lease; more gain nothing.
 const DRAWS_AHEAD: usize = 32;
 
-/// A place.
+/// A candidate place.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Candidate {
-    /// A random number, which [`below`] makes a place of.
+    /// A random number, which [`below`] maps to a place.
     pub(crate) random: u64,
-    /// A run of numbers; the one at the place if that was looked up.
+    /// A run of numbers: the one at the place, if it was looked up.
     pub(crate) run: LastRun,
 }
 
-/// What places are drawn among: a pool, and how many of its numbers.
+/// The set that places are drawn from: a pool's id, and how many of its numbers.
 pub(crate) type Population = (u64, u64);
 
 /// The draws of one thread.
 pub(crate) struct Lookahead {
     random: StdRng,
     ahead: [Candidate; DRAWS_AHEAD],
-    /// Those that were not used yet.
+    /// The indexes of unused candidates.
     left: Range<usize>,
     among: Population,
-    /// How many are drawn at once.
+    /// How many are drawn together.
     at_once: usize,
 }
 
@@ -44,8 +43,8 @@ impl Lookahead {
         Self { random, ahead: [Candidate::default(); DRAWS_AHEAD], left: 0..0, among: (0, 0), at_once: 1 }
     }
 
-    /// To be called before the places of a lease. A thread that goes from pool to pool draws no more than the
-    /// `want` places that it needs: memory would be fetched for nothing.
+    /// Call it before taking the places of a lease. A thread that has just changed pools draws only the
+    /// `want` places that it needs: prefetching more could be wasted.
     #[inline]
     pub(crate) fn prepare(&mut self, among: Population, want: usize) {
         if self.among == among {
@@ -63,7 +62,7 @@ impl Lookahead {
         self.left.next().map(|place| self.ahead[place])
     }
 
-    /// Draws anew; each place begins with the run `run`.
+    /// Draws a new batch; each candidate starts with the run `run`.
     pub(crate) fn draw(&mut self, run: LastRun) -> &mut [Candidate] {
         self.left = 0..self.at_once;
         let lookahead = &mut self.ahead[..self.at_once];
@@ -74,7 +73,7 @@ impl Lookahead {
     }
 }
 
-/// A random number as one below `bound`, which is not 0.
+/// Maps a random number to one below `bound`, which must not be 0.
 #[inline]
 pub(crate) fn below(bound: u64, random: u64) -> u64 {
     // The high half of a product: biased by less than bound / 2^64.

@@ -1,4 +1,4 @@
-//! The handle of a thread that calls the engine: its slot, its random numbers, its scratch memory.
+//! The handle of a thread that calls the engine.
 
 pub(crate) mod lookahead;
 
@@ -15,26 +15,26 @@ use crate::sys::slot::Slot;
 
 use lookahead::Lookahead;
 
-/// A rank taken out of the free index, not leased yet.
+/// A rank that was taken out of the free index and is not leased yet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Claim {
     pub(crate) segment: SegmentIndex,
     pub(crate) rank: Rank,
 }
 
-/// The handle of one thread that calls the engine: its counters' slot, its random numbers, its
-/// scratch memory. A thread has its own; it is not shared.
+/// The handle of one thread that calls the engine: its slot, its random numbers, its scratch memory. Each
+/// thread has its own.
 pub struct Worker {
     pub(crate) slot: Slot,
     pub(crate) lookahead: Lookahead,
     pub(crate) claims: Vec<Claim>,
     /// The numbers of the claims.
     pub(crate) numbers: Vec<Option<Number>>,
-    /// Where the last number was that it leased (or will look for one), and that it renewed or returned.
+    /// The run of the number leased last (or of the next candidate), and of the one renewed or returned last.
     pub(crate) last_leased: LastRun,
     pub(crate) last_returned: LastRun,
     journal: Arc<Journal>,
-    /// Whether an answer since the last look told of something that another thread may have changed.
+    /// Whether a result since the last [`Self::take_position`] depends on another thread's changes.
     pub(crate) observed: bool,
 }
 
@@ -52,13 +52,13 @@ impl Worker {
         }
     }
 
-    /// Its slot among the engine's threads.
+    /// The thread's slot.
     pub fn slot(&self) -> Slot {
         self.slot
     }
 
-    /// What the journal must have committed before the answers since the last look may be told.
-    /// `observed` says that they tell of more than this thread's own changes.
+    /// The position that the journal must have committed before the results since the last call may be sent.
+    /// `observed`: they report more than this thread's own changes.
     #[inline]
     pub fn take_position(&mut self, observed: bool) -> Position {
         if std::mem::take(&mut self.observed) || observed {
@@ -69,7 +69,7 @@ impl Worker {
     }
 }
 
-/// Where sequential leases of one thread go on: segment and rank in one word.
+/// Where sequential leases of one thread continue: segment and rank in one word.
 pub(crate) struct Cursor(AtomicU64);
 
 impl Cursor {

@@ -33,7 +33,7 @@ struct Block {
     text: Vec<u8>,
 }
 
-/// What a block held.
+/// The content of a block.
 #[derive(Default)]
 struct Parsed {
     sequence: usize,
@@ -207,8 +207,9 @@ fn collect_invalid(parsed: &mut [Parsed]) -> (u64, Vec<InvalidLine>) {
     (invalid, first)
 }
 
-/// A line of 8 to 15 plain digits at the start of `rest`, and its length with its end; none if it is anything
-/// else, or so near the end of `rest` that [`parse_line`] must look at it. Eight digits a step.
+/// A line of 8 to 15 plain digits at the start of `rest`, and its length with its line end. `None` if it is
+/// anything else, or too near the end of `rest`: then [`parse_line`] must read it. Takes eight digits per
+/// step.
 fn plain_line(rest: &[u8]) -> Option<(Number, usize)> {
     const ZEROS: u64 = u64::from_le_bytes([b'0'; 8]);
     const HIGH_BITS: u64 = u64::from_le_bytes([0x80; 8]);

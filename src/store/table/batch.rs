@@ -1,4 +1,4 @@
-//! The words that a checkpoint writes together: where they stand, their bytes and their checksums.
+//! The words that a checkpoint writes together: their ranks, bytes and checksums.
 
 use crate::coordinates::{self, Rank};
 use std::fs::File;
@@ -17,27 +17,27 @@ use super::checksums::{SECTOR_BYTES, SECTOR_WORDS};
 
 /// Blocks that a batch covers: 4 MiB of words, 64 KiB of checksums. A multiple of 64.
 const BATCH_BLOCKS: u32 = 1024;
-/// Blocks without a change between two with one that are written too: a sync takes as long as 100 blocks.
+/// Maximum gap, in unchanged blocks, that is written too: cheaper than separate writes.
 const BRIDGED_BLOCKS: u32 = 32;
-/// Words of a part. To copy and sum them takes about 80 µs: a thread that wakes up on a busy processor may
-/// wait for that.
+/// Words per part. A thread that wakes up on a busy processor may wait until a part is copied and summed, so
+/// parts are small.
 const PART_WORDS: u32 = (PART_BYTES as u64 / WORD_BYTES) as u32;
 
-/// Words that follow each other.
+/// Consecutive words.
 struct Part {
     ranks: Range<Rank>,
     bytes: Vec<u8>,
     sums: Vec<u32>,
 }
 
-/// See the module.
+/// Words that are written together.
 pub(crate) struct Batch {
     parts: Vec<Part>,
     /// The largest generation of its words.
     pub(crate) max_generation: u32,
 }
 
-/// All blocks of a table, in the ranges of batches.
+/// All blocks of a table, in one range per batch.
 pub(crate) fn ranges(dirty: &DirtyBlocks) -> impl Iterator<Item = Range<BlockIndex>> + use<> {
     let blocks = dirty.blocks();
     let ends = move |start: u32| BlockIndex(start)..BlockIndex(blocks.min(start + BATCH_BLOCKS));
@@ -45,7 +45,7 @@ pub(crate) fn ranges(dirty: &DirtyBlocks) -> impl Iterator<Item = Range<BlockInd
 }
 
 impl Batch {
-    /// The words of some blocks, and of those between them that are written with them, as they are now.
+    /// The current words of some blocks, and of the bridged blocks between them.
     pub(crate) fn of(words: &WordTable<MappedWords>, blocks: &[Range<Rank>], rest: &Pacer<'_>) -> Self {
         let mut batch = Self { parts: Vec::new(), max_generation: 0 };
         for ranks in runs(blocks) {
@@ -69,7 +69,7 @@ impl Batch {
         self.parts.push(Part { ranks, bytes, sums });
     }
 
-    /// The first sector and the checksums of sectors that follow each other.
+    /// The first sector and the checksums of each run of consecutive sectors.
     pub(crate) fn sums(&self) -> impl Iterator<Item = (u32, &[u32])> {
         self.parts.iter().map(|part| (part.ranks.start.0 / SECTOR_WORDS, &part.sums[..]))
     }
@@ -83,7 +83,7 @@ impl Batch {
     }
 }
 
-/// Blocks with few between them as one.
+/// Joins blocks that have at most [`BRIDGED_BLOCKS`] between them.
 fn runs(blocks: &[Range<Rank>]) -> Vec<Range<Rank>> {
     let mut runs: Vec<Range<Rank>> = Vec::new();
     for block in blocks {

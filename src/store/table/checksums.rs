@@ -6,11 +6,11 @@
 //!      8  format                         u32        b  CRC32C u32
 //!     12  CRC32C of 16..32 and 8..12     u32
 //!     16  words                          u64
-//!     24  kind                           u32   1: each sector is as a or as b says; 2: nothing is said
+//!     24  kind                           u32   1: each sector matches a or b; 2: nothing is verified
 //!     28  largest generation that was ever written   u32
 //! ```
 //!
-//! All little-endian. See `table_file` for how it is kept true.
+//! All little-endian. The module above ([`super`]) says how it stays correct through a power loss.
 
 use crate::coordinates::{self, Rank};
 use std::io;
@@ -22,29 +22,29 @@ use crate::state::word_table::WordTable;
 use crate::store::damage::SegmentError;
 use crate::sys::parallel;
 
-/// Words a sector.
+/// Words per sector.
 pub(crate) const SECTOR_WORDS: u32 = 64;
 pub(crate) const SECTOR_BYTES: usize = (SECTOR_WORDS as u64 * WORD_BYTES) as usize;
-/// Bytes of a sector's checksums.
+/// Bytes per sector's checksums.
 const ENTRY_BYTES: u64 = 8;
 const HEAD_BYTES: u64 = PAGE_BYTES as u64;
-/// Bytes of the head that say something.
+/// Bytes of the head that are used.
 const HEAD_USED_BYTES: usize = 32;
 const MAGIC: [u8; 8] = *b"ALLOTDS\x01";
 const FORMAT: u32 = 1;
-/// A thread verifies at least so many sectors.
+/// Minimum sectors per verifying thread.
 const MIN_SECTORS_PER_THREAD: u32 = 1 << 14;
 
-/// What the checksums say.
+/// What the checksums guarantee.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// Each sector is as `a` or as `b` says.
+    /// Each sector matches `a` or `b`.
     Exact = 1,
     /// Nothing.
     Unknown = 2,
 }
 
-/// What a file of checksums says: `[a, b]` of each sector.
+/// The content of a file of checksums: `[a, b]` for each sector.
 pub(crate) struct Checksums {
     pub(crate) kind: Kind,
     pub(crate) max_generation: u32,
@@ -60,7 +60,7 @@ pub(crate) fn ranks_of(sector: u32, len: u32) -> Range<Rank> {
     Rank(start)..Rank(start.saturating_add(SECTOR_WORDS).min(len))
 }
 
-/// The bytes of a head that say something.
+/// The used bytes of a head.
 pub(crate) fn head(len: u32, kind: Kind, max_generation: u32) -> [u8; HEAD_USED_BYTES] {
     let mut head = [0; HEAD_USED_BYTES];
     head[..8].copy_from_slice(&MAGIC);
@@ -77,17 +77,17 @@ fn head_checksum(head: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(&head[16..32]), &head[8..12])
 }
 
-/// Where the checksums of a sector stand.
+/// The offset of a sector's checksums in the file.
 pub(crate) fn entry_offset(sector: u32) -> u64 {
     HEAD_BYTES + u64::from(sector) * ENTRY_BYTES
 }
 
-/// The bytes of checksums.
+/// The checksums as bytes.
 pub(crate) fn entry_bytes(entries: impl Iterator<Item = [u32; 2]>) -> Vec<u8> {
     entries.flatten().flat_map(u32::to_le_bytes).collect()
 }
 
-/// A whole file in which each sector has one checksum.
+/// The content of a file in which both checksums of each sector are equal.
 pub(crate) fn whole_file(len: u32, kind: Kind, max_generation: u32, sums: &[u32]) -> Vec<u8> {
     let mut content = vec![0; HEAD_BYTES as usize];
     content[..HEAD_USED_BYTES].copy_from_slice(&head(len, kind, max_generation));
@@ -115,7 +115,7 @@ pub(crate) fn read(path: &Path, len: u32) -> Result<Checksums, SegmentError> {
         return Err(damaged(0, "the checksum of its head is wrong"));
     }
     if u32_at(8) != FORMAT || content[16..24] != u64::from(len).to_le_bytes() {
-        return Err(damaged(8, "its head is that of another file"));
+        return Err(damaged(8, "its head belongs to another file"));
     }
     let (entries, _) = content[HEAD_BYTES as usize..].as_chunks::<8>();
     let entry = |bytes: &[u8; 8]| {
@@ -138,7 +138,7 @@ pub(crate) fn of_zeros(len: u32) -> Vec<u32> {
     (0..sectors(len)).map(sum).collect()
 }
 
-/// The checksum of each sector of a words' file.
+/// The checksum of each sector of a file of words.
 pub(crate) fn of_file(content: &[u8], len: u32) -> Vec<u32> {
     for_each_sector(len, |sector| {
         let start = sector as usize * SECTOR_BYTES;
@@ -146,7 +146,7 @@ pub(crate) fn of_file(content: &[u8], len: u32) -> Vec<u32> {
     })
 }
 
-/// The checksum of each sector as it is in memory.
+/// The checksum of each sector in memory.
 pub(crate) fn of_words(words: &WordTable<MappedWords>) -> Vec<u32> {
     for_each_sector(words.len(), |sector| {
         let ranks = ranks_of(sector, words.len());
@@ -159,7 +159,7 @@ pub(crate) fn of_words(words: &WordTable<MappedWords>) -> Vec<u32> {
     })
 }
 
-/// Runs `work` for all sectors, on all processors; the results in order.
+/// Runs `work` for all sectors on all processors; returns the results in order.
 fn for_each_sector<T: Send>(len: u32, work: impl Fn(u32) -> T + Sync) -> Vec<T> {
     let parts = parallel::parts(sectors(len), MIN_SECTORS_PER_THREAD, 1);
     parallel::for_each(parts, |part| part.map(&work).collect::<Vec<_>>()).into_iter().flatten().collect()

@@ -1,14 +1,17 @@
 //! The files of a segment's words: the words themselves, and a checksum for each sector of them (`sums`).
 //!
-//! The words in memory are private to the process; their file changes only here. A checkpoint goes on in
-//! batches. For each it first writes, durably, the checksum that each sector of the file has as `a` and the
-//! one that it will have as `b`; then it writes the sectors, durably. A disk writes a sector whole or not at
-//! all, so at any moment, also after a loss of power, a sector is as `a` or as `b` says, or it is damaged.
-//! For this to hold, no `a` may be written before the sector is durable as it says: a batch is ended before
-//! the next begins, also when the disk had no room for it, and what a killed process left is synced first.
+//! The words in memory are private to the process; their file changes only here. A checkpoint works in
+//! batches. For each batch it first writes two checksums per sector, durably: `a`, which the sector in the
+//! file has now, and `b`, which it will have. Then it writes the sectors, durably. A disk writes a sector
+//! completely or not at all, so at any time, even after a power loss, a sector that matches neither `a` nor
+//! `b` is damaged.
 //!
-//! With durability `none` the words are mapped shared and the system writes them when it likes; then the
-//! checksums say nothing from the opening until a clean end.
+//! This requires that `a` is written only after the sector is durable in that state. So a batch ends before
+//! the next one begins, even if the disk had no space for it, and the file is synced at startup in case a
+//! killed process left writes that are not durable.
+//!
+//! With durability `none` the words are mapped shared and the system writes them at any time. The checksums
+//! then guarantee nothing from the opening until a clean end.
 
 mod batch;
 pub(crate) mod checksums;
@@ -32,49 +35,49 @@ use super::damage::{OnDamage, SegmentError};
 use batch::Batch;
 use checksums::Kind;
 
-/// Where the files of a segment's words are.
+/// The paths of a table's files.
 #[derive(Debug, Clone)]
 pub(crate) struct TablePaths {
     pub(crate) words: PathBuf,
     pub(crate) sums: PathBuf,
 }
 
-/// What the files are.
+/// What is written to the files.
 struct Written {
-    /// The checksum of each sector as the words' file has it, durably.
+    /// The checksum of each sector as it is durable in the words' file.
     sums: Vec<u32>,
     max_generation: u32,
-    /// Words of which the checksums are durable already, on their way to their file. They must get there before
-    /// the checksums speak of any others.
+    /// Words whose checksums are already durable, but which may not be in their file yet. They must be
+    /// written before the checksums of any others are.
     batch: Option<Batch>,
 }
 
-/// See the module.
+/// The files of a segment's words.
 pub(crate) struct TableFile {
     disk: Arc<dyn Disk>,
     words: File,
     sums_path: PathBuf,
-    /// `None` while it is damaged: then it is written anew.
+    /// `None` while it is damaged; then it is rewritten.
     sums: Option<File>,
     len: u32,
     kind: Kind,
     written: Mutex<Written>,
 }
 
-/// A table that was opened, and what is wrong with it.
+/// An opened table, and what is wrong with it.
 pub(crate) struct OpenedTable {
     pub(crate) words: WordTable<MappedWords>,
     pub(crate) file: TableFile,
-    /// The largest generation that a word can have if nothing was recorded since; `None` if not known.
+    /// The largest generation of a word, apart from changes that are only in the journal; `None` if unknown.
     pub(crate) max_generation: Option<u32>,
-    /// Ranks whose words are not what was written.
+    /// Ranks whose words differ from what was written.
     pub(crate) damaged: Vec<Range<Rank>>,
-    /// Why nothing is known of the words.
+    /// The damage of the checksums, if any. The words are then unverified.
     pub(crate) sums_damage: Option<SegmentError>,
 }
 
 impl TableFile {
-    /// Creates the files of a table of zeros, durably, with their space taken.
+    /// Creates the files of a table of zeros, durably, and allocates their space.
     pub(crate) fn create(disk: &dyn Disk, paths: &TablePaths, len: u32) -> io::Result<()> {
         files::create_words(disk, &paths.words, len)?;
         let file = disk.create(&paths.sums)?;
@@ -82,7 +85,7 @@ impl TableFile {
         disk.sync(&file)
     }
 
-    /// Maps a table and verifies all of it that can be.
+    /// Maps a table and verifies it as far as its checksums allow.
     pub(crate) fn open(
         disk: &Arc<dyn Disk>,
         paths: &TablePaths,
@@ -117,7 +120,7 @@ impl TableFile {
         for (sector, (entry, sum)) in (0..).zip(entries.zip(&mut found)) {
             if !entry.contains(sum) {
                 damaged.push(checksums::ranks_of(sector, len));
-                // What is there now must not be taken for right, should it never be overwritten.
+                // The present content must not pass for correct, in case it is never overwritten.
                 *sum = entry[1];
             }
         }
@@ -138,13 +141,13 @@ impl TableFile {
         Ok(OpenedTable { words, file, max_generation, damaged, sums_damage })
     }
 
-    /// Makes the files say how the table is used from now on. To be called before the first change; `dirty`
-    /// are the blocks in which the memory differs from the file.
+    /// Prepares the files for the way the table is used. Call it before the first change. `dirty` are the
+    /// blocks in which the memory differs from the file.
     pub(crate) fn activate(&mut self, words: &WordTable<MappedWords>, dirty: &DirtyBlocks) -> io::Result<()> {
         match (words.memory().sharing(), self.kind) {
             // What a killed process wrote may not be durable yet.
             (Sharing::Private, Kind::Exact) => return self.disk.sync(&self.words),
-            // Nothing is said of the words, so they can be written as they come.
+            // No checksum covers the words, so they can be written in any order.
             (Sharing::Private, Kind::Unknown) => {
                 for blocks in batch::ranges(dirty) {
                     let blocks = dirty.take(blocks);
@@ -165,7 +168,7 @@ impl TableFile {
         Ok(())
     }
 
-    /// Ends the use of a table, after its last checkpoint.
+    /// Closes a table after its last checkpoint.
     pub(crate) fn close(&self, words: &WordTable<MappedWords>) -> io::Result<()> {
         match words.memory().sharing() {
             Sharing::Shared => self.write_checksums(words),
@@ -183,7 +186,7 @@ impl TableFile {
         files::replace_file(&*self.disk, &self.sums_path, &content)
     }
 
-    /// Vouches for all words as they are in the file and in memory, which must be the same.
+    /// Writes checksums of all words. The words in the file and in memory must be the same.
     fn write_checksums(&self, words: &WordTable<MappedWords>) -> io::Result<()> {
         self.disk.flush(words.memory())?;
         self.disk.sync(&self.words)?;
@@ -194,8 +197,8 @@ impl TableFile {
         self.write_sums(Kind::Exact, &written)
     }
 
-    /// Writes all blocks that changed to the words' file, durably. To be called by one thread at a time.
-    /// After an error for lack of room it can be called again; no change is forgotten.
+    /// Writes all changed blocks to the words' file, durably. Call it from one thread at a time. After an
+    /// error for lack of space it can be called again; no change is lost.
     pub(crate) fn checkpoint(
         &self,
         words: &WordTable<MappedWords>,
@@ -226,7 +229,7 @@ impl TableFile {
         Ok(())
     }
 
-    /// Writes the checksums that the sectors of a batch have and will have.
+    /// Writes the present and the future checksums of a batch's sectors.
     fn begin_batch(&self, written: &mut Written, batch: Batch) -> io::Result<()> {
         let Some(file) = &self.sums else { return Err(io::ErrorKind::NotFound.into()) };
         if batch.max_generation > written.max_generation {
@@ -243,7 +246,7 @@ impl TableFile {
         Ok(())
     }
 
-    /// Writes the words of the batch that was begun, if there is one.
+    /// Writes the words of the batch in progress, if there is one.
     fn end_batch(&self, written: &mut Written, rest: &Pacer<'_>) -> io::Result<()> {
         let Some(batch) = &written.batch else { return Ok(()) };
         batch.write(&*self.disk, &self.words, rest)?;
@@ -303,7 +306,7 @@ mod tests {
         let opened = open(&paths, Sharing::Private);
         assert_eq!((opened.damaged.len(), opened.max_generation), (0, Some(1)));
         let leased: Vec<u32> = (0..LEN).filter(|rank| opened.words.get(Rank(*rank)) != Word::NEW).collect();
-        assert_eq!(leased, [0, 70, 4_999], "what came after the checkpoint is the journal's to tell");
+        assert_eq!(leased, [0, 70, 4_999], "changes after the checkpoint are only in the journal");
         drop(opened);
         let content = std::fs::read(&paths.words).unwrap();
         for at in (0..content.len()).step_by(97) {

@@ -65,7 +65,9 @@ fn follow(
                 }
                 Err(TryRecvError::Empty) => break,
                 Err(TryRecvError::Disconnected) => {
-                    return Err(CliError::Failed("polling the daemon ended: start allotd stats again".to_owned()));
+                    return Err(CliError::Failed(
+                        "polling the daemon ended: start allotd stats again".to_owned(),
+                    ));
                 }
             }
         }

@@ -72,7 +72,7 @@ mod tests {
     #[test]
     fn a_panic_is_told_on_the_screen_of_before() {
         let this = std::env::current_exe().unwrap();
-        let test = "cli::watch::terminal::tests::panics_on_the_screen";
+        let test = "cli::stats::watch::terminal::tests::panics_on_the_screen";
         let inside = format!("{} --ignored --exact --nocapture {test}", this.display());
         let mut script = Command::new("script");
         let output = script.args(["-qec", &inside, "/dev/null"]).stdin(Stdio::null()).output().unwrap();

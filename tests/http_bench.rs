@@ -122,7 +122,7 @@ fn the_rate_of_an_open_loop_is_kept() {
 #[test]
 fn an_exhausted_pool_is_shown_and_is_no_error() {
     let subject = Subject::start();
-    let report = subject.bench("--taken 99.5 --connections 4 --count 7");
+    let report = subject.bench("--fill 99.5 --connections 4 --count 7");
     assert_eq!(report["leased_before"]["for_taken"], NUMBERS * 995 / 1000);
     assert_eq!(report["taken_percent"]["before"].as_f64(), Some(99.5));
     assert_eq!(report["taken_percent"]["after"].as_f64(), Some(100.0));
@@ -157,7 +157,7 @@ fn failures_are_one_line() {
         ("bench p --rate 0", 2, "--rate is 0"),
         ("bench p --mix all", 2, "give lease, lease+return, renew or lookup"),
         ("bench p --seconds 0", 2, "--seconds is 0"),
-        ("bench p --taken 101", 2, "give 0 to 100"),
+        ("bench p --fill 101", 2, "give 0 to 100"),
         ("bench ../p", 2, "not a pool name"),
         ("bench p --server ftp://a", 2, "unix:PATH"),
         ("bench p --server http://127.0.0.1:1", 1, "allotd serve"),

@@ -35,7 +35,7 @@ use callers::Caller;
 use error::BenchError;
 use load::Load;
 use plan::{Mix, Plan};
-use report::{Report, Taken};
+use report::{Occupancy, Report};
 use requests::Requests;
 
 pub use protocol::Protocol;
@@ -49,7 +49,7 @@ pub fn run(plan: &Plan) -> Result<Report, BenchError> {
     pool.set_order()?;
     let leased = prepare::leases_of_the_mix(plan, &pool)?;
     let occupied = pool.occupy()?;
-    let before = pool.taken()?;
+    let before = pool.occupancy()?;
     let requests = Requests::new(plan);
     let rotations: Vec<Arc<[Vec<u8>]>> = match plan.mix {
         Mix::Lease | Mix::LeaseReturn => vec![Arc::from([requests.lease.clone()])],
@@ -83,6 +83,6 @@ pub fn run(plan: &Plan) -> Result<Report, BenchError> {
     let probe = probe.as_ref().map(|probe| probe as &dyn Fn() -> std::io::Result<std::time::Duration>);
     let failed = |error| BenchError::Load { server: plan.server.clone(), error };
     let measured = load::run(&load, open, probe).map_err(failed)?;
-    let taken = Taken { occupied, before, after: pool.taken()?, leased: leased.len() as u64 };
-    Ok(Report::new(plan, measured, taken))
+    let occupancy = Occupancy { occupied, before, after: pool.occupancy()?, leased: leased.len() as u64 };
+    Ok(Report::new(plan, measured, occupancy))
 }

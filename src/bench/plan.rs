@@ -92,7 +92,7 @@ pub struct Plan {
     /// The pool's order is set to this before the load; `None` leaves it.
     pub order: Option<Order>,
     /// How much of the pool is taken before the load, in percent.
-    pub taken_percent: Option<f64>,
+    pub fill_percent: Option<f64>,
     /// Connections.
     pub connections: usize,
     /// Most requests under way on a connection.
@@ -181,7 +181,7 @@ impl Plan {
                 return Err(PlanError::Integer { flag, value, max });
             }
         }
-        if let Some(value) = self.taken_percent.filter(|percent| !(0.0..=100.0).contains(percent)) {
+        if let Some(value) = self.fill_percent.filter(|percent| !(0.0..=100.0).contains(percent)) {
             return Err(PlanError::Number { flag: "taken", value, min: 0.0, max: 100.0 });
         }
         if let Some(rate) = self.rate_per_second.filter(|rate| !(*rate > 0.0 && *rate <= MAX_RATE_PER_SECOND))
@@ -223,7 +223,7 @@ pub(super) mod tests {
             count: 1,
             ttl_seconds: None,
             order: None,
-            taken_percent: None,
+            fill_percent: None,
             connections: 4,
             depth: 1,
             threads: 1,
@@ -244,7 +244,7 @@ pub(super) mod tests {
             (Plan { threads: 5, ..plan() }, "--threads is 5, more than --connections (4)"),
             (Plan { rate_per_second: Some(0.0), ..plan() }, "--rate is 0"),
             (Plan { rate_per_second: Some(f64::NAN), ..plan() }, "--rate is NaN"),
-            (Plan { taken_percent: Some(100.1), ..plan() }, "--taken is 100.1: give 0 to 100"),
+            (Plan { fill_percent: Some(100.1), ..plan() }, "--fill is 100.1: give 0 to 100"),
             (Plan { mix: Mix::Renew, count: 60_000, connections: 100, ..plan() }, "6000000 leases"),
             (Plan { mix: Mix::Lookup, count: 2, ..plan() }, "--mix lookup"),
         ] {

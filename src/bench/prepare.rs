@@ -59,7 +59,7 @@ impl<'a> PoolCalls<'a> {
     }
 
     /// How much of the pool is taken, in percent.
-    pub(super) fn taken(&self) -> Result<f64, BenchError> {
+    pub(super) fn occupancy(&self) -> Result<f64, BenchError> {
         let pool = self.state()?;
         Ok(100.0 * pool.numbers.saturating_sub(pool.available) as f64 / pool.numbers.max(1) as f64)
     }
@@ -98,7 +98,7 @@ impl<'a> PoolCalls<'a> {
     /// Leases until the plan's percentage of the pool is taken; returns how many numbers that were. These
     /// leases last for the pool's `ttl_max`.
     pub(super) fn occupy(&self) -> Result<u64, BenchError> {
-        let Some(percent) = self.plan.taken_percent else { return Ok(0) };
+        let Some(percent) = self.plan.fill_percent else { return Ok(0) };
         let pool = self.state()?;
         #[allow(clippy::cast_sign_loss, reason = "a percentage of 0 to 100")]
         let target = (pool.numbers as f64 * percent / 100.0).round() as u64;

@@ -19,8 +19,8 @@ const PERCENTILES: [(&str, f64); 5] =
 
 /// What was done to the pool besides the load, and how much of it was taken.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Taken {
-    /// Numbers leased for `--taken`.
+pub(super) struct Occupancy {
+    /// Numbers leased for `--fill`.
     pub(super) occupied: u64,
     /// Numbers leased for the mix, before the load.
     pub(super) leased: u64,
@@ -35,13 +35,13 @@ pub(super) struct Taken {
 pub struct Report {
     plan: Plan,
     measured: Measured,
-    taken: Taken,
+    occupancy: Occupancy,
 }
 
 impl Report {
-    pub(super) fn new(plan: &Plan, mut measured: Measured, taken: Taken) -> Self {
+    pub(super) fn new(plan: &Plan, mut measured: Measured, occupancy: Occupancy) -> Self {
         measured.tally.kinds.sort_by(|a, b| (a.call, a.status, &a.code).cmp(&(b.call, b.status, &b.code)));
-        Self { plan: plan.clone(), measured, taken }
+        Self { plan: plan.clone(), measured, occupancy }
     }
 
     fn per_second(&self, count: u64) -> f64 {
@@ -102,8 +102,8 @@ impl Report {
             "unanswered": tally.unanswered,
             "server_cpu": self.cpu_json(self.measured.server_cpu),
             "own_cpu": self.cpu_json(Some(self.measured.own_cpu)),
-            "leased_before": { "for_taken": self.taken.occupied, "for_mix": self.taken.leased },
-            "taken_percent": { "before": self.taken.before, "after": self.taken.after },
+            "leased_before": { "for_taken": self.occupancy.occupied, "for_mix": self.occupancy.leased },
+            "taken_percent": { "before": self.occupancy.before, "after": self.occupancy.after },
         })
     }
 
@@ -118,7 +118,7 @@ impl Report {
             "count": plan.count,
             "ttl": plan.ttl_seconds,
             "order": plan.order,
-            "taken": plan.taken_percent,
+            "taken": plan.fill_percent,
             "connections": plan.connections,
             "pipeline": plan.depth,
             "threads": plan.threads,
@@ -159,7 +159,7 @@ impl Report {
             line("server CPU", self.cpu_text(cpu));
         }
         line("own CPU", self.cpu_text(self.measured.own_cpu));
-        line("taken", format!("{:.4} % before, {:.4} % after", self.taken.before, self.taken.after));
+        line("taken", format!("{:.4} % before, {:.4} % after", self.occupancy.before, self.occupancy.after));
         self.put_kinds(&mut text);
         self.put_notes(&mut text);
         text

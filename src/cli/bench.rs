@@ -44,9 +44,9 @@ pub(super) struct BenchArgs {
     #[arg(long, value_name = "ORDER")]
     order: Option<Order>,
     /// Lease numbers before the load until this percentage of the pool is taken; these leases
-    /// last for the pool's ttl_max
-    #[arg(long, value_name = "PERCENT")]
-    taken: Option<f64>,
+    /// last as long as the pool allows
+    #[arg(long, alias = "taken", value_name = "PERCENT")]
+    fill: Option<f64>,
     /// How many threads make the load
     #[arg(long, value_name = "N", default_value_t = 1)]
     threads: usize,
@@ -79,7 +79,7 @@ impl BenchArgs {
             count: self.count,
             ttl_seconds: self.ttl,
             order: self.order,
-            taken_percent: self.taken,
+            fill_percent: self.fill,
             connections: self.connections,
             depth: self.pipeline,
             threads: self.threads,

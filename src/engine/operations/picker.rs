@@ -54,7 +54,7 @@ impl Picker<'_> {
     }
 
     fn segment(&self, span: &Span) -> &Segment {
-        &self.segments.get(span.segment)
+        self.segments.get(span.segment)
     }
 
     /// The next random place.

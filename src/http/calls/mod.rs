@@ -57,6 +57,7 @@ pub(crate) enum Handled {
 
 impl Handled {
     /// A response that waits for something.
+    #[expect(clippy::unnecessary_wraps, reason = "the last expression of a handler")]
     fn later(future: impl Future<Output = Reply> + Send + 'static) -> Result<Self, Problem> {
         Ok(Self::Later(Box::pin(future)))
     }

@@ -182,7 +182,7 @@ impl Plan {
             }
         }
         if let Some(value) = self.fill_percent.filter(|percent| !(0.0..=100.0).contains(percent)) {
-            return Err(PlanError::Number { flag: "taken", value, min: 0.0, max: 100.0 });
+            return Err(PlanError::Number { flag: "fill", value, min: 0.0, max: 100.0 });
         }
         if let Some(rate) = self.rate_per_second.filter(|rate| !(*rate > 0.0 && *rate <= MAX_RATE_PER_SECOND))
         {

@@ -1,10 +1,10 @@
 //! Writing the files of a backup.
 
-use crate::coordinates::Rank;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::coordinates::Rank;
 use crate::disk::device::Disk;
 use crate::disk::mapping::{MappedWords, WORD_BYTES};
 use crate::disk::paced::{PART_BYTES, PartSyncs};

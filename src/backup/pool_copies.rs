@@ -1,10 +1,10 @@
 //! Copies the pools into a backup.
 
-use crate::coordinates::SegmentId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::coordinates::SegmentId;
 use crate::disk::device::Disk;
 use crate::engine::pool::Pool;
 use crate::store::manifest::{MANIFEST_FILE, Manifest};

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::device::{Access, Disk, RealDisk};
 use super::mapping::WORD_BYTES;
 use super::paced;
+
 #[cfg(debug_assertions)]
 use super::unsynced;
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::state::block_counts::StateCounts;
-use crate::state::word::State;
+use crate::state::number_state::State;
 
 /// How many states there are.
 pub(crate) const STATES: usize = State::ALL.len();

@@ -1,10 +1,10 @@
 //! Creating and deleting pools. One rename of its directory makes a pool appear or disappear.
 
-use crate::coordinates::SegmentId;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 
+use crate::coordinates::SegmentId;
 use crate::domain::counts::Counts;
 use crate::domain::settings::{PoolName, Settings};
 use crate::engine::operations::import::{ImportError, ImportReport, NumberSource, Numbers, open_new_segment};

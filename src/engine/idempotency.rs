@@ -6,12 +6,12 @@
 //! A call with a key waits for an earlier one with the same key, because it must return the same result. Keys
 //! share a fixed number of locks. Calls without a key take none of them.
 
-use crate::coordinates::{Rank, SegmentId};
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use siphasher::sip128::{Hasher128, SipHasher24 as SipHasher128};
 
+use crate::coordinates::{Rank, SegmentId};
 use crate::domain::lease_token::SECRET_BYTES;
 use crate::journal::record::{KeyLeaseRecord, KeyRecord, Record};
 use crate::state::time::Timestamp;

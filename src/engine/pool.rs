@@ -1,8 +1,6 @@
 //! A pool: a named set of numbers with its settings. Its operations are in [`super::operations`]; this file
 //! holds what they share.
 
-use crate::coordinates::Rank;
-use crate::engine::segment::within::SegmentIndex;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,6 +8,7 @@ use std::time::Instant;
 
 use arc_swap::{ArcSwap, Guard};
 
+use crate::coordinates::Rank;
 use crate::disk::{files, paced};
 use crate::domain::counts::{Counts, Totals};
 use crate::domain::lease_token::TokenKey;
@@ -17,13 +16,14 @@ use crate::domain::settings::{NextState, PoolName, Settings, SettingsError};
 use crate::engine::counters::history::{History, Rates, Sample};
 use crate::engine::counters::lateness;
 use crate::engine::counters::outcomes::{OutcomeId, Outcomes};
-use crate::engine::segment::within::Within;
+use crate::engine::segment::within::{SegmentIndex, Within};
 use crate::histogram::{Distribution, DistributionSnapshot};
 use crate::journal::handle::JournalError;
 use crate::numbers::number::{Number, NumberRange};
 use crate::numbers::set::run::LastRun;
+use crate::state::number_state::State;
 use crate::state::time::Timestamp;
-use crate::state::word::{ExpiryRule, State, Word};
+use crate::state::word::{ExpiryRule, Word};
 use crate::store::manifest::Manifest;
 use crate::store::totals_file::PoolTotals;
 use crate::sys::atomics::{AtomicU32, Ordering};

@@ -6,7 +6,8 @@
 use crate::coordinates::Rank;
 use crate::journal::handle::Changing;
 use crate::journal::record::{Record, WordRecord};
-use crate::state::word::{State, Word};
+use crate::state::number_state::State;
+use crate::state::word::Word;
 use crate::sys::slot::Slot;
 
 use super::counters::Total;

@@ -4,17 +4,17 @@
 //! A change is counted after its word is written. So a block can briefly lag behind, or count two changes in
 //! the other order. While no change is under way the counts are exact.
 
-use crate::coordinates::{self, Rank};
 use std::ops::Range;
 
 // Std's atomics also under loom: no decision depends on these counts, and each would multiply the states
 // that the models explore.
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::coordinates::{self, Rank};
 use crate::sys::prefetch::prefetch;
 
 use super::block::{BLOCK_WORDS, BlockIndex};
-use super::word::State;
+use super::number_state::State;
 
 /// Bits per count: enough for all words of a block, with headroom for counts that lag behind.
 const COUNT_BITS: u32 = 16;

@@ -4,9 +4,9 @@
 //! All of these are `SeqCst` and have a single order. A change that finds the mark set and leaves it comes
 //! before the mark is taken, so the checkpoint reads its word. A change that comes later sets the mark again.
 
-use crate::coordinates::Rank;
 use std::ops::Range;
 
+use crate::coordinates::Rank;
 use crate::sys::atomics::{AtomicU64, Ordering, total_order_for_loom};
 
 use super::block::BlockIndex;

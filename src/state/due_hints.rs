@@ -10,9 +10,9 @@
 //! An upper hint stays due until everything below it is swept. So a caller that must know whether anything is
 //! left to sweep reads one hint, and can help.
 
-use crate::coordinates::Rank;
 use std::ops::Range;
 
+use crate::coordinates::Rank;
 use crate::sys::atomics::{AtomicU32, Ordering, total_order_for_loom};
 use crate::sys::prefetch::prefetch;
 

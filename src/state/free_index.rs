@@ -17,9 +17,9 @@
 //! 4. *A bit above with nothing below* remains where few ranks are free, and after 2. A search that meets one
 //!    clears it as in 2.
 
-use crate::coordinates::Rank;
 use std::ops::Range;
 
+use crate::coordinates::Rank;
 use crate::sys::atomics::{AtomicU64, Ordering, total_order_for_loom};
 use crate::sys::prefetch::prefetch;
 use crate::sys::slot::Slot;

@@ -9,6 +9,7 @@ pub mod free_index;
 #[cfg(all(test, allotd_loom))]
 mod models;
 pub mod mutations;
+pub mod number_state;
 pub mod segment_state;
 pub mod state_set;
 pub mod time;

@@ -5,18 +5,18 @@
 use loom::sync::Arc;
 use loom::thread;
 
+use crate::coordinates::Rank;
 use crate::sys::atomics::{AtomicU64, Ordering};
 use crate::sys::slot::Slot;
-
-use crate::coordinates::Rank;
 
 use super::block_counts::BlockCounts;
 use super::dirty_blocks::DirtyBlocks;
 use super::due_hints::DueHints;
 use super::free_index::FreeIndex;
+use super::number_state::State;
 use super::segment_state::SegmentState;
 use super::time::Timestamp;
-use super::word::{ExpiryRule, NextWord, State, Word};
+use super::word::{ExpiryRule, NextWord, Word};
 use super::word_table::WordTable;
 
 /// Enough to find every bug planted by hand; more takes hours.

@@ -9,8 +9,9 @@ use super::block_counts::BlockCounts;
 use super::dirty_blocks::DirtyBlocks;
 use super::due_hints::DueHints;
 use super::free_index::FreeIndex;
+use super::number_state::State;
 use super::time::Timestamp;
-use super::word::{ExpiryRule, LeaseRefusal, State, Word};
+use super::word::{ExpiryRule, LeaseRefusal, Word};
 use super::word_table::WordTable;
 
 /// The words of a segment and everything derived from them. `W` owns the memory of the words.

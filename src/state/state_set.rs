@@ -1,6 +1,6 @@
 //! A set of states, as `state=available,resting` names it.
 
-use super::word::State;
+use super::number_state::State;
 
 /// A set of states.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -16,41 +16,8 @@
 //! The word of a number that was never leased is 0 and available, so a new table is a file of zeros.
 //! Every change makes the word larger as an unsigned integer: merging two histories is `max`.
 
-use std::str::FromStr;
-
+use super::number_state::State;
 use super::time::Timestamp;
-
-/// The text names no state.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("\"{0}\" is not a state: give available, leased, resting, done or retired")]
-pub struct NotAState(String);
-
-impl State {
-    /// Every state, in display order.
-    pub const ALL: [Self; 5] = [Self::Available, Self::Leased, Self::Resting, Self::Done, Self::Retired];
-
-    /// The state as the API names it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Available => "available",
-            Self::Leased => "leased",
-            Self::Resting => "resting",
-            Self::Done => "done",
-            Self::Retired => "retired",
-        }
-    }
-}
-
-impl FromStr for State {
-    type Err = NotAState;
-
-    fn from_str(word: &str) -> Result<Self, NotAState> {
-        Self::ALL
-            .into_iter()
-            .find(|s| s.as_str() == word)
-            .ok_or_else(|| NotAState(word.chars().take(32).collect()))
-    }
-}
 
 const SWEPT: u64 = 1;
 const UNTIL_SHIFT: u32 = 1;
@@ -65,22 +32,6 @@ const _: () = assert!(GENERATION_SHIFT + GENERATION_BITS == u64::BITS);
 pub const MAX_GENERATION: u32 = (1 << GENERATION_BITS) - 1;
 /// The last round of a pool.
 pub const MAX_ROUND: u32 = (1 << UNTIL_BITS) - 1;
-
-/// The state of a number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[repr(u8)]
-pub enum State {
-    /// It can be leased.
-    Available,
-    /// Someone holds it.
-    Leased,
-    /// It was returned and rests.
-    Resting,
-    /// It is done for this round.
-    Done,
-    /// It is never leased.
-    Retired,
-}
 
 /// What the end of a lease turns a number into, as the words store it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

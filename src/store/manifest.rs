@@ -6,12 +6,12 @@
 //! To change the format: raise `FORMAT`, keep reading the earlier versions, and keep a file of each version
 //! in the tests.
 
-use crate::coordinates::SegmentId;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::coordinates::SegmentId;
 use crate::disk::device::Disk;
 use crate::disk::files;
 use crate::domain::settings::Settings;

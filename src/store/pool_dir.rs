@@ -1,10 +1,10 @@
 //! The directories of pools: the files of segments, stray files, hidden directories.
 
-use crate::coordinates::SegmentId;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
+use crate::coordinates::SegmentId;
 use crate::disk::device::Disk;
 use crate::domain::settings::PoolName;
 

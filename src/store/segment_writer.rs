@@ -1,9 +1,9 @@
 //! Writing the files of a new segment: its number set and its words.
 
-use crate::coordinates::SegmentId;
 use std::io::BufWriter;
 use std::path::Path;
 
+use crate::coordinates::SegmentId;
 use crate::disk::device::Disk;
 use crate::disk::paced::PART_BYTES;
 use crate::disk::sequential::SequentialWriter;

@@ -10,7 +10,7 @@ use allotd::domain::settings::Settings;
 use allotd::engine::Engine;
 use allotd::engine::operations::import::NumberSource;
 use allotd::engine::operations::lease::LeaseRequest;
-use allotd::state::word::State;
+use allotd::state::number_state::State;
 
 use super::clocks::{BEGINNING_SECONDS, FakeClocks};
 use super::flips::{content, make_unclean, write};

@@ -15,8 +15,8 @@ use allotd::domain::settings::{NextState, Settings};
 use allotd::engine::operations::export::Export;
 use allotd::engine::operations::lease::{LeaseError, LeaseRequest, MAX_LEASE_COUNT};
 use allotd::engine::{Engine, EngineConfig, NumberState};
+use allotd::state::number_state::State;
 use allotd::state::state_set::StateSet;
-use allotd::state::word::State;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 

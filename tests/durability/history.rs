@@ -14,8 +14,8 @@ use allotd::engine::operations::lease::{LeaseError, LeaseRequest, MAX_LEASE_COUN
 use allotd::engine::operations::renew_return::{LeaseRef, RenewResult};
 use allotd::engine::{Engine, EngineConfig, Pool, Worker};
 use allotd::numbers::number::Number;
+use allotd::state::number_state::State;
 use allotd::state::time::Timestamp;
-use allotd::state::word::State;
 
 use super::clocks::FakeClocks;
 use super::config;

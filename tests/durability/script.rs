@@ -9,8 +9,8 @@ use allotd::engine::operations::renew_return::{LeaseRef, RenewResult, ReturnItem
 use allotd::engine::{Engine, EngineConfig, Pool, Worker};
 use allotd::journal::JournalError;
 use allotd::numbers::number::{Number, NumberRange};
+use allotd::state::number_state::State;
 use allotd::state::time::Timestamp;
-use allotd::state::word::State;
 use rand::RngExt;
 use rand::rngs::StdRng;
 

@@ -12,9 +12,9 @@ use allotd::engine::operations::map::MAX_MAP_BUCKETS;
 use allotd::engine::operations::renew_return::{LeaseRef, RenewResult, ReturnItem, ReturnResult};
 use allotd::engine::{Engine, Pool, Worker};
 use allotd::numbers::number::NumberRange;
+use allotd::state::number_state::State;
 use allotd::state::state_set::StateSet;
 use allotd::state::time::Timestamp;
-use allotd::state::word::State;
 use proptest::prelude::*;
 
 use super::{create, number, open, range};

@@ -11,8 +11,8 @@ use allotd::engine::operations::lease::{Lease, LeaseError, LeaseRequest};
 use allotd::engine::operations::renew_return::{LeaseRef, RenewResult, ReturnItem, ReturnResult};
 use allotd::journal::JournalError;
 use allotd::numbers::number::Number;
+use allotd::state::number_state::State;
 use allotd::state::time::Timestamp;
-use allotd::state::word::State;
 use rand::RngExt;
 use rand::rngs::StdRng;
 

@@ -11,7 +11,7 @@ pub mod outcomes;
 use crossbeam::utils::CachePadded;
 
 use crate::domain::counts::{Counts, STATES, Totals};
-use crate::state::word::State;
+use crate::state::number_state::State;
 use crate::sys::atomics::{AtomicU64, Ordering};
 use crate::sys::slot::Slot;
 

@@ -1,6 +1,5 @@
 //! Exporting the numbers of a pool by state, in ascending order, one block at a time.
 
-use crate::engine::segment::within::SegmentIndex;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
@@ -8,7 +7,7 @@ use std::sync::Arc;
 use crate::coordinates::Rank;
 use crate::engine::pool::{NumberState, Pool};
 use crate::engine::segment::Segments;
-use crate::engine::segment::within::Within;
+use crate::engine::segment::within::{SegmentIndex, Within};
 use crate::state::state_set::StateSet;
 
 /// Maximum numbers per block.

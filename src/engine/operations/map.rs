@@ -8,7 +8,8 @@ use crate::engine::pool::Pool;
 use crate::engine::segment::{Segment, Segments};
 use crate::numbers::number::{Number, NumberRange};
 use crate::state::block::BlockIndex;
-use crate::state::word::{State, Word};
+use crate::state::number_state::State;
+use crate::state::word::Word;
 
 /// Maximum buckets of one map. Each end of a bucket reads up to one block of words, so this bounds the cost
 /// of a map regardless of the size of the pool.

@@ -11,8 +11,9 @@ use crate::engine::segment::within::SegmentIndex;
 use crate::engine::worker::Worker;
 use crate::journal::handle::JournalError;
 use crate::numbers::number::Number;
+use crate::state::number_state::State;
 use crate::state::time::Timestamp;
-use crate::state::word::{LeaseOver, NextWord, State, Word};
+use crate::state::word::{LeaseOver, NextWord, Word};
 
 use super::lease::{self, LeaseError};
 

@@ -2,7 +2,8 @@
 
 use crate::coordinates;
 use crate::engine::pool::{ChangeError, Pool};
-use crate::state::word::{State, Word};
+use crate::state::number_state::State;
+use crate::state::word::Word;
 
 use super::import::{ImportError, NumberSource, Numbers};
 

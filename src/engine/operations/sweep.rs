@@ -3,8 +3,8 @@
 use crate::engine::counters::Total;
 use crate::engine::pool::Pool;
 use crate::engine::segment::Segment;
+use crate::state::number_state::State;
 use crate::state::time::Timestamp;
-use crate::state::word::State;
 use crate::sys::slot::Slot;
 
 impl Pool {

@@ -6,10 +6,10 @@ pub(crate) mod plausible;
 pub(crate) mod rebuild;
 pub mod within;
 
-use crate::coordinates::{Rank, SegmentId};
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::coordinates::{Rank, SegmentId};
 use crate::disk::mapping::{MappedBytes, MappedWords};
 use crate::disk::paced::Pacer;
 use crate::numbers::number::{Number, NumberRange};

@@ -1,10 +1,10 @@
 //! A segment that is opened but not in use yet: its words can change freely, nothing is derived from them.
 
-use crate::coordinates::{self, Rank, SegmentId};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::coordinates::{self, Rank, SegmentId};
 use crate::disk::device::Disk;
 use crate::disk::files;
 use crate::disk::mapping::{self, MappedBytes, MappedWords, Sharing, WORD_BYTES};

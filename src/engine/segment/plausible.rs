@@ -1,8 +1,9 @@
 //! Detects words that no history can explain: a second line of defense behind the checksums.
 
 use crate::domain::settings::{MAX_REST_SECONDS, MAX_TTL_SECONDS};
+use crate::state::number_state::State;
 use crate::state::time::Timestamp;
-use crate::state::word::{State, Word};
+use crate::state::word::Word;
 
 /// The limits of a plausible word of a pool.
 #[derive(Debug, Clone, Copy)]

@@ -1,8 +1,8 @@
 //! Rebuilds the data derived from the words at startup: leaves of the free index, due hints, counts.
 
-use crate::coordinates::Rank;
 use std::ops::Range;
 
+use crate::coordinates::Rank;
 use crate::disk::mapping::MappedWords;
 use crate::domain::counts::Counts;
 use crate::state::block::BLOCK_WORDS;

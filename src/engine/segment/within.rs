@@ -1,7 +1,8 @@
 //! The part of a pool that a call may choose from, as rank ranges of its segments.
 
-use crate::coordinates::{self, Rank};
 use std::ops::Range;
+
+use crate::coordinates::{self, Rank};
 
 /// The position of a segment in the list of its pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,10 +1,10 @@
 //! Opens the files of the pools, replays the journal over them, and activates the pools.
 
-use crate::coordinates::SegmentId;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::coordinates::SegmentId;
 use crate::disk::device::Disk;
 use crate::disk::mapping::Sharing;
 use crate::domain::counts::Counts;

@@ -2,10 +2,10 @@
 
 pub(crate) mod lookahead;
 
-use crate::coordinates::Rank;
-use crate::engine::segment::within::SegmentIndex;
 use std::sync::Arc;
 
+use crate::coordinates::Rank;
+use crate::engine::segment::within::SegmentIndex;
 use crate::journal::handle::Journal;
 use crate::journal::queue::Position;
 use crate::numbers::number::Number;

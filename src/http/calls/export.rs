@@ -19,8 +19,8 @@ use crate::http::response::body::{self, Body, StreamWriter};
 use crate::http::response::problem::{Code, Problem};
 use crate::numbers::number::NumberRange;
 use crate::numbers::set::writer::SetWriter;
+use crate::state::number_state::State;
 use crate::state::state_set::StateSet;
-use crate::state::word::State;
 
 /// Approximate bytes that are handed to the connection at once.
 const CHUNK_BYTES: usize = 64 << 10;
@@ -66,9 +66,9 @@ fn states_of(query: &Query) -> Result<StateSet, Problem> {
     let Some(text) = query.text("state") else { return Ok(StateSet::all()) };
     let mut states = StateSet::default();
     for word in text.split(',') {
-        let state: State = word
-            .parse()
-            .map_err(|error: crate::state::word::NotAState| Problem::bad_request(error.to_string()))?;
+        let state: State = word.parse().map_err(|error: crate::state::number_state::NotAState| {
+            Problem::bad_request(error.to_string())
+        })?;
         states = states.with(state);
     }
     Ok(states)

@@ -10,8 +10,9 @@ pub mod writer;
 use std::ops::Range;
 use std::sync::atomic::AtomicU16;
 
-use super::number::{Number, NumberRange};
 use crate::coordinates::Rank;
+
+use super::number::{Number, NumberRange};
 use container::{BITMAP_BYTES, Container, Fault, RunCursor};
 use container_index::{Directory, Entry, Kind};
 use error::{Format, SetError};

@@ -1,11 +1,11 @@
 //! The words that a checkpoint writes together: their ranks, bytes and checksums.
 
-use crate::coordinates::{self, Rank};
 use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::time::Instant;
 
+use crate::coordinates::{self, Rank};
 use crate::disk::device::Disk;
 use crate::disk::mapping::{MappedWords, WORD_BYTES};
 use crate::disk::paced::{self, PART_BYTES, Pacer};

@@ -12,11 +12,11 @@
 //!
 //! All little-endian. The module above ([`super`]) says how it stays correct through a power loss.
 
-use crate::coordinates::{self, Rank};
 use std::io;
 use std::ops::Range;
 use std::path::Path;
 
+use crate::coordinates::{self, Rank};
 use crate::disk::mapping::{MappedWords, PAGE_BYTES, WORD_BYTES};
 use crate::state::word_table::WordTable;
 use crate::store::damage::SegmentError;

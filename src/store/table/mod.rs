@@ -16,7 +16,6 @@
 mod batch;
 pub(crate) mod checksums;
 
-use crate::coordinates::Rank;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
@@ -24,6 +23,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use crate::coordinates::Rank;
 use crate::disk::device::{Access, Disk};
 use crate::disk::files;
 use crate::disk::mapping::{MappedBytes, MappedWords, Sharing};

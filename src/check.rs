@@ -13,6 +13,7 @@ use crate::engine::segment::opened::{self, OpenedSegment};
 use crate::engine::segment::plausible::Plausible;
 use crate::engine::startup::config::EngineConfig;
 use crate::engine::startup::replay::OpenedPools;
+use crate::journal::on_damage::OnDamage;
 use crate::journal::recovery;
 use crate::store::data_dir::{self, CONTENTS_FILE, lock_directory};
 use crate::store::manifest::{MANIFEST_FILE, Manifest, SegmentEntry};
@@ -156,7 +157,7 @@ fn is_unfinished(path: &Path) -> bool {
 fn check_states(data_dir: &Path, mut raw: OpenedPools, checked: &mut Checked) {
     let journal_dir = data_dir::journal_dir(data_dir);
     let mut report = crate::engine::open_report::OpenReport::default();
-    let journaled = match recovery::scan(&journal_dir, recovery::OnDamage::PassOver) {
+    let journaled = match recovery::scan(&journal_dir, OnDamage::GiveUp) {
         Ok(journaled) => journaled,
         Err(error) => return checked.fault(&journal_dir, error),
     };

@@ -9,8 +9,9 @@ use std::path::PathBuf;
 use allotd::coordinates::{Rank, SegmentId};
 use allotd::journal::file::path_of;
 use allotd::journal::frame::{FrameHead, HEAD_BYTES, Head, frame_bytes, put_record};
+use allotd::journal::on_damage::OnDamage;
 use allotd::journal::record::{KeyLeaseRecord, KeyRecord, Record, WordRecord};
-use allotd::journal::recovery::{OnDamage, read};
+use allotd::journal::recovery::read;
 use allotd::state::time::Timestamp;
 use allotd::state::word::{NextWord, Word};
 

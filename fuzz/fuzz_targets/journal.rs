@@ -10,10 +10,11 @@ use std::path::Path;
 
 use allotd::coordinates::{Rank, SegmentId};
 use allotd::disk::mapping::PAGE_BYTES;
+use allotd::journal::on_damage::OnDamage;
 use allotd::journal::file::path_of;
 use allotd::journal::frame::{Frame, FrameHead, HEAD_BYTES, Head, MAX_FRAME_BYTES, SECTOR_BYTES, Sector, frame_bytes, put_record};
 use allotd::journal::record::{Record, WordRecord};
-use allotd::journal::recovery::{self, OnDamage, Recovered, RecoveryError};
+use allotd::journal::recovery::{self, Recovered, RecoveryError};
 use allotd::state::word::Word;
 use libfuzzer_sys::fuzz_target;
 
@@ -66,7 +67,7 @@ fn read(dir: &Path, on_damage: OnDamage) -> (Result<Recovered, RecoveryError>, V
 /// Reads a directory of which nothing is known.
 fn read_any(dir: &Path) {
     let (refusing, _) = read(dir, OnDamage::Refuse);
-    let (passing, records) = read(dir, OnDamage::PassOver);
+    let (passing, records) = read(dir, OnDamage::GiveUp);
     if let Ok(recovered) = &passing {
         // Records of unknown kind are counted and not given.
         assert!(records.len() as u64 <= recovered.records);
@@ -239,7 +240,7 @@ fn changed(dir: &Path, input: &mut Input<'_>) {
         let prefix = (whole..=journal.frames.len()).any(|frames| journal.records(frames) == records);
         assert!(prefix, "{} records are no beginning of those written", records.len());
     }
-    let (passing, records) = read(dir, OnDamage::PassOver);
+    let (passing, records) = read(dir, OnDamage::GiveUp);
     if let Ok(recovered) = passing {
         assert_eq!(refusing.is_ok(), recovered.damage.is_empty());
         let mut written = all.iter();

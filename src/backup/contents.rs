@@ -3,13 +3,12 @@
 //! The first line is a checksum of the rest, as in `pool.toml`.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::disk::files;
-use crate::disk::paced::PART_BYTES;
 use crate::store::checksummed::{with_checksum, without_checksum};
 use crate::store::data_dir::CONTENTS_FILE;
 
@@ -146,18 +145,12 @@ impl FileEntry {
         if found != self.bytes {
             return Ok(Some(format!("has {found} bytes, but {} were written", self.bytes)));
         }
-        let (mut buffer, mut crc32c, mut bytes) = (vec![0; PART_BYTES], 0, 0);
-        loop {
-            let read = match file.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(read) => read,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(error),
-            };
-            crc32c = crc32c::crc32c_append(crc32c, &buffer[..read]);
-            bytes += read as u64;
-            take(&buffer[..read])?;
-        }
+        let (mut crc32c, mut bytes) = (0, 0);
+        files::read_in_parts(&mut file, |part| {
+            crc32c = crc32c::crc32c_append(crc32c, part);
+            bytes += part.len() as u64;
+            take(part)
+        })?;
         let same = (crc32c, bytes) == (self.crc32c, self.bytes);
         Ok((!same).then(|| "has changed since it was written: its checksum differs".to_owned()))
     }

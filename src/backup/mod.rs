@@ -37,6 +37,7 @@ use std::{fmt, fs, io};
 use crate::disk::device::Disk;
 use crate::disk::files;
 use crate::disk::lock::DirectoryLock;
+use crate::domain::name;
 use crate::engine::background::recorder;
 use crate::engine::registry::Engine;
 use crate::engine::shared::SWEEPER_SLOT;
@@ -74,9 +75,7 @@ impl FromStr for BackupName {
     type Err = BackupError;
 
     fn from_str(name: &str) -> Result<Self, BackupError> {
-        let starts_well = name.as_bytes().first().is_some_and(u8::is_ascii_alphanumeric);
-        let all_known = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
-        if starts_well && all_known && name.len() <= MAX_NAME_BYTES {
+        if name::is_valid(name, MAX_NAME_BYTES) {
             Ok(Self(name.to_owned()))
         } else {
             Err(BackupError::Name(name.chars().take(MAX_NAME_BYTES).collect()))

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::device::{Access, Disk, RealDisk};
 use super::mapping::WORD_BYTES;
-use super::paced;
+use super::paced::{self, PART_BYTES};
 
 #[cfg(debug_assertions)]
 use super::unsynced;
@@ -43,6 +43,19 @@ pub fn allocate(disk: &dyn Disk, file: &File, bytes: u64) -> io::Result<()> {
             paced::fill_with_zeros(disk, file, bytes, &|_| ()).and_then(|()| disk.sync(file))
         }
         allocated => allocated,
+    }
+}
+
+/// Reads to the end, handing each part to `take`.
+pub fn read_in_parts(input: &mut dyn Read, mut take: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+    let mut buffer = vec![0; PART_BYTES];
+    loop {
+        match input.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(read) => take(&buffer[..read])?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
     }
 }
 

@@ -2,4 +2,5 @@
 
 pub mod counts;
 pub mod lease_token;
+pub(crate) mod name;
 pub mod settings;

@@ -7,6 +7,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::name;
+
 /// Maximum lease, in seconds (one year).
 pub const MAX_TTL_SECONDS: u32 = 366 * 24 * 3600;
 /// Maximum rest after a return or an expiry, in seconds (ten years).
@@ -84,9 +86,7 @@ impl FromStr for PoolName {
     type Err = SettingsError;
 
     fn from_str(name: &str) -> Result<Self, SettingsError> {
-        let starts_well = name.as_bytes().first().is_some_and(u8::is_ascii_alphanumeric);
-        let all_known = name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
-        if starts_well && all_known && name.len() <= MAX_POOL_NAME_BYTES {
+        if name::is_valid(name, MAX_POOL_NAME_BYTES) {
             Ok(Self(name.to_owned()))
         } else {
             Err(SettingsError::PoolName(name.chars().take(MAX_POOL_NAME_BYTES).collect()))

@@ -21,6 +21,7 @@ pub mod frame;
 pub(crate) mod handle;
 #[cfg(all(test, allotd_loom))]
 mod models;
+pub mod on_damage;
 pub mod queue;
 pub mod record;
 pub mod recovery;

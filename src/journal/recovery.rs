@@ -9,6 +9,7 @@ use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use super::on_damage::OnDamage;
 use crate::disk::mapping::{MappedBytes, PAGE_BYTES};
 
 use super::file;
@@ -68,15 +69,6 @@ pub struct Recovered {
     pub clean: bool,
     /// What is damaged. Always empty with [`OnDamage::Refuse`].
     pub damage: Vec<Damage>,
-}
-
-/// What to do at damage.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnDamage {
-    /// Fail at the first damage.
-    Refuse,
-    /// Ignore damage: take all that is readable and report the rest.
-    PassOver,
 }
 
 /// A file whose head was read.
@@ -410,7 +402,7 @@ mod tests {
         let mut damaged = whole;
         damaged[second..second + SECTOR_BYTES].fill(0);
         assert!(damage_of(&[(1, &damaged)]).what.contains("is not whole"));
-        let (recovered, frames) = read_files(&[(1, &damaged)], OnDamage::PassOver);
+        let (recovered, frames) = read_files(&[(1, &damaged)], OnDamage::GiveUp);
         let recovered = recovered.unwrap();
         assert_eq!((frames, recovered.next_frame), (vec![1, 3], 4));
         assert!(!recovered.damage.is_empty());

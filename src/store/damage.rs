@@ -30,11 +30,3 @@ pub enum SegmentError {
         what: String,
     },
 }
-
-/// Whether a damaged table may be opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum OnDamage {
-    Refuse,
-    /// Retire the damaged numbers that the journal does not repair.
-    GiveUp,
-}

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use crate::disk::device::Disk;
 use crate::disk::files;
 use crate::disk::mapping::MappedBytes;
-use crate::disk::paced::PART_BYTES;
 use crate::disk::sequential::SequentialWriter;
 use crate::domain::counts::Counts;
 use crate::domain::settings::PoolName;
@@ -19,6 +18,7 @@ use crate::engine::segment::opened::OpenedSegment;
 use crate::engine::segment::{Segment, Segments};
 use crate::engine::shared::Shared;
 use crate::journal::handle::JournalError;
+use crate::journal::on_damage::OnDamage;
 use crate::numbers::list::error::ListError;
 use crate::numbers::list::merged::NumberList;
 use crate::numbers::list::read::read_list;
@@ -27,7 +27,7 @@ use crate::numbers::number::NumberRange;
 use crate::numbers::set::error::{Format, SetError};
 use crate::numbers::set::writer::{WriteError, Written};
 use crate::numbers::set::{NumberSet, open_any, wrap_32bit_header};
-use crate::store::damage::{OnDamage, SegmentError};
+use crate::store::damage::SegmentError;
 use crate::store::manifest::{Manifest, SegmentEntry};
 use crate::store::pool_dir::SegmentPaths;
 use crate::store::segment_writer::{make_segment, write_ranges};
@@ -232,24 +232,14 @@ fn read_roaring(
     Ok(Numbers::Set { set, path, _staging: staging })
 }
 
-fn copy(
-    input: &mut (dyn Read + Send),
-    out: &mut dyn Write,
-    progress: &(dyn Fn(u64) + Sync),
-) -> io::Result<()> {
-    let mut buffer = vec![0; PART_BYTES];
+fn copy(input: &mut dyn Read, out: &mut dyn Write, progress: &(dyn Fn(u64) + Sync)) -> io::Result<()> {
     let mut total = 0;
-    loop {
-        let read = match input.read(&mut buffer) {
-            Ok(0) => return Ok(()),
-            Ok(read) => read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error),
-        };
-        out.write_all(&buffer[..read])?;
-        total += read as u64;
+    files::read_in_parts(input, |part| {
+        out.write_all(part)?;
+        total += part.len() as u64;
         progress(total);
-    }
+        Ok(())
+    })
 }
 
 /// Opens a new segment.

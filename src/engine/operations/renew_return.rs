@@ -74,6 +74,23 @@ pub enum ReturnResult {
 
 type Place = Option<(SegmentIndex, Rank)>;
 
+/// Calls `change` with each item and where its number is; the places of several are located together.
+#[inline]
+fn for_each<T>(
+    segments: &Segments,
+    worker: &mut Worker,
+    items: &[T],
+    number: impl Fn(&T) -> Number,
+    mut change: impl FnMut(&mut Worker, &T, Place),
+) {
+    for items in items.chunks(ITEMS_AT_ONCE) {
+        let places = locate(segments, worker, items.iter().map(&number));
+        for (item, place) in items.iter().zip(places) {
+            change(worker, item, place);
+        }
+    }
+}
+
 impl Pool {
     /// Renews leases; `results` gets one result per item, in order. Fails only if the pool does not allow
     /// `ttl_seconds` or the journal accepts no change, and then changes nothing.
@@ -88,13 +105,15 @@ impl Pool {
         self.shared.journal.check()?;
         let until = self.shared.clock.deadline(lease::ttl(&self.settings(), ttl_seconds)?);
         let segments = self.segments.load();
-        for items in items.chunks(ITEMS_AT_ONCE) {
-            let places = locate(&segments, worker, items.iter().map(|item| item.number));
-            for (item, place) in items.iter().zip(places) {
-                let result = self.renew_one(&segments, worker, *item, place, until);
-                results.push(result);
-            }
-        }
+        for_each(
+            &segments,
+            worker,
+            items,
+            |item| item.number,
+            |worker, item, place| {
+                results.push(self.renew_one(&segments, worker, *item, place, until));
+            },
+        );
         Ok(())
     }
 
@@ -139,13 +158,15 @@ impl Pool {
         results.clear();
         self.shared.journal.check()?;
         let segments = self.segments.load();
-        for items in items.chunks(ITEMS_AT_ONCE) {
-            let places = locate(&segments, worker, items.iter().map(|item| item.lease.number));
-            for (item, place) in items.iter().zip(places) {
-                let result = self.return_one(&segments, worker, item, place);
-                results.push(result);
-            }
-        }
+        for_each(
+            &segments,
+            worker,
+            items,
+            |item| item.lease.number,
+            |worker, item, place| {
+                results.push(self.return_one(&segments, worker, item, place));
+            },
+        );
         Ok(())
     }
 

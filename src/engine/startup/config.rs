@@ -7,7 +7,7 @@ use crate::disk::device::Disk;
 use crate::disk::files;
 use crate::engine::clock::{Clocks, SystemClocks};
 use crate::journal::durability::Durability;
-use crate::store::damage::OnDamage;
+use crate::journal::on_damage::OnDamage;
 use crate::store::data_dir;
 
 /// Default length of a journal file.

@@ -15,9 +15,9 @@ use crate::engine::background::recorder::start_recorder;
 use crate::engine::background::sweeper::start_sweeper;
 use crate::journal::durability::Durability;
 use crate::journal::handle::Journal;
+use crate::journal::on_damage::OnDamage;
 use crate::journal::recovery::{self, RecoveryError};
 use crate::journal::running::{Callbacks, JournalConfig, MIN_FILE_BYTES, Running};
-use crate::store::damage::OnDamage;
 use crate::store::data_dir::{self, CONTENTS_FILE, STAGING_DIR, lock_directory};
 use crate::store::fail_stop_disk::FailStopDisk;
 use crate::store::open_error::OpenError;
@@ -71,11 +71,7 @@ impl Engine {
         let sharing = if config.durability == Durability::None { Sharing::Shared } else { Sharing::Private };
         let mut report = OpenReport::default();
         let mut raw = OpenedPools::open(config, &data_dir::pools_dir(data_dir), sharing)?;
-        let on_damage = match config.on_damage() {
-            OnDamage::Refuse => recovery::OnDamage::Refuse,
-            OnDamage::GiveUp => recovery::OnDamage::PassOver,
-        };
-        let journaled = recovery::scan(&data_dir::journal_dir(data_dir), on_damage)?;
+        let journaled = recovery::scan(&data_dir::journal_dir(data_dir), config.on_damage())?;
         raw.take_key_records(&idempotency_file::read(&idempotency_file::path_in(data_dir))?);
         raw.apply(&journaled, &mut report);
         report.journal = journaled.into_recovered();

@@ -31,7 +31,8 @@ use crate::disk::paced::Pacer;
 use crate::state::dirty_blocks::DirtyBlocks;
 use crate::state::word_table::WordTable;
 
-use super::damage::{OnDamage, SegmentError};
+use super::damage::SegmentError;
+use crate::journal::on_damage::OnDamage;
 use batch::Batch;
 use checksums::Kind;
 

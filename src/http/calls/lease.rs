@@ -67,27 +67,28 @@ pub(crate) fn plain_lease(
     request: &Request<Incoming>,
     headers: &RequestHeaders<'_>,
 ) -> Option<Reply> {
-    let (_, rest) = path::split_pool(request.uri().path())?;
-    if rest != "/lease" || *request.method() != Method::POST || !request.body().is_end_stream() {
+    let pool = request.uri().path().strip_prefix(path::POOLS_PATH)?.strip_suffix("/lease")?;
+    if pool.contains('/') || *request.method() != Method::POST || !request.body().is_end_stream() {
         return None;
     }
     let answer = |(pool, key): (Arc<Pool>, Key)| plain(api, &pool, key.as_ref().map(HeaderValue::as_bytes));
-    Some(preconditions(api, request, headers).and_then(answer))
+    let pool = api.engine.pool(pool).ok_or_else(Problem::pool_not_found);
+    Some(preconditions(pool, request, headers).and_then(answer))
 }
 
 /// `POST /v1/pools/{pool}/lease`
 pub(crate) fn lease_with_body(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handled, Problem> {
-    let (pool, key) = preconditions(api, &request, &RequestHeaders::of(&request))?;
+    let (pool, key) = preconditions(pool_of(api, &request), &request, &RequestHeaders::of(&request))?;
     check_json(request.headers())?;
     Handled::later(with_body(Arc::clone(api), pool, key, request.into_body()))
 }
 
 fn preconditions(
-    api: &Api,
+    pool: Result<Arc<Pool>, Problem>,
     request: &Request<Incoming>,
     headers: &RequestHeaders<'_>,
 ) -> Result<(Arc<Pool>, Key), Problem> {
-    let pool = pool_of(api, request)?;
+    let pool = pool?;
     query::none(query_of(request))?;
     Ok((pool, key_of(headers)?))
 }

@@ -3,7 +3,7 @@
 use hyper::Request;
 
 /// The prefix of the paths of pools.
-const POOLS_PATH: &str = "/v1/pools/";
+pub(crate) const POOLS_PATH: &str = "/v1/pools/";
 
 /// The pool that a path names, and the rest after its name: empty, or a path that begins with a slash.
 #[inline]

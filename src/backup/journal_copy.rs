@@ -15,6 +15,7 @@ use crate::disk::mapping::{PAGE_BYTES, PageBuffer};
 use crate::journal::checkpointer::Pin;
 use crate::journal::file;
 use crate::journal::frame::{Frame, HEAD_BYTES, Head, MAX_FRAME_BYTES, SECTOR_BYTES, Sector};
+use crate::sys::sync::thread;
 
 use super::contents::FileEntry;
 use super::error::BackupError;
@@ -89,7 +90,7 @@ impl<'a> JournalCopy<'a> {
             if last {
                 return Ok(());
             }
-            std::thread::sleep(PAUSE);
+            thread::sleep(PAUSE);
         }
     }
 

@@ -44,6 +44,7 @@ use crate::engine::shared::SWEEPER_SLOT;
 use crate::journal::handle::{Journal, JournalError};
 use crate::store::data_dir::CONTENTS_FILE;
 use crate::store::{idempotency_file, totals_file};
+use crate::sys::sync::thread;
 
 use error::{BackupError, MAX_NAME_BYTES};
 use file_copy::at;
@@ -162,7 +163,7 @@ impl Engine {
             })?;
             // A start reads the engine's time from the newest frame. The writer writes one each second.
             if journal.frames() == 0 {
-                std::thread::sleep(FIRST_FRAME_PAUSE);
+                thread::sleep(FIRST_FRAME_PAUSE);
                 continue;
             }
             if let Some(files) = pools.write_manifests(&self.pools())? {
@@ -217,7 +218,7 @@ fn following<T>(
         }
     }
     let (done, failed) = (AtomicBool::new(false), AtomicBool::new(false));
-    std::thread::scope(|scope| {
+    thread::scope(|scope| {
         let follower = scope.spawn(|| {
             let followed = journal.follow(&done);
             failed.store(followed.is_err(), Ordering::SeqCst);
@@ -250,7 +251,7 @@ fn settle(journal: &Journal, check: &dyn Fn() -> Result<(), BackupError>) -> Res
             Err(error) => return Err(error.into()),
         }
         journal.wake_writer();
-        std::thread::sleep(SETTLE_PAUSE);
+        thread::sleep(SETTLE_PAUSE);
     }
     Ok(())
 }

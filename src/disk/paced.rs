@@ -5,7 +5,9 @@
 
 use std::fs::File;
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use crate::sys::sync::Instant;
 
 use super::device::Disk;
 use super::mapping::PageBuffer;

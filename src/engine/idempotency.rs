@@ -7,7 +7,7 @@
 //! share a fixed number of locks. Calls without a key take none of them.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 
 use siphasher::sip128::{Hasher128, SipHasher24 as SipHasher128};
 
@@ -17,6 +17,7 @@ use crate::journal::record::{KeyLeaseRecord, KeyRecord, Record};
 use crate::state::time::Timestamp;
 use crate::store::idempotency_file::MAX_KEYED_LEASES;
 use crate::sys::atomics::{AtomicU64, Ordering};
+use crate::sys::sync::{Mutex, MutexGuard};
 
 /// Maximum length of an `Idempotency-Key`, in bytes.
 pub const MAX_KEY_BYTES: usize = 128;

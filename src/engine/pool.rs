@@ -3,8 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::sync::{Arc, PoisonError};
 
 use arc_swap::{ArcSwap, Guard};
 
@@ -27,6 +26,7 @@ use crate::state::word::{ExpiryRule, Word};
 use crate::store::manifest::Manifest;
 use crate::store::totals_file::PoolTotals;
 use crate::sys::atomics::{AtomicU32, Ordering};
+use crate::sys::sync::{Instant, Mutex, MutexGuard};
 
 use super::counters::PoolCounters;
 use super::segment::{Segment, Segments};

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use arc_swap::ArcSwap;
 use rand::TryRng;
@@ -15,6 +15,7 @@ use crate::journal::running::Running;
 use crate::state::time::Timestamp;
 use crate::sys::background::BackgroundThread;
 use crate::sys::slot::Slot;
+use crate::sys::sync::Mutex;
 
 use super::clock::Clock;
 use super::open_report::OpenReport;

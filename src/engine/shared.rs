@@ -1,13 +1,14 @@
 //! The state that all pools of an engine share, and the slots of its threads.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use crate::disk::device::Disk;
 use crate::disk::mapping::Sharing;
 use crate::domain::lease_token::SECRET_BYTES;
 use crate::journal::handle::Journal;
 use crate::sys::slot::Slot;
+use crate::sys::sync::Mutex;
 
 use super::clock::Clock;
 use super::idempotency::Keys;

@@ -4,7 +4,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use tracing::warn;
@@ -14,6 +14,7 @@ use crate::disk::files;
 use crate::disk::paced::Pacer;
 use crate::log::limit;
 use crate::sys::atomics::Ordering;
+use crate::sys::sync::{Condvar, Mutex, MutexGuard};
 
 use super::file;
 use super::handle::Journal;

@@ -1,14 +1,15 @@
 //! The journal as the threads that change words see it.
 
 use std::io;
-use std::sync::{Mutex, OnceLock, PoisonError};
-use std::thread::Thread;
+use std::sync::{OnceLock, PoisonError};
 use std::time::Duration;
 
 use tracing::{error, info, warn};
 
 use crate::sys::atomics::{self, AtomicBool, AtomicU32, AtomicU64, Ordering};
 use crate::sys::slot::Slot;
+use crate::sys::sync::Mutex;
+use crate::sys::sync::thread::Thread;
 
 use super::durability::Durability;
 use super::queue::{Position, Queues};

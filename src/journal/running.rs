@@ -3,14 +3,15 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use crate::disk::device::Disk;
 use crate::disk::mapping::PAGE_BYTES;
 use crate::sys::atomics::Ordering;
 use crate::sys::background;
+use crate::sys::sync::thread::{self, JoinHandle};
+use crate::sys::sync::{Instant, Mutex};
 
 use super::checkpointer::{Checkpoint, Files, Pin};
 use super::durability::Durability;
@@ -121,8 +122,7 @@ impl Running {
             stopped: Arc::clone(&stopped),
         };
         writer.write_time()?;
-        let writer =
-            std::thread::Builder::new().name("journal-writer".to_owned()).spawn(move || writer.run())?;
+        let writer = thread::Builder::new().name("journal-writer".to_owned()).spawn(move || writer.run())?;
         // Set before anyone else has the journal.
         let _ = journal.writer.set(writer.thread().clone());
         let (thread_files, thread_journal) = (Arc::clone(&files), Arc::clone(journal));

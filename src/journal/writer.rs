@@ -6,13 +6,14 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::disk::device::{Access, Disk};
 use crate::disk::files;
 use crate::disk::mapping::PageBuffer;
 use crate::sys::atomics::Ordering;
 use crate::sys::slot::Slot;
+use crate::sys::sync::{Instant, thread};
 
 use super::checkpointer::{Files, ROOM_RETRY_MS};
 use super::durability::Durability;
@@ -92,7 +93,7 @@ impl Writer {
                 return self;
             }
             // Returns at once if a thread ran out of work since the group began: it waits for the next one.
-            std::thread::park_timeout(self.pause());
+            thread::park_timeout(self.pause());
         }
     }
 
@@ -203,7 +204,7 @@ impl Writer {
     fn wait_for_room(&self) {
         self.journal.set_full(true);
         self.journal.stats.turn();
-        std::thread::sleep(Duration::from_millis(ROOM_RETRY_MS));
+        thread::sleep(Duration::from_millis(ROOM_RETRY_MS));
     }
 
     fn is_sync_due(&self) -> bool {

@@ -11,14 +11,15 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::disk::device::{Access, Disk};
 use crate::disk::files;
 use crate::domain::counts::Totals;
+use crate::sys::sync::{Instant, Mutex};
 
 use super::checksummed::{with_checksum, without_checksum};
 

@@ -1,9 +1,11 @@
 //! Low-priority threads for work less urgent than a lease: checkpoints, the sweep, the recorder, imports,
 //! exports, backups.
 
-use std::sync::mpsc::{self, Receiver, SyncSender};
-use std::sync::{Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::sync::PoisonError;
+
+use crate::sys::sync::Mutex;
+use crate::sys::sync::mpsc::{self, Receiver, SyncSender};
+use crate::sys::sync::thread::{self, JoinHandle};
 
 /// The nice value of these threads. On Linux it leaves one about a tenth of a busy processor.
 const NICENESS: i32 = 10;

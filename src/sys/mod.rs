@@ -6,3 +6,4 @@ pub(crate) mod memory;
 pub(crate) mod parallel;
 pub(crate) mod prefetch;
 pub mod slot;
+pub(crate) mod sync;

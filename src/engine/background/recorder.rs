@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -12,6 +11,7 @@ use crate::engine::counters::history::SAMPLE_INTERVAL_MS;
 use crate::engine::pool::{Pool, Pools};
 use crate::store::totals_file::{AllTotals, TotalsFile};
 use crate::sys::background::BackgroundThread;
+use crate::sys::sync::mpsc::{Receiver, RecvTimeoutError};
 
 pub(crate) fn start_recorder(file: TotalsFile, pools: &Arc<ArcSwap<Pools>>) -> io::Result<BackgroundThread> {
     let recorded = Arc::clone(pools);

@@ -2,8 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
@@ -11,6 +10,8 @@ use crate::engine::pool::{Pool, Pools};
 use crate::engine::shared::{SWEEPER_SLOT, Shared};
 use crate::sys::background::BackgroundThread;
 use crate::sys::slot::Slot;
+use crate::sys::sync::Instant;
+use crate::sys::sync::mpsc::{Receiver, RecvTimeoutError};
 
 pub(crate) fn start_sweeper(
     shared: &Arc<Shared>,

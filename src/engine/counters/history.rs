@@ -1,7 +1,9 @@
 //! The recent history of a pool: its rates, and when it is exhausted at these rates.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use crate::sys::sync::Instant;
 
 /// How often a sample is offered, in milliseconds.
 pub(crate) const SAMPLE_INTERVAL_MS: u64 = 1_000;

@@ -1,11 +1,12 @@
 //! The outcomes by which a pool counts returns.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::PoisonError;
 
 use arc_swap::ArcSwap;
 
 use crate::domain::settings::MAX_OUTCOMES;
+use crate::sys::sync::Mutex;
 
 /// Counters of returns by outcome: one per known name, and one for all others.
 pub(crate) const OUTCOME_COUNTERS: usize = MAX_OUTCOMES + 1;

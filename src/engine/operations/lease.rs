@@ -12,6 +12,7 @@ use crate::numbers::number::Number;
 use crate::state::mutations::Mutations;
 use crate::state::time::Timestamp;
 use crate::state::word::LeaseRefusal;
+use crate::sys::sync::thread;
 
 use super::picker::{Picker, Search};
 
@@ -221,7 +222,7 @@ impl Pool {
             }
             search += 1;
             if search.is_multiple_of(SEARCHES_PER_TURN) {
-                std::thread::yield_now();
+                thread::yield_now();
             }
         }
         Err(LeaseError::Busy)

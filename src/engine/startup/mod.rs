@@ -5,7 +5,7 @@ pub(crate) mod replay;
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
@@ -23,6 +23,7 @@ use crate::store::fail_stop_disk::FailStopDisk;
 use crate::store::open_error::OpenError;
 use crate::store::totals_file::TotalsFile;
 use crate::store::{idempotency_file, pool_dir, secret};
+use crate::sys::sync::Mutex;
 
 use super::clock::Clock;
 use super::idempotency::Keys;

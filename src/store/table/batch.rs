@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::time::Instant;
 
 use crate::coordinates::{self, Rank};
 use crate::disk::device::Disk;
@@ -12,6 +11,7 @@ use crate::disk::paced::{self, PART_BYTES, Pacer};
 use crate::state::block::{BLOCK_WORDS, BlockIndex};
 use crate::state::dirty_blocks::DirtyBlocks;
 use crate::state::word_table::WordTable;
+use crate::sys::sync::Instant;
 
 use super::checksums::{SECTOR_BYTES, SECTOR_WORDS};
 

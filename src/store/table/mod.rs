@@ -20,8 +20,7 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::sync::{Arc, PoisonError};
 
 use crate::coordinates::Rank;
 use crate::disk::device::{Access, Disk};
@@ -33,6 +32,9 @@ use crate::state::word_table::WordTable;
 
 use super::damage::SegmentError;
 use crate::journal::on_damage::OnDamage;
+use crate::sys::sync::Instant;
+use crate::sys::sync::Mutex;
+use crate::sys::sync::MutexGuard;
 use batch::Batch;
 use checksums::Kind;
 

@@ -49,7 +49,11 @@ impl Engine {
         match opened {
             Ok(pool) => self.change_pools(|pools| pools.insert(name.to_string(), Arc::new(pool))),
             Err(error) => {
-                let _ = disk.rename(&dir, staging.path());
+                // Durably: a pool that was refused must not come back.
+                let undone = disk.rename(&dir, staging.path());
+                if let Err(error) = undone.and_then(|()| disk.sync_directory(&self.dirs.pools)) {
+                    self.shared.journal.poison("a refused pool could not be removed", &error);
+                }
                 return Err(error);
             }
         };

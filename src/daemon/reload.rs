@@ -8,6 +8,7 @@ use crate::http::server::control::Control;
 use crate::log::{self, LogConfig};
 
 use super::config::Config;
+use super::descriptors::limit_connections;
 use super::service_manager;
 
 /// The settings in force, and the arguments they came from.
@@ -56,8 +57,8 @@ impl Reloader {
         }
         self.running.log = LogConfig { format: self.running.log.format, ..config.log };
         log::change(&self.running.log);
-        self.running.max_connections = config.max_connections;
-        control.set_max_connections(config.max_connections);
+        self.running.max_connections = limit_connections(config.max_connections, control);
+        control.set_max_connections(self.running.max_connections);
     }
 }
 

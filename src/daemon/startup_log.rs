@@ -40,14 +40,21 @@ pub(crate) fn recovered(report: &OpenReport) {
 }
 
 /// Logged once requests are served: the settings and what was opened.
-pub(crate) fn ready(config: &Config, listen: &[ListenAddress], engine: &Engine, opening: Duration) {
+/// `max_connections` is how many connections can be served.
+pub(crate) fn ready(
+    config: &Config,
+    max_connections: u64,
+    listen: &[ListenAddress],
+    engine: &Engine,
+    opening: Duration,
+) {
     // Destructured in full, so that a new setting cannot be left out.
     let Config {
         data_dir,
         listen: _,
         allow_hosts,
         workers,
-        max_connections,
+        max_connections: _,
         durability,
         journal_file_bytes,
         backup_dir,

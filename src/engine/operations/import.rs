@@ -248,7 +248,7 @@ pub(crate) fn open_new_segment(
     dir: &Path,
     entry: &SegmentEntry,
 ) -> Result<(Segment, Counts), ImportError> {
-    let raw = OpenedSegment::open(&shared.disk, dir, entry, shared.sharing, OnDamage::Refuse)?;
+    let raw = OpenedSegment::open(&shared.fail_stop_disk, dir, entry, shared.sharing, OnDamage::Refuse)?;
     Ok(raw.activate(shared.slots)?)
 }
 

@@ -129,7 +129,7 @@ impl Pool {
             cursor: &self.cursors[worker.slot.0],
         };
         let count = request.count as usize;
-        while leases.len() < count {
+        loop {
             let want = (count - leases.len()).min(CLAIMS_AT_ONCE);
             picker.pick(worker, want, Search::Tree);
             if worker.claims.is_empty() {
@@ -146,6 +146,15 @@ impl Pool {
                 }
             }
             self.lease_claims(&segments, worker, until, leases);
+            if leases.len() >= count {
+                return Ok(());
+            }
+            // A large batch takes no more of a journal that is full by now.
+            match self.shared.journal.check() {
+                Err(error) if leases.is_empty() => return Err(error.into()),
+                Err(_) => return Ok(()),
+                Ok(()) => {}
+            }
         }
         Ok(())
     }
@@ -212,6 +221,8 @@ impl Pool {
             if !worker.claims.is_empty() {
                 return Ok(());
             }
+            // A full journal takes no records of a sweep, and without one nothing can be proved.
+            self.shared.journal.check()?;
             let now = self.shared.clock.now();
             if picker.segments.list.iter().any(|segment| self.sweep_one(segment, now, &mut 0, worker.slot)) {
                 continue;

@@ -271,7 +271,7 @@ impl From<BackupError> for Problem {
     fn from(error: BackupError) -> Self {
         let code = match &error {
             BackupError::Name(_) | BackupError::Exists(_) => Code::BadRequest,
-            BackupError::Busy => Code::Overloaded,
+            BackupError::Busy | BackupError::TooSlow => Code::Overloaded,
             BackupError::StorageFull => Code::StorageFull,
             BackupError::Ended => Code::NotReady,
             BackupError::Journal(error) => return (*error).into(),

@@ -69,7 +69,7 @@ fn idle_connections_up_to_the_limit_of_open_files_end_nothing() {
 #[test]
 fn the_limit_of_open_files_is_raised_as_far_as_it_goes() {
     let directory = tempfile::tempdir().unwrap();
-    let daemon = limited(directory.path(), "ulimit -Hn 1000; ulimit -Sn 64", &["--max-connections", "300"]);
+    let daemon = limited(directory.path(), "ulimit -Sn 64; ulimit -Hn 1000", &["--max-connections", "300"]);
     let mut clients: Vec<_> = (0..200).map(|_| daemon.client()).collect();
     for client in &mut clients {
         assert_eq!(client.call("GET", "/healthz").unwrap().status, 200);

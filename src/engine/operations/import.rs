@@ -290,7 +290,7 @@ impl Pool {
         segments: &Segments,
         slot: Slot,
     ) -> Result<(), ImportError> {
-        let disk = &*self.shared.disk;
+        let disk = &*self.shared.fail_stop_disk;
         let staged = SegmentPaths::new(staging.path(), entry.id);
         let placed = SegmentPaths::new(&self.dir, entry.id);
         for (from, to) in staged.all().into_iter().zip(placed.all()) {

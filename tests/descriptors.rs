@@ -26,7 +26,9 @@ fn limited(directory: &Path, limits: &str, flags: &[&str]) -> Daemon {
     command.env_clear().env("ALLOTD_LOG_LEVEL", "info").env("ALLOTD_LOG_FORMAT", "json");
     let script = format!("{limits}; exec \"$0\" \"$@\"");
     command.arg("-c").arg(script).arg(allotd().get_program());
-    command.args(["serve", "--listen", "127.0.0.1:0", "--workers", "2", "--data"]).arg(directory.join("data"));
+    command
+        .args(["serve", "--listen", "127.0.0.1:0", "--workers", "2", "--data"])
+        .arg(directory.join("data"));
     command.args(flags).stderr(fs::File::create(directory.join("log")).unwrap());
     Daemon::spawn(command).unwrap_or_else(|code| panic!("ended with {code:?} before it was ready"))
 }

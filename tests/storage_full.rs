@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use support::{Answer, Client};
 use support::daemon::{Daemon, allotd};
 use support::small_disk::SmallDisk;
+use support::{Answer, Client};
 
 const FILE_SYSTEM_BYTES: u64 = 32 << 20;
 /// All files of the journal fit well into it.

@@ -75,6 +75,7 @@ fn fixed_that_differ(running: &Config, new: &Config) -> Vec<&'static str> {
         journal_file_bytes,
         backup_dir,
         recover_damaged,
+        accept_clock,
         log,
     } = new;
     let LogConfig { level: _, format, shows_numbers: _, slow_call_ms: _ } = log;
@@ -87,6 +88,7 @@ fn fixed_that_differ(running: &Config, new: &Config) -> Vec<&'static str> {
         ("journal_file_mib", *journal_file_bytes != running.journal_file_bytes),
         ("backup_dir", *backup_dir != running.backup_dir),
         ("recover_damaged", *recover_damaged != running.recover_damaged),
+        ("accept_clock", *accept_clock != running.accept_clock),
         ("log_format", *format != running.log.format),
     ];
     differ.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()

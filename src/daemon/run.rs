@@ -83,6 +83,7 @@ pub(crate) fn open(config: &Config, json: bool) -> Result<Opened, DaemonError> {
         durability: config.durability,
         journal_file_bytes: config.journal_file_bytes,
         recover_damaged: config.recover_damaged,
+        accept_clock: config.accept_clock,
         ..EngineConfig::new(&config.data_dir, config.workers)
     };
     if let Some(backup_dir) = &config.backup_dir {

@@ -59,6 +59,7 @@ pub(crate) fn ready(
         journal_file_bytes,
         backup_dir,
         recover_damaged,
+        accept_clock,
         log,
     } = config;
     let LogConfig { level, format, shows_numbers, slow_call_ms } = log;
@@ -81,6 +82,7 @@ pub(crate) fn ready(
         journal_file_mib = journal_file_bytes >> 20,
         backup_dir = backup_dir.as_ref().map(|path| path.display().to_string()),
         recover_damaged,
+        accept_clock,
         log_level = level.as_str(),
         log_format = format.as_str(),
         log_numbers = shows_numbers,

@@ -76,12 +76,7 @@ pub fn replace_file(disk: &dyn Disk, path: &Path, content: &[u8]) -> io::Result<
 }
 
 /// Like [`replace_file`], for content that may be large: it is written in parts.
-pub fn replace_file_paced(
-    disk: &dyn Disk,
-    path: &Path,
-    content: &[u8],
-    pacer: &Pacer<'_>,
-) -> io::Result<()> {
+pub fn replace_file_paced(disk: &dyn Disk, path: &Path, content: &[u8], pacer: &Pacer<'_>) -> io::Result<()> {
     let new = path.with_extension("new");
     // A leftover of a process that ended in the middle of this function.
     match disk.remove_file(&new) {

@@ -112,11 +112,7 @@ impl Files {
     }
 
     /// Waits for a change of the state, or until `timeout` has passed.
-    pub(super) fn wait<'a>(
-        &self,
-        state: MutexGuard<'a, State>,
-        timeout: Duration,
-    ) -> MutexGuard<'a, State> {
+    pub(super) fn wait<'a>(&self, state: MutexGuard<'a, State>, timeout: Duration) -> MutexGuard<'a, State> {
         self.changed.wait_timeout(state, timeout).unwrap_or_else(PoisonError::into_inner).0
     }
 
@@ -213,7 +209,9 @@ impl Files {
                 }
                 Err(_) if journal.has_ended() => return,
                 Err(error) if files::is_shortage(&error) => self.refused(&error),
-                Err(error) => return journal.poison("the tables could not be written at a checkpoint", &error),
+                Err(error) => {
+                    return journal.poison("the tables could not be written at a checkpoint", &error);
+                }
             }
             journal.stats.files.store(self.lock().files() as u64, Ordering::Relaxed);
         }

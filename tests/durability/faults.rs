@@ -137,10 +137,7 @@ fn run(durability: Durability, fault: Option<(u64, Way)>) -> (u64, bool) {
                 });
                 break 'run;
             }
-            assert!(
-                is_full(&failure) || is_broken,
-                "{fault:?} at {failed:?}: {failure}"
-            );
+            assert!(is_full(&failure) || is_broken, "{fault:?} at {failed:?}: {failure}");
             std::thread::sleep(Duration::from_millis(20));
         }
         if disk.has_lost(is_broken) && script.is_running() {

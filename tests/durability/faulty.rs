@@ -108,7 +108,8 @@ impl FaultyDisk {
     pub(crate) fn is_harmless(&self) -> bool {
         self.failed.lock().unwrap().iter().all(|(_, path)| {
             let has = |part: &str| path.components().any(|other| other.as_os_str() == part);
-            let is_totals = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("totals-"));
+            let is_totals =
+                path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("totals-"));
             has("staging") || is_totals
         })
     }

@@ -71,6 +71,12 @@ pub enum LeaseError {
         /// The pool's limit, in seconds.
         ttl_max_seconds: u32,
     },
+    /// The lease would end after the last time that can be stored.
+    #[error(
+        "this lease would end after {}, the last time that can be stored: give a shorter ttl",
+        Timestamp::MAX
+    )]
+    EndsTooLate,
     /// The count is 0 or too large.
     #[error("count is {0}: give 1 to {MAX_LEASE_COUNT}")]
     CountOutOfBounds(u32),
@@ -114,7 +120,8 @@ impl Pool {
         }
         self.shared.journal.check()?;
         let settings = self.settings();
-        let until = self.shared.clock.deadline(ttl(&settings, request.ttl_seconds)?);
+        let ttl_seconds = ttl(&settings, request.ttl_seconds)?;
+        let until = self.shared.clock.deadline(ttl_seconds).ok_or(LeaseError::EndsTooLate)?;
         match self.mode() {
             Mode::Open => {}
             Mode::Paused => return Err(LeaseError::Paused),

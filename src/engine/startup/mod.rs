@@ -86,7 +86,7 @@ impl Engine {
             report.journal.damage.push(damage);
         }
         let last = report.journal.last.as_ref().map(|(frame, boot_id)| (frame, boot_id));
-        let clock = Arc::new(Clock::resume(Arc::clone(&config.clocks), last));
+        let clock = Arc::new(Clock::resume(Arc::clone(&config.clocks), last, config.accept_clock)?);
         let operator = Worker::new(OPERATOR_SLOT, seed().map_err(OpenError::Random)?, Arc::clone(&journal));
         let shared = Arc::new(Shared {
             clock: Arc::clone(&clock),

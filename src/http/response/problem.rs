@@ -10,6 +10,7 @@ use crate::domain::settings::SettingsError;
 use crate::engine::create_delete::DeleteError;
 use crate::engine::operations::import::ImportError;
 use crate::engine::operations::lease::LeaseError;
+use crate::engine::operations::renew_return::ReturnError;
 use crate::engine::pool::ChangeError;
 use crate::journal::handle::JournalError;
 
@@ -238,9 +239,20 @@ impl From<LeaseError> for Problem {
             LeaseError::Busy | LeaseError::TooManyKeys => Code::Overloaded,
             LeaseError::KeyMismatch => Code::IdempotencyMismatch,
             LeaseError::Journal(error) => return error.into(),
-            LeaseError::TtlOutOfBounds { .. } | LeaseError::CountOutOfBounds(_) => Code::BadRequest,
+            LeaseError::TtlOutOfBounds { .. } | LeaseError::EndsTooLate | LeaseError::CountOutOfBounds(_) => {
+                Code::BadRequest
+            }
         };
         Self::new(code, error.to_string())
+    }
+}
+
+impl From<ReturnError> for Problem {
+    fn from(error: ReturnError) -> Self {
+        match error {
+            ReturnError::Journal(error) => error.into(),
+            ReturnError::RestEndsTooLate => Self::bad_request(error.to_string()),
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 
 use crate::coordinates::SegmentId;
+use crate::disk::files;
 use crate::domain::counts::Counts;
 use crate::domain::settings::{PoolName, Settings};
 use crate::engine::operations::import::{ImportError, ImportReport, NumberSource, Numbers, open_new_segment};
@@ -32,7 +33,6 @@ impl Engine {
     ) -> Result<ImportReport, ImportError> {
         self.refuse_existing(name)?;
         self.shared.journal.check()?;
-        let disk = &*self.shared.disk;
         let staging = Staging::new(&self.shared.disk, &self.shared.staging_dir)?;
         let numbers = Numbers::read(source, &self.shared)?;
         make_pool(&staging, settings, &numbers)?;
@@ -41,9 +41,8 @@ impl Engine {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         self.refuse_existing(name)?;
         let dir = self.dirs.pools.join(name.as_str());
-        disk.rename(staging.path(), &dir)?;
-        let opened = disk
-            .sync_directory(&self.dirs.pools)
+        let disk = &*self.shared.fail_stop_disk;
+        let opened = files::rename_durably(disk, staging.path(), &dir)
             .map_err(ImportError::from)
             .and_then(|()| open_new_pool(name.clone(), dir.clone(), &self.shared));
         match opened {
@@ -74,7 +73,7 @@ impl Engine {
     /// Deletes a pool and its files. Refused while any of its numbers are leased, unless `force`.
     pub fn delete_pool(&self, name: &str, force: bool) -> Result<(), DeleteError> {
         self.shared.journal.check()?;
-        let disk = &*self.shared.disk;
+        let disk = &*self.shared.fail_stop_disk;
         // A rename also works on a full disk. The next start removes hidden directories that are left.
         let hidden = self.dirs.pools.join(format!("{HIDDEN_PREFIX}{:016x}", staging::random_id()?));
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);

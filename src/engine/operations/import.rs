@@ -247,7 +247,7 @@ pub(crate) fn open_new_segment(
     dir: &Path,
     entry: &SegmentEntry,
 ) -> Result<(Segment, Counts), ImportError> {
-    let raw = OpenedSegment::open(&shared.disk, dir, entry, shared.sharing, OnDamage::Refuse)?;
+    let raw = OpenedSegment::open(&shared.fail_stop_disk, dir, entry, shared.sharing, OnDamage::Refuse)?;
     Ok(raw.activate(shared.slots)?)
 }
 
@@ -281,7 +281,7 @@ impl Pool {
         entry: SegmentEntry,
         segments: &Segments,
     ) -> Result<(), ImportError> {
-        let disk = &*self.shared.disk;
+        let disk = &*self.shared.fail_stop_disk;
         let staged = SegmentPaths::new(staging.path(), entry.id);
         let placed = SegmentPaths::new(&self.dir, entry.id);
         let mut opened = None;

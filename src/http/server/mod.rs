@@ -36,6 +36,8 @@ use worker_thread::{Task, WorkerHandle, start_worker};
 pub const DEFAULT_MAX_CONNECTIONS: u64 = 16_384;
 /// How long the drain waits for requests in progress, in seconds.
 pub const DRAIN_LIMIT_SECONDS: u64 = 10;
+/// How often the end of the threads is checked.
+const END_POLL: Duration = Duration::from_millis(5);
 
 /// Why the server could not run.
 #[derive(Debug, Error)]
@@ -129,6 +131,11 @@ impl Server {
             let _ = worker.tasks.send(Task::Drain(limit));
         }
         let ended = tokio::task::spawn_blocking(move || {
+            while Instant::now() < limit && !threads.iter().all(JoinHandle::is_finished) {
+                std::thread::sleep(END_POLL);
+            }
+            // What waits for space on a full disk has no more time.
+            engine.journal().end_waits();
             for thread in threads {
                 // A panic of a thread is logged already.
                 drop(thread.join());

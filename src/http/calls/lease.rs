@@ -19,7 +19,7 @@ use crate::http::request::content_type::check_json;
 use crate::http::request::fields::{self, Count, NotYet, TtlSeconds};
 use crate::http::request::headers::RequestHeaders;
 use crate::http::request::within::WithinField;
-use crate::http::request::{body, path, query};
+use crate::http::request::{path, query};
 use crate::http::response::body::Body;
 use crate::http::response::json;
 use crate::http::response::problem::{Code, Problem};
@@ -107,13 +107,16 @@ fn plain(api: &Api, pool: &Pool, key: Option<&[u8]>) -> Result<Response<Body>, P
 
 /// The response to a call with a body.
 async fn with_body(api: Arc<Api>, pool: Arc<Pool>, key: Key, body: hyper::body::Incoming) -> Reply {
-    let bytes = body::collect_json(body).await?;
+    let bytes = api.bodies.collect_json(body).await?;
     let key = key.as_ref().map(HeaderValue::as_bytes);
     if bytes.is_empty() {
         return plain(&api, &pool, key);
     }
     let wanted: LeaseBody = fields::parse(&bytes)?;
-    let within = wanted.within.map(|field| pool.within(&field.0));
+    let within = match wanted.within {
+        Some(field) => Some(field.of(&pool).await?),
+        None => None,
+    };
     let request = LeaseRequest {
         count: wanted.count.map_or(1, |count| count.0),
         ttl_seconds: wanted.ttl.map(|ttl| ttl.0),

@@ -6,9 +6,9 @@ use crate::engine::operations::import::NumberSource;
 use crate::http::response::problem::{Code, Problem};
 use crate::numbers::list::{ListFormat, ListOptions, OnInvalid};
 
-use super::body::Upload;
 use super::content_type::media_type;
 use super::query::Query;
+use super::upload::Upload;
 
 /// Parameters that say how to read a list.
 pub(crate) const LIST_PARAMETERS: [&str; 4] = ["region", "on_invalid", "length", "column"];

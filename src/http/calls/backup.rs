@@ -8,8 +8,9 @@ use hyper::body::{Body as _, Incoming};
 use serde::Deserialize;
 
 use crate::backup::BackupName;
-use crate::http::blocking::{self, Lane};
+use crate::http::blocking;
 use crate::http::calls::{Api, Handled, Reply, query_of};
+use crate::http::lanes::Lane;
 use crate::http::request::content_type::check_json;
 use crate::http::request::{fields, query};
 use crate::http::response::json;

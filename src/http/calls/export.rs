@@ -11,8 +11,9 @@ use hyper::{HeaderMap, Request, Response};
 
 use crate::engine::operations::export::Export;
 use crate::engine::pool::{NumberState, Pool};
-use crate::http::blocking::{self, Lane, blocking};
+use crate::http::blocking::{self, blocking};
 use crate::http::calls::{Api, Handled, Reply, pool_of, query_of};
+use crate::http::lanes::Lane;
 use crate::http::request::query::Query;
 use crate::http::request::within::WithinField;
 use crate::http::response::body::{Body, Parts, Stream};
@@ -107,7 +108,7 @@ async fn streamed(selection: Selection, format: Format) -> Reply {
         Stream::new(FileParts(file))
     } else {
         let export = blocking(move || Ok(selection.open())).await?;
-        Stream::new(Rows { export, format, header: format == Format::Csv, rows: Vec::new().into_iter() })
+        Stream::new(Rows { export, format, header: format == Format::Csv, block: Vec::new().into_iter() })
     };
     let mut response: Response<Body> = Response::new(Body::Stream(stream));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(format.media_type()));
@@ -120,7 +121,7 @@ struct Rows {
     format: Format,
     /// Whether the header is still to be written.
     header: bool,
-    rows: std::vec::IntoIter<NumberState>,
+    block: std::vec::IntoIter<NumberState>,
 }
 
 impl Parts for Rows {
@@ -132,7 +133,7 @@ impl Parts for Rows {
         let mut digits = itoa::Buffer::new();
         let mut ended = false;
         for _ in 0..BLOCKS_PER_PART {
-            for row in self.rows.by_ref() {
+            for row in self.block.by_ref() {
                 part.put_slice(digits.format(row.number.get()).as_bytes());
                 if self.format == Format::Csv {
                     put_csv_columns(&mut part, &row);
@@ -147,7 +148,7 @@ impl Parts for Rows {
             }
             let mut block = Vec::new();
             ended = !self.export.next_block(&mut block);
-            self.rows = block.into_iter();
+            self.block = block.into_iter();
         }
         if part.is_empty() && ended {
             return Ok(None);

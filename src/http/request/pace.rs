@@ -12,6 +12,14 @@ use tokio::time::{Instant, timeout_at};
 use crate::http::limits::Limits;
 use crate::http::response::problem::Problem;
 
+/// Which limit a body has reached.
+#[derive(Debug, Clone, Copy)]
+enum Limit {
+    Pause,
+    Rate,
+    Total,
+}
+
 /// Reads a body, and refuses one that is too slow.
 pub(crate) struct PacedBody<'a> {
     pub(crate) body: Incoming,
@@ -43,11 +51,11 @@ impl<'a> PacedBody<'a> {
             })
             .await;
             let frame = if pending {
-                let (deadline, problem) = self.deadline();
+                let (deadline, limit) = self.deadline();
                 let next = poll_fn(|cx| Pin::new(&mut self.body).poll_frame(cx));
                 match timeout_at(deadline, next).await {
                     Ok(frame) => frame,
-                    Err(_) => return Some(Err(problem(self.limits, self.total))),
+                    Err(_) => return Some(Err(self.refusal(limit))),
                 }
             } else {
                 at_once
@@ -67,40 +75,33 @@ impl<'a> PacedBody<'a> {
         }
     }
 
-    /// When the next chunk must have arrived, and what to say if it has not.
-    fn deadline(&mut self) -> (Instant, fn(&Limits, Duration) -> Problem) {
+    /// When the next chunk must have arrived, and which limit says so.
+    fn deadline(&mut self) -> (Instant, Limit) {
         let now = Instant::now();
         let started = *self.started.get_or_insert(now);
         let in_pace = Duration::from_secs(self.received_bytes / self.limits.min_body_bytes_per_second.max(1));
-        let deadlines: [(Instant, fn(&Limits, Duration) -> Problem); 3] = [
-            (now + self.limits.body_pause, paused),
-            (started + self.limits.body_grace.max(in_pace), too_slow),
-            (started + self.total, too_long),
-        ];
-        let [first, others @ ..] = deadlines;
-        others.into_iter().fold(first, |first, other| if other.0 < first.0 { other } else { first })
+        let rate = (started + self.limits.body_grace.max(in_pace), Limit::Rate);
+        let total = (started + self.total, Limit::Total);
+        let first = (now + self.limits.body_pause, Limit::Pause);
+        [rate, total].into_iter().fold(first, |first, other| if other.0 < first.0 { other } else { first })
+    }
+
+    fn refusal(&self, limit: Limit) -> Problem {
+        Problem::bad_request(match limit {
+            Limit::Pause => "The body did not arrive in time: send it without long pauses".to_owned(),
+            Limit::Rate => format!(
+                "The body arrives too slowly: send at least {} bytes per second",
+                self.limits.min_body_bytes_per_second
+            ),
+            Limit::Total => format!(
+                "The body took longer than {} seconds: send it faster, or in several requests",
+                self.total.as_secs()
+            ),
+        })
     }
 
     /// Does not count time in which the server kept the body waiting.
     pub(crate) fn excuse(&mut self, waited: Duration) {
         self.started = self.started.map(|started| started + waited);
     }
-}
-
-fn paused(_: &Limits, _: Duration) -> Problem {
-    Problem::bad_request("The body did not arrive in time: send it without long pauses")
-}
-
-fn too_slow(limits: &Limits, _: Duration) -> Problem {
-    Problem::bad_request(format!(
-        "The body arrives too slowly: send at least {} bytes per second",
-        limits.min_body_bytes_per_second
-    ))
-}
-
-fn too_long(_: &Limits, total: Duration) -> Problem {
-    Problem::bad_request(format!(
-        "The body took longer than {} seconds: send it faster, or in several requests",
-        total.as_secs()
-    ))
 }

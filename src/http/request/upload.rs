@@ -12,7 +12,8 @@ use tokio::time::Instant;
 
 use crate::engine::operations::import::ImportError;
 use crate::engine::registry::Engine;
-use crate::http::blocking::{self, Lane};
+use crate::http::blocking;
+use crate::http::lanes::Lane;
 use crate::http::response::problem::Problem;
 use crate::store::staging::StagedFile;
 
@@ -99,12 +100,11 @@ async fn write(
     parts: [Bytes; 2],
 ) -> Result<(StagedFile, Stage), Problem> {
     let engine = Arc::clone(engine);
-    let (file, stage) = match file {
-        Some((file, stage)) => (Some(file), stage),
-        None => {
-            let stage = Arc::clone(&bodies.stages).try_acquire_owned();
-            (None, stage.map_err(|_| overloaded("Too many uploads are in progress: try later"))?)
-        }
+    let (file, stage) = if let Some((file, stage)) = file {
+        (Some(file), stage)
+    } else {
+        let stage = Arc::clone(&bodies.stages).try_acquire_owned();
+        (None, stage.map_err(|_| overloaded("Too many uploads are in progress: try later"))?)
     };
     blocking::answer(Lane::Staging, move || {
         if engine.disk_space().is_some_and(|space| space.free_bytes < FREE_BYTES) {

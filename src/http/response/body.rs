@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tokio::task::JoinError;
 
-use crate::http::blocking::{self, Lane};
+use crate::http::lanes::{self, Lane};
 
 /// The body of a response.
 #[derive(Debug)]
@@ -90,7 +90,7 @@ impl Stream {
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
         loop {
             if let Some(mut parts) = self.parts.take() {
-                self.job = Some(Box::pin(blocking::run(Lane::Export, move || {
+                self.job = Some(Box::pin(lanes::run(Lane::Export, move || {
                     let part = parts.next_part();
                     (parts, part)
                 })));

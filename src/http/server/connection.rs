@@ -18,7 +18,8 @@ use crate::http::commit_gate::Gate;
 use crate::http::exchange::{Pending, answer, refuse};
 use crate::http::request::origin::Via;
 
-use super::gated_stream::{Flow, Gated, Outflow};
+use super::gated_stream::Gated;
+use super::outflow::{Flow, Outflow};
 
 /// How often a worker checks its connections within [`Limits::idle`](crate::http::limits::Limits::idle).
 pub(crate) const IDLE_TICKS: u32 = 12;
@@ -49,9 +50,9 @@ pub(crate) struct ConnectionState {
     command: AtomicU32,
     waker: OnceLock<Waker>,
     /// What the responses wait for.
-    pub(super) gate: Arc<Gate>,
+    gate: Arc<Gate>,
     /// How the bytes of responses leave.
-    pub(super) outflow: Outflow,
+    outflow: Arc<Outflow>,
 }
 
 impl ConnectionState {
@@ -199,7 +200,7 @@ pub(crate) async fn serve<S>(
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let state = connections.add();
-    let gated = Gated::new(stream, Arc::clone(&state));
+    let gated = Gated::new(stream, Arc::clone(&state.gate), Arc::clone(&state.outflow));
     let service = ConnectionService { welcome, via, api, state: Arc::clone(&state) };
     let mut builder = Builder::new(TokioExecutor::new());
     // hyper's own flushing of pipelines would buffer responses without bound: see `Outflow`.

@@ -8,6 +8,7 @@ pub mod connection;
 pub mod control;
 pub(crate) mod gated_stream;
 pub mod listener;
+pub(crate) mod outflow;
 pub(crate) mod worker_thread;
 
 use std::io;

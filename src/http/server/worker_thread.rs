@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use crate::http::blocking::BLOCKING_THREADS_PER_WORKER;
 use crate::http::calls::Api;
 use crate::http::counters::WorkerStats;
+use crate::http::lanes::BLOCKING_THREADS_PER_WORKER;
 use crate::http::limits::Limits;
 use crate::http::request::origin::Via;
 use crate::http::worker_state::{self, OpenConnection};

@@ -22,6 +22,8 @@ use super::checksummed::{with_checksum, without_checksum};
 pub(crate) const FORMAT: u32 = 2;
 /// The manifest's name in the pool's directory.
 pub(crate) const MANIFEST_FILE: &str = "pool.toml";
+/// The round of a new pool.
+pub(crate) const FIRST_ROUND: u32 = 1;
 /// Maximum length of a manifest.
 const MAX_MANIFEST_BYTES: u64 = 4 << 20;
 
@@ -73,7 +75,14 @@ struct FormatOnly {
 
 impl Manifest {
     pub(crate) fn new(pool_id: u64, settings: Settings, segments: Vec<SegmentEntry>) -> Self {
-        Self { format: FORMAT, id: format!("{pool_id:016x}"), round: 1, paused: false, settings, segments }
+        Self {
+            format: FORMAT,
+            id: format!("{pool_id:016x}"),
+            round: FIRST_ROUND,
+            paused: false,
+            settings,
+            segments,
+        }
     }
 
     pub(crate) fn pool_id(&self) -> u64 {

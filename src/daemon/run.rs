@@ -13,6 +13,7 @@ use crate::disk::bus_error;
 use crate::engine::registry::Engine;
 use crate::engine::startup::config::EngineConfig;
 use crate::http::address::ListenAddress;
+use crate::http::limits::Limits;
 use crate::http::server::control::Control;
 use crate::http::server::listener::{BindError, Listener};
 use crate::http::server::{self, ServeError, Server, ServerConfig};
@@ -114,6 +115,7 @@ pub(crate) fn serve<E: From<DaemonError>>(
             workers: config.workers,
             max_connections: config.max_connections,
             allow_hosts: config.allow_hosts.clone(),
+            limits: Limits::default(),
         };
         let server =
             Server::start(listeners, Arc::clone(&engine), server_config).map_err(DaemonError::from)?;

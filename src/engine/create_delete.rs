@@ -1,7 +1,7 @@
 //! Creating and deleting pools. One rename of its directory makes a pool appear or disappear.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 
 use crate::coordinates::SegmentId;
@@ -9,9 +9,10 @@ use crate::disk::files;
 use crate::domain::counts::Counts;
 use crate::domain::settings::{PoolName, Settings};
 use crate::engine::operations::import::{ImportError, ImportReport, NumberSource, Numbers, open_new_segment};
+use crate::engine::operations::restore_states::{with_states, word};
 use crate::store::manifest::Manifest;
 use crate::store::pool_dir::HIDDEN_PREFIX;
-use crate::store::segment_writer::make_segment;
+use crate::store::segment_writer::make_segment_of;
 use crate::store::staging::{self, Staging, random_id};
 use crate::store::totals_file::PoolTotals;
 
@@ -24,7 +25,7 @@ use super::shared::Shared;
 pub const MAX_POOLS: usize = 10_000;
 
 impl Engine {
-    /// Creates a pool from a source of numbers. The pool is not visible until it is complete.
+    /// Creates a pool from a source of numbers, and from their states if it is an exported CSV. The pool is not visible until it is complete.
     pub fn create_pool(
         &self,
         name: &PoolName,
@@ -34,7 +35,7 @@ impl Engine {
         self.refuse_existing(name)?;
         self.shared.journal.check()?;
         let staging = Staging::new(&self.shared.disk, &self.shared.staging_dir)?;
-        let numbers = Numbers::read(source, &self.shared)?;
+        let numbers = Numbers::read(with_states(source, self.now()), &self.shared)?;
         make_pool(&staging, settings, &numbers)?;
         let loaded = numbers.loaded();
         drop(numbers);
@@ -90,7 +91,9 @@ impl Engine {
 /// Builds the complete directory of a new pool, ready to be moved into place.
 pub(crate) fn make_pool(staging: &Staging, settings: Settings, numbers: &Numbers) -> Result<(), ImportError> {
     let disk = &*staging.disk;
-    let entry = make_segment(disk, staging.path(), SegmentId(1), |path| numbers.write_set(disk, path))?;
+    let words = numbers.states().map(|states| states.iter().map(word));
+    let write_set = |path: &Path| numbers.write_set(disk, path);
+    let entry = make_segment_of(disk, staging.path(), SegmentId(1), write_set, words)?;
     Manifest::new(random_id()?, settings, vec![entry]).write(disk, staging.path())?;
     Ok(())
 }

@@ -226,6 +226,11 @@ impl Pool {
         self.segments.load().whole.len()
     }
 
+    /// How many segments the pool has.
+    pub fn segment_count(&self) -> usize {
+        self.segments.load().list.len()
+    }
+
     /// How many numbers are in each state. Sums counters; reads no word.
     pub fn counts(&self) -> Counts {
         self.counters.counts()

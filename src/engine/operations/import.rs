@@ -22,6 +22,7 @@ use crate::journal::on_damage::OnDamage;
 use crate::numbers::list::error::ListError;
 use crate::numbers::list::merged::NumberList;
 use crate::numbers::list::read::read_list;
+use crate::numbers::list::states::StateRow;
 use crate::numbers::list::{InvalidLine, ListOptions};
 use crate::numbers::number::NumberRange;
 use crate::numbers::set::error::{Format, SetError};
@@ -185,6 +186,14 @@ impl Numbers {
             Self::List(list) => Box::new(list.ranges()),
             Self::Set { set, .. } => Box::new(set.ranges()),
             Self::Ranges(ranges) => Box::new(ranges.iter().copied()),
+        }
+    }
+
+    /// The states of all numbers in ascending order, if the source has states.
+    pub(crate) fn states(&self) -> Option<&[StateRow]> {
+        match self {
+            Self::List(list) if !list.states().is_empty() => Some(list.states()),
+            _ => None,
         }
     }
 

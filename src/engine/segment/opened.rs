@@ -204,7 +204,7 @@ impl OpenedSegment {
     /// threads that change it.
     pub(crate) fn activate(self, slots: usize) -> std::io::Result<(Segment, Counts)> {
         let Self { id, set, words, mut table, dirty, .. } = self;
-        table.activate(&words, &dirty)?;
+        let words = table.activate(words, &dirty)?;
         let len = words.len();
         let derived = Derived::new(len);
         let mut counts = Counts::default();

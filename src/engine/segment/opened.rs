@@ -101,6 +101,16 @@ impl OpenedSegment {
         Ok(raw)
     }
 
+    /// How many words it has.
+    pub(crate) fn len(&self) -> u32 {
+        self.words.len()
+    }
+
+    /// Makes the memory of some words writable.
+    pub(crate) fn prefault(&self, ranks: &Range<Rank>) {
+        self.words.memory().prefault(ranks.start.index()..ranks.end.index());
+    }
+
     /// Prefetches a word that will be needed soon.
     #[inline]
     pub(crate) fn prefetch(&self, rank: Rank) {

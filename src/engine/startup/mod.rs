@@ -1,6 +1,7 @@
 //! Opening a data directory: opens its files, replays the journal over them, then rebuilds the derived data.
 
 pub mod config;
+mod prefault;
 pub(crate) mod replay;
 
 use std::io;
@@ -77,6 +78,7 @@ impl Engine {
         let mut raw = OpenedPools::open(&words_config, &data_dir::pools_dir(data_dir), sharing)?;
         let journaled = recovery::scan(&data_dir::journal_dir(data_dir), config.on_damage())?;
         raw.take_key_records(&idempotency_file::read(&idempotency_file::path_in(data_dir))?);
+        prefault::prefault(&raw, &journaled);
         raw.apply(&journaled, &mut report);
         report.journal = journaled.into_recovered();
         if let Some(damage) = raw.missing_journal(&data_dir::journal_dir(data_dir), &report.journal) {

@@ -8,7 +8,7 @@ use std::sync::{Arc, PoisonError};
 use arc_swap::{ArcSwap, Guard};
 
 use crate::coordinates::Rank;
-use crate::disk::{files, paced};
+use crate::disk::files;
 use crate::domain::counts::{Counts, Totals};
 use crate::domain::lease_token::TokenKey;
 use crate::domain::settings::{NextState, PoolName, Settings, SettingsError};
@@ -29,6 +29,7 @@ use crate::sys::atomics::{AtomicU32, Ordering};
 use crate::sys::sync::{Instant, Mutex, MutexGuard};
 
 use super::counters::PoolCounters;
+use super::growth::Growth;
 use super::segment::{Segment, Segments};
 use super::shared::{OPERATOR_SLOT, SWEEPER_SLOT, Shared};
 use super::worker::{Cursor, Worker};
@@ -91,6 +92,7 @@ pub struct Pool {
     pub(crate) id: u64,
     pub(crate) settings: ArcSwap<Settings>,
     pub(crate) segments: ArcSwap<Segments>,
+    pub(crate) growth: Growth,
     /// The manifest on disk. Locked during a change, so that changes are serialized.
     manifest: Mutex<Manifest>,
     round: AtomicU32,
@@ -128,7 +130,7 @@ impl Pool {
         let cursors = (0..shared.slots)
             .map(|slot| {
                 // Threads start in different parts of the pool.
-                let position = segments.whole.len() / shared.slots as u64 * slot as u64;
+                let position = segments.whole.positions() / shared.slots as u64 * slot as u64;
                 if segments.whole.is_empty() {
                     return Cursor::new(SegmentIndex(0), Rank(0));
                 }
@@ -144,6 +146,7 @@ impl Pool {
             id: manifest.pool_id(),
             shared,
             settings: ArcSwap::from_pointee(manifest.settings.clone()),
+            growth: Growth::new(&segments, &manifest),
             segments: ArcSwap::from_pointee(segments),
             round: AtomicU32::new(manifest.round),
             mode: AtomicU32::new(mode as u32),
@@ -248,7 +251,7 @@ impl Pool {
 
     /// The pool's numbers that lie in any of the ranges.
     pub fn within(&self, ranges: &[NumberRange]) -> Within {
-        self.segments.load().within(ranges)
+        self.segments.load_full().within(ranges)
     }
 
     pub(crate) fn on_expiry(&self) -> ExpiryRule {
@@ -270,7 +273,7 @@ impl Pool {
         // Read the time before the word: if the lease is renewed in between, its old end must not be
         // compared with a time after the renewal.
         let now = self.shared.clock.now();
-        segment.state.words.get(rank).seen(now, self.on_expiry(), self.round())
+        segment.word(rank).seen(now, self.on_expiry(), self.round())
     }
 
     /// The state of one number, if it is in the pool.
@@ -319,11 +322,6 @@ impl Pool {
         }
         *manifest = next;
         Ok(apply(&manifest))
-    }
-
-    /// Writes all words that changed to their files, durably.
-    pub(crate) fn checkpoint(&self, rest: &paced::Pacer<'_>) -> std::io::Result<()> {
-        self.segments.load().list.iter().try_for_each(|segment| segment.checkpoint(rest))
     }
 
     /// Closes the files after the last checkpoint.

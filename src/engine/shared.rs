@@ -27,12 +27,17 @@ pub(crate) struct Shared {
     pub(crate) slots: usize,
     /// The handle for operators' calls. They run one at a time, from any thread.
     pub(crate) operator: Mutex<Worker>,
+    /// Numbers that a segment that grows has room for.
+    pub(crate) growing_numbers: u32,
     /// Where files are built before they are moved into place.
     pub(crate) staging_dir: PathBuf,
 }
 /// Maximum number of threads that call the engine.
 pub const MAX_WORKERS: usize = 1_024;
-/// Slots that the engine reserves for itself: the operators' and the sweeper's.
-pub(crate) const OWN_SLOTS: usize = 2;
+/// Slots that the engine reserves for itself: those of the operators, the sweeper, the merger and the
+/// checkpoint.
+pub(crate) const OWN_SLOTS: usize = 4;
 pub(crate) const OPERATOR_SLOT: Slot = Slot(0);
 pub(crate) const SWEEPER_SLOT: Slot = Slot(1);
+pub(crate) const MERGER_SLOT: Slot = Slot(2);
+pub(crate) const CHECKPOINT_SLOT: Slot = Slot(3);

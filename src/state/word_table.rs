@@ -64,6 +64,15 @@ impl<W: AsRef<[AtomicU64]>> WordTable<W> {
         }
     }
 
+    /// Replaces a word if it is still `before`. Returns whether it was.
+    #[inline]
+    pub fn replace(&self, rank: Rank, before: Word, after: Word) -> bool {
+        debug_assert!(after > before, "a word only grows");
+        let cell = &self.words.as_ref()[rank.index()];
+        let (before, after) = (before.bits().to_le(), after.bits().to_le());
+        cell.compare_exchange(before, after, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+    }
+
     /// Resets a word to that of a number that was never leased. Only for a damaged word, before anyone uses
     /// the table.
     pub fn reset(&self, rank: Rank) {

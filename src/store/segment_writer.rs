@@ -1,6 +1,6 @@
 //! Writing the files of a new segment: its number set and its words.
 
-use std::io::BufWriter;
+use std::io::{self, BufWriter};
 use std::path::Path;
 
 use crate::coordinates::SegmentId;
@@ -10,6 +10,7 @@ use crate::disk::sequential::SequentialWriter;
 use crate::numbers::number::NumberRange;
 use crate::numbers::set::writer::{SetWriter, WriteError, Written};
 
+use super::growing_file::GrowingFile;
 use super::manifest::SegmentEntry;
 use super::pool_dir::SegmentPaths;
 use super::table::TableFile;
@@ -47,5 +48,20 @@ pub(crate) fn make_segment(
         numbers: written.numbers,
         numbers_bytes: written.bytes,
         numbers_crc32c: written.crc32c,
+        capacity: 0,
+        merges: Vec::new(),
     })
+}
+
+/// Writes the files of a segment without numbers that grows up to `capacity`.
+pub(crate) fn make_growing_segment(
+    disk: &dyn Disk,
+    dir: &Path,
+    id: SegmentId,
+    capacity: u32,
+) -> io::Result<SegmentEntry> {
+    let paths = SegmentPaths::growing(dir, id);
+    GrowingFile::create(disk, &paths.set, capacity)?;
+    TableFile::create(disk, &paths.table, capacity)?;
+    Ok(SegmentEntry { id, numbers: 0, numbers_bytes: 0, numbers_crc32c: 0, capacity, merges: Vec::new() })
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::disk::paced;
 use crate::engine::pool::Pools;
-use crate::engine::shared::Shared;
+use crate::engine::shared::{CHECKPOINT_SLOT, Shared};
 use crate::store::idempotency_file;
 
 /// Writes all changed words to their tables and the keys to their file. The older journal files are not
@@ -16,7 +16,7 @@ pub(crate) fn checkpoint(
     data_dir: &Path,
     rest: &paced::Pacer<'_>,
 ) -> io::Result<()> {
-    pools.values().try_for_each(|pool| pool.checkpoint(rest))?;
+    pools.values().try_for_each(|pool| pool.checkpoint(CHECKPOINT_SLOT, rest))?;
     // A call that uses a key holds its lock until it has pushed the records. So either the key is seen here,
     // or its records are pushed after the older files were closed.
     let keys = shared.keys.records(shared.clock.now());

@@ -6,6 +6,7 @@
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::disk::device::Disk;
 use crate::disk::files;
@@ -23,18 +24,22 @@ use crate::numbers::list::error::ListError;
 use crate::numbers::list::merged::NumberList;
 use crate::numbers::list::read::read_list;
 use crate::numbers::list::{InvalidLine, ListOptions};
-use crate::numbers::number::NumberRange;
+use crate::numbers::number::{Number, NumberRange};
 use crate::numbers::set::error::{Format, SetError};
 use crate::numbers::set::writer::{WriteError, Written};
+use crate::numbers::set::run::LastRun;
 use crate::numbers::set::{NumberSet, open_any, wrap_32bit_header};
 use crate::store::damage::SegmentError;
-use crate::store::manifest::{Manifest, SegmentEntry};
-use crate::store::pool_dir::SegmentPaths;
+use crate::store::manifest::SegmentEntry;
 use crate::store::segment_writer::{make_segment, write_ranges};
 use crate::store::staging::Staging;
 use crate::sys::slot::Slot;
+use crate::sys::sync::{Instant, thread};
 
-/// Maximum segments of one pool: each number that a call names is looked up in each of them.
+use super::grow::STAGED;
+
+/// Maximum segments of one pool: each number that a call names is looked up in each of them. Merges keep their
+/// number far below.
 pub const MAX_SEGMENTS: usize = 1_000;
 
 /// Where numbers come from.
@@ -92,9 +97,10 @@ pub enum ImportError {
     /// Too many pools.
     #[error("there are {0} pools, the most that one daemon can have: delete one first")]
     TooManyPools(usize),
-    /// Numbers were added too many times.
+    /// The pool has too many segments.
     #[error(
-        "numbers were added to this pool {MAX_SEGMENTS} times: export it and create a new pool from the export"
+        "this pool has {MAX_SEGMENTS} parts that wait to be merged: try again later, and see the log if this \
+         lasts"
     )]
     TooManySegments,
     /// The list is invalid.
@@ -252,63 +258,68 @@ pub(crate) fn open_new_segment(
     Ok(raw.activate(shared.slots)?)
 }
 
+/// How often an addition looks whether segments have been merged.
+const MERGE_PAUSE: Duration = Duration::from_millis(5);
+/// How long it waits for that.
+const MAX_MERGE_WAIT: Duration = Duration::from_secs(10);
+
 impl Pool {
-    /// Adds the numbers of the source that the pool does not have, as a new segment. Does not affect current
-    /// leases.
+    /// Adds the numbers of the source that the pool does not have. Does not affect current leases. Few numbers
+    /// go to a segment that grows, many make a new one.
     pub fn add_numbers(&self, source: NumberSource<'_>) -> Result<Added, ImportError> {
         let numbers = Numbers::read(source, &self.shared)?;
         let loaded = numbers.loaded();
+        self.wait_for_merges()?;
         let operator = self.operator();
         let segments = self.segments.load_full();
-        if segments.list.len() >= MAX_SEGMENTS {
-            return Err(ImportError::TooManySegments);
+        let mut new = Vec::new();
+        if loaded.numbers <= self.max_appended() {
+            let each = numbers.ranges().flat_map(|range| range.first().get()..=range.last().get());
+            let each = each.filter_map(|number| Number::new(number).ok());
+            new.extend(each.filter(|number| segments.locate(*number, &mut LastRun::default()).is_none()));
         }
-        let disk = &*self.shared.disk;
-        let staging = Staging::new(&self.shared.disk, &self.shared.staging_dir)?;
-        let new = numbers.ranges().flat_map(|range| segments.missing(range));
-        let id = self.change_manifest(|_| Ok(()), Manifest::next_segment_id)?;
-        let entry = make_segment(disk, staging.path(), id, |path| write_ranges(disk, path, new))?;
-        let added = entry.numbers;
-        if added > 0
-            && let Err(error) = self.publish(&staging, entry, &segments, operator.slot)
-        {
-            // The manifest on disk decides whether the new files are in use.
-            if let Ok(manifest) = Manifest::read(&self.dir) {
-                // The next start removes what cannot be removed now.
-                let _ = crate::store::pool_dir::remove_strays(disk, &self.dir, &manifest);
-            }
-            return Err(error);
-        }
+        let added = if loaded.numbers > self.max_appended() {
+            self.add_segment(&numbers, &segments, operator.slot)?
+        } else if new.is_empty() {
+            0
+        } else {
+            self.append(&new, operator.slot)?;
+            new.len() as u64
+        };
         Ok(Added { added, existing: loaded.numbers - added, loaded })
     }
 
-    /// Moves the files of a new segment into place and starts to use it.
-    fn publish(
-        &self,
-        staging: &Staging,
-        entry: SegmentEntry,
-        segments: &Segments,
-        slot: Slot,
-    ) -> Result<(), ImportError> {
-        let disk = &*self.shared.disk;
-        let staged = SegmentPaths::new(staging.path(), entry.id);
-        let placed = SegmentPaths::new(&self.dir, entry.id);
-        for (from, to) in staged.all().into_iter().zip(placed.all()) {
-            disk.rename(from, to)?;
+    /// Waits while the pool has too many segments.
+    fn wait_for_merges(&self) -> Result<(), ImportError> {
+        let started = Instant::now();
+        while self.segments.load().list.len() >= MAX_SEGMENTS {
+            if started.elapsed() > MAX_MERGE_WAIT {
+                return Err(ImportError::TooManySegments);
+            }
+            thread::sleep(MERGE_PAUSE);
         }
-        disk.sync_directory(&self.dir)?;
-        let (segment, counts) = open_new_segment(&self.shared, &self.dir, &entry)?;
-        self.change_manifest(
-            |manifest| {
-                manifest.segments.push(entry);
-                Ok(())
-            },
-            |_| {
-                self.counters.found(slot, counts);
-                let list = segments.list.iter().cloned().chain([Arc::new(segment)]).collect();
-                self.segments.store(Arc::new(Segments::new(list)));
-            },
-        )?;
         Ok(())
+    }
+
+    /// Adds the numbers that no segment has as a segment of their own. Returns how many.
+    fn add_segment(&self, numbers: &Numbers, segments: &Segments, slot: Slot) -> Result<u64, ImportError> {
+        let disk = &*self.shared.disk;
+        let staging = Staging::new(&self.shared.disk, &self.shared.staging_dir)?;
+        let new = numbers.ranges().flat_map(|range| segments.missing(range));
+        let entry = make_segment(disk, staging.path(), STAGED, |path| write_ranges(disk, path, new))?;
+        if entry.numbers == 0 {
+            self.change_manifest(|_| Ok(()), |_| ())?;
+            return Ok(0);
+        }
+        let mut found = Counts::default();
+        let activate = |raw: OpenedSegment| {
+            let (segment, counts) = raw.activate(self.shared.slots)?;
+            found = counts;
+            Ok(segment)
+        };
+        let add = |segments: &Segments, segment: &Arc<Segment>| segments.with_segment(Arc::clone(segment));
+        self.publish(&staging, &entry, activate, add)?;
+        self.counters.found(slot, found);
+        Ok(entry.numbers)
     }
 }

@@ -120,11 +120,13 @@ impl Pool {
             Mode::Paused => return Err(LeaseError::Paused),
             Mode::Deleted => return Err(LeaseError::Deleted),
         }
-        let segments = self.segments.load();
+        let current = self.segments.load();
+        let within = request.within.unwrap_or(&current.whole);
+        let segments = within.segments(&current);
         let picker = Picker {
             pool: self.id,
-            segments: &segments,
-            within: request.within.unwrap_or(&segments.whole),
+            segments,
+            within,
             order: settings.order,
             cursor: &self.cursors[worker.slot.0],
         };
@@ -145,7 +147,7 @@ impl Pool {
                     }
                 }
             }
-            self.lease_claims(&segments, worker, until, leases);
+            self.lease_claims(segments, worker, until, leases);
         }
         Ok(())
     }

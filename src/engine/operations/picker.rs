@@ -73,7 +73,7 @@ impl Picker<'_> {
     /// Maps a random number to a place.
     #[inline]
     fn place(&self, random: u64) -> (usize, Rank) {
-        self.within.at(below(self.within.len(), random))
+        self.within.at(below(self.within.positions(), random))
     }
 
     /// Draws the next places and prefetches the memory of all of them.
@@ -102,7 +102,7 @@ impl Picker<'_> {
 
     #[inline]
     fn pick_random(&self, worker: &mut Worker, want: usize, search: Search) {
-        worker.lookahead.prepare((self.pool, self.within.len()), want);
+        worker.lookahead.prepare((self.pool, self.within.positions()), want);
         'picks: while worker.claims.len() < want {
             let mut place = (0, Rank(0));
             for _ in 0..RANDOM_PROBES {

@@ -129,7 +129,7 @@ impl Pool {
         let Some((segment, rank)) = place else { return RenewResult::Unknown };
         let segment = &**segments.get(segment);
         let transition = self.begin_transition(slot);
-        let changed = segment.state.change(rank, slot, |word| {
+        let (segment, rank, changed) = segment.change(rank, slot, |word| {
             self.check_token(item, word)?;
             word.renew(until)
         });
@@ -182,7 +182,7 @@ impl Pool {
         let segment = &**segments.get(segment);
         let next_word = self.next_word(item.then);
         let transition = self.begin_transition(slot);
-        let changed = segment.state.change(rank, slot, |word| {
+        let (segment, rank, changed) = segment.change(rank, slot, |word| {
             self.check_token(item.lease, word)?;
             word.return_lease(next_word)
         });

@@ -52,8 +52,8 @@ impl Pool {
         let mut marked = RetireReport::default();
         let mut found = 0;
         for range in numbers.ranges() {
-            for segment in &segments.list {
-                for rank in coordinates::each(&segment.set.rank_range(range)) {
+            for (_, segment) in segments.visible() {
+                for rank in segment.set.rank_ranges(range).flat_map(|ranks| coordinates::each(&ranks)) {
                     found += 1;
                     let change = |word: Word| {
                         match change_list {
@@ -64,11 +64,11 @@ impl Pool {
                     };
                     // One transition per number: the journal's writer waits for each to end.
                     let transition = self.begin_transition(slot);
-                    let changed = if dry_run {
-                        let word = segment.state.words.get(rank);
-                        change(word).map(|after| (word, after))
+                    let (segment, rank, changed) = if dry_run {
+                        let word = segment.word(rank);
+                        (&**segment, rank, change(word).map(|after| (word, after)))
                     } else {
-                        segment.state.change(rank, slot, change)
+                        segment.change(rank, slot, change)
                     };
                     let Ok((before, after)) = changed else {
                         marked.already += 1;

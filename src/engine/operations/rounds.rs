@@ -1,6 +1,6 @@
 //! Rounds: a new round makes every done number available again.
 
-use crate::coordinates::Rank;
+use crate::coordinates;
 use crate::engine::pool::{ChangeError, Pool};
 use crate::state::word::MAX_ROUND;
 use crate::sys::slot::Slot;
@@ -47,12 +47,13 @@ impl Pool {
 
     fn open_round(&self, slot: Slot, round: u32) -> u64 {
         let mut available = 0;
-        for segment in &self.segments.load().list {
-            for rank in (0..segment.state.words.len()).map(Rank) {
-                if segment.state.words.get(rank).open_round(round).is_none() {
+        for (_, segment) in self.segments.load().visible() {
+            for rank in coordinates::each(&segment.ranks()) {
+                if segment.word(rank).open_round(round).is_none() {
                     continue;
                 }
-                let opened = segment.state.change(rank, slot, |word| word.open_round(round).ok_or(()));
+                let (segment, rank, opened) =
+                    segment.change(rank, slot, |word| word.open_round(round).ok_or(()));
                 if let Ok((before, after)) = opened {
                     available += 1;
                     self.count_change(segment, slot, rank, before, after);

@@ -11,6 +11,7 @@ use arc_swap::ArcSwap;
 
 use crate::disk::mapping::Sharing;
 use crate::engine::background::checkpoint::checkpoint;
+use crate::engine::background::merger::start_merger;
 use crate::engine::background::recorder::start_recorder;
 use crate::engine::background::sweeper::start_sweeper;
 use crate::journal::durability::Durability;
@@ -94,6 +95,7 @@ impl Engine {
             secret,
             slots,
             operator: Mutex::new(operator),
+            growing_numbers: config.growing_numbers.clamp(1, u16::MAX.into()),
             staging_dir,
         });
         shared.keys.restore(raw.take_keys(), clock.now());
@@ -101,13 +103,14 @@ impl Engine {
         let pools = Arc::new(ArcSwap::from_pointee(pools));
         let running = start_journal(config, &shared, &pools, &report)?;
         let sweeper = start_sweeper(&shared, &pools).map_err(in_dir)?;
+        let merger = start_merger(&pools).map_err(in_dir)?;
         let recorder = start_recorder(totals_file, &pools).map_err(in_dir)?;
         let dirs = Directories {
             data: data_dir.clone(),
             pools: data_dir::pools_dir(data_dir),
             backups: config.backup_dir.clone(),
         };
-        Ok(Arc::new(Self::new(dirs, shared, pools, running, [sweeper, recorder], lock, report)))
+        Ok(Arc::new(Self::new(dirs, shared, pools, running, [sweeper, merger, recorder], lock, report)))
     }
 }
 

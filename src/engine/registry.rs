@@ -14,6 +14,7 @@ use crate::journal::handle::Journal;
 use crate::journal::running::Running;
 use crate::state::time::Timestamp;
 use crate::sys::background::BackgroundThread;
+use crate::sys::lock::Lock;
 use crate::sys::slot::Slot;
 use crate::sys::sync::Mutex;
 
@@ -38,7 +39,7 @@ pub struct Engine {
     pub(crate) journal: Running,
     report: OpenReport,
     /// Held while the map of pools changes.
-    pub(crate) changing: Mutex<()>,
+    pub(crate) changing: Lock<()>,
     next_slot: Mutex<usize>,
     background: [BackgroundThread; 3],
     _lock: DirectoryLock,
@@ -60,7 +61,7 @@ impl Engine {
             pools,
             journal,
             report,
-            changing: Mutex::new(()),
+            changing: Lock::new(()),
             next_slot: Mutex::new(OWN_SLOTS),
             background,
             _lock: lock,

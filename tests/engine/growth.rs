@@ -135,6 +135,7 @@ fn a_merge_that_is_cut_off_anywhere_is_completed_at_the_next_start() {
             pool.merge_now(ALL).unwrap();
             assert_eq!(pool.numbers(), 39);
             engine.close().unwrap();
+            drop((pool, worker, engine));
             assert_eq!(check_directory(data_dir).unwrap().faults, [], "after {words} words");
         }
     }

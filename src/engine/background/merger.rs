@@ -39,7 +39,9 @@ pub(crate) fn start_merger(pools: &Arc<ArcSwap<Pools>>) -> io::Result<Background
 fn run(pools: impl Fn() -> Vec<Arc<Pool>>, stop: &Receiver<()>) {
     let goes_on = |pause| stop.recv_timeout(pause) == Err(RecvTimeoutError::Timeout);
     // Works as long as it rests: the processor and the disk are for the leases first.
-    let after_part = |took: Duration| drop(stop.recv_timeout(took.min(MAX_REST)));
+    let after_part = |took: Duration| {
+        let _ = stop.recv_timeout(took.min(MAX_REST));
+    };
     let (words, turn) = (Cell::new(0_u32), Cell::new(Instant::now()));
     let after_word = || {
         words.set(words.get().wrapping_add(1));

@@ -32,12 +32,12 @@ impl Pool {
         let Some(within) = within else { return self.counts() };
         let current = self.segments.load();
         let segments = within.segments(&current);
-        let (now, on_expiry, round) = (self.shared.clock.now(), self.on_expiry(), self.round());
+        let (now, on_expiry) = (self.shared.clock.now(), self.on_expiry());
         let mut counts = Counts::default();
         for span in within.spans.iter().filter(|span| segments.is_visible(span.segment)) {
             let segment = segments.get(span.segment);
             coordinates::each(&span.ranks)
-                .for_each(|rank| counts.add(segment.word(rank).seen(now, on_expiry, round).state()));
+                .for_each(|rank| counts.add(segment.word(rank).seen(now, on_expiry).state()));
         }
         counts
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::coordinates::{self, Rank, SegmentId};
 use crate::domain::counts::Counts;
-use crate::engine::pool::{ChangeError, Mode, Pool};
+use crate::engine::pool::{Mode, Pool};
 use crate::engine::segment::opened::OpenedSegment;
 use crate::engine::segment::{Segment, Segments};
 use crate::journal::on_damage::OnDamage;
@@ -14,7 +14,6 @@ use crate::store::manifest::SegmentEntry;
 use crate::store::pool_dir::SegmentPaths;
 use crate::store::segment_writer::make_growing_segment;
 use crate::store::staging::Staging;
-use crate::sys::slot::Slot;
 
 use super::import::ImportError;
 
@@ -31,8 +30,8 @@ impl Pool {
         u64::from(self.shared.growing_numbers / APPENDED_SHARE)
     }
 
-    /// Adds numbers that the pool does not have, at most [`Self::max_appended`]. Call it under the operators' lock.
-    pub(crate) fn append(&self, new: &[Number], slot: Slot) -> Result<(), ImportError> {
+    /// Adds numbers that the pool does not have, at most [`Self::max_appended`]. Call it with `adding` locked.
+    pub(crate) fn append(&self, new: &[Number]) -> Result<(), ImportError> {
         self.shared.journal.check()?;
         let mut active = self.growth.active();
         let segment = match active.take().filter(|segment| segment.room() as usize >= new.len()) {
@@ -48,12 +47,14 @@ impl Pool {
             return Err(ImportError::Deleted);
         }
         let count = new.len() as u64;
-        self.counters.found(slot, Counts { numbers: count, available: count, ..Counts::default() });
         for number in new {
             set.push(Some(*number));
         }
         let ranks = Rank(first)..Rank(first + new.len() as u32);
-        coordinates::each(&ranks).for_each(|rank| segment.state.free.put(rank, slot));
+        self.shared.operate(|slot| {
+            self.counters.found(slot, Counts { numbers: count, available: count, ..Counts::default() });
+            coordinates::each(&ranks).for_each(|rank| segment.state.free.put(rank, slot));
+        });
         self.segments.rcu(|segments| segments.renewed());
         Ok(())
     }
@@ -79,7 +80,7 @@ impl Pool {
     ) -> Result<Arc<Segment>, ImportError> {
         let (mut placed, mut opened) = (None, None);
         let published = self.change_manifest(
-            |manifest| {
+            |manifest| -> Result<(), ImportError> {
                 let id = self.growth.next_id(manifest, self.shared.journal.checkpoints());
                 let id = id.ok_or_else(|| io::Error::other("all ids of segments are in use"))?;
                 let entry = SegmentEntry { id, ..staged.clone() };
@@ -103,7 +104,7 @@ impl Pool {
                 if let Some(placed) = placed.filter(|_| !self.shared.journal.is_poisoned()) {
                     placed.all().iter().for_each(|path| drop(self.shared.disk.remove_file(path)));
                 }
-                Err(error.into())
+                Err(error)
             }
         }
     }
@@ -118,9 +119,8 @@ impl Pool {
         disk.sync_directory(&self.dir)
     }
 
-    fn open_segment(&self, entry: &SegmentEntry) -> Result<OpenedSegment, ChangeError> {
+    fn open_segment(&self, entry: &SegmentEntry) -> Result<OpenedSegment, ImportError> {
         let shared = &self.shared;
-        OpenedSegment::open(&shared.disk, &self.dir, entry, shared.sharing, OnDamage::Refuse)
-            .map_err(|error| ChangeError::Io(io::Error::other(error)))
+        Ok(OpenedSegment::open(&shared.disk, &self.dir, entry, shared.sharing, OnDamage::Refuse)?)
     }
 }

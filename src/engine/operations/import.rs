@@ -5,7 +5,7 @@
 
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use crate::disk::device::Disk;
@@ -33,7 +33,6 @@ use crate::store::damage::SegmentError;
 use crate::store::manifest::SegmentEntry;
 use crate::store::segment_writer::{make_segment, write_ranges};
 use crate::store::staging::Staging;
-use crate::sys::slot::Slot;
 use crate::sys::sync::{Instant, thread};
 
 use super::grow::STAGED;
@@ -270,7 +269,7 @@ impl Pool {
         let numbers = Numbers::read(source, &self.shared)?;
         let loaded = numbers.loaded();
         self.wait_for_merges()?;
-        let operator = self.operator();
+        let _adding = self.adding.lock().unwrap_or_else(PoisonError::into_inner);
         let segments = self.segments.load_full();
         let mut new = Vec::new();
         if loaded.numbers <= self.max_appended() {
@@ -279,11 +278,11 @@ impl Pool {
             new.extend(each.filter(|number| segments.locate(*number, &mut LastRun::default()).is_none()));
         }
         let added = if loaded.numbers > self.max_appended() {
-            self.add_segment(&numbers, &segments, operator.slot)?
+            self.add_segment(&numbers, &segments)?
         } else if new.is_empty() {
             0
         } else {
-            self.append(&new, operator.slot)?;
+            self.append(&new)?;
             new.len() as u64
         };
         Ok(Added { added, existing: loaded.numbers - added, loaded })
@@ -302,13 +301,13 @@ impl Pool {
     }
 
     /// Adds the numbers that no segment has as a segment of their own. Returns how many.
-    fn add_segment(&self, numbers: &Numbers, segments: &Segments, slot: Slot) -> Result<u64, ImportError> {
+    fn add_segment(&self, numbers: &Numbers, segments: &Segments) -> Result<u64, ImportError> {
         let disk = &*self.shared.disk;
         let staging = Staging::new(&self.shared.disk, &self.shared.staging_dir)?;
         let new = numbers.ranges().flat_map(|range| segments.missing(range));
         let entry = make_segment(disk, staging.path(), STAGED, |path| write_ranges(disk, path, new))?;
         if entry.numbers == 0 {
-            self.change_manifest(|_| Ok(()), |_| ())?;
+            self.change_manifest(|_| Ok::<_, ChangeError>(()), |_| ())?;
             return Ok(0);
         }
         let mut found = Counts::default();
@@ -319,7 +318,7 @@ impl Pool {
         };
         let add = |segments: &Segments, segment: &Arc<Segment>| segments.with_segment(Arc::clone(segment));
         self.publish(&staging, &entry, activate, add)?;
-        self.counters.found(slot, found);
+        self.shared.operate(|slot| self.counters.found(slot, found));
         Ok(entry.numbers)
     }
 }

@@ -40,8 +40,8 @@ impl Pool {
         let span = NumberRange::new(first, last).ok()?;
         let bucket_width = span.len().div_ceil(u64::from(buckets.clamp(1, MAX_MAP_BUCKETS)));
         let buckets = span.len().div_ceil(bucket_width);
-        let (now, on_expiry, round) = (self.shared.clock.now(), self.on_expiry(), self.round());
-        let seen = &|word: Word| word.seen(now, on_expiry, round).state();
+        let (now, on_expiry) = (self.shared.clock.now(), self.on_expiry());
+        let seen = &|word: Word| word.seen(now, on_expiry).state();
         let counted: Vec<_> =
             segments.visible().map(|(_, segment)| segment).filter(|s| has_block_counts(s)).collect();
         let bucket = |index: u64| {

@@ -19,6 +19,7 @@ use crate::engine::pool::Pool;
 use crate::engine::segment::merging::Moved;
 use crate::engine::segment::opened::OpenedSegment;
 use crate::engine::segment::{Segment, Segments};
+use crate::engine::shared::MERGER_SLOT;
 use crate::numbers::number::NumberRange;
 use crate::state::number_state::State;
 use crate::store::manifest::SegmentEntry;
@@ -72,16 +73,16 @@ fn all_runs(segments: &[Arc<Segment>]) -> impl Iterator<Item = NumberRange> {
 impl Pool {
     /// Merges segments now, up to `words` words, instead of when the merger comes to it.
     pub fn merge_now(&self, words: u64) -> Result<(), ImportError> {
-        let operator = self.operator();
         let left = Cell::new(words);
         let after_word = || {
             left.set(left.get().saturating_sub(1));
             left.get() > 0
         };
-        self.merge(operator.slot, &Pace { after_word: &after_word, after_part: &|_| () })
+        self.merge(MERGER_SLOT, &Pace { after_word: &after_word, after_part: &|_| () })
     }
 
-    /// Merges what there is to merge, until there is nothing or the pace says stop.
+    /// Merges what there is to merge, until there is nothing or the pace says stop. `slot` is only used by
+    /// merges: one thread at a time uses it in one pool.
     pub(crate) fn merge(&self, slot: Slot, pace: &Pace<'_>) -> Result<(), ImportError> {
         let _one_at_a_time = self.growth.merging();
         if self.growth.has_recovered_merge() {
@@ -207,7 +208,7 @@ impl Pool {
         self.change_manifest(
             |manifest| {
                 manifest.end_merge(target.id);
-                Ok(())
+                Ok::<_, ImportError>(())
             },
             // Under the manifest's lock: the directory belongs to this pool as long as it is not deleted.
             |_| self.drop_merged(merged),

@@ -179,7 +179,7 @@ impl Segment {
 
     /// Moves a word that was seen to be available.
     fn move_available(&self, rank: Rank, target: &Segment, place: Rank, slot: Slot) -> Moved {
-        let _mutation = self.state.free.mutations().begin(slot);
+        let _mutation = self.state.free.mutations().begin(slot, rank);
         if self.state.free.take_near(rank..Rank(rank.0 + 1), 1, slot).is_none() {
             return Moved::Later;
         }

@@ -11,6 +11,7 @@ use crate::disk::mapping::{self, MappedBytes, MappedWords, Sharing, WORD_BYTES};
 use crate::domain::counts::Counts;
 use crate::engine::segment::Segment;
 use crate::journal::on_damage::OnDamage;
+use crate::numbers::number::Number;
 use crate::numbers::set::NumberSet;
 use crate::numbers::set::growing::GrowingSet;
 use crate::state::dirty_blocks::DirtyBlocks;
@@ -138,6 +139,20 @@ impl OpenedSegment {
         Ok(raw)
     }
 
+    /// The number of a rank.
+    pub(crate) fn number(&self, rank: Rank) -> Option<Number> {
+        self.set.select(rank)
+    }
+
+    /// The largest generation that any number had, as far as the table and the journal tell.
+    pub(crate) fn largest_generation(&self, journaled: u32) -> u32 {
+        let read = || {
+            let of = |ranks: Range<u32>| ranks.map(|rank| self.words.get(Rank(rank)).generation()).max();
+            parallel::for_each(parts(self.words.len()), of).into_iter().flatten().max().unwrap_or(0)
+        };
+        self.max_generation.unwrap_or_else(read).max(journaled)
+    }
+
     /// Prefetches a word that will be needed soon.
     #[inline]
     pub(crate) fn prefetch(&self, rank: Rank) {
@@ -242,11 +257,6 @@ impl OpenedSegment {
             counts.merge(part.counts);
         }
         (free, counts)
-    }
-
-    /// The word of a rank.
-    pub(crate) fn word(&self, rank: Rank) -> Word {
-        self.words.get(rank)
     }
 
     /// Completes a merge: takes over the words of `source` whose numbers this segment has, where they are

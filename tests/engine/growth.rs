@@ -15,10 +15,11 @@ use allotd::engine::operations::import::NumberSource;
 use allotd::engine::operations::lease::{Lease, LeaseError, LeaseRequest};
 use allotd::engine::operations::renew_return::{LeaseRef, RenewResult, ReturnItem, ReturnResult};
 use allotd::engine::{Engine, EngineConfig, Pool, Worker};
+use allotd::journal::Durability;
 use allotd::state::number_state::State;
 use allotd::state::state_set::StateSet;
 
-use super::{create, number, open, range};
+use super::{config, create, number, open, range};
 
 /// Words of one call to merge: all.
 const ALL: u64 = u64::MAX;
@@ -57,6 +58,12 @@ fn exported(pool: &Arc<Pool>) -> BTreeMap<u64, (State, u32)> {
     let all: BTreeMap<_, _> = all.into_iter().collect();
     assert_eq!(all.len(), len);
     all
+}
+
+/// A directory in memory, where there is one.
+fn scratch() -> tempfile::TempDir {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() { tempfile::tempdir_in(memory).unwrap() } else { tempfile::tempdir().unwrap() }
 }
 
 fn files_of(dir: &Path) -> usize {
@@ -99,8 +106,9 @@ fn more_single_additions_than_segments() {
 /// Stops a merge after each number of words, in turn, and starts again.
 #[test]
 fn a_merge_that_is_cut_off_anywhere_is_completed_at_the_next_start() {
-    for words in 1..40 {
-        let dir = tempfile::tempdir().unwrap();
+    for (words, durability) in (1..40).flat_map(|words| [(words, Durability::Sync), (words, Durability::None)]) {
+        let dir = scratch();
+        let open = |dir: &Path| Engine::open(&EngineConfig { durability, ..config(dir) }).unwrap();
         let engine = open(dir.path());
         let change = SettingsChange { order: Some(Order::Lowest), ..SettingsChange::default() };
         let pool = create(&engine, "p", &[range(1, 3)], &change);
@@ -120,7 +128,7 @@ fn a_merge_that_is_cut_off_anywhere_is_completed_at_the_next_start() {
         let backed_up = engine.backup(Some(&"b".parse().unwrap()), &|| false).unwrap();
         assert_eq!(backed_up.numbers, 39);
         drop((pool, worker, engine));
-        let target = tempfile::tempdir().unwrap();
+        let target = scratch();
         let restored = target.path().join("data");
         restore(&RealDisk, &dir.path().join("backups/b"), &restored).unwrap();
         for data_dir in [dir.path(), &restored] {
@@ -243,4 +251,84 @@ fn exhausted_is_true_during_merges() {
         }
         ended.store(true, Ordering::SeqCst);
     });
+}
+
+/// Resident memory of this process, in bytes.
+fn resident_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() << 10
+}
+
+fn bytes_of(dir: &Path) -> u64 {
+    let files = std::fs::read_dir(dir.join("pools/p")).unwrap();
+    files.map(|file| file.unwrap().metadata().unwrap().len()).sum()
+}
+
+/// Nanoseconds of a lookup, and of a lease and its return.
+fn speed(pool: &Pool, worker: &mut Worker, numbers: &[u64]) -> (u128, u128) {
+    const CALLS: u32 = 200_000;
+    let started = Instant::now();
+    for i in 0..CALLS as usize {
+        assert!(pool.lookup(number(numbers[i * 7_919 % numbers.len()])).is_some());
+    }
+    let lookups = started.elapsed().as_nanos() / u128::from(CALLS);
+    let started = Instant::now();
+    for _ in 0..CALLS / 4 {
+        let leases = lease(pool, worker, 1);
+        give_back(pool, worker, &leases[0], NextState::Available);
+    }
+    (lookups, started.elapsed().as_nanos() / u128::from(CALLS / 4))
+}
+
+/// Figures of growth by single additions, beside one import of the same numbers:
+/// `ALLOTD_ADDITIONS=1000000 ALLOTD_DIR=/dev/shm cargo test --test engine figures_of_growth -- --ignored --nocapture`
+#[test]
+#[ignore = "takes long"]
+fn figures_of_growth() {
+    let count = std::env::var("ALLOTD_ADDITIONS").map_or(20_000, |count| count.parse().unwrap());
+    let place = std::env::var("ALLOTD_DIR").unwrap_or_else(|_| "/tmp".to_owned());
+    let numbers: Vec<u64> = scattered(count).collect();
+    let list: String = numbers.iter().map(|number| format!("{number}\n")).collect();
+    for single in [false, true] {
+        let dir = tempfile::tempdir_in(&place).unwrap();
+        let config = EngineConfig { durability: Durability::None, ..EngineConfig::new(dir.path(), 2) };
+        let engine = Engine::open(&config).unwrap();
+        let pool = create(&engine, "p", &[range(1, 1_000)], &SettingsChange::default());
+        let mut worker = engine.worker();
+        let before = resident_bytes();
+        let (started, mut slowest) = (Instant::now(), Duration::ZERO);
+        if single {
+            for value in &numbers {
+                let started = Instant::now();
+                assert_eq!(add(&pool, *value), 1);
+                slowest = slowest.max(started.elapsed());
+            }
+        } else {
+            let options = allotd::numbers::list::ListOptions::default();
+            let input = &mut list.as_bytes();
+            let source = NumberSource::List { input, options, progress: &|_| () };
+            assert_eq!(pool.add_numbers(source).unwrap().added, count);
+        }
+        let took = started.elapsed();
+        while single && files_of(dir.path()) > 100 {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        std::thread::sleep(Duration::from_secs(1));
+        let grown = resident_bytes().saturating_sub(before);
+        let (lookup, pair) = speed(&pool, &mut worker, &numbers);
+        let what = if single { "single additions" } else { "one import" };
+        println!(
+            "{count} numbers by {what}: {took:.2?} (slowest call {slowest:.2?}), {} files, {:.1} bytes on disk and \
+             {:.1} of memory per number, lookup {lookup} ns, lease and return {pair} ns",
+            files_of(dir.path()),
+            bytes_of(dir.path()) as f64 / count as f64,
+            grown as f64 / count as f64,
+        );
+        let started = Instant::now();
+        drop((pool, worker, engine));
+        let engine = Engine::open(&config).unwrap();
+        println!("  opened again in {:.2?}", started.elapsed());
+        assert_eq!(engine.pool("p").unwrap().numbers(), count + 1_000);
+    }
 }

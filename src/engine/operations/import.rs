@@ -37,10 +37,6 @@ use crate::sys::sync::{Instant, thread};
 
 use super::grow::STAGED;
 
-/// Maximum segments of one pool: each number that a call names is looked up in each of them. Merges keep their
-/// number far below.
-pub const MAX_SEGMENTS: usize = 1_000;
-
 /// Where numbers come from.
 pub enum NumberSource<'a> {
     /// A list as text or CSV.
@@ -98,8 +94,8 @@ pub enum ImportError {
     TooManyPools(usize),
     /// The pool has too many segments.
     #[error(
-        "this pool has {MAX_SEGMENTS} parts that wait to be merged: try again later, and see the log if this \
-         lasts"
+        "this pool has too many parts, which are merged in the background: try again later, and see the log if \
+         this lasts"
     )]
     TooManySegments,
     /// The list is invalid.
@@ -288,10 +284,10 @@ impl Pool {
         Ok(Added { added, existing: loaded.numbers - added, loaded })
     }
 
-    /// Waits while the pool has too many segments.
+    /// Waits while the pool has too many segments: additions must not outrun the merges.
     fn wait_for_merges(&self) -> Result<(), ImportError> {
         let started = Instant::now();
-        while self.segments.load().list.len() >= MAX_SEGMENTS {
+        while self.segments.load().are_too_many() {
             if started.elapsed() > MAX_MERGE_WAIT {
                 return Err(ImportError::TooManySegments);
             }

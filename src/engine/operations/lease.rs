@@ -154,8 +154,10 @@ impl Pool {
     ) -> Result<Position, LeaseError> {
         let mut until = self.shared.clock.deadline(ttl);
         let current = self.segments.load();
-        let within = request.within.unwrap_or(&current.whole);
-        let segments = within.segments(&current);
+        let (segments, within): (&Segments, &Within) = match request.within {
+            None => (&current, &current.whole),
+            Some(within) => (within.segments(&current), within),
+        };
         let picker = Picker {
             pool: self.id,
             segments,

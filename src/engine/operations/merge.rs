@@ -18,7 +18,7 @@ use crate::domain::counts::Counts;
 use crate::engine::pool::Pool;
 use crate::engine::segment::merging::Moved;
 use crate::engine::segment::opened::OpenedSegment;
-use crate::engine::segment::{Segment, Segments};
+use crate::engine::segment::{MAX_MERGED_NUMBERS, Segment, Segments};
 use crate::engine::shared::MERGER_SLOT;
 use crate::numbers::number::NumberRange;
 use crate::state::number_state::State;
@@ -36,8 +36,6 @@ use super::import::ImportError;
 const MERGED_SEGMENTS: usize = 4;
 /// Most segments of one merge.
 const MAX_SOURCES: usize = 64;
-/// Larger segments are not merged: moving their words takes long, and a pool has few of them.
-const MAX_MERGED_NUMBERS: u32 = 1 << 20;
 /// How long a thread waits for another that is about to change a word.
 const LATER_PAUSE: Duration = Duration::from_micros(50);
 

@@ -22,6 +22,13 @@ use merging::Merging;
 use numbers::SegmentNumbers;
 use within::{SegmentIndex, Within};
 
+/// Larger segments are not merged: moving their words takes long, and a pool has few of them.
+pub(crate) const MAX_MERGED_NUMBERS: u32 = 1 << 20;
+/// Maximum segments of one pool: each number that a call names is looked up in each of them.
+const MAX_SEGMENTS: usize = 1_000;
+/// Most of them that wait to be merged. Merges keep the number far below.
+const MAX_UNMERGED_SEGMENTS: usize = 128;
+
 /// A set of numbers with their state.
 pub(crate) struct Segment {
     pub(crate) id: SegmentId,
@@ -121,6 +128,12 @@ impl Segments {
     pub(crate) fn merged(&self, sources: &[SegmentId]) -> Self {
         let list = self.list.iter().filter(|segment| !sources.contains(&segment.id)).cloned().collect();
         Self::with(list, None, self.merges_begun)
+    }
+
+    /// Whether numbers can be added only once segments have been merged.
+    pub(crate) fn are_too_many(&self) -> bool {
+        let unmerged = self.list.iter().filter(|segment| segment.set.len() < MAX_MERGED_NUMBERS);
+        self.list.len() >= MAX_SEGMENTS || unmerged.count() >= MAX_UNMERGED_SEGMENTS
     }
 
     /// The segment that a merge moves numbers into.

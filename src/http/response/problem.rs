@@ -299,8 +299,8 @@ impl From<ImportError> for Problem {
             ImportError::StorageFull => Code::StorageFull,
             ImportError::Import(_)
             | ImportError::Set(_)
-            | ImportError::TooManyPools(_)
-            | ImportError::TooManySegments => Code::BadRequest,
+            | ImportError::TooManyPools(_) => Code::BadRequest,
+            ImportError::TooManySegments => Code::Overloaded,
             ImportError::Io(_) | ImportError::Segment(_) => Code::Internal,
         };
         Self::new(code, error.to_string())

@@ -38,8 +38,18 @@ pub(crate) static MERGE_FAILED: Limit = Limit::new("merge_failed");
 /// Connections that could not be accepted.
 pub(crate) static ACCEPT_FAILED: Limit = Limit::new("accept_failed");
 
-const ALL: [&Limit; 6] =
-    [&SLOW_CALL, &SLOW_SYNC, &REQUEST_FAILED, &CHECKPOINT_FAILED, &MERGE_FAILED, &ACCEPT_FAILED];
+/// Totals that could not be saved.
+pub(crate) static TOTALS_FAILED: Limit = Limit::new("totals_failed");
+
+const ALL: [&Limit; 7] = [
+    &SLOW_CALL,
+    &SLOW_SYNC,
+    &REQUEST_FAILED,
+    &CHECKPOINT_FAILED,
+    &MERGE_FAILED,
+    &ACCEPT_FAILED,
+    &TOTALS_FAILED,
+];
 
 impl Limit {
     const fn new(kind: &'static str) -> Self {

@@ -111,7 +111,7 @@ impl Pool {
 
     /// Moves staged files into the pool's directory.
     fn place(&self, staging: &Staging, staged: &SegmentEntry, entry: &SegmentEntry) -> io::Result<()> {
-        let disk = &*self.shared.disk;
+        let disk = &*self.shared.fail_stop_disk;
         let (from, to) = (SegmentPaths::of(staging.path(), staged), SegmentPaths::of(&self.dir, entry));
         for (from, to) in from.all().into_iter().zip(to.all()) {
             disk.rename(from, to)?;
@@ -121,6 +121,12 @@ impl Pool {
 
     fn open_segment(&self, entry: &SegmentEntry) -> Result<OpenedSegment, ImportError> {
         let shared = &self.shared;
-        Ok(OpenedSegment::open(&shared.disk, &self.dir, entry, shared.sharing, OnDamage::Refuse)?)
+        Ok(OpenedSegment::open(
+            &shared.fail_stop_disk,
+            &self.dir,
+            entry,
+            shared.sharing,
+            OnDamage::Refuse,
+        )?)
     }
 }

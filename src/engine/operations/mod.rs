@@ -11,6 +11,7 @@ pub mod map;
 pub(crate) mod merge;
 pub(crate) mod picker;
 pub mod renew_return;
+pub(crate) mod restore_states;
 pub mod retire;
 pub mod rounds;
 mod sweep;

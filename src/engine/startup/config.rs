@@ -33,6 +33,9 @@ pub struct EngineConfig {
     pub recover_damaged: bool,
     /// How many numbers gather before they are sorted, 1 to 65,535.
     pub growing_numbers: u32,
+    /// Whether to believe a clock that is far ahead of the journal
+    /// ([`MAX_CLOCK_AHEAD_YEARS`](crate::engine::clock::MAX_CLOCK_AHEAD_YEARS)).
+    pub accept_clock: bool,
     /// Where backups are made; created with the first backup.
     pub backup_dir: PathBuf,
     /// The disk.
@@ -53,6 +56,7 @@ impl EngineConfig {
             journal_file_bytes: DEFAULT_JOURNAL_FILE_BYTES,
             recover_damaged: false,
             growing_numbers: DEFAULT_GROWING_NUMBERS,
+            accept_clock: false,
             disk: files::real(),
             clocks: Arc::new(SystemClocks),
         }

@@ -195,8 +195,7 @@ fn growing_numbers(
     entry: &SegmentEntry,
     segment: &Segment,
 ) -> Result<FileEntry, BackupError> {
-    let numbers: Vec<_> =
-        coordinates::each(&segment.ranks()).map(|rank| segment.set.select(rank)).collect();
+    let numbers: Vec<_> = coordinates::each(&segment.ranks()).map(|rank| segment.set.select(rank)).collect();
     let content = growing_file::content(entry.id, entry.capacity, &numbers);
     file_copy::whole(disk, root, format!("pools/{pool}/{:04}.growing", entry.id), &content)
 }

@@ -14,7 +14,8 @@ use crate::domain::settings::{NextState, PoolName, Settings, SettingsError};
 use crate::engine::counters::history::{History, Rates, Sample};
 use crate::engine::counters::lateness;
 use crate::engine::counters::outcomes::{OutcomeId, Outcomes};
-use crate::engine::segment::within::{SegmentIndex, Within};
+use crate::engine::segment::spans::SegmentIndex;
+use crate::engine::segment::within::Within;
 use crate::histogram::{Distribution, DistributionSnapshot};
 use crate::journal::handle::JournalError;
 use crate::numbers::number::{Number, NumberRange};
@@ -161,7 +162,7 @@ impl Pool {
                     return Cursor::new(SegmentIndex(0), Rank(0));
                 }
                 let (span, rank) = segments.whole.at(position);
-                Cursor::new(segments.whole.spans[span].segment, rank)
+                Cursor::new(segments.whole.list[span].segment, rank)
             })
             .collect();
         let mode = if manifest.paused { Mode::Paused } else { Mode::Open };
@@ -225,7 +226,7 @@ impl Pool {
 
     /// How many numbers the pool holds.
     pub fn numbers(&self) -> u64 {
-        self.segments.load().whole.len()
+        self.segments.load().whole.numbers()
     }
 
     /// How many segments the pool has.
@@ -284,7 +285,7 @@ impl Pool {
 
     /// The pool's numbers that lie in any of the ranges.
     pub fn within(&self, ranges: &[NumberRange]) -> Within {
-        self.segments.load_full().within(ranges)
+        Within::new(self.segments.load_full(), ranges)
     }
 
     pub(crate) fn on_expiry(&self) -> ExpiryRule {

@@ -214,7 +214,8 @@ impl GrowingFile {
     /// Adds numbers after the first `len`, durably. Nothing is added if it fails for lack of space.
     pub(crate) fn append(&self, len: u32, numbers: &[Number]) -> io::Result<()> {
         let addition = Addition { first: len as u16, count: numbers.len() as u16 };
-        let entries = (len..).zip(numbers).flat_map(|(place, n)| entry(self.segment, place, Some(*n), addition));
+        let entries =
+            (len..).zip(numbers).flat_map(|(place, n)| entry(self.segment, place, Some(*n), addition));
         let bytes: Vec<u8> = entries.collect();
         self.disk.write_at(&self.file, &bytes, u64::from(len) * ENTRY_BYTES as u64)?;
         self.disk.sync(&self.file)
@@ -265,7 +266,11 @@ mod tests {
         let mut content = std::fs::read(&path).unwrap();
         content[2 * 512..3 * 512].fill(0);
         std::fs::write(&path, &content).unwrap();
-        assert_eq!(read_back(&path, OnDamage::Refuse).unwrap(), some(1..44), "all of the last addition is cut");
+        assert_eq!(
+            read_back(&path, OnDamage::Refuse).unwrap(),
+            some(1..44),
+            "all of the last addition is cut"
+        );
         let found = read(&path, SEGMENT, CAPACITY, OnDamage::Refuse).unwrap();
         let file = GrowingFile::open(&files::real(), &path, SEGMENT, &found).unwrap();
         file.repair().unwrap();
@@ -286,7 +291,8 @@ mod tests {
             std::fs::write(&path, flipped).unwrap();
             assert!(read_back(&path, OnDamage::Refuse).is_err(), "byte {at}");
             let found = read_back(&path, OnDamage::GiveUp).unwrap();
-            let lost: Vec<_> = found.iter().enumerate().filter(|(_, n)| n.is_none()).map(|(i, _)| i).collect();
+            let lost: Vec<_> =
+                found.iter().enumerate().filter(|(_, n)| n.is_none()).map(|(i, _)| i).collect();
             assert_eq!((found.len(), lost), (143, vec![at / ENTRY_BYTES]));
             let damaged = read(&path, SEGMENT, CAPACITY, OnDamage::GiveUp).unwrap();
             GrowingFile::open(&files::real(), &path, SEGMENT, &damaged).unwrap().repair().unwrap();

@@ -106,7 +106,9 @@ fn more_single_additions_than_segments() {
 /// Stops a merge after each number of words, in turn, and starts again.
 #[test]
 fn a_merge_that_is_cut_off_anywhere_is_completed_at_the_next_start() {
-    for (words, durability) in (1..40).flat_map(|words| [(words, Durability::Sync), (words, Durability::None)]) {
+    for (words, durability) in
+        (1..40).flat_map(|words| [(words, Durability::Sync), (words, Durability::None)])
+    {
         let dir = scratch();
         let open = |dir: &Path| Engine::open(&EngineConfig { durability, ..config(dir) }).unwrap();
         let engine = open(dir.path());

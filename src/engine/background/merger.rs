@@ -8,7 +8,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tracing::warn;
 
-use crate::engine::operations::import::ImportError;
+use crate::engine::operations::import_error::ImportError;
 use crate::engine::operations::merge::Pace;
 use crate::engine::pool::{Pool, Pools};
 use crate::engine::shared::MERGER_SLOT;

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use crate::coordinates::{self, Rank};
 use crate::engine::pool::{NumberState, Pool};
+use crate::engine::segment::spans::SegmentIndex;
+use crate::engine::segment::within::Within;
 use crate::engine::segment::{Segment, Segments};
-use crate::engine::segment::within::{SegmentIndex, Within};
 use crate::state::state_set::StateSet;
 
 /// Maximum numbers per block.
@@ -32,10 +33,11 @@ pub struct Export {
 impl Export {
     /// An export of the numbers in `states`, from the whole pool or from `within`.
     pub fn new(pool: Arc<Pool>, states: StateSet, within: Option<&Within>) -> Self {
-        let segments = within.and_then(Within::own_segments).unwrap_or_else(|| pool.segments.load_full());
-        let within = within.unwrap_or(&segments.whole);
+        let segments =
+            within.map_or_else(|| pool.segments.load_full(), |within| Arc::clone(&within.segments));
+        let chosen = within.map_or(&segments.whole, |within| &within.spans);
         let part = |segment: SegmentIndex| {
-            let spans = within.spans.iter().filter(|span| span.segment == segment);
+            let spans = chosen.list.iter().filter(|span| span.segment == segment);
             let spans = in_order(segments.get(segment), spans.map(|span| span.ranks.clone()).collect());
             let mut part = Part { segment, spans: spans.into_iter(), ranks: Rank(0)..Rank(0), next: None };
             part.advance(&segments);

@@ -15,7 +15,7 @@ use crate::store::pool_dir::SegmentPaths;
 use crate::store::segment_writer::make_growing_segment;
 use crate::store::staging::Staging;
 
-use super::import::ImportError;
+use super::import_error::ImportError;
 
 /// An addition of more than one in this many of the numbers that a segment that grows has room for makes a
 /// sorted segment of its own, so that little room is wasted at its end.
@@ -121,12 +121,6 @@ impl Pool {
 
     fn open_segment(&self, entry: &SegmentEntry) -> Result<OpenedSegment, ImportError> {
         let shared = &self.shared;
-        Ok(OpenedSegment::open(
-            &shared.fail_stop_disk,
-            &self.dir,
-            entry,
-            shared.sharing,
-            OnDamage::Refuse,
-        )?)
+        Ok(OpenedSegment::open(&shared.fail_stop_disk, &self.dir, entry, shared.sharing, OnDamage::Refuse)?)
     }
 }

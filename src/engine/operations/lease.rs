@@ -160,17 +160,11 @@ impl Pool {
     ) -> Result<Position, LeaseError> {
         let mut until = self.shared.clock.deadline(ttl_seconds).ok_or(LeaseError::EndsTooLate)?;
         let current = self.segments.load();
-        let (segments, within): (&Segments, &Within) = match request.within {
+        let (segments, within): (&Segments, _) = match request.within {
             None => (&current, &current.whole),
-            Some(within) => (within.segments(&current), within),
+            Some(within) => (&within.segments, &within.spans),
         };
-        let picker = Picker {
-            pool: self.id,
-            segments,
-            within,
-            order,
-            cursor: &self.cursors[worker.slot.0],
-        };
+        let picker = Picker { pool: self.id, segments, within, order, cursor: &self.cursors[worker.slot.0] };
         let count = request.count as usize;
         loop {
             let want = (count - leases.len()).min(CLAIMS_AT_ONCE);
@@ -227,7 +221,7 @@ impl Pool {
         order_and_ttl: (Order, u32),
         leases: &mut Vec<Lease>,
     ) -> Result<Position, LeaseError> {
-        let within = request.within.map(|within| self.within(within.ranges()));
+        let within = request.within.map(|within| self.within(&within.ranges));
         let request = LeaseRequest { within: within.as_ref(), ..*request };
         self.lease_more(worker, &request, order_and_ttl, leases)
     }
@@ -385,7 +379,7 @@ impl Pool {
 
     /// Sweeps one due block among the numbers that the call can choose from.
     fn help_sweep(&self, picker: &Picker<'_>, now: Timestamp, slot: Slot) -> bool {
-        let mut spans = picker.within.spans.iter();
+        let mut spans = picker.within.list.iter();
         spans.any(|span| self.sweep_one(picker.segment(span), &span.ranks, now, &mut 0, slot))
     }
 }

@@ -16,7 +16,7 @@ use crate::coordinates::{self, Rank, SegmentId};
 use crate::disk::paced::Pacer;
 use crate::domain::counts::Counts;
 use crate::engine::pool::Pool;
-use crate::engine::segment::merging::Moved;
+use crate::engine::segment::moving::Moved;
 use crate::engine::segment::opened::OpenedSegment;
 use crate::engine::segment::{MAX_MERGED_NUMBERS, Segment, Segments};
 use crate::engine::shared::MERGER_SLOT;
@@ -30,7 +30,7 @@ use crate::sys::slot::Slot;
 use crate::sys::sync::thread;
 
 use super::grow::STAGED;
-use super::import::ImportError;
+use super::import_error::ImportError;
 
 /// Segments of a level that are merged into one of the next.
 const MERGED_SEGMENTS: usize = 4;
@@ -114,9 +114,8 @@ impl Pool {
         }
         let active = self.growth.active();
         let active = active.as_ref().filter(|segment| segment.room() > 0).map(|segment| segment.id);
-        let is_small = |segment: &&Arc<Segment>| {
-            Some(segment.id) != active && segment.set.len() < MAX_MERGED_NUMBERS
-        };
+        let is_small =
+            |segment: &&Arc<Segment>| Some(segment.id) != active && segment.set.len() < MAX_MERGED_NUMBERS;
         let level = |numbers| level(numbers, self.shared.growing_numbers);
         for wanted in 0..=level(MAX_MERGED_NUMBERS) {
             let of_level = segments.list.iter().filter(is_small).filter(|s| level(s.set.len()) == wanted);
@@ -225,7 +224,8 @@ impl Pool {
         self.segments.rcu(|segments| segments.merged(merged));
         self.growth.removed(merged, self.shared.journal.checkpoints());
         for id in merged {
-            let [sorted, growing] = [SegmentPaths::new(&self.dir, *id), SegmentPaths::growing(&self.dir, *id)];
+            let [sorted, growing] =
+                [SegmentPaths::new(&self.dir, *id), SegmentPaths::growing(&self.dir, *id)];
             for path in sorted.all().into_iter().chain([&growing.set]) {
                 // The next start removes what cannot be removed now.
                 let _ = self.shared.disk.remove_file(path);

@@ -5,6 +5,7 @@ pub(crate) mod change_settings;
 pub mod export;
 pub(crate) mod grow;
 pub mod import;
+pub mod import_error;
 pub mod lease;
 pub(crate) mod lease_once;
 pub mod map;

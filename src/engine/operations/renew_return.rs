@@ -6,7 +6,7 @@ use crate::domain::settings::NextState;
 use crate::engine::counters::Total;
 use crate::engine::counters::outcomes::OutcomeId;
 use crate::engine::pool::Pool;
-use crate::engine::segment::within::SegmentIndex;
+use crate::engine::segment::spans::SegmentIndex;
 use crate::engine::segment::{Segment, Segments};
 use crate::engine::worker::Worker;
 use crate::journal::handle::JournalError;

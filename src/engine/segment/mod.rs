@@ -2,10 +2,12 @@
 //! sorted set never changes; a set that grows has its numbers in the order of their addition.
 
 pub(crate) mod merging;
+pub(crate) mod moving;
 pub(crate) mod numbers;
 pub(crate) mod opened;
 pub(crate) mod plausible;
 pub(crate) mod rebuild;
+pub(crate) mod spans;
 pub mod within;
 
 use std::ops::Range;
@@ -20,7 +22,7 @@ use crate::store::table::TableFile;
 
 use merging::Merging;
 use numbers::SegmentNumbers;
-use within::{SegmentIndex, Within};
+use spans::{SegmentIndex, Spans};
 
 /// Larger segments are not merged: moving their words takes long, and a pool has few of them.
 pub(crate) const MAX_MERGED_NUMBERS: u32 = 1 << 20;
@@ -35,7 +37,7 @@ pub(crate) struct Segment {
     pub(crate) set: SegmentNumbers,
     pub(crate) state: SegmentState<MappedWords>,
     table: TableFile,
-    pub(crate) merging: Merging,
+    pub(crate) merging: Merging<Segment>,
     /// The lowest and the highest number.
     span: Option<(Number, Number)>,
 }
@@ -72,7 +74,7 @@ impl Segment {
 pub(crate) struct Segments {
     /// All segments. One that a merge moves numbers into comes after those that they come from.
     pub(crate) list: Vec<Arc<Segment>>,
-    pub(crate) whole: Within,
+    pub(crate) whole: Spans,
     /// The segment that a merge moves numbers into. Its numbers are also in other segments of the list, and
     /// its words count only where those say that they have moved.
     receiving: Option<SegmentIndex>,
@@ -101,7 +103,7 @@ impl Segments {
             .collect();
         lookup.sort_by_key(|(_, _, index)| std::cmp::Reverse(list[index.0 as usize].state.free.len()));
         let spans = indexes().map(|(index, segment)| (index, segment.ranks()));
-        let whole = Within::new(spans, receiving);
+        let whole = Spans::new(spans, receiving);
         Self { whole, list, receiving, merges_begun, lookup }
     }
 
@@ -161,24 +163,9 @@ impl Segments {
             .find_map(|index| Some((index, self.get(index).set.rank_near(number, last)?)))
     }
 
-    /// The ranks of all numbers in the ranges, each once.
-    pub(crate) fn within(self: Arc<Self>, ranges: &[NumberRange]) -> Within {
-        let mut spans: Vec<(SegmentIndex, Range<Rank>)> = Vec::new();
-        for (index, segment) in (0..).map(SegmentIndex).zip(&self.list) {
-            let mut ranks: Vec<Range<Rank>> =
-                ranges.iter().flat_map(|range| segment.set.rank_ranges(*range)).collect();
-            ranks.sort_unstable_by_key(|ranks| ranks.start);
-            for ranks in ranks {
-                match spans.last_mut() {
-                    Some((last, before)) if *last == index && before.end >= ranks.start => {
-                        before.end = before.end.max(ranks.end);
-                    }
-                    _ => spans.push((index, ranks)),
-                }
-            }
-        }
-        let within = Within::new(spans.into_iter(), self.receiving);
-        within.of(self, ranges)
+    /// Some ranks of the segments.
+    pub(crate) fn spans(&self, ranks: impl Iterator<Item = (SegmentIndex, Range<Rank>)>) -> Spans {
+        Spans::new(ranks, self.receiving)
     }
 }
 
@@ -215,8 +202,9 @@ mod tests {
     #[test]
     fn positions_and_places_in_spans() {
         let span = |segment, ranks: Range<u32>| (SegmentIndex(segment), Rank(ranks.start)..Rank(ranks.end));
-        let within = Within::new([span(0, 5..8), span(0, 9..9), span(2, 0..2), span(2, 10..11)].into_iter(), None);
-        assert_eq!(within.len(), 6);
+        let within =
+            Spans::new([span(0, 5..8), span(0, 9..9), span(2, 0..2), span(2, 10..11)].into_iter(), None);
+        assert_eq!((within.numbers(), within.positions()), (6, 6));
         let all: Vec<_> =
             (0..6).map(|position| within.at(position)).map(|(span, rank)| (span, rank.0)).collect();
         assert_eq!(all, [(0, 5), (0, 6), (0, 7), (1, 0), (1, 1), (2, 10)]);

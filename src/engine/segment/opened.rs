@@ -267,7 +267,9 @@ impl OpenedSegment {
             if word.is_moved() || word == Word::NEW {
                 continue;
             }
-            let Some(place) = source.set.select(rank).and_then(|number| self.set.rank(number)) else { continue };
+            let Some(place) = source.set.select(rank).and_then(|number| self.set.rank(number)) else {
+                continue;
+            };
             let taken = self.words.update(place, |own| Ok::<_, ()>(own.max(word)));
             if taken.is_ok_and(|(before, after)| before != after) {
                 self.dirty.mark(place);

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use allotd::backup::restore;
@@ -249,6 +249,50 @@ fn exhausted_is_true_during_merges() {
             give_back(pool, &mut worker, &leases[0], NextState::Retired);
             if value.is_multiple_of(32) {
                 pool.merge_now(ALL).unwrap();
+            }
+        }
+        ended.store(true, Ordering::SeqCst);
+    });
+}
+
+/// Whatever a merge does while a backup is made, the backup has all that was confirmed before it began.
+#[test]
+fn backups_during_merges_have_everything() {
+    let dir = scratch();
+    let engine = open(dir.path());
+    let change = SettingsChange { order: Some(Order::Lowest), ..SettingsChange::default() };
+    let pool = create(&engine, "p", &[range(1, 4)], &change);
+    let (kept, ended) = (Mutex::new(Vec::<Lease>::new()), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        let (kept, ended) = (&kept, &ended);
+        let (grown, mut worker) = (&pool, engine.worker());
+        scope.spawn(move || {
+            let mut value = 1_000;
+            while !ended.load(Ordering::SeqCst) {
+                value += 1;
+                add(grown, value);
+                let leases = lease(grown, &mut worker, 2);
+                let then = if value.is_multiple_of(2) { NextState::Available } else { NextState::Rest(9) };
+                give_back(grown, &mut worker, &leases[1], then);
+                grown.merge_now(value % 37).unwrap();
+                kept.lock().unwrap().push(leases[0]);
+            }
+        });
+        for round in 0..8 {
+            std::thread::sleep(Duration::from_millis(150));
+            let name = format!("b{round}");
+            let before = kept.lock().unwrap().clone();
+            engine.backup(Some(&name.parse().unwrap()), &|| false).unwrap();
+            let target = scratch();
+            let restored = target.path().join("data");
+            restore(&RealDisk, &dir.path().join("backups").join(&name), &restored).unwrap();
+            assert_eq!(check_directory(&restored).unwrap().faults, [], "{name}");
+            let engine = open(&restored);
+            let pool = engine.pool("p").unwrap();
+            let found = exported(&pool);
+            assert_eq!(found.len() as u64, pool.numbers());
+            for lease in &before {
+                assert_eq!(found[&lease.number.get()], (State::Leased, lease.generation), "{name} {lease:?}");
             }
         }
         ended.store(true, Ordering::SeqCst);

@@ -13,7 +13,7 @@ use crate::disk::files;
 use crate::disk::mapping::MappedBytes;
 use crate::disk::sequential::SequentialWriter;
 use crate::domain::counts::Counts;
-use crate::engine::pool::{ChangeError, Pool};
+use crate::engine::pool::{Mode, Pool};
 use crate::engine::segment::opened::OpenedSegment;
 use crate::engine::segment::{Segment, Segments};
 use crate::engine::shared::Shared;
@@ -209,6 +209,9 @@ impl Pool {
         let loaded = numbers.loaded();
         self.wait_for_merges()?;
         let _adding = self.adding.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.mode() == Mode::Deleted {
+            return Err(ImportError::Deleted);
+        }
         let segments = self.segments.load_full();
         let mut new = Vec::new();
         if loaded.numbers <= self.max_appended() {
@@ -246,7 +249,6 @@ impl Pool {
         let new = numbers.ranges().flat_map(|range| segments.missing(range));
         let entry = make_segment(disk, staging.path(), STAGED, |path| write_ranges(disk, path, new))?;
         if entry.numbers == 0 {
-            self.change_manifest(|_| Ok::<_, ChangeError>(()), |_| ())?;
             return Ok(0);
         }
         let mut found = Counts::default();

@@ -269,10 +269,11 @@ fn backups_during_merges_have_everything() {
         scope.spawn(move || {
             let mut value = 1_000;
             while !ended.load(Ordering::SeqCst) {
-                value += 1;
+                value += 2;
                 add(grown, value);
+                add(grown, value + 1);
                 let leases = lease(grown, &mut worker, 2);
-                let then = if value.is_multiple_of(2) { NextState::Available } else { NextState::Rest(9) };
+                let then = if value.is_multiple_of(4) { NextState::Available } else { NextState::Rest(9) };
                 give_back(grown, &mut worker, &leases[1], then);
                 grown.merge_now(value % 37).unwrap();
                 kept.lock().unwrap().push(leases[0]);

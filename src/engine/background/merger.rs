@@ -18,9 +18,9 @@ use crate::sys::sync::Instant;
 use crate::sys::sync::mpsc::{Receiver, RecvTimeoutError};
 
 /// Pause between two looks for segments to merge.
-const MERGE_INTERVAL: Duration = Duration::from_millis(50);
+const MERGE_INTERVAL: Duration = Duration::from_millis(100);
 /// Pause after a merge that failed, for instance on a full disk.
-const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 /// Longest rest after a write.
 const MAX_REST: Duration = Duration::from_millis(50);
 /// Words moved between two looks at the clock.

@@ -1,7 +1,7 @@
 //! Merging segments, so that a pool has few of them however its numbers were added.
 //!
-//! Segments have levels by their size, each four times as large as the one below. When a level has
-//! [`MERGED_SEGMENTS`], a sorted segment is made of their numbers, and their words are moved to it one by one
+//! Segments have levels by their size, each four times as large as the one below. When a level has four, or a
+//! high level two, a sorted segment is made of their numbers, and their words are moved to it one by one
 //! (see [`crate::engine::segment::merging`]). The manifest names the new segment, and what it merges, before
 //! the first word moves. Once the last has moved, the new segment is written to its table, and the manifest
 //! drops the others. A start that finds a merge in the manifest completes it.
@@ -32,8 +32,13 @@ use crate::sys::sync::thread;
 use super::grow::STAGED;
 use super::import_error::ImportError;
 
-/// Segments of a level that are merged into one of the next.
+/// Segments of a level that are merged.
 const MERGED_SEGMENTS: usize = 4;
+/// From this level on two are merged: most numbers are then in the one or two largest segments, which lookups try
+/// first.
+const HIGH_LEVEL: u32 = 3;
+/// Segments of a high level that are merged.
+const MERGED_LARGE_SEGMENTS: usize = 2;
 /// Most segments of one merge.
 const MAX_SOURCES: usize = 64;
 /// How long a thread waits for another that is about to change a word.
@@ -109,7 +114,7 @@ impl Pool {
 
     /// The segments to merge next; none if no level has enough.
     fn to_merge(&self, segments: &Segments) -> Vec<Arc<Segment>> {
-        if segments.list.len() < MERGED_SEGMENTS {
+        if segments.list.len() < MERGED_LARGE_SEGMENTS {
             return Vec::new();
         }
         let active = self.growth.active();
@@ -120,7 +125,8 @@ impl Pool {
         for wanted in 0..=level(MAX_MERGED_NUMBERS) {
             let of_level = segments.list.iter().filter(is_small).filter(|s| level(s.set.len()) == wanted);
             let of_level: Vec<_> = of_level.take(MAX_SOURCES).cloned().collect();
-            if of_level.len() >= MERGED_SEGMENTS {
+            let enough = if wanted < HIGH_LEVEL { MERGED_SEGMENTS } else { MERGED_LARGE_SEGMENTS };
+            if of_level.len() >= enough {
                 return of_level;
             }
         }

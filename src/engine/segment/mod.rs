@@ -25,7 +25,7 @@ use numbers::SegmentNumbers;
 use spans::{SegmentIndex, Spans};
 
 /// Larger segments are not merged: moving their words takes long, and a pool has few of them.
-pub(crate) const MAX_MERGED_NUMBERS: u32 = 1 << 20;
+pub(crate) const MAX_MERGED_NUMBERS: u32 = 1 << 22;
 /// Maximum segments of one pool: each number that a call names is looked up in each of them.
 const MAX_SEGMENTS: usize = 1_000;
 /// Most of them that wait to be merged. Merges keep the number far below.

@@ -1,5 +1,6 @@
 //! Copies the pools into a backup.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -72,9 +73,9 @@ impl<'a> PoolCopies<'a> {
             // A segment that a merge moves words into comes after those that they come from. So a word that
             // has moved before its old place is copied is in the copy of its new place.
             for segment in &pool.segments.load_full().list {
-                if !copy.segments.contains_key(&segment.id) {
+                if let Entry::Vacant(place) = copy.segments.entry(segment.id) {
                     check()?;
-                    copy.segments.insert(segment.id, self.copy_segment(&name, segment, check)?);
+                    place.insert(self.copy_segment(&name, segment, check)?);
                 }
             }
             self.copies.insert(name, copy);

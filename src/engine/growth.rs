@@ -1,9 +1,10 @@
 //! How a pool's list of segments changes: the segment that single additions go to, and the ids of new ones.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, OnceLock, PoisonError};
 
 use crate::coordinates::SegmentId;
+use crate::numbers::number::Number;
 use crate::store::manifest::Manifest;
 use crate::sys::atomics::{AtomicBool, Ordering};
 use crate::sys::sync::{Mutex, MutexGuard};
@@ -14,10 +15,19 @@ use super::segment::{Segment, Segments};
 /// is removed may have begun before.
 const CHECKPOINTS_TO_FORGET: u64 = 2;
 
+/// An addition of few numbers.
+pub(crate) struct FewNumbers {
+    pub(crate) numbers: Vec<Number>,
+    /// How many of them were new, once they are added.
+    pub(crate) added: OnceLock<u64>,
+}
+
 /// The growth of one pool.
 pub(crate) struct Growth {
     /// The segment that single additions go to. Held during an addition to it.
     active: Mutex<Option<Arc<Segment>>>,
+    /// Additions of few numbers that wait for others to end.
+    waiting: Mutex<Vec<Arc<FewNumbers>>>,
     ids: Mutex<Ids>,
     /// Held during a merge.
     merging: Mutex<()>,
@@ -38,6 +48,7 @@ impl Growth {
         let active = segments.list.iter().rev().find(|segment| segment.room() > 0).cloned();
         Self {
             active: Mutex::new(active),
+            waiting: Mutex::default(),
             ids: Mutex::default(),
             merging: Mutex::new(()),
             has_recovered_merge: AtomicBool::new(manifest.merges().next().is_some()),
@@ -47,6 +58,27 @@ impl Growth {
     /// Locks the segment that single additions go to.
     pub(crate) fn active(&self) -> MutexGuard<'_, Option<Arc<Segment>>> {
         self.active.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The additions of few numbers that wait for others to end.
+    pub(crate) fn waiting(&self) -> MutexGuard<'_, Vec<Arc<FewNumbers>>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes an addition, and of those that wait as many as make up to `numbers` numbers with it.
+    pub(crate) fn take_waiting(&self, own: &Arc<FewNumbers>, numbers: u64) -> Vec<Arc<FewNumbers>> {
+        let (mut taken, mut room) = (vec![Arc::clone(own)], numbers.saturating_sub(own.numbers.len() as u64));
+        self.waiting().retain(|addition| {
+            let count = addition.numbers.len() as u64;
+            let is_own = Arc::ptr_eq(addition, own);
+            let fits = !is_own && count <= room;
+            if fits {
+                room -= count;
+                taken.push(Arc::clone(addition));
+            }
+            !(is_own || fits)
+        });
+        taken
     }
 
     /// Waits until no other thread merges segments of the pool, and keeps others from it.

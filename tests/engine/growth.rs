@@ -255,6 +255,36 @@ fn exhausted_is_true_during_merges() {
     });
 }
 
+/// Threads add the same and other numbers at once: each is added once, and told as added once.
+#[test]
+fn additions_at_once_add_each_number_once() {
+    const THREADS: u64 = 6;
+    const NUMBERS: u64 = 600;
+    let dir = scratch();
+    let engine = open(dir.path());
+    let pool = create(&engine, "p", &[range(1, 4)], &SettingsChange::default());
+    let told = AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let (pool, told) = (&pool, &told);
+            scope.spawn(move || {
+                for i in 0..NUMBERS {
+                    let value = 100 + (i + thread % 3) / 2 * 2;
+                    told.fetch_add(add(pool, value), Ordering::SeqCst);
+                    let found = pool.lookup(number(value)).unwrap();
+                    assert_eq!(found.state, State::Available);
+                }
+            });
+        }
+    });
+    assert_eq!(pool.numbers(), 4 + told.load(Ordering::SeqCst));
+    let before = exported(&pool);
+    assert_eq!(before.len() as u64, pool.numbers());
+    drop((pool, engine));
+    assert_eq!(check_directory(dir.path()).unwrap().faults, []);
+    assert_eq!(exported(&open(dir.path()).pool("p").unwrap()), before);
+}
+
 /// Whatever a merge does while a backup is made, the backup has all that was confirmed before it began.
 #[test]
 fn backups_during_merges_have_everything() {

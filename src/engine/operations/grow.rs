@@ -1,19 +1,22 @@
 //! Adding few numbers to a pool: they gather in a segment that grows. And the publishing of every new segment.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, PoisonError};
 
 use crate::coordinates::{self, Rank, SegmentId};
 use crate::domain::counts::Counts;
+use crate::engine::growth::FewNumbers;
 use crate::engine::pool::{Mode, Pool};
 use crate::engine::segment::opened::OpenedSegment;
 use crate::engine::segment::{Segment, Segments};
 use crate::journal::on_damage::OnDamage;
 use crate::numbers::number::Number;
+use crate::numbers::set::run::LastRun;
 use crate::store::manifest::SegmentEntry;
 use crate::store::pool_dir::SegmentPaths;
 use crate::store::segment_writer::make_growing_segment;
 use crate::store::staging::Staging;
+use crate::sys::sync::MutexGuard;
 
 use super::import_error::ImportError;
 
@@ -30,8 +33,46 @@ impl Pool {
         u64::from(self.shared.growing_numbers / APPENDED_SHARE)
     }
 
-    /// Adds numbers that the pool does not have, at most [`Self::max_appended`]. Call it with `adding` locked.
-    pub(crate) fn append(&self, new: &[Number]) -> Result<(), ImportError> {
+    /// Waits for other additions, and keeps them waiting.
+    pub(crate) fn begin_addition(&self) -> Result<MutexGuard<'_, ()>, ImportError> {
+        let adding = self.adding.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.mode() == Mode::Deleted { Err(ImportError::Deleted) } else { Ok(adding) }
+    }
+
+    /// Adds those of at most [`Self::max_appended`] numbers that the pool does not have. Returns how many.
+    /// Additions that wait for the same one before them are made together, with one sync.
+    pub(crate) fn add_few(&self, numbers: Vec<Number>) -> Result<u64, ImportError> {
+        let own = Arc::new(FewNumbers { numbers, added: OnceLock::new() });
+        self.growth.waiting().push(Arc::clone(&own));
+        let _adding = self.begin_addition()?;
+        if let Some(added) = own.added.get() {
+            return Ok(*added);
+        }
+        let segments = self.segments.load_full();
+        let (mut new, mut added) = (Vec::new(), Vec::new());
+        let mut last = LastRun::default();
+        // The others are tried again by their own threads if this fails.
+        let batch = self.growth.take_waiting(&own, self.max_appended());
+        for addition in &batch {
+            let before = new.len();
+            for number in &addition.numbers {
+                if segments.locate(*number, &mut last).is_none() && !new.contains(number) {
+                    new.push(*number);
+                }
+            }
+            added.push((new.len() - before) as u64);
+        }
+        if !new.is_empty() {
+            self.append(&new)?;
+        }
+        for (addition, added) in batch.iter().zip(added) {
+            let _ = addition.added.set(added);
+        }
+        Ok(own.added.get().copied().unwrap_or(0))
+    }
+
+    /// Adds numbers that the pool does not have, at most [`Self::max_appended`]. Call it during an addition.
+    fn append(&self, new: &[Number]) -> Result<(), ImportError> {
         self.shared.journal.check()?;
         let mut active = self.growth.active();
         let segment = match active.take().filter(|segment| segment.room() as usize >= new.len()) {

@@ -5,7 +5,7 @@
 
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::disk::device::Disk;
@@ -13,7 +13,7 @@ use crate::disk::files;
 use crate::disk::mapping::MappedBytes;
 use crate::disk::sequential::SequentialWriter;
 use crate::domain::counts::Counts;
-use crate::engine::pool::{Mode, Pool};
+use crate::engine::pool::Pool;
 use crate::engine::segment::opened::OpenedSegment;
 use crate::engine::segment::{Segment, Segments};
 use crate::engine::shared::Shared;
@@ -25,7 +25,6 @@ use crate::numbers::list::states::StateRow;
 use crate::numbers::list::{InvalidLine, ListOptions};
 use crate::numbers::number::{Number, NumberRange};
 use crate::numbers::set::error::Format;
-use crate::numbers::set::run::LastRun;
 use crate::numbers::set::writer::{WriteError, Written};
 use crate::numbers::set::{NumberSet, open_any, wrap_32bit_header};
 use crate::store::manifest::SegmentEntry;
@@ -208,24 +207,11 @@ impl Pool {
         let numbers = Numbers::read(source, &self.shared)?;
         let loaded = numbers.loaded();
         self.wait_for_merges()?;
-        let _adding = self.adding.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.mode() == Mode::Deleted {
-            return Err(ImportError::Deleted);
-        }
-        let segments = self.segments.load_full();
-        let mut new = Vec::new();
-        if loaded.numbers <= self.max_appended() {
-            let each = numbers.ranges().flat_map(|range| range.first().get()..=range.last().get());
-            let each = each.filter_map(|number| Number::new(number).ok());
-            new.extend(each.filter(|number| segments.locate(*number, &mut LastRun::default()).is_none()));
-        }
         let added = if loaded.numbers > self.max_appended() {
-            self.add_segment(&numbers, &segments)?
-        } else if new.is_empty() {
-            0
+            self.add_segment(&numbers)?
         } else {
-            self.append(&new)?;
-            new.len() as u64
+            let each = numbers.ranges().flat_map(|range| range.first().get()..=range.last().get());
+            self.add_few(each.filter_map(|number| Number::new(number).ok()).collect())?
         };
         Ok(Added { added, existing: loaded.numbers - added, loaded })
     }
@@ -243,7 +229,9 @@ impl Pool {
     }
 
     /// Adds the numbers that no segment has as a segment of their own. Returns how many.
-    fn add_segment(&self, numbers: &Numbers, segments: &Segments) -> Result<u64, ImportError> {
+    fn add_segment(&self, numbers: &Numbers) -> Result<u64, ImportError> {
+        let _adding = self.begin_addition()?;
+        let segments = self.segments.load_full();
         let disk = &*self.shared.disk;
         let staging = Staging::new(&self.shared.disk, &self.shared.staging_dir)?;
         let new = numbers.ranges().flat_map(|range| segments.missing(range));

@@ -104,7 +104,7 @@ impl Segments {
         lookup.sort_by_key(|(_, _, index)| std::cmp::Reverse(list[index.0 as usize].state.free.len()));
         let spans = indexes().map(|(index, segment)| (index, segment.ranks()));
         let whole = Spans::new(spans, receiving);
-        Self { whole, list, receiving, merges_begun, lookup }
+        Self { list, whole, receiving, merges_begun, lookup }
     }
 
     /// The same segments, with the numbers that they have now.

@@ -7,6 +7,7 @@ use std::{fmt, fs};
 use crate::backup::contents::Contents;
 use crate::coordinates::Rank;
 use crate::disk::device::RealDisk;
+use crate::disk::files;
 use crate::disk::mapping::{Sharing, WORD_BYTES};
 use crate::engine::clock::{Clock, SystemClocks};
 use crate::engine::segment::opened::{self, OpenedSegment};
@@ -16,6 +17,7 @@ use crate::engine::startup::replay::OpenedPools;
 use crate::journal::on_damage::OnDamage;
 use crate::journal::recovery;
 use crate::store::data_dir::{self, CONTENTS_FILE, lock_directory};
+use crate::store::growing_file;
 use crate::store::manifest::{MANIFEST_FILE, Manifest, SegmentEntry};
 use crate::store::open_error::OpenError;
 use crate::store::pool_dir::{SegmentPaths, pool_dirs};
@@ -122,15 +124,15 @@ fn check_pool_files(dir: &Path, checked: &mut Checked) -> Option<Manifest> {
         }
     };
     let mut expected = BTreeSet::from([dir.join(MANIFEST_FILE)]);
+    // Their numbers are also in the segments that they are merged into.
+    let merged: BTreeSet<_> = manifest.merges().flat_map(|(_, sources)| sources).copied().collect();
     for entry in &manifest.segments {
-        let paths = SegmentPaths::new(dir, entry.id);
-        if let Err(error) = opened::open_set(&paths.set, entry.numbers)
-            .map_err(|error| error.to_string())
-            .and_then(|set| set.validate().map_err(|error| error.to_string()))
-        {
-            checked.fault(&paths.set, error);
+        let paths = SegmentPaths::of(dir, entry);
+        match check_numbers(&paths.set, entry) {
+            Ok(_) if merged.contains(&entry.id) => {}
+            Ok(numbers) => checked.numbers += numbers,
+            Err(error) => checked.fault(&paths.set, error),
         }
-        checked.numbers += entry.numbers;
         expected.extend(paths.all().into_iter().cloned());
     }
     check_disjoint(dir, &manifest, checked);
@@ -145,6 +147,17 @@ fn check_pool_files(dir: &Path, checked: &mut Checked) -> Option<Manifest> {
         Err(error) => checked.fault(dir, error),
     }
     Some(manifest)
+}
+
+/// Checks the numbers of a segment. Returns how many there are, or what is wrong.
+fn check_numbers(path: &Path, entry: &SegmentEntry) -> Result<u64, String> {
+    if entry.capacity > 0 {
+        let read = growing_file::read(path, entry.id, entry.capacity, OnDamage::Refuse);
+        return Ok(read.map_err(|error| error.to_string())?.numbers.len() as u64);
+    }
+    let set = opened::open_set(path, entry.numbers).map_err(|error| error.to_string())?;
+    set.validate().map_err(|error| error.to_string())?;
+    Ok(entry.numbers)
 }
 
 /// Whether a file may be left from adding a segment or replacing a manifest when the daemon ended. The next
@@ -223,16 +236,20 @@ fn check_words(
     }
 }
 
-/// Checks that no number is in two segments.
+/// Checks that no number is in two segments, except during a merge.
 fn check_disjoint(dir: &Path, manifest: &Manifest, checked: &mut Checked) {
-    let open =
-        |entry: &SegmentEntry| opened::open_set(&SegmentPaths::new(dir, entry.id).set, entry.numbers).ok();
-    let sets: Vec<_> = manifest.segments.iter().filter_map(|entry| Some((entry.id, open(entry)?))).collect();
+    let merged: BTreeSet<_> = manifest.merges().flat_map(|(_, sources)| sources).copied().collect();
+    let open = |entry: &SegmentEntry| {
+        let path = SegmentPaths::of(dir, entry).set;
+        opened::open_numbers(&files::real(), &path, entry, OnDamage::GiveUp).ok()
+    };
+    let alone = manifest.segments.iter().filter(|entry| !merged.contains(&entry.id));
+    let sets: Vec<_> = alone.filter_map(|entry| Some((entry.id, open(entry)?))).collect();
     for (i, (id, set)) in sets.iter().enumerate() {
         for (earlier_id, earlier) in &sets[..i] {
-            let twice = set.ranges().find_map(|run| {
-                let ranks = earlier.rank_range(run);
-                if ranks.is_empty() { None } else { earlier.select(ranks.start) }
+            let twice = set.runs().find_map(|run| {
+                let ranks = earlier.rank_ranges(run).next()?;
+                earlier.select(ranks.start)
             });
             if let Some(number) = twice {
                 checked

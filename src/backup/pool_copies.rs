@@ -1,13 +1,16 @@
 //! Copies the pools into a backup.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::coordinates::SegmentId;
+use crate::coordinates::{self, SegmentId};
 use crate::disk::device::Disk;
 use crate::engine::pool::Pool;
-use crate::store::manifest::{MANIFEST_FILE, Manifest};
+use crate::engine::segment::Segment;
+use crate::store::growing_file;
+use crate::store::manifest::{MANIFEST_FILE, Manifest, SegmentEntry};
 
 use super::contents::FileEntry;
 use super::error::BackupError;
@@ -23,8 +26,16 @@ pub(crate) struct PoolCopies<'a> {
 /// What is copied of one pool.
 struct PoolCopy {
     id: u64,
-    segments: BTreeSet<SegmentId>,
+    segments: BTreeMap<SegmentId, SegmentCopy>,
     numbers: u64,
+}
+
+/// What is copied of one segment.
+struct SegmentCopy {
+    segment: Arc<Segment>,
+    /// Whether a merge was moving words into it when the copy began. Then the copy is complete only together
+    /// with those of the segments that the words came from.
+    was_receiving: bool,
     files: Vec<FileEntry>,
 }
 
@@ -57,20 +68,61 @@ impl<'a> PoolCopies<'a> {
             } else {
                 let dir = self.dir(&name);
                 self.disk.create_directories(&dir).map_err(at(&dir))?;
-                PoolCopy { id: pool.id(), segments: BTreeSet::new(), numbers: 0, files: Vec::new() }
+                PoolCopy { id: pool.id(), segments: BTreeMap::new(), numbers: 0 }
             };
+            // A segment that a merge moves words into comes after those that they come from. So a word that
+            // has moved before its old place is copied is in the copy of its new place.
             for segment in &pool.segments.load_full().list {
-                if copy.segments.insert(segment.id) {
+                if let Entry::Vacant(place) = copy.segments.entry(segment.id) {
                     check()?;
-                    let stem = format!("pools/{name}/{:04}", segment.id);
-                    // From the mapping: the file may be gone if the pool is deleted meanwhile.
-                    let set = segment.set.as_bytes();
-                    copy.files.push(file_copy::whole(self.disk, self.root, format!("{stem}.numbers"), set)?);
-                    let words = &segment.state.words;
-                    copy.files.extend(file_copy::words(self.disk, self.root, &stem, words, check)?);
+                    place.insert(self.copy_segment(&name, segment, check)?);
                 }
             }
             self.copies.insert(name, copy);
+        }
+        Ok(())
+    }
+
+    /// Copies the words of a segment, and its numbers unless it grows: then they are written with the manifest.
+    fn copy_segment(
+        &self,
+        pool: &str,
+        segment: &Arc<Segment>,
+        check: &dyn Fn() -> Result<(), BackupError>,
+    ) -> Result<SegmentCopy, BackupError> {
+        let was_receiving = !segment.merging.is_complete();
+        let stem = format!("pools/{pool}/{:04}", segment.id);
+        let mut files = Vec::new();
+        // From the mapping: the file may be gone if the pool is deleted or the segment merged meanwhile.
+        if let Some(set) = segment.set.as_sorted() {
+            files.push(file_copy::whole(self.disk, self.root, format!("{stem}.numbers"), set.as_bytes())?);
+        }
+        files.extend(file_copy::words(self.disk, self.root, &stem, &segment.state.words, check)?);
+        Ok(SegmentCopy { segment: Arc::clone(segment), was_receiving, files })
+    }
+
+    /// Removes the copies of segments that the manifest does not name any more, and of those that received
+    /// their words.
+    fn leave_out_merged(&mut self, pool: &str, manifest: &Manifest) -> Result<(), BackupError> {
+        let Some(copy) = self.copies.get_mut(pool) else { return Ok(()) };
+        let merging: BTreeSet<SegmentId> = manifest.merges().map(|(target, _)| target).collect();
+        let is_named = |id: SegmentId| manifest.segments.iter().any(|entry| entry.id == id);
+        let mut removed = Vec::new();
+        let stays = |id: &SegmentId, copied: &SegmentCopy| {
+            is_named(*id) && (!copied.was_receiving || merging.contains(id))
+        };
+        let all_stay = copy.segments.iter().all(|(id, copied)| stays(id, copied));
+        copy.segments.retain(|id, copied| {
+            // What receives is copied after what it receives from.
+            let stays = stays(id, copied) && (all_stay || !copied.was_receiving);
+            if !stays {
+                removed.append(&mut copied.files);
+            }
+            stays
+        });
+        for file in removed {
+            let path = file.path_in(self.root);
+            self.disk.remove_file(&path).map_err(at(&path))?;
         }
         Ok(())
     }
@@ -101,8 +153,9 @@ impl<'a> PoolCopies<'a> {
         let mut manifests = Vec::new();
         for pool in pools {
             let manifest = pool.manifest();
+            self.leave_out_merged(pool.name().as_str(), &manifest)?;
             let is_whole =
-                |copy: &PoolCopy| manifest.segments.iter().all(|entry| copy.segments.contains(&entry.id));
+                |copy: &PoolCopy| manifest.segments.iter().all(|entry| copy.segments.contains_key(&entry.id));
             if !self.copies.get(pool.name().as_str()).is_some_and(is_whole) {
                 return Ok(None);
             }
@@ -113,21 +166,44 @@ impl<'a> PoolCopies<'a> {
             let name = pool.name().as_str();
             let dir = self.dir(name);
             let Some(copy) = self.copies.get_mut(name) else { continue };
-            check_sets(pool, &manifest, &copy.files)?;
+            let mut files: Vec<FileEntry> =
+                copy.segments.values_mut().flat_map(|copied| std::mem::take(&mut copied.files)).collect();
+            check_sets(pool, &manifest, &files)?;
+            for entry in manifest.segments.iter().filter(|entry| entry.capacity > 0) {
+                let Some(copied) = copy.segments.get(&entry.id) else { continue };
+                files.push(growing_numbers(self.disk, self.root, name, entry, &copied.segment)?);
+            }
             let content = manifest.content().map_err(at(&dir))?;
             let relative = format!("pools/{name}/{MANIFEST_FILE}");
-            all.append(&mut copy.files);
+            all.append(&mut files);
             all.push(file_copy::whole(self.disk, self.root, relative, content.as_bytes())?);
-            copy.numbers = manifest.segments.iter().map(|entry| entry.numbers).sum();
+            let merged: BTreeSet<SegmentId> =
+                manifest.merges().flat_map(|(_, sources)| sources).copied().collect();
+            let counted = copy.segments.iter().filter(|(id, _)| !merged.contains(id));
+            copy.numbers = counted.map(|(_, copied)| u64::from(copied.segment.set.len())).sum();
             self.disk.sync_directory(&dir).map_err(at(&dir))?;
         }
         Ok(Some(all))
     }
 }
 
+/// Writes the numbers of a segment that grows as they are now. The journal's copy has an end by now, so it has
+/// no record of a number that is added later.
+fn growing_numbers(
+    disk: &dyn Disk,
+    root: &Path,
+    pool: &str,
+    entry: &SegmentEntry,
+    segment: &Segment,
+) -> Result<FileEntry, BackupError> {
+    let numbers: Vec<_> = coordinates::each(&segment.ranks()).map(|rank| segment.set.select(rank)).collect();
+    let content = growing_file::content(entry.id, entry.capacity, &numbers);
+    file_copy::whole(disk, root, format!("pools/{pool}/{:04}.growing", entry.id), &content)
+}
+
 /// Fails if copied numbers do not match the manifest: the backup could not be opened.
 fn check_sets(pool: &Pool, manifest: &Manifest, files: &[FileEntry]) -> Result<(), BackupError> {
-    for entry in &manifest.segments {
+    for entry in manifest.segments.iter().filter(|entry| entry.capacity == 0) {
         let relative = format!("pools/{}/{:04}.numbers", pool.name(), entry.id);
         let is_same =
             |file: &FileEntry| (file.crc32c, file.bytes) == (entry.numbers_crc32c, entry.numbers_bytes);

@@ -3,11 +3,12 @@
 //!
 //! * [`startup`]: opens a data directory and replays its journal. [`registry`]: holds the pools and the
 //!   threads' handles. [`create_delete`]: creates and deletes pools.
-//! * [`pool`]: one pool. [`segment`]: one part of a pool. [`operations`]: one file per operation on a pool.
+//! * [`pool`]: one pool. `growth`: how its list of segments changes. [`segment`]: one part of a pool.
+//!   [`operations`]: one file per operation on a pool.
 //! * `transition`: journals and counts each change of a word.
 //! * [`worker`]: the handle of a calling thread. [`idempotency`]: leases made under an `Idempotency-Key`.
 //! * [`counters`]: what a pool counts. [`clock`]: the engine's time.
-//! * `background`: the sweeper, the recorder and the checkpoint.
+//! * `background`: the sweeper, the merger, the recorder and the checkpoint.
 //!
 //! A change is one compare-exchange of one word. It updates the free index and the due hints and passes its
 //! record to the journal before the response is built. The response is held until the record is committed.
@@ -16,6 +17,7 @@ pub(crate) mod background;
 pub mod clock;
 pub mod counters;
 pub mod create_delete;
+pub(crate) mod growth;
 pub mod idempotency;
 pub mod open_report;
 pub mod operations;

@@ -9,14 +9,14 @@ use arc_swap::{ArcSwap, Guard};
 use crossbeam::utils::CachePadded;
 
 use crate::coordinates::Rank;
-use crate::disk::paced;
 use crate::domain::counts::{Counts, Totals};
 use crate::domain::lease_token::TokenKeys;
 use crate::domain::settings::{NextState, PoolName, Settings, SettingsError};
 use crate::engine::counters::history::{History, Rates, Sample};
 use crate::engine::counters::lateness;
 use crate::engine::counters::outcomes::{OutcomeId, Outcomes};
-use crate::engine::segment::within::{SegmentIndex, Within};
+use crate::engine::segment::spans::SegmentIndex;
+use crate::engine::segment::within::Within;
 use crate::histogram::{Distribution, DistributionSnapshot};
 use crate::journal::handle::JournalError;
 use crate::numbers::number::{Number, NumberRange};
@@ -33,6 +33,7 @@ use crate::sys::parallel;
 use crate::sys::sync::{Instant, Mutex, MutexGuard};
 
 use super::counters::PoolCounters;
+use super::growth::Growth;
 use super::segment::{Segment, Segments};
 use super::shared::{OPERATOR_SLOT, SWEEPER_SLOT, Shared};
 use super::worker::Cursor;
@@ -117,6 +118,7 @@ pub struct Pool {
     pub(crate) id: u64,
     pub(crate) settings: ArcSwap<Settings>,
     pub(crate) segments: ArcSwap<Segments>,
+    pub(crate) growth: Growth,
     /// The manifest on disk. Locked during a change, so that changes are serialized.
     manifest: Lock<Manifest>,
     /// Held while numbers are added, one addition at a time.
@@ -156,12 +158,12 @@ impl Pool {
         let cursors = (0..shared.slots)
             .map(|slot| {
                 // Threads start in different parts of the pool.
-                let position = segments.whole.len() / shared.slots as u64 * slot as u64;
+                let position = segments.whole.positions() / shared.slots as u64 * slot as u64;
                 if segments.whole.is_empty() {
                     return CachePadded::new(Cursor::new(SegmentIndex(0), Rank(0)));
                 }
                 let (span, rank) = segments.whole.at(position);
-                CachePadded::new(Cursor::new(segments.whole.spans[span].segment, rank))
+                CachePadded::new(Cursor::new(segments.whole.list[span].segment, rank))
             })
             .collect();
         let mode = if manifest.paused { Mode::Paused } else { Mode::Open };
@@ -172,6 +174,7 @@ impl Pool {
             id: manifest.pool_id(),
             shared,
             settings: ArcSwap::from_pointee(manifest.settings.clone()),
+            growth: Growth::new(&segments, &manifest),
             segments: ArcSwap::from_pointee(segments),
             round: AtomicU32::new(manifest.round),
             mode: AtomicU32::new(mode as u32),
@@ -224,7 +227,7 @@ impl Pool {
 
     /// How many numbers the pool holds.
     pub fn numbers(&self) -> u64 {
-        self.segments.load().whole.len()
+        self.segments.load().whole.numbers()
     }
 
     /// How many segments the pool has.
@@ -283,7 +286,7 @@ impl Pool {
 
     /// The pool's numbers that lie in any of the ranges.
     pub fn within(&self, ranges: &[NumberRange]) -> Within {
-        self.segments.load().within(ranges)
+        Within::new(self.segments.load_full(), ranges)
     }
 
     pub(crate) fn on_expiry(&self) -> ExpiryRule {
@@ -305,7 +308,7 @@ impl Pool {
         // Read the time before the word: if the lease is renewed in between, its old end must not be
         // compared with a time after the renewal.
         let now = self.shared.clock.now();
-        segment.state.words.get(rank).seen(now, self.on_expiry())
+        segment.word(rank).seen(now, self.on_expiry())
     }
 
     /// The state of one number, if it is in the pool.
@@ -371,16 +374,11 @@ impl Pool {
     /// How many words say that their number is leased. Reads all of them.
     fn count_leased(&self) -> u64 {
         let of = |segment: &Arc<Segment>| {
-            let parts = parallel::parts(segment.state.words.len(), MIN_COUNTED_WORDS, BLOCK_WORDS);
-            let leased = |rank: &u32| segment.state.words.get(Rank(*rank)).state() == State::Leased;
+            let parts = parallel::parts(segment.set.len(), MIN_COUNTED_WORDS, BLOCK_WORDS);
+            let leased = |rank: &u32| segment.word(Rank(*rank)).state() == State::Leased;
             parallel::for_each(parts, |ranks| ranks.filter(leased).count() as u64).into_iter().sum::<u64>()
         };
-        self.segments.load().list.iter().map(of).sum()
-    }
-
-    /// Writes all words that changed to their files, durably.
-    pub(crate) fn checkpoint(&self, rest: &paced::Pacer<'_>) -> std::io::Result<()> {
-        self.segments.load().list.iter().try_for_each(|segment| segment.checkpoint(rest))
+        self.segments.load().visible().map(|(_, segment)| of(segment)).sum()
     }
 
     /// Closes the files after the last checkpoint.

@@ -42,7 +42,7 @@ pub struct Engine {
     /// Held while the map of pools changes.
     pub(crate) changing: Lock<()>,
     next_slot: Mutex<usize>,
-    background: [BackgroundThread; 2],
+    background: [BackgroundThread; 3],
     _lock: DirectoryLock,
 }
 
@@ -52,7 +52,7 @@ impl Engine {
         shared: Arc<Shared>,
         pools: Arc<ArcSwap<Pools>>,
         journal: Running,
-        background: [BackgroundThread; 2],
+        background: [BackgroundThread; 3],
         lock: DirectoryLock,
         report: OpenReport,
     ) -> Self {
@@ -143,7 +143,7 @@ impl Engine {
         changed
     }
 
-    /// Stops the sweeper and the recorder, writes all words to their tables, and marks the journal as cleanly
+    /// Stops the sweeper, the merger and the recorder, writes all words to their tables, and marks the journal as cleanly
     /// closed. The engine must not be used after this.
     pub fn close(&self) -> io::Result<()> {
         self.stop_background();
@@ -151,7 +151,7 @@ impl Engine {
         self.pools().iter().try_for_each(|pool| pool.close())
     }
 
-    /// Stops the sweeper and the recorder, which saves the totals a last time.
+    /// Stops the sweeper, the merger and the recorder, which saves the totals a last time.
     fn stop_background(&self) {
         self.background.iter().for_each(BackgroundThread::stop);
     }

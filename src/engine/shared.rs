@@ -29,6 +29,8 @@ pub(crate) struct Shared {
     /// Number of slots: one per calling thread, and the engine's own ([`OWN_SLOTS`]).
     pub(crate) slots: usize,
     pub(crate) operator: Operator,
+    /// Numbers that a segment that grows has room for.
+    pub(crate) growing_numbers: u32,
     /// Where files are built before they are moved into place.
     pub(crate) staging_dir: PathBuf,
 }
@@ -82,7 +84,10 @@ impl Shared {
 
 /// Maximum number of threads that call the engine.
 pub const MAX_WORKERS: usize = 1_024;
-/// Slots that the engine reserves for itself: the operators' and the sweeper's.
-pub(crate) const OWN_SLOTS: usize = 2;
+/// Slots that the engine reserves for itself: those of the operators, the sweeper, the merger and the
+/// checkpoint.
+pub(crate) const OWN_SLOTS: usize = 4;
 pub(crate) const OPERATOR_SLOT: Slot = Slot(0);
 pub(crate) const SWEEPER_SLOT: Slot = Slot(1);
+pub(crate) const MERGER_SLOT: Slot = Slot(2);
+pub(crate) const CHECKPOINT_SLOT: Slot = Slot(3);

@@ -79,7 +79,7 @@ impl Pool {
 
     /// Makes a number available that was marked done in a round that had just ended: the scan that opens the
     /// next round may already have passed it.
-    fn catch_up_with_round(&self, segment: &Segment, slot: Slot, rank: Rank) {
+    pub(crate) fn catch_up_with_round(&self, segment: &Segment, slot: Slot, rank: Rank) {
         let round = self.round();
         let opened = segment.state.change(rank, slot, |word| word.open_round(round).ok_or(()));
         if let Ok((before, after)) = opened {

@@ -319,6 +319,11 @@ impl Journal {
         self.stats.snapshot()
     }
 
+    /// Completed checkpoints.
+    pub(crate) fn checkpoints(&self) -> u64 {
+        self.stats.checkpoints.load(Ordering::Relaxed)
+    }
+
     /// Records that are not committed yet.
     pub fn pending_records(&self) -> u64 {
         self.queues.all_pending()

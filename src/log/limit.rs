@@ -33,14 +33,23 @@ pub(crate) static SLOW_SYNC: Limit = Limit::new("slow_sync");
 pub(crate) static REQUEST_FAILED: Limit = Limit::new("request_failed");
 /// Checkpoints that failed because the disk was full.
 pub(crate) static CHECKPOINT_FAILED: Limit = Limit::new("checkpoint_failed");
+/// Merges of segments that failed.
+pub(crate) static MERGE_FAILED: Limit = Limit::new("merge_failed");
 /// Connections that could not be accepted.
 pub(crate) static ACCEPT_FAILED: Limit = Limit::new("accept_failed");
 
 /// Totals that could not be saved.
 pub(crate) static TOTALS_FAILED: Limit = Limit::new("totals_failed");
 
-const ALL: [&Limit; 6] =
-    [&SLOW_CALL, &SLOW_SYNC, &REQUEST_FAILED, &CHECKPOINT_FAILED, &ACCEPT_FAILED, &TOTALS_FAILED];
+const ALL: [&Limit; 7] = [
+    &SLOW_CALL,
+    &SLOW_SYNC,
+    &REQUEST_FAILED,
+    &CHECKPOINT_FAILED,
+    &MERGE_FAILED,
+    &ACCEPT_FAILED,
+    &TOTALS_FAILED,
+];
 
 impl Limit {
     const fn new(kind: &'static str) -> Self {

@@ -235,8 +235,21 @@ impl Word {
     /// used up.
     pub fn reinstate(self, floor: u32) -> Option<Self> {
         let used = self.generation().max(floor);
-        let retired = self.state() == State::Retired && used < MAX_GENERATION;
+        let retired = self.state() == State::Retired && !self.is_moved() && used < MAX_GENERATION;
         retired.then(|| Self::build(used + 1, Phase::Returned, 0, true))
+    }
+
+    /// What replaces a word that has moved to another segment: larger than every other word of its generation.
+    #[must_use]
+    pub fn moved(self) -> Self {
+        Self::build(self.generation(), Phase::Retired, 0, true)
+    }
+
+    /// Whether the word has moved to another segment. It says nothing else then.
+    #[inline]
+    pub fn is_moved(self) -> bool {
+        const MOVED: u64 = (Phase::Retired as u64) << PHASE_SHIFT | SWEPT;
+        self.0 & MOVED == MOVED
     }
 
     /// The word of a number that was leased or reinstated `generation` times and is in this state since.
@@ -363,6 +376,22 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_moved_word_is_the_largest_of_its_generation_and_never_changes(
+            bits: u64, seconds in 0..=Timestamp::MAX.seconds(), round in 0..=MAX_ROUND
+        ) {
+            let word = Word::from_bits(bits);
+            let moved = word.moved();
+            let retired = Word::build(word.generation(), Phase::Retired, 0, false);
+            prop_assert!(moved.is_moved() && moved.generation() == word.generation() && moved > retired);
+            prop_assert_eq!(word.retire().unwrap_or(word).is_moved(), word.is_moved());
+            prop_assert!(moved.lease(at(seconds), 0).is_err() && moved.renew(at(seconds)).is_err());
+            prop_assert!(moved.retire().is_none() && moved.reinstate(0).is_none());
+            prop_assert!(moved.open_round(round).is_none());
+            prop_assert!(moved.sweep(at(seconds), ExpiryRule::Available).is_none());
+            prop_assert_eq!(moved.return_lease(NextWord::Retired).unwrap_or(moved), moved);
+        }
+
         #[test]
         fn every_change_grows_the_word(bits: u64, seconds in 0..=Timestamp::MAX.seconds(), round in 0..=MAX_ROUND, rest: u32) {
             let word = Word::from_bits(bits);

@@ -11,6 +11,7 @@
 //!   backups/                 see `crate::backup`, unless they are kept elsewhere
 //!   pools/ru/pool.toml       settings and the list of segments, replaced atomically
 //!   pools/ru/0001.numbers    portable 64-bit Roaring, immutable, CRC in pool.toml
+//!   pools/ru/0002.growing    numbers in the order of their addition, see `super::growing_file`
 //!   pools/ru/0001.words      one little-endian u64 per number
 //!   pools/ru/0001.sums       checksums of the words
 //! ```

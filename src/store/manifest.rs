@@ -80,12 +80,30 @@ struct EpochEntry {
 #[serde(deny_unknown_fields)]
 pub(crate) struct SegmentEntry {
     pub(crate) id: SegmentId,
-    /// How many numbers the set holds.
+    /// How many numbers the set holds; 0 if it grows.
     pub(crate) numbers: u64,
-    /// Length of the numbers file.
+    /// Length of the numbers file; 0 if it grows.
     pub(crate) numbers_bytes: u64,
-    /// CRC32C of the numbers file.
+    /// CRC32C of the numbers file; 0 if it grows.
     pub(crate) numbers_crc32c: u32,
+    /// How many numbers a segment that grows has room for; 0 for a sorted one.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) capacity: u32,
+    /// The segments whose numbers this one takes over. Each word is the larger of the two.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) merges: Vec<SegmentId>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(count: &u32) -> bool {
+    *count == 0
+}
+
+impl SegmentEntry {
+    /// How many words its table has.
+    pub(crate) fn words(&self) -> u32 {
+        if self.capacity > 0 { self.capacity } else { self.numbers as u32 }
+    }
 }
 
 #[derive(Deserialize)]
@@ -126,9 +144,39 @@ impl Manifest {
         u64::from_str_radix(&self.id, 16).unwrap_or_default()
     }
 
-    /// The id that a new segment gets.
-    pub(crate) fn next_segment_id(&self) -> SegmentId {
-        SegmentId(self.segments.iter().map(|segment| segment.id.0).max().unwrap_or(0) + 1)
+    /// The id that a new segment gets: above all others and above `last`, or else, once the highest is in use, the lowest that
+    /// is not and that may be used again. `None` if there is none.
+    pub(crate) fn next_segment_id(
+        &self,
+        last: u16,
+        may_reuse: impl Fn(SegmentId) -> bool,
+    ) -> Option<SegmentId> {
+        let highest = self.segments.last().map_or(0, |segment| segment.id.0).max(last);
+        let is_used = |id| self.segments.binary_search_by_key(&id, |segment| segment.id).is_ok();
+        match highest.checked_add(1) {
+            Some(next) => Some(SegmentId(next)),
+            None => (1..u16::MAX).map(SegmentId).find(|id| !is_used(*id) && may_reuse(*id)),
+        }
+    }
+
+    /// Adds a segment.
+    pub(crate) fn insert_segment(&mut self, entry: SegmentEntry) {
+        let place = self.segments.partition_point(|other| other.id < entry.id);
+        self.segments.insert(place, entry);
+    }
+
+    /// The merges that are not complete: the ids of the segments that take numbers over, and those of the
+    /// segments that they come from.
+    pub(crate) fn merges(&self) -> impl Iterator<Item = (SegmentId, &[SegmentId])> {
+        let merging = self.segments.iter().filter(|segment| !segment.merges.is_empty());
+        merging.map(|segment| (segment.id, &segment.merges[..]))
+    }
+
+    /// Ends the merge into a segment: the segments that it merges are no longer part of the pool.
+    pub(crate) fn end_merge(&mut self, into: SegmentId) {
+        let target = self.segments.iter_mut().find(|segment| segment.id == into);
+        let merged = target.map(|segment| std::mem::take(&mut segment.merges)).unwrap_or_default();
+        self.segments.retain(|segment| !merged.contains(&segment.id));
     }
 
     pub(crate) fn read(pool_dir: &Path) -> Result<Self, ManifestError> {
@@ -173,6 +221,10 @@ impl Manifest {
         }
         if !self.segments.is_sorted_by(|a, b| a.id < b.id) {
             return Err("the segments are not in the order of their ids".to_owned());
+        }
+        let is_known = |id: &SegmentId| self.segments.iter().any(|segment| segment.id == *id);
+        if !self.merges().flat_map(|(_, merged)| merged).all(is_known) {
+            return Err("a segment is to be merged that does not exist".to_owned());
         }
         self.settings
             .changed(&crate::domain::settings::SettingsChange::default())

@@ -5,6 +5,7 @@ pub(crate) mod checksummed;
 pub mod damage;
 pub(crate) mod data_dir;
 pub(crate) mod fail_stop_disk;
+pub(crate) mod growing_file;
 pub mod idempotency_file;
 pub mod manifest;
 pub mod open_error;

@@ -8,14 +8,14 @@ use crate::coordinates::SegmentId;
 use crate::disk::device::Disk;
 use crate::domain::settings::PoolName;
 
-use super::manifest::{MANIFEST_FILE, Manifest};
+use super::manifest::{MANIFEST_FILE, Manifest, SegmentEntry};
 use super::table::TablePaths;
 
 /// Removes files of segments whose addition failed or was interrupted.
 pub(crate) fn remove_strays(disk: &dyn Disk, dir: &Path, manifest: &Manifest) -> io::Result<()> {
     let mut known = BTreeSet::from([dir.join(MANIFEST_FILE)]);
     for entry in &manifest.segments {
-        known.extend(SegmentPaths::new(dir, entry.id).all().into_iter().cloned());
+        known.extend(SegmentPaths::of(dir, entry).all().into_iter().cloned());
     }
     for entry in std::fs::read_dir(dir)? {
         let path = entry?.path();
@@ -26,9 +26,12 @@ pub(crate) fn remove_strays(disk: &dyn Disk, dir: &Path, manifest: &Manifest) ->
     Ok(())
 }
 
+/// The extensions of the files in a pool's directory.
+const OUR_KINDS: [&str; 5] = ["numbers", "growing", "words", "sums", "new"];
+
 /// Whether a file in a pool's directory has a name that this program uses.
 pub(crate) fn is_ours(path: &Path) -> bool {
-    path.extension().is_some_and(|kind| ["numbers", "words", "sums", "new"].iter().any(|ours| kind == *ours))
+    path.extension().is_some_and(|kind| OUR_KINDS.iter().any(|ours| kind == *ours))
 }
 
 /// The paths of a segment's files.
@@ -39,10 +42,24 @@ pub(crate) struct SegmentPaths {
 }
 
 impl SegmentPaths {
-    /// The paths of segment `id` in a pool's directory.
+    /// The paths of a segment in a pool's directory.
+    pub(crate) fn of(pool_dir: &Path, entry: &SegmentEntry) -> Self {
+        if entry.capacity > 0 { Self::growing(pool_dir, entry.id) } else { Self::new(pool_dir, entry.id) }
+    }
+
+    /// The paths of the sorted segment `id` in a pool's directory.
     pub(crate) fn new(pool_dir: &Path, id: SegmentId) -> Self {
+        Self::with_set(pool_dir, id, "numbers")
+    }
+
+    /// The paths of the segment `id`, which grows.
+    pub(crate) fn growing(pool_dir: &Path, id: SegmentId) -> Self {
+        Self::with_set(pool_dir, id, "growing")
+    }
+
+    fn with_set(pool_dir: &Path, id: SegmentId, set: &str) -> Self {
         let path = |kind: &str| pool_dir.join(format!("{id:04}.{kind}"));
-        Self { set: path("numbers"), table: TablePaths { words: path("words"), sums: path("sums") } }
+        Self { set: path(set), table: TablePaths { words: path("words"), sums: path("sums") } }
     }
 
     /// All paths.

@@ -1,6 +1,6 @@
 //! Writing the files of a new segment: its number set and its words.
 
-use std::io::BufWriter;
+use std::io::{self, BufWriter};
 use std::path::Path;
 
 use crate::coordinates::SegmentId;
@@ -11,6 +11,7 @@ use crate::numbers::number::NumberRange;
 use crate::numbers::set::writer::{SetWriter, WriteError, Written};
 use crate::state::word::Word;
 
+use super::growing_file::GrowingFile;
 use super::manifest::SegmentEntry;
 use super::pool_dir::SegmentPaths;
 use super::table::{self, TableFile};
@@ -64,5 +65,20 @@ pub(crate) fn make_segment_of(
         numbers: written.numbers,
         numbers_bytes: written.bytes,
         numbers_crc32c: written.crc32c,
+        capacity: 0,
+        merges: Vec::new(),
     })
+}
+
+/// Writes the files of a segment without numbers that grows up to `capacity`.
+pub(crate) fn make_growing_segment(
+    disk: &dyn Disk,
+    dir: &Path,
+    id: SegmentId,
+    capacity: u32,
+) -> io::Result<SegmentEntry> {
+    let paths = SegmentPaths::growing(dir, id);
+    GrowingFile::create(disk, &paths.set, capacity)?;
+    TableFile::create(disk, &paths.table, capacity)?;
+    Ok(SegmentEntry { id, numbers: 0, numbers_bytes: 0, numbers_crc32c: 0, capacity, merges: Vec::new() })
 }

@@ -48,6 +48,7 @@ fn scratch() -> tempfile::TempDir {
 fn config(dir: impl Into<PathBuf>, clocks: &Arc<FakeClocks>) -> EngineConfig {
     EngineConfig {
         journal_file_bytes: MIN_FILE_BYTES,
+        growing_numbers: 16,
         clocks: Arc::clone(clocks) as _,
         ..EngineConfig::new(dir, 1)
     }

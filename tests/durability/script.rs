@@ -255,7 +255,9 @@ impl Script {
     }
 
     pub(crate) fn add_numbers(&mut self) -> Result<(), Failure> {
-        let (first, last) = (self.next_number, self.next_number + 99);
+        // Few numbers go to a segment that grows, many to one of their own.
+        let count = if self.next_number.is_multiple_of(400) { 100 } else { 4 };
+        let (first, last) = (self.next_number, self.next_number + count - 1);
         self.next_number += 200;
         self.settle()?;
         let begun = (self.place)();
@@ -264,6 +266,11 @@ impl Script {
         self.unless_refused(begun, added)?;
         self.history.confirm((self.place)());
         Ok(())
+    }
+
+    /// Merges segments, which changes nothing that can be seen. What fails is retried by the next merge.
+    pub(crate) fn merge(&mut self, random: &mut StdRng) {
+        let _ = self.pool(MAIN).merge_now(random.random_range(1..400));
     }
 
     pub(crate) fn start_round(&mut self) -> Result<(), Failure> {
@@ -340,7 +347,8 @@ impl Script {
             }
             80..88 => self.advance()?,
             88..92 => self.mark(true, random)?,
-            92..96 => self.mark(false, random)?,
+            92..95 => self.mark(false, random)?,
+            95 => self.merge(random),
             96 => self.add_numbers()?,
             97 => self.start_round()?,
             _ => self.change_settings(random)?,

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod exhausted;
+mod growth;
 mod lifecycle;
 mod model;
 mod threads;
@@ -27,9 +28,9 @@ fn range(first: u64, last: u64) -> NumberRange {
     NumberRange::new(number(first), number(last)).unwrap()
 }
 
-/// A small journal, so that its files fill up and are used again.
+/// A small journal, so that its files fill up and are used again. Few numbers gather before they are sorted.
 fn config(dir: &Path) -> EngineConfig {
-    EngineConfig { journal_file_bytes: MIN_FILE_BYTES, ..EngineConfig::new(dir, WORKERS) }
+    EngineConfig { journal_file_bytes: MIN_FILE_BYTES, growing_numbers: 8, ..EngineConfig::new(dir, WORKERS) }
 }
 
 fn open(dir: &Path) -> Arc<Engine> {

@@ -76,6 +76,7 @@ enum Event {
     Retire { first: u64, len: u64 },
     Reinstate { first: u64, len: u64 },
     Add { first: u64, len: u64 },
+    Merge { words: u64 },
     Round,
     Pause(bool),
     ExpiryRule(NextState),
@@ -105,6 +106,8 @@ fn event() -> impl Strategy<Value = Event> {
         1 => (place(), 1..SPREAD / 8).prop_map(|(first, len)| Event::Retire { first, len }),
         1 => (place(), 1..SPREAD / 4).prop_map(|(first, len)| Event::Reinstate { first, len }),
         1 => (place(), 1u64..300).prop_map(|(first, len)| Event::Add { first, len }),
+        12 => (place(), 1u64..3).prop_map(|(first, len)| Event::Add { first, len }),
+        4 => (1u64..60).prop_map(|words| Event::Merge { words }),
         1 => Just(Event::Round),
         1 => any::<bool>().prop_map(Event::Pause),
         1 => then().prop_map(Event::ExpiryRule),
@@ -159,6 +162,7 @@ impl Run {
             Event::Retire { first, len } => self.mark(first, len, true),
             Event::Reinstate { first, len } => self.mark(first, len, false),
             Event::Add { first, len } => self.add(first, len),
+            Event::Merge { words } => self.pool.merge_now(words).unwrap(),
             Event::Round => {
                 let done = self.model.count(State::Done);
                 self.model.round += 1;
@@ -334,6 +338,10 @@ impl Run {
         if self.skipped.is_multiple_of(2) {
             self.engine.close().unwrap();
         }
+        let all_found = |pool: &Pool, numbers: &BTreeMap<u64, Record>| {
+            numbers.keys().all(|n| pool.lookup(number(*n)).is_some())
+        };
+        assert!(all_found(&self.pool, &self.model.numbers));
         let empty = tempfile::tempdir().unwrap();
         self.engine = open(empty.path());
         self.pool = create(&self.engine, "p", &[range(1, 1)], &SettingsChange::default());

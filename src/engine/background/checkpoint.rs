@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::disk::paced;
 use crate::engine::pool::Pools;
-use crate::engine::shared::Shared;
+use crate::engine::shared::{CHECKPOINT_SLOT, Shared};
 use crate::store::idempotency_file;
 
 /// Writes all changed words to their tables and the keys to their file. The older journal files are not
@@ -20,5 +20,5 @@ pub(crate) fn checkpoint(
     // or its records are pushed after the older files were closed.
     let keys = shared.keys.records(shared.clock.now());
     idempotency_file::write(&*shared.disk, &idempotency_file::path_in(data_dir), &keys, rest)?;
-    pools.values().try_for_each(|pool| pool.checkpoint(rest))
+    pools.values().try_for_each(|pool| pool.checkpoint(CHECKPOINT_SLOT, rest))
 }

@@ -3,6 +3,7 @@
 use crate::coordinates;
 use crate::domain::counts::Counts;
 use crate::engine::pool::Pool;
+use crate::engine::segment::Segments;
 use crate::engine::segment::within::Within;
 use crate::state::time::Timestamp;
 use crate::state::word::ExpiryRule;
@@ -30,13 +31,13 @@ impl Pool {
     /// if that is large, do not call it on a serving thread.
     pub fn counts_within(&self, within: Option<&Within>) -> Counts {
         let Some(within) = within else { return self.counts() };
-        let segments = self.segments.load();
+        let segments = &within.segments;
         let (now, on_expiry) = (self.shared.clock.now(), self.on_expiry());
         let mut counts = Counts::default();
-        for span in &within.spans {
-            let words = &segments.get(span.segment).state.words;
+        for span in within.spans.list.iter().filter(|span| segments.is_visible(span.segment)) {
+            let segment = segments.get(span.segment);
             coordinates::each(&span.ranks)
-                .for_each(|rank| counts.add(words.get(rank).seen(now, on_expiry).state()));
+                .for_each(|rank| counts.add(segment.word(rank).seen(now, on_expiry).state()));
         }
         counts
     }
@@ -45,10 +46,14 @@ impl Pool {
     /// such number, or if the search gives up because too many leases end before it without making one
     /// available.
     pub fn next_available_at(&self, within: Option<&Within>) -> Option<Timestamp> {
-        let segments = self.segments.load();
+        let current = self.segments.load();
+        let (segments, within): (&Segments, _) = match within {
+            None => (&current, &current.whole),
+            Some(within) => (&within.segments, &within.spans),
+        };
         let on_expiry = self.on_expiry();
         let mut next: Option<Timestamp> = None;
-        for span in &within.unwrap_or(&segments.whole).spans {
+        for span in &within.list {
             let segment = &segments.get(span.segment);
             let mut seen = Vec::new();
             while let Some((block, hint)) = segment.state.due.earliest_block(&span.ranks, &seen) {

@@ -4,10 +4,11 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::coordinates::Rank;
+use crate::coordinates::{self, Rank};
 use crate::engine::pool::{NumberState, Pool};
-use crate::engine::segment::Segments;
-use crate::engine::segment::within::{SegmentIndex, Within};
+use crate::engine::segment::spans::SegmentIndex;
+use crate::engine::segment::within::Within;
+use crate::engine::segment::{Segment, Segments};
 use crate::state::state_set::StateSet;
 
 /// Maximum numbers per block.
@@ -32,16 +33,17 @@ pub struct Export {
 impl Export {
     /// An export of the numbers in `states`, from the whole pool or from `within`.
     pub fn new(pool: Arc<Pool>, states: StateSet, within: Option<&Within>) -> Self {
-        let segments = pool.segments.load_full();
-        let within = within.unwrap_or(&segments.whole);
+        let segments =
+            within.map_or_else(|| pool.segments.load_full(), |within| Arc::clone(&within.segments));
+        let chosen = within.map_or(&segments.whole, |within| &within.spans);
         let part = |segment: SegmentIndex| {
-            let spans = within.spans.iter().filter(|span| span.segment == segment);
-            let spans: Vec<Range<Rank>> = spans.map(|span| span.ranks.clone()).collect();
+            let spans = chosen.list.iter().filter(|span| span.segment == segment);
+            let spans = in_order(segments.get(segment), spans.map(|span| span.ranks.clone()).collect());
             let mut part = Part { segment, spans: spans.into_iter(), ranks: Rank(0)..Rank(0), next: None };
             part.advance(&segments);
             part
         };
-        let parts = (0..segments.list.len() as u32).map(SegmentIndex).map(part).collect();
+        let parts = segments.visible().map(|(index, _)| part(index)).collect();
         Self { pool, segments, states, parts }
     }
 
@@ -69,6 +71,17 @@ impl Export {
     pub fn settle(&self) -> io::Result<()> {
         self.pool.settle().map_err(io::Error::other)
     }
+}
+
+/// The ranks in the order of their numbers.
+fn in_order(segment: &Segment, spans: Vec<Range<Rank>>) -> Vec<Range<Rank>> {
+    if segment.set.as_sorted().is_some() {
+        return spans;
+    }
+    let ranks = spans.iter().flat_map(coordinates::each);
+    let mut numbers: Vec<_> = ranks.filter_map(|rank| Some((segment.set.select(rank)?, rank))).collect();
+    numbers.sort_unstable();
+    numbers.into_iter().map(|(_, rank)| rank..Rank(rank.0 + 1)).collect()
 }
 
 impl Part {

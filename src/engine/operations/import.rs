@@ -5,37 +5,35 @@
 
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
+use std::time::Duration;
 
 use crate::disk::device::Disk;
 use crate::disk::files;
 use crate::disk::mapping::MappedBytes;
 use crate::disk::sequential::SequentialWriter;
 use crate::domain::counts::Counts;
-use crate::domain::settings::PoolName;
-use crate::engine::pool::{ChangeError, Pool};
+use crate::engine::pool::Pool;
 use crate::engine::segment::opened::OpenedSegment;
 use crate::engine::segment::{Segment, Segments};
 use crate::engine::shared::Shared;
-use crate::journal::handle::JournalError;
 use crate::journal::on_damage::OnDamage;
 use crate::numbers::list::error::ListError;
 use crate::numbers::list::merged::NumberList;
 use crate::numbers::list::read::read_list;
 use crate::numbers::list::states::StateRow;
 use crate::numbers::list::{InvalidLine, ListOptions};
-use crate::numbers::number::NumberRange;
-use crate::numbers::set::error::{Format, SetError};
+use crate::numbers::number::{Number, NumberRange};
+use crate::numbers::set::error::Format;
 use crate::numbers::set::writer::{WriteError, Written};
 use crate::numbers::set::{NumberSet, open_any, wrap_32bit_header};
-use crate::store::damage::SegmentError;
 use crate::store::manifest::SegmentEntry;
-use crate::store::pool_dir::SegmentPaths;
 use crate::store::segment_writer::{make_segment, write_ranges};
 use crate::store::staging::Staging;
+use crate::sys::sync::{Instant, thread};
 
-/// Maximum segments of one pool: each number that a call names is looked up in each of them.
-pub const MAX_SEGMENTS: usize = 1_000;
+use super::grow::STAGED;
+pub use super::import_error::ImportError;
 
 /// Where numbers come from.
 pub enum NumberSource<'a> {
@@ -81,69 +79,6 @@ pub struct Added {
     pub existing: u64,
     /// What the source contained.
     pub loaded: ImportReport,
-}
-
-/// Why numbers could not be read or stored. Nothing changed.
-#[derive(Debug, thiserror::Error)]
-pub enum ImportError {
-    /// There already is a pool of this name.
-    #[error("there already is a pool \"{0}\": choose another name, add numbers to it, or delete it first")]
-    PoolExists(PoolName),
-    /// Too many pools.
-    #[error("there are {0} pools, the most that one daemon can have: delete one first")]
-    TooManyPools(usize),
-    /// Numbers were added too many times.
-    #[error(
-        "numbers were added to this pool {MAX_SEGMENTS} times: export it and create a new pool from the export"
-    )]
-    TooManySegments,
-    /// The list is invalid.
-    #[error(transparent)]
-    Import(#[from] ListError),
-    /// The Roaring bitmap is invalid.
-    #[error("the body is not a portable Roaring bitmap: {0}")]
-    Set(#[from] SetError),
-    /// The disk has no space left.
-    #[error("the disk of the data directory is full: free some space and try again")]
-    StorageFull,
-    /// The pool was deleted meanwhile.
-    #[error("the pool was deleted")]
-    Deleted,
-    /// Reading the source or writing the data directory failed.
-    #[error("{0}")]
-    Io(io::Error),
-    /// The new files could not be opened.
-    #[error(transparent)]
-    Segment(#[from] SegmentError),
-    /// The journal accepts no change.
-    #[error(transparent)]
-    Journal(#[from] JournalError),
-}
-
-impl From<io::Error> for ImportError {
-    fn from(error: io::Error) -> Self {
-        if files::is_storage_full(&error) { Self::StorageFull } else { Self::Io(error) }
-    }
-}
-
-impl From<WriteError> for ImportError {
-    fn from(error: WriteError) -> Self {
-        match error {
-            WriteError::Io(error) => error.into(),
-            other => Self::Io(io::Error::other(other)),
-        }
-    }
-}
-
-impl From<ChangeError> for ImportError {
-    fn from(error: ChangeError) -> Self {
-        match error {
-            ChangeError::Io(error) => error.into(),
-            ChangeError::Deleted => Self::Deleted,
-            ChangeError::Journal(error) => Self::Journal(error),
-            other => Self::Io(io::Error::other(other)),
-        }
-    }
 }
 
 /// The numbers of a source that was read to its end, as ascending disjoint ranges.
@@ -260,71 +195,59 @@ pub(crate) fn open_new_segment(
     Ok(raw.activate(shared.slots)?)
 }
 
+/// How often an addition looks whether segments have been merged.
+const MERGE_PAUSE: Duration = Duration::from_millis(5);
+/// How long it waits for that.
+const MAX_MERGE_WAIT: Duration = Duration::from_secs(10);
+
 impl Pool {
-    /// Adds the numbers of the source that the pool does not have, as a new segment. Does not affect current
-    /// leases.
+    /// Adds the numbers of the source that the pool does not have. Does not affect current leases. Few numbers
+    /// go to a segment that grows, many make a new one.
     pub fn add_numbers(&self, source: NumberSource<'_>) -> Result<Added, ImportError> {
         let numbers = Numbers::read(source, &self.shared)?;
         let loaded = numbers.loaded();
-        let _adding = self.adding.lock().unwrap_or_else(PoisonError::into_inner);
-        let segments = self.segments.load_full();
-        if segments.list.len() >= MAX_SEGMENTS {
-            return Err(ImportError::TooManySegments);
-        }
-        let disk = &*self.shared.disk;
-        let staging = Staging::new(&self.shared.disk, &self.shared.staging_dir)?;
-        let new = numbers.ranges().flat_map(|range| segments.missing(range));
-        let id = self.manifest().next_segment_id();
-        let entry = make_segment(disk, staging.path(), id, |path| write_ranges(disk, path, new))?;
-        let added = entry.numbers;
-        if added > 0 {
-            self.publish(&staging, entry, &segments)?;
-        }
+        self.wait_for_merges()?;
+        let added = if loaded.numbers > self.max_appended() {
+            self.add_segment(&numbers)?
+        } else {
+            let each = numbers.ranges().flat_map(|range| range.first().get()..=range.last().get());
+            self.add_few(each.filter_map(|number| Number::new(number).ok()).collect())?
+        };
         Ok(Added { added, existing: loaded.numbers - added, loaded })
     }
 
-    /// Moves the files of a new segment into place and starts to use it.
-    fn publish(
-        &self,
-        staging: &Staging,
-        entry: SegmentEntry,
-        segments: &Segments,
-    ) -> Result<(), ImportError> {
-        let disk = &*self.shared.fail_stop_disk;
-        let staged = SegmentPaths::new(staging.path(), entry.id);
-        let placed = SegmentPaths::new(&self.dir, entry.id);
-        let mut opened = None;
-        let published = self.change_manifest(
-            |manifest| -> Result<(), ImportError> {
-                for (from, to) in staged.all().into_iter().zip(placed.all()) {
-                    disk.rename(from, to)?;
-                }
-                disk.sync_directory(&self.dir)?;
-                opened = Some(open_new_segment(&self.shared, &self.dir, &entry)?);
-                manifest.segments.push(entry.clone());
-                Ok(())
-            },
-            |_| (),
-        );
-        if published.is_err() {
-            // The manifest on disk decides whether the new files are in use. What cannot be removed now the next
-            // start removes.
-            let _ = self.change_manifest(
-                |manifest| -> Result<(), ImportError> {
-                    if manifest.segments.iter().all(|other| other.id != entry.id) {
-                        placed.all().into_iter().for_each(|path| drop(disk.remove_file(path)));
-                    }
-                    Ok(())
-                },
-                |_| (),
-            );
-        }
-        published?;
-        if let Some((segment, counts)) = opened {
-            self.shared.operate(|slot| self.counters.found(slot, counts));
-            let list = segments.list.iter().cloned().chain([Arc::new(segment)]).collect();
-            self.segments.store(Arc::new(Segments::new(list)));
+    /// Waits while the pool has too many segments: additions must not outrun the merges.
+    fn wait_for_merges(&self) -> Result<(), ImportError> {
+        let started = Instant::now();
+        while self.segments.load().are_too_many() {
+            if started.elapsed() > MAX_MERGE_WAIT {
+                return Err(ImportError::TooManySegments);
+            }
+            thread::sleep(MERGE_PAUSE);
         }
         Ok(())
+    }
+
+    /// Adds the numbers that no segment has as a segment of their own. Returns how many.
+    fn add_segment(&self, numbers: &Numbers) -> Result<u64, ImportError> {
+        let _adding = self.begin_addition()?;
+        let segments = self.segments.load_full();
+        let disk = &*self.shared.disk;
+        let staging = Staging::new(&self.shared.disk, &self.shared.staging_dir)?;
+        let new = numbers.ranges().flat_map(|range| segments.missing(range));
+        let entry = make_segment(disk, staging.path(), STAGED, |path| write_ranges(disk, path, new))?;
+        if entry.numbers == 0 {
+            return Ok(0);
+        }
+        let mut found = Counts::default();
+        let activate = |raw: OpenedSegment| {
+            let (segment, counts) = raw.activate(self.shared.slots)?;
+            found = counts;
+            Ok(segment)
+        };
+        let add = |segments: &Segments, segment: &Arc<Segment>| segments.with_segment(Arc::clone(segment));
+        self.publish(&staging, &entry, activate, add)?;
+        self.shared.operate(|slot| self.counters.found(slot, found));
+        Ok(entry.numbers)
     }
 }

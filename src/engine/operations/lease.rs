@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::domain::lease_token::Token;
-use crate::domain::settings::Settings;
+use crate::domain::settings::{Order, Settings};
 use crate::engine::counters::Total;
 use crate::engine::pool::{Mode, Pool};
 use crate::engine::segment::Segments;
@@ -145,16 +145,26 @@ impl Pool {
         self.shared.journal.check()?;
         let settings = self.settings();
         let ttl_seconds = ttl(&settings, request.ttl_seconds)?;
-        let mut until = self.shared.clock.deadline(ttl_seconds).ok_or(LeaseError::EndsTooLate)?;
         self.check_mode()?;
-        let segments = self.segments.load();
-        let picker = Picker {
-            pool: self.id,
-            segments: &segments,
-            within: request.within.unwrap_or(&segments.whole),
-            order: settings.order,
-            cursor: &self.cursors[worker.slot.0],
+        self.lease_more(worker, request, (settings.order, ttl_seconds), leases)
+    }
+
+    /// Adds leases to those of this call, if there are any yet.
+    #[inline]
+    fn lease_more(
+        &self,
+        worker: &mut Worker,
+        request: &LeaseRequest<'_>,
+        (order, ttl_seconds): (Order, u32),
+        leases: &mut Vec<Lease>,
+    ) -> Result<Position, LeaseError> {
+        let mut until = self.shared.clock.deadline(ttl_seconds).ok_or(LeaseError::EndsTooLate)?;
+        let current = self.segments.load();
+        let (segments, within): (&Segments, _) = match request.within {
+            None => (&current, &current.whole),
+            Some(within) => (&within.segments, &within.spans),
         };
+        let picker = Picker { pool: self.id, segments, within, order, cursor: &self.cursors[worker.slot.0] };
         let count = request.count as usize;
         loop {
             let want = (count - leases.len()).min(CLAIMS_AT_ONCE);
@@ -164,6 +174,9 @@ impl Pool {
                 drop(transition);
                 match self.pick_or_prove_none(&picker, worker, want) {
                     Ok(picked) => transition = picked,
+                    Err(LeaseError::Exhausted) if self.has_begun_merge_since(segments) => {
+                        return self.lease_anew(worker, request, (order, ttl_seconds), leases);
+                    }
                     Err(_) if !leases.is_empty() => break,
                     Err(error) => {
                         if error == LeaseError::Exhausted {
@@ -175,7 +188,7 @@ impl Pool {
                 // The search may have taken long.
                 until = self.shared.clock.deadline(ttl_seconds).unwrap_or(until);
             }
-            self.lease_claims(&segments, worker, transition, until, leases);
+            self.lease_claims(segments, worker, transition, until, leases);
             if leases.len() >= count {
                 break;
             }
@@ -186,9 +199,31 @@ impl Pool {
                 Ok(()) => {}
             }
         }
-        self.confirm_open(worker, &segments, leases)?;
+        self.confirm_open(worker, segments, leases)?;
         // Fewer than asked for: that tells of other callers' leases.
         Ok(worker.position(leases.len() < count))
+    }
+
+    /// Whether numbers can have moved to a segment that is not among these.
+    ///
+    /// A merge makes its segment known before it moves a number, and an available number is gone from its old
+    /// place only during a mutation there. So a search that missed it sees the mutation or the new list.
+    fn has_begun_merge_since(&self, segments: &Segments) -> bool {
+        self.segments.load().merges_begun != segments.merges_begun
+    }
+
+    /// Continues a call among the present segments.
+    #[cold]
+    fn lease_anew(
+        &self,
+        worker: &mut Worker,
+        request: &LeaseRequest<'_>,
+        order_and_ttl: (Order, u32),
+        leases: &mut Vec<Lease>,
+    ) -> Result<Position, LeaseError> {
+        let within = request.within.map(|within| self.within(&within.ranges));
+        let request = LeaseRequest { within: within.as_ref(), ..*request };
+        self.lease_more(worker, &request, order_and_ttl, leases)
     }
 
     /// Begins a transition in which up to `want` ranks are claimed and leased. No thread waits for the journal
@@ -236,7 +271,7 @@ impl Pool {
             };
             let segment = &**segments.get(segment);
             let transition = self.begin_transition(worker.slot);
-            let returned = segment.state.change(rank, worker.slot, |word| {
+            let (segment, rank, returned) = segment.change(rank, worker.slot, |word| {
                 if word.generation() == lease.generation {
                     word.return_lease(NextWord::Available)
                 } else {
@@ -327,7 +362,7 @@ impl Pool {
                 continue;
             }
             let is_proved = picker.sum_of_mutations(Mutations::begun) == finished
-                || (picker.within.len() <= MAX_READ_TWICE
+                || (picker.within.positions() <= MAX_READ_TWICE
                     && picker.is_none_available(&mut worker.words, now));
             if is_proved {
                 return Err(LeaseError::Exhausted);
@@ -344,7 +379,7 @@ impl Pool {
 
     /// Sweeps one due block among the numbers that the call can choose from.
     fn help_sweep(&self, picker: &Picker<'_>, now: Timestamp, slot: Slot) -> bool {
-        let mut spans = picker.within.spans.iter();
+        let mut spans = picker.within.list.iter();
         spans.any(|span| self.sweep_one(picker.segment(span), &span.ranks, now, &mut 0, slot))
     }
 }

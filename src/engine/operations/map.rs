@@ -7,6 +7,7 @@ use crate::domain::counts::Counts;
 use crate::engine::pool::Pool;
 use crate::engine::segment::{Segment, Segments};
 use crate::numbers::number::{Number, NumberRange};
+use crate::numbers::set::run::LastRun;
 use crate::state::block::BlockIndex;
 use crate::state::number_state::State;
 use crate::state::word::Word;
@@ -41,6 +42,8 @@ impl Pool {
         let buckets = span.len().div_ceil(bucket_width);
         let (now, on_expiry) = (self.shared.clock.now(), self.on_expiry());
         let seen = &|word: Word| word.seen(now, on_expiry).state();
+        let counted: Vec<_> =
+            segments.visible().map(|(_, segment)| segment).filter(|s| has_block_counts(s)).collect();
         let bucket = |index: u64| {
             let begin = Number::new(first.get() + index * bucket_width).ok()?;
             let end = Number::new((begin.get() + bucket_width - 1).min(last.get())).ok()?;
@@ -48,15 +51,38 @@ impl Pool {
             let mut counts = Counts::default();
             let from = ranges.partition_point(|range| range.last() < begin);
             for range in ranges[from..].iter().map_while(|range| range.intersection(bucket)) {
-                for segment in &segments.list {
-                    count_ranks(segment, segment.set.rank_range(range), seen, &mut counts);
+                for segment in &counted {
+                    segment.set.rank_ranges(range).for_each(|r| count_ranks(segment, r, seen, &mut counts));
                 }
             }
             Some(counts)
         };
-        let buckets = (0..buckets).map(bucket).collect::<Option<_>>()?;
+        let mut buckets = (0..buckets).map(bucket).collect::<Option<Vec<_>>>()?;
+        for segment in segments.visible().map(|(_, segment)| segment).filter(|s| !has_block_counts(s)) {
+            for (number, rank) in numbers_in(segment, &ranges) {
+                let bucket = (number.get() - first.get()) / bucket_width;
+                if let Some(bucket) = buckets.get_mut(bucket as usize) {
+                    bucket.add(seen(segment.word(rank)));
+                }
+            }
+        }
         Some(Map { span, bucket_width, buckets })
     }
+}
+
+/// Whether the ranks of a block are neighbors among the segment's numbers, and its words are all here.
+fn has_block_counts(segment: &Segment) -> bool {
+    segment.set.as_sorted().is_some() && segment.merging.target().is_none()
+}
+
+/// The numbers of a segment in the ranges, and their ranks.
+fn numbers_in(segment: &Segment, ranges: &[NumberRange]) -> impl Iterator<Item = (Number, Rank)> {
+    let mut last = LastRun::default();
+    ranges
+        .iter()
+        .flat_map(|range| segment.set.rank_ranges(*range))
+        .flat_map(|ranks| coordinates::each(&ranks))
+        .filter_map(move |rank| Some((segment.set.select_near(rank, &mut last)?, rank)))
 }
 
 /// Adds the counts of some ranks of a segment; `seen` returns the state that a word is seen in.
@@ -82,12 +108,16 @@ fn count_ranks(segment: &Segment, ranks: Range<Rank>, seen: &impl Fn(Word) -> St
 
 /// The lowest and the highest number of the ranges.
 fn bounds(segments: &Segments, ranges: &[NumberRange]) -> Option<(Number, Number)> {
-    let ends = segments.list.iter().flat_map(|segment| {
-        ranges.iter().filter_map(|range| {
-            let ranks = segment.set.rank_range(*range);
-            let last = ranks.end.0.checked_sub(1).map(Rank).filter(|last| *last >= ranks.start)?;
-            Some((segment.set.select(ranks.start)?, segment.set.select(last)?))
-        })
+    let in_sorted = |segment: &Segment| {
+        let ranks = ranges.iter().flat_map(|range| segment.set.rank_ranges(*range));
+        let ends = |ranks: Range<Rank>| {
+            Some((segment.set.select(ranks.start)?, segment.set.select(Rank(ranks.end.0 - 1))?))
+        };
+        ranks.filter_map(ends).collect::<Vec<_>>()
+    };
+    let ends = segments.visible().flat_map(|(_, segment)| match segment.set.as_sorted() {
+        Some(_) => in_sorted(segment),
+        None => numbers_in(segment, ranges).map(|(number, _)| (number, number)).collect(),
     });
     ends.reduce(|(first, last), (other_first, other_last)| (first.min(other_first), last.max(other_last)))
 }

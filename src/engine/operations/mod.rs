@@ -3,10 +3,13 @@
 pub(crate) mod availability;
 pub(crate) mod change_settings;
 pub mod export;
+pub(crate) mod grow;
 pub mod import;
+pub mod import_error;
 pub mod lease;
 pub(crate) mod lease_once;
 pub mod map;
+pub(crate) mod merge;
 pub(crate) mod picker;
 pub mod renew_return;
 pub(crate) mod restore_states;

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::coordinates::{self, Rank};
 use crate::domain::settings::Order;
-use crate::engine::segment::within::{Span, Within};
+use crate::engine::segment::spans::{Span, Spans};
 use crate::engine::segment::{Segment, Segments};
 use crate::engine::worker::lookahead::below;
 use crate::engine::worker::{Claim, Cursor, Worker};
@@ -30,7 +30,7 @@ pub(crate) struct Picker<'a> {
     /// The pool's id.
     pub(crate) pool: u64,
     pub(crate) segments: &'a Segments,
-    pub(crate) within: &'a Within,
+    pub(crate) within: &'a Spans,
     pub(crate) order: Order,
     pub(crate) cursor: &'a Cursor,
 }
@@ -65,7 +65,7 @@ impl Picker<'_> {
     /// The sum of a count of mutations over the ranks that can be picked.
     pub(crate) fn sum_of_mutations(&self, count: impl Fn(&Mutations, &Range<Rank>) -> u64) -> u64 {
         let of = |span: &Span| count(self.segment(span).state.free.mutations(), &span.ranks);
-        self.within.spans.iter().map(of).sum()
+        self.within.list.iter().map(of).sum()
     }
 
     /// Whether no word was available at the instant between two passes over all of them. Words only grow, so
@@ -73,11 +73,9 @@ impl Picker<'_> {
     pub(crate) fn is_none_available(&self, words: &mut Vec<Word>, now: Timestamp) -> bool {
         let all = || {
             let of = |span: &Span| (self.segment(span), coordinates::each(&span.ranks));
-            self.within
-                .spans
-                .iter()
-                .map(of)
-                .flat_map(|(segment, ranks)| ranks.map(move |rank| segment.state.words.get(rank)))
+            // During a merge each number once, wherever its word is.
+            let spans = self.within.list.iter().filter(|span| self.segments.is_visible(span.segment));
+            spans.map(of).flat_map(|(segment, ranks)| ranks.map(move |rank| segment.word(rank)))
         };
         words.clear();
         words.extend(all());
@@ -101,7 +99,7 @@ impl Picker<'_> {
     /// Maps a random number to a place.
     #[inline]
     fn place(&self, random: u64) -> (usize, Rank) {
-        self.within.at(below(self.within.len(), random))
+        self.within.at(below(self.within.positions(), random))
     }
 
     /// Draws the next places and prefetches the memory of all of them.
@@ -109,7 +107,7 @@ impl Picker<'_> {
     fn draw_ahead(&self, worker: &mut Worker, want: usize) {
         let segment_at = |random| {
             let (span, rank) = self.place(random);
-            (self.segment(&self.within.spans[span]), rank)
+            (self.segment(&self.within.list[span]), rank)
         };
         let mut run = worker.last_leased;
         let lookahead = worker.lookahead.draw(run);
@@ -130,12 +128,12 @@ impl Picker<'_> {
 
     #[inline]
     fn pick_random(&self, worker: &mut Worker, want: usize, search: Search) {
-        worker.lookahead.prepare((self.pool, self.within.len()), want);
+        worker.lookahead.prepare((self.pool, self.within.positions()), want);
         'picks: while worker.claims.len() < want {
             let mut place = (0, Rank(0));
             for _ in 0..RANDOM_PROBES {
                 place = self.random_place(worker, want);
-                let span = &self.within.spans[place.0];
+                let span = &self.within.list[place.0];
                 let near = self.segment(span).state.free.take_near(place.1..span.ranks.end, 1, worker.slot);
                 if let Some(rank) = near.and_then(|taken| taken.ranks().next()) {
                     worker.claims.push(Claim { segment: span.segment, rank });
@@ -153,7 +151,7 @@ impl Picker<'_> {
     /// Takes ranks from a place onward, through all spans and around to that place again, until there are
     /// `want` claims.
     fn pick_onward(&self, worker: &mut Worker, place: (usize, Rank), want: usize, search: Search) {
-        let spans = &self.within.spans;
+        let spans = &self.within.list;
         for step in 0..=spans.len() {
             let span = &spans[(place.0 + step) % spans.len()];
             let mut ranks = span.ranks.clone();

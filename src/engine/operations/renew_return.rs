@@ -6,7 +6,7 @@ use crate::domain::settings::NextState;
 use crate::engine::counters::Total;
 use crate::engine::counters::outcomes::OutcomeId;
 use crate::engine::pool::Pool;
-use crate::engine::segment::within::SegmentIndex;
+use crate::engine::segment::spans::SegmentIndex;
 use crate::engine::segment::{Segment, Segments};
 use crate::engine::worker::Worker;
 use crate::journal::handle::JournalError;
@@ -134,7 +134,7 @@ impl Pool {
             |worker, item, place| {
                 let Some((segment, rank)) = place else { return results.push(RenewResult::Unknown) };
                 let segment = &**segments.get(segment);
-                self.end_if_due(segment, rank, on_expiry, worker.slot);
+                let (segment, rank) = self.end_if_due(segment, rank, on_expiry, worker.slot);
                 let renewed = self.renew_one(segment, rank, *item, until, worker.slot);
                 observed |= renewed.is_none_or(|(before, after)| before == after);
                 results.push(match renewed {
@@ -157,7 +157,7 @@ impl Pool {
         slot: Slot,
     ) -> Option<(Word, Word)> {
         let transition = self.begin_transition(slot);
-        let changed = segment.state.change(rank, slot, |word| {
+        let (segment, rank, changed) = segment.change(rank, slot, |word| {
             self.check_token(item, word)?;
             word.renew(until)
         });
@@ -197,7 +197,7 @@ impl Pool {
             |worker, item, place| {
                 let Some((segment, rank)) = place else { return results.push(ReturnResult::Unknown) };
                 let segment = &**segments.get(segment);
-                self.end_if_due(segment, rank, on_expiry, worker.slot);
+                let (segment, rank) = self.end_if_due(segment, rank, on_expiry, worker.slot);
                 let returned = self.return_one(segment, rank, item, worker.slot);
                 observed |= returned.is_none_or(|(before, after)| before == after);
                 results.push(returned.map_or(ReturnResult::Stale, |(_, after)| self.returned(after)));
@@ -222,7 +222,7 @@ impl Pool {
     ) -> Option<(Word, Word)> {
         let next_word = self.next_word(item.then);
         let transition = self.begin_transition(slot);
-        let changed = segment.state.change(rank, slot, |word| {
+        let (segment, rank, changed) = segment.change(rank, slot, |word| {
             self.check_token(item.lease, word)?;
             word.return_lease(next_word)
         });

@@ -1,6 +1,7 @@
 //! Retiring and reinstating lists of numbers.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::coordinates::{self, Rank};
 use crate::engine::pool::{ChangeError, Mode, Pool};
@@ -57,8 +58,9 @@ impl Pool {
         let segments = self.segments.load();
         let (mut marked, mut found) = (RetireReport::default(), 0);
         for range in numbers.ranges() {
-            for segment in &segments.list {
-                let mut ranks = segment.set.rank_range(range);
+            let of = |segment: &Arc<Segment>| segment.set.rank_ranges(range);
+            let ranks = segments.visible().flat_map(|(_, segment)| of(segment).map(move |r| (segment, r)));
+            for (segment, mut ranks) in ranks {
                 found += u64::from(coordinates::count(&ranks));
                 while !ranks.is_empty() {
                     let end = ranks.end.min(Rank(ranks.start.0 + BURST_RECORDS));
@@ -86,7 +88,7 @@ impl Pool {
 
     fn count_list(&self, list: Change, segment: &Segment, ranks: &Range<Rank>, marked: &mut RetireReport) {
         for rank in coordinates::each(ranks) {
-            let before = segment.state.words.get(rank);
+            let before = segment.word(rank);
             self.mark(before, self.apply(list, before).is_some(), marked);
         }
     }
@@ -102,7 +104,9 @@ impl Pool {
         for rank in coordinates::each(ranks) {
             // One transition per number: the journal's writer waits for each to end.
             let transition = self.begin_transition(slot);
-            match segment.state.change(rank, slot, |word| self.apply(list, word).ok_or(())) {
+            let (segment, rank, changed) =
+                segment.change(rank, slot, |word| self.apply(list, word).ok_or(()));
+            match changed {
                 Ok((before, after)) => {
                     transition.changed(segment, rank, before, after);
                     self.mark(before, true, marked);

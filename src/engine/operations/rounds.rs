@@ -46,11 +46,11 @@ impl Pool {
 
     fn open_round(&self, round: u32) -> u64 {
         let mut available = 0;
-        for segment in &self.segments.load().list {
-            let words = &segment.state.words;
-            for block in (0..BlockIndex::count(words.len())).map(BlockIndex) {
-                let ranks = block.ranks(words.len());
-                let is_done = |rank: &Rank| words.get(*rank).open_round(round).is_some();
+        for (_, segment) in self.segments.load().visible() {
+            let len = segment.set.len();
+            for block in (0..BlockIndex::count(len)).map(BlockIndex) {
+                let ranks = block.ranks(len);
+                let is_done = |rank: &Rank| segment.word(*rank).open_round(round).is_some();
                 let mut done = coordinates::each(&ranks).filter(is_done).peekable();
                 if done.peek().is_some() {
                     let opened =
@@ -63,7 +63,7 @@ impl Pool {
     }
 
     fn open_one(&self, segment: &Segment, rank: Rank, round: u32, slot: Slot) -> bool {
-        let opened = segment.state.change(rank, slot, |word| word.open_round(round).ok_or(()));
+        let (segment, rank, opened) = segment.change(rank, slot, |word| word.open_round(round).ok_or(()));
         if let Ok((before, after)) = opened {
             self.count_change(segment, slot, rank, before, after);
         }

@@ -9,7 +9,7 @@ use crate::engine::segment::Segment;
 use crate::engine::worker::Worker;
 use crate::state::number_state::State;
 use crate::state::time::Timestamp;
-use crate::state::word::ExpiryRule;
+use crate::state::word::{ExpiryRule, Word};
 use crate::sys::slot::Slot;
 
 /// Words swept in one transition, for whose end the journal's writer waits.
@@ -59,7 +59,7 @@ impl Pool {
     ) {
         let transition = self.begin_transition(slot);
         let now_milliseconds = self.shared.clock.milliseconds();
-        segment.state.sweep_ranks(ranks, now, on_expiry, slot, |rank, before, after| {
+        let changed = |rank, before: Word, after| {
             if let Some(due) = before.due() {
                 self.lateness.record(now_milliseconds.saturating_sub(u64::from(due.seconds()) * 1_000));
             }
@@ -67,16 +67,39 @@ impl Pool {
                 self.counters.count(slot, Total::Expirations, 1);
             }
             transition.changed(segment, rank, before, after);
-        });
+        };
+        if segment.merging.is_complete() {
+            return segment.state.sweep_ranks(ranks, now, on_expiry, slot, changed);
+        }
+        // What counts for nothing yet is swept where it still is, or once it has moved.
+        let is_due = |rank: &Rank| segment.state.words.get(*rank).due().is_some_and(|due| due <= now);
+        for rank in coordinates::each(ranks).filter(is_due).filter(|rank| !segment.is_inert(*rank)) {
+            segment.state.sweep_ranks(&coordinates::one(rank), now, on_expiry, slot, changed);
+        }
     }
 
     /// Ends a lease whose time has passed, if the pool's rule makes of it anything but an available number.
     /// With [`ExpiryRule::Available`] the lease can still be renewed or returned; with any other rule it is
     /// over at its time, whether or not the sweep has come.
+    ///
+    /// Returns where the word is now.
     #[inline]
-    pub(crate) fn end_if_due(&self, segment: &Segment, rank: Rank, on_expiry: ExpiryRule, slot: Slot) {
-        if on_expiry != ExpiryRule::Available {
+    pub(crate) fn end_if_due<'a>(
+        &self,
+        segment: &'a Segment,
+        rank: Rank,
+        on_expiry: ExpiryRule,
+        slot: Slot,
+    ) -> (&'a Segment, Rank) {
+        if on_expiry == ExpiryRule::Available {
+            return (segment, rank);
+        }
+        loop {
+            let (segment, rank) = segment.place(rank);
             self.sweep_ranks(segment, &coordinates::one(rank), self.shared.clock.now(), on_expiry, slot);
+            if !segment.state.words.get(rank).is_moved() {
+                return (segment, rank);
+            }
         }
     }
 }

@@ -1,49 +1,87 @@
-//! A segment: an immutable set of numbers and, indexed by their ranks, their words, the free index and the
-//! due hints.
+//! A segment: a set of numbers and, indexed by their ranks, their words, the free index and the due hints. A
+//! sorted set never changes; a set that grows has its numbers in the order of their addition.
 
+pub(crate) mod merging;
+pub(crate) mod moving;
+pub(crate) mod numbers;
 pub(crate) mod opened;
 pub(crate) mod plausible;
 pub(crate) mod rebuild;
+pub(crate) mod spans;
 pub mod within;
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use crate::coordinates::{Rank, SegmentId};
-use crate::disk::mapping::{MappedBytes, MappedWords};
-use crate::disk::paced::Pacer;
+use crate::disk::mapping::MappedWords;
 use crate::numbers::number::{Number, NumberRange};
-use crate::numbers::set::NumberSet;
 use crate::numbers::set::run::LastRun;
 use crate::state::segment_state::SegmentState;
 use crate::store::table::TableFile;
 
-use within::{SegmentIndex, Within};
+use merging::Merging;
+use numbers::SegmentNumbers;
+use spans::{SegmentIndex, Spans};
 
-/// An immutable set of numbers with their state.
+/// Larger segments are not merged: moving their words takes long, and a pool has few of them.
+pub(crate) const MAX_MERGED_NUMBERS: u32 = 1 << 22;
+/// Maximum segments of one pool: each number that a call names is looked up in each of them.
+const MAX_SEGMENTS: usize = 1_000;
+/// Most of them that wait to be merged. Merges keep the number far below.
+const MAX_UNMERGED_SEGMENTS: usize = 128;
+
+/// A set of numbers with their state.
 pub(crate) struct Segment {
     pub(crate) id: SegmentId,
-    pub(crate) set: NumberSet<MappedBytes>,
+    pub(crate) set: SegmentNumbers,
     pub(crate) state: SegmentState<MappedWords>,
     table: TableFile,
+    pub(crate) merging: Merging<Segment>,
+    /// The lowest and the highest number.
+    span: Option<(Number, Number)>,
 }
 
 impl Segment {
-    /// Writes all words that changed to their file, durably.
-    pub(crate) fn checkpoint(&self, rest: &Pacer<'_>) -> std::io::Result<()> {
-        self.table.checkpoint(&self.state.words, &self.state.dirty, rest)
+    pub(crate) fn new(
+        id: SegmentId,
+        set: SegmentNumbers,
+        state: SegmentState<MappedWords>,
+        table: TableFile,
+        sources: Vec<Weak<Segment>>,
+    ) -> Self {
+        let span = set.span();
+        Self { id, set, state, table, merging: Merging::new(sources), span }
     }
 
     /// Closes the files after the last checkpoint.
     pub(crate) fn close(&self) -> std::io::Result<()> {
         self.table.close(&self.state.words)
     }
+
+    /// The ranks in use.
+    pub(crate) fn ranks(&self) -> Range<Rank> {
+        Rank(0)..Rank(self.set.len())
+    }
+
+    /// How many numbers can be added.
+    pub(crate) fn room(&self) -> u32 {
+        self.set.as_growing().map_or(0, |(set, _)| set.room())
+    }
 }
 
-/// The segments of a pool. Immutable: adding a segment creates a new value.
+/// The segments of a pool. Immutable: a change of the list creates a new value.
 pub(crate) struct Segments {
+    /// All segments. One that a merge moves numbers into comes after those that they come from.
     pub(crate) list: Vec<Arc<Segment>>,
-    pub(crate) whole: Within,
+    pub(crate) whole: Spans,
+    /// The segment that a merge moves numbers into. Its numbers are also in other segments of the list, and
+    /// its words count only where those say that they have moved.
+    receiving: Option<SegmentIndex>,
+    /// How many merges the pool has begun in this process.
+    pub(crate) merges_begun: u64,
+    /// What is searched for a number: the largest first.
+    lookup: Vec<(Number, Number, SegmentIndex)>,
 }
 
 impl Segments {
@@ -54,54 +92,88 @@ impl Segments {
     }
 
     pub(crate) fn new(list: Vec<Arc<Segment>>) -> Self {
-        let spans = list
-            .iter()
-            .enumerate()
-            .map(|(i, segment)| (SegmentIndex(i as u32), Rank(0)..Rank(segment.state.free.len())));
-        Self { whole: Within::new(spans), list }
+        Self::with(list, None, 0)
     }
 
-    /// Which segment a number is in, and its rank there.
+    fn with(list: Vec<Arc<Segment>>, receiving: Option<SegmentIndex>, merges_begun: u64) -> Self {
+        let indexes = || (0..).map(SegmentIndex).zip(&list);
+        let mut lookup: Vec<_> = indexes()
+            .filter(|(index, _)| receiving != Some(*index))
+            .filter_map(|(index, segment)| segment.span.map(|(first, last)| (first, last, index)))
+            .collect();
+        lookup.sort_by_key(|(_, _, index)| std::cmp::Reverse(list[index.0 as usize].state.free.len()));
+        let spans = indexes().map(|(index, segment)| (index, segment.ranks()));
+        let whole = Spans::new(spans, receiving);
+        Self { list, whole, receiving, merges_begun, lookup }
+    }
+
+    /// The same segments, with the numbers that they have now.
+    pub(crate) fn renewed(&self) -> Self {
+        Self::with(self.list.clone(), self.receiving, self.merges_begun)
+    }
+
+    /// With another segment.
+    pub(crate) fn with_segment(&self, segment: Arc<Segment>) -> Self {
+        // A segment that receives keeps its place.
+        let list = self.list.iter().cloned().chain([segment]).collect();
+        Self::with(list, self.receiving, self.merges_begun)
+    }
+
+    /// With a segment that a merge moves numbers into.
+    pub(crate) fn with_receiving(&self, segment: Arc<Segment>) -> Self {
+        let receiving = Some(SegmentIndex(self.list.len() as u32));
+        let list = self.list.iter().cloned().chain([segment]).collect();
+        Self::with(list, receiving, self.merges_begun + 1)
+    }
+
+    /// After the merge: without the segments that the numbers came from.
+    pub(crate) fn merged(&self, sources: &[SegmentId]) -> Self {
+        let list = self.list.iter().filter(|segment| !sources.contains(&segment.id)).cloned().collect();
+        Self::with(list, None, self.merges_begun)
+    }
+
+    /// Whether numbers can be added only once segments have been merged.
+    pub(crate) fn are_too_many(&self) -> bool {
+        let unmerged = self.list.iter().filter(|segment| segment.set.len() < MAX_MERGED_NUMBERS);
+        self.list.len() >= MAX_SEGMENTS || unmerged.count() >= MAX_UNMERGED_SEGMENTS
+    }
+
+    /// The segment that a merge moves numbers into.
+    pub(crate) fn receiving(&self) -> Option<&Arc<Segment>> {
+        self.receiving.map(|index| self.get(index))
+    }
+
+    /// Whether a segment is not one that a merge moves numbers into.
+    pub(crate) fn is_visible(&self, index: SegmentIndex) -> bool {
+        self.receiving != Some(index)
+    }
+
+    /// The segments that together have each number once: all but the one that a merge moves numbers into.
+    pub(crate) fn visible(&self) -> impl Iterator<Item = (SegmentIndex, &Arc<Segment>)> {
+        let all = (0..).map(SegmentIndex).zip(&self.list);
+        all.filter(|(index, _)| self.is_visible(*index))
+    }
+
+    /// Which segment a number is in, and its rank there. Its word may have moved from there.
     #[inline]
     pub(crate) fn locate(&self, number: Number, last: &mut LastRun) -> Option<(SegmentIndex, Rank)> {
-        let rank_in = |(segment, i): (&Arc<Segment>, u32)| {
-            Some((SegmentIndex(i), segment.set.rank_near(number, last)?))
-        };
-        self.list.iter().zip(0..).find_map(rank_in)
+        let candidates = self.lookup.iter().filter(|(first, end, _)| (*first..=*end).contains(&number));
+        candidates
+            .map(|(_, _, index)| *index)
+            .find_map(|index| Some((index, self.get(index).set.rank_near(number, last)?)))
     }
 
-    /// The ranks of all numbers in the ranges, each once.
-    pub(crate) fn within(&self, ranges: &[NumberRange]) -> Within {
-        let mut spans: Vec<(SegmentIndex, Range<Rank>)> = Vec::new();
-        for (i, segment) in self.list.iter().enumerate() {
-            let mut ranks: Vec<Range<Rank>> =
-                ranges.iter().map(|range| segment.set.rank_range(*range)).collect();
-            ranks.retain(|ranks| !ranks.is_empty());
-            ranks.sort_unstable_by_key(|ranks| ranks.start);
-            for ranks in ranks {
-                match spans.last_mut() {
-                    Some((last, before)) if last.0 == i as u32 && before.end >= ranks.start => {
-                        before.end = before.end.max(ranks.end);
-                    }
-                    _ => spans.push((SegmentIndex(i as u32), ranks)),
-                }
-            }
-        }
-        Within::new(spans.into_iter())
+    /// Some ranks of the segments.
+    pub(crate) fn spans(&self, ranks: impl Iterator<Item = (SegmentIndex, Range<Rank>)>) -> Spans {
+        Spans::new(ranks, self.receiving)
     }
 }
 
 impl Segments {
     /// The parts of a range that no segment has.
     pub(crate) fn missing(&self, range: NumberRange) -> Vec<NumberRange> {
-        let mut existing: Vec<NumberRange> = Vec::new();
-        for segment in &self.list {
-            let ranks = segment.set.rank_range(range);
-            if !ranks.is_empty() {
-                let runs = segment.set.ranges_from(ranks.start);
-                existing.extend(runs.take_while(|run| run.first() <= range.last()));
-            }
-        }
+        let mut existing: Vec<NumberRange> =
+            self.visible().flat_map(|(_, segment)| segment.set.runs_in(range)).collect();
         existing.sort_unstable_by_key(|run| run.first());
         let mut missing = Vec::new();
         let mut next = range.first().get();
@@ -130,8 +202,9 @@ mod tests {
     #[test]
     fn positions_and_places_in_spans() {
         let span = |segment, ranks: Range<u32>| (SegmentIndex(segment), Rank(ranks.start)..Rank(ranks.end));
-        let within = Within::new([span(0, 5..8), span(0, 9..9), span(2, 0..2), span(2, 10..11)].into_iter());
-        assert_eq!(within.len(), 6);
+        let within =
+            Spans::new([span(0, 5..8), span(0, 9..9), span(2, 0..2), span(2, 10..11)].into_iter(), None);
+        assert_eq!((within.numbers(), within.positions()), (6, 6));
         let all: Vec<_> =
             (0..6).map(|position| within.at(position)).map(|(span, rank)| (span, rank.0)).collect();
         assert_eq!(all, [(0, 5), (0, 6), (0, 7), (1, 0), (1, 1), (2, 10)]);

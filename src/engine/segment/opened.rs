@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use crate::coordinates::{self, Rank, SegmentId};
 use crate::disk::device::Disk;
@@ -13,17 +13,21 @@ use crate::engine::segment::Segment;
 use crate::journal::on_damage::OnDamage;
 use crate::numbers::number::Number;
 use crate::numbers::set::NumberSet;
+use crate::numbers::set::growing::GrowingSet;
 use crate::state::dirty_blocks::DirtyBlocks;
 use crate::state::free_index::FreeIndex;
+use crate::state::number_state::State;
 use crate::state::segment_state::SegmentState;
 use crate::state::word::Word;
 use crate::state::word_table::WordTable;
 use crate::store::damage::SegmentError;
+use crate::store::growing_file::{self, GrowingFile};
 use crate::store::manifest::SegmentEntry;
 use crate::store::pool_dir::SegmentPaths;
 use crate::store::table::TableFile;
 use crate::sys::parallel;
 
+use super::numbers::SegmentNumbers;
 use super::plausible::Plausible;
 use super::rebuild::{Derived, LEAF_RANKS, parts, scan};
 
@@ -37,10 +41,47 @@ pub(crate) fn open_set(path: &Path, numbers: u64) -> Result<NumberSet<MappedByte
     Ok(set)
 }
 
+/// Opens the numbers of a segment and verifies their checksums.
+pub(crate) fn open_numbers(
+    disk: &Arc<dyn Disk>,
+    path: &Path,
+    entry: &SegmentEntry,
+    on_damage: OnDamage,
+) -> Result<SegmentNumbers, SegmentError> {
+    if entry.capacity > 0 { open_growing(disk, path, entry, on_damage) } else { open_sorted(path, entry) }
+}
+
+/// Opens the sorted set of a segment and verifies its checksum.
+fn open_sorted(path: &Path, entry: &SegmentEntry) -> Result<SegmentNumbers, SegmentError> {
+    let set = open_set(path, entry.numbers)?;
+    if files::crc32c_of(set.as_bytes()) != (entry.numbers_crc32c, entry.numbers_bytes) {
+        let what = "its checksum is not the one in the pool's manifest".to_owned();
+        return Err(SegmentError::Damaged { path: path.to_owned(), offset: 0, what });
+    }
+    Ok(SegmentNumbers::sorted(set))
+}
+
+/// Opens the set of a segment that grows.
+fn open_growing(
+    disk: &Arc<dyn Disk>,
+    path: &Path,
+    entry: &SegmentEntry,
+    on_damage: OnDamage,
+) -> Result<SegmentNumbers, SegmentError> {
+    let read = growing_file::read(path, entry.id, entry.capacity, on_damage)?;
+    let file = GrowingFile::open(disk, path, entry.id, &read)
+        .map_err(|error| SegmentError::Io(path.to_owned(), error))?;
+    let set = GrowingSet::new(entry.capacity);
+    for number in &read.numbers {
+        set.push(*number);
+    }
+    Ok(SegmentNumbers::growing(set, file))
+}
+
 /// A segment whose files are open and verified, and to which the journal may still be replayed.
 pub(crate) struct OpenedSegment {
     pub(crate) id: SegmentId,
-    set: NumberSet<MappedBytes>,
+    pub(crate) set: SegmentNumbers,
     words: WordTable<MappedWords>,
     table: TableFile,
     dirty: DirtyBlocks,
@@ -69,13 +110,9 @@ impl OpenedSegment {
         sharing: Sharing,
         on_damage: OnDamage,
     ) -> Result<Self, SegmentError> {
-        let paths = SegmentPaths::new(pool_dir, entry.id);
-        let set = open_set(&paths.set, entry.numbers)?;
-        if files::crc32c_of(set.as_bytes()) != (entry.numbers_crc32c, entry.numbers_bytes) {
-            let what = "its checksum is not the one in the pool's manifest".to_owned();
-            return Err(SegmentError::Damaged { path: paths.set, offset: 0, what });
-        }
-        let len = set.len() as u32;
+        let paths = SegmentPaths::of(pool_dir, entry);
+        let set = open_numbers(disk, &paths.set, entry, on_damage)?;
+        let len = entry.words();
         let opened = TableFile::open(disk, &paths.table, len, sharing, on_damage)?;
         if let (Some(ranks), OnDamage::Refuse) = (opened.damaged.first(), on_damage) {
             let what = format!(
@@ -111,7 +148,7 @@ impl OpenedSegment {
     pub(crate) fn largest_generation(&self, journaled: u32) -> u32 {
         let read = || {
             let of = |ranks: Range<u32>| ranks.map(|rank| self.words.get(Rank(rank)).generation()).max();
-            parallel::for_each(parts(&self.words), of).into_iter().flatten().max().unwrap_or(0)
+            parallel::for_each(parts(self.words.len()), of).into_iter().flatten().max().unwrap_or(0)
         };
         self.max_generation.unwrap_or_else(read).max(journaled)
     }
@@ -136,7 +173,7 @@ impl OpenedSegment {
     /// or `None` if the word does not fit the segment.
     #[inline]
     pub(crate) fn apply(&self, rank: Rank, word: Word, plausible: Plausible) -> Option<bool> {
-        if rank.0 >= self.words.len() || plausible.fault(word, None).is_some() {
+        if rank.0 >= self.set.len() || plausible.fault(word, None).is_some() {
             return None;
         }
         let (before, after) = self.words.update(rank, |before| Ok::<_, ()>(before.max(word))).ok()?;
@@ -169,7 +206,11 @@ impl OpenedSegment {
             self.damaged.iter().flat_map(coordinates::each).filter(|rank| self.words.get(*rank) == Word::NEW);
         let lost: Vec<Rank> = lost.collect();
         let repaired = self.damaged.iter().map(coordinates::count).sum::<u32>() as usize - lost.len();
-        let lost: Vec<Rank> = lost.into_iter().chain(implausible.iter().map(|(rank, _)| *rank)).collect();
+        let lost: Vec<Rank> = lost
+            .into_iter()
+            .chain(implausible.iter().map(|(rank, _)| *rank))
+            .chain(self.without_numbers())
+            .collect();
         let settled = Settled { given_up: lost.len() as u64, repaired: repaired as u64 };
         if lost.is_empty() {
             return Ok(settled);
@@ -182,16 +223,25 @@ impl OpenedSegment {
             || (0..self.words.len()).map(|rank| self.words.get(Rank(rank)).generation()).max().unwrap_or(0),
             |generation| generation.max(journaled_generation),
         );
-        for rank in &lost {
+        // A rank that no number has yet is new.
+        for rank in lost.iter().filter(|rank| rank.0 < self.set.len()) {
             self.give_up(*rank, generation);
         }
         Ok(settled)
     }
 
+    /// Ranks of a set that grows whose numbers are lost, unless they are retired already.
+    fn without_numbers(&self) -> impl Iterator<Item = Rank> {
+        let ranks = (0..self.set.as_growing().map_or(0, |(set, _)| set.len())).map(Rank);
+        ranks.filter(|rank| {
+            self.set.select(*rank).is_none() && self.words.get(*rank).state() != State::Retired
+        })
+    }
+
     /// The ranks of implausible words, and what is wrong with them.
     pub(crate) fn implausible(&self, plausible: Plausible, journaled_generation: u32) -> Vec<(Rank, String)> {
         let max_generation = self.max_generation.map(|generation| generation.max(journaled_generation));
-        let parts = parallel::for_each(parts(&self.words), |ranks| {
+        let parts = parallel::for_each(parts(self.words.len()), |ranks| {
             let fault = |rank| Some((rank, plausible.fault(self.words.get(rank), max_generation)?));
             ranks.map(Rank).filter_map(fault).collect::<Vec<_>>()
         });
@@ -212,11 +262,29 @@ impl OpenedSegment {
     pub(crate) fn rebuilt(&self) -> (u64, Counts) {
         let derived = Derived::new(self.words.len());
         let (mut free, mut counts) = (0, Counts::default());
-        for part in parallel::for_each(parts(&self.words), |ranks| scan(&self.words, &derived, ranks)) {
+        for part in parallel::for_each(parts(self.set.len()), |ranks| scan(&self.words, &derived, ranks)) {
             free += part.leaves.iter().map(|leaf| u64::from(leaf.count_ones())).sum::<u64>();
             counts.merge(part.counts);
         }
         (free, counts)
+    }
+
+    /// Completes a merge: takes over the words of `source` whose numbers this segment has, where they are
+    /// larger and have not moved here earlier.
+    pub(crate) fn take_over(&self, source: &Self) {
+        for rank in (0..source.set.len()).map(Rank) {
+            let word = source.words.get(rank);
+            if word.is_moved() || word == Word::NEW {
+                continue;
+            }
+            let Some(place) = source.set.select(rank).and_then(|number| self.set.rank(number)) else {
+                continue;
+            };
+            let taken = self.words.update(place, |own| Ok::<_, ()>(own.max(word)));
+            if taken.is_ok_and(|(before, after)| before != after) {
+                self.dirty.mark(place);
+            }
+        }
     }
 
     fn give_up(&self, rank: Rank, generation: u32) {
@@ -228,18 +296,41 @@ impl OpenedSegment {
     /// Makes the segment ready for use: rebuilds the data derived from its words. `slots` is the number of
     /// threads that change it.
     pub(crate) fn activate(self, slots: usize) -> std::io::Result<(Segment, Counts)> {
+        let used = self.set.len();
+        self.activate_ranks(used, slots, Vec::new())
+    }
+
+    /// Makes a new segment ready to receive the words of `sources`. Nothing is derived from its own words.
+    pub(crate) fn activate_for_merge(
+        self,
+        slots: usize,
+        sources: Vec<Weak<Segment>>,
+    ) -> std::io::Result<Segment> {
+        Ok(self.activate_ranks(0, slots, sources)?.0)
+    }
+
+    fn activate_ranks(
+        self,
+        used: u32,
+        slots: usize,
+        sources: Vec<Weak<Segment>>,
+    ) -> std::io::Result<(Segment, Counts)> {
         let Self { id, set, words, mut table, dirty, .. } = self;
+        if let Some((_, file)) = set.as_growing() {
+            file.repair()?;
+        }
         let words = table.activate(words, &dirty)?;
         let len = words.len();
         let derived = Derived::new(len);
         let mut counts = Counts::default();
         let mut leaves = mapping::huge_page_vec(len.div_ceil(LEAF_RANKS) as usize);
-        for part in parallel::for_each(parts(&words), |ranks| scan(&words, &derived, ranks)) {
+        for part in parallel::for_each(parts(used), |ranks| scan(&words, &derived, ranks)) {
             leaves.extend(part.leaves);
             counts.merge(part.counts);
         }
         let free = FreeIndex::build(len, slots, leaves);
         let Derived { due, blocks } = derived;
-        Ok((Segment { id, set, state: SegmentState { words, free, due, dirty, blocks }, table }, counts))
+        let state = SegmentState { words, free, due, dirty, blocks };
+        Ok((Segment::new(id, set, state, table, sources), counts))
     }
 }

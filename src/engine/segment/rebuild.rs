@@ -23,9 +23,9 @@ pub(crate) struct Scanned {
     pub(crate) counts: Counts,
 }
 
-/// The ranks of all words, in one part per processor.
-pub(crate) fn parts(words: &WordTable<MappedWords>) -> impl Iterator<Item = Range<u32>> {
-    parallel::parts(words.len(), MIN_WORDS_PER_THREAD, BLOCK_WORDS)
+/// The first `len` ranks, in one part per processor.
+pub(crate) fn parts(len: u32) -> impl Iterator<Item = Range<u32>> {
+    parallel::parts(len, MIN_WORDS_PER_THREAD, BLOCK_WORDS)
 }
 
 /// Derived data that a scan fills, besides the leaves of the free index.

@@ -1,73 +1,57 @@
-//! The part of a pool that a call may choose from, as rank ranges of its segments.
+//! The part of a pool that a call may choose from.
 
+use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 
-use crate::coordinates::{self, Rank};
+use crate::coordinates::Rank;
+use crate::numbers::number::NumberRange;
 
-/// The position of a segment in the list of its pool.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct SegmentIndex(pub(crate) u32);
+use super::Segments;
+use super::spans::{SegmentIndex, Spans};
 
-/// Some of a pool's numbers, as rank ranges of its segments.
-#[derive(Debug, Clone)]
+/// The numbers of a pool in some ranges, as ranks of the segments that it had at one moment.
+#[derive(Clone)]
 pub struct Within {
-    pub(crate) spans: Vec<Span>,
-    len: u64,
+    pub(crate) segments: Arc<Segments>,
+    pub(crate) spans: Spans,
+    pub(crate) ranges: Box<[NumberRange]>,
 }
 
-/// A rank range of one segment.
-#[derive(Debug, Clone)]
-pub(crate) struct Span {
-    pub(crate) segment: SegmentIndex,
-    pub(crate) ranks: Range<Rank>,
-    /// How many ranks the preceding spans contain.
-    offset: u64,
+impl fmt::Debug for Within {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.ranges.fmt(f)
+    }
 }
 
 impl Within {
-    pub(crate) fn new(spans: impl Iterator<Item = (SegmentIndex, Range<Rank>)>) -> Self {
-        let mut len = 0;
-        let spans = spans
-            .filter(|(_, ranks)| !ranks.is_empty())
-            .map(|(segment, ranks)| {
-                let offset = len;
-                len += u64::from(coordinates::count(&ranks));
-                Span { segment, ranks, offset }
-            })
-            .collect();
-        Self { spans, len }
+    /// The ranks of all numbers in the ranges, each once.
+    pub(crate) fn new(segments: Arc<Segments>, ranges: &[NumberRange]) -> Self {
+        let mut spans: Vec<(SegmentIndex, Range<Rank>)> = Vec::new();
+        for (index, segment) in (0..).map(SegmentIndex).zip(&segments.list) {
+            let mut ranks: Vec<Range<Rank>> =
+                ranges.iter().flat_map(|range| segment.set.rank_ranges(*range)).collect();
+            ranks.sort_unstable_by_key(|ranks| ranks.start);
+            for ranks in ranks {
+                match spans.last_mut() {
+                    Some((last, before)) if *last == index && before.end >= ranks.start => {
+                        before.end = before.end.max(ranks.end);
+                    }
+                    _ => spans.push((index, ranks)),
+                }
+            }
+        }
+        let spans = segments.spans(spans.into_iter());
+        Self { segments, spans, ranges: ranges.into() }
     }
 
     /// How many numbers there are.
     pub fn len(&self) -> u64 {
-        self.len
+        self.spans.numbers()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    /// The span (its index) and the rank at a position below [`Self::len`].
-    #[inline]
-    pub(crate) fn at(&self, position: u64) -> (usize, Rank) {
-        let span = if self.spans.len() == 1 {
-            0
-        } else {
-            self.spans.partition_point(|span| span.offset <= position) - 1
-        };
-        let found = &self.spans[span];
-        (span, Rank(found.ranks.start.0 + (position - found.offset) as u32))
-    }
-
-    /// The first span and rank at or after a place; wraps around to the very first ones.
-    #[inline]
-    pub(crate) fn from(&self, segment: SegmentIndex, rank: Rank) -> (usize, Rank) {
-        let found = self.spans.partition_point(|span| (span.segment, span.ranks.end) <= (segment, rank));
-        match self.spans.get(found) {
-            Some(span) if span.segment == segment => (found, span.ranks.start.max(rank)),
-            Some(span) => (found, span.ranks.start),
-            None => (0, self.spans.first().map_or(Rank(0), |span| span.ranks.start)),
-        }
+        self.spans.is_empty()
     }
 }

@@ -13,6 +13,10 @@ use crate::store::data_dir;
 /// Default length of a journal file.
 pub const DEFAULT_JOURNAL_FILE_BYTES: u64 = 128 << 20;
 
+/// Default number of numbers that a segment has room for which grows by single additions. They are not sorted,
+/// so a choice among them by range reads them all.
+pub const DEFAULT_GROWING_NUMBERS: u32 = 1_024;
+
 /// How an engine is opened.
 #[derive(Debug, Clone)]
 pub struct EngineConfig {
@@ -27,6 +31,8 @@ pub struct EngineConfig {
     pub journal_file_bytes: u64,
     /// Whether to open a damaged directory. Numbers whose state is lost are then retired.
     pub recover_damaged: bool,
+    /// How many numbers gather before they are sorted, 1 to 65,535.
+    pub growing_numbers: u32,
     /// Whether to believe a clock that is far ahead of the journal
     /// ([`MAX_CLOCK_AHEAD_YEARS`](crate::engine::clock::MAX_CLOCK_AHEAD_YEARS)).
     pub accept_clock: bool,
@@ -49,6 +55,7 @@ impl EngineConfig {
             durability: Durability::Sync,
             journal_file_bytes: DEFAULT_JOURNAL_FILE_BYTES,
             recover_damaged: false,
+            growing_numbers: DEFAULT_GROWING_NUMBERS,
             accept_clock: false,
             disk: files::real(),
             clocks: Arc::new(SystemClocks),

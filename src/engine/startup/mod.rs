@@ -14,6 +14,7 @@ use arc_swap::ArcSwap;
 use crate::disk::device::Disk;
 use crate::disk::mapping::Sharing;
 use crate::engine::background::checkpoint::checkpoint;
+use crate::engine::background::merger::start_merger;
 use crate::engine::background::recorder::start_recorder;
 use crate::engine::background::sweeper::start_sweeper;
 use crate::journal::durability::Durability;
@@ -99,6 +100,7 @@ impl Engine {
             secret,
             slots,
             operator: Operator::default(),
+            growing_numbers: config.growing_numbers.clamp(1, u16::MAX.into()),
             staging_dir,
         });
         raw.begin_epochs(config, &report.journal)?;
@@ -111,13 +113,14 @@ impl Engine {
         let pools = Arc::new(ArcSwap::from_pointee(pools));
         let running = start_journal(config, &shared, &pools, &report)?;
         let sweeper = start_sweeper(&shared, &pools).map_err(in_dir)?;
+        let merger = start_merger(&pools).map_err(in_dir)?;
         let recorder = start_recorder(totals_file, &pools).map_err(in_dir)?;
         let dirs = Directories {
             data: data_dir.clone(),
             pools: data_dir::pools_dir(data_dir),
             backups: config.backup_dir.clone(),
         };
-        Ok(Arc::new(Self::new(dirs, shared, pools, running, [sweeper, recorder], lock, report)))
+        Ok(Arc::new(Self::new(dirs, shared, pools, running, [sweeper, merger, recorder], lock, report)))
     }
 }
 

@@ -242,7 +242,7 @@ impl OpenedPools {
         let none = PoolTotals::default();
         for raw in self.pools {
             let (mut counts, mut list) = (Counts::default(), Vec::new());
-            for segment in raw.segments {
+            for segment in complete_merges(&raw.manifest, raw.segments) {
                 let begun = segment.activate(shared.slots);
                 let (segment, found) = begun.map_err(|error| OpenError::Io(raw.dir.clone(), error))?;
                 counts.merge(found);
@@ -259,6 +259,20 @@ impl OpenedPools {
         }
         Ok(pools)
     }
+}
+
+/// Completes the merges that an earlier process began. Returns the segments without those that are merged:
+/// their files stay until the merged segment is written to its table.
+fn complete_merges(manifest: &Manifest, segments: Vec<OpenedSegment>) -> Vec<OpenedSegment> {
+    let mut merged = Vec::new();
+    for (target, sources) in manifest.merges() {
+        let Some(target) = segments.iter().find(|segment| segment.id == target) else { continue };
+        for source in segments.iter().filter(|segment| sources.contains(&segment.id)) {
+            target.take_over(source);
+        }
+        merged.extend_from_slice(sources);
+    }
+    segments.into_iter().filter(|segment| !merged.contains(&segment.id)).collect()
 }
 
 /// What one thread replayed.

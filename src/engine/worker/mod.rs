@@ -5,7 +5,7 @@ pub(crate) mod lookahead;
 use std::sync::Arc;
 
 use crate::coordinates::Rank;
-use crate::engine::segment::within::SegmentIndex;
+use crate::engine::segment::spans::SegmentIndex;
 use crate::journal::handle::Journal;
 use crate::journal::queue::Position;
 use crate::numbers::number::Number;

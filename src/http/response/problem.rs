@@ -309,10 +309,8 @@ impl From<ImportError> for Problem {
             ImportError::Deleted => return Self::pool_not_found(),
             ImportError::Journal(error) => return (*error).into(),
             ImportError::StorageFull => Code::StorageFull,
-            ImportError::Import(_)
-            | ImportError::Set(_)
-            | ImportError::TooManyPools(_)
-            | ImportError::TooManySegments => Code::BadRequest,
+            ImportError::Import(_) | ImportError::Set(_) | ImportError::TooManyPools(_) => Code::BadRequest,
+            ImportError::TooManySegments => Code::Overloaded,
             ImportError::Io(_) | ImportError::Segment(_) => Code::Internal,
         };
         Self::new(code, error.to_string())

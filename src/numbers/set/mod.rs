@@ -3,6 +3,7 @@
 mod container;
 mod container_index;
 pub mod error;
+pub mod growing;
 pub mod near;
 pub mod run;
 pub mod writer;

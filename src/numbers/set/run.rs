@@ -57,8 +57,8 @@ impl SetId {
 /// processor predicts, where a search waits for one load after another.
 #[derive(Debug, Clone, Copy)]
 pub struct LastRun {
-    pub(super) set: Option<SetId>,
-    pub(super) run: NumberRun,
+    pub(crate) set: Option<SetId>,
+    pub(crate) run: NumberRun,
 }
 
 impl Default for LastRun {

@@ -1,0 +1,86 @@
+//! Rank ranges of a pool's segments.
+
+use std::ops::Range;
+
+use crate::coordinates::{self, Rank};
+
+/// The position of a segment in the list of its pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct SegmentIndex(pub(crate) u32);
+
+/// Some of a pool's numbers, as rank ranges of its segments.
+#[derive(Debug, Clone)]
+pub(crate) struct Spans {
+    pub(crate) list: Vec<Span>,
+    positions: u64,
+    numbers: u64,
+}
+
+/// A rank range of one segment.
+#[derive(Debug, Clone)]
+pub(crate) struct Span {
+    pub(crate) segment: SegmentIndex,
+    pub(crate) ranks: Range<Rank>,
+    /// How many ranks the preceding spans contain.
+    offset: u64,
+}
+
+impl Spans {
+    /// The numbers of these ranks; those of the segment `receiving` are counted in others.
+    pub(super) fn new(
+        spans: impl Iterator<Item = (SegmentIndex, Range<Rank>)>,
+        receiving: Option<SegmentIndex>,
+    ) -> Self {
+        let (mut positions, mut numbers) = (0, 0);
+        let list = spans
+            .filter(|(_, ranks)| !ranks.is_empty())
+            .map(|(segment, ranks)| {
+                let (offset, count) = (positions, u64::from(coordinates::count(&ranks)));
+                positions += count;
+                numbers += if receiving == Some(segment) { 0 } else { count };
+                Span { segment, ranks, offset }
+            })
+            .collect();
+        Self { list, positions, numbers }
+    }
+
+    /// How many numbers there are.
+    pub(crate) fn numbers(&self) -> u64 {
+        self.numbers
+    }
+
+    /// How many positions there are. During a merge a number can have two.
+    #[inline]
+    pub(crate) fn positions(&self) -> u64 {
+        self.positions
+    }
+
+    /// Whether there are none.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.positions == 0
+    }
+
+    /// The span (its index) and the rank at a position below [`Self::positions`].
+    #[inline]
+    pub(crate) fn at(&self, position: u64) -> (usize, Rank) {
+        let span = if self.list.len() == 1 {
+            0
+        } else {
+            self.list.partition_point(|span| span.offset <= position) - 1
+        };
+        let found = &self.list[span];
+        (span, Rank(found.ranks.start.0 + (position - found.offset) as u32))
+    }
+
+    /// The first span and rank at or after a place; wraps around to the very first ones.
+    #[inline]
+    pub(crate) fn from(&self, segment: SegmentIndex, rank: Rank) -> (usize, Rank) {
+        let found = self.list.partition_point(|span| (span.segment, span.ranks.end) <= (segment, rank));
+        match self.list.get(found) {
+            Some(span) if span.segment == segment => (found, span.ranks.start.max(rank)),
+            Some(span) => (found, span.ranks.start),
+            None => (0, self.list.first().map_or(Rank(0), |span| span.ranks.start)),
+        }
+    }
+}

@@ -18,7 +18,8 @@ use allotd::engine::operations::import::NumberSource;
 use allotd::engine::operations::lease::LeaseRequest;
 use allotd::engine::operations::renew_return::{LeaseRef, ReturnItem};
 use allotd::engine::{Engine, EngineConfig, Worker};
-use allotd::journal::{MAX_FILES, MIN_FILE_BYTES};
+use allotd::journal::on_damage::OnDamage;
+use allotd::journal::{MAX_FILES, MIN_FILE_BYTES, recovery};
 use allotd::numbers::number::{Number, NumberRange};
 
 const NUMBERS: u64 = 2_000;
@@ -144,4 +145,21 @@ fn all_files_serve_while_a_checkpoint_runs() {
     assert_eq!(engine.journal().stats().checkpoints, 0);
     drop(open_at_end);
     engine.close().unwrap();
+}
+
+#[test]
+fn an_idle_journal_records_the_time_and_does_not_grow() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = GatedDisk::new("nothing");
+    let engine = open(dir.path(), &disk);
+    churn(&engine, &mut engine.worker());
+    let first = engine.clock().frame_time().time_nanos;
+    // More than three times are recorded.
+    std::thread::sleep(Duration::from_millis(3_500));
+    drop(engine);
+    let journal = recovery::scan(&dir.path().join("journal"), OnDamage::Refuse).unwrap();
+    let empty = journal.frames().filter(|frame| frame.head.records == 0).count();
+    assert_eq!(empty, 2, "one at the beginning of the file, one at the end");
+    let (last, _) = journal.recovered().last.unwrap();
+    assert!(last.time_nanos >= first + 2_000_000_000, "{} after {first}", last.time_nanos);
 }

@@ -123,6 +123,9 @@ fn refuse_occupied(target: &Path) -> Result<(), RestoreError> {
 /// Notes in each pool's manifest that leases made after the backup are unknown.
 fn begin_epochs(disk: &dyn Disk, root: &Path) -> Result<(), RestoreError> {
     let pools = data_dir::pools_dir(root);
+    if !pools.exists() {
+        return Ok(());
+    }
     for (_, dir) in pool_dir::pool_dirs(&pools).map_err(at(&pools))? {
         let mut manifest =
             Manifest::read(&dir).map_err(|error| RestoreError::Io(dir.clone(), io::Error::other(error)))?;

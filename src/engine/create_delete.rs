@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 
 use crate::coordinates::SegmentId;
-use crate::disk::files;
 use crate::domain::counts::Counts;
 use crate::domain::settings::{PoolName, Settings};
 use crate::engine::operations::import::{ImportError, ImportReport, NumberSource, Numbers, open_new_segment};
@@ -25,7 +24,8 @@ use super::shared::Shared;
 pub const MAX_POOLS: usize = 10_000;
 
 impl Engine {
-    /// Creates a pool from a source of numbers, and from their states if it is an exported CSV. The pool is not visible until it is complete.
+    /// Creates a pool from a source of numbers, and from their states if it is an exported CSV. The pool is not
+    /// visible until it is complete.
     pub fn create_pool(
         &self,
         name: &PoolName,
@@ -43,7 +43,11 @@ impl Engine {
         self.refuse_existing(name)?;
         let dir = self.dirs.pools.join(name.as_str());
         let disk = &*self.shared.fail_stop_disk;
-        let opened = files::rename_durably(disk, staging.path(), &dir)
+        // Opened before the rename: what is done can then be undone without another descriptor.
+        let pools = disk.open_directory(&self.dirs.pools)?;
+        disk.rename(staging.path(), &dir)?;
+        let opened = disk
+            .sync_opened(&pools, &self.dirs.pools)
             .map_err(ImportError::from)
             .and_then(|()| open_new_pool(name.clone(), dir.clone(), &self.shared));
         match opened {
@@ -51,7 +55,7 @@ impl Engine {
             Err(error) => {
                 // Durably: a pool that was refused must not come back.
                 let undone = disk.rename(&dir, staging.path());
-                if let Err(error) = undone.and_then(|()| disk.sync_directory(&self.dirs.pools)) {
+                if let Err(error) = undone.and_then(|()| disk.sync_opened(&pools, &self.dirs.pools)) {
                     self.shared.journal.poison("a refused pool could not be removed", &error);
                 }
                 return Err(error);

@@ -42,8 +42,9 @@ impl Pool {
         let buckets = span.len().div_ceil(bucket_width);
         let (now, on_expiry) = (self.shared.clock.now(), self.on_expiry());
         let seen = &|word: Word| word.seen(now, on_expiry).state();
-        let counted: Vec<_> =
-            segments.visible().map(|(_, segment)| segment).filter(|s| has_block_counts(s)).collect();
+        // Decided once: a merge may begin at any moment.
+        let (counted, others): (Vec<_>, Vec<_>) =
+            segments.visible().map(|(_, segment)| segment).partition(|segment| has_block_counts(segment));
         let bucket = |index: u64| {
             let begin = Number::new(first.get() + index * bucket_width).ok()?;
             let end = Number::new((begin.get() + bucket_width - 1).min(last.get())).ok()?;
@@ -58,7 +59,7 @@ impl Pool {
             Some(counts)
         };
         let mut buckets = (0..buckets).map(bucket).collect::<Option<Vec<_>>>()?;
-        for segment in segments.visible().map(|(_, segment)| segment).filter(|s| !has_block_counts(s)) {
+        for segment in others {
             for (number, rank) in numbers_in(segment, &ranges) {
                 let bucket = (number.get() - first.get()) / bucket_width;
                 if let Some(bucket) = buckets.get_mut(bucket as usize) {
@@ -100,7 +101,7 @@ fn count_ranks(segment: &Segment, ranks: Range<Rank>, seen: &impl Fn(Word) -> St
             // The whole block is in one state.
             counts.add_block(of_block.map(|count| if count == words { part } else { 0 }));
         } else {
-            coordinates::each(&(rank..end)).for_each(|rank| counts.add(seen(segment.state.words.get(rank))));
+            coordinates::each(&(rank..end)).for_each(|rank| counts.add(seen(segment.word(rank))));
         }
         rank = end;
     }

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use allotd::domain::settings::{Settings, SettingsChange};
 use allotd::engine::operations::import::NumberSource;
 use allotd::engine::operations::lease::LeaseRequest;
+use allotd::engine::startup::config::DEFAULT_JOURNAL_FILE_BYTES;
 use allotd::engine::{Engine, EngineConfig};
 use allotd::numbers::sample::{Spread, ru_mobile_sample};
 
@@ -19,8 +20,10 @@ const REFERENCE: u64 = 40_000_000;
 const RECORDS: u64 = 10_000_000;
 const SEED: u64 = 2022;
 const RUNS: usize = 3;
-/// All records stay in one file.
-const JOURNAL_FILE_BYTES: u64 = 1 << 30;
+/// All records stay in one file, of the default length if they fit.
+const JOURNAL_FILE_BYTES: u64 = DEFAULT_JOURNAL_FILE_BYTES;
+/// Bytes of a record in a file, at most.
+const RECORD_BYTES: u64 = 48;
 const BATCH: u32 = 50_000;
 
 fn main() {
@@ -33,8 +36,8 @@ fn main() {
     let (mut unclean, mut clean) = (Vec::new(), Vec::new());
     for _ in 0..RUNS {
         let dir = tempfile::tempdir().unwrap();
-        let config =
-            EngineConfig { journal_file_bytes: JOURNAL_FILE_BYTES, ..EngineConfig::new(dir.path(), 1) };
+        let journal_file_bytes = JOURNAL_FILE_BYTES.max(records * RECORD_BYTES);
+        let config = EngineConfig { journal_file_bytes, ..EngineConfig::new(dir.path(), 1) };
         make(dir.path(), &config, numbers, records);
         let (time, read) = open(&config);
         assert_eq!(read, records, "all records were in the journal");

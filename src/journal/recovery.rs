@@ -5,9 +5,12 @@
 //! Anything else that differs from what was written is damage, and nothing is recovered past it unless the
 //! caller allows it. [`super::frame`] documents how the two are distinguished.
 
+use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+
+use rustix::fs::Advice;
 
 use super::on_damage::OnDamage;
 use crate::disk::mapping::{MappedBytes, PAGE_BYTES};
@@ -135,6 +138,17 @@ pub fn read(
         frame.records().for_each(|record| apply(&frame.head, &record));
     }
     Ok(journaled.into_recovered())
+}
+
+/// Asks the system to read the files of a journal into memory, and does not wait for it: they were written past
+/// the page cache, and [`scan`] reads all of them to be sure that nothing follows a torn end.
+pub fn read_ahead(dir: &Path) {
+    // Only a speed-up: `scan` reports what is wrong.
+    for (_, path) in file::list(dir).unwrap_or_default() {
+        if let Ok(file) = File::open(path) {
+            let _ = rustix::fs::fadvise(&file, 0, None, Advice::WillNeed);
+        }
+    }
 }
 
 /// Opens all files of a journal directory and verifies every frame.

@@ -74,6 +74,7 @@ impl Engine {
         // With `none` words are not journaled: only a shared mapping survives the process.
         let sharing = if config.durability == Durability::None { Sharing::Shared } else { Sharing::Private };
         let mut report = OpenReport::default();
+        recovery::read_ahead(&data_dir::journal_dir(data_dir));
         // The words stay open on it.
         let words_config = EngineConfig { disk: Arc::clone(&fail_stop_disk), ..config.clone() };
         let mut raw = OpenedPools::open(&words_config, &data_dir::pools_dir(data_dir), sharing)?;

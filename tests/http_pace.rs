@@ -106,6 +106,55 @@ fn slow_uploads_hold_no_thread() {
 }
 
 #[test]
+fn uploads_that_break_off_leave_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    let daemon = start(&data);
+    let open_files = || std::fs::read_dir(format!("/proc/{}/fd", daemon.id())).unwrap().count();
+    let before = open_files();
+    let broken: Vec<Client> = (0..SLOW_CLIENTS)
+        .map(|index| {
+            let mut client = daemon.client();
+            let head = format!(
+                "PUT /v1/pools/a{index} HTTP/1.1\r\nhost: localhost\r\ncontent-type: text/plain\r\n\
+                 content-length: 9999999\r\n\r\n"
+            );
+            client.connection.get_mut().write_all(head.as_bytes()).unwrap();
+            client.connection.get_mut().write_all(&b"3000000000\n".repeat(100_000)).unwrap();
+            client
+        })
+        .collect();
+    let started = Instant::now();
+    // A socket and a file each; the connection of the preparation may still be counted before.
+    while open_files() < before + 2 * SLOW_CLIENTS - 2 {
+        assert!(started.elapsed() < Duration::from_secs(support::PATIENCE_SECONDS), "they are in files");
+    }
+    drop(broken);
+    while open_files() > before {
+        assert!(started.elapsed() < Duration::from_secs(support::PATIENCE_SECONDS), "files are left open");
+    }
+    assert_eq!(std::fs::read_dir(data.join("staging")).unwrap().count(), 0);
+    assert_eq!(daemon.client().call("GET", "/v1/pools/a0").unwrap().status, 404);
+}
+
+#[test]
+fn the_figures_of_many_pools_are_prompt() {
+    const POOLS: usize = 100;
+    let server = Server::start();
+    let mut client = server.client();
+    for index in 0..POOLS {
+        let created = client.send("PUT", &format!("/v1/pools/p{index}"), "text/plain", b"100-199");
+        assert_eq!(created.unwrap().status, 201);
+    }
+    let pools = client.call("GET", "/v1/pools").unwrap().json();
+    assert_eq!(pools["pools"].as_array().unwrap().len(), POOLS);
+    let stats = client.call("GET", "/v1/stats").unwrap().json();
+    assert_eq!(stats["pools"].as_object().unwrap().len(), POOLS);
+    let metrics = client.call("GET", "/metrics").unwrap();
+    assert_eq!(metrics.body.matches("allotd_pool_paused{").count(), POOLS);
+}
+
+#[test]
 fn slow_readers_of_exports_hold_no_thread() {
     let directory = tempfile::tempdir().unwrap();
     let daemon = start(&directory.path().join("data"));

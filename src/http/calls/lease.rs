@@ -16,7 +16,7 @@ use crate::engine::segment::within::Within;
 use crate::http::blocking::blocking;
 use crate::http::calls::{Api, Handled, Reply, pool_of, query_of};
 use crate::http::request::content_type::check_json;
-use crate::http::request::fields::{self, Count, NotYet, TtlSeconds};
+use crate::http::request::fields::{Count, NotYet, TtlSeconds};
 use crate::http::request::headers::RequestHeaders;
 use crate::http::request::within::WithinField;
 use crate::http::request::{path, query};
@@ -112,7 +112,7 @@ async fn with_body(api: Arc<Api>, pool: Arc<Pool>, key: Key, body: hyper::body::
     if bytes.is_empty() {
         return plain(&api, &pool, key);
     }
-    let wanted: LeaseBody = fields::parse(&bytes)?;
+    let wanted: LeaseBody = bytes.parse().await?;
     let within = match wanted.within {
         Some(field) => Some(field.of(&pool).await?),
         None => None,
@@ -122,7 +122,7 @@ async fn with_body(api: Arc<Api>, pool: Arc<Pool>, key: Key, body: hyper::body::
         ttl_seconds: wanted.ttl.map(|ttl| ttl.0),
         within: within.as_ref(),
     };
-    match lease(&pool, &request, key.map(|key| (key, &*bytes))) {
+    match lease(&pool, &request, key.map(|key| (key, &**bytes))) {
         Ok(leases) => Ok(json::ok_json(leases)),
         Err(LeaseError::Exhausted) => {
             let now = api.engine.now();

@@ -175,6 +175,9 @@ fn slow_readers_of_exports_hold_no_thread() {
     std::thread::sleep(Duration::from_millis(200));
     operators_calls_are_prompt(&daemon);
     assert!(memory_bytes(&daemon) < before + SLOW_CLIENTS as u64 * MAX_BYTES_PER_EXPORT);
+    // Other readers do not wait for them.
+    let other = daemon.client().get_as("/v1/pools/ru/numbers", "text/csv").unwrap();
+    assert_eq!(other.body.lines().count(), 10_001);
     let rest = read_slowly(slow.into_iter().next().unwrap(), Duration::ZERO, END).unwrap();
     assert!(rest.ends_with(b"79002999999,available,0,\n\r\n0\r\n\r\n"));
 }

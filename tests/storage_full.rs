@@ -99,6 +99,24 @@ fn a_full_disk_is_507_and_leaves_nothing_half_made() {
 }
 
 #[test]
+fn an_upload_that_fills_the_disk_is_507_to_a_client_that_sends_all_of_it() {
+    let Some(disk) = SmallDisk::mount(FILE_SYSTEM_BYTES) else { return };
+    let data = disk.path.join("data");
+    let daemon = Daemon::start_with(&data, &SMALL_JOURNAL);
+    let mut client = daemon.client();
+    assert_eq!(client.send("PUT", "/v1/pools/ru", "text/plain", b"100-199\n").unwrap().status, 201);
+    let before = kept(&data);
+    let list = b"79120000000\n".repeat(3 << 20);
+    storage_full(&client.send("PUT", "/v1/pools/a", "text/plain", &list).unwrap());
+    assert_eq!(kept(&data), before);
+    assert_eq!(client.call("POST", "/v1/pools/ru/lease").unwrap().status, 200);
+    // Its space is free again.
+    let list = b"79120000000\n".repeat(1 << 20);
+    assert_eq!(client.send("PUT", "/v1/pools/a", "text/plain", &list).unwrap().status, 201);
+    assert_eq!(daemon.stop(), Some(0));
+}
+
+#[test]
 fn a_daemon_that_finds_a_full_disk_says_so() {
     let Some(disk) = SmallDisk::mount(FILE_SYSTEM_BYTES) else { return };
     let data = disk.path.join("data");

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
-use tokio::task::JoinError;
+use tokio::task::{JoinError, JoinHandle};
 
 /// A kind of work.
 #[derive(Debug, Clone, Copy)]
@@ -38,12 +38,26 @@ pub(crate) async fn run<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, JoinError> {
     let free = FREE.with(|free| Arc::clone(&free[lane as usize]));
-    // Fails only for a closed semaphore, which these never are.
-    let thread = free.acquire_owned().await.ok();
-    tokio::task::spawn_blocking(move || {
-        let done = work();
-        drop(thread);
-        done
-    })
-    .await
+    // A task of its own takes the thread: the task of a connection may not ask for the result until its
+    // client has read something, and would keep the thread from others.
+    let mut job = Job(tokio::spawn(async move {
+        // Fails only for a closed semaphore, which these never are.
+        let thread = free.acquire_owned().await.ok();
+        let done = tokio::task::spawn_blocking(move || {
+            let done = work();
+            drop(thread);
+            done
+        });
+        done.await
+    }));
+    (&mut job.0).await?
+}
+
+/// A job that is dropped with its caller, unless it has begun.
+struct Job<T>(JoinHandle<T>);
+
+impl<T> Drop for Job<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }

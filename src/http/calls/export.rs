@@ -24,7 +24,7 @@ use crate::state::number_state::State;
 use crate::state::state_set::StateSet;
 
 /// Approximate bytes of a part, which is handed to the connection at once.
-const PART_BYTES: usize = 64 << 10;
+const PART_BYTES: usize = 128 << 10;
 /// Most blocks that are looked at for one part: few numbers may be in the states that are wanted.
 const BLOCKS_PER_PART: usize = 32;
 

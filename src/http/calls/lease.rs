@@ -17,7 +17,7 @@ use crate::engine::segment::within::Within;
 use crate::http::blocking::blocking;
 use crate::http::calls::{Api, Handled, Reply, pool_of, query_of};
 use crate::http::request::content_type::check_json;
-use crate::http::request::fields::{self, Count, NotYet, TtlSeconds};
+use crate::http::request::fields::{Count, NotYet, TtlSeconds};
 use crate::http::request::headers::RequestHeaders;
 use crate::http::request::within::WithinField;
 use crate::http::request::{path, query};
@@ -117,7 +117,7 @@ fn plain(api: &Api, pool: &Pool) -> Result<Response<Body>, Problem> {
 /// The response to a call with a body or a key.
 async fn with_body(api: Arc<Api>, pool: Arc<Pool>, key: Key, body: hyper::body::Incoming) -> Reply {
     let bytes = api.bodies.collect_json(body).await?;
-    let wanted: LeaseBody = if bytes.is_empty() { LeaseBody::default() } else { fields::parse(&bytes)? };
+    let wanted: LeaseBody = if bytes.is_empty() { LeaseBody::default() } else { bytes.parse().await? };
     let within = match wanted.within {
         Some(field) => Some(field.of(&pool).await?),
         None => None,
@@ -127,7 +127,7 @@ async fn with_body(api: Arc<Api>, pool: Arc<Pool>, key: Key, body: hyper::body::
         ttl_seconds: wanted.ttl.map(|ttl| ttl.0),
         within: within.as_ref(),
     };
-    let once = key.as_ref().map(|key| (key.as_bytes(), &*bytes));
+    let once = key.as_ref().map(|key| (key.as_bytes(), &**bytes));
     let started = Instant::now();
     loop {
         match lease(&pool, &request, once) {

@@ -6,13 +6,14 @@ use bytes::BytesMut;
 use hyper::body::{Body as _, Incoming};
 use hyper::{Request, Response};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use crate::domain::settings::{NextState, SettingsError, check_outcome_name};
 use crate::engine::operations::renew_return::{LeaseRef, MAX_ITEMS, RenewResult, ReturnItem, ReturnResult};
 use crate::engine::pool::Pool;
 use crate::http::calls::{Api, Handled, Reply, pool_of, query_of};
 use crate::http::request::content_type::check_json;
-use crate::http::request::fields::{self, NumberField, TokenField, TtlSeconds};
+use crate::http::request::fields::{NumberField, TokenField, TtlSeconds};
 use crate::http::request::query;
 use crate::http::response::body::Body;
 use crate::http::response::json;
@@ -79,10 +80,10 @@ pub(crate) fn return_leases(api: &Arc<Api>, request: Request<Incoming>) -> Resul
 }
 
 /// Calls `answer` once the body has arrived.
-fn with_body(
+fn with_body<T: DeserializeOwned + Send + 'static>(
     api: &Arc<Api>,
     request: Request<Incoming>,
-    answer: fn(&Pool, &[u8]) -> Reply,
+    answer: fn(&Pool, T) -> Reply,
 ) -> Result<Handled, Problem> {
     let pool = pool_of(api, &request)?;
     query::none(query_of(&request))?;
@@ -92,11 +93,10 @@ fn with_body(
     }
     // Moves only the body into the future: the whole request would be copied into it and out of it.
     let (api, body) = (Arc::clone(api), request.into_body());
-    Handled::later(async move { answer(&pool, &api.bodies.collect_json(body).await?) })
+    Handled::later(async move { answer(&pool, api.bodies.collect_json(body).await?.parse().await?) })
 }
 
-fn renew_items(pool: &Pool, body: &[u8]) -> Reply {
-    let wanted: RenewBody = fields::parse(body)?;
+fn renew_items(pool: &Pool, wanted: RenewBody) -> Reply {
     check_items(wanted.leases.len())?;
     let ttl_seconds = wanted.ttl.map(|ttl| ttl.0);
     worker_state::with(|state| {
@@ -111,8 +111,7 @@ fn renew_items(pool: &Pool, body: &[u8]) -> Reply {
     })
 }
 
-fn return_items(pool: &Pool, body: &[u8]) -> Reply {
-    let wanted: ReturnBody = fields::parse(body)?;
+fn return_items(pool: &Pool, wanted: ReturnBody) -> Reply {
     check_items(wanted.leases.len())?;
     let settings = pool.settings();
     let check =

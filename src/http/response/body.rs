@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
@@ -91,33 +91,62 @@ pub(crate) trait Parts: Send + 'static {
 
 type Made = Result<(Box<dyn Parts>, io::Result<Option<Bytes>>), JoinError>;
 
-/// A body that is made while it is sent: the next part is made on a thread that may block once the connection
-/// has room for it. So a slow reader holds one part, and no thread.
-pub struct Stream {
-    /// `None` while a part is being made, and after the end.
-    parts: Option<Box<dyn Parts>>,
-    job: Option<Pin<Box<dyn Future<Output = Made> + Send>>>,
+/// A body that is made while it is sent, on threads that may block: one part is made ahead, the next when the
+/// connection has room for it. So a slow reader holds one part, and no thread.
+pub struct Stream(Next);
+
+/// The next part of a stream.
+enum Next {
+    /// It is not being made yet.
+    Of(Box<dyn Parts>),
+    Making(Pin<Box<dyn Future<Output = Made> + Send>>),
+    Made(Made),
+    /// There is none.
+    End,
+}
+
+impl Next {
+    /// Begins to make it.
+    fn make(mut parts: Box<dyn Parts>, cx: &mut Context<'_>) -> Self {
+        let mut job = Box::pin(lanes::run(Lane::Export, move || {
+            let part = parts.next_part();
+            (parts, part)
+        }));
+        match job.as_mut().poll(cx) {
+            Poll::Ready(made) => Self::Made(made),
+            Poll::Pending => Self::Making(job),
+        }
+    }
 }
 
 impl Stream {
     pub(crate) fn new(parts: impl Parts) -> Self {
-        Self { parts: Some(Box::new(parts)), job: None }
+        Self(Next::Of(Box::new(parts)))
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
         loop {
-            if let Some(mut parts) = self.parts.take() {
-                self.job = Some(Box::pin(lanes::run(Lane::Export, move || {
-                    let part = parts.next_part();
-                    (parts, part)
-                })));
-            }
-            let Some(job) = &mut self.job else { return Poll::Ready(None) };
-            let made = ready!(job.as_mut().poll(cx));
-            self.job = None;
+            let made = match std::mem::replace(&mut self.0, Next::End) {
+                Next::End => return Poll::Ready(None),
+                Next::Of(parts) => {
+                    self.0 = Next::make(parts, cx);
+                    if matches!(self.0, Next::Making(_)) {
+                        return Poll::Pending;
+                    }
+                    continue;
+                }
+                Next::Making(mut job) => match job.as_mut().poll(cx) {
+                    Poll::Ready(made) => made,
+                    Poll::Pending => {
+                        self.0 = Next::Making(job);
+                        return Poll::Pending;
+                    }
+                },
+                Next::Made(made) => made,
+            };
             match made {
                 Ok((parts, Ok(Some(part)))) => {
-                    self.parts = Some(parts);
+                    self.0 = Next::make(parts, cx);
                     if !part.is_empty() {
                         return Poll::Ready(Some(Ok(part)));
                     }

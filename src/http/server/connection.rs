@@ -226,8 +226,9 @@ pub(crate) async fn serve<S>(
         }
         // An error of a connection concerns only its client, which sees it too.
         let mut polled = connection.as_mut().poll(cx).map(drop);
-        while polled.is_pending() && state.outflow.release() {
-            // A response is held, and the next request of the pipeline takes time.
+        while polled.is_pending() && state.outflow.take_deferred() {
+            // Responses are held, and the next request of the pipeline takes time.
+            state.outflow.release();
             polled = connection.as_mut().poll(cx).map(drop);
         }
         polled

@@ -43,6 +43,7 @@ impl<S: AsyncWrite + Unpin> Gated<S> {
         if self.held.is_empty() {
             return Poll::Ready(Ok(()));
         }
+        self.outflow.take_deferred();
         ready!(self.poll_open(cx))?;
         while self.sent < self.held.len() {
             let written = Pin::new(&mut self.stream).poll_write(cx, &self.held[self.sent..]);
@@ -54,14 +55,18 @@ impl<S: AsyncWrite + Unpin> Gated<S> {
         }
         self.sent = 0;
         self.held.clear();
-        self.held.shrink_to(KEPT_BYTES);
+        if self.held.capacity() > KEPT_BYTES {
+            self.held = Vec::new();
+        }
         Poll::Ready(Ok(()))
     }
 
-    /// Takes bytes to be written later, if they have to wait and there is room.
+    /// Takes bytes to be written later, if they have to wait and there is room. Bytes behind held ones are
+    /// written together with them.
     #[inline]
     fn hold(&mut self, bytes: &[u8]) -> bool {
-        let takes = self.outflow.is_held() && self.held.len() + bytes.len() <= MAX_HELD_BYTES;
+        let waits = self.outflow.is_held() || !self.held.is_empty();
+        let takes = waits && self.held.len() + bytes.len() <= MAX_HELD_BYTES;
         if takes {
             self.outflow.defer();
             self.held.extend_from_slice(bytes);
@@ -70,18 +75,14 @@ impl<S: AsyncWrite + Unpin> Gated<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Gated<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for Gated<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         out: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        // There is no further request in the connection's buffer.
+        // There is no further request in the connection's buffer. The next flush writes what is held.
         self.outflow.release();
-        // What cannot leave now wakes the connection when it can.
-        if let Poll::Ready(Err(error)) = self.poll_drain(cx) {
-            return Poll::Ready(Err(error));
-        }
         Pin::new(&mut self.stream).poll_read(cx, out)
     }
 }

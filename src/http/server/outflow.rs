@@ -39,11 +39,15 @@ impl Outflow {
         self.held.store(true, Ordering::Relaxed);
     }
 
-    /// Lets writes through. Returns whether there are bytes that nothing has tried to write yet; the caller
-    /// tries now.
+    /// Lets writes through.
     #[inline]
-    pub(crate) fn release(&self) -> bool {
+    pub(crate) fn release(&self) {
         self.held.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether there are held bytes that nothing has tried to write yet; the caller tries now.
+    #[inline]
+    pub(crate) fn take_deferred(&self) -> bool {
         let deferred = self.deferred.load(Ordering::Relaxed);
         self.deferred.store(false, Ordering::Relaxed);
         deferred

@@ -26,7 +26,13 @@ use crate::sys::slot::Slot;
 use super::record::Record;
 
 /// Records that fit into the queue of one thread. With a full queue the thread waits for the writer.
-pub const QUEUE_RECORDS: usize = if cfg!(allotd_loom) { 2 } else { 8_192 };
+pub const QUEUE_RECORDS: usize = if cfg!(allotd_loom) {
+    2
+} else if cfg!(allotd_shuttle) {
+    6
+} else {
+    8_192
+};
 
 /// What must be committed before a reply may be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

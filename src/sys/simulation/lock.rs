@@ -7,13 +7,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LockResult, PoisonError, TryLockError};
 use std::time::Duration;
 
+use super::world::Task;
 use super::{thread, world};
 
 /// A lock, as [`std::sync::Mutex`].
 #[derive(Default)]
 pub struct Mutex<T: ?Sized> {
     locked: AtomicBool,
-    waiters: std::sync::Mutex<Vec<shuttle::thread::Thread>>,
+    waiters: std::sync::Mutex<Vec<Task>>,
     inner: std::sync::Mutex<T>,
 }
 
@@ -58,8 +59,8 @@ impl<T: ?Sized> Mutex<T> {
         if self.locked.load(Ordering::Relaxed) {
             world::waits_at(Some(Location::caller()));
             while self.locked.load(Ordering::Relaxed) {
-                lock_now(&self.waiters).push(shuttle::thread::current());
-                shuttle::thread::park();
+                lock_now(&self.waiters).push(world::this_task());
+                world::block();
             }
             world::waits_at(None);
         }
@@ -105,7 +106,7 @@ impl<T: ?Sized> Drop for MutexGuard<'_, T> {
         self.mutex.locked.store(false, Ordering::Relaxed);
         let waiters = std::mem::take(&mut *lock_now(&self.mutex.waiters));
         for waiter in waiters {
-            waiter.unpark();
+            world::wake(waiter);
         }
     }
 }
@@ -121,7 +122,7 @@ impl WaitTimeoutResult {
     }
 }
 
-type Waiter = (shuttle::thread::Thread, Arc<AtomicBool>);
+type Waiter = (Task, Arc<AtomicBool>);
 
 /// A condition, as [`std::sync::Condvar`].
 #[derive(Debug, Default)]
@@ -156,7 +157,7 @@ impl Condvar {
         limit: Option<Duration>,
     ) -> LockResult<(MutexGuard<'a, T>, WaitTimeoutResult)> {
         let (mutex, notified) = (guard.mutex, Arc::new(AtomicBool::new(false)));
-        lock_now(&self.0).push((shuttle::thread::current(), Arc::clone(&notified)));
+        lock_now(&self.0).push((world::this_task(), Arc::clone(&notified)));
         drop(guard);
         thread::wait_until(|| notified.load(Ordering::Relaxed), limit);
         lock_now(&self.0).retain(|(_, other)| !Arc::ptr_eq(other, &notified));
@@ -173,7 +174,7 @@ impl Condvar {
         let waiters = std::mem::take(&mut *lock_now(&self.0));
         for (thread, notified) in waiters {
             notified.store(true, Ordering::Relaxed);
-            thread.unpark();
+            world::wake(thread);
         }
     }
 
@@ -187,6 +188,6 @@ impl Condvar {
         let (thread, notified) = waiters.remove(0);
         drop(waiters);
         notified.store(true, Ordering::Relaxed);
-        thread.unpark();
+        world::wake(thread);
     }
 }

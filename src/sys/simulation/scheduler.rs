@@ -7,8 +7,6 @@ use shuttle::scheduler::{Schedule, Scheduler, Task, TaskId};
 
 use super::world;
 
-/// The thread that is the clock: the first that a run starts.
-const CLOCK: usize = 1;
 /// How much time one step may take, in nanoseconds.
 const STEP_NANOS: [u64; 4] = [50, 200, 1_000, 5_000];
 /// In how many of 16 switches a random run goes on with the same thread.
@@ -34,7 +32,7 @@ pub struct Seeds {
     random: SmallRng,
     policy: Policy,
     steps: u64,
-    others: Vec<TaskId>,
+    able: Vec<TaskId>,
 }
 
 impl std::fmt::Debug for Seeds {
@@ -47,7 +45,7 @@ impl Seeds {
     /// `runs` runs with the seeds `first`, `first + stride` and so on.
     pub fn new(first: u64, runs: u64, stride: u64) -> Self {
         let random = SmallRng::seed_from_u64(0);
-        Self { next: first, left: runs, stride, random, policy: Policy::Random { stays: 0 }, steps: 0, others: Vec::new() }
+        Self { next: first, left: runs, stride, random, policy: Policy::Random { stays: 0 }, steps: 0, able: Vec::new() }
     }
 
     fn draw_policy(&mut self) -> Policy {
@@ -102,7 +100,7 @@ impl Policy {
 
 impl Scheduler for Seeds {
     fn new_execution(&mut self) -> Option<Schedule> {
-        if self.left == 0 {
+        if world::take_stop() || self.left == 0 {
             return None;
         }
         let seed = self.next;
@@ -116,15 +114,17 @@ impl Scheduler for Seeds {
     }
 
     fn next_task(&mut self, tasks: &[&Task], current: Option<TaskId>, yields: bool) -> Option<TaskId> {
-        let clock_is_due = world::step(current.map_or(0, number));
-        let clock = tasks.iter().map(|task| task.id()).find(|id| number(*id) == CLOCK);
-        if let (Some(clock), true) = (clock, clock_is_due || tasks.len() == 1) {
-            return Some(clock);
+        world::step(current.map_or(0, number));
+        loop {
+            self.able.clear();
+            self.able.extend(tasks.iter().map(|task| task.id()).filter(|id| world::is_runnable(number(*id))));
+            if !self.able.is_empty() {
+                break;
+            }
+            world::skip_to_next_sleeper();
         }
-        self.others.clear();
-        self.others.extend(tasks.iter().map(|task| task.id()).filter(|id| number(*id) != CLOCK));
         self.steps += 1;
-        Some(self.policy.pick(&self.others, current, yields, self.steps, &mut self.random))
+        Some(self.policy.pick(&self.able, current, yields, self.steps, &mut self.random))
     }
 
     fn next_u64(&mut self) -> u64 {

@@ -27,7 +27,7 @@ impl Thread {
     pub fn unpark(&self) {
         world::point();
         self.token.store(true, Ordering::Relaxed);
-        self.inner.unpark();
+        world::wake(self.inner.id().into());
     }
 }
 
@@ -41,8 +41,7 @@ pub fn yield_now() {
     shuttle::thread::yield_now();
 }
 
-/// Waits until `done`, or until the time is over. Something must unpark the thread when `done` may have
-/// changed.
+/// Waits until `done`, or until the time is over. Something must wake the thread when `done` may have changed.
 #[track_caller]
 pub(super) fn wait_until(done: impl Fn() -> bool, limit: Option<Duration>) {
     if done() {
@@ -52,13 +51,13 @@ pub(super) fn wait_until(done: impl Fn() -> bool, limit: Option<Duration>) {
     match limit {
         None => {
             while !done() {
-                shuttle::thread::park();
+                world::block();
             }
         }
         Some(limit) => {
-            let (id, sleeper) = world::add_sleeper(limit);
-            while !done() && !sleeper.has_fired() {
-                shuttle::thread::park();
+            let id = world::add_sleeper(limit);
+            while !done() && !world::has_fired(id) {
+                world::block();
             }
             world::remove_sleeper(id);
         }
@@ -151,13 +150,8 @@ impl Builder {
     }
 }
 
-/// Runs `work` as the first thread of a run, beside the one that is the clock. For the closure that shuttle's
-/// runner calls.
+/// Runs `work` as the first thread of a run. For the closure that shuttle's runner calls.
 pub fn run(work: impl FnOnce()) {
-    let clock = shuttle::thread::spawn(world::run_clock);
-    world::name(clock.thread().id().into(), "clock");
-    world::name(shuttle::thread::current().id().into(), "main");
+    world::name(world::this_task(), "main");
     work();
-    world::finish();
-    let _ = clock.join();
 }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use rand::rngs::StdRng;
@@ -16,18 +16,8 @@ use rand::{Rng, SeedableRng};
 /// How many of the last events are kept.
 const KEPT_EVENTS: usize = 400;
 
-/// A thread that waits, with a limit.
-pub(super) struct Sleeper {
-    fired: AtomicBool,
-    thread: shuttle::thread::Thread,
-}
-
-impl Sleeper {
-    /// Whether its time has come.
-    pub(super) fn has_fired(&self) -> bool {
-        self.fired.load(Ordering::Relaxed)
-    }
-}
+/// The number of a thread.
+pub(super) type Task = usize;
 
 /// What a sleeper is found by: when it wakes, and a number of its own.
 pub(super) type SleeperId = (u64, u64);
@@ -39,11 +29,11 @@ struct World {
     /// How much time one step takes.
     step_nanos: u64,
     steps: u64,
-    sleepers: BTreeMap<SleeperId, Arc<Sleeper>>,
+    /// Threads that wait with a limit, by when it is over.
+    sleepers: BTreeMap<SleeperId, Task>,
+    /// Threads that are not to run.
+    blocked: Vec<bool>,
     next_sleeper: u64,
-    /// Whether the clock's thread is in the middle of waking a sleeper.
-    waking: bool,
-    finished: bool,
     /// While set, atomics and locks are no places to switch.
     quiet: bool,
     random: StdRng,
@@ -59,19 +49,34 @@ struct World {
 
 thread_local! {
     static WORLD: RefCell<World> = RefCell::new(World::new(0, 0, false));
+    static STOPPED: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
     static TRACING: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
 }
 
 impl World {
+    fn wake(&mut self, task: Task) {
+        if let Some(blocked) = self.blocked.get_mut(task) {
+            *blocked = false;
+        }
+    }
+
+    fn wake_due(&mut self) {
+        while let Some(first) = self.sleepers.first_entry()
+            && first.key().0 <= self.now_nanos
+        {
+            let task = first.remove();
+            self.wake(task);
+        }
+    }
+
     fn new(seed: u64, step_nanos: u64, tracing: bool) -> Self {
         Self {
             now_nanos: 1_000_000_000,
             step_nanos,
             steps: 0,
             sleepers: BTreeMap::new(),
+            blocked: Vec::new(),
             next_sleeper: 0,
-            waking: false,
-            finished: false,
             quiet: false,
             random: StdRng::seed_from_u64(seed ^ 0x5EED),
             seed,
@@ -93,6 +98,16 @@ fn with<T>(act: impl FnOnce(&mut World) -> T) -> T {
 /// Makes the runs of this thread from now on keep what happens.
 pub fn trace(on: bool) {
     TRACING.set(on);
+}
+
+/// Runs no further seed after this one.
+pub fn stop() {
+    STOPPED.set(true);
+}
+
+/// Whether [`stop`] was called since the last call of this.
+pub(super) fn take_stop() -> bool {
+    STOPPED.replace(false)
 }
 
 /// Begins a run.
@@ -144,19 +159,51 @@ pub fn watch(watcher: Option<Watcher>) {
     drop(old);
 }
 
-/// One step: time passes. Returns whether the clock's thread must run.
-pub(super) fn step(task: usize) -> bool {
-    let (watcher, steps, due) = with(|world| {
+/// One step of a thread: time passes, and sleepers whose time has come wake up.
+pub(super) fn step(task: Task) {
+    let (watcher, steps) = with(|world| {
         world.steps += 1;
         world.now_nanos += world.step_nanos;
         world.hash = (world.hash ^ task as u64).wrapping_mul(0x0000_0100_0000_01B3).rotate_left(5);
-        let due = world.sleepers.keys().next().is_some_and(|(at, _)| *at <= world.now_nanos);
-        (world.watcher.clone(), world.steps, due || world.waking)
+        world.wake_due();
+        (world.watcher.clone(), world.steps)
     });
     if let Some(watcher) = watcher {
         quietly(|| watcher(steps));
     }
-    due
+}
+
+/// Moves the time to the end of the next sleep, as nobody can run before.
+pub(super) fn skip_to_next_sleeper() {
+    let moved = with(|world| {
+        let Some(((at, _), _)) = world.sleepers.first_key_value() else { return false };
+        world.now_nanos = world.now_nanos.max(*at);
+        world.wake_due();
+        true
+    });
+    assert!(moved, "all threads wait for ever");
+}
+
+/// Whether a thread may run.
+pub(super) fn is_runnable(task: Task) -> bool {
+    with(|world| !world.blocked.get(task).copied().unwrap_or(false))
+}
+
+/// Lets the calling thread not run until it is woken.
+pub(super) fn block() {
+    let task = this_task();
+    with(|world| {
+        if world.blocked.len() <= task {
+            world.blocked.resize(task + 1, false);
+        }
+        world.blocked[task] = true;
+    });
+    shuttle::thread::sleep(Duration::ZERO);
+}
+
+/// Lets a thread run again.
+pub(super) fn wake(task: Task) {
+    with(|world| world.wake(task));
 }
 
 /// Mixes which task ran into what tells two runs apart.
@@ -165,52 +212,25 @@ pub fn hash() -> u64 {
 }
 
 /// Adds the calling thread to the sleepers.
-#[track_caller]
-pub(super) fn add_sleeper(pause: Duration) -> (SleeperId, Arc<Sleeper>) {
-    let thread = shuttle::thread::current();
-    let sleeper = Arc::new(Sleeper { fired: AtomicBool::new(false), thread });
-    let id = with(|world| {
+pub(super) fn add_sleeper(pause: Duration) -> SleeperId {
+    let task = this_task();
+    with(|world| {
         let at = world.now_nanos.saturating_add(u64::try_from(pause.as_nanos()).unwrap_or(u64::MAX));
         world.next_sleeper += 1;
         let id = (at, world.next_sleeper);
-        world.sleepers.insert(id, Arc::clone(&sleeper));
+        world.sleepers.insert(id, task);
         id
-    });
-    (id, sleeper)
+    })
 }
 
-/// Removes a sleeper that need not be woken any more.
-pub(super) fn remove_sleeper(id: SleeperId) {
-    drop(with(|world| world.sleepers.remove(&id)));
+/// Removes a sleeper that need not be woken any more. Returns whether its time had come.
+pub(super) fn remove_sleeper(id: SleeperId) -> bool {
+    with(|world| world.sleepers.remove(&id)).is_none()
 }
 
-/// The clock's thread: wakes sleepers whose time has come, and moves the time to the next one when nobody else
-/// can run. Ends when the run has.
-pub(super) fn run_clock() {
-    loop {
-        let next = with(|world| {
-            let Some(first) = world.sleepers.first_entry() else { return Err(world.finished) };
-            let ((at, _), sleeper) = first.remove_entry();
-            world.now_nanos = world.now_nanos.max(at);
-            world.waking = true;
-            Ok(sleeper)
-        });
-        match next {
-            Ok(sleeper) => {
-                sleeper.fired.store(true, Ordering::Relaxed);
-                sleeper.thread.unpark();
-                with(|world| world.waking = false);
-                shuttle::thread::sleep(Duration::ZERO);
-            }
-            Err(true) => return,
-            Err(false) => panic!("all threads wait for ever:\n{}", waits()),
-        }
-    }
-}
-
-/// Ends the run: the clock's thread ends when nobody sleeps any more.
-pub(super) fn finish() {
-    with(|world| world.finished = true);
+/// Whether the time of a sleeper has come.
+pub(super) fn has_fired(id: SleeperId) -> bool {
+    with(|world| !world.sleepers.contains_key(&id))
 }
 
 /// The token of a thread's `unpark`.
@@ -223,7 +243,7 @@ pub(super) fn name(task: usize, name: &str) {
     with(|world| world.names.insert(task, name.to_owned()));
 }
 
-fn this_task() -> usize {
+pub(super) fn this_task() -> Task {
     shuttle::current::try_get_current_task().map_or(usize::MAX, usize::from)
 }
 

@@ -17,11 +17,10 @@ fn check(model: &mut Model, place: Place, told: &ToldLease, during: Interval, no
     let number = model.number(place);
     let finding = if stale {
         // Live for certain, all the time.
-        let live = now < told.until(during.begun)
-            && told.end_begun > during.ended
-            && !number.may_be_retired(told.during.begun, during.ended);
-        let known = number.lease_mut(told.lease.generation).is_some();
-        (live && known).then(|| format!("{what} of {told:?} is stale at {now}, {during:?}"))
+        let retired = number.may_be_retired(told.during.begun, during.ended);
+        let is_live = |told: &mut ToldLease| now < told.until(during.begun) && told.end_begun > during.ended;
+        let live = number.lease_mut(told.lease.generation).is_some_and(is_live) && !retired;
+        live.then(|| format!("{what} of {told:?} is stale at {now}, {during:?}"))
     } else {
         let newer = number.later_than(told.lease.generation).find(|newer| newer.during.ended < during.begun);
         newer.map(|newer| format!("{what} of {told:?} is accepted, {during:?}, but another has {newer:?}"))

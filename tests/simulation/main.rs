@@ -23,6 +23,7 @@ mod replay;
 mod scenario;
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::time::Instant;
@@ -83,6 +84,25 @@ fn search(first: u64, schedules: u64, stride: u64) -> Option<u64> {
     found.then(world::seed)
 }
 
+/// Runs all schedules and counts the findings by their first words.
+fn survey(first: u64, schedules: u64, stride: u64) {
+    let mut kinds: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+    let end = first + schedules * stride;
+    let mut next = first;
+    while next < end {
+        let Some(seed) = search(next, (end - next).div_ceil(stride), stride) else { break };
+        for finding in FINDINGS.with_borrow(Clone::clone) {
+            let words = finding.split(|c: char| c.is_ascii_digit() || c == '{' || c == '[').next();
+            let kind: String = words.unwrap_or_default().chars().take(70).collect();
+            kinds.entry(kind).or_insert((seed, 0)).1 += 1;
+        }
+        next = seed + stride;
+    }
+    for (kind, (seed, count)) in kinds {
+        println!("{count:>6} times, first by {seed:>6}: {kind}");
+    }
+}
+
 /// Prints a finding, and what happened before it.
 fn report(seed: u64) {
     world::trace(true);
@@ -114,6 +134,11 @@ fn simulated_schedules_have_no_finding() {
     let schedules = setting("ALLOTD_SCHEDULES").unwrap_or(SCHEDULES);
     let stride = setting("ALLOTD_STRIDE").unwrap_or(1);
     let begun = Instant::now();
+    if setting("ALLOTD_SURVEY").is_some() {
+        survey(first, schedules, stride);
+        println!("{:.0} schedules a second", schedules as f64 / begun.elapsed().as_secs_f64());
+        return;
+    }
     let found = search(first, schedules, stride);
     let seconds = begun.elapsed().as_secs_f64();
     let _ = std::fs::remove_dir_all(scratch());

@@ -71,6 +71,8 @@ pub(crate) struct NumberModel {
     pub(crate) floors: Vec<Floor>,
     /// Calls that retire it.
     pub(crate) retires: Vec<Interval>,
+    /// When it was told to be retired, and with which generation.
+    pub(crate) retired: Vec<(u64, u32)>,
 }
 
 /// What is known of one pool.
@@ -129,6 +131,7 @@ impl Model {
     pub(crate) fn forget(&mut self) {
         for number in self.numbers.values_mut() {
             number.floors.clear();
+            number.retired.clear();
             number.leases.clear();
         }
         self.keys.clear();
@@ -170,8 +173,8 @@ impl Model {
             };
             findings.extend(older.overlaps(newer, number));
         }
-        let retired = |floor: &Floor| matches!(floor, Floor::Retired(g) if *g >= lease.generation);
-        if number.floors.iter().any(retired) && number.lease(lease.generation).is_none() {
+        let retired = |(at, generation): &(u64, u32)| *at < during.begun && *generation >= lease.generation;
+        if number.retired.iter().any(retired) {
             findings.push(format!("{place:?} was retired and then leased: {lease:?} {during:?}"));
         }
         number.leases.retain(|other| other.lease.generation != lease.generation);
@@ -183,7 +186,9 @@ impl Model {
     /// A number was seen: now, or in a call that took some time and was told.
     pub(crate) fn saw(&mut self, place: Place, seen: &NumberState, during: Interval, now: u32, how: &str) {
         let Some(number) = self.numbers.get(&place) else { return };
-        let lost = number.floors.iter().find(|floor| !number.fits(**floor, seen, during, now));
+        // While calls run, one may have claimed a number that it is about to lease.
+        let counts = |floor: &&Floor| during.begun == during.ended || !matches!(floor, Floor::Taken(_));
+        let lost = number.floors.iter().filter(counts).find(|floor| !number.fits(**floor, seen, during, now));
         if let Some(lost) = lost {
             let leases = &number.leases;
             let finding =

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use allotd::domain::settings::{NextState, Order, Settings, SettingsChange};
-use allotd::engine::operations::import::NumberSource;
+use allotd::engine::operations::import::{ImportError, NumberSource};
 use allotd::engine::{ChangeError, DeleteError, Pool};
 use allotd::numbers::number::{Number, NumberRange};
 use allotd::state::number_state::State;
@@ -80,12 +80,12 @@ impl Life {
         world::note(|| format!("create {name} of {size}"));
         let result = self.engine.create_pool(&name.parse().expect("a name"), settings, NumberSource::Ranges(&ranges));
         world::note(|| format!("created {name}: {result:?}"));
-        let at = world::steps();
+        let (at, fails) = (world::steps(), self.disk.is_off() || self.engine.journal().is_poisoned());
         let mut model = run.model();
         if result.is_ok() {
             model.names.get_mut(name).expect("it is known").confirm(number, at);
-        } else if !self.disk.is_off() && !self.engine.journal().is_poisoned() {
-            // Refused: nothing has changed.
+        } else if !fails && matches!(result, Err(ImportError::PoolExists(_))) {
+            // Refused. After an error of the disk a loss of power can still bring the pool back.
             model.names.get_mut(name).expect("it is known").withdraw(number);
         }
     }
@@ -263,6 +263,7 @@ impl Life {
             // Otherwise it was reinstated meanwhile.
             if let Some(seen) = seen.filter(|seen| seen.state == State::Retired) {
                 model.floors.push(Floor::Retired(seen.generation));
+                model.retired.push((ended, seen.generation));
             }
         }
     }

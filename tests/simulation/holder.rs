@@ -8,9 +8,9 @@ use allotd::state::number_state::State;
 use allotd::sys::simulation::world;
 
 use super::caller::Caller;
-use super::life::Life;
+use super::life::{Life, POOLS};
 use super::model::{Floor, Model, Place, ToldLease};
-use super::register::Interval;
+use super::register::{Interval, Register};
 
 /// Why a lease may not be told to be stale, or not to be live.
 fn check(model: &mut Model, place: Place, told: &ToldLease, during: Interval, now: u32, stale: bool, what: &str) {
@@ -119,6 +119,10 @@ impl Life {
             self.know(pool);
             let mut model = self.run.model();
             let (paused, ttl, round) = world::quietly(|| (pool.is_paused(), pool.settings().ttl, pool.round()));
+            if let Some(name) = POOLS.iter().map(|(name, _)| *name).find(|name| *name == pool.name().as_str()) {
+                // After a restore.
+                model.names.entry(name).or_insert_with(|| Register::new(true, at));
+            }
             let known = &model.pools[&pool.id()];
             let fits = [
                 (known.paused.allows(during, |value| *value == paused), "paused", known.paused.all()),

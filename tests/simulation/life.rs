@@ -20,7 +20,7 @@ pub(crate) const POOLS: [(&str, u64); 3] = [("a", 1), ("b", 1_000), ("c", 2_000)
 /// Most numbers of which a call's availability is followed.
 const MOST_FOLLOWED: usize = 24;
 /// Most available numbers that a moment is kept with.
-const MOST_AVAILABLE: usize = 3;
+const MOST_AVAILABLE: usize = 10;
 
 fn unpoisoned<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
     lock.lock().unwrap_or_else(PoisonError::into_inner)

@@ -38,6 +38,8 @@ const MAX_STEPS: usize = 600_000;
 const STACK_BYTES: usize = 512 << 10;
 /// Schedules of the short run.
 const SCHEDULES: u64 = 2_000;
+/// The length of the text that tells kinds of findings apart.
+const KIND_CHARS: usize = 120;
 /// Lines of the last events that a finding is printed with.
 const PRINTED_EVENTS: usize = 150;
 
@@ -84,6 +86,17 @@ fn search(first: u64, schedules: u64, stride: u64) -> Option<u64> {
     found.then(world::seed)
 }
 
+/// A finding without what differs from one schedule to the next.
+fn kind_of(finding: &str) -> String {
+    let text = finding.replace(scratch().to_str().unwrap_or_default(), "");
+    let plain = |word: &str| {
+        let is_plain = word.chars().all(|c| c.is_ascii_alphabetic() || ".,:()'\"".contains(c));
+        if is_plain { word.to_owned() } else { "#".to_owned() }
+    };
+    let words: Vec<String> = text.split_ascii_whitespace().map(plain).collect();
+    words.join(" ").chars().take(KIND_CHARS).collect()
+}
+
 /// Runs all schedules and counts the findings by their first words.
 fn survey(first: u64, schedules: u64, stride: u64) {
     let mut kinds: BTreeMap<String, (u64, u64)> = BTreeMap::new();
@@ -92,9 +105,7 @@ fn survey(first: u64, schedules: u64, stride: u64) {
     while next < end {
         let Some(seed) = search(next, (end - next).div_ceil(stride), stride) else { break };
         for finding in FINDINGS.with_borrow(Clone::clone) {
-            let words = finding.split(|c: char| c.is_ascii_digit() || c == '{' || c == '[').next();
-            let kind: String = words.unwrap_or_default().chars().take(70).collect();
-            kinds.entry(kind).or_insert((seed, 0)).1 += 1;
+            kinds.entry(kind_of(&finding)).or_insert((seed, 0)).1 += 1;
         }
         next = seed + stride;
     }

@@ -19,6 +19,9 @@ const SIZES: [u64; 3] = [12, 140, 8];
 /// The numbers that are added to a pool begin so far after its first.
 const ADDED_AFTER: u64 = 300;
 
+/// The longest lease.
+pub(crate) const LONGEST_TTL_SECONDS: u64 = 1_000;
+
 fn range(first: u64, last: u64) -> NumberRange {
     NumberRange::new(Number::new(first).unwrap(), Number::new(last).unwrap()).unwrap()
 }
@@ -36,7 +39,8 @@ impl Life {
                 return;
             }
             let name = run.pick(&["a", "a", "b", "c", "c"]);
-            match run.below(24) {
+            match run.below(25) {
+                24 => self.start_round("a"),
                 0..3 => self.pause(name, true),
                 3..6 => self.pause(name, false),
                 6..8 => self.change_ttl(name),
@@ -46,6 +50,7 @@ impl Life {
                 13 => self.reinstate(name),
                 14..16 => self.create(name),
                 16..18 => self.delete(run.pick(&["c", "c", "b"])),
+                18 if run.one_in(2) => self.back_up(),
                 18..22 => {
                     let seconds = 1 + run.below(12);
                     world::note(|| format!("the clocks go on by {seconds} s"));
@@ -70,7 +75,7 @@ impl Life {
             order: Some(run.pick(&[Order::Random, Order::Sequential, Order::Lowest])),
             on_expiry: Some(on_expiry),
             ttl: Some(1 + run.below(40) as u32),
-            ttl_max: Some(1_000),
+            ttl_max: Some(LONGEST_TTL_SECONDS as u32),
             ..SettingsChange::default()
         };
         let settings = Settings::default().changed(&change).expect("valid settings");
@@ -274,6 +279,13 @@ impl Life {
         world::note(|| format!("reinstate {ranges:?} of {name}"));
         let result = pool.reinstate(NumberSource::Ranges(&ranges), false);
         world::note(|| format!("reinstated of {name}: {result:?}"));
+    }
+
+    fn back_up(&self) {
+        let name = format!("{:09}", world::steps()).parse().expect("a name");
+        world::note(|| "back up".to_owned());
+        let made = self.engine.backup(Some(&name), &|| self.is_ending());
+        world::note(|| format!("backed up: {made:?}"));
     }
 
     /// Repairs the disk after a while.

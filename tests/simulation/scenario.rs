@@ -1,10 +1,15 @@
 //! One run: a few lives of a daemon on one machine, each ended in its own way, and the verdict.
 
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use allotd::backup::restore;
+use allotd::disk::device::RealDisk;
+use allotd::disk::mapping::PAGE_BYTES;
+
 use allotd::engine::{Engine, EngineConfig};
-use allotd::journal::{Durability, MIN_FILE_BYTES};
+use allotd::journal::{Durability, MIN_FILE_BYTES, file};
 use allotd::sys::simulation::{thread, world};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -12,6 +17,7 @@ use rand::rngs::StdRng;
 use super::caller::Caller;
 use super::disk::{Fault, SimulatedDisk};
 use super::life::{Life, Run};
+use super::operator::LONGEST_TTL_SECONDS;
 use super::replay::any_kept;
 
 /// Lives of one run.
@@ -21,6 +27,8 @@ const MOST_CALLERS: u64 = 3;
 const MOST_CALLS: u64 = 14;
 const MOST_OPERATORS: u64 = 2;
 const MOST_OPERATIONS: u64 = 7;
+/// How the frames of a journal begin, after their checksum.
+const FRAME_MAGIC: &[u8; 4] = b"ALJF";
 
 /// How a life ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,6 +90,16 @@ pub(crate) fn run(seed: u64, scratch: &Path) -> Vec<String> {
         if run.has_found() {
             break;
         }
+        if run.one_in(16) {
+            dir = restored(&run, dir, &scratch.join(format!("restored-{number}")));
+        }
+        if plan.end != End::PowerLoss && run.one_in(12) && flip_a_bit(&run, &dir) {
+            let disk = Arc::new(SimulatedDisk::over(&dir, false));
+            if Engine::open(&config(&run, &dir, &disk, mode, file_bytes)).is_err() {
+                world::note(|| "the damage is seen".to_owned());
+                return std::mem::take(&mut run.model().findings);
+            }
+        }
         if run.one_in(8) {
             mode = durability(&run);
         }
@@ -139,6 +157,54 @@ fn live(run: &Arc<Run>, dir: &Path, next: &Path, plan: &Plan, file_bytes: u64) -
         run.model().forget();
     }
     next.to_owned()
+}
+
+/// Flips a bit of a frame of the journal that is not its last: a flip in that one looks like a torn write.
+fn flip_a_bit(run: &Run, dir: &Path) -> bool {
+    let Ok(files) = file::list(&dir.join("journal")) else { return false };
+    let mut frames = Vec::new();
+    for (_, path) in files {
+        let content = std::fs::read(&path).unwrap();
+        let is_frame = |page: &&[u8]| page[4..8] == *FRAME_MAGIC;
+        let count = content.chunks(PAGE_BYTES).skip(1).take_while(is_frame).count();
+        frames.extend((1..=count).map(|page| (path.clone(), page * PAGE_BYTES)));
+    }
+    frames.pop();
+    if frames.is_empty() {
+        return false;
+    }
+    let (path, offset) = &frames[run.below(frames.len() as u64) as usize];
+    let offset = *offset as u64 + run.below(64);
+    let file = std::fs::File::options().read(true).write(true).open(path).unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, offset).unwrap();
+    byte[0] ^= 1 << run.below(8);
+    file.write_all_at(&byte, offset).unwrap();
+    world::note(|| format!("a bit flips at {offset} of {}", path.display()));
+    true
+}
+
+/// Restores the newest backup, if there is one, after the longest lease has ended. Returns where.
+fn restored(run: &Run, dir: PathBuf, target: &Path) -> PathBuf {
+    let backups = dir.join("backups");
+    let Ok(entries) = std::fs::read_dir(&backups) else { return dir };
+    let mut names: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    names.retain(|path| path.join("BACKUP").exists());
+    names.sort();
+    let Some(backup) = names.pop() else { return dir };
+    run.clocks.advance(LONGEST_TTL_SECONDS + 1);
+    match restore(&RealDisk, &backup, target) {
+        Ok(_) => world::note(|| format!("restored {}", backup.display())),
+        Err(error) => {
+            run.model().find(format!("a backup is not restored: {error}"));
+            return dir;
+        }
+    }
+    let mut model = run.model();
+    model.forget();
+    model.pools.clear();
+    model.names.clear();
+    target.to_owned()
 }
 
 fn be_used(run: &Arc<Run>, engine: Arc<Engine>, disk: &Arc<SimulatedDisk>, plan: &Plan) {

@@ -232,7 +232,7 @@ impl Caller {
                 (State::Leased, Some(until)) => Floor::Leased(seen.generation, until.seconds()),
                 _ => Floor::Generation(seen.generation),
             };
-            model.number((id, number.get())).floors.push(floor);
+            model.number((id, number.get())).must_be(floor);
         });
     }
 
@@ -281,7 +281,7 @@ fn told_taken(model: &mut Model, pool: u64, before: &[(Number, NumberState)], ow
             State::Available => Floor::Taken(seen.generation),
             _ => Floor::Generation(seen.generation),
         };
-        model.number((pool, number.get())).floors.push(floor);
+        model.number((pool, number.get())).must_be(floor);
     }
 }
 

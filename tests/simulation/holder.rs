@@ -59,7 +59,7 @@ impl Caller {
                     if let Some(lease) = number.lease_mut(generation) {
                         lease.untils.push((at, expires_at.seconds()));
                     }
-                    number.floors.push(Floor::Leased(generation, expires_at.seconds()));
+                    number.must_be(Floor::Leased(generation, expires_at.seconds()));
                 }
                 RenewResult::Unknown => model.find(format!("{place:?} is unknown")),
                 _ => {}
@@ -100,7 +100,7 @@ impl Caller {
                         lease.returned_told = lease.returned_told.min(at);
                     }
                     let retired = state == State::Retired;
-                    number.floors.push(if retired { Floor::Retired(generation) } else { Floor::Returned(generation) });
+                    number.must_be(if retired { Floor::Retired(generation) } else { Floor::Returned(generation) });
                 }
                 ReturnResult::Unknown => model.find(format!("{place:?} is unknown")),
                 ReturnResult::Stale => {}

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use allotd::engine::NumberState;
 use allotd::engine::operations::lease::Lease;
 use allotd::state::number_state::State;
+use allotd::sys::simulation::world;
 
 use super::register::{Interval, NEVER, Register};
 
@@ -68,7 +69,8 @@ pub(crate) enum Floor {
 #[derive(Debug, Default, Clone)]
 pub(crate) struct NumberModel {
     pub(crate) leases: Vec<ToldLease>,
-    pub(crate) floors: Vec<Floor>,
+    /// What must be seen, and since when.
+    floors: Vec<(u64, Floor)>,
     /// Calls that retire it.
     pub(crate) retires: Vec<Interval>,
     /// When it was told to be retired, and with which generation.
@@ -179,7 +181,7 @@ impl Model {
         }
         number.leases.retain(|other| other.lease.generation != lease.generation);
         number.leases.push(told);
-        number.floors.push(Floor::Leased(lease.generation, lease.expires_at.seconds()));
+        number.must_be(Floor::Leased(lease.generation, lease.expires_at.seconds()));
         findings.into_iter().for_each(|finding| self.find(finding));
     }
 
@@ -187,8 +189,11 @@ impl Model {
     pub(crate) fn saw(&mut self, place: Place, seen: &NumberState, during: Interval, now: u32, how: &str) {
         let Some(number) = self.numbers.get(&place) else { return };
         // While calls run, one may have claimed a number that it is about to lease.
-        let counts = |floor: &&Floor| during.begun == during.ended || !matches!(floor, Floor::Taken(_));
-        let lost = number.floors.iter().filter(counts).find(|floor| !number.fits(**floor, seen, during, now));
+        let quiet = during.begun == during.ended;
+        let counts = |(at, floor): &&(u64, Floor)| {
+            *at <= during.begun && (quiet || !matches!(floor, Floor::Taken(_)))
+        };
+        let lost = number.floors.iter().filter(counts).find(|(_, floor)| !number.fits(*floor, seen, during, now));
         if let Some(lost) = lost {
             let leases = &number.leases;
             let finding =
@@ -204,7 +209,8 @@ impl Model {
 
     /// All places of a pool of which something is known.
     pub(crate) fn known_of(&self, pool: u64) -> BTreeSet<u64> {
-        self.numbers.range((pool, 0)..=(pool, u64::MAX)).map(|((_, number), _)| *number).collect()
+        let numbers = self.numbers.range((pool, 0)..=(pool, u64::MAX));
+        numbers.filter(|(_, known)| !known.floors.is_empty()).map(|((_, number), _)| *number).collect()
     }
 }
 
@@ -212,6 +218,11 @@ impl NumberModel {
     /// Whether a call that retires the number ran between two steps.
     pub(crate) fn may_be_retired(&self, from: u64, to: u64) -> bool {
         self.retires.iter().any(|retire| retire.begun <= to && retire.ended >= from)
+    }
+
+    /// From now on this must be seen.
+    pub(crate) fn must_be(&mut self, floor: Floor) {
+        self.floors.push((world::steps(), floor));
     }
 
     /// The told lease of a generation.

@@ -228,7 +228,7 @@ impl Life {
         if result.is_ok() {
             let mut model = self.run.model();
             for number in ranges[0].first().get()..=ranges[0].last().get() {
-                model.number((pool.id(), number)).floors.push(Floor::Generation(0));
+                model.number((pool.id(), number)).must_be(Floor::Generation(0));
             }
         }
     }
@@ -267,7 +267,7 @@ impl Life {
             }
             // Otherwise it was reinstated meanwhile.
             if let Some(seen) = seen.filter(|seen| seen.state == State::Retired) {
-                model.floors.push(Floor::Retired(seen.generation));
+                model.must_be(Floor::Retired(seen.generation));
                 model.retired.push((ended, seen.generation));
             }
         }

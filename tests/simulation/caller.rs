@@ -145,7 +145,7 @@ impl Caller {
         let ttl = run.one_in(2).then(|| 1 + run.below(30) as u32);
         let request = LeaseRequest { count, ttl_seconds: ttl.filter(|_| key.is_none()), within: within.as_ref() };
         let numbers: Vec<Number> = before.iter().map(|(number, _)| *number).collect();
-        let begun_at = life.now();
+        let begun_at = life.time();
         let call = life.follow(&pool, &numbers);
         let mut leases = Vec::new();
         world::note(|| format!("lease {count} of {name}, {ranges:?}, key {key:?}, body {body}"));

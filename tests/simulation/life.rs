@@ -1,6 +1,6 @@
 //! One life of a simulated daemon: what its threads share, and what is looked at after each step.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use allotd::engine::{Engine, Pool};
@@ -31,6 +31,7 @@ pub(crate) struct Run {
     random: Mutex<StdRng>,
     model: Mutex<Model>,
     pub(crate) clocks: Arc<SimulatedClocks>,
+    latest: AtomicU32,
 }
 
 impl Run {
@@ -39,6 +40,7 @@ impl Run {
             random: Mutex::new(StdRng::seed_from_u64(seed)),
             model: Mutex::default(),
             clocks: Arc::default(),
+            latest: AtomicU32::new(0),
         }
     }
 
@@ -122,8 +124,15 @@ impl Life {
     }
 
     /// The engine's time.
-    pub(crate) fn now(&self) -> u32 {
+    pub(crate) fn time(&self) -> u32 {
         world::quietly(|| self.engine.now().seconds())
+    }
+
+    /// The latest time that the engine had. After a boot with a slow wall clock it may have another: what
+    /// ended before has ended.
+    pub(crate) fn now(&self) -> u32 {
+        let time = self.time();
+        self.run.latest.fetch_max(time, Ordering::Relaxed).max(time)
     }
 
     /// A pool by name; checks that there may be one.

@@ -41,7 +41,7 @@ const SCHEDULES: u64 = 2_000;
 /// The length of the text that tells kinds of findings apart.
 const KIND_CHARS: usize = 120;
 /// Lines of the last events that a finding is printed with.
-const PRINTED_EVENTS: usize = 150;
+const PRINTED_EVENTS: usize = 1_500;
 
 thread_local! {
     /// What the verdict over the last schedule was.

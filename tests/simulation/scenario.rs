@@ -190,7 +190,10 @@ fn restored(run: &Run, dir: PathBuf, target: &Path) -> PathBuf {
     let backups = dir.join("backups");
     let Ok(entries) = std::fs::read_dir(&backups) else { return dir };
     let mut names: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
-    names.retain(|path| path.join("BACKUP").exists());
+    let is_finished = |path: &PathBuf| {
+        path.join("BACKUP").exists() && !path.file_name().unwrap().to_string_lossy().starts_with('.')
+    };
+    names.retain(is_finished);
     names.sort();
     let Some(backup) = names.pop() else { return dir };
     run.clocks.advance(LONGEST_TTL_SECONDS + 1);

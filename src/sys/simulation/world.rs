@@ -14,7 +14,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 /// How many of the last events are kept.
-const KEPT_EVENTS: usize = 400;
+const KEPT_EVENTS: usize = 1_500;
 
 /// The number of a thread.
 pub(super) type Task = usize;

@@ -23,6 +23,12 @@ pub fn each(ranks: &Range<Rank>) -> impl Iterator<Item = Rank> + use<> {
     (ranks.start.0..ranks.end.0).map(Rank)
 }
 
+/// The range of one rank.
+#[inline]
+pub fn one(rank: Rank) -> Range<Rank> {
+    rank..Rank(rank.0 + 1)
+}
+
 /// How many ranks a range has.
 #[inline]
 pub fn count(ranks: &Range<Rank>) -> u32 {

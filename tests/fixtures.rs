@@ -10,7 +10,7 @@ use allotd::coordinates::{Rank, SegmentId};
 use allotd::journal::file::path_of;
 use allotd::journal::frame::{FrameHead, HEAD_BYTES, Head, frame_bytes, put_record};
 use allotd::journal::on_damage::OnDamage;
-use allotd::journal::record::{KeyLeaseRecord, KeyRecord, Record, WordRecord};
+use allotd::journal::record::{KeyLeaseRecord, KeyRecord, OldKeyLeaseRecord, Record, WordRecord};
 use allotd::journal::recovery::read;
 use allotd::state::time::Timestamp;
 use allotd::state::word::{NextWord, Word};
@@ -19,9 +19,9 @@ fn fixture(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
 }
 
-/// One record of each kind, and what can become of a word.
-fn records() -> Vec<Vec<Record>> {
-    let leased = Word::NEW.lease(Timestamp::new(1_000)).unwrap();
+/// One record of each kind, and what can become of a word. `lease` is the lease of a key.
+fn records(lease: Record) -> Vec<Vec<Record>> {
+    let leased = Word::NEW.lease(Timestamp::new(1_000), 0).unwrap();
     let words = [
         leased,
         leased.renew(Timestamp::new(2_000)).unwrap(),
@@ -33,18 +33,22 @@ fn records() -> Vec<Vec<Record>> {
         Record::Word(WordRecord { pool: 11, segment: SegmentId(2), rank: Rank(rank), word, holder: 5 })
     };
     let key = KeyRecord { key: *b"0123456789abcdef", body: 13, leases: 1, until_seconds: 1_000 };
-    let lease = KeyLeaseRecord {
-        pool: 11,
-        segment: SegmentId(2),
-        rank: Rank(0),
-        key_start: *b"01234567",
-        generation: 1,
-    };
-    vec![(0..).zip(words).map(word).collect(), vec![Record::Key(key), Record::KeyLease(lease)]]
+    vec![(0..).zip(words).map(word).collect(), vec![Record::Key(key), lease]]
+}
+
+/// A lease of a key as format 1 has it.
+fn old_lease() -> Record {
+    let (pool, segment, rank) = (11, SegmentId(2), Rank(0));
+    Record::OldKeyLease(OldKeyLeaseRecord { pool, segment, rank, key_start: *b"01234567", generation: 1 })
+}
+
+fn new_lease() -> Record {
+    let (pool, number, until_tag) = (11, 79_123_456_789, 1_000);
+    Record::KeyLease(KeyLeaseRecord { pool, number, key_start: *b"01234567", generation: 1, until_tag })
 }
 
 fn journal() -> Vec<u8> {
-    let frames = records();
+    let frames = records(new_lease());
     let lengths = frames.iter().map(|records| frame_bytes(records.len()));
     let mut bytes = vec![0; HEAD_BYTES + lengths.sum::<usize>()];
     let file_bytes = bytes.len() as u64;
@@ -70,23 +74,29 @@ fn journal() -> Vec<u8> {
 }
 
 #[test]
-fn journals_of_format_1_are_read_and_written_the_same() {
-    let path = fixture("format-1.journal");
+fn journals_of_this_format_are_written_the_same() {
+    let path = fixture("format-2.journal");
     if std::env::var_os("ALLOTD_WRITE_FIXTURES").is_some() && !path.exists() {
         fs::write(&path, journal()).unwrap();
     }
     let kept = fs::read(&path).unwrap();
     assert_eq!(journal(), kept, "what is written now is another format: give it another number");
-    let dir = tempfile::tempdir().unwrap();
-    fs::write(path_of(dir.path(), 3), &kept).unwrap();
-    let mut found = Vec::new();
-    let recovered = read(dir.path(), OnDamage::Refuse, &mut |frame, record| {
-        found.push((frame.sequence, *record));
-    })
-    .unwrap();
-    let expected = (41..).zip(records()).flat_map(|(frame, records)| {
-        records.into_iter().map(move |record| (frame, record)).collect::<Vec<_>>()
-    });
-    assert_eq!(found, expected.collect::<Vec<_>>());
-    assert_eq!((recovered.frames, recovered.next_frame, recovered.clean), (2, 43, true));
+}
+
+#[test]
+fn journals_of_each_format_are_read() {
+    for (name, lease) in [("format-1.journal", old_lease()), ("format-2.journal", new_lease())] {
+        let dir = tempfile::tempdir().unwrap();
+        fs::copy(fixture(name), path_of(dir.path(), 3)).unwrap();
+        let mut found = Vec::new();
+        let recovered = read(dir.path(), OnDamage::Refuse, &mut |frame, record| {
+            found.push((frame.sequence, *record));
+        })
+        .unwrap();
+        let expected = (41..).zip(records(lease)).flat_map(|(frame, records)| {
+            records.into_iter().map(move |record| (frame, record)).collect::<Vec<_>>()
+        });
+        assert_eq!(found, expected.collect::<Vec<_>>(), "{name}");
+        assert_eq!((recovered.frames, recovered.next_frame, recovered.clean), (2, 43, true), "{name}");
+    }
 }

@@ -6,6 +6,8 @@ use std::{fs, io};
 
 use crate::disk::device::Disk;
 use crate::disk::files;
+use crate::store::manifest::Manifest;
+use crate::store::{data_dir, pool_dir};
 
 use super::contents::{Contents, ContentsError};
 use super::unfinished::Unfinished;
@@ -118,6 +120,18 @@ fn refuse_occupied(target: &Path) -> Result<(), RestoreError> {
     Ok(())
 }
 
+/// Notes in each pool's manifest that leases made after the backup are unknown.
+fn begin_epochs(disk: &dyn Disk, root: &Path) -> Result<(), RestoreError> {
+    let pools = data_dir::pools_dir(root);
+    for (_, dir) in pool_dir::pool_dirs(&pools).map_err(at(&pools))? {
+        let mut manifest =
+            Manifest::read(&dir).map_err(|error| RestoreError::Io(dir.clone(), io::Error::other(error)))?;
+        manifest.begins_epoch = true;
+        manifest.write(disk, &dir).map_err(at(&dir))?;
+    }
+    Ok(())
+}
+
 /// Copies all files durably and verifies them again.
 fn copy_all(disk: &dyn Disk, backup: &Path, root: &Path, contents: &Contents) -> Result<(), RestoreError> {
     let mut dirs = std::collections::BTreeSet::from([root.to_owned()]);
@@ -140,6 +154,7 @@ fn copy_all(disk: &dyn Disk, backup: &Path, root: &Path, contents: &Contents) ->
         }
         disk.sync(&file).map_err(at(&path))?;
     }
+    begin_epochs(disk, root)?;
     // Children before parents.
     dirs.iter().rev().try_for_each(|dir| disk.sync_directory(dir).map_err(at(dir)))
 }

@@ -90,9 +90,84 @@ impl TokenKey {
     }
 }
 
+/// A time from which on a pool's tokens are made with another key, because leases before it may have been lost:
+/// a generation above `floor` that was given out before and is unknown now has another token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Epoch {
+    /// The largest generation that was known when the epoch began. Leases of the epoch have larger ones.
+    pub floor: u32,
+    /// A random number.
+    pub id: u64,
+}
+
+/// The keys of a pool's tokens, one per epoch.
+#[derive(Clone)]
+pub struct TokenKeys {
+    floor: u32,
+    newest: TokenKey,
+    /// The keys of earlier epochs, each with the largest generation of the epoch, ascending.
+    older: Box<[(u32, TokenKey)]>,
+}
+
+impl TokenKeys {
+    /// The keys of a pool with these epochs, whose floors ascend. Generations up to the first floor are of the
+    /// pool itself.
+    pub fn new(secret: &[u8; SECRET_BYTES], pool_id: u64, epochs: &[Epoch]) -> Self {
+        let pool = TokenKey::new(secret, pool_id);
+        let key = |epoch: &Epoch| {
+            let mut hasher = pool.hasher;
+            hasher.write_u64(epoch.id);
+            TokenKey { hasher }
+        };
+        let mut keys: Vec<TokenKey> = std::iter::once(pool).chain(epochs.iter().map(key)).collect();
+        let newest = keys.pop().unwrap_or(pool);
+        let older = epochs.iter().map(|epoch| epoch.floor).zip(keys).collect();
+        Self { floor: epochs.last().map_or(0, |epoch| epoch.floor), newest, older }
+    }
+
+    /// New leases have generations above this.
+    #[inline]
+    pub fn floor(&self) -> u32 {
+        self.floor
+    }
+
+    /// The token of a lease in a generation above the floor.
+    #[inline]
+    pub fn newest(&self, number: Number, generation: u32) -> Token {
+        self.newest.token(number, generation)
+    }
+
+    /// The token of a lease in any generation.
+    #[inline]
+    pub fn token(&self, number: Number, generation: u32) -> Token {
+        if generation > self.floor {
+            return self.newest.token(number, generation);
+        }
+        let of = self.older.iter().find(|(last, _)| generation <= *last);
+        of.map_or(self.newest, |(_, key)| *key).token(number, generation)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_epoch_has_its_own_tokens_and_the_older_ones_stay_valid() {
+        let number = Number::new(79_123_456_789).unwrap();
+        let (first, second) = (Epoch { floor: 5, id: 1 }, Epoch { floor: 9, id: 2 });
+        let keys = |epochs: &[Epoch]| TokenKeys::new(&[7; SECRET_BYTES], 3, epochs);
+        let (none, one, two) = (keys(&[]), keys(&[first]), keys(&[first, second]));
+        assert_eq!((none.floor(), one.floor(), two.floor()), (0, 5, 9));
+        assert_eq!(none.token(number, 1), TokenKey::new(&[7; SECRET_BYTES], 3).token(number, 1));
+        for generation in 1..20 {
+            let [a, b, c] = [&none, &one, &two].map(|keys| keys.token(number, generation));
+            assert_eq!(a == b, generation <= 5);
+            assert_eq!(b == c, generation <= 9);
+            assert_ne!(a == c, generation > 5);
+        }
+        assert_eq!(two.newest(number, 10), two.token(number, 10));
+    }
 
     #[test]
     fn the_text_is_base64() {

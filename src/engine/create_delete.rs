@@ -8,37 +8,19 @@ use crate::coordinates::SegmentId;
 use crate::domain::counts::Counts;
 use crate::domain::settings::{PoolName, Settings};
 use crate::engine::operations::import::{ImportError, ImportReport, NumberSource, Numbers, open_new_segment};
-use crate::journal::handle::JournalError;
 use crate::store::manifest::Manifest;
 use crate::store::pool_dir::HIDDEN_PREFIX;
 use crate::store::segment_writer::make_segment;
 use crate::store::staging::{self, Staging, random_id};
 use crate::store::totals_file::PoolTotals;
 
-use super::pool::{Mode, Pool};
+use super::pool::{DeleteError, Pool};
 use super::registry::Engine;
 use super::segment::Segments;
 use super::shared::Shared;
 
 /// Maximum pools of one daemon.
 pub const MAX_POOLS: usize = 10_000;
-
-/// Why a pool was not deleted.
-#[derive(Debug, thiserror::Error)]
-pub enum DeleteError {
-    /// No such pool.
-    #[error("there is no pool \"{0}\"")]
-    NotFound(String),
-    /// Some of its numbers are leased.
-    #[error("{0} numbers of this pool are leased: wait for their return, or delete it with force=true")]
-    InUse(u64),
-    /// Its files could not be removed.
-    #[error("the pool's files could not be removed: {0}")]
-    Io(#[from] io::Error),
-    /// The journal accepts no change.
-    #[error(transparent)]
-    Journal(#[from] JournalError),
-}
 
 impl Engine {
     /// Creates a pool from a source of numbers. The pool is not visible until it is complete.
@@ -67,7 +49,11 @@ impl Engine {
         match opened {
             Ok(pool) => self.change_pools(|pools| pools.insert(name.to_string(), Arc::new(pool))),
             Err(error) => {
-                let _ = disk.rename(&dir, staging.path());
+                // Durably: a pool that was refused must not come back.
+                let undone = disk.rename(&dir, staging.path());
+                if let Err(error) = undone.and_then(|()| disk.sync_directory(&self.dirs.pools)) {
+                    self.shared.journal.poison("a refused pool could not be removed", &error);
+                }
                 return Err(error);
             }
         };
@@ -93,18 +79,7 @@ impl Engine {
         let hidden = self.dirs.pools.join(format!("{HIDDEN_PREFIX}{:016x}", staging::random_id()?));
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let pool = self.pool(name).ok_or_else(|| DeleteError::NotFound(name.to_owned()))?;
-        let mode = pool.mode();
-        // Refuse new leases before counting the existing ones.
-        pool.set_mode(Mode::Deleted);
-        let leased = pool.counts().leased;
-        if leased > 0 && !force {
-            pool.set_mode(mode);
-            return Err(DeleteError::InUse(leased));
-        }
-        if let Err(error) = disk.rename(&pool.dir, &hidden) {
-            pool.set_mode(mode);
-            return Err(error.into());
-        }
+        pool.delete(force, || disk.rename(&pool.dir, &hidden))?;
         self.change_pools(|pools| pools.remove(name));
         disk.sync_directory(&self.dirs.pools)?;
         // The pool is deleted. The next start removes what cannot be removed now.

@@ -31,11 +31,10 @@ pub use crate::store::damage::SegmentError;
 pub use crate::store::manifest::ManifestError;
 pub use crate::store::open_error::OpenError;
 
-pub use create_delete::DeleteError;
 pub use open_report::OpenReport;
 pub use operations::retire::RetireReport;
 pub use operations::rounds::RoundStarted;
-pub use pool::{ChangeError, NumberState, Pool};
+pub use pool::{ChangeError, DeleteError, NumberState, Pool};
 pub use registry::Engine;
 pub use segment::within::Within;
 pub use startup::config::EngineConfig;

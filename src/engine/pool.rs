@@ -10,7 +10,7 @@ use arc_swap::{ArcSwap, Guard};
 use crate::coordinates::Rank;
 use crate::disk::{files, paced};
 use crate::domain::counts::{Counts, Totals};
-use crate::domain::lease_token::TokenKey;
+use crate::domain::lease_token::TokenKeys;
 use crate::domain::settings::{NextState, PoolName, Settings, SettingsError};
 use crate::engine::counters::history::{History, Rates, Sample};
 use crate::engine::counters::lateness;
@@ -20,18 +20,21 @@ use crate::histogram::{Distribution, DistributionSnapshot};
 use crate::journal::handle::JournalError;
 use crate::numbers::number::{Number, NumberRange};
 use crate::numbers::set::run::LastRun;
+use crate::state::block::BLOCK_WORDS;
 use crate::state::number_state::State;
 use crate::state::time::Timestamp;
 use crate::state::word::{ExpiryRule, Word};
 use crate::store::manifest::Manifest;
 use crate::store::totals_file::PoolTotals;
 use crate::sys::atomics::{AtomicU32, Ordering};
+use crate::sys::lock::Lock;
+use crate::sys::parallel;
 use crate::sys::sync::{Instant, Mutex, MutexGuard};
 
 use super::counters::PoolCounters;
 use super::segment::{Segment, Segments};
 use super::shared::{OPERATOR_SLOT, SWEEPER_SLOT, Shared};
-use super::worker::{Cursor, Worker};
+use super::worker::Cursor;
 
 /// Why a pool could not be changed. Nothing changed.
 #[derive(Debug, thiserror::Error)]
@@ -53,12 +56,34 @@ pub enum ChangeError {
     Journal(#[from] JournalError),
 }
 
+/// Why a pool was not deleted.
+#[derive(Debug, thiserror::Error)]
+pub enum DeleteError {
+    /// No such pool.
+    #[error("there is no pool \"{0}\"")]
+    NotFound(String),
+    /// Some of its numbers are leased.
+    #[error("{0} numbers of this pool are leased: wait for their return, or delete it with force=true")]
+    InUse(u64),
+    /// Its files could not be removed.
+    #[error("the pool's files could not be removed: {0}")]
+    Io(#[from] std::io::Error),
+    /// The journal accepts no change.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+}
+
+/// Minimum words that a thread counts.
+const MIN_COUNTED_WORDS: u32 = 1 << 20;
+
 /// Whether a pool hands out numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 pub(crate) enum Mode {
     Open,
     Paused,
+    /// A deletion looks whether it may delete the pool.
+    Deleting,
     Deleted,
 }
 
@@ -86,13 +111,15 @@ pub struct Pool {
     pub(crate) name: PoolName,
     pub(crate) dir: PathBuf,
     pub(crate) shared: Arc<Shared>,
-    pub(crate) key: TokenKey,
+    pub(crate) keys: TokenKeys,
     /// Identifies the pool in the journal and in tokens.
     pub(crate) id: u64,
     pub(crate) settings: ArcSwap<Settings>,
     pub(crate) segments: ArcSwap<Segments>,
     /// The manifest on disk. Locked during a change, so that changes are serialized.
-    manifest: Mutex<Manifest>,
+    manifest: Lock<Manifest>,
+    /// Held while numbers are added, one addition at a time.
+    pub(crate) adding: Mutex<()>,
     round: AtomicU32,
     mode: AtomicU32,
     pub(crate) counters: PoolCounters,
@@ -140,14 +167,15 @@ impl Pool {
         Self {
             name,
             dir,
-            key: TokenKey::new(&shared.secret, manifest.pool_id()),
+            keys: TokenKeys::new(&shared.secret, manifest.pool_id(), &manifest.epochs()),
             id: manifest.pool_id(),
             shared,
             settings: ArcSwap::from_pointee(manifest.settings.clone()),
             segments: ArcSwap::from_pointee(segments),
             round: AtomicU32::new(manifest.round),
             mode: AtomicU32::new(mode as u32),
-            manifest: Mutex::new(manifest),
+            manifest: Lock::new(manifest),
+            adding: Mutex::new(()),
             counters,
             outcomes,
             lateness: lateness::milliseconds(),
@@ -184,6 +212,7 @@ impl Pool {
         match self.mode.load(Ordering::SeqCst) {
             0 => Mode::Open,
             1 => Mode::Paused,
+            2 => Mode::Deleting,
             _ => Mode::Deleted,
         }
     }
@@ -262,7 +291,7 @@ impl Pool {
 
     /// The word as seen now.
     pub(crate) fn seen(&self, word: Word) -> Word {
-        word.seen(self.shared.clock.now(), self.on_expiry(), self.round())
+        word.seen(self.shared.clock.now(), self.on_expiry())
     }
 
     /// The word of a rank as it is seen at some instant during this call.
@@ -270,7 +299,7 @@ impl Pool {
         // Read the time before the word: if the lease is renewed in between, its old end must not be
         // compared with a time after the renewal.
         let now = self.shared.clock.now();
-        segment.state.words.get(rank).seen(now, self.on_expiry(), self.round())
+        segment.state.words.get(rank).seen(now, self.on_expiry())
     }
 
     /// The state of one number, if it is in the pool.
@@ -278,11 +307,6 @@ impl Pool {
         let segments = self.segments.load();
         let (segment, rank) = segments.locate(number, &mut LastRun::default())?;
         Some(NumberState::new(number, self.look(segments.get(segment), rank)))
-    }
-
-    /// The operators' handle, locked for one operation.
-    pub(crate) fn operator(&self) -> MutexGuard<'_, Worker> {
-        self.shared.operator.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The manifest that is on disk and in use. Waits for a change in progress.
@@ -295,30 +319,62 @@ impl Pool {
         self.id
     }
 
-    /// Changes the manifest on disk, then calls `apply` before any other change can start.
-    pub(crate) fn change_manifest<T>(
+    /// Changes the manifest on disk, then calls `apply` before any other change can start. All that is written
+    /// below the pool's directory is written in here, so never after a deletion.
+    pub(crate) fn change_manifest<T, E: From<ChangeError>>(
         &self,
-        change: impl FnOnce(&mut Manifest) -> Result<(), ChangeError>,
+        change: impl FnOnce(&mut Manifest) -> Result<(), E>,
         apply: impl FnOnce(&Manifest) -> T,
-    ) -> Result<T, ChangeError> {
+    ) -> Result<T, E> {
         let mut manifest = self.manifest.lock().unwrap_or_else(PoisonError::into_inner);
         if self.mode() == Mode::Deleted {
-            return Err(ChangeError::Deleted);
+            return Err(ChangeError::Deleted.into());
         }
         let mut next = manifest.clone();
         change(&mut next)?;
         if next != *manifest {
-            self.shared.journal.check()?;
+            self.shared.journal.check().map_err(ChangeError::from)?;
             if let Err(error) = next.write(&*self.shared.disk, &self.dir) {
                 if !files::is_storage_full(&error) {
                     // It is unknown which of the two manifests the disk has.
                     self.shared.journal.poison("a pool's settings could not be written", &error);
                 }
-                return Err(error.into());
+                return Err(ChangeError::from(error).into());
             }
         }
         *manifest = next;
         Ok(apply(&manifest))
+    }
+
+    /// Deletes the pool by `remove`, which moves its directory away. Refused while any of its numbers is leased,
+    /// unless `force`. A refusal changes nothing.
+    pub(crate) fn delete(
+        &self,
+        force: bool,
+        remove: impl FnOnce() -> std::io::Result<()>,
+    ) -> Result<(), DeleteError> {
+        let manifest = self.manifest.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.mode() == Mode::Deleted {
+            return Err(DeleteError::NotFound(self.name.to_string()));
+        }
+        // Before the words are read: see `Pool::confirm_open`.
+        self.set_mode(Mode::Deleting);
+        let leased = if force { 0 } else { self.count_leased() };
+        let deleted =
+            if leased > 0 { Err(DeleteError::InUse(leased)) } else { remove().map_err(DeleteError::from) };
+        let before = if manifest.paused { Mode::Paused } else { Mode::Open };
+        self.set_mode(if deleted.is_ok() { Mode::Deleted } else { before });
+        deleted
+    }
+
+    /// How many words say that their number is leased. Reads all of them.
+    fn count_leased(&self) -> u64 {
+        let of = |segment: &Arc<Segment>| {
+            let parts = parallel::parts(segment.state.words.len(), MIN_COUNTED_WORDS, BLOCK_WORDS);
+            let leased = |rank: &u32| segment.state.words.get(Rank(*rank)).state() == State::Leased;
+            parallel::for_each(parts, |ranks| ranks.filter(leased).count() as u64).into_iter().sum::<u64>()
+        };
+        self.segments.load().list.iter().map(of).sum()
     }
 
     /// Writes all words that changed to their files, durably.

@@ -12,6 +12,7 @@ use crate::journal::handle::Journal;
 use crate::journal::running::Running;
 use crate::state::time::Timestamp;
 use crate::sys::background::BackgroundThread;
+use crate::sys::lock::Lock;
 use crate::sys::random;
 use crate::sys::slot::Slot;
 use crate::sys::sync::Mutex;
@@ -37,7 +38,7 @@ pub struct Engine {
     pub(crate) journal: Running,
     report: OpenReport,
     /// Held while the map of pools changes.
-    pub(crate) changing: Mutex<()>,
+    pub(crate) changing: Lock<()>,
     next_slot: Mutex<usize>,
     background: [BackgroundThread; 2],
     _lock: DirectoryLock,
@@ -59,7 +60,7 @@ impl Engine {
             pools,
             journal,
             report,
-            changing: Mutex::new(()),
+            changing: Lock::new(()),
             next_slot: Mutex::new(OWN_SLOTS),
             background,
             _lock: lock,

@@ -1,18 +1,17 @@
 //! The state that all pools of an engine share, and the slots of its threads.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use crate::disk::device::Disk;
 use crate::disk::mapping::Sharing;
 use crate::domain::lease_token::SECRET_BYTES;
 use crate::journal::handle::Journal;
 use crate::sys::slot::Slot;
-use crate::sys::sync::Mutex;
+use crate::sys::sync::{Condvar, Mutex};
 
 use super::clock::Clock;
 use super::idempotency::Keys;
-use super::worker::Worker;
 
 /// The state that all pools of an engine share.
 pub(crate) struct Shared {
@@ -25,11 +24,58 @@ pub(crate) struct Shared {
     pub(crate) secret: [u8; SECRET_BYTES],
     /// Number of slots: one per calling thread, and the engine's own ([`OWN_SLOTS`]).
     pub(crate) slots: usize,
-    /// The handle for operators' calls. They run one at a time, from any thread.
-    pub(crate) operator: Mutex<Worker>,
+    pub(crate) operator: Operator,
     /// Where files are built before they are moved into place.
     pub(crate) staging_dir: PathBuf,
 }
+
+/// The operators' slot, which a call takes for a burst of changes whose records fit the journal's queue, so that
+/// nobody waits for the journal with it.
+#[derive(Debug, Default)]
+pub(crate) struct Operator {
+    is_taken: Mutex<bool>,
+    put_back: Condvar,
+}
+
+/// Most records of one burst.
+pub(crate) const BURST_RECORDS: u32 = if cfg!(allotd_shuttle) { 2 } else { 64 };
+
+impl Operator {
+    fn take(&self) -> Taken<'_> {
+        let mut is_taken = self.is_taken.lock().unwrap_or_else(PoisonError::into_inner);
+        while *is_taken {
+            is_taken = self.put_back.wait(is_taken).unwrap_or_else(PoisonError::into_inner);
+        }
+        *is_taken = true;
+        Taken(self)
+    }
+}
+
+/// Puts the slot back when dropped.
+struct Taken<'a>(&'a Operator);
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        *self.0.is_taken.lock().unwrap_or_else(PoisonError::into_inner) = false;
+        self.0.put_back.notify_one();
+    }
+}
+
+impl Shared {
+    /// Makes a burst of changes on the operators' slot: at most [`BURST_RECORDS`] records. First waits, for the
+    /// journal and for other operators' bursts.
+    pub(crate) fn operate<T>(&self, burst: impl FnOnce(Slot) -> T) -> T {
+        loop {
+            let taken = self.operator.take();
+            if self.journal.has_room(OPERATOR_SLOT, BURST_RECORDS.into()) {
+                return burst(OPERATOR_SLOT);
+            }
+            drop(taken);
+            self.journal.make_room(OPERATOR_SLOT, BURST_RECORDS.into());
+        }
+    }
+}
+
 /// Maximum number of threads that call the engine.
 pub const MAX_WORKERS: usize = 1_024;
 /// Slots that the engine reserves for itself: the operators' and the sweeper's.

@@ -61,15 +61,13 @@ impl InFlight {
         gate: &Gate,
     ) -> Response<Body> {
         let status = response.status().as_u16();
-        // These report only changes that this thread made, unless the engine noted otherwise.
-        let own_changes = matches!(self.call, Call::Lease | Call::Renew | Call::Return);
         let took_nanos = self.started.elapsed().as_nanos() as u64;
         worker_state::with(|state| {
             state.stats.requests.record(self.call, status, took_nanos);
             if let Some(code) = refused {
                 state.stats.refusals.record(code, state.clock.now().seconds());
             }
-            gate.raise(state.engine.take_position(!own_changes));
+            gate.raise(response.body().position().unwrap_or_else(|| state.engine.observed_position()));
         });
         if self.has_id || request_log::should_log(self.call, status, took_nanos) {
             info().answered(self.call, took_nanos, &mut response);

@@ -31,7 +31,9 @@ use crate::disk::mapping::PAGE_BYTES;
 use super::record::{RECORD_BYTES, Record};
 
 /// Version of the format of heads, frames and records.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
+/// The oldest version that is read: its leases of keys are by rank.
+const OLDEST_FORMAT: u32 = 1;
 /// Bytes of a file's head.
 pub const HEAD_BYTES: usize = PAGE_BYTES;
 /// The unit that a disk writes whole or not at all.
@@ -92,7 +94,7 @@ pub enum HeadError {
     #[error("it does not begin as a journal file")]
     NotAJournal,
     /// Another version of allotd wrote it.
-    #[error("it has format {0}, this allotd reads format {FORMAT}")]
+    #[error("it has format {0}, this allotd reads formats {OLDEST_FORMAT} to {FORMAT}")]
     OtherFormat(u32),
     /// Its checksum is wrong.
     #[error("the checksum of its head is wrong")]
@@ -152,7 +154,7 @@ impl Head {
         if u32_at(file, 12) != Self::checksum(file) {
             return Err(HeadError::Checksum);
         }
-        if u32_at(file, 8) != FORMAT {
+        if !(OLDEST_FORMAT..=FORMAT).contains(&u32_at(file, 8)) {
             return Err(HeadError::OtherFormat(u32_at(file, 8)));
         }
         let expected = u64_at(file, 48);

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tracing::{error, info, warn};
 
 use crate::sys::atomics::{self, AtomicBool, AtomicU32, AtomicU64, Ordering};
+use crate::sys::lock;
 use crate::sys::slot::Slot;
 use crate::sys::sync::Mutex;
 use crate::sys::sync::thread::Thread;
@@ -98,9 +99,34 @@ impl Journal {
         Changing { journal: self, slot }
     }
 
+    /// Waits until `records` more fit the slot's queue, so that pushing them waits for nobody. Once the journal
+    /// has ended, it does not wait.
+    #[inline]
+    pub fn make_room(&self, slot: Slot, records: u64) {
+        // What is taken from the queue but not committed counts too, so that the first look costs little.
+        if self.records_words && !self.queues.surely_fits(slot, records) {
+            self.wait_for_room(slot, records);
+        }
+    }
+
+    /// Whether `records` more fit the slot's queue, or need not, as after the journal has ended.
+    pub fn has_room(&self, slot: Slot, records: u64) -> bool {
+        !self.records_words || self.queues.fits(slot, records) || self.has_ended()
+    }
+
+    #[cold]
+    fn wait_for_room(&self, slot: Slot, records: u64) {
+        lock::assert_none_held();
+        while !self.has_room(slot, records) {
+            self.wake_writer();
+            atomics::sleep(Duration::from_micros(FULL_QUEUE_PAUSE_MICROS));
+        }
+    }
+
     /// Pushes a record, and waits for the writer while the queue is full. Once the journal has ended, records
     /// are dropped and nothing more is confirmed.
     pub fn push(&self, slot: Slot, record: Record) {
+        lock::assert_none_held();
         let mut record = record;
         while let Err(back) = self.queues.push(slot, record) {
             if self.has_ended() {
@@ -160,6 +186,7 @@ impl Journal {
 
     /// Blocks until all that this thread saw so far is committed. For threads that may block.
     pub fn settle(&self, slot: Slot) -> Result<(), JournalError> {
+        lock::assert_none_held();
         let position = self.observed_position(slot);
         while !self.is_committed(slot, position) {
             if self.has_ended() {

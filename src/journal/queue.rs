@@ -109,6 +109,20 @@ impl Queues {
         Ok(())
     }
 
+    /// Whether `records` more fit the slot's queue for certain; `false` while earlier ones are not committed,
+    /// though they may have been taken. For the slot's thread only.
+    #[inline]
+    pub fn surely_fits(&self, slot: Slot, records: u64) -> bool {
+        let slot = &self.slots[slot.0];
+        let pushed = slot.pushed.load(Ordering::Relaxed);
+        pushed + records <= slot.committed.load(Ordering::Relaxed) + QUEUE_RECORDS as u64
+    }
+
+    /// Whether `records` more fit the slot's queue. For the slot's thread only.
+    pub fn fits(&self, slot: Slot, records: u64) -> bool {
+        self.slots[slot.0].queue.len() as u64 + records <= QUEUE_RECORDS as u64
+    }
+
     /// The number of records that the slot's thread pushed. For that thread only.
     #[inline]
     pub fn pushed(&self, slot: Slot) -> u64 {

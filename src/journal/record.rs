@@ -2,14 +2,16 @@
 //!
 //! ```text
 //! offset  word                      key                        lease of a key
-//!      0  pool's id        u64      checksum of the body u64   pool's id        u64
-//!      8  segment          u16      how many, less one   u16   segment          u16
-//!     10  kind = 1         u16      kind = 2             u16   kind = 3         u16
-//!     12  rank             u32      second they end in   u32   rank             u32
-//!     16  word             u64      key, hashed          16    key's first half u64
-//!     24  holder           u64                                 generation       u32
-//!     28                                                       0                u32
+//!      0  pool's id        u64      checksum of the body u64   pool's id              u64
+//!      8  segment          u16      how many, less one   u16   second it ends in, low u16
+//!     10  kind = 1         u16      kind = 2             u16   kind = 4               u16
+//!     12  rank             u32      second they end in   u32   generation             u32
+//!     16  word             u64      key, hashed          16    key's first half       u64
+//!     24  holder           u64                                 number                 u64
 //! ```
+//!
+//! Kind 3, of format 1, is a lease of a key by segment (8, u16) and rank (12, u32), with the key's first half
+//! (16, u64) and the generation (24, u32).
 //!
 //! All little-endian. A key record states how many lease records follow it, not always next to it. Together
 //! they are the leases made under an `Idempotency-Key`. Each of these numbers has its word record too.
@@ -23,7 +25,8 @@ use crate::state::word::Word;
 pub const RECORD_BYTES: usize = 32;
 const KIND_WORD: u16 = 1;
 const KIND_KEY: u16 = 2;
-const KIND_KEY_LEASE: u16 = 3;
+const KIND_OLD_KEY_LEASE: u16 = 3;
+const KIND_KEY_LEASE: u16 = 4;
 
 /// The word of a number after a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +61,21 @@ pub struct KeyRecord {
 pub struct KeyLeaseRecord {
     /// The pool's id.
     pub pool: u64,
+    /// The number.
+    pub number: u64,
+    /// First half of the hash of pool and key.
+    pub key_start: [u8; 8],
+    /// The number's generation under the lease.
+    pub generation: u32,
+    /// Low half of the second at which the leases end, which tells two uses of a key apart.
+    pub until_tag: u16,
+}
+
+/// One of the leases of a key, as format 1 has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OldKeyLeaseRecord {
+    /// The pool's id.
+    pub pool: u64,
     /// The segment of the pool.
     pub segment: SegmentId,
     /// The number's rank in the segment.
@@ -77,6 +95,8 @@ pub enum Record {
     Key(KeyRecord),
     /// One of the leases of a key.
     KeyLease(KeyLeaseRecord),
+    /// The same in format 1. Read, never written.
+    OldKeyLease(OldKeyLeaseRecord),
 }
 
 /// The bytes are not those of a record.
@@ -107,8 +127,16 @@ impl Record {
             }
             Self::KeyLease(record) => {
                 bytes[..8].copy_from_slice(&record.pool.to_le_bytes());
-                bytes[8..10].copy_from_slice(&record.segment.0.to_le_bytes());
+                bytes[8..10].copy_from_slice(&record.until_tag.to_le_bytes());
                 bytes[10..12].copy_from_slice(&KIND_KEY_LEASE.to_le_bytes());
+                bytes[12..16].copy_from_slice(&record.generation.to_le_bytes());
+                bytes[16..24].copy_from_slice(&record.key_start);
+                bytes[24..].copy_from_slice(&record.number.to_le_bytes());
+            }
+            Self::OldKeyLease(record) => {
+                bytes[..8].copy_from_slice(&record.pool.to_le_bytes());
+                bytes[8..10].copy_from_slice(&record.segment.0.to_le_bytes());
+                bytes[10..12].copy_from_slice(&KIND_OLD_KEY_LEASE.to_le_bytes());
                 bytes[12..16].copy_from_slice(&record.rank.0.to_le_bytes());
                 bytes[16..24].copy_from_slice(&record.key_start);
                 bytes[24..28].copy_from_slice(&record.generation.to_le_bytes());
@@ -139,6 +167,13 @@ impl Record {
             })),
             KIND_KEY_LEASE => Ok(Self::KeyLease(KeyLeaseRecord {
                 pool: u64_at(0),
+                until_tag: u16_at(8),
+                generation: u32_at(12),
+                key_start: std::array::from_fn(|i| bytes[16 + i]),
+                number: u64_at(24),
+            })),
+            KIND_OLD_KEY_LEASE => Ok(Self::OldKeyLease(OldKeyLeaseRecord {
+                pool: u64_at(0),
                 segment: SegmentId(u16_at(8)),
                 rank: Rank(u32_at(12)),
                 key_start: std::array::from_fn(|i| bytes[16 + i]),
@@ -158,10 +193,14 @@ mod tests {
     fn record() -> impl Strategy<Value = Record> {
         let word = (any::<u64>(), any::<u16>(), any::<u32>(), any::<u64>(), any::<u64>());
         let key = (any::<[u8; 16]>(), any::<u64>(), 1..=65_536_u32, any::<u32>());
-        let lease = (any::<u64>(), any::<u16>(), any::<u32>(), any::<[u8; 8]>(), any::<u32>());
+        let lease = || (any::<u64>(), any::<u16>(), any::<u32>(), any::<[u8; 8]>(), any::<u32>());
         prop_oneof![
-            lease.prop_map(|(pool, segment, rank, key_start, generation)| {
-                Record::KeyLease(KeyLeaseRecord {
+            lease().prop_map(|(pool, until_tag, generation, key_start, low)| {
+                let number = u64::from(low);
+                Record::KeyLease(KeyLeaseRecord { pool, number, key_start, generation, until_tag })
+            }),
+            lease().prop_map(|(pool, segment, rank, key_start, generation)| {
+                Record::OldKeyLease(OldKeyLeaseRecord {
                     pool,
                     segment: SegmentId(segment),
                     rank: Rank(rank),
@@ -196,7 +235,7 @@ mod tests {
             bytes[11] = 0;
             match Record::decode(&bytes) {
                 Ok(record) => prop_assert_eq!(Record::decode(&record.encode()), Ok(record)),
-                Err(UnknownKind(other)) => prop_assert!(other == kind && !(1..=3).contains(&kind)),
+                Err(UnknownKind(other)) => prop_assert!(other == kind && !(1..=4).contains(&kind)),
             }
         }
     }

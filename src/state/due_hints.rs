@@ -1,14 +1,15 @@
 //! Hints of when the next word is due. Each block has a hint: a lower bound of the earliest `until` among its
 //! words. Two more levels summarize the blocks, so the sweep reads only blocks that are due.
 //!
-//! A change writes its word, then lowers the hints ([`DueHints::note`]). The sweep raises the hint of a
-//! block, then reads the block's words, then lowers the hint to the earliest `until` it read. All of these
+//! A change writes its word, then lowers the hints ([`DueHints::note`]). The sweep changes the due words of a
+//! block. Then it raises the block's hint, reads the words again, and lowers the hint to the earliest `until`
+//! it read. All of these
 //! are `SeqCst` and have a single order. Either the change reads the hint after it is raised, and lowers it
 //! again, or its word is written before the sweep reads it. The same holds between each level and the one
 //! above.
 //!
-//! An upper hint stays due until everything below it is swept. So a caller that must know whether anything is
-//! left to sweep reads one hint, and can help.
+//! A hint stays due until everything below it is swept. So a caller that must know whether anything is left to
+//! sweep reads the hints, and can help: several threads may sweep one block, and each word is swept by one.
 
 use std::ops::Range;
 
@@ -85,58 +86,52 @@ impl DueHints {
         self.earliest().is_some_and(|earliest| earliest <= now)
     }
 
-    /// Sweeps one due block. `sweep` gets its ranks and returns the earliest time at which something in it is
-    /// due next. The search starts at `cursor` (0 at first), so all due blocks take one pass. Returns whether
-    /// a block was due.
-    ///
-    /// The caller must hold a [`Mutation`](super::mutations::Mutation) of the free index while this runs.
-    pub fn sweep_one(
-        &self,
-        now: Timestamp,
-        cursor: &mut usize,
-        sweep: impl FnOnce(Range<Rank>) -> Option<Timestamp>,
-    ) -> bool {
-        if !self.is_due(now) {
-            return false;
+    /// A block of these ranks that may have to be swept. The search starts at group `cursor` (0 at first) and
+    /// wraps around, so that all due blocks take one pass.
+    pub fn due_block(&self, now: Timestamp, ranks: &Range<Rank>, cursor: &mut usize) -> Option<BlockIndex> {
+        if ranks.is_empty() || !self.is_due(now) {
+            return None;
         }
-        let groups = self.groups.len();
+        let (first, last) = (BlockIndex::of(ranks.start), BlockIndex::of(Rank(ranks.end.0 - 1)));
+        let (from, to) = (first.0 / GROUP_BLOCKS, last.0 / GROUP_BLOCKS);
+        let groups = to - from + 1;
         for step in 0..groups {
-            let group = (*cursor + step) % groups;
-            if self.groups[group].load(Ordering::SeqCst) > now.seconds() {
+            let group = from + (*cursor as u32 + step) % groups;
+            if self.groups[group as usize].load(Ordering::SeqCst) > now.seconds() {
                 continue;
             }
-            if let Some(block) = self.claim_block(group, now) {
-                *cursor = group;
-                let ranks = block.ranks(self.len);
-                if let Some(until) = sweep(ranks.clone()) {
-                    self.note(ranks.start, until);
-                }
-                return true;
-            }
-            Self::raise(&self.groups[group], &self.blocks[self.blocks_of(group)], &self.all);
-        }
-        *cursor = 0;
-        Self::raise(&self.all, &self.groups, &self.all);
-        false
-    }
-
-    /// Claims a due block of the group by raising its hint; the thread that raises it sweeps the block.
-    fn claim_block(&self, group: usize, now: Timestamp) -> Option<BlockIndex> {
-        for block in self.blocks_of(group) {
-            let hint = &self.blocks[block];
-            if hint.load(Ordering::SeqCst) > now.seconds() {
-                continue;
-            }
-            let before = hint.swap(NEVER, Ordering::SeqCst);
-            total_order_for_loom();
-            if before <= now.seconds() {
+            let blocks = self.blocks_of(group as usize);
+            let blocks = blocks.start.max(first.index())..blocks.end.min(last.index() + 1);
+            let is_due = |block: &usize| self.blocks[*block].load(Ordering::SeqCst) <= now.seconds();
+            if let Some(block) = blocks.into_iter().find(is_due) {
+                *cursor = (group - from) as usize;
                 return Some(BlockIndex(block as u32));
-            }
-            if before != NEVER {
-                self.note(BlockIndex(block as u32).first_rank(), Timestamp::new(before));
             }
         }
         None
+    }
+
+    /// Raises the hint of a block to what `earliest` returns, which reads its words.
+    ///
+    /// The caller must hold a [`Mutation`](super::mutations::Mutation) of its ranks.
+    pub fn settle(&self, block: BlockIndex, earliest: impl FnOnce() -> Option<Timestamp>) {
+        self.blocks[block.index()].swap(NEVER, Ordering::SeqCst);
+        total_order_for_loom();
+        if let Some(until) = earliest() {
+            self.note(block.first_rank(), until);
+        }
+    }
+
+    /// Raises the hints of the groups that have no due block any more, and the hint of all.
+    ///
+    /// The caller must hold a [`Mutation`](super::mutations::Mutation) of all ranks.
+    pub fn settle_groups(&self, now: Timestamp) {
+        for (group, hint) in self.groups.iter().enumerate() {
+            if hint.load(Ordering::SeqCst) <= now.seconds() {
+                Self::raise(hint, &self.blocks[self.blocks_of(group)], &self.all);
+            }
+        }
+        Self::raise(&self.all, &self.groups, &self.all);
     }
 
     /// Sets a hint to the earliest of those below it, and lowers `above` to the same time.
@@ -208,10 +203,11 @@ mod tests {
         assert_eq!(due.earliest(), Some(at(10)));
         let mut swept = Vec::new();
         let mut cursor = 0;
-        while due.sweep_one(at(25), &mut cursor, |ranks| {
-            swept.push(BlockIndex::of(ranks.start).0);
-            (ranks.start == Rank(0)).then_some(at(40))
-        }) {}
+        while let Some(block) = due.due_block(at(25), &all, &mut cursor) {
+            swept.push(block.0);
+            due.settle(block, || (block.0 == 0).then_some(at(40)));
+        }
+        due.settle_groups(at(25));
         swept.sort_unstable();
         assert_eq!(swept, [0, (words - 1) / BLOCK_WORDS]);
         assert_eq!(due.earliest(), Some(at(30)));
@@ -227,11 +223,24 @@ mod tests {
             due.note(BlockIndex(block).first_rank(), at(1));
         }
         let mut cursor = 0;
+        let all = Rank(0)..Rank(BLOCK_WORDS * 4);
         for _ in 0..4 {
             assert!(due.is_due(at(1)));
-            assert!(due.sweep_one(at(1), &mut cursor, |_| None));
+            let block = due.due_block(at(1), &all, &mut cursor).unwrap();
+            due.settle(block, || None);
         }
-        assert!(!due.sweep_one(at(1), &mut cursor, |_| None));
+        assert_eq!(due.due_block(at(1), &all, &mut cursor), None);
+        due.settle_groups(at(1));
         assert!(!due.is_due(at(1)));
+    }
+
+    #[test]
+    fn finds_due_blocks_of_some_ranks_only() {
+        let due = DueHints::new(BLOCK_WORDS * 4);
+        due.note(BlockIndex(2).first_rank(), at(1));
+        let before = Rank(0)..BlockIndex(2).first_rank();
+        assert_eq!(due.due_block(at(1), &before, &mut 0), None);
+        let last = Rank(BLOCK_WORDS * 3 - 1)..Rank(BLOCK_WORDS * 3);
+        assert_eq!(due.due_block(at(1), &last, &mut 0), Some(BlockIndex(2)));
     }
 }

@@ -90,7 +90,7 @@ impl FreeIndex {
                 .collect();
             levels.push(nodes.into_iter().map(AtomicU64::new).collect::<Box<[_]>>());
             if levels.last().is_none_or(|level| level.len() == 1) {
-                return Self { len, levels, mutations: Mutations::new(slots) };
+                return Self { len, levels, mutations: Mutations::new(slots, len) };
             }
             nodes = above;
         }
@@ -126,7 +126,7 @@ impl FreeIndex {
     #[inline]
     pub fn put(&self, rank: Rank, slot: Slot) {
         debug_assert!(rank.0 < self.len);
-        let _mutation = self.mutations.begin(slot);
+        let _mutation = self.mutations.begin(slot, rank);
         let leaf = rank.0 >> NODE_SHIFT;
         if self.node(0, leaf).fetch_or(1 << (rank.0 % NODE_BITS), Ordering::SeqCst) == 0 {
             self.announce(0, leaf);
@@ -167,6 +167,13 @@ impl FreeIndex {
         }
     }
 
+    /// The ranks below a node.
+    fn ranks_below(&self, level: usize, index: u32) -> Range<Rank> {
+        let shift = NODE_SHIFT * (level as u32 + 1);
+        let rank = |node: u32| Rank(u64::from(self.len).min(u64::from(node) << shift) as u32);
+        rank(index)..rank(index + 1)
+    }
+
     /// Whether a leaf is the only one set in its parent. Then its bit is left for a search to clear: where so
     /// few ranks are free, taking one and putting it back writes nothing above the leaf. A search finds at
     /// most one such bit per parent.
@@ -205,7 +212,7 @@ impl FreeIndex {
             }
             if won == before && !self.is_alone(leaf) {
                 // The bits above still say "something below": only clearing them can hide a rank.
-                let _mutation = self.mutations.begin(slot);
+                let _mutation = self.mutations.begin(slot, Rank(leaf << NODE_SHIFT));
                 self.withdraw(0, leaf);
             }
             return Some(Taken { base: Rank(leaf << NODE_SHIFT), bits: won });
@@ -250,7 +257,7 @@ impl FreeIndex {
                 level -= 1;
                 let below = self.node(level, index).load(Ordering::SeqCst);
                 if below == 0 {
-                    let _mutation = self.mutations.begin(slot);
+                    let _mutation = self.mutations.begin_over(slot, &self.ranks_below(level, index));
                     self.withdraw(level, index);
                     break; // continue upwards from this empty node
                 }
@@ -346,7 +353,8 @@ mod tests {
             assert_eq!(index.take(ranks(0..1_000_000), 1, SLOT), None);
         }
         assert_eq!(index.levels.last().unwrap()[0].load(Ordering::SeqCst), 0);
-        assert_eq!(index.mutations.begun(), index.mutations.finished());
+        let all = ranks(0..1_000_000);
+        assert_eq!(index.mutations.begun(&all), index.mutations.finished(&all));
         index.put(Rank(999_999), SLOT);
         assert_eq!(index.take(ranks(0..1_000_000), 1, SLOT).unwrap().ranks().next(), Some(Rank(999_999)));
     }

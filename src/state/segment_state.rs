@@ -1,10 +1,13 @@
 //! The words of a segment together with what is derived from them. Every change of a word goes through here
 //! and updates the free index, the due hints, the dirty marks and the counts.
 
+use std::ops::Range;
+
 use crate::coordinates::{self, Rank};
-use crate::sys::atomics::AtomicU64;
+use crate::sys::atomics::{self, AtomicU64};
 use crate::sys::slot::Slot;
 
+use super::block::BlockIndex;
 use super::block_counts::BlockCounts;
 use super::dirty_blocks::DirtyBlocks;
 use super::due_hints::DueHints;
@@ -29,11 +32,11 @@ pub struct SegmentState<W> {
 }
 
 impl<W: AsRef<[AtomicU64]>> SegmentState<W> {
-    /// Leases a rank that the caller took out of the free index. A refusal loses nothing: the thread that
-    /// makes the number available puts the rank back afterwards.
+    /// Leases a rank that the caller took out of the free index, with a generation above `floor`. Whoever has
+    /// the rank has the right to make the number unavailable, so it is available until this call.
     #[inline]
-    pub fn lease(&self, rank: Rank, until: Timestamp) -> Result<Word, LeaseRefusal> {
-        let (_, word) = self.words.update(rank, |word| word.lease(until))?;
+    pub fn lease(&self, rank: Rank, until: Timestamp, floor: u32) -> Result<Word, LeaseRefusal> {
+        let (_, word) = self.words.update(rank, |word| word.lease(until, floor))?;
         self.dirty.mark(rank);
         self.due.note(rank, until);
         self.blocks.moved(rank, State::Available, State::Leased);
@@ -61,6 +64,10 @@ impl<W: AsRef<[AtomicU64]>> SegmentState<W> {
 
     /// Changes a word by a pure transition and updates what is derived from it. Returns the word before and
     /// after.
+    ///
+    /// The bit of a rank in the free index is the right to make the number unavailable. So a claim is never in
+    /// vain, and no search misses a number because of one. If another thread has the right, or is about to set
+    /// the bit, this waits until that thread has changed the word or the index: its next instructions.
     #[inline]
     pub fn change<E>(
         &self,
@@ -68,76 +75,112 @@ impl<W: AsRef<[AtomicU64]>> SegmentState<W> {
         slot: Slot,
         mut change: impl FnMut(Word) -> Result<Word, E>,
     ) -> Result<(Word, Word), E> {
-        // Others may see the available word before the index has its rank. Until then no search that finds
-        // nothing may be believed, so the mutation begins before the word changes.
-        let mut mutation = None;
-        let (before, after) = self.words.update(rank, |word| {
-            let next = change(word)?;
-            if next.is_available() && !word.is_available() && mutation.is_none() {
-                mutation = Some(self.free.mutations().begin(slot));
+        loop {
+            let before = self.words.get(rank);
+            let after = change(before)?;
+            if before == after {
+                return Ok((before, after));
             }
-            Ok(next)
-        })?;
-        if before == after {
-            return Ok((before, after));
+            if before.is_available() && !after.is_available() {
+                if let Some(changed) = self.take_away(rank, slot, &mut change)? {
+                    return Ok(changed);
+                }
+                atomics::yield_now();
+                continue;
+            }
+            // Others may see the available word before the index has its rank. Until then no search that finds
+            // nothing may be believed, so the mutation begins before the word changes.
+            let becomes_available = !before.is_available() && after.is_available();
+            let _mutation = becomes_available.then(|| self.free.mutations().begin(slot, rank));
+            if self.words.replace(rank, before, after) {
+                self.note_change(rank, before, after);
+                if becomes_available {
+                    self.free.put(rank, slot);
+                }
+                return Ok((before, after));
+            }
         }
+    }
+
+    /// Claims the rank of an available number, then changes its word. `None` if another thread has the rank or
+    /// is about to put it into the index.
+    #[cold]
+    fn take_away<E>(
+        &self,
+        rank: Rank,
+        slot: Slot,
+        change: &mut impl FnMut(Word) -> Result<Word, E>,
+    ) -> Result<Option<(Word, Word)>, E> {
+        // Until the word is changed or the rank is back, a search that finds nothing must not be believed.
+        let _mutation = self.free.mutations().begin(slot, rank);
+        if self.free.take_near(rank..Rank(rank.0 + 1), 1, slot).is_none() {
+            return Ok(None);
+        }
+        loop {
+            // Other threads may still change it from one available word to another.
+            let before = self.words.get(rank);
+            let after = match change(before) {
+                Ok(after) => after,
+                Err(refused) => {
+                    self.free.put(rank, slot);
+                    return Err(refused);
+                }
+            };
+            if before != after && !self.words.replace(rank, before, after) {
+                continue;
+            }
+            if before != after {
+                self.note_change(rank, before, after);
+            }
+            if after.is_available() {
+                self.free.put(rank, slot);
+            }
+            return Ok(Some((before, after)));
+        }
+    }
+
+    /// Updates what is derived from a word that changed, except the free index.
+    #[inline]
+    fn note_change(&self, rank: Rank, before: Word, after: Word) {
         self.dirty.mark(rank);
         self.blocks.moved(rank, before.state(), after.state());
         if let Some(until) = after.due() {
             self.due.note(rank, until);
         }
-        match (before.is_available(), after.is_available()) {
-            (false, true) => self.free.put(rank, slot),
-            (true, false) => self.take_out(rank, slot),
-            _ => {}
-        }
-        Ok((before, after))
     }
 
-    /// Takes the rank of an unavailable number out of the free index. Puts it back if the number became
-    /// available meanwhile.
-    #[cold]
-    fn take_out(&self, rank: Rank, slot: Slot) {
-        let _mutation = self.free.mutations().begin(slot);
-        if self.free.take_near(rank..Rank(rank.0 + 1), 1, slot).is_some()
-            && self.words.get(rank).is_available()
-        {
-            self.free.put(rank, slot);
-        }
-    }
-
-    /// Sweeps one due block, if there is one, and returns whether there was. Calls `changed` with each
-    /// changed word before and after. The search starts at `cursor`.
-    pub fn sweep_one(
+    /// Sweeps the words of some ranks. Calls `changed` with each changed word before and after.
+    pub fn sweep_ranks(
         &self,
+        ranks: &Range<Rank>,
         now: Timestamp,
         on_expiry: ExpiryRule,
-        cursor: &mut usize,
         slot: Slot,
         mut changed: impl FnMut(Rank, Word, Word),
-    ) -> bool {
-        if !self.due.is_due(now) {
-            return false;
-        }
-        // From before the hint is raised until all due ranks are in the index, no search that finds nothing
-        // may be believed.
-        let _mutation = self.free.mutations().begin(slot);
-        self.due.sweep_one(now, cursor, |ranks| {
-            let mut earliest: Option<Timestamp> = None;
-            for rank in coordinates::each(&ranks) {
-                let mut due = self.words.get(rank).due();
-                if due.is_some_and(|due| due <= now) {
-                    due = None;
-                    // On an error another thread changed the word, and that thread lowers the hints.
-                    let swept = self.change(rank, slot, |word| word.sweep(now, on_expiry).ok_or(()));
-                    if let Ok((before, after)) = swept {
-                        changed(rank, before, after);
-                        due = after.due();
-                    }
+    ) {
+        for rank in coordinates::each(ranks) {
+            if self.words.get(rank).due().is_some_and(|due| due <= now) {
+                // On an error another thread has changed the word.
+                let swept = self.change(rank, slot, |word| word.sweep(now, on_expiry).ok_or(()));
+                if let Ok((before, after)) = swept {
+                    changed(rank, before, after);
                 }
-                earliest = [earliest, due].into_iter().flatten().min();
             }
-            earliest
-        })
+        }
+    }
+
+    /// Raises the hint of a block after its due words are swept.
+    pub fn settle_block(&self, block: BlockIndex, slot: Slot) {
+        let ranks = block.ranks(self.free.len());
+        // While the hint is raised and the words are read, nothing due may be taken for swept.
+        let _mutation = self.free.mutations().begin_over(slot, &ranks);
+        self.due
+            .settle(block, || coordinates::each(&ranks).filter_map(|rank| self.words.get(rank).due()).min());
+    }
+
+    /// Raises the hints of groups of blocks in which nothing is due any more.
+    pub fn settle_groups(&self, now: Timestamp, slot: Slot) {
+        let _mutation = self.free.mutations().begin_over(slot, &(Rank(0)..Rank(self.free.len())));
+        self.due.settle_groups(now);
     }
 }

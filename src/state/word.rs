@@ -159,15 +159,16 @@ impl Word {
         (self.state() == State::Done).then(|| self.until_bits())
     }
 
-    /// The number leased until then, with the next generation.
-    pub fn lease(self, until: Timestamp) -> Result<Self, LeaseRefusal> {
+    /// The number leased until then, with the next generation above `floor`.
+    pub fn lease(self, until: Timestamp, floor: u32) -> Result<Self, LeaseRefusal> {
         if !self.is_available() {
             return Err(LeaseRefusal::NotAvailable);
         }
-        if self.generation() == MAX_GENERATION {
+        let used = self.generation().max(floor);
+        if used >= MAX_GENERATION {
             return Err(LeaseRefusal::GenerationsSpent);
         }
-        Ok(Self::build(self.generation() + 1, Phase::Leased, until.seconds(), false))
+        Ok(Self::build(used + 1, Phase::Leased, until.seconds(), false))
     }
 
     /// The same lease, extended to `until` if that is later. An expired lease can be renewed as long as
@@ -230,10 +231,12 @@ impl Word {
         (self.phase() != Phase::Retired).then(|| self.ended(NextWord::Retired))
     }
 
-    /// A retired number available again, unless its generations are used up.
-    pub fn reinstate(self) -> Option<Self> {
-        let retired = self.state() == State::Retired && self.generation() < MAX_GENERATION;
-        retired.then(|| Self::build(self.generation() + 1, Phase::Returned, 0, true))
+    /// A retired number available again, with the next generation above `floor`, unless its generations are
+    /// used up.
+    pub fn reinstate(self, floor: u32) -> Option<Self> {
+        let used = self.generation().max(floor);
+        let retired = self.state() == State::Retired && used < MAX_GENERATION;
+        retired.then(|| Self::build(used + 1, Phase::Returned, 0, true))
     }
 
     /// A retired number of this generation, which replaces a lost word.
@@ -251,10 +254,11 @@ impl Word {
         }
     }
 
-    /// The word as it is at `now`, whether or not the sweep has reached it.
+    /// The word as it is at `now`, whether or not the sweep has reached it. A number that was done in an
+    /// earlier round is done until the scan that opens the round has reached it.
     #[must_use]
-    pub fn seen(self, now: Timestamp, on_expiry: ExpiryRule, round: u32) -> Self {
-        let mut word = self.open_round(round).unwrap_or(self);
+    pub fn seen(self, now: Timestamp, on_expiry: ExpiryRule) -> Self {
+        let mut word = self;
         while let Some(next) = word.sweep(now, on_expiry) {
             word = next;
         }
@@ -274,13 +278,13 @@ mod tests {
 
     #[test]
     fn a_lease_goes_round() {
-        let leased = Word::NEW.lease(at(100)).unwrap();
+        let leased = Word::NEW.lease(at(100), 0).unwrap();
         assert_eq!((leased.state(), leased.generation(), leased.due()), (State::Leased, 1, Some(at(100))));
-        assert_eq!(leased.lease(at(200)), Err(LeaseRefusal::NotAvailable));
+        assert_eq!(leased.lease(at(200), 0), Err(LeaseRefusal::NotAvailable));
         assert_eq!(leased.sweep(at(99), ExpiryRule::Available), None);
         let swept = leased.sweep(at(100), ExpiryRule::Available).unwrap();
         assert_eq!((swept.state(), swept.due()), (State::Available, None));
-        let again = swept.lease(at(300)).unwrap();
+        let again = swept.lease(at(300), 0).unwrap();
         assert_eq!((again.state(), again.generation()), (State::Leased, 2));
         let rested = again.return_lease(NextWord::Rest(at(400))).unwrap();
         assert_eq!((rested.state(), rested.due()), (State::Resting, Some(at(400))));
@@ -291,7 +295,7 @@ mod tests {
 
     #[test]
     fn a_passed_lease_can_still_be_renewed_and_returned() {
-        let swept = Word::NEW.lease(at(100)).unwrap().sweep(at(100), ExpiryRule::Available).unwrap();
+        let swept = Word::NEW.lease(at(100), 0).unwrap().sweep(at(100), ExpiryRule::Available).unwrap();
         let renewed = swept.renew(at(150)).unwrap();
         assert_eq!((renewed.state(), renewed.generation(), renewed.due()), (State::Leased, 1, Some(at(150))));
         assert!(renewed > swept && swept.renew(at(100)).unwrap() > swept);
@@ -300,23 +304,23 @@ mod tests {
 
     #[test]
     fn a_renewal_never_shortens() {
-        let leased = Word::NEW.lease(at(100)).unwrap();
+        let leased = Word::NEW.lease(at(100), 0).unwrap();
         assert_eq!(leased.renew(at(50)), Ok(leased));
     }
 
     #[test]
     fn expiry_follows_the_pool() {
-        let leased = Word::NEW.lease(at(100)).unwrap();
+        let leased = Word::NEW.lease(at(100), 0).unwrap();
         let rests = leased.sweep(at(130), ExpiryRule::Rest(20)).unwrap();
         assert_eq!((rests.state(), rests.due()), (State::Resting, Some(at(120))));
-        assert_eq!(leased.seen(at(130), ExpiryRule::Rest(20), 1).state(), State::Available);
+        assert_eq!(leased.seen(at(130), ExpiryRule::Rest(20)).state(), State::Available);
         assert_eq!(leased.sweep(at(130), ExpiryRule::Done(2)).unwrap().state(), State::Done);
         assert_eq!(leased.sweep(at(130), ExpiryRule::Retired).unwrap().state(), State::Retired);
     }
 
     #[test]
     fn done_comes_back_in_a_later_round_only() {
-        let done = Word::NEW.lease(at(100)).unwrap().return_lease(NextWord::Done(1)).unwrap();
+        let done = Word::NEW.lease(at(100), 0).unwrap().return_lease(NextWord::Done(1)).unwrap();
         assert_eq!(done.open_round(1), None);
         assert_eq!(done.open_round(2).unwrap().state(), State::Available);
         assert_eq!(done.sweep(Timestamp::MAX, ExpiryRule::Available), None);
@@ -324,22 +328,30 @@ mod tests {
 
     #[test]
     fn retired_stays_until_reinstated() {
-        for word in [Word::NEW, Word::NEW.lease(at(100)).unwrap()] {
+        for word in [Word::NEW, Word::NEW.lease(at(100), 0).unwrap()] {
             let retired = word.retire().unwrap();
             assert!(retired > word);
             assert_eq!((retired.state(), retired.retire()), (State::Retired, None));
-            assert_eq!(retired.lease(at(1)), Err(LeaseRefusal::NotAvailable));
-            let back = retired.reinstate().unwrap();
+            assert_eq!(retired.lease(at(1), 0), Err(LeaseRefusal::NotAvailable));
+            let back = retired.reinstate(0).unwrap();
             assert_eq!((back.state(), back.generation()), (State::Available, word.generation() + 1));
-            assert_eq!(back.reinstate(), None);
+            assert_eq!(back.reinstate(0), None);
         }
+    }
+
+    #[test]
+    fn a_floor_of_generations_is_passed_by_the_next_lease() {
+        let old = Word::NEW.lease(at(10), 0).unwrap().return_lease(NextWord::Available).unwrap();
+        assert_eq!(old.lease(at(20), 7).unwrap().generation(), 8);
+        assert_eq!(old.lease(at(20), MAX_GENERATION), Err(LeaseRefusal::GenerationsSpent));
+        assert_eq!(old.retire().unwrap().reinstate(7).unwrap().generation(), 8);
     }
 
     #[test]
     fn a_worn_out_number_is_never_leased() {
         let worn = Word::build(MAX_GENERATION, Phase::Returned, 0, true);
-        assert_eq!(worn.lease(at(1)), Err(LeaseRefusal::GenerationsSpent));
-        assert_eq!(worn.retire().unwrap().reinstate(), None);
+        assert_eq!(worn.lease(at(1), 0), Err(LeaseRefusal::GenerationsSpent));
+        assert_eq!(worn.retire().unwrap().reinstate(0), None);
     }
 
     proptest! {
@@ -348,7 +360,7 @@ mod tests {
             let word = Word::from_bits(bits);
             let end = [NextWord::Available, NextWord::Rest(at(seconds)), NextWord::Done(round), NextWord::Retired];
             let expiry = [ExpiryRule::Available, ExpiryRule::Rest(rest), ExpiryRule::Done(round), ExpiryRule::Retired];
-            let mut changes = vec![word.lease(at(seconds)).ok(), word.retire(), word.reinstate(), word.open_round(round)];
+            let mut changes = vec![word.lease(at(seconds), 0).ok(), word.retire(), word.reinstate(0), word.open_round(round)];
             changes.extend(expiry.map(|e| word.sweep(at(seconds), e)));
             for next in changes.into_iter().flatten() {
                 prop_assert!(next > word, "{word:?} -> {next:?}");

@@ -64,6 +64,15 @@ impl<W: AsRef<[AtomicU64]>> WordTable<W> {
         }
     }
 
+    /// Replaces a word if it still is `before`. Returns whether it was.
+    #[inline]
+    pub fn replace(&self, rank: Rank, before: Word, after: Word) -> bool {
+        debug_assert!(after > before, "a word only grows");
+        let cell = &self.words.as_ref()[rank.index()];
+        let (from, to) = (before.bits().to_le(), after.bits().to_le());
+        cell.compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+    }
+
     /// Resets a word to that of a number that was never leased. Only for a damaged word, before anyone uses
     /// the table.
     pub fn reset(&self, rank: Rank) {
@@ -88,9 +97,9 @@ mod tests {
     #[test]
     fn update_writes_what_the_transition_says_or_nothing() {
         let table = WordTable::new([AtomicU64::new(0), AtomicU64::new(0)]);
-        let leased = table.update(Rank(1), |word| word.lease(Timestamp::new(9))).unwrap().1;
+        let leased = table.update(Rank(1), |word| word.lease(Timestamp::new(9), 0)).unwrap().1;
         assert_eq!((table.get(Rank(0)), table.get(Rank(1))), (Word::NEW, leased));
-        assert!(table.update(Rank(1), |word| word.lease(Timestamp::new(9))).is_err());
+        assert!(table.update(Rank(1), |word| word.lease(Timestamp::new(9), 0)).is_err());
         assert_eq!(table.update(Rank(1), Ok::<_, ()>), Ok((leased, leased)));
         assert_eq!(table.get(Rank(1)), leased);
         table.prefetch(Rank(7));

@@ -14,12 +14,15 @@ use serde::{Deserialize, Serialize};
 use crate::coordinates::SegmentId;
 use crate::disk::device::Disk;
 use crate::disk::files;
+use crate::domain::lease_token::Epoch;
 use crate::domain::settings::Settings;
 
 use super::checksummed::{with_checksum, without_checksum};
 
 /// Version of the manifest and of the files it names.
-pub(crate) const FORMAT: u32 = 2;
+pub(crate) const FORMAT: u32 = 3;
+/// The oldest version that is read: it has no epochs.
+const OLDEST_FORMAT: u32 = 2;
 /// The manifest's name in the pool's directory.
 pub(crate) const MANIFEST_FILE: &str = "pool.toml";
 /// Maximum length of a manifest.
@@ -35,7 +38,9 @@ pub enum ManifestError {
     #[error("{0} is damaged: {1}")]
     Damaged(PathBuf, String),
     /// Another version of this program wrote it.
-    #[error("{0} has format {1}, this allotd reads format {FORMAT}: use the version of allotd that wrote it")]
+    #[error(
+        "{0} has format {1}, this allotd reads formats {OLDEST_FORMAT} to {FORMAT}: use the version of allotd that wrote it"
+    )]
     OtherFormat(PathBuf, u32),
 }
 
@@ -48,9 +53,24 @@ pub(crate) struct Manifest {
     id: String,
     pub(crate) round: u32,
     pub(crate) paused: bool,
+    /// Whether leases that were confirmed may be unknown here: the next start begins an epoch of tokens.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) begins_epoch: bool,
     pub(crate) settings: Settings,
     #[serde(default)]
     pub(crate) segments: Vec<SegmentEntry>,
+    /// Epochs of the tokens, with ascending floors.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    epochs: Vec<EpochEntry>,
+}
+
+/// An epoch of a pool's tokens.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EpochEntry {
+    floor: u32,
+    /// Sixteen hexadecimal digits.
+    id: String,
 }
 
 /// One segment's files.
@@ -73,7 +93,30 @@ struct FormatOnly {
 
 impl Manifest {
     pub(crate) fn new(pool_id: u64, settings: Settings, segments: Vec<SegmentEntry>) -> Self {
-        Self { format: FORMAT, id: format!("{pool_id:016x}"), round: 1, paused: false, settings, segments }
+        Self {
+            format: FORMAT,
+            id: format!("{pool_id:016x}"),
+            round: 1,
+            paused: false,
+            begins_epoch: false,
+            settings,
+            segments,
+            epochs: Vec::new(),
+        }
+    }
+
+    /// The epochs of the pool's tokens.
+    pub(crate) fn epochs(&self) -> Vec<Epoch> {
+        // Checked when they were read.
+        let id = |id: &str| u64::from_str_radix(id, 16).unwrap_or_default();
+        self.epochs.iter().map(|epoch| Epoch { floor: epoch.floor, id: id(&epoch.id) }).collect()
+    }
+
+    /// Begins an epoch. An epoch without a known lease is replaced: none of its tokens is of use any more.
+    pub(crate) fn begin_epoch(&mut self, epoch: Epoch) {
+        self.begins_epoch = false;
+        self.epochs.retain(|other| other.floor < epoch.floor);
+        self.epochs.push(EpochEntry { floor: epoch.floor, id: format!("{:016x}", epoch.id) });
     }
 
     pub(crate) fn pool_id(&self) -> u64 {
@@ -101,22 +144,27 @@ impl Manifest {
             Err(what) => return Err(ManifestError::Damaged(path, what)),
         };
         match toml::from_str::<FormatOnly>(text) {
-            Ok(found) if found.format != FORMAT => {
+            Ok(found) if !(OLDEST_FORMAT..=FORMAT).contains(&found.format) => {
                 return Err(ManifestError::OtherFormat(path, found.format));
             }
             Ok(_) => {}
             Err(error) => return Err(ManifestError::Damaged(path, error.message().to_owned())),
         }
-        let manifest: Self =
+        let mut manifest: Self =
             toml::from_str(text).map_err(|e| ManifestError::Damaged(path.clone(), e.message().to_owned()))?;
         manifest.check().map_err(|what| ManifestError::Damaged(path, what))?;
+        manifest.format = FORMAT;
         Ok(manifest)
     }
 
     fn check(&self) -> Result<(), String> {
-        let hexadecimal = self.id.len() == 16 && self.id.bytes().all(|b| b.is_ascii_hexdigit());
-        if !hexadecimal {
-            return Err(format!("id is \"{}\", not sixteen hexadecimal digits", self.id));
+        let is_hexadecimal = |id: &str| id.len() == 16 && id.bytes().all(|b| b.is_ascii_hexdigit());
+        let ids = std::iter::once(&self.id).chain(self.epochs.iter().map(|epoch| &epoch.id));
+        if let Some(id) = ids.into_iter().find(|id| !is_hexadecimal(id)) {
+            return Err(format!("id is \"{id}\", not sixteen hexadecimal digits"));
+        }
+        if !self.epochs.is_sorted_by(|a, b| a.floor < b.floor) {
+            return Err("the epochs are not in the order of their floors".to_owned());
         }
         if self.round == 0 || self.round > crate::state::word::MAX_ROUND {
             return Err(format!("round is {}", self.round));
@@ -137,5 +185,33 @@ impl Manifest {
 
     pub(crate) fn write(&self, disk: &dyn Disk, pool_dir: &Path) -> io::Result<()> {
         files::replace_file(disk, &pool_dir.join(MANIFEST_FILE), self.content()?.as_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::device::RealDisk;
+
+    /// As format 2 was written. Never change it: later versions go on reading it.
+    const FORMAT_2: &str = "crc32c = \"CHECKSUM\"\nformat = 2\nid = \"00000000000000ab\"\nround = 3\npaused = true\n\n\
+                            [settings]\norder = \"random\"\nttl = 60\nttl_max = 3600\nrest = 0\non_expiry = \"available\"\n\n\
+                            [settings.outcomes]\n\n[[segments]]\nid = 1\nnumbers = 5\nnumbers_bytes = 40\n\
+                            numbers_crc32c = 7\n";
+
+    #[test]
+    fn format_2_is_read_and_epochs_are_kept_in_order() {
+        let dir = tempfile::tempdir().unwrap();
+        let rest = FORMAT_2.split_once('\n').unwrap().1;
+        std::fs::write(dir.path().join(MANIFEST_FILE), with_checksum(rest)).unwrap();
+        let mut manifest = Manifest::read(dir.path()).unwrap();
+        assert_eq!((manifest.round, manifest.paused, manifest.epochs().len()), (3, true, 0));
+        for (floor, id) in [(4, 1), (9, 2), (9, 3)] {
+            manifest.begins_epoch = true;
+            manifest.begin_epoch(Epoch { floor, id });
+            manifest.write(&RealDisk, dir.path()).unwrap();
+            assert_eq!(Manifest::read(dir.path()).unwrap(), manifest);
+        }
+        assert_eq!(manifest.epochs(), [Epoch { floor: 4, id: 1 }, Epoch { floor: 9, id: 3 }]);
     }
 }

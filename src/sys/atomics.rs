@@ -67,6 +67,10 @@ impl<T> BoundedQueue<T> {
         Ok(())
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.items.lock().unwrap().len()
+    }
+
     pub(crate) fn pop(&self) -> Option<T> {
         self.items.lock().unwrap().pop_front()
     }

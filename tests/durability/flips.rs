@@ -198,7 +198,7 @@ fn recover(dir: &Path, clocks: &Arc<FakeClocks>, truth: &BTreeMap<String, Told>,
         let request = LeaseRequest { count: MAX_LEASE_COUNT, ttl_seconds: None, within: None };
         let mut leases = Vec::new();
         match pool.lease(&mut worker, &request, &mut leases) {
-            Ok(()) | Err(LeaseError::Exhausted | LeaseError::Paused) => {}
+            Ok(_) | Err(LeaseError::Exhausted | LeaseError::Paused) => {}
             Err(error) => panic!("{flip}: {error}"),
         }
         let pool_truth = &truth[pool.name().as_str()].numbers;

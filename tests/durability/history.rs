@@ -257,7 +257,7 @@ fn use_up(worker: &mut Worker, pool: &Pool, held: &[LeaseRef]) -> Result<(), Str
     let request = LeaseRequest { count: MAX_LEASE_COUNT, ttl_seconds: None, within: None };
     let mut leases = Vec::new();
     let result = pool.lease(worker, &request, &mut leases);
-    if !matches!(result, Ok(()) | Err(LeaseError::Exhausted | LeaseError::Paused)) {
+    if !matches!(result, Ok(_) | Err(LeaseError::Exhausted | LeaseError::Paused)) {
         return Err(format!("lease: {result:?}"));
     }
     let handed_out: BTreeSet<u64> = leases.iter().map(|lease| lease.number.get()).collect();

@@ -163,7 +163,7 @@ impl Script {
         let request = LeaseRequest { count, ttl_seconds: Some(ttl), within: None };
         match pool.lease(self.worker(), &request, &mut leases) {
             Err(LeaseError::Exhausted) => {}
-            result => result?,
+            result => drop(result?),
         }
         for lease in leases {
             self.number_changed(begun, name, &lease);
@@ -221,7 +221,7 @@ impl Script {
     /// Waits, as the commit gate does, until all that was done may be confirmed; then it counts as confirmed.
     pub(crate) fn settle(&mut self) -> Result<(), Failure> {
         let (journal, worker) = (Arc::clone(self.engine().journal()), self.worker());
-        let (position, slot) = (worker.take_position(false), worker.slot());
+        let (position, slot) = (worker.observed_position(), worker.slot());
         journal.wake_for(slot);
         while !journal.is_committed(slot, position) {
             if journal.is_poisoned() {

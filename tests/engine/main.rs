@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod exhausted;
 mod lifecycle;
 mod model;
 mod threads;

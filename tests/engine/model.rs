@@ -181,16 +181,8 @@ impl Run {
         }
     }
 
-    /// A lease within nothing finds nothing, but all that is due is swept then.
     fn sweep_all(&mut self) {
-        let paused = self.model.paused;
-        self.pool.resume().unwrap();
-        let nowhere = self.pool.within(&[]);
-        let request = LeaseRequest { count: 1, ttl_seconds: None, within: Some(&nowhere) };
-        assert_eq!(self.pool.lease(&mut self.worker, &request, &mut Vec::new()), Err(LeaseError::Exhausted));
-        if paused {
-            self.pool.pause().unwrap();
-        }
+        self.pool.sweep_due(&mut self.worker);
         self.model.tick(self.engine.now());
     }
 

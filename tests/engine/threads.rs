@@ -32,7 +32,7 @@ fn eight_threads_drain_a_pool_each_number_once() {
                         let count = [1, 7, 64, 1000][thread % 4];
                         loop {
                             match pool.lease(&mut worker, &one(count), &mut leases) {
-                                Ok(()) => all.extend(leases.iter().map(|lease| lease.number.get())),
+                                Ok(_) => all.extend(leases.iter().map(|lease| lease.number.get())),
                                 Err(LeaseError::Exhausted) => return all,
                                 Err(error) => panic!("{error}"),
                             }
@@ -68,7 +68,7 @@ fn never_exhausted_while_there_is_a_number() {
                     let (mut leases, mut results) = (Vec::new(), Vec::new());
                     for _ in 0..CALLS {
                         match pool.lease(&mut worker, &one(1), &mut leases) {
-                            Ok(()) => {}
+                            Ok(_) => {}
                             Err(LeaseError::Exhausted) => {
                                 exhausted.fetch_add(1, Ordering::Relaxed);
                                 continue;

@@ -1,5 +1,6 @@
 //! Concurrent calls on the real engine, and when each began and was answered.
 
+use std::cell::Cell;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -216,11 +217,11 @@ impl Bench {
         self.clock.tick(LONG_SECONDS);
         let (pool, numbers) = (self.pool(pool), POOL_NUMBERS[pool]);
         let unknown = AtomicBool::new(false);
-        let subject = Subject { pool: &pool, tokens, bug: None, shown: &unknown };
+        let subject = Subject { pool: &pool, tokens, bug: None, shown: &unknown, waits_for: Cell::default() };
         let (worker, mut entries) = (&mut self.workers[THREADS], vec![Entry::default(); numbers]);
         for _ in 0..numbers {
             let ttl = random.random_range(1..=MAX_SECONDS);
-            let leased = subject.call(worker, Op::Lease { ttl }, random).unwrap();
+            let (leased, _) = subject.call(worker, Op::Lease { ttl }, random).unwrap();
             let Answer::Leased { number, generation, until } = leased else { panic!("{leased:?}") };
             entries[number] = Entry { generation, until, ..Entry::default() };
         }
@@ -228,7 +229,7 @@ impl Bench {
             if random.random_ratio(1, 2) {
                 let rest = if random.random() { 0 } else { random.random_range(1..=MAX_SECONDS) };
                 let op = Op::Return { number, proof: Some(entry.generation), rest };
-                let returned = subject.call(worker, op, random).unwrap();
+                let (returned, _) = subject.call(worker, op, random).unwrap();
                 let Answer::Returned { until } = returned else { panic!("{returned:?}") };
                 *entry = Entry { returned: true, until: until.unwrap_or_default(), ..*entry };
             }
@@ -240,7 +241,7 @@ impl Bench {
     fn wait_for_the_journal(&mut self) {
         let journal = self.engine().journal().clone();
         let worker = &mut self.workers[THREADS];
-        let position = worker.take_position(true);
+        let position = worker.observed_position();
         assert!(should_log(&journal, worker, position, || false));
     }
 
@@ -271,14 +272,14 @@ impl Bench {
         let ops: Vec<_> = looks.clone().chain(renewals).chain(looks).collect();
         let pool = self.pool(pool);
         let unknown = AtomicBool::new(false);
-        let subject = Subject { pool: &pool, tokens, bug: None, shown: &unknown };
+        let subject = Subject { pool: &pool, tokens, bug: None, shown: &unknown, waits_for: Cell::default() };
         let (mut events, mut random) = (Vec::new(), StdRng::seed_from_u64(0));
         for op in ops {
             let earliest = self.clock.now();
             let what = What::Call(Call::new(op, earliest, self.epoch));
             let at = self.stamp.fetch_add(1, Ordering::SeqCst);
             events.push(Event { at, thread: THREADS, what });
-            let answer = subject.call(&mut self.workers[THREADS], op, &mut random).unwrap();
+            let (answer, _) = subject.call(&mut self.workers[THREADS], op, &mut random).unwrap();
             let at = self.stamp.fetch_add(1, Ordering::SeqCst);
             events.push(Event { at, thread: THREADS, what: What::Answer(answer) });
         }
@@ -298,17 +299,6 @@ fn note_claims(events: &mut [Event]) {
         .filter(|index| is_lease(&events[*index]))
         .map(|index| (index, end(index)))
         .collect();
-    let held = |event: &Event| match &event.what {
-        What::Call(call) => match call.op {
-            Op::Renew { number, proof: Some(generation), .. }
-            | Op::Return { number, proof: Some(generation), .. } => Some((number, generation + 1)),
-            _ => None,
-        },
-        What::Answer(_) => None,
-    };
-    let holders: Vec<_> = (0..events.len())
-        .filter_map(|index| held(&events[index]).map(|claim| (index, end(index), claim)))
-        .collect();
     let overlap = |one: (usize, Option<usize>), other: (usize, Option<usize>)| {
         one.1.is_none_or(|end| other.0 < end) && other.1.is_none_or(|end| one.0 < end)
     };
@@ -323,9 +313,6 @@ fn note_claims(events: &mut [Event]) {
                 Some(_) => {}
                 None => call.unknown_claims += 1,
             }
-            // One whose lease had ended is renewed or returned late, after the other had taken it.
-            let late = holders.iter().filter(|(start, end, _)| overlap(*other, (*start, *end)));
-            call.claims.extend(late.map(|(_, _, claim)| *claim));
         }
     }
 }
@@ -371,7 +358,8 @@ impl Stage<'_> {
     /// The calls of one thread, until the engine crashes.
     fn calls(&self, thread: usize, worker: &mut Worker, mut random: StdRng) -> Vec<Event> {
         let (bug, tokens) = (self.bug, self.tokens);
-        let subject = Subject { pool: &self.pool, tokens, bug, shown: &self.bug_shown };
+        let subject =
+            Subject { pool: &self.pool, tokens, bug, shown: &self.bug_shown, waits_for: Cell::default() };
         let mut events = Vec::with_capacity(2 * CALLS);
         let stamp = || self.stamp.fetch_add(1, Ordering::SeqCst);
         self.start_together();
@@ -390,8 +378,7 @@ impl Stage<'_> {
                 self.clock.tick(seconds);
                 Answer::Done
             } else {
-                let Ok(answer) = subject.call(worker, op, &mut random) else { break };
-                let position = worker.take_position(matches!(op, Op::Lookup { .. }));
+                let Ok((answer, position)) = subject.call(worker, op, &mut random) else { break };
                 let crashed = || self.crashed.load(Ordering::SeqCst);
                 if self.bug == Some(Bug::ToldTooEarly) {
                     self.bug_shown.store(true, Ordering::Relaxed);

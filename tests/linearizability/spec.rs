@@ -48,8 +48,7 @@ pub(crate) struct Call {
     pub(crate) epoch: u32,
     /// Numbers, with the generation that the lease made, that other calls leased meanwhile. The engine
     /// takes a number out of the index first and then leases it: one for which the first is done counts
-    /// as taken for "exhausted" and is seen as available until the second is. Also those that were
-    /// renewed or returned late meanwhile, which another lease may have taken in vain.
+    /// as taken for "exhausted" and is seen as available until the second is.
     pub(crate) claims: Vec<(usize, u32)>,
     /// Leases meanwhile whose answer, and so whose number, is not known.
     pub(crate) unknown_claims: usize,

@@ -1,5 +1,6 @@
 //! The pool under test, and bugs that can be injected between it and the checker.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -9,7 +10,7 @@ use allotd::engine::Pool;
 use allotd::engine::Worker;
 use allotd::engine::operations::lease::{Lease, LeaseError, LeaseRequest};
 use allotd::engine::operations::renew_return::{LeaseRef, RenewResult, ReturnItem, ReturnResult};
-use allotd::journal::JournalError;
+use allotd::journal::{JournalError, Position};
 use allotd::numbers::number::Number;
 use allotd::state::number_state::State;
 use allotd::state::time::Timestamp;
@@ -100,6 +101,8 @@ pub(crate) struct Subject<'a> {
     pub(crate) bug: Option<Bug>,
     /// Whether the bug has taken effect.
     pub(crate) shown: &'a AtomicBool,
+    /// What the last successful change waits for.
+    pub(crate) waits_for: Cell<Option<Position>>,
 }
 
 impl Subject<'_> {
@@ -111,13 +114,20 @@ impl Subject<'_> {
         buggy
     }
 
-    /// Makes a call. Fails when the journal does: what it did then is not known.
+    /// Makes a call. Returns its answer and what must be committed before it is told. Fails when the journal
+    /// does: what it did then is not known.
     pub(crate) fn call(
         &self,
         worker: &mut Worker,
         op: Op,
         random: &mut StdRng,
-    ) -> Result<Answer, JournalError> {
+    ) -> Result<(Answer, Position), JournalError> {
+        self.waits_for.set(None);
+        let answer = self.answer(worker, op, random)?;
+        Ok((answer, self.waits_for.take().unwrap_or_else(|| worker.observed_position())))
+    }
+
+    fn answer(&self, worker: &mut Worker, op: Op, random: &mut StdRng) -> Result<Answer, JournalError> {
         match op {
             Op::Lease { ttl } => self.lease(worker, ttl, random),
             Op::Renew { number, proof, ttl } => self.renew(worker, number, proof, ttl),
@@ -143,7 +153,7 @@ impl Subject<'_> {
         let mut leases = Vec::new();
         let request = LeaseRequest { count: 1, ttl_seconds: Some(asked), within: None };
         match self.pool.lease(worker, &request, &mut leases) {
-            Ok(()) => {}
+            Ok(position) => self.waits_for.set(Some(position)),
             Err(LeaseError::Exhausted) => return Ok(Answer::Exhausted),
             Err(LeaseError::Busy) => return Ok(Answer::Busy),
             Err(LeaseError::Journal(error)) => return Err(error),
@@ -180,7 +190,7 @@ impl Subject<'_> {
             asked = 1;
         }
         match self.pool.renew(worker, &[self.held(number, proof)], Some(asked), &mut results) {
-            Ok(()) => {}
+            Ok(position) => self.waits_for.set(Some(position)),
             Err(LeaseError::Journal(error)) => return Err(error),
             Err(error) => panic!("{error}"),
         }
@@ -203,7 +213,7 @@ impl Subject<'_> {
         let mut results = Vec::new();
         let then = if rest == 0 { NextState::Available } else { NextState::Rest(rest) };
         let item = ReturnItem { lease: self.held(number, proof), then, outcome: None };
-        self.pool.return_leases(worker, &[item], &mut results)?;
+        self.waits_for.set(Some(self.pool.return_leases(worker, &[item], &mut results)?));
         match results[0] {
             ReturnResult::Returned { state, available_at } => {
                 assert_eq!(state == State::Resting, available_at.is_some(), "{:?}", results[0]);

@@ -17,6 +17,9 @@ use super::register::Interval;
 
 /// How long a thread waits for a commit before it looks again.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a thread waits for another call with its key, and how long before it looks again.
+const KEY_WAIT: Duration = Duration::from_millis(500);
+const KEY_PAUSE: Duration = Duration::from_millis(1);
 const KEYS: u64 = 3;
 /// Counts of the requests with a key, by the body.
 const KEYED_COUNTS: [u32; 3] = [1, 3, 5];
@@ -92,10 +95,28 @@ impl Caller {
         true
     }
 
-    /// Tells something once all that it depends on is committed.
-    pub(crate) fn tell(&mut self, observed: bool, tell: impl FnOnce(&mut Model, u64) + Send + 'static) {
-        let position = self.worker.take_position(observed);
+    /// Tells something once a position is committed.
+    pub(crate) fn tell(&mut self, position: Position, tell: impl FnOnce(&mut Model, u64) + Send + 'static) {
         self.pending.push((position, Box::new(tell)));
+    }
+
+    /// Leases with a key, and tries again while another call with it is under way.
+    fn lease_once(
+        &mut self,
+        pool: &Pool,
+        key: u8,
+        body: u8,
+        request: &LeaseRequest<'_>,
+        leases: &mut Vec<Lease>,
+    ) -> Result<Position, LeaseError> {
+        let begun = world::now();
+        loop {
+            let result = pool.lease_once(&mut self.worker, &[b'k', key], &[body], request, leases);
+            if result != Err(LeaseError::KeyPending) || world::now() - begun > KEY_WAIT {
+                return result;
+            }
+            thread::sleep(KEY_PAUSE);
+        }
     }
 
     /// A pool, and when it was found.
@@ -149,15 +170,22 @@ impl Caller {
         let call = life.follow(&pool, &numbers);
         let mut leases = Vec::new();
         world::note(|| format!("lease {count} of {name}, {ranges:?}, key {key:?}, body {body}"));
-        let result = match key {
-            Some((_, key)) => pool.lease_once(&mut self.worker, &[b'k', key], &[body], &request, &mut leases),
+        let leased = match key {
+            Some((_, key)) => self.lease_once(&pool, key, body, &request, &mut leases),
             None => pool.lease(&mut self.worker, &request, &mut leases),
         };
+        // A refusal tells of what others did.
+        let position = leased.as_ref().map_or_else(|_| self.worker.observed_position(), |position| *position);
+        let result = leased.map(drop);
         let during = Interval { begun: call, ended: world::steps() };
         let exhausted = result == Err(LeaseError::Exhausted);
         life.unfollow(call, exhausted);
         let now = life.now();
         world::note(|| format!("leased of {name}: {result:?} {}", listed(&leases)));
+        if result == Err(LeaseError::KeyStale) {
+            let key = key.expect("it has a key");
+            return self.tell(position, move |model, _| told_stale(model, key, body, during, now));
+        }
         let numbers = leases.iter().map(|lease| lease.number.get()).collect();
         run.model().lease_calls.push(LeaseCall { pool: pool.id(), during, numbers });
         self.check_answer(&pool, name, found_at, during, &result);
@@ -170,10 +198,10 @@ impl Caller {
         if exhausted || (result.is_ok() && key.is_none() && leases.len() < count as usize) {
             // What was available when the call began and is not among the leases was taken during the call.
             let own: Vec<u64> = leases.iter().map(|lease| lease.number.get()).collect();
-            self.tell(false, move |model, _| told_taken(model, id, &before, &own));
+            self.tell(position, move |model, _| told_taken(model, id, &before, &own));
         }
         if result.is_ok() {
-            self.tell(false, move |model, at| match key {
+            self.tell(position, move |model, at| match key {
                 Some(key) => told_with_key(model, key, ToldKey { during, told: at, body, count, leases }, now),
                 None => leases.iter().for_each(|lease| model.told_lease(id, *lease, during, now, None)),
             });
@@ -227,7 +255,8 @@ impl Caller {
         let now = self.life.now();
         world::note(|| format!("looked up {name} {seen:?}"));
         self.life.run.model().saw((id, number.get()), &seen, during, now, "a lookup");
-        self.tell(true, move |model, _| {
+        let position = self.worker.observed_position();
+        self.tell(position, move |model, _| {
             let floor = match (seen.state, seen.until) {
                 (State::Leased, Some(until)) => Floor::Leased(seen.generation, until.seconds()),
                 _ => Floor::Generation(seen.generation),
@@ -243,7 +272,7 @@ impl Caller {
             let (mut leases, begun) = (Vec::new(), world::steps());
             let result = pool.lease(&mut self.worker, &request, &mut leases);
             let (during, now) = (Interval { begun, ended: world::steps() }, self.life.now());
-            if !matches!(result, Ok(()) | Err(LeaseError::Exhausted | LeaseError::Paused)) {
+            if !matches!(result, Ok(_) | Err(LeaseError::Exhausted | LeaseError::Paused)) {
                 self.life.run.model().find(format!("at the end: {result:?}"));
             }
             for lease in leases {
@@ -285,6 +314,32 @@ fn told_taken(model: &mut Model, pool: u64, before: &[(Number, NumberState)], ow
     }
 }
 
+/// An earlier answer to the key, if all its leases lived until after a call.
+fn living_answer(model: &Model, key: KeyName, body: u8, during: Interval, now: u32) -> Option<ToldKey> {
+    let lives = |lease: &Lease| {
+        let number = model.numbers.get(&(key.0, lease.number.get()));
+        number.is_some_and(|number| {
+            let told = number.leases.iter().find(|told| told.lease.token == lease.token);
+            told.is_some_and(|told| {
+                told.end_begun > during.ended
+                    && now < lease.expires_at.seconds()
+                    && !number.may_be_retired(told.during.begun, during.ended)
+            })
+        })
+    };
+    let is_living = |told: &&ToldKey| {
+        told.told < during.begun && told.body == body && !told.leases.is_empty() && told.leases.iter().all(lives)
+    };
+    model.keys.get(&key).into_iter().flatten().find(is_living).cloned()
+}
+
+/// A call with a key was told that its leases are over.
+fn told_stale(model: &mut Model, key: KeyName, body: u8, during: Interval, now: u32) {
+    if let Some(earlier) = living_answer(model, key, body, during, now) {
+        model.find(format!("key {key:?} is said to be stale, {during:?}, but {earlier:?} lives"));
+    }
+}
+
 /// A call with a key was answered with leases.
 fn told_with_key(model: &mut Model, key: KeyName, told: ToldKey, now: u32) {
     let pool = key.0;
@@ -294,26 +349,9 @@ fn told_with_key(model: &mut Model, key: KeyName, told: ToldKey, now: u32) {
             number.leases.iter().any(|old| old.key == Some(key) && old.lease.token == lease.token)
         })
     };
-    // An earlier answer whose leases live until after this call.
-    let lives = |model: &Model, lease: &Lease| {
-        let number = model.numbers.get(&(pool, lease.number.get()));
-        number.is_some_and(|number| {
-            let old = number.leases.iter().find(|old| old.lease.token == lease.token);
-            old.is_some_and(|old| {
-                old.end_begun > told.during.ended
-                    && now < lease.expires_at.seconds()
-                    && !number.may_be_retired(old.during.begun, told.during.ended)
-            })
-        })
-    };
-    let earlier = model.keys.get(&key).into_iter().flatten().find(|old| {
-        old.told < told.during.begun
-            && old.body == told.body
-            && !old.leases.is_empty()
-            && old.leases.iter().all(|lease| lives(model, lease))
-    });
+    let earlier = living_answer(model, key, told.body, told.during, now);
     let set = |leases: &[Lease]| leases.iter().map(|lease| (lease.number, lease.generation)).collect::<std::collections::BTreeSet<_>>();
-    if let Some(earlier) = earlier
+    if let Some(earlier) = &earlier
         && set(&earlier.leases) != set(&told.leases)
     {
         let finding = format!("key {key:?} told {earlier:?} and then {told:?}");

@@ -46,12 +46,11 @@ impl Caller {
         }
         let mut results = Vec::new();
         world::note(|| format!("renew {name} {}/{generation} for {ttl} s", place.1));
-        if pool.renew(&mut self.worker, &[lease_ref(&told)], Some(ttl), &mut results).is_err() {
-            return;
-        }
+        let renewed = pool.renew(&mut self.worker, &[lease_ref(&told)], Some(ttl), &mut results);
+        let Ok(position) = renewed else { return };
         let (during, now, result) = (Interval { begun, ended: world::steps() }, life.now(), results[0]);
         world::note(|| format!("renewed {name} {}/{generation}: {result:?}", place.1));
-        self.tell(false, move |model, at| {
+        self.tell(position, move |model, at| {
             check(model, place, &told, during, now, result == RenewResult::Stale, "a renewal");
             match result {
                 RenewResult::Renewed { expires_at } => {
@@ -86,12 +85,10 @@ impl Caller {
         let mut results = Vec::new();
         let item = ReturnItem { lease: lease_ref(&told), then, outcome: None };
         world::note(|| format!("return {name} {}/{generation}, then {then:?}", place.1));
-        if pool.return_leases(&mut self.worker, &[item], &mut results).is_err() {
-            return;
-        }
+        let Ok(position) = pool.return_leases(&mut self.worker, &[item], &mut results) else { return };
         let (during, now, result) = (Interval { begun, ended: world::steps() }, life.now(), results[0]);
         world::note(|| format!("returned {name} {}/{generation}: {result:?}", place.1));
-        self.tell(false, move |model, at| {
+        self.tell(position, move |model, at| {
             check(model, place, &told, during, now, result == ReturnResult::Stale, "a return");
             match result {
                 ReturnResult::Returned { state, .. } => {

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
+use crate::coordinates::Rank;
+use crate::engine::idempotency::entry::KeyEntry;
 use crate::engine::pool::{Pool, Pools};
 use crate::engine::shared::{SWEEPER_SLOT, Shared};
 use crate::sys::background::BackgroundThread;
@@ -20,8 +22,11 @@ pub(crate) fn start_sweeper(
     let (swept, purged) = (Arc::clone(pools), Arc::clone(shared));
     BackgroundThread::start("allotd-sweeper", move |stop| {
         let pools = || {
-            purged.keys.purge_some(purged.clock.now());
-            swept.load().values().cloned().collect()
+            let pools: Vec<Arc<Pool>> = swept.load().values().cloned().collect();
+            let live_until =
+                |entry: &KeyEntry| pools.iter().find(|pool| pool.id() == entry.pool)?.live_until(entry);
+            purged.keys.purge_some(purged.clock.now(), live_until);
+            pools
         };
         run(SWEEPER_SLOT, pools, stop);
     })
@@ -45,7 +50,8 @@ pub(crate) fn run(slot: Slot, pools: impl Fn() -> Vec<std::sync::Arc<Pool>>, sto
         for pool in pools() {
             for segment in &pool.segments.load().list {
                 let (shared, mut cursor) = (&pool.shared, 0);
-                while pool.sweep_one(segment, shared.clock.now(), &mut cursor, slot) {
+                let all = Rank(0)..Rank(segment.state.free.len());
+                while pool.sweep_one(segment, &all, shared.clock.now(), &mut cursor, slot) {
                     if turn.elapsed() > SWEEP_TURN {
                         let scarce = shared.journal.is_running_low();
                         let rest = if scarce { SWEEP_REST_WHILE_SCARCE } else { SWEEP_REST };
@@ -54,6 +60,10 @@ pub(crate) fn run(slot: Slot, pools: impl Fn() -> Vec<std::sync::Arc<Pool>>, sto
                         }
                         turn = Instant::now();
                     }
+                }
+                let now = shared.clock.now();
+                if segment.state.due.is_due(now) {
+                    segment.state.settle_groups(now, slot);
                 }
             }
         }

@@ -31,12 +31,12 @@ impl Pool {
     pub fn counts_within(&self, within: Option<&Within>) -> Counts {
         let Some(within) = within else { return self.counts() };
         let segments = self.segments.load();
-        let (now, on_expiry, round) = (self.shared.clock.now(), self.on_expiry(), self.round());
+        let (now, on_expiry) = (self.shared.clock.now(), self.on_expiry());
         let mut counts = Counts::default();
         for span in &within.spans {
             let words = &segments.get(span.segment).state.words;
             coordinates::each(&span.ranks)
-                .for_each(|rank| counts.add(words.get(rank).seen(now, on_expiry, round).state()));
+                .for_each(|rank| counts.add(words.get(rank).seen(now, on_expiry).state()));
         }
         counts
     }

@@ -9,7 +9,7 @@ impl Pool {
     /// Changes settings and returns the new ones.
     pub fn change_settings(&self, change: &SettingsChange) -> Result<Arc<Settings>, ChangeError> {
         self.change_manifest(
-            |manifest| {
+            |manifest| -> Result<(), ChangeError> {
                 manifest.settings = manifest.settings.changed(change)?;
                 Ok(())
             },
@@ -34,7 +34,7 @@ impl Pool {
 
     fn set_paused(&self, paused: bool) -> Result<(), ChangeError> {
         self.change_manifest(
-            |manifest| {
+            |manifest| -> Result<(), ChangeError> {
                 manifest.paused = paused;
                 Ok(())
             },

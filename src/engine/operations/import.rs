@@ -5,7 +5,7 @@
 
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use crate::disk::device::Disk;
 use crate::disk::files;
@@ -28,11 +28,10 @@ use crate::numbers::set::error::{Format, SetError};
 use crate::numbers::set::writer::{WriteError, Written};
 use crate::numbers::set::{NumberSet, open_any, wrap_32bit_header};
 use crate::store::damage::SegmentError;
-use crate::store::manifest::{Manifest, SegmentEntry};
+use crate::store::manifest::SegmentEntry;
 use crate::store::pool_dir::SegmentPaths;
 use crate::store::segment_writer::{make_segment, write_ranges};
 use crate::store::staging::Staging;
-use crate::sys::slot::Slot;
 
 /// Maximum segments of one pool: each number that a call names is looked up in each of them.
 pub const MAX_SEGMENTS: usize = 1_000;
@@ -258,7 +257,7 @@ impl Pool {
     pub fn add_numbers(&self, source: NumberSource<'_>) -> Result<Added, ImportError> {
         let numbers = Numbers::read(source, &self.shared)?;
         let loaded = numbers.loaded();
-        let operator = self.operator();
+        let _adding = self.adding.lock().unwrap_or_else(PoisonError::into_inner);
         let segments = self.segments.load_full();
         if segments.list.len() >= MAX_SEGMENTS {
             return Err(ImportError::TooManySegments);
@@ -266,18 +265,11 @@ impl Pool {
         let disk = &*self.shared.disk;
         let staging = Staging::new(&self.shared.disk, &self.shared.staging_dir)?;
         let new = numbers.ranges().flat_map(|range| segments.missing(range));
-        let id = self.change_manifest(|_| Ok(()), Manifest::next_segment_id)?;
+        let id = self.manifest().next_segment_id();
         let entry = make_segment(disk, staging.path(), id, |path| write_ranges(disk, path, new))?;
         let added = entry.numbers;
-        if added > 0
-            && let Err(error) = self.publish(&staging, entry, &segments, operator.slot)
-        {
-            // The manifest on disk decides whether the new files are in use.
-            if let Ok(manifest) = Manifest::read(&self.dir) {
-                // The next start removes what cannot be removed now.
-                let _ = crate::store::pool_dir::remove_strays(disk, &self.dir, &manifest);
-            }
-            return Err(error);
+        if added > 0 {
+            self.publish(&staging, entry, &segments)?;
         }
         Ok(Added { added, existing: loaded.numbers - added, loaded })
     }
@@ -288,27 +280,42 @@ impl Pool {
         staging: &Staging,
         entry: SegmentEntry,
         segments: &Segments,
-        slot: Slot,
     ) -> Result<(), ImportError> {
         let disk = &*self.shared.disk;
         let staged = SegmentPaths::new(staging.path(), entry.id);
         let placed = SegmentPaths::new(&self.dir, entry.id);
-        for (from, to) in staged.all().into_iter().zip(placed.all()) {
-            disk.rename(from, to)?;
-        }
-        disk.sync_directory(&self.dir)?;
-        let (segment, counts) = open_new_segment(&self.shared, &self.dir, &entry)?;
-        self.change_manifest(
-            |manifest| {
-                manifest.segments.push(entry);
+        let mut opened = None;
+        let published = self.change_manifest(
+            |manifest| -> Result<(), ImportError> {
+                for (from, to) in staged.all().into_iter().zip(placed.all()) {
+                    disk.rename(from, to)?;
+                }
+                disk.sync_directory(&self.dir)?;
+                opened = Some(open_new_segment(&self.shared, &self.dir, &entry)?);
+                manifest.segments.push(entry.clone());
                 Ok(())
             },
-            |_| {
-                self.counters.found(slot, counts);
-                let list = segments.list.iter().cloned().chain([Arc::new(segment)]).collect();
-                self.segments.store(Arc::new(Segments::new(list)));
-            },
-        )?;
+            |_| (),
+        );
+        if published.is_err() {
+            // The manifest on disk decides whether the new files are in use. What cannot be removed now the next
+            // start removes.
+            let _ = self.change_manifest(
+                |manifest| -> Result<(), ImportError> {
+                    if manifest.segments.iter().all(|other| other.id != entry.id) {
+                        placed.all().into_iter().for_each(|path| drop(disk.remove_file(path)));
+                    }
+                    Ok(())
+                },
+                |_| (),
+            );
+        }
+        published?;
+        if let Some((segment, counts)) = opened {
+            self.shared.operate(|slot| self.counters.found(slot, counts));
+            let list = segments.list.iter().cloned().chain([Arc::new(segment)]).collect();
+            self.segments.store(Arc::new(Segments::new(list)));
+        }
         Ok(())
     }
 }

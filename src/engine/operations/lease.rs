@@ -1,27 +1,37 @@
 //! Leasing numbers, or proving that none is available.
 
+use std::time::Duration;
+
 use crate::domain::lease_token::Token;
 use crate::domain::settings::Settings;
 use crate::engine::counters::Total;
 use crate::engine::pool::{Mode, Pool};
 use crate::engine::segment::Segments;
 use crate::engine::segment::within::Within;
+use crate::engine::transition::Transition;
 use crate::engine::worker::{Claim, Worker};
 use crate::journal::handle::JournalError;
+use crate::journal::queue::Position;
 use crate::numbers::number::Number;
+use crate::numbers::set::run::LastRun;
 use crate::state::mutations::Mutations;
 use crate::state::time::Timestamp;
-use crate::state::word::LeaseRefusal;
-use crate::sys::sync::thread;
+use crate::state::word::{LeaseOver, LeaseRefusal, NextWord};
+use crate::sys::slot::Slot;
+use crate::sys::sync::{Instant, thread};
 
 use super::picker::{Picker, Search};
 
 /// Maximum count of one lease call.
 pub const MAX_LEASE_COUNT: u32 = 65_536;
 /// Numbers claimed before their words are written: enough for their memory fetches to overlap.
-const CLAIMS_AT_ONCE: usize = 32;
-/// Inconclusive searches before a lease gives up.
-const MAX_SEARCHES: u32 = 10_000;
+const CLAIMS_AT_ONCE: usize = if cfg!(allotd_shuttle) { 4 } else { 32 };
+/// How long a lease searches in vain before it gives up.
+const MAX_SEARCH_TIME: Duration = Duration::from_millis(20);
+/// Most due blocks that one lease sweeps.
+const MAX_HELPED_BLOCKS: u32 = if cfg!(allotd_shuttle) { 2 } else { 64 };
+/// Most words that a lease reads twice to prove that none is available.
+const MAX_READ_TWICE: u64 = if cfg!(allotd_shuttle) { 6 } else { 4_096 };
 /// Searches through the tree before a search scans every leaf.
 const TREE_SEARCHES: u32 = 4;
 /// Searches between two yields of the processor.
@@ -80,11 +90,23 @@ pub enum LeaseError {
     /// The key was used with another body.
     #[error("the Idempotency-Key was used with another body: use a new key for another request")]
     KeyMismatch,
+    /// A call with this key is under way.
+    #[error("another call with this Idempotency-Key is under way: try again")]
+    KeyPending,
+    /// All leases that were made under the key are over.
+    #[error("the leases that this Idempotency-Key stands for are over: use a new key to lease again")]
+    KeyStale,
     /// No more keys can be stored now.
     #[error("too many leases under an Idempotency-Key are live: wait for some to end, or leave the key out")]
     TooManyKeys,
-    /// Numbers came and went so fast that the call could neither take one nor prove that there was none.
-    #[error("other calls took every number as it became available: try again")]
+    /// The pool is being deleted.
+    #[error("the pool is being deleted: try again")]
+    Deleting,
+    /// Numbers came and went so fast that the call could neither take one nor prove that there was none. Or
+    /// too many leases had ended for it to sweep.
+    #[error(
+        "other calls took every number as it became available, or many leases have just ended: try again"
+    )]
     Busy,
 }
 
@@ -101,25 +123,24 @@ pub(crate) fn ttl(settings: &Settings, ttl_seconds: Option<u32>) -> Result<u32, 
 
 impl Pool {
     /// Leases up to `request.count` numbers into `leases`, which is cleared first. Takes no lock, waits for
-    /// no other caller, and allocates nothing per number once `leases` is large enough.
+    /// no other caller, and allocates nothing per number once `leases` is large enough. Returns what must be
+    /// committed before the leases may be told; what must be before a refusal is
+    /// [`Worker::observed_position`].
     pub fn lease(
         &self,
         worker: &mut Worker,
         request: &LeaseRequest<'_>,
         leases: &mut Vec<Lease>,
-    ) -> Result<(), LeaseError> {
+    ) -> Result<Position, LeaseError> {
         leases.clear();
         if request.count == 0 || request.count > MAX_LEASE_COUNT {
             return Err(LeaseError::CountOutOfBounds(request.count));
         }
         self.shared.journal.check()?;
         let settings = self.settings();
-        let until = self.shared.clock.deadline(ttl(&settings, request.ttl_seconds)?);
-        match self.mode() {
-            Mode::Open => {}
-            Mode::Paused => return Err(LeaseError::Paused),
-            Mode::Deleted => return Err(LeaseError::Deleted),
-        }
+        let ttl = ttl(&settings, request.ttl_seconds)?;
+        let mut until = self.shared.clock.deadline(ttl);
+        self.check_mode()?;
         let segments = self.segments.load();
         let picker = Picker {
             pool: self.id,
@@ -131,23 +152,86 @@ impl Pool {
         let count = request.count as usize;
         while leases.len() < count {
             let want = (count - leases.len()).min(CLAIMS_AT_ONCE);
+            let mut transition = self.begin_claims(worker.slot, want);
             picker.pick(worker, want, Search::Tree);
             if worker.claims.is_empty() {
+                drop(transition);
                 match self.pick_or_prove_none(&picker, worker, want) {
-                    Ok(()) => {}
+                    Ok(picked) => transition = picked,
                     Err(_) if !leases.is_empty() => break,
                     Err(error) => {
-                        worker.observed = true;
                         if error == LeaseError::Exhausted {
                             self.counters.count(worker.slot, Total::Exhausted, 1);
                         }
                         return Err(error);
                     }
                 }
+                // The search may have taken long.
+                until = self.shared.clock.deadline(ttl);
             }
-            self.lease_claims(&segments, worker, until, leases);
+            self.lease_claims(&segments, worker, transition, until, leases);
         }
-        Ok(())
+        self.confirm_open(worker, &segments, leases)?;
+        // Fewer than asked for: that tells of other callers' leases.
+        Ok(worker.position(leases.len() < count))
+    }
+
+    /// Begins a transition in which up to `want` ranks are claimed and leased. No thread waits for the journal
+    /// between its claim of a rank and the change of its word, so its records must fit the queue.
+    #[inline]
+    fn begin_claims(&self, slot: Slot, want: usize) -> Transition<'_> {
+        self.shared.journal.make_room(slot, want as u64);
+        self.begin_transition(slot)
+    }
+
+    #[inline]
+    fn check_mode(&self) -> Result<(), LeaseError> {
+        match self.mode() {
+            Mode::Open => Ok(()),
+            Mode::Paused => Err(LeaseError::Paused),
+            Mode::Deleting => Err(LeaseError::Deleting),
+            Mode::Deleted => Err(LeaseError::Deleted),
+        }
+    }
+
+    /// Gives leases back if the pool is being deleted. A deletion first sets the mode, then looks for leased
+    /// words; a lease first changes the word, then looks at the mode: in the single order of these `SeqCst`
+    /// operations one of them sees the other.
+    #[inline]
+    fn confirm_open(
+        &self,
+        worker: &Worker,
+        segments: &Segments,
+        leases: &mut Vec<Lease>,
+    ) -> Result<(), LeaseError> {
+        match self.mode() {
+            Mode::Open | Mode::Paused => Ok(()),
+            mode => {
+                self.give_back(worker, segments, leases);
+                Err(if mode == Mode::Deleted { LeaseError::Deleted } else { LeaseError::Deleting })
+            }
+        }
+    }
+
+    #[cold]
+    fn give_back(&self, worker: &Worker, segments: &Segments, leases: &mut Vec<Lease>) {
+        for lease in leases.drain(..) {
+            let Some((segment, rank)) = segments.locate(lease.number, &mut LastRun::default()) else {
+                continue;
+            };
+            let segment = &**segments.get(segment);
+            let transition = self.begin_transition(worker.slot);
+            let returned = segment.state.change(rank, worker.slot, |word| {
+                if word.generation() == lease.generation {
+                    word.return_lease(NextWord::Available)
+                } else {
+                    Err(LeaseOver)
+                }
+            });
+            if let Ok((before, after)) = returned {
+                transition.changed(segment, rank, before, after);
+            }
+        }
     }
 
     /// Writes the words of the claimed ranks.
@@ -156,6 +240,7 @@ impl Pool {
         &self,
         segments: &Segments,
         worker: &mut Worker,
+        mut transition: Transition<'_>,
         until: Timestamp,
         leases: &mut Vec<Lease>,
     ) {
@@ -169,21 +254,20 @@ impl Pool {
         let number = |claim| segment_of(claim).set.select_near(claim.rank, &mut worker.last_leased);
         worker.numbers.clear();
         worker.numbers.extend(worker.claims.iter().map(number));
-        let mut transition = self.begin_transition(worker.slot);
         for (claim, number) in worker.claims.iter().zip(&worker.numbers) {
             let segment = segment_of(claim);
-            match segment.state.lease(claim.rank, until) {
+            match segment.state.lease(claim.rank, until, self.keys.floor()) {
                 Ok(word) => {
                     transition.leased(segment, claim.rank, word);
                     // A rank without a number means that the set is damaged, which `allotd check` reports.
                     // The word stays leased and nobody gets it.
                     let Some(number) = *number else { continue };
                     let generation = word.generation();
-                    let token = self.key.token(number, generation);
+                    let token = self.keys.newest(number, generation);
                     leases.push(Lease { number, token, generation, expires_at: until });
                 }
-                // The free index was stale: the thread that makes the number available adds it again.
-                Err(LeaseRefusal::NotAvailable) => {}
+                // Not while a claim is the right to the word.
+                Err(LeaseRefusal::NotAvailable) => debug_assert!(false, "a claim in vain"),
                 Err(LeaseRefusal::GenerationsSpent) => {
                     if let Some((before, after)) = segment.state.retire_spent(claim.rank) {
                         transition.changed(segment, claim.rank, before, after);
@@ -195,36 +279,55 @@ impl Pool {
     }
 
     /// Claims ranks, sweeping first if something is due. Or proves that at some instant during this call
-    /// nothing was available: no index had a bit, none was changing, and nothing was due.
+    /// nothing was available.
+    ///
+    /// Whoever makes a number unavailable holds its bit. So if no index has a bit, none is changing, and
+    /// nothing is due, then each available word is about to be leased by another call that has claimed it.
     #[cold]
     fn pick_or_prove_none(
         &self,
         picker: &Picker<'_>,
         worker: &mut Worker,
         want: usize,
-    ) -> Result<(), LeaseError> {
-        let all = || picker.segments.list.iter().map(|segment| segment.state.free.mutations());
-        let mut search = 0;
-        while search < MAX_SEARCHES {
-            let finished: u64 = all().map(Mutations::finished).sum();
+    ) -> Result<Transition<'_>, LeaseError> {
+        let started = Instant::now();
+        let mut helped = 0;
+        for search in 0_u32.. {
+            let finished = picker.sum_of_mutations(Mutations::finished);
             let how = if search < TREE_SEARCHES { Search::Tree } else { Search::Scan };
+            let transition = self.begin_claims(worker.slot, want);
             picker.pick(worker, want, how);
             if !worker.claims.is_empty() {
-                return Ok(());
+                return Ok(transition);
             }
+            drop(transition);
             let now = self.shared.clock.now();
-            if picker.segments.list.iter().any(|segment| self.sweep_one(segment, now, &mut 0, worker.slot)) {
+            if self.help_sweep(picker, now, worker.slot) {
+                helped += 1;
+                if helped == MAX_HELPED_BLOCKS {
+                    break;
+                }
                 continue;
             }
-            let begun: u64 = all().map(Mutations::begun).sum();
-            if begun == finished {
+            let is_proved = picker.sum_of_mutations(Mutations::begun) == finished
+                || (picker.within.len() <= MAX_READ_TWICE
+                    && picker.is_none_available(&mut worker.words, now));
+            if is_proved {
                 return Err(LeaseError::Exhausted);
             }
-            search += 1;
-            if search.is_multiple_of(SEARCHES_PER_TURN) {
+            if search % SEARCHES_PER_TURN == SEARCHES_PER_TURN - 1 {
+                if started.elapsed() > MAX_SEARCH_TIME {
+                    break;
+                }
                 thread::yield_now();
             }
         }
         Err(LeaseError::Busy)
+    }
+
+    /// Sweeps one due block among the numbers that the call can choose from.
+    fn help_sweep(&self, picker: &Picker<'_>, now: Timestamp, slot: Slot) -> bool {
+        let mut spans = picker.within.spans.iter();
+        spans.any(|span| self.sweep_one(picker.segment(span), &span.ranks, now, &mut 0, slot))
     }
 }

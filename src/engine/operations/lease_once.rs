@@ -1,16 +1,23 @@
-//! Leasing under an `Idempotency-Key`: a repeated call returns the same leases.
+//! Leasing under an `Idempotency-Key`: a repeated call is told of the same leases.
 
-use crate::engine::idempotency::{StoredLease, StoredLeases};
+use std::sync::Arc;
+
+use crate::engine::idempotency::Begun;
+use crate::engine::idempotency::entry::{KeyEntry, KeyHash, StoredLease, StoredLeases};
 use crate::engine::pool::Pool;
 use crate::engine::worker::Worker;
+use crate::journal::queue::Position;
 use crate::numbers::set::run::LastRun;
+use crate::state::number_state::State;
 use crate::state::time::Timestamp;
 
 use super::lease::{Lease, LeaseError, LeaseRequest};
 
 impl Pool {
-    /// Like [`Self::lease`], but a repeated call with the same key and body returns the same leases for as
-    /// long as they last.
+    /// Like [`Self::lease`], but a repeated call with the same key and body is told of the same leases, as far
+    /// as their numbers' words still say so, for as long as any of them lives. With
+    /// [`LeaseError::KeyStale`] `leases` holds those that are over. With [`LeaseError::KeyPending`] another
+    /// call with the key is under way: try again.
     pub fn lease_once(
         &self,
         worker: &mut Worker,
@@ -18,47 +25,88 @@ impl Pool {
         body: &[u8],
         request: &LeaseRequest<'_>,
         leases: &mut Vec<Lease>,
-    ) -> Result<(), LeaseError> {
+    ) -> Result<Position, LeaseError> {
         leases.clear();
         let keys = &self.shared.keys;
         let (key, body) = (keys.hash(self.id, key), keys.hash_body(body));
         let now = self.shared.clock.now();
-        let mut shard = keys.lock(&key);
-        if let Some(kept) = shard.get(&key, now) {
-            worker.observed = true;
-            if kept.body != body {
-                return Err(LeaseError::KeyMismatch);
+        loop {
+            match keys.begin(&key, self.id, body, request.count, now) {
+                Begun::First(entry) => return self.lease_first(worker, &key, &entry, request, leases),
+                Begun::Stored(entry) => return self.tell(worker, &entry, leases),
+                Begun::Ended(entry) => match self.live_until(&entry) {
+                    Some(until) => entry.keep_until(until),
+                    None if keys.forget(&key, &entry) => {}
+                    None => return Err(LeaseError::KeyPending),
+                },
+                Begun::Pending => return Err(LeaseError::KeyPending),
+                Begun::OtherBody => return Err(LeaseError::KeyMismatch),
+                Begun::Full => return Err(LeaseError::TooManyKeys),
             }
-            leases.extend(kept.leases.iter().filter_map(|lease| self.leased(lease, kept.until)));
-            return Ok(());
         }
-        if !shard.has_room(request.count, now) {
-            return Err(LeaseError::TooManyKeys);
-        }
-        self.lease(worker, request, leases)?;
-        let Some(first) = leases.first() else { return Ok(()) };
-        let segments = self.segments.load();
-        let kept = |lease: &Lease| {
-            let (segment, rank) = segments.locate(lease.number, &mut LastRun::default())?;
-            let segment = segments.get(segment).id;
-            Some(StoredLease { segment, rank, generation: lease.generation })
-        };
-        let until = first.expires_at;
-        let kept =
-            StoredLeases { pool: self.id, body, until, leases: leases.iter().filter_map(kept).collect() };
-        for record in kept.records(&key) {
-            self.shared.journal.push(worker.slot, record);
-        }
-        shard.insert(key, kept);
-        Ok(())
     }
 
-    /// Rebuilds a lease from what was stored.
-    fn leased(&self, kept: &StoredLease, until: Timestamp) -> Option<Lease> {
+    /// Leases, and stores the leases under the key. The entry is complete before its records are pushed: so a
+    /// checkpoint that began before either finds it or, as the older files were closed before it looked, the
+    /// records go into newer files.
+    fn lease_first(
+        &self,
+        worker: &mut Worker,
+        key: &KeyHash,
+        entry: &KeyEntry,
+        request: &LeaseRequest<'_>,
+        leases: &mut Vec<Lease>,
+    ) -> Result<Position, LeaseError> {
+        let leased = self.lease(worker, request, leases);
+        let stored = |lease: &Lease| StoredLease { number: lease.number, generation: lease.generation };
+        let stored = StoredLeases {
+            until: leases.iter().map(|lease| lease.expires_at).min().unwrap_or_default(),
+            leases: leases.iter().map(stored).collect(),
+        };
+        // A repetition that finds the entry waits for the records too.
+        let _changing = self.shared.journal.change(worker.slot);
+        self.shared.keys.complete(entry, request.count, stored);
+        leased?;
+        for record in entry.records(key) {
+            self.shared.journal.push(worker.slot, record);
+        }
+        Ok(worker.position(leases.len() < request.count as usize))
+    }
+
+    /// The leases of an earlier call that still live.
+    fn tell(
+        &self,
+        worker: &Worker,
+        entry: &Arc<KeyEntry>,
+        leases: &mut Vec<Lease>,
+    ) -> Result<Position, LeaseError> {
+        leases.extend(entry.leases().iter().filter_map(|stored| self.live(stored)));
+        if leases.is_empty() {
+            let over = |stored: &StoredLease| Lease {
+                number: stored.number,
+                token: self.keys.token(stored.number, stored.generation),
+                generation: stored.generation,
+                expires_at: Timestamp::default(),
+            };
+            leases.extend(entry.leases().iter().map(over));
+            return Err(LeaseError::KeyStale);
+        }
+        Ok(worker.observed_position())
+    }
+
+    /// A stored lease, if the number's word says that it lives.
+    fn live(&self, stored: &StoredLease) -> Option<Lease> {
+        let StoredLease { number, generation } = *stored;
         let segments = self.segments.load();
-        let segment = segments.list.iter().find(|segment| segment.id == kept.segment)?;
-        let number = segment.set.select(kept.rank)?;
-        let token = self.key.token(number, kept.generation);
-        Some(Lease { number, token, generation: kept.generation, expires_at: until })
+        let (segment, rank) = segments.locate(number, &mut LastRun::default())?;
+        let word = self.look(segments.get(segment), rank);
+        let is_live = word.state() == State::Leased && word.generation() == generation;
+        let expires_at = word.due().filter(|_| is_live)?;
+        Some(Lease { number, token: self.keys.token(number, generation), generation, expires_at })
+    }
+
+    /// The latest end of a key's leases that live.
+    pub(crate) fn live_until(&self, entry: &KeyEntry) -> Option<Timestamp> {
+        entry.leases().iter().filter_map(|stored| Some(self.live(stored)?.expires_at)).max()
     }
 }

@@ -39,8 +39,8 @@ impl Pool {
         let span = NumberRange::new(first, last).ok()?;
         let bucket_width = span.len().div_ceil(u64::from(buckets.clamp(1, MAX_MAP_BUCKETS)));
         let buckets = span.len().div_ceil(bucket_width);
-        let (now, on_expiry, round) = (self.shared.clock.now(), self.on_expiry(), self.round());
-        let seen = &|word: Word| word.seen(now, on_expiry, round).state();
+        let (now, on_expiry) = (self.shared.clock.now(), self.on_expiry());
+        let seen = &|word: Word| word.seen(now, on_expiry).state();
         let bucket = |index: u64| {
             let begin = Number::new(first.get() + index * bucket_width).ok()?;
             let end = Number::new((begin.get() + bucket_width - 1).min(last.get())).ok()?;

@@ -1,11 +1,16 @@
 //! The order in which numbers are taken out of the free index.
 
-use crate::coordinates::Rank;
+use std::ops::Range;
+
+use crate::coordinates::{self, Rank};
 use crate::domain::settings::Order;
 use crate::engine::segment::within::{Span, Within};
 use crate::engine::segment::{Segment, Segments};
 use crate::engine::worker::lookahead::below;
 use crate::engine::worker::{Claim, Cursor, Worker};
+use crate::state::mutations::Mutations;
+use crate::state::time::Timestamp;
+use crate::state::word::Word;
 
 /// Random places tried before the search continues in order from the last one. In a half-full pool the first
 /// probe nearly always finds a number; in a nearly empty one each probe is a wasted cache miss.
@@ -53,8 +58,31 @@ impl Picker<'_> {
         }
     }
 
-    fn segment(&self, span: &Span) -> &Segment {
+    pub(crate) fn segment(&self, span: &Span) -> &Segment {
         self.segments.get(span.segment)
+    }
+
+    /// The sum of a count of mutations over the ranks that can be picked.
+    pub(crate) fn sum_of_mutations(&self, count: impl Fn(&Mutations, &Range<Rank>) -> u64) -> u64 {
+        let of = |span: &Span| count(self.segment(span).state.free.mutations(), &span.ranks);
+        self.within.spans.iter().map(of).sum()
+    }
+
+    /// Whether no word was available at the instant between two passes over all of them. Words only grow, so
+    /// one that both passes find the same was the same in between. `words` is scratch memory.
+    pub(crate) fn is_none_available(&self, words: &mut Vec<Word>, now: Timestamp) -> bool {
+        let all = || {
+            let of = |span: &Span| (self.segment(span), coordinates::each(&span.ranks));
+            self.within
+                .spans
+                .iter()
+                .map(of)
+                .flat_map(|(segment, ranks)| ranks.map(move |rank| segment.state.words.get(rank)))
+        };
+        words.clear();
+        words.extend(all());
+        let is_none = words.iter().all(|word| !word.is_available() && word.due().is_none_or(|due| due > now));
+        is_none && all().eq(words.iter().copied())
     }
 
     /// The next random place.

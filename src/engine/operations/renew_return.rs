@@ -6,14 +6,16 @@ use crate::domain::settings::NextState;
 use crate::engine::counters::Total;
 use crate::engine::counters::outcomes::OutcomeId;
 use crate::engine::pool::Pool;
-use crate::engine::segment::Segments;
 use crate::engine::segment::within::SegmentIndex;
+use crate::engine::segment::{Segment, Segments};
 use crate::engine::worker::Worker;
 use crate::journal::handle::JournalError;
+use crate::journal::queue::Position;
 use crate::numbers::number::Number;
 use crate::state::number_state::State;
 use crate::state::time::Timestamp;
 use crate::state::word::{LeaseOver, NextWord, Word};
+use crate::sys::slot::Slot;
 
 use super::lease::{self, LeaseError};
 
@@ -100,51 +102,54 @@ impl Pool {
         items: &[LeaseRef],
         ttl_seconds: Option<u32>,
         results: &mut Vec<RenewResult>,
-    ) -> Result<(), LeaseError> {
+    ) -> Result<Position, LeaseError> {
         results.clear();
         self.shared.journal.check()?;
         let until = self.shared.clock.deadline(lease::ttl(&self.settings(), ttl_seconds)?);
-        let segments = self.segments.load();
+        let (segments, on_expiry) = (self.segments.load(), self.on_expiry());
+        let mut observed = false;
         for_each(
             &segments,
             worker,
             items,
             |item| item.number,
             |worker, item, place| {
-                results.push(self.renew_one(&segments, worker, *item, place, until));
+                let Some((segment, rank)) = place else { return results.push(RenewResult::Unknown) };
+                let segment = &**segments.get(segment);
+                self.end_if_due(segment, rank, on_expiry, worker.slot);
+                let renewed = self.renew_one(segment, rank, *item, until, worker.slot);
+                observed |= renewed.is_none_or(|(before, after)| before == after);
+                results.push(match renewed {
+                    Some((_, after)) => RenewResult::Renewed { expires_at: after.due().unwrap_or(until) },
+                    None => RenewResult::Stale,
+                });
             },
         );
-        Ok(())
+        Ok(worker.position(observed))
     }
 
+    /// The word before and after. They are equal if an earlier renewal, perhaps over another connection, already
+    /// set this end. `None` if the lease is over or the token is wrong.
     fn renew_one(
         &self,
-        segments: &Segments,
-        worker: &mut Worker,
+        segment: &Segment,
+        rank: Rank,
         item: LeaseRef,
-        place: Place,
         until: Timestamp,
-    ) -> RenewResult {
-        let slot = worker.slot;
-        let Some((segment, rank)) = place else { return RenewResult::Unknown };
-        let segment = &**segments.get(segment);
+        slot: Slot,
+    ) -> Option<(Word, Word)> {
         let transition = self.begin_transition(slot);
         let changed = segment.state.change(rank, slot, |word| {
             self.check_token(item, word)?;
             word.renew(until)
         });
         let Ok((before, after)) = changed else {
-            worker.observed = true;
             self.counters.count(slot, Total::Stale, 1);
-            return RenewResult::Stale;
+            return None;
         };
-        if before == after {
-            // An earlier renewal, perhaps over another connection, already set this end.
-            worker.observed = true;
-        }
         transition.changed(segment, rank, before, after);
         self.counters.count(slot, Total::Renewals, 1);
-        RenewResult::Renewed { expires_at: after.due().unwrap_or(until) }
+        Some((before, after))
     }
 
     /// Returns leases; `results` gets one result per item, in order. Fails only if the journal accepts no
@@ -154,32 +159,42 @@ impl Pool {
         worker: &mut Worker,
         items: &[ReturnItem],
         results: &mut Vec<ReturnResult>,
-    ) -> Result<(), JournalError> {
+    ) -> Result<Position, JournalError> {
         results.clear();
         self.shared.journal.check()?;
-        let segments = self.segments.load();
+        let (segments, on_expiry) = (self.segments.load(), self.on_expiry());
+        let mut observed = false;
         for_each(
             &segments,
             worker,
             items,
             |item| item.lease.number,
             |worker, item, place| {
-                results.push(self.return_one(&segments, worker, item, place));
+                let Some((segment, rank)) = place else { return results.push(ReturnResult::Unknown) };
+                let segment = &**segments.get(segment);
+                self.end_if_due(segment, rank, on_expiry, worker.slot);
+                let returned = self.return_one(segment, rank, item, worker.slot);
+                observed |= returned.is_none_or(|(before, after)| before == after);
+                results.push(returned.map_or(ReturnResult::Stale, |(_, after)| self.returned(after)));
             },
         );
-        Ok(())
+        Ok(worker.position(observed))
     }
 
+    fn returned(&self, after: Word) -> ReturnResult {
+        let seen = if after.state() == State::Available { after } else { self.seen(after) };
+        ReturnResult::Returned { state: seen.state(), available_at: seen.due() }
+    }
+
+    /// The word before and after. They are equal if an earlier return, perhaps over another connection, already
+    /// did this, or if the lease had ended. `None` if the number was leased since or the token is wrong.
     fn return_one(
         &self,
-        segments: &Segments,
-        worker: &mut Worker,
+        segment: &Segment,
+        rank: Rank,
         item: &ReturnItem,
-        place: Place,
-    ) -> ReturnResult {
-        let slot = worker.slot;
-        let Some((segment, rank)) = place else { return ReturnResult::Unknown };
-        let segment = &**segments.get(segment);
+        slot: Slot,
+    ) -> Option<(Word, Word)> {
         let next_word = self.next_word(item.then);
         let transition = self.begin_transition(slot);
         let changed = segment.state.change(rank, slot, |word| {
@@ -187,23 +202,17 @@ impl Pool {
             word.return_lease(next_word)
         });
         let Ok((before, after)) = changed else {
-            worker.observed = true;
             self.counters.count(slot, Total::Stale, 1);
-            return ReturnResult::Stale;
+            return None;
         };
-        if before == after {
-            // An earlier return, perhaps over another connection, already did this.
-            worker.observed = true;
-        } else {
+        if before != after {
             transition.changed(segment, rank, before, after);
-            drop(transition);
             self.counters.count(slot, Total::Returns, 1);
             if let Some(outcome) = item.outcome {
                 self.counters.returned(slot, outcome, 1);
             }
         }
-        let seen = if after.state() == State::Available { after } else { self.seen(after) };
-        ReturnResult::Returned { state: seen.state(), available_at: seen.due() }
+        Some((before, after))
     }
 
     fn next_word(&self, then: NextState) -> NextWord {
@@ -217,7 +226,7 @@ impl Pool {
 
     #[inline]
     fn check_token(&self, item: LeaseRef, word: Word) -> Result<(), LeaseOver> {
-        let right = item.token == Some(self.key.token(item.number, word.generation()));
+        let right = item.token == Some(self.keys.token(item.number, word.generation()));
         if right && word.generation() > 0 { Ok(()) } else { Err(LeaseOver) }
     }
 }

@@ -1,9 +1,14 @@
 //! Retiring and reinstating lists of numbers.
 
-use crate::coordinates;
-use crate::engine::pool::{ChangeError, Pool};
+use std::ops::Range;
+
+use crate::coordinates::{self, Rank};
+use crate::engine::pool::{ChangeError, Mode, Pool};
+use crate::engine::segment::Segment;
+use crate::engine::shared::BURST_RECORDS;
 use crate::state::number_state::State;
 use crate::state::word::Word;
+use crate::sys::slot::Slot;
 
 use super::import::{ImportError, NumberSource, Numbers};
 
@@ -46,46 +51,80 @@ impl Pool {
     ) -> Result<RetireReport, ImportError> {
         let numbers = Numbers::read(source, &self.shared)?;
         self.shared.journal.check().map_err(ChangeError::from)?;
-        let operator = self.operator();
-        let slot = operator.slot;
+        if self.mode() == Mode::Deleted {
+            return Err(ImportError::Deleted);
+        }
         let segments = self.segments.load();
-        let mut marked = RetireReport::default();
-        let mut found = 0;
+        let (mut marked, mut found) = (RetireReport::default(), 0);
         for range in numbers.ranges() {
             for segment in &segments.list {
-                for rank in coordinates::each(&segment.set.rank_range(range)) {
-                    found += 1;
-                    let change = |word: Word| {
-                        match change_list {
-                            Change::Retire => word.retire(),
-                            Change::Reinstate => word.reinstate(),
-                        }
-                        .ok_or(())
-                    };
-                    // One transition per number: the journal's writer waits for each to end.
-                    let transition = self.begin_transition(slot);
-                    let changed = if dry_run {
-                        let word = segment.state.words.get(rank);
-                        change(word).map(|after| (word, after))
+                let mut ranks = segment.set.rank_range(range);
+                found += u64::from(coordinates::count(&ranks));
+                while !ranks.is_empty() {
+                    let end = ranks.end.min(Rank(ranks.start.0 + BURST_RECORDS));
+                    let burst = ranks.start..end;
+                    if dry_run {
+                        self.count_list(change_list, segment, &burst, &mut marked);
                     } else {
-                        segment.state.change(rank, slot, change)
-                    };
-                    let Ok((before, after)) = changed else {
-                        marked.already += 1;
-                        continue;
-                    };
-                    marked.changed += 1;
-                    marked.leased += u64::from(self.seen(before).state() == State::Leased);
-                    if !dry_run {
-                        transition.changed(segment, rank, before, after);
+                        let change =
+                            |slot| self.change_ranks(change_list, segment, &burst, slot, &mut marked);
+                        self.shared.operate(change);
                     }
+                    ranks.start = end;
                 }
             }
         }
         marked.unknown = numbers.loaded().numbers - found;
         if !dry_run {
-            self.shared.journal.settle(slot).map_err(ChangeError::from)?;
+            self.settle().map_err(ChangeError::from)?;
+            if self.mode() == Mode::Deleted {
+                return Err(ImportError::Deleted);
+            }
         }
         Ok(marked)
+    }
+
+    fn count_list(&self, list: Change, segment: &Segment, ranks: &Range<Rank>, marked: &mut RetireReport) {
+        for rank in coordinates::each(ranks) {
+            let before = segment.state.words.get(rank);
+            self.mark(before, self.apply(list, before).is_some(), marked);
+        }
+    }
+
+    fn change_ranks(
+        &self,
+        list: Change,
+        segment: &Segment,
+        ranks: &Range<Rank>,
+        slot: Slot,
+        marked: &mut RetireReport,
+    ) {
+        for rank in coordinates::each(ranks) {
+            // One transition per number: the journal's writer waits for each to end.
+            let transition = self.begin_transition(slot);
+            match segment.state.change(rank, slot, |word| self.apply(list, word).ok_or(())) {
+                Ok((before, after)) => {
+                    transition.changed(segment, rank, before, after);
+                    self.mark(before, true, marked);
+                }
+                Err(()) => marked.already += 1,
+            }
+        }
+    }
+
+    fn apply(&self, list: Change, word: Word) -> Option<Word> {
+        match list {
+            Change::Retire => word.retire(),
+            Change::Reinstate => word.reinstate(self.keys.floor()),
+        }
+    }
+
+    fn mark(&self, before: Word, changes: bool, marked: &mut RetireReport) {
+        if changes {
+            marked.changed += 1;
+            marked.leased += u64::from(self.seen(before).state() == State::Leased);
+        } else {
+            marked.already += 1;
+        }
     }
 }

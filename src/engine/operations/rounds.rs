@@ -1,7 +1,9 @@
 //! Rounds: a new round makes every done number available again.
 
-use crate::coordinates::Rank;
+use crate::coordinates::{self, Rank};
 use crate::engine::pool::{ChangeError, Pool};
+use crate::engine::segment::Segment;
+use crate::state::block::BlockIndex;
 use crate::state::word::MAX_ROUND;
 use crate::sys::slot::Slot;
 
@@ -17,10 +19,8 @@ pub struct RoundStarted {
 impl Pool {
     /// Opens the next round: every done number becomes available.
     pub fn start_round(&self) -> Result<RoundStarted, ChangeError> {
-        let operator = self.operator();
-        let slot = operator.slot;
         let round = self.change_manifest(
-            |manifest| {
+            |manifest| -> Result<(), ChangeError> {
                 if manifest.round == MAX_ROUND {
                     return Err(ChangeError::NoMoreRounds);
                 }
@@ -34,31 +34,39 @@ impl Pool {
                 manifest.round
             },
         )?;
-        Ok(RoundStarted { round, available: self.open_round(slot, round) })
+        Ok(RoundStarted { round, available: self.open_round(round) })
     }
 
     /// Completes a [`Self::start_round`] that an earlier process did not finish.
     pub(crate) fn finish_round(&self) {
-        let operator = self.operator();
         if self.counts().done > 0 {
-            self.open_round(operator.slot, self.round());
+            self.open_round(self.round());
         }
     }
 
-    fn open_round(&self, slot: Slot, round: u32) -> u64 {
+    fn open_round(&self, round: u32) -> u64 {
         let mut available = 0;
         for segment in &self.segments.load().list {
-            for rank in (0..segment.state.words.len()).map(Rank) {
-                if segment.state.words.get(rank).open_round(round).is_none() {
-                    continue;
-                }
-                let opened = segment.state.change(rank, slot, |word| word.open_round(round).ok_or(()));
-                if let Ok((before, after)) = opened {
-                    available += 1;
-                    self.count_change(segment, slot, rank, before, after);
+            let words = &segment.state.words;
+            for block in (0..BlockIndex::count(words.len())).map(BlockIndex) {
+                let ranks = block.ranks(words.len());
+                let is_done = |rank: &Rank| words.get(*rank).open_round(round).is_some();
+                let mut done = coordinates::each(&ranks).filter(is_done).peekable();
+                if done.peek().is_some() {
+                    let opened =
+                        |slot| done.filter(|rank| self.open_one(segment, *rank, round, slot)).count();
+                    available += self.shared.operate(opened) as u64;
                 }
             }
         }
         available
+    }
+
+    fn open_one(&self, segment: &Segment, rank: Rank, round: u32, slot: Slot) -> bool {
+        let opened = segment.state.change(rank, slot, |word| word.open_round(round).ok_or(()));
+        if let Ok((before, after)) = opened {
+            self.count_change(segment, slot, rank, before, after);
+        }
+        opened.is_ok()
     }
 }

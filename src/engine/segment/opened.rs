@@ -11,6 +11,7 @@ use crate::disk::mapping::{self, MappedBytes, MappedWords, Sharing, WORD_BYTES};
 use crate::domain::counts::Counts;
 use crate::engine::segment::Segment;
 use crate::journal::on_damage::OnDamage;
+use crate::numbers::number::Number;
 use crate::numbers::set::NumberSet;
 use crate::state::dirty_blocks::DirtyBlocks;
 use crate::state::free_index::FreeIndex;
@@ -99,6 +100,20 @@ impl OpenedSegment {
             raw.dirty.mark(rank);
         }
         Ok(raw)
+    }
+
+    /// The number of a rank.
+    pub(crate) fn number(&self, rank: Rank) -> Option<Number> {
+        self.set.select(rank)
+    }
+
+    /// The largest generation that any number had, as far as the table and the journal tell.
+    pub(crate) fn largest_generation(&self, journaled: u32) -> u32 {
+        let read = || {
+            let of = |ranks: Range<u32>| ranks.map(|rank| self.words.get(Rank(rank)).generation()).max();
+            parallel::for_each(parts(&self.words), of).into_iter().flatten().max().unwrap_or(0)
+        };
+        self.max_generation.unwrap_or_else(read).max(journaled)
     }
 
     /// Prefetches a word that will be needed soon.

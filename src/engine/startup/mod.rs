@@ -3,6 +3,7 @@
 pub mod config;
 pub(crate) mod replay;
 
+use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -23,15 +24,13 @@ use crate::store::fail_stop_disk::FailStopDisk;
 use crate::store::open_error::OpenError;
 use crate::store::totals_file::TotalsFile;
 use crate::store::{idempotency_file, pool_dir, secret};
-use crate::sys::sync::Mutex;
 
 use super::clock::Clock;
 use super::idempotency::Keys;
 use super::open_report::OpenReport;
-use super::pool::Pools;
-use super::registry::{Directories, Engine, seed};
-use super::shared::{MAX_WORKERS, OPERATOR_SLOT, OWN_SLOTS, Shared};
-use super::worker::Worker;
+use super::pool::{Pool, Pools};
+use super::registry::{Directories, Engine};
+use super::shared::{MAX_WORKERS, OWN_SLOTS, Operator, Shared};
 use config::EngineConfig;
 use replay::OpenedPools;
 
@@ -84,7 +83,6 @@ impl Engine {
         }
         let last = report.journal.last.as_ref().map(|(frame, boot_id)| (frame, boot_id));
         let clock = Arc::new(Clock::resume(Arc::clone(&config.clocks), last));
-        let operator = Worker::new(OPERATOR_SLOT, seed().map_err(OpenError::Random)?, Arc::clone(&journal));
         let shared = Arc::new(Shared {
             clock: Arc::clone(&clock),
             journal: Arc::clone(&journal),
@@ -93,11 +91,14 @@ impl Engine {
             sharing,
             secret,
             slots,
-            operator: Mutex::new(operator),
+            operator: Operator::default(),
             staging_dir,
         });
-        shared.keys.restore(raw.take_keys(), clock.now());
+        raw.begin_epochs(config, &report.journal)?;
+        let keys = raw.take_keys();
         let pools = raw.activate(&shared, config, &kept_totals, &mut report)?;
+        let by_id: HashMap<u64, &Arc<Pool>> = pools.values().map(|pool| (pool.id(), pool)).collect();
+        shared.keys.restore(keys, clock.now(), |entry| by_id.get(&entry.pool)?.live_until(entry));
         let pools = Arc::new(ArcSwap::from_pointee(pools));
         let running = start_journal(config, &shared, &pools, &report)?;
         let sweeper = start_sweeper(&shared, &pools).map_err(in_dir)?;

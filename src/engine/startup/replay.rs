@@ -8,8 +8,9 @@ use crate::coordinates::SegmentId;
 use crate::disk::device::Disk;
 use crate::disk::mapping::Sharing;
 use crate::domain::counts::Counts;
+use crate::domain::lease_token::Epoch;
 use crate::domain::settings::PoolName;
-use crate::engine::idempotency::RecoveredKeys;
+use crate::engine::idempotency::recovered::RecoveredKeys;
 use crate::engine::open_report::OpenReport;
 use crate::engine::pool::{Pool, Pools};
 use crate::engine::segment::Segments;
@@ -17,13 +18,14 @@ use crate::engine::segment::opened::OpenedSegment;
 use crate::engine::segment::plausible::Plausible;
 use crate::engine::shared::Shared;
 use crate::journal::frame::Frame;
-use crate::journal::record::{Record, WordRecord};
+use crate::journal::record::{KeyLeaseRecord, OldKeyLeaseRecord, Record, WordRecord};
 use crate::journal::recovery::{Damage, Journaled, Recovered};
 use crate::state::time::Timestamp;
 use crate::store::damage::SegmentError;
 use crate::store::manifest::Manifest;
 use crate::store::open_error::OpenError;
 use crate::store::pool_dir::{pool_dirs, remove_strays};
+use crate::store::staging;
 use crate::store::totals_file::{AllTotals, PoolTotals};
 use crate::sys::parallel;
 
@@ -126,9 +128,49 @@ impl OpenedPools {
             match record {
                 Record::Key(record) => self.keys.key(record),
                 Record::KeyLease(record) => self.keys.lease(record),
+                Record::OldKeyLease(record) => {
+                    if let Some(record) = self.by_number(record) {
+                        self.keys.lease(&record);
+                    }
+                }
                 Record::Word(_) => {}
             }
         }
+    }
+
+    /// A lease of a key by rank, as the lease of a number. Its end is not in the record: it is that of the key
+    /// whose record was read last.
+    fn by_number(&self, record: &OldKeyLeaseRecord) -> Option<KeyLeaseRecord> {
+        let OldKeyLeaseRecord { pool, segment, rank, key_start, generation } = *record;
+        let number = self.segment(*self.places.get(&(pool, segment))?).number(rank)?.get();
+        let until_tag = self.keys.until_tag(&key_start)?;
+        Some(KeyLeaseRecord { pool, number, key_start, generation, until_tag })
+    }
+
+    /// Begins an epoch of tokens in each pool of which confirmed leases may be unknown: it was restored, the
+    /// journal is damaged, or the machine lost its power, with which unsynced changes go too.
+    pub(crate) fn begin_epochs(
+        &mut self,
+        config: &EngineConfig,
+        journal: &Recovered,
+    ) -> Result<(), OpenError> {
+        let boot_id = config.clocks.boot_id();
+        let lost_power = |(_, last_boot): &(_, [u8; 16])| *last_boot != boot_id || boot_id == [0; 16];
+        let is_lost =
+            !journal.damage.is_empty() || (!journal.clean && journal.last.as_ref().is_some_and(lost_power));
+        for raw in &mut self.pools {
+            let segments = raw.segments.iter().zip(&raw.journaled);
+            if is_lost || raw.manifest.begins_epoch || raw.segments.iter().any(|s| !s.damaged().is_empty()) {
+                let largest = segments.map(|(segment, journaled)| segment.largest_generation(*journaled));
+                let floor = largest.max().unwrap_or(0);
+                let written = staging::random_id().and_then(|id| {
+                    raw.manifest.begin_epoch(Epoch { floor, id });
+                    raw.manifest.write(&*config.disk, &raw.dir)
+                });
+                written.map_err(|error| OpenError::Io(raw.dir.clone(), error))?;
+            }
+        }
+        Ok(())
     }
 
     /// Moves the keys out.

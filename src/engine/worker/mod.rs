@@ -10,6 +10,7 @@ use crate::journal::handle::Journal;
 use crate::journal::queue::Position;
 use crate::numbers::number::Number;
 use crate::numbers::set::run::LastRun;
+use crate::state::word::Word;
 use crate::sys::atomics::{AtomicU64, Ordering};
 use crate::sys::slot::Slot;
 
@@ -33,9 +34,9 @@ pub struct Worker {
     /// The run of the number leased last (or of the next candidate), and of the one renewed or returned last.
     pub(crate) last_leased: LastRun,
     pub(crate) last_returned: LastRun,
+    /// Words read to prove that no number is available.
+    pub(crate) words: Vec<Word>,
     journal: Arc<Journal>,
-    /// Whether a result since the last [`Self::take_position`] depends on another thread's changes.
-    pub(crate) observed: bool,
 }
 
 impl Worker {
@@ -47,8 +48,8 @@ impl Worker {
             numbers: Vec::new(),
             last_leased: LastRun::default(),
             last_returned: LastRun::default(),
+            words: Vec::new(),
             journal,
-            observed: false,
         }
     }
 
@@ -57,15 +58,17 @@ impl Worker {
         self.slot
     }
 
-    /// The position that the journal must have committed before the results since the last call may be sent.
-    /// `observed`: they report more than this thread's own changes.
+    /// What the journal must have committed before a result may be told: `observed` if it reports more than
+    /// this thread's own changes.
     #[inline]
-    pub fn take_position(&mut self, observed: bool) -> Position {
-        if std::mem::take(&mut self.observed) || observed {
-            self.journal.observed_position(self.slot)
-        } else {
-            self.journal.own_position(self.slot)
-        }
+    pub(crate) fn position(&self, observed: bool) -> Position {
+        if observed { self.observed_position() } else { self.journal.own_position(self.slot) }
+    }
+
+    /// What the journal must have committed before anything may be told that this thread saw so far.
+    #[inline]
+    pub fn observed_position(&self) -> Position {
+        self.journal.observed_position(self.slot)
     }
 }
 

@@ -1,8 +1,8 @@
 //! `POST /v1/pools/{pool}/lease`
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::HeaderValue;
 use hyper::{Method, Request, Response};
@@ -11,6 +11,7 @@ use serde::Deserialize;
 use crate::domain::counts::Counts;
 use crate::engine::idempotency::MAX_KEY_BYTES;
 use crate::engine::operations::lease::{LeaseError, LeaseRequest};
+use crate::engine::operations::renew_return::RenewResult;
 use crate::engine::pool::Pool;
 use crate::engine::segment::within::Within;
 use crate::http::blocking::blocking;
@@ -29,6 +30,10 @@ use crate::state::time::Timestamp;
 /// Most words that the worker itself reads for the counts of an `exhausted`; more are read on a thread that
 /// may block.
 const MAX_WORDS_COUNTED_AT_ONCE: u64 = 4_096;
+/// How long a call waits for another one with the same key that is under way,
+const KEY_WAIT: Duration = Duration::from_secs(10);
+/// and how long it pauses before it looks again.
+const KEY_PAUSE: Duration = Duration::from_millis(1);
 /// `Retry-After` if no time is known at which a number becomes available, in seconds.
 const EXHAUSTED_RETRY_AFTER_SECONDS: u64 = 60;
 
@@ -60,85 +65,108 @@ fn key_of(given: &RequestHeaders<'_>) -> Result<Key, Problem> {
     Ok(Some(key.clone()))
 }
 
-/// The response to a lease without a body, if the request is one. It is checked before the routes and only
-/// borrows the request: a lease is the call whose cost matters most, and moving the request costs time.
+/// The response to a lease without a body or key, if the request is one. It is checked before the routes and
+/// only borrows the request: a lease is the call whose cost matters most, and moving the request costs time.
 pub(crate) fn plain_lease(
     api: &Api,
     request: &Request<Incoming>,
     headers: &RequestHeaders<'_>,
 ) -> Option<Reply> {
     let pool = request.uri().path().strip_prefix(path::POOLS_PATH)?.strip_suffix("/lease")?;
-    if pool.contains('/') || *request.method() != Method::POST || !request.body().is_end_stream() {
+    let is_plain = headers.key.is_none() && request.body().is_end_stream();
+    if pool.contains('/') || *request.method() != Method::POST || !is_plain {
         return None;
     }
-    let answer = |(pool, key): (Arc<Pool>, Key)| plain(api, &pool, key.as_ref().map(HeaderValue::as_bytes));
     let pool = api.engine.pool(pool).ok_or_else(Problem::pool_not_found);
-    Some(preconditions(pool, request, headers).and_then(answer))
+    Some(pool.and_then(|pool| {
+        query::none(query_of(request))?;
+        plain(api, &pool)
+    }))
 }
 
 /// `POST /v1/pools/{pool}/lease`
 pub(crate) fn lease_with_body(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handled, Problem> {
-    let (pool, key) = preconditions(pool_of(api, &request), &request, &RequestHeaders::of(&request))?;
-    check_json(request.headers())?;
+    let pool = pool_of(api, &request)?;
+    query::none(query_of(&request))?;
+    let key = key_of(&RequestHeaders::of(&request))?;
+    // An empty body needs no content type.
+    if !request.body().is_end_stream() {
+        check_json(request.headers())?;
+    }
     Handled::later(with_body(Arc::clone(api), pool, key, request.into_body()))
 }
 
-fn preconditions(
-    pool: Result<Arc<Pool>, Problem>,
-    request: &Request<Incoming>,
-    headers: &RequestHeaders<'_>,
-) -> Result<(Arc<Pool>, Key), Problem> {
-    let pool = pool?;
-    query::none(query_of(request))?;
-    Ok((pool, key_of(headers)?))
+/// Why a lease got nothing.
+enum Refused {
+    Exhausted,
+    /// Another call with the key is under way.
+    Pending,
+    Problem(Problem),
 }
 
-/// The response to a call without a body: all work happens on the worker.
-fn plain(api: &Api, pool: &Pool, key: Option<&[u8]>) -> Result<Response<Body>, Problem> {
-    match lease(pool, &PLAIN, key.map(|key| (key, b"".as_slice()))) {
-        Ok(leases) => Ok(json::ok_json(leases)),
-        Err(LeaseError::Exhausted) => {
-            let (counts, next) = (pool.counts(), pool.next_available_at(None));
-            Err(exhausted(&counts, next, api.engine.now()))
-        }
-        Err(error) => Err(error.into()),
-    }
+/// The response to a call without a body or key: all work happens on the worker.
+fn plain(api: &Api, pool: &Pool) -> Result<Response<Body>, Problem> {
+    lease(pool, &PLAIN, None).map_err(|refused| match refused {
+        Refused::Exhausted => exhausted(&pool.counts(), pool.next_available_at(None), api.engine.now()),
+        Refused::Pending => LeaseError::KeyPending.into(),
+        Refused::Problem(problem) => problem,
+    })
 }
 
-/// The response to a call with a body.
+/// The response to a call with a body or a key.
 async fn with_body(api: Arc<Api>, pool: Arc<Pool>, key: Key, body: hyper::body::Incoming) -> Reply {
     let bytes = body::collect_json(body).await?;
-    let key = key.as_ref().map(HeaderValue::as_bytes);
-    if bytes.is_empty() {
-        return plain(&api, &pool, key);
-    }
-    let wanted: LeaseBody = fields::parse(&bytes)?;
+    let wanted: LeaseBody = if bytes.is_empty() { LeaseBody::default() } else { fields::parse(&bytes)? };
     let within = wanted.within.map(|field| pool.within(&field.0));
     let request = LeaseRequest {
         count: wanted.count.map_or(1, |count| count.0),
         ttl_seconds: wanted.ttl.map(|ttl| ttl.0),
         within: within.as_ref(),
     };
-    match lease(&pool, &request, key.map(|key| (key, &*bytes))) {
-        Ok(leases) => Ok(json::ok_json(leases)),
-        Err(LeaseError::Exhausted) => {
-            let now = api.engine.now();
-            let (counts, next) = count(pool, within).await?;
-            Err(exhausted(&counts, next, now))
+    let once = key.as_ref().map(|key| (key.as_bytes(), &*bytes));
+    let started = Instant::now();
+    loop {
+        match lease(&pool, &request, once) {
+            Ok(response) => return Ok(response),
+            Err(Refused::Pending) if started.elapsed() < KEY_WAIT => tokio::time::sleep(KEY_PAUSE).await,
+            Err(Refused::Pending) => return Err(LeaseError::KeyPending.into()),
+            Err(Refused::Problem(problem)) => return Err(problem),
+            Err(Refused::Exhausted) => {
+                let now = api.engine.now();
+                let (counts, next) = count(pool, within).await?;
+                return Err(exhausted(&counts, next, now));
+            }
         }
-        Err(error) => Err(error.into()),
     }
 }
 
 /// `once` is the call's idempotency key and its body.
-fn lease(pool: &Pool, request: &LeaseRequest<'_>, once: Option<(&[u8], &[u8])>) -> Result<Bytes, LeaseError> {
+#[inline]
+fn lease(
+    pool: &Pool,
+    request: &LeaseRequest<'_>,
+    once: Option<(&[u8], &[u8])>,
+) -> Result<Response<Body>, Refused> {
     worker_state::with(|state| {
         let (engine, leases) = (&mut state.engine, &mut state.leases);
-        match once {
-            None => pool.lease(engine, request, leases)?,
-            Some((key, body)) => pool.lease_once(engine, key, body, request, leases)?,
+        let leased = match once {
+            None => pool.lease(engine, request, leases),
+            Some((key, body)) => pool.lease_once(engine, key, body, request, leases),
+        };
+        match leased {
+            Ok(position) => {
+                Ok(json::ok_json(Body::Confirmed(json::leases(leases, &mut state.times), position)))
+            }
+            Err(LeaseError::Exhausted) => Err(Refused::Exhausted),
+            Err(LeaseError::KeyPending) => Err(Refused::Pending),
+            Err(LeaseError::KeyStale) => {
+                let over = leases.iter().map(|lease| (lease.number, RenewResult::Stale));
+                let results = json::renew_results(over, &mut state.times);
+                let problem = Problem::from(LeaseError::KeyStale).with_results(&results);
+                Err(Refused::Problem(problem))
+            }
+            Err(error) => Err(Refused::Problem(error.into())),
         }
-        Ok(json::leases(&state.leases, &mut state.times))
     })
 }
 

@@ -18,9 +18,10 @@ use crate::http::response::body::Body;
 use crate::http::response::json;
 use crate::http::response::problem::{Code, Problem};
 use crate::http::worker_state;
+use crate::journal::queue::Position;
 
-const STALE_DETAIL: &str = "Someone else has leased them since, the tokens are wrong, or the numbers are not in \
-                            the pool: lease again";
+const STALE_DETAIL: &str = "Someone else has leased them since, the leases ended and the pool's on_expiry decided \
+                            what became of them, the tokens are wrong, or the numbers are not in the pool: lease again";
 
 #[derive(Debug, Deserialize)]
 #[serde(
@@ -102,11 +103,11 @@ fn renew_items(pool: &Pool, body: &[u8]) -> Reply {
         state.held.clear();
         let items = wanted.leases.iter();
         state.held.extend(items.map(|item| LeaseRef { number: item.number.0, token: item.token.0 }));
-        pool.renew(&mut state.engine, &state.held, ttl_seconds, &mut state.renewed)?;
+        let position = pool.renew(&mut state.engine, &state.held, ttl_seconds, &mut state.renewed)?;
         let succeeded = state.renewed.iter().any(|result| matches!(result, RenewResult::Renewed { .. }));
         let numbers = state.held.iter().map(|item| item.number);
         let body = json::renew_results(numbers.zip(state.renewed.drain(..)), &mut state.times);
-        answer(body, succeeded)
+        answer(body, succeeded, position)
     })
 }
 
@@ -137,19 +138,18 @@ fn return_items(pool: &Pool, body: &[u8]) -> Reply {
             let lease = LeaseRef { number: item.number.0, token: item.token.0 };
             state.to_return.push(ReturnItem { lease, then, outcome });
         }
-        pool.return_leases(&mut state.engine, &state.to_return, &mut state.returned)?;
+        let position = pool.return_leases(&mut state.engine, &state.to_return, &mut state.returned)?;
         let succeeded = state.returned.iter().any(|result| matches!(result, ReturnResult::Returned { .. }));
         let numbers = state.to_return.iter().map(|item| item.lease.number);
         let body = json::return_results(numbers.zip(state.returned.drain(..)), &mut state.times);
-        answer(body, succeeded)
+        answer(body, succeeded, position)
     })
 }
 
 /// Status 200 if any item succeeded, else `stale` with the same results.
-fn answer(body: BytesMut, succeeded: bool) -> Result<Response<Body>, Problem> {
+fn answer(body: BytesMut, succeeded: bool, position: Position) -> Result<Response<Body>, Problem> {
     if succeeded {
-        return Ok(json::ok_json(body));
+        return Ok(json::ok_json(Body::Confirmed(body.freeze(), position)));
     }
-    let members = String::from_utf8_lossy(&body[1..body.len() - 1]);
-    Err(Problem::new(Code::Stale, STALE_DETAIL).with_members(format!(",{members}")))
+    Err(Problem::new(Code::Stale, STALE_DETAIL).with_results(&body))
 }

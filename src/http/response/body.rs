@@ -8,6 +8,8 @@ use bytes::{Bytes, BytesMut};
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tokio::sync::mpsc;
 
+use crate::journal::queue::Position;
+
 /// Most chunks that wait between a connection and the blocking side.
 pub(crate) const CHUNKS_IN_FLIGHT: usize = 8;
 
@@ -16,8 +18,22 @@ pub(crate) const CHUNKS_IN_FLIGHT: usize = 8;
 pub enum Body {
     /// All of it.
     Whole(Bytes),
+    /// All of it, which may be sent once the journal has committed the position. Any other body waits for all
+    /// that its thread saw.
+    Confirmed(Bytes, Position),
     /// Made by a blocking task while it is sent. An error ends it early and cuts the connection.
     Stream(mpsc::Receiver<io::Result<Bytes>>),
+}
+
+impl Body {
+    /// What must be committed before it is sent, if that is not all that its thread saw.
+    #[inline]
+    pub(crate) fn position(&self) -> Option<Position> {
+        match self {
+            Self::Confirmed(_, position) => Some(*position),
+            Self::Whole(_) | Self::Stream(_) => None,
+        }
+    }
 }
 
 impl From<String> for Body {
@@ -47,19 +63,21 @@ impl HttpBody for Body {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         match self.get_mut() {
-            Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
-            Self::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Self::Whole(bytes) | Self::Confirmed(bytes, _) if bytes.is_empty() => Poll::Ready(None),
+            Self::Whole(bytes) | Self::Confirmed(bytes, _) => {
+                Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes)))))
+            }
             Self::Stream(chunks) => chunks.poll_recv(cx).map(|chunk| chunk.map(|c| c.map(Frame::data))),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self, Self::Whole(bytes) if bytes.is_empty())
+        matches!(self, Self::Whole(bytes) | Self::Confirmed(bytes, _) if bytes.is_empty())
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Self::Whole(bytes) | Self::Confirmed(bytes, _) => SizeHint::with_exact(bytes.len() as u64),
             Self::Stream(_) => SizeHint::default(),
         }
     }

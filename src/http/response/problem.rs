@@ -7,10 +7,10 @@ use hyper::{Response, StatusCode};
 
 use crate::backup::error::BackupError;
 use crate::domain::settings::SettingsError;
-use crate::engine::create_delete::DeleteError;
 use crate::engine::operations::import::ImportError;
 use crate::engine::operations::lease::LeaseError;
 use crate::engine::pool::ChangeError;
+use crate::engine::pool::DeleteError;
 use crate::journal::handle::JournalError;
 
 use super::body::Body;
@@ -182,6 +182,12 @@ impl Problem {
         self
     }
 
+    /// Adds the members of a JSON object.
+    pub(crate) fn with_results(self, object: &[u8]) -> Self {
+        let members = String::from_utf8_lossy(&object[1..object.len() - 1]);
+        self.with_members(format!(",{members}"))
+    }
+
     /// Adds members to the body: JSON that begins with a comma.
     pub(crate) fn with_members(mut self, members: String) -> Self {
         self.0.members = members;
@@ -235,7 +241,10 @@ impl From<LeaseError> for Problem {
             LeaseError::Exhausted => Code::Exhausted,
             LeaseError::Paused => Code::Paused,
             LeaseError::Deleted => return Self::pool_not_found(),
-            LeaseError::Busy | LeaseError::TooManyKeys => Code::Overloaded,
+            LeaseError::Busy | LeaseError::TooManyKeys | LeaseError::KeyPending | LeaseError::Deleting => {
+                Code::Overloaded
+            }
+            LeaseError::KeyStale => Code::Stale,
             LeaseError::KeyMismatch => Code::IdempotencyMismatch,
             LeaseError::Journal(error) => return error.into(),
             LeaseError::TtlOutOfBounds { .. } | LeaseError::CountOutOfBounds(_) => Code::BadRequest,

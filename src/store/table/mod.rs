@@ -291,7 +291,7 @@ mod tests {
     }
 
     fn lease(opened: &OpenedTable, dirty: &DirtyBlocks, rank: Rank) {
-        opened.words.update(rank, |word| word.lease(Timestamp::new(9))).unwrap();
+        opened.words.update(rank, |word| word.lease(Timestamp::new(9), 0)).unwrap();
         dirty.mark(rank);
     }
 

@@ -56,6 +56,22 @@ macro_rules! atomic {
                 self.compare_exchange(current, new, success, failure)
             }
 
+            pub fn try_update(
+                &self,
+                success: Ordering,
+                failure: Ordering,
+                mut update: impl FnMut($value) -> Option<$value>,
+            ) -> Result<$value, $value> {
+                let mut value = self.load(failure);
+                while let Some(next) = update(value) {
+                    match self.compare_exchange(value, next, success, failure) {
+                        Ok(before) => return Ok(before),
+                        Err(other) => value = other,
+                    }
+                }
+                Err(value)
+            }
+
             pub fn fetch_and(&self, value: $value, order: Ordering) -> $value {
                 point();
                 self.0.fetch_and(value, order)

@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::panic::Location;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, LockResult, PoisonError, TryLockError};
+use std::sync::{Arc, LockResult, PoisonError, TryLockError, TryLockResult};
 use std::time::Duration;
 
 use super::world::Task;
@@ -64,6 +64,20 @@ impl<T: ?Sized> Mutex<T> {
             }
             world::waits_at(None);
         }
+        self.take()
+    }
+
+    /// Takes the lock if it is free.
+    pub fn try_lock(&self) -> TryLockResult<MutexGuard<'_, T>> {
+        world::point();
+        if self.locked.load(Ordering::Relaxed) {
+            return Err(TryLockError::WouldBlock);
+        }
+        self.take().map_err(TryLockError::Poisoned)
+    }
+
+    /// Takes the lock, which is free.
+    fn take(&self) -> LockResult<MutexGuard<'_, T>> {
         self.locked.store(true, Ordering::Relaxed);
         match self.inner.try_lock() {
             Ok(inner) => Ok(MutexGuard { inner: Some(inner), mutex: self }),

@@ -1,0 +1,105 @@
+//! One use of an `Idempotency-Key`: the leases that its call made.
+
+use std::sync::OnceLock;
+
+use crate::journal::record::{KeyLeaseRecord, KeyRecord, Record};
+use crate::numbers::number::Number;
+use crate::state::time::Timestamp;
+use crate::sys::atomics::{AtomicU32, Ordering};
+
+/// The hash of a pool and a key in it.
+pub(crate) type KeyHash = [u8; 16];
+
+/// One lease of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct StoredLease {
+    pub(crate) number: Number,
+    pub(crate) generation: u32,
+}
+
+/// The leases made under a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct StoredLeases {
+    /// Their original end.
+    pub(crate) until: Timestamp,
+    pub(crate) leases: Box<[StoredLease]>,
+}
+
+/// One use of a key.
+#[derive(Debug)]
+pub(crate) struct KeyEntry {
+    pub(crate) pool: u64,
+    /// Hash of the request's body.
+    pub(super) body: u64,
+    /// Not set while the call is under way; without leases if it made none.
+    stored: OnceLock<StoredLeases>,
+    /// Second until which the key is kept without looking at the words again.
+    kept_until: AtomicU32,
+}
+
+impl KeyEntry {
+    /// A use whose call is under way.
+    pub(super) fn under_way(pool: u64, body: u64) -> Self {
+        Self { pool, body, stored: OnceLock::new(), kept_until: AtomicU32::new(0) }
+    }
+
+    /// A use whose leases are known.
+    pub(crate) fn completed(pool: u64, body: u64, stored: StoredLeases) -> Self {
+        let kept_until = AtomicU32::new(stored.until.seconds());
+        Self { pool, body, stored: OnceLock::from(stored), kept_until }
+    }
+
+    /// The leases; none while the call is under way, or if it made none.
+    pub(crate) fn leases(&self) -> &[StoredLease] {
+        self.stored.get().map_or(&[], |stored| &stored.leases)
+    }
+
+    /// Keeps the key until then.
+    pub(crate) fn keep_until(&self, until: Timestamp) {
+        self.kept_until.fetch_max(until.seconds(), Ordering::Relaxed);
+    }
+
+    /// Whether the key is kept without looking at the words.
+    pub(super) fn is_kept(&self, now: Timestamp) -> bool {
+        self.kept_until.load(Ordering::Relaxed) > now.seconds()
+    }
+
+    /// What the call stored; `None` while it is under way.
+    pub(super) fn stored(&self) -> Option<&StoredLeases> {
+        self.stored.get()
+    }
+
+    /// Ends the call. Only the call that began the entry does.
+    pub(super) fn complete(&self, stored: StoredLeases) {
+        self.keep_until(stored.until);
+        let _ = self.stored.set(stored);
+    }
+
+    /// Whether the call has ended and its leases' original end, or the latest known one, has passed.
+    pub(super) fn has_ended(&self, now: Timestamp) -> bool {
+        self.stored.get().is_some() && !self.is_kept(now)
+    }
+
+    /// The records of the key and its leases; none if there are no leases.
+    pub(crate) fn records(&self, key: &KeyHash) -> impl Iterator<Item = Record> {
+        let (pool, key_start) = (self.pool, key_start(key));
+        let stored = self.stored.get().filter(|stored| !stored.leases.is_empty());
+        let head = stored.map(|stored| KeyRecord {
+            key: *key,
+            body: self.body,
+            leases: stored.leases.len() as u32,
+            until_seconds: stored.until.seconds(),
+        });
+        let until_tag = head.map_or(0, |head| head.until_seconds as u16);
+        let lease = move |lease: &StoredLease| {
+            let StoredLease { number, generation } = *lease;
+            Record::KeyLease(KeyLeaseRecord { pool, number: number.get(), key_start, generation, until_tag })
+        };
+        head.map(Record::Key).into_iter().chain(self.leases().iter().map(lease))
+    }
+}
+
+/// The part of a key's hash that the records of its leases contain.
+pub(super) fn key_start(key: &KeyHash) -> [u8; 8] {
+    std::array::from_fn(|i| key[i])
+}

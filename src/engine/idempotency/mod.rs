@@ -1,0 +1,333 @@
+//! Leases made under an `Idempotency-Key`, so that a repeated call is told of the same leases.
+//!
+//! A key is stored, as a hash, for as long as any of its leases lives, and at least until their original end: in
+//! memory, and in the journal or, after a checkpoint, in the file of [`crate::store::idempotency_file`].
+//!
+//! A call with a key inserts an entry, leases, completes the entry, and only then passes its records to the
+//! journal. No lock is held meanwhile. A repetition that meets an entry under way, or a lock that another
+//! thread has, is told to try again: a caller never blocks its thread here. Calls without a key take no lock.
+
+pub(crate) mod entry;
+pub(crate) mod recovered;
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, TryLockError};
+
+use siphasher::sip128::{Hasher128, SipHasher24 as SipHasher128};
+
+use crate::domain::lease_token::SECRET_BYTES;
+use crate::journal::record::Record;
+use crate::state::time::Timestamp;
+use crate::store::idempotency_file::MAX_KEYED_LEASES;
+use crate::sys::atomics::{AtomicU64, Ordering};
+use crate::sys::lock::{Lock, LockGuard};
+
+use entry::{KeyEntry, KeyHash, StoredLeases};
+use recovered::RecoveredKeys;
+
+/// Maximum length of an `Idempotency-Key`, in bytes.
+pub const MAX_KEY_BYTES: usize = 128;
+/// Number of locks that the keys share.
+const SHARDS: usize = if cfg!(allotd_shuttle) { 4 } else { 1_024 };
+/// Shards of which [`Keys::purge_some`] removes ended keys in one call.
+const PURGED_SHARDS: u64 = if cfg!(allotd_shuttle) { 2 } else { 16 };
+/// Most keys that are looked at under one lock when ended ones are removed.
+const PURGED_AT_ONCE: usize = 64;
+/// Records of keys may take one part in this many of a journal file.
+const JOURNAL_FILE_SHARE: u64 = 4;
+/// Journal bytes per lease under a key, including its share of the key's record.
+const BYTES_PER_LEASE: u64 = 2 * crate::journal::record::RECORD_BYTES as u64;
+
+/// What a call with a key has to do.
+pub(crate) enum Begun {
+    /// Lease, then complete the entry by [`Keys::complete`].
+    First(Arc<KeyEntry>),
+    /// Tell of the leases of an earlier call.
+    Stored(Arc<KeyEntry>),
+    /// Look whether any of the leases lives: their known end has passed. If so [`KeyEntry::keep_until`], else
+    /// [`Keys::forget`].
+    Ended(Arc<KeyEntry>),
+    /// Try again soon.
+    Pending,
+    /// The key was used with another body.
+    OtherBody,
+    /// There are too many leases under keys.
+    Full,
+}
+
+type Entries = HashMap<KeyHash, Arc<KeyEntry>>;
+
+/// All keys with live leases.
+pub(crate) struct Keys {
+    hasher: SipHasher128,
+    shards: Box<[Lock<Entries>]>,
+    /// Leases stored, and those that calls under way may make.
+    leases: AtomicU64,
+    most_leases: u64,
+    next_purged: AtomicU64,
+}
+
+impl Keys {
+    /// No keys yet. They are hashed under the data directory's secret; their number is bounded by what fits
+    /// into a part of a journal file.
+    pub(crate) fn new(secret: &[u8; SECRET_BYTES], journal_file_bytes: u64) -> Self {
+        let most_leases = (journal_file_bytes / JOURNAL_FILE_SHARE / BYTES_PER_LEASE).min(MAX_KEYED_LEASES);
+        Self {
+            hasher: SipHasher128::new_with_key(secret),
+            shards: (0..SHARDS).map(|_| Lock::default()).collect(),
+            leases: AtomicU64::new(0),
+            most_leases,
+            next_purged: AtomicU64::new(0),
+        }
+    }
+
+    /// The hash of a pool's key.
+    pub(crate) fn hash(&self, pool: u64, key: &[u8]) -> KeyHash {
+        let mut hasher = self.hasher;
+        std::hash::Hasher::write_u64(&mut hasher, pool);
+        std::hash::Hasher::write(&mut hasher, key);
+        hasher.finish128().as_bytes()
+    }
+
+    /// The hash of a body.
+    pub(crate) fn hash_body(&self, body: &[u8]) -> u64 {
+        let mut hasher = self.hasher;
+        std::hash::Hasher::write(&mut hasher, body);
+        hasher.finish128().h1
+    }
+
+    fn shard(&self, key: &KeyHash) -> &Lock<Entries> {
+        &self.shards[usize::from(u16::from_le_bytes([key[0], key[1]])) % SHARDS]
+    }
+
+    fn try_lock(&self, key: &KeyHash) -> Option<LockGuard<'_, Entries>> {
+        match self.shard(key).try_lock() {
+            Ok(entries) => Some(entries),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    /// Begins a call that leases up to `count` numbers of a pool under a key.
+    pub(crate) fn begin(&self, key: &KeyHash, pool: u64, body: u64, count: u32, now: Timestamp) -> Begun {
+        let Some(mut entries) = self.try_lock(key) else { return Begun::Pending };
+        if let Some(entry) = entries.get(key) {
+            match entry.stored() {
+                None => return Begun::Pending,
+                Some(stored) if stored.leases.is_empty() => {}
+                Some(_) if !entry.is_kept(now) => return Begun::Ended(Arc::clone(entry)),
+                Some(_) if entry.body != body => return Begun::OtherBody,
+                Some(_) => return Begun::Stored(Arc::clone(entry)),
+            }
+        }
+        if !self.reserve(count) {
+            return Begun::Full;
+        }
+        let entry = Arc::new(KeyEntry::under_way(pool, body));
+        entries.insert(*key, Arc::clone(&entry));
+        Begun::First(entry)
+    }
+
+    fn reserve(&self, count: u32) -> bool {
+        let fits =
+            |leases: u64| (leases + u64::from(count) <= self.most_leases).then(|| leases + u64::from(count));
+        self.leases.try_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok()
+    }
+
+    /// Completes a call that was begun for up to `count` leases. `stored` has no leases if it made none.
+    pub(crate) fn complete(&self, entry: &KeyEntry, count: u32, stored: StoredLeases) {
+        let unused = u64::from(count) - stored.leases.len() as u64;
+        entry.complete(stored);
+        self.leases.fetch_sub(unused, Ordering::Relaxed);
+    }
+
+    /// Forgets a use of a key. Returns whether it is gone; if not, another thread has the lock.
+    pub(crate) fn forget(&self, key: &KeyHash, entry: &Arc<KeyEntry>) -> bool {
+        let Some(mut entries) = self.try_lock(key) else { return false };
+        if entries.get(key).is_some_and(|other| Arc::ptr_eq(other, entry)) {
+            entries.remove(key);
+            self.leases.fetch_sub(entry.leases().len() as u64, Ordering::Relaxed);
+            if entries.is_empty() {
+                entries.shrink_to_fit();
+            }
+        }
+        true
+    }
+
+    /// Keys of one shard whose known end has passed, a few of them.
+    fn ended(&self, shard: usize, now: Timestamp) -> Vec<(KeyHash, Arc<KeyEntry>)> {
+        let entries = self.shards[shard].lock().unwrap_or_else(PoisonError::into_inner);
+        let ended = entries.iter().filter(|(_, entry)| entry.has_ended(now));
+        ended.take(PURGED_AT_ONCE).map(|(key, entry)| (*key, Arc::clone(entry))).collect()
+    }
+
+    fn purge(&self, shard: usize, now: Timestamp, live_until: &impl Fn(&KeyEntry) -> Option<Timestamp>) {
+        loop {
+            let ended = self.ended(shard, now);
+            for (key, entry) in &ended {
+                match live_until(entry) {
+                    Some(until) => entry.keep_until(until),
+                    None => drop(self.forget(key, entry)),
+                }
+            }
+            if ended.len() < PURGED_AT_ONCE {
+                return;
+            }
+        }
+    }
+
+    /// Removes ended keys from some of the shards, other ones at each call. `live_until` returns the latest end
+    /// of a key's leases that live.
+    pub(crate) fn purge_some(&self, now: Timestamp, live_until: impl Fn(&KeyEntry) -> Option<Timestamp>) {
+        let first = self.next_purged.fetch_add(PURGED_SHARDS, Ordering::Relaxed);
+        for shard in first..first + PURGED_SHARDS {
+            self.purge(shard as usize % SHARDS, now, &live_until);
+        }
+    }
+
+    /// The records of all keys that are kept.
+    pub(crate) fn records(&self, now: Timestamp) -> Vec<Record> {
+        let mut records = Vec::new();
+        for shard in &self.shards {
+            let entries = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            let kept: Vec<_> = entries.iter().map(|(key, entry)| (*key, Arc::clone(entry))).collect();
+            drop(entries);
+            let kept = kept.iter().filter(|(_, entry)| entry.is_kept(now));
+            records.extend(kept.flat_map(|(key, entry)| entry.records(key)));
+        }
+        records
+    }
+
+    /// Restores keys that were read from the journal, if their end has not passed or any of their leases lives.
+    pub(crate) fn restore(
+        &self,
+        recovered: RecoveredKeys,
+        now: Timestamp,
+        live_until: impl Fn(&KeyEntry) -> Option<Timestamp>,
+    ) {
+        for (key, entry) in recovered.whole() {
+            if let Some(until) = live_until(&entry) {
+                entry.keep_until(until);
+            }
+            if entry.is_kept(now) {
+                self.leases.fetch_add(entry.leases().len() as u64, Ordering::Relaxed);
+                let mut entries = self.shard(&key).lock().unwrap_or_else(PoisonError::into_inner);
+                entries.insert(key, Arc::new(entry));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[cfg(not(allotd_loom))]
+mod tests {
+    use super::entry::StoredLease;
+    use super::*;
+    use crate::numbers::number::Number;
+
+    const SECRET: [u8; SECRET_BYTES] = [7; SECRET_BYTES];
+
+    fn at(seconds: u32) -> Timestamp {
+        Timestamp::new(seconds)
+    }
+
+    fn stored(until: u32, leases: u32) -> StoredLeases {
+        let lease = |index: u32| StoredLease {
+            number: Number::new(u64::from(index) + 100).unwrap(),
+            generation: index + 1,
+        };
+        StoredLeases { until: at(until), leases: (0..leases).map(lease).collect() }
+    }
+
+    fn insert(keys: &Keys, key: &KeyHash, leases: u32, until: u32) {
+        let Begun::First(entry) = keys.begin(key, 5, 9, leases, at(1)) else { panic!("the first use") };
+        keys.complete(&entry, leases, stored(until, leases));
+    }
+
+    fn none(_: &KeyEntry) -> Option<Timestamp> {
+        None
+    }
+
+    #[test]
+    fn keys_are_restored_from_their_records_and_forgotten_at_their_end() {
+        let keys = Keys::new(&SECRET, 1 << 20);
+        let (a, b) = (keys.hash(5, b"a"), keys.hash(5, b"b"));
+        assert_ne!(a, keys.hash(6, b"a"));
+        insert(&keys, &a, 3, 100);
+        insert(&keys, &b, 2, 50);
+        let records = keys.records(at(60));
+        assert_eq!(records.len(), 4, "b has ended");
+        let restored = Keys::new(&SECRET, 1 << 20);
+        let mut recovered = RecoveredKeys::default();
+        // The key's record alone, then everything, then a part: its file has gone since.
+        for record in records[..1].iter().chain(&records).chain(&records[2..]) {
+            match record {
+                Record::Key(record) => recovered.key(record),
+                Record::KeyLease(record) => recovered.lease(record),
+                Record::Word(_) | Record::OldKeyLease(_) => unreachable!(),
+            }
+        }
+        restored.restore(recovered, at(60), none);
+        let Begun::Stored(entry) = restored.begin(&a, 5, 9, 3, at(99)) else { panic!("stored") };
+        assert_eq!(entry.leases(), &*stored(100, 3).leases);
+        assert!(matches!(restored.begin(&a, 5, 8, 3, at(99)), Begun::OtherBody));
+        assert!(matches!(restored.begin(&a, 5, 9, 3, at(100)), Begun::Ended(_)));
+    }
+
+    #[test]
+    fn a_key_is_kept_while_a_lease_lives() {
+        let keys = Keys::new(&SECRET, 1 << 20);
+        let a = keys.hash(5, b"a");
+        insert(&keys, &a, 1, 100);
+        let purge = |now, live: Option<u32>| {
+            (0..SHARDS as u64 / PURGED_SHARDS).for_each(|_| keys.purge_some(at(now), |_| live.map(at)));
+        };
+        purge(100, Some(300));
+        assert!(matches!(keys.begin(&a, 5, 9, 1, at(299)), Begun::Stored(_)));
+        purge(300, None);
+        assert!(matches!(keys.begin(&a, 5, 9, 1, at(299)), Begun::First(_)));
+    }
+
+    #[test]
+    fn a_call_under_way_is_pending_and_a_failed_one_is_forgotten() {
+        let keys = Keys::new(&SECRET, 1 << 20);
+        let a = keys.hash(5, b"a");
+        let Begun::First(entry) = keys.begin(&a, 5, 9, 1, at(1)) else { panic!("the first use") };
+        assert!(matches!(keys.begin(&a, 5, 9, 1, at(1)), Begun::Pending));
+        assert_eq!(keys.records(at(1)).len(), 0);
+        keys.complete(&entry, 1, stored(0, 0));
+        assert!(matches!(keys.begin(&a, 5, 9, 1, at(1)), Begun::First(_)));
+    }
+
+    #[test]
+    fn a_key_with_a_lease_missing_is_not_restored() {
+        let keys = Keys::new(&SECRET, 1 << 20);
+        let a = keys.hash(5, b"a");
+        let mut recovered = RecoveredKeys::default();
+        for record in KeyEntry::completed(5, 9, stored(100, 3)).records(&a).take(3) {
+            match record {
+                Record::Key(record) => recovered.key(&record),
+                Record::KeyLease(record) => recovered.lease(&record),
+                Record::Word(_) | Record::OldKeyLease(_) => unreachable!(),
+            }
+        }
+        keys.restore(recovered, at(1), none);
+        assert!(matches!(keys.begin(&a, 5, 9, 1, at(1)), Begun::First(_)));
+    }
+
+    #[test]
+    fn memory_is_bounded_and_comes_back() {
+        let keys = Keys::new(&SECRET, 64 << 10);
+        let most = keys.most_leases as u32;
+        assert_eq!(most, 256);
+        let (a, b) = (keys.hash(5, b"a"), keys.hash(5, b"b"));
+        // What a call under way may lease counts.
+        let Begun::First(entry) = keys.begin(&a, 5, 9, most, at(1)) else { panic!("room") };
+        assert!(matches!(keys.begin(&b, 5, 9, 1, at(1)), Begun::Full));
+        keys.complete(&entry, most, stored(100, 10));
+        let Begun::First(entry) = keys.begin(&b, 5, 9, most - 10, at(1)) else { panic!("room again") };
+        keys.complete(&entry, most - 10, stored(0, 0));
+        (0..SHARDS as u64 / PURGED_SHARDS).for_each(|_| keys.purge_some(at(100), none));
+        assert!(matches!(keys.begin(&a, 5, 9, most, at(100)), Begun::First(_)));
+    }
+}

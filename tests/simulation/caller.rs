@@ -195,10 +195,8 @@ impl Caller {
             run.model().find(format!("a lease ends early: {leases:?}, begun at {begun_at} for {ttl} s"));
         }
         let id = pool.id();
-        if exhausted || (result.is_ok() && key.is_none() && leases.len() < count as usize) {
-            // What was available when the call began and is not among the leases was taken during the call.
-            let own: Vec<u64> = leases.iter().map(|lease| lease.number.get()).collect();
-            self.tell(position, move |model, _| told_taken(model, id, &before, &own));
+        if exhausted {
+            self.tell(position, move |model, _| told_taken(model, id, &before));
         }
         if result.is_ok() {
             self.tell(position, move |model, at| match key {
@@ -272,7 +270,7 @@ impl Caller {
             let (mut leases, begun) = (Vec::new(), world::steps());
             let result = pool.lease(&mut self.worker, &request, &mut leases);
             let (during, now) = (Interval { begun, ended: world::steps() }, self.life.now());
-            if !matches!(result, Ok(_) | Err(LeaseError::Exhausted | LeaseError::Paused)) {
+            if !matches!(result, Ok(_) | Err(LeaseError::Exhausted | LeaseError::Paused | LeaseError::Busy)) {
                 self.life.run.model().find(format!("at the end: {result:?}"));
             }
             for lease in leases {
@@ -303,9 +301,9 @@ fn listed(leases: &[Lease]) -> String {
     listed.collect()
 }
 
-/// All other numbers of a call were not available at some moment of it.
-fn told_taken(model: &mut Model, pool: u64, before: &[(Number, NumberState)], own: &[u64]) {
-    for (number, seen) in before.iter().filter(|(number, _)| !own.contains(&number.get())) {
+/// At some moment of a call none of its numbers was available. These are their states when it began.
+fn told_taken(model: &mut Model, pool: u64, before: &[(Number, NumberState)]) {
+    for (number, seen) in before {
         let floor = match seen.state {
             State::Available => Floor::Taken(seen.generation),
             _ => Floor::Generation(seen.generation),

@@ -290,7 +290,7 @@ impl Life {
 
     /// Repairs the disk after a while.
     pub(crate) fn repair(self: &Arc<Self>) {
-        let pause = Duration::from_millis(200 + self.run.below(3_000));
+        let pause = Duration::from_millis(50 + self.run.below(600));
         thread::sleep(pause);
         world::note(|| "the disk is repaired".to_owned());
         self.disk.heal();

@@ -141,7 +141,7 @@ fn live(run: &Arc<Run>, dir: &Path, next: &Path, plan: &Plan, file_bytes: u64) -
         }
     }
     disk.set_off(true);
-    if run.one_in(3) {
+    if plan.end == End::PowerLoss || run.one_in(3) {
         run.clocks.reboot();
         // The other modes do not journal the time of every change.
         if plan.durability == Durability::Sync && run.one_in(3) {

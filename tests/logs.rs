@@ -86,6 +86,7 @@ fn the_first_line_of_service_names_every_setting() {
         ("max_connections", 16_384.into()),
         ("journal_file_mib", 128.into()),
         ("recover_damaged", false.into()),
+        ("accept_clock", false.into()),
         ("log_level", "info".into()),
         ("log_format", "auto".into()),
         ("log_numbers", false.into()),

@@ -6,10 +6,12 @@ mod support;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use support::Answer;
+use serde_json::json;
 use support::daemon::{Daemon, allotd};
 use support::small_disk::SmallDisk;
+use support::{Answer, Client};
 
 const FILE_SYSTEM_BYTES: u64 = 32 << 20;
 /// All files of the journal fit well into it.
@@ -108,4 +110,96 @@ fn a_daemon_that_finds_a_full_disk_says_so() {
     support::daemon::one_line_failure(&output, 1, "No space left");
     fs::remove_file(ballast).unwrap();
     assert_eq!(Daemon::start_with(&data, &SMALL_JOURNAL).stop(), Some(0), "with space again it starts");
+}
+
+/// A reader of a daemon whose journal is full waits no longer.
+const READ_PATIENCE: Duration = Duration::from_secs(3);
+/// Leases that end while the journal is full: more records than its reserve holds.
+const ENDING: u64 = 100_000;
+const ENDING_TTL_SECONDS: u64 = 8;
+
+fn impatient(daemon: &Daemon) -> Client {
+    let client = daemon.client();
+    client.connection.get_ref().set_read_timeout(Some(READ_PATIENCE)).unwrap();
+    client
+}
+
+/// Leases until the journal is full: a checkpoint has no space for its file of keys.
+fn fill_journal(client: &mut Client) {
+    let began = Instant::now();
+    loop {
+        let leased = client.post("/v1/pools/ru/lease", &json!({"count": 1_000, "ttl": 1})).unwrap();
+        if leased.status == 507 {
+            return storage_full(&leased);
+        }
+        assert!([200, 409].contains(&leased.status), "{leased:?}");
+        assert!(began.elapsed() < Duration::from_secs(60), "the journal is not full");
+    }
+}
+
+#[test]
+fn a_full_journal_answers_reads_and_ends() {
+    let Some(disk) = SmallDisk::mount(24 << 20) else { return };
+    let data = disk.path.join("data");
+    let daemon = Daemon::start_with(&data, &["--journal-file-mib", "2", "--workers", "2"]);
+    let mut client = daemon.client();
+    let created = client.send("PUT", "/v1/pools/ru?order=lowest", "text/plain", b"100000-399999\n").unwrap();
+    assert_eq!(created.status, 201, "{created:?}");
+    let key = "POST /v1/pools/ru/lease HTTP/1.1\r\nhost: localhost\r\nidempotency-key: k\r\n\r\n";
+    std::io::Write::write_all(client.connection.get_mut(), key.as_bytes()).unwrap();
+    assert_eq!(support::read_answer(&mut client.connection, false).status, 200);
+    for _ in 0..ENDING / 50_000 {
+        let ending = json!({"count": 50_000, "ttl": ENDING_TTL_SECONDS});
+        assert_eq!(client.post("/v1/pools/ru/lease", &ending).unwrap().status, 200);
+    }
+    let ending_at = Instant::now() + Duration::from_secs(ENDING_TTL_SECONDS + 1);
+    let ballast = disk.fill(0);
+    fill_journal(&mut client);
+    while Instant::now() < ending_at + Duration::from_secs(6) {
+        for path in ["/healthz", "/readyz", "/v1/pools/ru", "/v1/pools/ru/numbers/100050", "/v1/stats"] {
+            let began = Instant::now();
+            let answer = impatient(&daemon).call("GET", path);
+            let answer = answer.unwrap_or_else(|error| panic!("{path} after {:?}: {error}", began.elapsed()));
+            assert_eq!(answer.status, 200, "{answer:?}");
+        }
+        let leased = impatient(&daemon).call("POST", "/v1/pools/ru/lease").unwrap();
+        storage_full(&leased);
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    // Nothing more can be written, and it ends all the same.
+    daemon.terminate();
+    let began = Instant::now();
+    assert!(daemon.wait().is_some(), "it does not end");
+    assert!(began.elapsed() < Duration::from_secs(15), "it took {:?} to end", began.elapsed());
+    fs::remove_file(ballast).unwrap();
+    let daemon = Daemon::start_with(&data, &["--journal-file-mib", "2"]);
+    let leased = daemon.client().call("POST", "/v1/pools/ru/lease").unwrap();
+    assert_eq!(leased.status, 200, "with space again it works: {leased:?}");
+    assert_eq!(daemon.stop(), Some(0));
+    let checked = allotd().arg("check").arg(&data).output().unwrap();
+    assert_eq!(checked.status.code(), Some(0), "{checked:?}");
+}
+
+#[test]
+fn a_full_journal_takes_changes_again_when_there_is_space() {
+    let Some(disk) = SmallDisk::mount(24 << 20) else { return };
+    let data = disk.path.join("data");
+    let daemon = Daemon::start_with(&data, &["--journal-file-mib", "2", "--workers", "2"]);
+    let mut client = daemon.client();
+    let created = client.send("PUT", "/v1/pools/ru?order=lowest", "text/plain", b"100000-399999\n").unwrap();
+    assert_eq!(created.status, 201, "{created:?}");
+    let key = "POST /v1/pools/ru/lease HTTP/1.1\r\nhost: localhost\r\nidempotency-key: k\r\n\r\n";
+    std::io::Write::write_all(client.connection.get_mut(), key.as_bytes()).unwrap();
+    assert_eq!(support::read_answer(&mut client.connection, false).status, 200);
+    let ballast = disk.fill(0);
+    fill_journal(&mut client);
+    fs::remove_file(ballast).unwrap();
+    let began = Instant::now();
+    while client.call("POST", "/v1/pools/ru/lease").unwrap().status != 200 {
+        assert!(began.elapsed() < Duration::from_secs(10), "it takes no changes");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(daemon.stop(), Some(0));
+    let checked = allotd().arg("check").arg(&data).output().unwrap();
+    assert_eq!(checked.status.code(), Some(0), "{checked:?}");
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use allotd::numbers::list::error::ListError;
 use allotd::numbers::list::read::{NumberList, read_list_in_blocks};
-use allotd::numbers::list::{ListFormat, ListOptions, OnInvalid, parse_line};
+use allotd::numbers::list::{ListFormat, ListOptions, OnInvalid, ReadStates, parse_line};
 use libfuzzer_sys::fuzz_target;
 
 /// Lists that stand for more are not compared number by number.
@@ -35,6 +35,7 @@ fn options(choice: u8) -> ListOptions {
         region: (choice & 4 == 4).then(|| "RU".parse().expect("a region")),
         length: (choice & 8 == 8).then_some(choice >> 4),
         column: None,
+        states: ReadStates::Yes { latest_unix_seconds: u32::MAX },
     }
 }
 

@@ -27,6 +27,12 @@ pub enum BackupError {
     /// The disk has no space left.
     #[error("the disk of the backups or of the data directory is full: free some space and try again")]
     StorageFull,
+    /// The journal filled up faster than it was copied.
+    #[error(
+        "changes were recorded faster than the backup could write them, and leases would have had to wait: try \
+         again when there is less load, or use a faster disk for the backups"
+    )]
+    TooSlow,
     /// The daemon is stopping.
     #[error("the daemon is stopping: make the backup when it runs again")]
     Ended,

@@ -1,7 +1,8 @@
 //! Copies the journal while it is written: all complete frames, in order.
 //!
 //! A file of the copy ends after its last frame, and its head contains that length. A file is released as
-//! soon as it is full and copied, so that the journal takes no more space than without a backup.
+//! soon as it is full and copied, so that the journal takes no more space than without a backup. A copy that is
+//! so slow that the journal runs out of files fails.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -12,9 +13,9 @@ use std::time::Duration;
 use crate::disk::device::{Access, Disk};
 use crate::disk::files;
 use crate::disk::mapping::{PAGE_BYTES, PageBuffer};
-use crate::journal::checkpointer::Pin;
 use crate::journal::file;
 use crate::journal::frame::{Frame, HEAD_BYTES, Head, MAX_FRAME_BYTES, SECTOR_BYTES, Sector};
+use crate::journal::pin::Pin;
 use crate::sys::sync::thread;
 
 use super::contents::FileEntry;
@@ -84,8 +85,10 @@ impl<'a> JournalCopy<'a> {
             // Read the flag first: then all frames written before it was set are copied.
             let last = done.load(Ordering::SeqCst);
             if let Err(error) = self.advance() {
+                let is_revoked = self.pin.is_revoked();
                 self.pin.keep_from(u64::MAX);
-                return Err(error);
+                // The files may be gone or overwritten: that is no damage.
+                return Err(if is_revoked { BackupError::TooSlow } else { error });
             }
             if last {
                 return Ok(());
@@ -107,6 +110,10 @@ impl<'a> JournalCopy<'a> {
                 None => self.start_file()?,
             };
             self.copy_frames(&mut current)?;
+            // After the frames were read: they were not overwritten before.
+            if self.pin.is_revoked() {
+                return Err(BackupError::TooSlow);
+            }
             if !closed {
                 self.current = Some(current);
                 return Ok(());

@@ -2,6 +2,7 @@
 //! systemd and the log.
 
 pub mod config;
+pub(crate) mod descriptors;
 pub(crate) mod reload;
 pub(crate) mod run;
 pub(crate) mod service_manager;

@@ -8,6 +8,7 @@ use crate::http::server::control::Control;
 use crate::log::{self, LogConfig};
 
 use super::config::Config;
+use super::descriptors::limit_connections;
 use super::service_manager;
 
 /// The settings in force, and the arguments they came from.
@@ -56,8 +57,8 @@ impl Reloader {
         }
         self.running.log = LogConfig { format: self.running.log.format, ..config.log };
         log::change(&self.running.log);
-        self.running.max_connections = config.max_connections;
-        control.set_max_connections(config.max_connections);
+        self.running.max_connections = limit_connections(config.max_connections, control);
+        control.set_max_connections(self.running.max_connections);
     }
 }
 
@@ -74,6 +75,7 @@ fn fixed_that_differ(running: &Config, new: &Config) -> Vec<&'static str> {
         journal_file_bytes,
         backup_dir,
         recover_damaged,
+        accept_clock,
         log,
     } = new;
     let LogConfig { level: _, format, shows_numbers: _, slow_call_ms: _ } = log;
@@ -86,6 +88,7 @@ fn fixed_that_differ(running: &Config, new: &Config) -> Vec<&'static str> {
         ("journal_file_mib", *journal_file_bytes != running.journal_file_bytes),
         ("backup_dir", *backup_dir != running.backup_dir),
         ("recover_damaged", *recover_damaged != running.recover_damaged),
+        ("accept_clock", *accept_clock != running.accept_clock),
         ("log_format", *format != running.log.format),
     ];
     differ.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()

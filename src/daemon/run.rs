@@ -13,12 +13,15 @@ use crate::disk::bus_error;
 use crate::engine::registry::Engine;
 use crate::engine::startup::config::EngineConfig;
 use crate::http::address::ListenAddress;
+use crate::http::limits::Limits;
 use crate::http::server::control::Control;
 use crate::http::server::listener::{BindError, Listener};
 use crate::http::server::{self, ServeError, Server, ServerConfig};
 use crate::store::open_error::OpenError;
+use crate::sys::descriptors;
 
 use super::config::Config;
+use super::descriptors::limit_connections;
 use super::reload::Reloader;
 use super::{service_manager, startup_log, supervisor};
 
@@ -76,10 +79,12 @@ pub(crate) fn open(config: &Config, json: bool) -> Result<Opened, DaemonError> {
     service_manager::status("opening the data directory");
     let started = Instant::now();
     bus_error::end_on_bus_error(json)?;
+    descriptors::raise_limit();
     let mut engine_config = EngineConfig {
         durability: config.durability,
         journal_file_bytes: config.journal_file_bytes,
         recover_damaged: config.recover_damaged,
+        accept_clock: config.accept_clock,
         ..EngineConfig::new(&config.data_dir, config.workers)
     };
     if let Some(backup_dir) = &config.backup_dir {
@@ -110,12 +115,15 @@ pub(crate) fn serve<E: From<DaemonError>>(
             workers: config.workers,
             max_connections: config.max_connections,
             allow_hosts: config.allow_hosts.clone(),
+            limits: Limits::default(),
         };
         let server =
             Server::start(listeners, Arc::clone(&engine), server_config).map_err(DaemonError::from)?;
-        startup_log::ready(config, &addresses, &engine, took);
-        service_manager::ready(READY_STATUS);
         let control = server.control().clone();
+        let max_connections = limit_connections(config.max_connections, &control);
+        control.set_max_connections(max_connections);
+        startup_log::ready(config, max_connections, &addresses, &engine, took);
+        service_manager::ready(READY_STATUS);
         let ended = tokio::select! {
             ended = server.serve(shutdown) => ended,
             never = supervisor::supervise(&control, engine.journal()) => match never {},

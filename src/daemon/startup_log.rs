@@ -40,18 +40,26 @@ pub(crate) fn recovered(report: &OpenReport) {
 }
 
 /// Logged once requests are served: the settings and what was opened.
-pub(crate) fn ready(config: &Config, listen: &[ListenAddress], engine: &Engine, opening: Duration) {
+/// `max_connections` is how many connections can be served.
+pub(crate) fn ready(
+    config: &Config,
+    max_connections: u64,
+    listen: &[ListenAddress],
+    engine: &Engine,
+    opening: Duration,
+) {
     // Destructured in full, so that a new setting cannot be left out.
     let Config {
         data_dir,
         listen: _,
         allow_hosts,
         workers,
-        max_connections,
+        max_connections: _,
         durability,
         journal_file_bytes,
         backup_dir,
         recover_damaged,
+        accept_clock,
         log,
     } = config;
     let LogConfig { level, format, shows_numbers, slow_call_ms } = log;
@@ -74,6 +82,7 @@ pub(crate) fn ready(config: &Config, listen: &[ListenAddress], engine: &Engine, 
         journal_file_mib = journal_file_bytes >> 20,
         backup_dir = backup_dir.as_ref().map(|path| path.display().to_string()),
         recover_damaged,
+        accept_clock,
         log_level = level.as_str(),
         log_format = format.as_str(),
         log_numbers = shows_numbers,

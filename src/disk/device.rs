@@ -66,6 +66,17 @@ pub trait Disk: fmt::Debug + Send + Sync + 'static {
         File::open(directory)?.sync_all()
     }
 
+    /// Opens a directory for [`Self::sync_opened`].
+    fn open_directory(&self, directory: &Path) -> io::Result<File> {
+        File::open(directory)
+    }
+
+    /// Like [`Self::sync_directory`], but needs no descriptor: `opened` is the directory.
+    fn sync_opened(&self, opened: &File, directory: &Path) -> io::Result<()> {
+        let _ = opened;
+        self.sync_directory(directory)
+    }
+
     /// Creates a directory and its missing parents.
     fn create_directories(&self, path: &Path) -> io::Result<()> {
         fs::create_dir_all(path)
@@ -91,4 +102,8 @@ pub trait Disk: fmt::Debug + Send + Sync + 'static {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RealDisk;
 
-impl Disk for RealDisk {}
+impl Disk for RealDisk {
+    fn sync_opened(&self, opened: &File, _directory: &Path) -> io::Result<()> {
+        opened.sync_all()
+    }
+}

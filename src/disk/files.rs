@@ -5,9 +5,11 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 
+use rustix::io::Errno;
+
 use super::device::{Access, Disk, RealDisk};
 use super::mapping::WORD_BYTES;
-use super::paced::{self, PART_BYTES};
+use super::paced::{self, PART_BYTES, Pacer};
 
 #[cfg(debug_assertions)]
 use super::unsynced;
@@ -70,23 +72,34 @@ pub fn create_words(disk: &dyn Disk, path: &Path, len: u32) -> io::Result<()> {
 /// Replaces a file atomically: at any moment, also after a power loss, it has either the old or the new
 /// content.
 pub fn replace_file(disk: &dyn Disk, path: &Path, content: &[u8]) -> io::Result<()> {
+    replace_file_paced(disk, path, content, &|_| ())
+}
+
+/// Like [`replace_file`], for content that may be large: it is written in parts.
+pub fn replace_file_paced(disk: &dyn Disk, path: &Path, content: &[u8], pacer: &Pacer<'_>) -> io::Result<()> {
     let new = path.with_extension("new");
     // A leftover of a process that ended in the middle of this function.
     match disk.remove_file(&new) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let written = disk.create(&new).and_then(|file| {
-        disk.write_at(&file, content, 0)?;
-        disk.sync(&file)
-    });
-    if let Err(error) = written.and_then(|()| disk.rename(&new, path)) {
+    let written = disk.create(&new).and_then(|file| paced::write_in_parts(disk, &file, content, 0, pacer));
+    written.and_then(|()| rename_durably(disk, &new, path)).inspect_err(|_| {
+        // There is nothing to remove if the rename was done.
         let _ = disk.remove_file(&new);
-        return Err(error);
-    }
-    // From here on a power loss can leave either content. So a failure is reported as another kind of error:
-    // it may have changed the file.
-    sync_parent(disk, path).map_err(io::Error::other)
+    })
+}
+
+/// Renames a file or directory, durably. An error for lack of something ([`is_shortage`]) means that nothing
+/// changed.
+pub fn rename_durably(disk: &dyn Disk, from: &Path, to: &Path) -> io::Result<()> {
+    let parent = to.parent().unwrap_or(Path::new("."));
+    // Opened before the rename, so that a lack of descriptors shows while nothing has changed.
+    let opened = disk.open_directory(parent)?;
+    disk.rename(from, to)?;
+    // From here on a power loss can leave either name. So a failure is reported as another kind of error: it
+    // may have changed the directory.
+    disk.sync_opened(&opened, parent).map_err(io::Error::other)
 }
 
 /// Makes a file's entry in its directory durable.
@@ -115,6 +128,24 @@ pub fn is_storage_full(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
     )
+}
+
+/// Whether an error says that the system lacked something other than space: descriptors, memory, or time (the
+/// call was interrupted). Nothing was done, and the call can succeed later.
+pub fn is_out_of_resources(error: &io::Error) -> bool {
+    const RESOURCES: [Errno; 6] =
+        [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::NOBUFS, Errno::INTR, Errno::AGAIN];
+    Errno::from_io_error(error).is_some_and(|errno| RESOURCES.contains(&errno))
+        || matches!(
+            error.kind(),
+            io::ErrorKind::OutOfMemory | io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock
+        )
+}
+
+/// Whether an error says that the system lacked space or something else that may come back. It says nothing
+/// about the health of the disk.
+pub fn is_shortage(error: &io::Error) -> bool {
+    is_storage_full(error) || is_out_of_resources(error)
 }
 
 #[cfg(test)]

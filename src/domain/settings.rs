@@ -152,6 +152,14 @@ impl NextState {
         if seconds == 0 { Self::Available } else { Self::Rest(seconds) }
     }
 
+    /// How long the number rests, if it does.
+    pub(crate) fn rest_seconds(self) -> Option<u32> {
+        match self {
+            Self::Rest(seconds) => Some(seconds),
+            Self::Available | Self::Done | Self::Retired => None,
+        }
+    }
+
     /// Refuses a rest longer than [`MAX_REST_SECONDS`].
     pub fn checked(self, field: &'static str) -> Result<Self, SettingsError> {
         match self {

@@ -3,6 +3,9 @@
 //! At startup the journal's last frame contains the engine's last time. If the system has not rebooted since,
 //! the clock that counts from the boot gives the exact time since then, and the wall clock is not used.
 //! Otherwise the engine uses the wall clock, or its own last time if that is later.
+//!
+//! As time never runs back, one start with a clock that is far ahead would end every lease for ever. So a
+//! wall clock out of range, or far ahead of the last frame, is refused.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,9 +14,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::journal::frame::FrameHead;
 use crate::journal::writer::FrameTime;
 use crate::state::time::{EPOCH_UNIX_SECONDS, Timestamp};
+use crate::store::open_error::ClockError;
 use crate::sys::atomics::{AtomicU64, Ordering};
 
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
+/// The last second of the year 9999.
+const MAX_RFC_3339_UNIX_SECONDS: u64 = 253_402_300_799;
+/// How far the wall clock may be ahead of the last frame.
+pub const MAX_CLOCK_AHEAD_YEARS: u64 = 10;
+const MAX_AHEAD_NANOS: u64 = MAX_CLOCK_AHEAD_YEARS * 366 * 24 * 3600 * NANOS_PER_SECOND;
 const BOOT_ID_PATH: &str = "/proc/sys/kernel/random/boot_id";
 
 /// The clocks of a machine.
@@ -64,13 +73,47 @@ pub struct Clock {
     skipped_nanos: AtomicU64,
 }
 
+/// A time since the Unix epoch, for messages.
+fn rfc_3339(unix: Duration) -> String {
+    // A clock that is far off is shown as the last time that the format has.
+    let latest = Duration::from_secs(MAX_RFC_3339_UNIX_SECONDS);
+    humantime::format_rfc3339_seconds(UNIX_EPOCH + unix.min(latest)).to_string()
+}
+
 fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 impl Clock {
-    /// A clock that continues from the journal's last frame and the id of the boot it was written in.
-    pub fn resume(clocks: Arc<dyn Clocks>, last: Option<(&FrameHead, &[u8; 16])>) -> Self {
+    /// A clock that continues from the journal's last frame and the id of the boot it was written in. Fails if
+    /// the wall clock is out of range, or far ahead of the frame unless `accept_ahead`.
+    pub fn resume(
+        clocks: Arc<dyn Clocks>,
+        last: Option<(&FrameHead, &[u8; 16])>,
+        accept_ahead: bool,
+    ) -> Result<Self, ClockError> {
+        let wall = clocks.wall();
+        let clock = Self::resume_unchecked(clocks, last);
+        let now = clock.nanos();
+        let is_unset = last.is_none() && wall < Duration::from_secs(EPOCH_UNIX_SECONDS);
+        if is_unset || Timestamp::checked(now / NANOS_PER_SECOND).is_none() {
+            return Err(ClockError::OutOfRange(rfc_3339(wall)));
+        }
+        let ahead = last.filter(|(frame, _)| now > frame.time_nanos.saturating_add(MAX_AHEAD_NANOS));
+        match ahead {
+            Some((frame, _)) if !accept_ahead => Err(ClockError::Ahead {
+                now: rfc_3339(wall),
+                last: rfc_3339(
+                    Duration::from_secs(EPOCH_UNIX_SECONDS) + Duration::from_nanos(frame.time_nanos),
+                ),
+                years: MAX_CLOCK_AHEAD_YEARS,
+            }),
+            _ => Ok(clock),
+        }
+    }
+
+    /// Like [`Self::resume`], whatever the wall clock says. Not for an engine that makes promises.
+    pub(crate) fn resume_unchecked(clocks: Arc<dyn Clocks>, last: Option<(&FrameHead, &[u8; 16])>) -> Self {
         let (wall, boot, boot_id) = (clocks.wall(), nanos(clocks.since_boot()), clocks.boot_id());
         let wall = nanos(wall.saturating_sub(Duration::from_secs(EPOCH_UNIX_SECONDS)));
         let now = match last {
@@ -86,7 +129,7 @@ impl Clock {
 
     /// A clock that starts from the wall clock's time.
     pub fn start() -> Self {
-        Self::resume(Arc::new(SystemClocks), None)
+        Self::resume_unchecked(Arc::new(SystemClocks), None)
     }
 
     fn frame_parts(&self) -> (u64, u64) {
@@ -120,11 +163,11 @@ impl Clock {
         self.nanos() / 1_000_000
     }
 
-    /// The first whole second at least `seconds` from now, so that a lease never ends early.
+    /// The first whole second at least `seconds` from now, so that a lease never ends early. `None` if that is
+    /// later than a word can hold.
     #[inline]
-    pub fn deadline(&self, seconds: u32) -> Timestamp {
-        Timestamp::new(u32::try_from(self.nanos().div_ceil(NANOS_PER_SECOND)).unwrap_or(u32::MAX))
-            .after(seconds)
+    pub fn deadline(&self, seconds: u32) -> Option<Timestamp> {
+        Timestamp::checked(self.nanos().div_ceil(NANOS_PER_SECOND) + u64::from(seconds))
     }
 
     /// Moves the time forward, for tests and benchmarks.
@@ -141,7 +184,7 @@ mod tests {
     fn a_deadline_is_never_early() {
         let clock = Clock::start();
         for seconds in [0, 1, 60] {
-            let (before, deadline) = (clock.nanos(), clock.deadline(seconds));
+            let (before, deadline) = (clock.nanos(), clock.deadline(seconds).unwrap());
             assert!(
                 u64::from(deadline.seconds()) * NANOS_PER_SECOND
                     >= before + u64::from(seconds) * NANOS_PER_SECOND
@@ -151,6 +194,9 @@ mod tests {
         let now = clock.now();
         clock.skip(100);
         assert!(clock.now() >= now.after(100));
+        let left = Timestamp::MAX.seconds() - clock.now().seconds();
+        assert!(clock.deadline(left - 10).is_some());
+        assert_eq!((clock.deadline(left + 1), clock.deadline(u32::MAX)), (None, None), "not cut");
     }
 
     #[derive(Debug, Clone, Copy)]
@@ -181,7 +227,7 @@ mod tests {
         };
         let resumed = |wall_seconds, boot_seconds, boot| {
             let fake = Fake { wall_seconds, boot_seconds, boot };
-            Clock::resume(Arc::new(fake), Some((&frame, &[7; 16]))).now().seconds()
+            Clock::resume(Arc::new(fake), Some((&frame, &[7; 16])), false).unwrap().now().seconds()
         };
         assert_eq!(resumed(9_999_999, 80, 7), 1_030, "a step forward is not seen");
         assert_eq!(resumed(5, 80, 7), 1_030, "nor one back");
@@ -191,5 +237,47 @@ mod tests {
         assert_eq!(resumed(2_000, 80, 0), 2_000, "a boot without an id");
         let boot_id = SystemClocks.boot_id();
         assert_eq!(boot_id, SystemClocks.boot_id());
+    }
+
+    #[test]
+    fn a_clock_out_of_range_or_far_ahead_is_refused() {
+        const YEAR: u64 = 366 * 24 * 3600;
+        let frame = FrameHead { time_nanos: YEAR * NANOS_PER_SECOND, ..FrameHead::default() };
+        let start = |wall_seconds, last: Option<&FrameHead>, accept| {
+            let fake = Fake { wall_seconds, boot_seconds: 3, boot: 8 };
+            let clock = Clock::resume(Arc::new(fake), last.map(|frame| (frame, &[7; 16])), accept);
+            clock.map(|clock| clock.now().seconds())
+        };
+        let last = u64::from(Timestamp::MAX.seconds());
+        assert_eq!(start(last, None, false), Ok(Timestamp::MAX.seconds()));
+        for accept in [false, true] {
+            for frame in [None, Some(&frame)] {
+                assert!(matches!(start(last + 1, frame, accept), Err(ClockError::OutOfRange(_))));
+                assert!(matches!(start(1 << 50, frame, accept), Err(ClockError::OutOfRange(_))));
+            }
+        }
+        assert!(start(11 * YEAR, Some(&frame), false).is_ok());
+        let refused = start(11 * YEAR + 1, Some(&frame), false).unwrap_err().to_string();
+        assert!(
+            refused.contains("2031-01-09T00:00:01Z") && refused.contains("2021-01-01T00:00:00Z"),
+            "{refused}"
+        );
+        assert!(start(11 * YEAR + 1, Some(&frame), true).is_ok());
+        #[derive(Debug)]
+        struct Unset;
+        impl Clocks for Unset {
+            fn wall(&self) -> Duration {
+                Duration::from_secs(EPOCH_UNIX_SECONDS - 1)
+            }
+            fn since_boot(&self) -> Duration {
+                Duration::from_secs(3)
+            }
+            fn boot_id(&self) -> [u8; 16] {
+                [8; 16]
+            }
+        }
+        assert!(matches!(Clock::resume(Arc::new(Unset), None, true), Err(ClockError::OutOfRange(_))));
+        let kept = Clock::resume(Arc::new(Unset), Some((&frame, &[7; 16])), false).unwrap();
+        assert_eq!(u64::from(kept.now().seconds()), YEAR, "the time of the journal counts");
     }
 }

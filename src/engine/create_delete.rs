@@ -1,16 +1,18 @@
 //! Creating and deleting pools. One rename of its directory makes a pool appear or disappear.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 
 use crate::coordinates::SegmentId;
+use crate::disk::files;
 use crate::domain::counts::Counts;
 use crate::domain::settings::{PoolName, Settings};
 use crate::engine::operations::import::{ImportError, ImportReport, NumberSource, Numbers, open_new_segment};
+use crate::engine::operations::restore_states::{with_states, word};
 use crate::store::manifest::Manifest;
 use crate::store::pool_dir::HIDDEN_PREFIX;
-use crate::store::segment_writer::make_segment;
+use crate::store::segment_writer::make_segment_of;
 use crate::store::staging::{self, Staging, random_id};
 use crate::store::totals_file::PoolTotals;
 
@@ -23,7 +25,7 @@ use super::shared::Shared;
 pub const MAX_POOLS: usize = 10_000;
 
 impl Engine {
-    /// Creates a pool from a source of numbers. The pool is not visible until it is complete.
+    /// Creates a pool from a source of numbers, and from their states if it is an exported CSV. The pool is not visible until it is complete.
     pub fn create_pool(
         &self,
         name: &PoolName,
@@ -32,18 +34,16 @@ impl Engine {
     ) -> Result<ImportReport, ImportError> {
         self.refuse_existing(name)?;
         self.shared.journal.check()?;
-        let disk = &*self.shared.disk;
         let staging = Staging::new(&self.shared.disk, &self.shared.staging_dir)?;
-        let numbers = Numbers::read(source, &self.shared)?;
+        let numbers = Numbers::read(with_states(source, self.now()), &self.shared)?;
         make_pool(&staging, settings, &numbers)?;
         let loaded = numbers.loaded();
         drop(numbers);
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         self.refuse_existing(name)?;
         let dir = self.dirs.pools.join(name.as_str());
-        disk.rename(staging.path(), &dir)?;
-        let opened = disk
-            .sync_directory(&self.dirs.pools)
+        let disk = &*self.shared.fail_stop_disk;
+        let opened = files::rename_durably(disk, staging.path(), &dir)
             .map_err(ImportError::from)
             .and_then(|()| open_new_pool(name.clone(), dir.clone(), &self.shared));
         match opened {
@@ -74,7 +74,7 @@ impl Engine {
     /// Deletes a pool and its files. Refused while any of its numbers are leased, unless `force`.
     pub fn delete_pool(&self, name: &str, force: bool) -> Result<(), DeleteError> {
         self.shared.journal.check()?;
-        let disk = &*self.shared.disk;
+        let disk = &*self.shared.fail_stop_disk;
         // A rename also works on a full disk. The next start removes hidden directories that are left.
         let hidden = self.dirs.pools.join(format!("{HIDDEN_PREFIX}{:016x}", staging::random_id()?));
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
@@ -91,7 +91,9 @@ impl Engine {
 /// Builds the complete directory of a new pool, ready to be moved into place.
 pub(crate) fn make_pool(staging: &Staging, settings: Settings, numbers: &Numbers) -> Result<(), ImportError> {
     let disk = &*staging.disk;
-    let entry = make_segment(disk, staging.path(), SegmentId(1), |path| numbers.write_set(disk, path))?;
+    let words = numbers.states().map(|states| states.iter().map(word));
+    let write_set = |path: &Path| numbers.write_set(disk, path);
+    let entry = make_segment_of(disk, staging.path(), SegmentId(1), write_set, words)?;
     Manifest::new(random_id()?, settings, vec![entry]).write(disk, staging.path())?;
     Ok(())
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, PoisonError};
 use arc_swap::{ArcSwap, Guard};
 
 use crate::coordinates::Rank;
-use crate::disk::{files, paced};
+use crate::disk::paced;
 use crate::domain::counts::{Counts, Totals};
 use crate::domain::lease_token::TokenKeys;
 use crate::domain::settings::{NextState, PoolName, Settings, SettingsError};
@@ -226,6 +226,11 @@ impl Pool {
         self.segments.load().whole.len()
     }
 
+    /// How many segments the pool has.
+    pub fn segment_count(&self) -> usize {
+        self.segments.load().list.len()
+    }
+
     /// How many numbers are in each state. Sums counters; reads no word.
     pub fn counts(&self) -> Counts {
         self.counters.counts()
@@ -334,13 +339,8 @@ impl Pool {
         change(&mut next)?;
         if next != *manifest {
             self.shared.journal.check().map_err(ChangeError::from)?;
-            if let Err(error) = next.write(&*self.shared.disk, &self.dir) {
-                if !files::is_storage_full(&error) {
-                    // It is unknown which of the two manifests the disk has.
-                    self.shared.journal.poison("a pool's settings could not be written", &error);
-                }
-                return Err(ChangeError::from(error).into());
-            }
+            // If it is unknown which of the two manifests the disk has, this ends the daemon.
+            next.write(&*self.shared.fail_stop_disk, &self.dir).map_err(ChangeError::from)?;
         }
         *manifest = next;
         Ok(apply(&manifest))

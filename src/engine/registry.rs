@@ -11,6 +11,7 @@ use crate::disk::space::{self, DiskSpace};
 use crate::journal::handle::Journal;
 use crate::journal::running::Running;
 use crate::state::time::Timestamp;
+use crate::store::staging::StagedFile;
 use crate::sys::background::BackgroundThread;
 use crate::sys::lock::Lock;
 use crate::sys::random;
@@ -115,6 +116,16 @@ impl Engine {
     /// All pools, by name.
     pub fn pools(&self) -> Vec<Arc<Pool>> {
         self.pools.load().values().cloned().collect()
+    }
+
+    /// How many pools there are.
+    pub fn pool_count(&self) -> usize {
+        self.pools.load().len()
+    }
+
+    /// A new file for what arrives from a client.
+    pub(crate) fn staged_file(&self) -> io::Result<StagedFile> {
+        StagedFile::new(&self.shared.disk, &self.shared.staging_dir)
     }
 
     pub(crate) fn change_pools<T>(&self, change: impl FnOnce(&mut Pools) -> T) -> T {

@@ -17,7 +17,11 @@ use super::idempotency::Keys;
 pub(crate) struct Shared {
     pub(crate) clock: Arc<Clock>,
     pub(crate) journal: Arc<Journal>,
+    /// For new files, staging, totals and backups: a failure there fails the call alone.
     pub(crate) disk: Arc<dyn Disk>,
+    /// For what confirmations depend on and is in use (`crate::store::fail_stop_disk`): words, checksums,
+    /// manifests, the directories of the pools. A failure there ends the daemon.
+    pub(crate) fail_stop_disk: Arc<dyn Disk>,
     pub(crate) keys: Keys,
     /// How the words are mapped.
     pub(crate) sharing: Sharing,

@@ -67,7 +67,10 @@ impl InFlight {
             if let Some(code) = refused {
                 state.stats.refusals.record(code, state.clock.now().seconds());
             }
-            gate.raise(response.body().position().unwrap_or_else(|| state.engine.observed_position()));
+            // Health reports no number, so it waits for nothing.
+            if self.call != Call::Health {
+                gate.raise(response.body().position().unwrap_or_else(|| state.engine.observed_position()));
+            }
         });
         if self.has_id || request_log::should_log(self.call, status, took_nanos) {
             info().answered(self.call, took_nanos, &mut response);

@@ -11,6 +11,8 @@ pub mod calls;
 mod commit_gate;
 pub mod counters;
 pub(crate) mod exchange;
+pub(crate) mod lanes;
+pub mod limits;
 pub mod request;
 mod request_log;
 pub mod response;

@@ -1,5 +1,6 @@
 //! The journal's files other than the one being written: those that wait for a checkpoint, and the spare
-//! ones. When a file is full, a checkpoint is made on a thread of its own, so that nobody waits for it.
+//! ones. When a file is full, a checkpoint is made on a thread of its own, so that nobody waits for it. Another
+//! thread makes spare files ([`super::spare_maker`]), also while a checkpoint runs.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,40 +15,68 @@ use crate::disk::files;
 use crate::disk::paced::Pacer;
 use crate::log::limit;
 use crate::sys::atomics::Ordering;
-use crate::sys::sync::{Condvar, Mutex, MutexGuard};
+use crate::sys::sync::{Condvar, Instant, Mutex, MutexGuard};
 
 use super::file;
 use super::handle::Journal;
+use super::pin::Pinned;
 
 /// The most files: the one being written, two that wait for their checkpoint, a spare one.
 pub const MAX_FILES: usize = 4;
+/// Most spare files that a checkpoint keeps.
+const MAX_SPARES: usize = MAX_FILES - 2;
 /// Pause before a retry on a full disk, in milliseconds.
 pub(crate) const ROOM_RETRY_MS: u64 = 200;
+pub(super) const ROOM_RETRY: Duration = Duration::from_millis(ROOM_RETRY_MS);
 
 /// Longest pause between two writes of a checkpoint or of a new file.
 const MAX_REST: Duration = Duration::from_millis(50);
+/// How long the journal may lack a file that a backup keeps, before the backup has to fail.
+const PIN_GRACE: Duration = Duration::from_millis(500);
 
 /// Durably writes all changed words to their tables.
 pub type Checkpoint = Box<dyn Fn(&Pacer<'_>) -> io::Result<()> + Send>;
 
 #[derive(Default)]
-struct State {
-    spares: Vec<PathBuf>,
+pub(super) struct State {
+    pub(super) spares: Vec<PathBuf>,
+    /// Whether a spare file is being made.
+    pub(super) makes_spare: bool,
     /// Files older than the one being written, oldest first.
     closed: Vec<u64>,
     /// The newest file that is full.
-    last_closed: u64,
-    /// Files from this one on are kept for a backup that reads them.
-    kept_from: Option<u64>,
-    no_room: bool,
-    stopped: bool,
+    pub(super) last_closed: u64,
+    /// What a backup keeps.
+    pub(super) pinned: Option<Pinned>,
+    /// The number of pins so far.
+    pub(super) pins: u64,
+    /// Whether the disk had no space for a spare file.
+    pub(super) no_room_for_spare: bool,
+    /// Whether the disk had no space for the last checkpoint.
+    no_room_for_checkpoint: bool,
+    /// Whether the writer waits for a spare file.
+    writer_waits: bool,
+    pub(super) stopped: bool,
     checkpoint_asked: bool,
     /// The number of checkpoints begun.
     begun: u64,
     /// The last checkpoint that completed: all that changed before it began is durable.
     done: u64,
-    /// The number of checkpoints for which the disk had no space.
+    /// The number of checkpoints that were refused for lack of space or of something else.
     refused_checkpoints: u64,
+    /// The system's code of the last refusal.
+    refused_by: Option<i32>,
+}
+
+impl State {
+    /// The number of files, with the one being written and one being made.
+    pub(super) fn files(&self) -> usize {
+        1 + self.closed.len() + self.spares.len() + usize::from(self.makes_spare)
+    }
+
+    fn is_out_of_room(&self) -> bool {
+        self.spares.is_empty() && (self.no_room_for_spare || self.no_room_for_checkpoint)
+    }
 }
 
 /// The closed and spare files of a journal, and the requests for checkpoints.
@@ -57,8 +86,9 @@ pub(crate) struct Files {
     pub(crate) file_bytes: u64,
     /// Whether a thread waits for the checkpoint. Changed only under the lock of `state`.
     hurry: AtomicBool,
+    /// Held for short: never while a file is written, renamed or removed, as the writer waits for it.
     state: Mutex<State>,
-    changed: Condvar,
+    pub(super) changed: Condvar,
 }
 
 impl Files {
@@ -77,8 +107,21 @@ impl Files {
         Ok(Self { disk, dir: dir.to_owned(), file_bytes, hurry, state, changed: Condvar::new() })
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for a change of the state, or until `timeout` has passed.
+    pub(super) fn wait<'a>(&self, state: MutexGuard<'a, State>, timeout: Duration) -> MutexGuard<'a, State> {
+        self.changed.wait_timeout(state, timeout).unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    /// Pauses before a retry, whatever changes meanwhile, but not beyond the stop.
+    pub(super) fn pause_before_retry(&self, mut state: MutexGuard<'_, State>) {
+        let began = Instant::now();
+        while !state.stopped && began.elapsed() < ROOM_RETRY {
+            state = self.wait(state, ROOM_RETRY.saturating_sub(began.elapsed()));
+        }
     }
 
     /// Takes a spare file before the writer runs, or makes one.
@@ -89,34 +132,42 @@ impl Files {
         self.make_spare(&|_| ())
     }
 
-    fn make_spare(&self, rest: &Pacer<'_>) -> io::Result<PathBuf> {
+    pub(super) fn make_spare(&self, rest: &Pacer<'_>) -> io::Result<PathBuf> {
         file::make_spare(&*self.disk, &self.dir, self.file_bytes, rest)
     }
 
-    /// Whether there is no spare file and the disk had no space for one.
+    /// Whether there is no spare file and the disk had no space for one, or for the checkpoint that makes one.
     pub(crate) fn is_out_of_room(&self) -> bool {
-        let state = self.lock();
-        state.spares.is_empty() && state.no_room
+        self.lock().is_out_of_room()
     }
 
-    /// Takes a spare file, and waits for one if needed. `None` if the journal fails, or if it stops on a full
+    /// Whether there is a spare file.
+    pub(crate) fn has_spare(&self) -> bool {
+        !self.lock().spares.is_empty()
+    }
+
+    /// Takes a spare file, and waits for one if needed. `None` if the journal fails, or if it ends on a full
     /// disk.
-    pub(crate) fn take_spare(&self, journal: &Journal, ends: &AtomicBool) -> Option<PathBuf> {
+    pub(crate) fn take_spare(&self, journal: &Journal, stopped: &AtomicBool) -> Option<PathBuf> {
         let mut state = self.lock();
         loop {
             if let Some(spare) = state.spares.pop() {
+                state.writer_waits = false;
                 self.changed.notify_all();
                 return Some(spare);
             }
-            if journal.is_poisoned() || state.stopped || (state.no_room && ends.load(Ordering::SeqCst)) {
+            let is_ending = stopped.load(Ordering::SeqCst) || journal.is_ending();
+            if journal.is_poisoned() || state.stopped || (state.is_out_of_room() && is_ending) {
                 return None;
             }
-            journal.set_full(state.no_room);
+            journal.set_full(state.is_out_of_room());
             journal.stats.turn();
-            self.hurry.store(true, Ordering::Relaxed);
-            self.changed.notify_all();
-            let pause = Duration::from_millis(ROOM_RETRY_MS);
-            state = self.changed.wait_timeout(state, pause).unwrap_or_else(PoisonError::into_inner).0;
+            if !state.writer_waits {
+                state.writer_waits = true;
+                self.hurry.store(true, Ordering::Relaxed);
+                self.changed.notify_all();
+            }
+            state = self.wait(state, ROOM_RETRY);
         }
     }
 
@@ -129,89 +180,67 @@ impl Files {
         self.changed.notify_all();
     }
 
-    /// Stops [`Self::run`].
+    /// Stops [`Self::run`] and the maker of spare files.
     pub(crate) fn stop(&self) {
         self.lock().stopped = true;
         self.changed.notify_all();
     }
 
-    /// Keeps the file being written and all after it until the pin releases them. `None` while there is
-    /// another pin.
-    pub(crate) fn pin(self: &Arc<Self>) -> Option<Pin> {
-        let mut state = self.lock();
-        if state.kept_from.is_some() {
-            return None;
-        }
-        let first = state.last_closed + 1;
-        state.kept_from = Some(first);
-        Some(Pin { files: Arc::clone(self), first })
-    }
-
-    /// Makes checkpoints and spare files until [`Self::stop`].
+    /// Makes checkpoints until [`Self::stop`].
     pub(crate) fn run(&self, journal: &Journal, checkpoint: &Checkpoint, now_seconds: &dyn Fn() -> u64) {
         loop {
             let mut state = self.lock();
-            let used = state.closed.len() + state.spares.len() + 1;
-            let pause = Duration::from_millis(ROOM_RETRY_MS);
             if state.stopped || journal.is_poisoned() {
                 return;
             }
-            if std::mem::take(&mut state.checkpoint_asked) {
-                let closed = state.closed.clone();
-                state.begun += 1;
-                let number = state.begun;
-                drop(state);
-                if let Err(error) = self.checkpoint(journal, checkpoint, &closed) {
-                    if journal.has_ended() {
-                        return;
-                    }
-                    if files::is_storage_full(&error) {
-                        log_refused(&error);
-                        let mut state = self.lock();
-                        (state.checkpoint_asked, state.no_room) = (true, true);
-                        state.refused_checkpoints += 1;
-                        self.changed.notify_all();
-                        drop(self.changed.wait_timeout(state, pause));
-                        continue;
-                    }
+            if !std::mem::take(&mut state.checkpoint_asked) {
+                drop(self.wait(state, ROOM_RETRY));
+                continue;
+            }
+            let closed = state.closed.clone();
+            state.begun += 1;
+            let number = state.begun;
+            drop(state);
+            match self.checkpoint(journal, checkpoint, &closed) {
+                Ok(()) => {
+                    self.checkpointed(number);
+                    journal.stats.checkpoints.fetch_add(1, Ordering::Relaxed);
+                    journal.stats.checkpoint_at_seconds.store(now_seconds(), Ordering::Relaxed);
+                }
+                Err(_) if journal.has_ended() => return,
+                Err(error) if files::is_shortage(&error) => self.refused(&error),
+                Err(error) => {
                     return journal.poison("the tables could not be written at a checkpoint", &error);
                 }
-                let mut state = self.lock();
-                state.no_room = false;
-                self.hurry.store(false, Ordering::Relaxed);
-                state.done = number;
-                drop(state);
-                self.changed.notify_all();
-                journal.stats.checkpoints.fetch_add(1, Ordering::Relaxed);
-                journal.stats.checkpoint_at_seconds.store(now_seconds(), Ordering::Relaxed);
-            } else if state.spares.is_empty() && used < MAX_FILES {
-                drop(state);
-                let made = self.make_spare(&|took| self.rest(journal, took));
-                match made {
-                    Ok(spare) => {
-                        let mut state = self.lock();
-                        state.spares.push(spare);
-                        state.no_room = false;
-                        self.changed.notify_all();
-                    }
-                    Err(error) if files::is_storage_full(&error) => {
-                        let mut state = self.lock();
-                        state.no_room = true;
-                        drop(self.changed.wait_timeout(state, pause));
-                    }
-                    Err(error) => return journal.poison("a journal file could not be made", &error),
-                }
-            } else {
-                let _ = self.changed.wait_timeout(state, pause);
             }
-            journal.stats.files.store(self.count() as u64, Ordering::Relaxed);
+            journal.stats.files.store(self.lock().files() as u64, Ordering::Relaxed);
         }
     }
 
-    fn rest(&self, journal: &Journal, took: Duration) {
+    fn checkpointed(&self, number: u64) {
+        let mut state = self.lock();
+        state.no_room_for_checkpoint = false;
+        self.hurry.store(false, Ordering::Relaxed);
+        state.done = number;
+        self.changed.notify_all();
+    }
+
+    /// Requests the checkpoint again, after a pause.
+    fn refused(&self, error: &io::Error) {
+        log_refused(error);
+        let mut state = self.lock();
+        state.checkpoint_asked = true;
+        state.no_room_for_checkpoint = files::is_storage_full(error);
+        state.refused_checkpoints += 1;
+        state.refused_by = error.raw_os_error();
+        self.changed.notify_all();
+        self.pause_before_retry(state);
+    }
+
+    pub(super) fn rest(&self, journal: &Journal, took: Duration) {
         let state = self.lock();
         if !(journal.is_running_low() || self.hurry.load(Ordering::Relaxed) || state.stopped) {
-            drop(self.changed.wait_timeout(state, took.min(MAX_REST)));
+            drop(self.wait(state, took.min(MAX_REST)));
         }
     }
 
@@ -220,39 +249,52 @@ impl Files {
         free_bytes < self.file_bytes / 2 && self.lock().spares.is_empty()
     }
 
-    fn count(&self) -> usize {
-        let state = self.lock();
-        state.closed.len() + state.spares.len() + 1
-    }
-
     /// Makes the words durable in their tables, then reuses or removes the closed files.
     fn checkpoint(&self, journal: &Journal, checkpoint: &Checkpoint, closed: &[u64]) -> io::Result<()> {
         checkpoint(&|took| self.rest(journal, took))?;
-        let mut state = self.lock();
-        let is_kept =
-            |state: &State| closed.iter().any(|file| state.kept_from.is_some_and(|from| *file >= from));
-        while is_kept(&state) && !state.stopped && !journal.is_poisoned() {
-            let pause = Duration::from_millis(ROOM_RETRY_MS);
-            state = self.changed.wait_timeout(state, pause).unwrap_or_else(PoisonError::into_inner).0;
-        }
+        self.wait_for_pin(journal, closed);
         if journal.is_poisoned() {
             return Ok(());
         }
         for sequence in closed {
             let path = file::path_of(&self.dir, *sequence);
-            let keep = state.spares.len() + 2 < MAX_FILES
+            let keep = self.lock().spares.len() < MAX_SPARES
                 && std::fs::metadata(&path).is_ok_and(|metadata| metadata.len() == self.file_bytes);
-            if keep {
-                let spare = file::to_spare(&*self.disk, &self.dir, *sequence)?;
-                state.spares.push(spare);
+            let spare = if keep {
+                Some(file::to_spare(&*self.disk, &self.dir, *sequence)?)
             } else {
                 self.disk.remove_file(&path)?;
                 self.disk.sync_directory(&self.dir)?;
-            }
+                None
+            };
+            let mut state = self.lock();
             state.closed.retain(|other| other != sequence);
+            state.spares.extend(spare);
+            self.changed.notify_all();
         }
-        self.changed.notify_all();
         Ok(())
+    }
+
+    /// Waits while a backup keeps one of these files. A backup that is so slow that the writer has no file left
+    /// loses its pin: it fails, and the leases go on.
+    fn wait_for_pin(&self, journal: &Journal, closed: &[u64]) {
+        let mut state = self.lock();
+        let mut starved_since = None;
+        loop {
+            let is_kept = state.pinned.is_some_and(|pin| closed.iter().any(|file| *file >= pin.from));
+            if !is_kept || state.stopped || journal.is_poisoned() {
+                return;
+            }
+            let starves = state.spares.is_empty() && (state.writer_waits || state.is_out_of_room());
+            let since = *starved_since.get_or_insert_with(Instant::now);
+            if !starves {
+                starved_since = None;
+            } else if since.elapsed() >= PIN_GRACE {
+                state.pinned = None;
+                return;
+            }
+            state = self.wait(state, ROOM_RETRY);
+        }
     }
 
     /// Requests a checkpoint and waits for its end. Fails if the disk is full.
@@ -267,10 +309,12 @@ impl Files {
         while state.done < wanted && !state.stopped && !journal.is_poisoned() {
             self.hurry.store(true, Ordering::Relaxed);
             if state.refused_checkpoints != refused {
-                return Err(io::ErrorKind::StorageFull.into());
+                return Err(match state.refused_by {
+                    Some(code) => io::Error::from_raw_os_error(code),
+                    None => io::ErrorKind::StorageFull.into(),
+                });
             }
-            let pause = Duration::from_millis(ROOM_RETRY_MS);
-            state = self.changed.wait_timeout(state, pause).unwrap_or_else(PoisonError::into_inner).0;
+            state = self.wait(state, ROOM_RETRY);
         }
         Ok(())
     }
@@ -281,50 +325,14 @@ impl Files {
     }
 }
 
-/// Keeps journal files from reuse while a backup reads them. The reader must release each file soon after it
-/// is full: the writer waits when there are [`MAX_FILES`].
-pub struct Pin {
-    files: Arc<Files>,
-    first: u64,
-}
-
-impl Pin {
-    /// The oldest file kept. It and those after it hold all that was recorded since the pin was made.
-    pub fn first(&self) -> u64 {
-        self.first
-    }
-
-    /// Whether a file is full: nothing more is written to it.
-    pub fn is_closed(&self, file_sequence: u64) -> bool {
-        self.files.lock().last_closed >= file_sequence
-    }
-
-    /// Whether the journal stops. Then the pin keeps no file.
-    pub fn is_stopped(&self) -> bool {
-        self.files.lock().stopped
-    }
-
-    /// Releases all files before this one.
-    pub fn keep_from(&self, file_sequence: u64) {
-        self.files.lock().kept_from = Some(file_sequence);
-        self.files.changed.notify_all();
-    }
-}
-
-impl Drop for Pin {
-    fn drop(&mut self) {
-        self.files.lock().kept_from = None;
-        self.files.changed.notify_all();
-    }
-}
-
 fn log_refused(error: &io::Error) {
     if let Some(suppressed) = limit::CHECKPOINT_FAILED.admit() {
         warn!(
             event = "checkpoint_failed",
             %error,
             suppressed,
-            "the disk has no space for a checkpoint: free some space; it is then retried without a restart"
+            "the system has no space or no resources for a checkpoint: free some; it is then retried without a \
+             restart"
         );
     }
 }

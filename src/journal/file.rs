@@ -87,7 +87,7 @@ pub fn make_spare(disk: &dyn Disk, dir: &Path, file_bytes: u64, rest: &Pacer<'_>
         paced::fill_with_zeros(disk, &file, file_bytes, rest)?;
         disk.sync(&file)
     });
-    match made.and_then(|()| disk.rename(&new, &path)).and_then(|()| disk.sync_directory(dir)) {
+    match made.and_then(|()| files::rename_durably(disk, &new, &path)) {
         Ok(()) => Ok(path),
         Err(error) => {
             // A leftover is removed at the next start.
@@ -100,8 +100,7 @@ pub fn make_spare(disk: &dyn Disk, dir: &Path, file_bytes: u64, rest: &Pacer<'_>
 /// Turns a file that is not needed any more into a spare one.
 pub fn to_spare(disk: &dyn Disk, dir: &Path, file_sequence: u64) -> io::Result<PathBuf> {
     let spare = dir.join(format!("{SPARE_PREFIX}{file_sequence:08}"));
-    disk.rename(&path_of(dir, file_sequence), &spare)?;
-    disk.sync_directory(dir)?;
+    files::rename_durably(disk, &path_of(dir, file_sequence), &spare)?;
     Ok(spare)
 }
 
@@ -119,7 +118,8 @@ pub(super) struct JournalFile {
 }
 
 impl JournalFile {
-    /// Begins a file on a spare one. It gets the name of a file in use once its head is durable.
+    /// Begins a file on a spare one. It gets the name of a file in use once its head is durable. After an
+    /// error for lack of something ([`files::is_shortage`]) it can be begun again.
     pub(super) fn start(
         disk: Arc<dyn Disk>,
         dir: &Path,
@@ -133,10 +133,10 @@ impl JournalFile {
         head.encode(&mut page);
         disk.write_at(&file, &page, 0)?;
         if !synced_writes {
-            disk.sync(&file)?;
+            // Another kind of error: a sync that failed is not retried, for whatever reason it failed.
+            disk.sync(&file).map_err(io::Error::other)?;
         }
-        disk.rename(spare, &path_of(dir, head.file_sequence))?;
-        disk.sync_directory(dir)?;
+        files::rename_durably(&*disk, spare, &path_of(dir, head.file_sequence))?;
         let file_bytes = file.metadata()?.len();
         let (sequence, position) = (head.file_sequence, HEAD_BYTES as u64);
         Ok(Self { disk, file, sequence, file_bytes, position, synced_writes })
@@ -152,6 +152,13 @@ impl JournalFile {
     pub(super) fn append(&mut self, frame: &[u8]) -> io::Result<bool> {
         self.disk.write_at(&self.file, frame, self.position)?;
         self.position += frame.len() as u64;
+        Ok(self.synced_writes)
+    }
+
+    /// Writes a frame of one page over the last one, which had the same length. Returns like
+    /// [`Self::append`].
+    pub(super) fn rewrite_last(&mut self, frame: &[u8]) -> io::Result<bool> {
+        self.disk.write_at(&self.file, frame, self.position - frame.len() as u64)?;
         Ok(self.synced_writes)
     }
 

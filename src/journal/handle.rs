@@ -54,6 +54,8 @@ pub struct Journal {
     on_poison: OnceLock<Callback>,
     /// See [`Self::is_running_low`].
     pub(super) scarce: AtomicBool,
+    /// Set when the daemon ends: nothing waits for space on the disk any more.
+    ending: AtomicBool,
     /// Set once the writer has ended: nothing more is committed.
     ended: AtomicBool,
     pub(super) poison: Mutex<Option<String>>,
@@ -73,6 +75,7 @@ impl Journal {
             on_commit: (0..slots).map(|_| OnceLock::new()).collect(),
             on_poison: OnceLock::new(),
             scarce: AtomicBool::new(false),
+            ending: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             poison: Mutex::new(None),
             writer: OnceLock::new(),
@@ -251,6 +254,18 @@ impl Journal {
     /// Whether nothing more is committed: the disk failed, or the journal is closed.
     pub(super) fn has_ended(&self) -> bool {
         self.is_poisoned() || self.ended.load(Ordering::SeqCst)
+    }
+
+    /// Call when the daemon ends: a writer that waits for space on the disk then fails instead. What it could
+    /// not write was never confirmed.
+    pub fn end_waits(&self) {
+        self.ending.store(true, Ordering::SeqCst);
+        self.wake_writer();
+    }
+
+    /// Whether the writer must not wait for space.
+    pub(super) fn is_ending(&self) -> bool {
+        self.ending.load(Ordering::SeqCst)
     }
 
     /// Marks the writer as ended.

@@ -2,7 +2,9 @@
 //!
 //! * `record`, `frame`: the bytes of a record, a frame and a file's head; pure.
 //! * `file`: one journal file: filled with zeros, overwritten, reused.
-//! * `checkpointer`: the files that wait for a checkpoint, the spare files, and the thread that makes both.
+//! * `checkpointer`: the files that wait for a checkpoint, the spare files, and the thread that makes checkpoints.
+//! * `spare_maker`: the thread that makes spare files.
+//! * `pin`: keeps files while a backup reads them.
 //! * `queue`: carries records from the threads that change words to the writer, and reports what is
 //!   committed.
 //! * `handle`: the journal as these threads see it.
@@ -22,16 +24,19 @@ pub(crate) mod handle;
 #[cfg(all(test, allotd_loom))]
 mod models;
 pub mod on_damage;
+pub(crate) mod pin;
 pub mod queue;
 pub mod record;
 pub mod recovery;
 pub(crate) mod running;
+mod spare_maker;
 mod stats;
 pub(crate) mod writer;
 
-pub use checkpointer::{Checkpoint, MAX_FILES, Pin};
+pub use checkpointer::{Checkpoint, MAX_FILES};
 pub use durability::Durability;
 pub use handle::{Changing, Journal, JournalError};
+pub use pin::Pin;
 pub use queue::Position;
 pub use running::{Callbacks, JournalConfig, MIN_FILE_BYTES, Running, StartError};
 pub use stats::JournalSnapshot;

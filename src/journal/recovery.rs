@@ -65,7 +65,7 @@ pub struct Recovered {
     pub next_frame: u64,
     /// Head of the newest frame, and the boot during which it was written.
     pub last: Option<(FrameHead, [u8; 16])>,
-    /// Whether the daemon closed the journal cleanly: the tables hold everything.
+    /// Whether the newest file was closed cleanly: the tables hold everything.
     pub clean: bool,
     /// What is damaged. Always empty with [`OnDamage::Refuse`].
     pub damage: Vec<Damage>,
@@ -161,6 +161,9 @@ pub fn scan(dir: &Path, on_damage: OnDamage) -> Result<Journaled, RecoveryError>
         let mut whole = |offset| frames.push((index, offset));
         scan_file(file, end, on_damage, &mut recovered, &mut whole)?;
     }
+    // Whatever the newest file says cannot be read if its head is damaged.
+    let newest = files.last().map(|file| file.head.file_sequence);
+    recovered.clean &= newest == recovered.files.last().copied();
     Ok(Journaled { recovered, files, frames })
 }
 
@@ -198,6 +201,8 @@ fn scan_file(
         |offset: usize, what: String| Damage { path: file.path.clone(), offset: offset as u64, what };
     let mut offset = HEAD_BYTES;
     let mut expected = file.head.first_frame;
+    // A file that was closed cleanly says nothing about those after it.
+    recovered.clean = false;
     if recovered.next_frame != 0 && recovered.next_frame != expected {
         let what = format!("it begins with frame {expected}, {} was expected", recovered.next_frame);
         found(recovered, on_damage, damage(0, what))?;
@@ -425,6 +430,36 @@ mod tests {
         assert!(damage_of(&[(8, &short), (9, &second)]).what.contains("is not whole"));
         assert!(damage_of(&[(8, &second)]).what.contains("that of file 9"));
         assert!(damage_of(&[(9, &second[..FILE_BYTES - 1])]).what.contains("bytes, its head says"));
+    }
+
+    /// The last frame of the file is a clean end.
+    fn closed(mut bytes: Vec<u8>, at: usize) -> Vec<u8> {
+        let sequence = Frame::decode(&bytes[at..], Head::decode(&bytes).unwrap().file_sequence).unwrap().head;
+        FrameHead { clean: true, ..sequence }.seal(&mut bytes[at..]);
+        bytes
+    }
+
+    #[test]
+    fn a_clean_end_covers_its_own_file_only() {
+        let first = closed(file(1, 1, &[1, 0], synced), HEAD_BYTES + frame_bytes(1));
+        assert!(read_files(&[(1, &first)], OnDamage::Refuse).0.unwrap().clean);
+        // A start without a frame yet, and one with frames.
+        for records in [vec![], vec![0], vec![0, 5]] {
+            let second = file(2, 3, &records, synced);
+            let files = [(1, &first[..]), (2, &second[..])];
+            assert!(!read_files(&files, OnDamage::Refuse).0.unwrap().clean);
+        }
+        let second = file(2, 3, &[0, 5], synced);
+        for byte in 0..frame_bytes(0) {
+            let mut flipped = second.clone();
+            flipped[HEAD_BYTES + byte] ^= 0x20;
+            let damage = damage_of(&[(1, &first), (2, &flipped)]);
+            assert_eq!(damage.offset as usize / SECTOR_BYTES, (HEAD_BYTES + byte) / SECTOR_BYTES);
+        }
+        // The only frame of a file, too.
+        let mut flipped = file(2, 3, &[5], synced);
+        flipped[HEAD_BYTES + 40] ^= 0x20;
+        assert!(damage_of(&[(1, &first), (2, &flipped)]).what.contains("changed"));
     }
 
     #[test]

@@ -13,11 +13,12 @@ use crate::sys::background;
 use crate::sys::sync::thread::{self, JoinHandle};
 use crate::sys::sync::{Instant, Mutex};
 
-use super::checkpointer::{Checkpoint, Files, Pin};
+use super::checkpointer::{Checkpoint, Files};
 use super::durability::Durability;
 use super::file::{self, JournalFile};
 use super::frame::{Head, MAX_FRAME_BYTES};
 use super::handle::Journal;
+use super::pin::Pin;
 use super::recovery::Recovered;
 use super::writer::{self, TimeSource, Writer};
 
@@ -70,6 +71,7 @@ pub struct Running {
 struct Threads {
     writer: JoinHandle<Writer>,
     checkpointer: JoinHandle<()>,
+    spare_maker: JoinHandle<()>,
 }
 
 impl Running {
@@ -92,7 +94,10 @@ impl Running {
         callbacks: Callbacks,
     ) -> io::Result<Self> {
         let JournalConfig { dir, durability, file_bytes, boot_id, disk } = config;
-        let file_bytes = file_bytes.max(MIN_FILE_BYTES).next_multiple_of(PAGE_BYTES as u64);
+        let slots = journal.queues.slots();
+        // With room for more than the reserve, however many threads there are.
+        let smallest_bytes = MIN_FILE_BYTES.max(writer::least_reserve_bytes(slots) + MAX_FRAME_BYTES as u64);
+        let file_bytes = file_bytes.max(smallest_bytes).next_multiple_of(PAGE_BYTES as u64);
         let closed = recovered.files.clone();
         file::sync_all(&*disk, &dir, &closed)?;
         let file_sequence = closed.last().map_or(1, |last| last + 1);
@@ -110,12 +115,14 @@ impl Running {
             durability,
             boot_id,
             time: callbacks.time,
+            reserve_bytes: writer::reserve_bytes(slots, file_bytes),
             file,
+            last_is_time: false,
             next_frame,
             durable_below: next_frame,
             buffer: writer::frame_buffer()?,
             records: 0,
-            taken: vec![0; journal.queues.slots()],
+            taken: vec![0; slots],
             last_frame_at: Instant::now(),
             last_write: Duration::ZERO,
             last_sync_at: Instant::now(),
@@ -130,11 +137,14 @@ impl Running {
         let checkpointer = background::spawn("checkpoint", move || {
             thread_files.run(&thread_journal, &checkpoint, &*now_seconds);
         })?;
+        let (thread_files, thread_journal) = (Arc::clone(&files), Arc::clone(journal));
+        let spare_maker =
+            background::spawn("journal-spares", move || thread_files.run_spare_maker(&thread_journal))?;
         if files.are_many() {
             // Each start adds a file: starts in quick succession must not fill the disk.
             files.checkpoint_and_wait(journal)?;
         }
-        let threads = Mutex::new(Some(Threads { writer, checkpointer }));
+        let threads = Mutex::new(Some(Threads { writer, checkpointer, spare_maker }));
         Ok(Self { journal: Arc::clone(journal), files, stopped, threads })
     }
 
@@ -179,6 +189,7 @@ impl Running {
         self.journal.end();
         self.files.stop();
         drop(threads.checkpointer.join());
+        drop(threads.spare_maker.join());
         writer.ok()
     }
 }

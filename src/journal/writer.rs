@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::disk::device::{Access, Disk};
 use crate::disk::files;
-use crate::disk::mapping::PageBuffer;
+use crate::disk::mapping::{PAGE_BYTES, PageBuffer};
 use crate::sys::atomics::Ordering;
 use crate::sys::slot::Slot;
 use crate::sys::sync::{Instant, thread};
@@ -20,6 +20,7 @@ use super::durability::Durability;
 use super::file::JournalFile;
 use super::frame::{FrameHead, Head, MAX_FRAME_BYTES, MAX_FRAME_RECORDS, frame_bytes, put_record};
 use super::handle::Journal;
+use super::queue::QUEUE_RECORDS;
 
 /// A frame records the time at least this often. It bounds how far the time can run back across a restart.
 const CLOCK_INTERVAL: Duration = Duration::from_secs(1);
@@ -27,8 +28,10 @@ const CLOCK_INTERVAL: Duration = Duration::from_secs(1);
 const GATHER_WRITES: u32 = 3;
 /// but no longer than this.
 const MAX_GATHER_TIME: Duration = Duration::from_millis(1);
-/// Changes are refused when fewer frames than this fit and there is no other file.
-const RESERVE_FRAMES: u64 = 2;
+/// The most records that one call makes, in a single batch.
+const LARGEST_BATCH_RECORDS: usize = 65_536;
+/// The part of a file that the reserve may take for the largest batches.
+const BATCHES_FILE_SHARE: u64 = 4;
 
 /// The engine's time and the system's since its boot, in nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -48,7 +51,11 @@ pub(super) struct Writer {
     pub(super) durability: Durability,
     pub(super) boot_id: [u8; 16],
     pub(super) time: TimeSource,
+    /// See [`reserve_bytes`].
+    pub(super) reserve_bytes: u64,
     pub(super) file: JournalFile,
+    /// Whether the last frame of the file has no records: a later time is written over it.
+    pub(super) last_is_time: bool,
     pub(super) next_frame: u64,
     /// All frames below this one are durable.
     pub(super) durable_below: u64,
@@ -71,6 +78,26 @@ pub(super) fn access(durability: Durability) -> Access {
         Durability::Sync => Access::DirectSynced,
         Durability::Interval { .. } | Durability::None => Access::Buffered,
     }
+}
+
+/// Bytes of the frames that hold this many records.
+fn frames_bytes(records: usize) -> u64 {
+    (frame_bytes(records) + records.div_ceil(MAX_FRAME_RECORDS) * PAGE_BYTES) as u64
+}
+
+/// The least [`reserve_bytes`]: what all queues can hold, and a frame of what the writer has taken already and
+/// of what calls under way still change.
+pub(super) fn least_reserve_bytes(slots: usize) -> u64 {
+    frames_bytes(slots * QUEUE_RECORDS) + MAX_FRAME_BYTES as u64
+}
+
+/// With fewer free bytes than this, and no other file nor space for one, changes are refused. All that was
+/// changed until then can be written, so that reads of it get their answers. If the files are large, that
+/// includes the rest of the largest batches.
+pub(super) fn reserve_bytes(slots: usize, file_bytes: u64) -> u64 {
+    let least = least_reserve_bytes(slots);
+    let with_batches = least + frames_bytes(slots * LARGEST_BATCH_RECORDS);
+    least.max(with_batches.min(file_bytes / BATCHES_FILE_SHARE))
 }
 
 /// A buffer for the largest frame.
@@ -99,7 +126,7 @@ impl Writer {
 
     /// Whether the writer must not wait any more.
     fn is_stopping(&self) -> bool {
-        self.stopped.load(Ordering::SeqCst) || self.journal.is_poisoned()
+        self.stopped.load(Ordering::SeqCst) || self.journal.is_ending() || self.journal.is_poisoned()
     }
 
     /// How long the writer sleeps unless a thread wakes it. While threads have work, the next group gets time
@@ -125,8 +152,10 @@ impl Writer {
         for slot in 0..journal.queues.slots() {
             journal.queues.take_changed(Slot(slot), || self.take(slot))?;
         }
-        if self.records > 0 || self.last_frame_at.elapsed() >= CLOCK_INTERVAL {
+        if self.records > 0 {
             self.write_frame(false)?;
+        } else if self.last_frame_at.elapsed() >= CLOCK_INTERVAL {
+            self.record_time()?;
         }
         if self.is_sync_due() {
             self.sync()?;
@@ -161,15 +190,38 @@ impl Writer {
         if (frame_bytes(self.records) as u64) > self.file.free_bytes() {
             self.next_file()?;
         }
-        self.seal_and_write(clean)
+        self.seal_and_write(clean)?;
+        // Within the group, so that changes are refused before a large one takes the reserve.
+        self.check_free_space();
+        Ok(())
+    }
+
+    /// Records the time. It takes no space beyond one frame: the next time is written over it. The two differ
+    /// in one sector, so a torn write leaves one of them.
+    fn record_time(&mut self) -> io::Result<()> {
+        if self.last_is_time {
+            return self.put_frame(false, true);
+        }
+        if (frame_bytes(0) as u64) > self.file.free_bytes() && !self.files.has_spare() {
+            // No space and nothing to confirm. The next file begins with the time.
+            self.last_frame_at = Instant::now();
+            return Ok(());
+        }
+        self.write_frame(false)
     }
 
     fn seal_and_write(&mut self, clean: bool) -> io::Result<()> {
+        self.put_frame(clean, false)
+    }
+
+    /// Writes the records in the buffer as the next frame, or the time over the last frame.
+    fn put_frame(&mut self, clean: bool, over_last: bool) -> io::Result<()> {
         let time = (self.time)();
+        let sequence = self.next_frame - u64::from(over_last);
         let head = FrameHead {
             file_sequence: self.file.sequence,
-            sequence: self.next_frame,
-            durable_below: self.durable_below,
+            sequence,
+            durable_below: self.durable_below.min(sequence),
             epoch: 0,
             time_nanos: time.time_nanos,
             boot_nanos: time.boot_nanos,
@@ -179,20 +231,25 @@ impl Writer {
         let bytes = head.seal(&mut self.buffer);
         let started = Instant::now();
         let durable = loop {
-            match self.file.append(&self.buffer[..bytes]) {
+            let frame = &self.buffer[..bytes];
+            let written = if over_last { self.file.rewrite_last(frame) } else { self.file.append(frame) };
+            match written {
                 Ok(durable) => break durable,
                 // The file's blocks exist, but a file system may still need a new one for an overwrite. At
                 // the stop there is no waiting: what is not written was not confirmed.
-                Err(error) if files::is_storage_full(&error) && !self.is_stopping() => {
-                    self.wait_for_room();
+                Err(error) if files::is_shortage(&error) && !self.is_stopping() => {
+                    self.wait_for_room(&error);
                 }
                 Err(error) => return Err(error),
             }
         };
-        self.next_frame += 1;
+        self.next_frame = sequence + 1;
+        self.last_is_time = self.records == 0;
         if durable {
             self.durable_below = self.next_frame;
             self.journal.stats.synced(started.elapsed());
+        } else {
+            self.durable_below = self.durable_below.min(sequence);
         }
         self.journal.stats.wrote(bytes as u64, self.records as u64);
         self.records = 0;
@@ -201,8 +258,10 @@ impl Writer {
         Ok(())
     }
 
-    fn wait_for_room(&self) {
-        self.journal.set_full(true);
+    fn wait_for_room(&self, error: &io::Error) {
+        if files::is_storage_full(error) {
+            self.journal.set_full(true);
+        }
         self.journal.stats.turn();
         thread::sleep(Duration::from_millis(ROOM_RETRY_MS));
     }
@@ -256,8 +315,8 @@ impl Writer {
         loop {
             match JournalFile::start(Arc::clone(&self.disk), &self.files.dir, spare, head, access) {
                 // Nothing is renamed yet, so the start can be retried.
-                Err(error) if files::is_storage_full(&error) && !self.is_stopping() => {
-                    self.wait_for_room();
+                Err(error) if files::is_shortage(&error) && !self.is_stopping() => {
+                    self.wait_for_room(&error);
                 }
                 result => return result,
             }
@@ -286,8 +345,7 @@ impl Writer {
     /// earlier, so that work that can wait does.
     fn check_free_space(&self) {
         let free_bytes = self.file.free_bytes();
-        let reserve = RESERVE_FRAMES * MAX_FRAME_BYTES as u64;
-        self.journal.set_full(free_bytes < reserve && self.files.is_out_of_room());
+        self.journal.set_full(free_bytes < self.reserve_bytes && self.files.is_out_of_room());
         self.journal.scarce.store(self.files.is_running_low(free_bytes), Ordering::Relaxed);
     }
 }

@@ -36,7 +36,11 @@ pub(crate) static CHECKPOINT_FAILED: Limit = Limit::new("checkpoint_failed");
 /// Connections that could not be accepted.
 pub(crate) static ACCEPT_FAILED: Limit = Limit::new("accept_failed");
 
-const ALL: [&Limit; 5] = [&SLOW_CALL, &SLOW_SYNC, &REQUEST_FAILED, &CHECKPOINT_FAILED, &ACCEPT_FAILED];
+/// Totals that could not be saved.
+pub(crate) static TOTALS_FAILED: Limit = Limit::new("totals_failed");
+
+const ALL: [&Limit; 6] =
+    [&SLOW_CALL, &SLOW_SYNC, &REQUEST_FAILED, &CHECKPOINT_FAILED, &ACCEPT_FAILED, &TOTALS_FAILED];
 
 impl Limit {
     const fn new(kind: &'static str) -> Self {

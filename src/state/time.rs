@@ -19,6 +19,12 @@ impl Timestamp {
         Self(seconds.min(Self::MAX.0))
     }
 
+    /// The time `seconds` after 2020-01-01T00:00:00Z; `None` after [`Self::MAX`].
+    #[inline]
+    pub fn checked(seconds: u64) -> Option<Self> {
+        (seconds <= u64::from(Self::MAX.0)).then_some(Self(seconds as u32))
+    }
+
     /// Seconds since 2020-01-01T00:00:00Z.
     pub fn seconds(self) -> u32 {
         self.0
@@ -34,7 +40,8 @@ impl Timestamp {
         UNIX_EPOCH + Duration::from_secs(self.unix_seconds())
     }
 
-    /// The time `seconds` later, at most [`Self::MAX`].
+    /// The time `seconds` later, at most [`Self::MAX`]. Not for what a caller is told: see
+    /// [`Self::checked`].
     #[must_use]
     pub fn after(self, seconds: u32) -> Self {
         Self::new(self.0.saturating_add(seconds))
@@ -58,5 +65,7 @@ mod tests {
         assert_eq!(Timestamp::MAX.to_string(), "2088-01-19T03:14:07Z");
         assert_eq!(Timestamp::new(u32::MAX), Timestamp::MAX);
         assert_eq!(Timestamp::MAX.after(1), Timestamp::MAX);
+        let last = u64::from(Timestamp::MAX.seconds());
+        assert_eq!((Timestamp::checked(last), Timestamp::checked(last + 1)), (Some(Timestamp::MAX), None));
     }
 }

@@ -239,6 +239,14 @@ impl Word {
         retired.then(|| Self::build(used + 1, Phase::Returned, 0, true))
     }
 
+    /// The word of a number that was leased or reinstated `generation` times and is in this state since.
+    pub fn restored(generation: u32, state: NextWord) -> Self {
+        if generation == 0 && state == NextWord::Available {
+            return Self::NEW;
+        }
+        Self::build(generation.min(MAX_GENERATION), Phase::Leased, 0, false).ended(state)
+    }
+
     /// A retired number of this generation, which replaces a lost word.
     pub fn given_up(generation: u32) -> Self {
         Self::build(generation.min(MAX_GENERATION), Phase::Retired, 0, false)

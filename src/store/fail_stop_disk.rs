@@ -1,8 +1,14 @@
-//! A fail-stop disk: after a failure that leaves the content of the disk unknown, it stops the journal, so
-//! that nothing more is confirmed, whichever call failed.
+//! A fail-stop disk, for the files that confirmations depend on and that are in use: the words, their
+//! checksums, and the manifests and directories of the pools. After a failure that leaves their content
+//! unknown it stops the journal, so that nothing more is confirmed. The journal does the same for its own
+//! files.
 //!
-//! Lack of space is not such a failure: the data is not written and can be written later. A sync is the
-//! exception: if it fails for any reason it may have dropped earlier writes, so it is never retried.
+//! Everything else (staging, totals, backups, new files) is on the plain disk, and a failure there fails the
+//! call alone.
+//!
+//! Lack of space, of descriptors or of memory is not a failure of the disk: nothing was done and it can be done
+//! later. A sync that fails for lack of space is the exception. It may have dropped earlier writes, so it is
+//! never retried.
 
 use std::fmt;
 use std::fs::File;
@@ -16,7 +22,7 @@ use crate::disk::files;
 use crate::disk::mapping::MappedWords;
 use crate::journal::handle::Journal;
 
-/// A disk that stops the journal when it fails.
+/// A disk that stops the journal when a write, a sync or a rename fails.
 pub(crate) struct FailStopDisk {
     disk: Arc<dyn Disk>,
     journal: Arc<Journal>,
@@ -34,16 +40,21 @@ fn path_of(file: &File) -> PathBuf {
     std::fs::read_link(link).unwrap_or_else(|_| PathBuf::from("a file"))
 }
 
-/// Whether a call that failed with this error changed nothing and does not indicate a failed disk.
-fn is_harmless(error: &io::Error) -> bool {
-    files::is_storage_full(error)
+/// Whether the system refused a rename, so that it changed nothing.
+fn is_refusal(error: &io::Error) -> bool {
+    files::is_shortage(error)
         || matches!(
             error.kind(),
             ErrorKind::NotFound
                 | ErrorKind::AlreadyExists
                 | ErrorKind::DirectoryNotEmpty
+                | ErrorKind::NotADirectory
+                | ErrorKind::IsADirectory
                 | ErrorKind::InvalidInput
                 | ErrorKind::PermissionDenied
+                | ErrorKind::ReadOnlyFilesystem
+                | ErrorKind::CrossesDevices
+                | ErrorKind::ResourceBusy
                 | ErrorKind::Unsupported
         )
 }
@@ -57,16 +68,11 @@ impl FailStopDisk {
         self.journal.poison(&format!("{} could not be {what}", path.display()), error);
     }
 
-    fn changed<T>(&self, what: &str, path: &Path, result: io::Result<T>) -> io::Result<T> {
-        result.inspect_err(|error| {
-            if !is_harmless(error) {
-                self.failed(what, path, error);
-            }
-        })
-    }
-
     fn synced(&self, path: impl FnOnce() -> PathBuf, result: io::Result<()>) -> io::Result<()> {
         result.map_err(|error| {
+            if files::is_out_of_resources(&error) {
+                return error;
+            }
             self.failed("synced", &path(), &error);
             // Hide the kind, so that no caller takes the error for one that can be retried.
             io::Error::other(error)
@@ -76,22 +82,24 @@ impl FailStopDisk {
 
 impl Disk for FailStopDisk {
     fn create(&self, path: &Path) -> io::Result<File> {
-        self.changed("created", path, self.disk.create(path))
+        self.disk.create(path)
     }
 
     fn open(&self, path: &Path, access: Access) -> io::Result<File> {
-        self.changed("opened", path, self.disk.open(path, access))
+        self.disk.open(path, access)
     }
 
     fn allocate(&self, file: &File, bytes: u64) -> io::Result<()> {
-        let result = self.disk.allocate(file, bytes);
-        if result.is_ok() { Ok(()) } else { self.changed("allocated", &path_of(file), result) }
+        self.disk.allocate(file, bytes)
     }
 
     #[inline]
     fn write_at(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
-        let result = self.disk.write_at(file, bytes, offset);
-        if result.is_ok() { Ok(()) } else { self.changed("written", &path_of(file), result) }
+        self.disk.write_at(file, bytes, offset).inspect_err(|error| {
+            if !files::is_shortage(error) {
+                self.failed("written", &path_of(file), error);
+            }
+        })
     }
 
     fn sync(&self, file: &File) -> io::Result<()> {
@@ -103,22 +111,35 @@ impl Disk for FailStopDisk {
     }
 
     fn sync_directory(&self, directory: &Path) -> io::Result<()> {
-        self.synced(|| directory.to_owned(), self.disk.sync_directory(directory))
+        let opened = self.disk.open_directory(directory)?;
+        self.sync_opened(&opened, directory)
+    }
+
+    fn open_directory(&self, directory: &Path) -> io::Result<File> {
+        self.disk.open_directory(directory)
+    }
+
+    fn sync_opened(&self, opened: &File, directory: &Path) -> io::Result<()> {
+        self.synced(|| directory.to_owned(), self.disk.sync_opened(opened, directory))
     }
 
     fn create_directories(&self, path: &Path) -> io::Result<()> {
-        self.changed("created", path, self.disk.create_directories(path))
+        self.disk.create_directories(path)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.changed("renamed", from, self.disk.rename(from, to))
+        self.disk.rename(from, to).inspect_err(|error| {
+            if !is_refusal(error) {
+                self.failed("renamed", from, error);
+            }
+        })
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
-        self.changed("removed", path, self.disk.remove_file(path))
+        self.disk.remove_file(path)
     }
 
     fn remove_directory(&self, path: &Path) -> io::Result<()> {
-        self.changed("removed", path, self.disk.remove_directory(path))
+        self.disk.remove_directory(path)
     }
 }

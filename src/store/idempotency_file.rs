@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use crate::disk::device::Disk;
 use crate::disk::files;
+use crate::disk::paced::Pacer;
 use crate::journal::record::{RECORD_BYTES, Record};
 
 /// Maximum number of leases under keys that are stored at the same time.
@@ -60,11 +61,11 @@ pub(crate) fn content(records: &[Record]) -> Vec<u8> {
 }
 
 /// Replaces the file, durably. Does not create a file without records.
-pub(crate) fn write(disk: &dyn Disk, path: &Path, records: &[Record]) -> io::Result<()> {
+pub(crate) fn write(disk: &dyn Disk, path: &Path, records: &[Record], pacer: &Pacer<'_>) -> io::Result<()> {
     if records.is_empty() && !path.exists() {
         return Ok(());
     }
-    files::replace_file(disk, path, &content(records))
+    files::replace_file_paced(disk, path, &content(records), pacer)
 }
 
 /// The records of the file; none if it does not exist.
@@ -98,11 +99,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = path_in(dir.path());
         assert!(read(&path).unwrap().is_empty());
-        write(&RealDisk, &path, &[]).unwrap();
+        write(&RealDisk, &path, &[], &|_| ()).unwrap();
         assert!(!path.exists());
         let record = |byte| Record::Key(KeyRecord { key: [byte; 16], body: 7, leases: 1, until_seconds: 9 });
         let records = [record(1), record(2)];
-        write(&RealDisk, &path, &records).unwrap();
+        write(&RealDisk, &path, &records, &|_| ()).unwrap();
         assert_eq!(read(&path).unwrap(), records);
         let content = std::fs::read(&path).unwrap();
         for bit in 0..content.len() * 8 {
@@ -113,7 +114,7 @@ mod tests {
         }
         std::fs::write(&path, &content[..content.len() - 1]).unwrap();
         assert!(read(&path).is_err());
-        write(&RealDisk, &path, &[]).unwrap();
+        write(&RealDisk, &path, &[], &|_| ()).unwrap();
         assert!(read(&path).unwrap().is_empty());
     }
 }

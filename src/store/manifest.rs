@@ -25,6 +25,8 @@ pub(crate) const FORMAT: u32 = 3;
 const OLDEST_FORMAT: u32 = 2;
 /// The manifest's name in the pool's directory.
 pub(crate) const MANIFEST_FILE: &str = "pool.toml";
+/// The round of a new pool.
+pub(crate) const FIRST_ROUND: u32 = 1;
 /// Maximum length of a manifest.
 const MAX_MANIFEST_BYTES: u64 = 4 << 20;
 
@@ -96,7 +98,7 @@ impl Manifest {
         Self {
             format: FORMAT,
             id: format!("{pool_id:016x}"),
-            round: 1,
+            round: FIRST_ROUND,
             paused: false,
             begins_epoch: false,
             settings,

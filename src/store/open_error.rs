@@ -10,6 +10,28 @@ use super::damage::SegmentError;
 use super::idempotency_file::KeyFileError;
 use super::manifest::ManifestError;
 
+/// Why the system's clock is not believed. Time never runs back, so a wrong one would end every lease for ever.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ClockError {
+    /// It is before 2020 or after the last time that a word can hold.
+    #[error("the system's clock says {0}, and times from 2020 to 2087 can be stored: set the clock")]
+    OutOfRange(String),
+    /// It is far ahead of the journal.
+    #[error(
+        "the system's clock says {now}, more than {years} years after {last}, the last time in the journal: all \
+         leases would end, and time could not be turned back. Set the clock, or start once with --accept-clock if \
+         it is right"
+    )]
+    Ahead {
+        /// The clock's time.
+        now: String,
+        /// The time of the newest frame.
+        last: String,
+        /// The limit.
+        years: u64,
+    },
+}
+
 /// Why a data directory cannot be used. Nothing in it was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -58,6 +80,9 @@ pub enum OpenError {
     /// The journal cannot be written.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// The system's clock is not believed.
+    #[error(transparent)]
+    Clock(#[from] ClockError),
     /// The system returned no random numbers.
     #[error("the system returned no random numbers: {0}")]
     Random(io::Error),

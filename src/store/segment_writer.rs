@@ -9,10 +9,11 @@ use crate::disk::paced::PART_BYTES;
 use crate::disk::sequential::SequentialWriter;
 use crate::numbers::number::NumberRange;
 use crate::numbers::set::writer::{SetWriter, WriteError, Written};
+use crate::state::word::Word;
 
 use super::manifest::SegmentEntry;
 use super::pool_dir::SegmentPaths;
-use super::table::TableFile;
+use super::table::{self, TableFile};
 
 /// Writes a number set as the file `path`, durably.
 pub(crate) fn write_ranges(
@@ -38,10 +39,26 @@ pub(crate) fn make_segment(
     id: SegmentId,
     write: impl FnOnce(&Path) -> Result<Written, WriteError>,
 ) -> Result<SegmentEntry, WriteError> {
+    make_segment_of(disk, dir, id, write, None::<std::iter::Empty<Word>>)
+}
+
+/// [`make_segment`] with the words of the numbers, in ascending order of the numbers; without them all
+/// numbers are new.
+pub(crate) fn make_segment_of(
+    disk: &dyn Disk,
+    dir: &Path,
+    id: SegmentId,
+    write: impl FnOnce(&Path) -> Result<Written, WriteError>,
+    words: Option<impl Iterator<Item = Word>>,
+) -> Result<SegmentEntry, WriteError> {
     let paths = SegmentPaths::new(dir, id);
     let written = write(&paths.set)?;
     // A set holds at most MAX_SET_NUMBERS, which ranks can count.
-    TableFile::create(disk, &paths.table, written.numbers as u32)?;
+    let len = written.numbers as u32;
+    match words {
+        None => TableFile::create(disk, &paths.table, len)?,
+        Some(words) => table::restored::create(disk, &paths.table, len, words)?,
+    }
     Ok(SegmentEntry {
         id,
         numbers: written.numbers,

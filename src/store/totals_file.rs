@@ -63,6 +63,8 @@ struct Written {
     sequence: u64,
     /// The index of the file that is written next.
     live: usize,
+    /// The open files, so that saving needs no descriptor.
+    open: [Option<File>; 2],
     /// When the other file was made durable.
     synced_at: Instant,
     totals: AllTotals,
@@ -74,35 +76,42 @@ impl TotalsFile {
         let paths = [FIRST_FILE, SECOND_FILE].map(|name| data_dir.join(name));
         let whole = [0, 1].into_iter().filter_map(|index| Some((read(&paths[index])?, index)));
         let latest = whole.max_by_key(|(found, _)| found.sequence);
+        let mut open = [None, None];
         let (sequence, live, totals) = match latest {
             Some((latest, index)) => {
-                // Before the other file is overwritten. A failed disk has stopped the journal already.
-                let _ = disk.open(&paths[index], Access::Buffered).and_then(|file| disk.sync(&file));
+                // Before the other file is overwritten. A failure can only lose totals.
+                if let Ok(file) = disk.open(&paths[index], Access::Buffered) {
+                    let _ = disk.sync(&file);
+                    open[index] = Some(file);
+                }
                 (latest.sequence, index ^ 1, latest.pools)
             }
             None => (0, 0, AllTotals::new()),
         };
-        let written =
-            Mutex::new(Written { sequence, live, synced_at: Instant::now(), totals: totals.clone() });
-        (Self { disk, paths, written }, totals)
+        let written = Written { sequence, live, open, synced_at: Instant::now(), totals: totals.clone() };
+        (Self { disk, paths, written: Mutex::new(written) }, totals)
     }
 
-    /// Writes the totals if they changed. Makes them durable if `durably`, or every [`SYNC_INTERVAL`].
+    /// Writes the totals if they changed. Makes them durable if `durably`, or every [`SYNC_INTERVAL`]. After
+    /// an error it can be called again.
     pub(crate) fn write(&self, totals: AllTotals, durably: bool) -> io::Result<()> {
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let written = &mut *written;
         let changed = totals != written.totals;
         if !changed && !durably {
             return Ok(());
         }
         let sequence = written.sequence + 1;
-        let path = &self.paths[written.live];
-        let file = open_or_create(&*self.disk, path)?;
-        self.disk.write_at(&file, content(sequence, &totals)?.as_bytes(), 0)?;
+        let live = written.live;
+        let file = match &written.open[live] {
+            Some(file) => file,
+            None => written.open[live].insert(open_or_create(&*self.disk, &self.paths[live])?),
+        };
+        self.disk.write_at(file, content(sequence, &totals)?.as_bytes(), 0)?;
         written.sequence = sequence;
         written.totals = totals;
         if durably || written.synced_at.elapsed() >= SYNC_INTERVAL {
-            self.disk.sync(&file)?;
-            files::sync_parent(&*self.disk, path)?;
+            self.disk.sync(file)?;
             written.synced_at = Instant::now();
             written.live ^= 1;
         }
@@ -110,9 +119,14 @@ impl TotalsFile {
     }
 }
 
+/// Opens a file of totals, or creates it, durably.
 fn open_or_create(disk: &dyn Disk, path: &Path) -> io::Result<File> {
     match disk.open(path, Access::Buffered) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => disk.create(path),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let file = disk.create(path)?;
+            files::sync_parent(disk, path)?;
+            Ok(file)
+        }
         opened => opened,
     }
 }

@@ -6,11 +6,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use allotd::check::check_directory;
-use allotd::domain::settings::Settings;
-use allotd::engine::Engine;
+use allotd::domain::settings::{NextState, Settings};
 use allotd::engine::operations::import::NumberSource;
-use allotd::engine::operations::lease::LeaseRequest;
+use allotd::engine::operations::lease::{LeaseError, LeaseRequest};
+use allotd::engine::operations::renew_return::{LeaseRef, ReturnError, ReturnItem};
+use allotd::engine::{Engine, EngineConfig};
 use allotd::state::number_state::State;
+use allotd::state::time::Timestamp;
+use allotd::store::open_error::OpenError;
 
 use super::clocks::{BEGINNING_SECONDS, FakeClocks};
 use super::flips::{content, make_unclean, write};
@@ -195,4 +198,65 @@ fn a_directory_of_a_machine_whose_clock_was_ahead_keeps_its_time() {
         let found = again.pool("p").unwrap().lookup(held.number).unwrap();
         assert_eq!((found.state, found.until), (State::Leased, Some(held.expires_at)));
     }
+}
+
+#[test]
+fn a_clock_that_would_end_all_leases_for_ever_is_refused() {
+    const YEAR: u64 = 366 * 24 * 3600;
+    let dir = scratch();
+    let end = u64::from(Timestamp::MAX.seconds());
+    let refused = |clocks: FakeClocks, accept_clock| {
+        let config = EngineConfig { accept_clock, ..config(dir.path(), &Arc::new(clocks)) };
+        match Engine::open(&config) {
+            Err(OpenError::Clock(error)) => error.to_string(),
+            other => panic!("{:?}", other.map(|_| "it opens")),
+        }
+    };
+    assert!(refused(FakeClocks::at(end + 1, 1), true).contains("set the clock"), "the first start");
+    let engine = Engine::open(&config(dir.path(), &Arc::new(FakeClocks::default()))).unwrap();
+    let source = [range(1, 9)];
+    engine.create_pool(&"p".parse().unwrap(), Settings::default(), NumberSource::Ranges(&source)).unwrap();
+    let held = lease(&engine);
+    engine.close().unwrap();
+    drop(engine);
+    let before = content(dir.path());
+    let ahead = || FakeClocks::at(BEGINNING_SECONDS + 10 * YEAR + 2, 3);
+    assert!(refused(ahead(), false).contains("--accept-clock"));
+    assert!(refused(FakeClocks::at(end + 1, 2), true).contains("set the clock"));
+    assert_eq!(content(dir.path()), before, "nothing is changed");
+    // With the clock set again, the lease is still there.
+    let clocks = Arc::new(FakeClocks::at(BEGINNING_SECONDS + 1, 2));
+    let engine = Engine::open(&config(dir.path(), &clocks)).unwrap();
+    assert_eq!(engine.pool("p").unwrap().lookup(held.number).unwrap().state, State::Leased);
+    engine.close().unwrap();
+    drop(engine);
+    let accepting = EngineConfig { accept_clock: true, ..config(dir.path(), &Arc::new(ahead())) };
+    let engine = Engine::open(&accepting).unwrap();
+    assert_eq!(engine.pool("p").unwrap().lookup(held.number).unwrap().state, State::Available);
+}
+
+#[test]
+fn an_end_beyond_the_last_time_is_refused_and_not_cut() {
+    let dir = scratch();
+    let end = u64::from(Timestamp::MAX.seconds());
+    let engine = Engine::open(&config(dir.path(), &Arc::new(FakeClocks::at(end - 5_000, 1)))).unwrap();
+    let source = [range(1, 9)];
+    engine.create_pool(&"p".parse().unwrap(), Settings::default(), NumberSource::Ranges(&source)).unwrap();
+    let (pool, mut worker, mut leases) = (engine.pool("p").unwrap(), engine.worker(), Vec::new());
+    let mut lease = |ttl| {
+        let request = LeaseRequest { count: 1, ttl_seconds: Some(ttl), within: None };
+        pool.lease(&mut worker, &request, &mut leases)
+    };
+    assert_eq!(lease(5_001), Err(LeaseError::EndsTooLate));
+    lease(5_000).unwrap();
+    let held = LeaseRef { number: leases[0].number, token: Some(leases[0].token) };
+    let mut results = Vec::new();
+    assert_eq!(pool.renew(&mut worker, &[held], Some(5_001), &mut results), Err(LeaseError::EndsTooLate));
+    let mut returned = Vec::new();
+    let mut rest = |seconds| {
+        let item = ReturnItem { lease: held, then: NextState::Rest(seconds), outcome: None };
+        pool.return_leases(&mut worker, &[item], &mut returned)
+    };
+    assert_eq!(rest(5_001), Err(ReturnError::RestEndsTooLate));
+    rest(1_000).unwrap();
 }

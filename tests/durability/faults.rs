@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use allotd::domain::settings::{NextState, Settings};
@@ -13,7 +12,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use super::clocks::FakeClocks;
-use super::faulty::{FaultyDisk, Kind, Way};
+use super::faulty::{FaultyDisk, Way};
 use super::history::Promise;
 use super::script::{Failure, MAIN, NUMBERS, Script, range};
 use super::{config, scratch, setting};
@@ -131,25 +130,35 @@ fn run(durability: Durability, fault: Option<(u64, Way)>) -> (u64, bool) {
             if script.engine().journal().is_poisoned() {
                 break 'run;
             }
-            assert!(is_full(&failure), "{fault:?}: {failure}");
+            let failed = disk.failed();
+            if disk.has_lost(is_broken) {
+                wait_for("something is lost, but the journal goes on", || {
+                    script.engine().journal().is_poisoned()
+                });
+                break 'run;
+            }
+            assert!(is_full(&failure) || is_broken, "{fault:?} at {failed:?}: {failure}");
             std::thread::sleep(Duration::from_millis(20));
         }
-        if disk.failed_sync.load(Ordering::SeqCst) && script.is_running() {
+        if disk.has_lost(is_broken) && script.is_running() {
             let journal = script.engine().journal();
-            wait_for("a failed sync, but the journal goes on", || journal.is_poisoned());
+            let what = format!("{fault:?} at {:?}, but the journal goes on", disk.failed());
+            wait_for(&what, || journal.is_poisoned());
             break;
         }
     }
+    let is_for_ever = matches!(fault, Some((_, Way::Broken { for_ever: true, .. })));
     if script.is_running() && script.engine().journal().is_poisoned() {
+        assert!(is_for_ever || !disk.is_harmless(), "{fault:?} at {:?} ended the engine", disk.failed());
         noticed = true;
         assert_poisoned(&mut script);
     }
-    let kind = disk.failed();
-    assert!(kind.is_none() || noticed || !(is_broken || kind == Some(Kind::Sync)), "{fault:?}: not noticed");
+    let failed = disk.failed();
+    assert!(noticed || !disk.has_lost(is_broken), "{fault:?} at {failed:?}: not noticed");
     script.drop_engine();
     let verified = script.history.verify(dir.path(), END, Promise::Confirmed);
-    verified.unwrap_or_else(|error| panic!("{fault:?} in a call of kind {kind:?}: {error}"));
-    (disk.calls(), kind.is_some())
+    verified.unwrap_or_else(|error| panic!("{fault:?} at {failed:?}: {error}"));
+    (disk.calls(), failed.is_some())
 }
 
 fn fail_all_calls(durability: Durability) {

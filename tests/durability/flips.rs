@@ -15,6 +15,7 @@ use allotd::domain::settings::{NextState, Settings};
 use allotd::engine::operations::export::Export;
 use allotd::engine::operations::lease::{LeaseError, LeaseRequest, MAX_LEASE_COUNT};
 use allotd::engine::{Engine, EngineConfig, NumberState};
+use allotd::journal::frame::HEAD_BYTES;
 use allotd::state::number_state::State;
 use allotd::state::state_set::StateSet;
 use rand::rngs::StdRng;
@@ -42,6 +43,19 @@ impl Disk for NoCheckpoints {
         }
         RealDisk.write_at(file, bytes, offset)
     }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        if is_journal(from) { Err(io::ErrorKind::StorageFull.into()) } else { RealDisk.rename(from, to) }
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        if is_journal(path) { Err(io::ErrorKind::StorageFull.into()) } else { RealDisk.remove_file(path) }
+    }
+}
+
+/// Whether it is a file in use of a journal.
+fn is_journal(path: &Path) -> bool {
+    path.extension().is_some_and(|kind| kind == "journal")
 }
 
 /// All that an engine shows of a pool.
@@ -73,7 +87,7 @@ fn told(engine: &Engine) -> BTreeMap<String, Told> {
 
 fn journal_files(dir: &Path) -> usize {
     let names = fs::read_dir(dir.join("journal")).unwrap().map(|entry| entry.unwrap().path());
-    names.filter(|path| path.extension().is_some_and(|kind| kind == "journal")).count()
+    names.filter(|path| is_journal(path)).count()
 }
 
 /// A directory that was not closed, with more than one file of the journal.
@@ -106,6 +120,54 @@ pub(crate) fn make_unclean(dir: &Path) -> Arc<FakeClocks> {
         }
     }
     script.drop_engine();
+    clocks
+}
+
+/// What happens to a directory after it was closed cleanly.
+#[derive(Debug, Clone, Copy)]
+enum After {
+    CleanEnd,
+    Start,
+    StartAndChanges,
+    AnotherCleanEnd,
+    AnotherStart,
+}
+
+/// A directory that was closed cleanly at least once. Its journal keeps all of its files.
+fn make_clean(dir: &Path, after: After) -> Arc<FakeClocks> {
+    let random = &mut StdRng::seed_from_u64(4);
+    let clocks = Arc::new(FakeClocks::default());
+    let mut script = Script::new(config(dir, &clocks), Arc::clone(&clocks), Box::new(|| 0));
+    script.open().unwrap();
+    script.create_main().unwrap();
+    script.create_resting().unwrap();
+    (0..50).for_each(|_| script.step(random).unwrap());
+    script.close().unwrap();
+    if matches!(after, After::CleanEnd) {
+        return clocks;
+    }
+    script.set_config(EngineConfig { disk: Arc::new(NoCheckpoints), ..config(dir, &clocks) });
+    script.open().unwrap();
+    if matches!(after, After::Start) {
+        script.drop_engine();
+        return clocks;
+    }
+    script.lease(MAIN, NUMBERS as u32, 5_000).unwrap();
+    script.settle().unwrap();
+    script.drop_engine();
+    if matches!(after, After::StartAndChanges) {
+        return clocks;
+    }
+    script.set_config(config(dir, &clocks));
+    script.open().unwrap();
+    script.close().unwrap();
+    if matches!(after, After::AnotherStart) {
+        script.set_config(EngineConfig { disk: Arc::new(NoCheckpoints), ..config(dir, &clocks) });
+        for _ in 0..2 {
+            script.open().unwrap();
+            script.drop_engine();
+        }
+    }
     clocks
 }
 
@@ -215,14 +277,54 @@ fn recover(dir: &Path, clocks: &Arc<FakeClocks>, truth: &BTreeMap<String, Told>,
 
 #[test]
 fn every_flipped_bit_is_found_or_does_no_harm() {
-    let began = Instant::now();
     let random = &mut StdRng::seed_from_u64(seed());
     let base = scratch();
     let clocks = make_unclean(base.path());
-    let files = content(base.path());
     let journals = journal_files(base.path());
     assert!(journals >= 3, "{journals} files of the journal");
-    let sound = check_directory(base.path()).unwrap();
+    flip_bits(base.path(), &clocks, setting("ALLOTD_FLIPS", FLIPS), random);
+}
+
+#[test]
+fn every_flipped_bit_is_found_in_every_state_of_a_journal() {
+    let random = &mut StdRng::seed_from_u64(seed());
+    let states =
+        [After::CleanEnd, After::Start, After::StartAndChanges, After::AnotherCleanEnd, After::AnotherStart];
+    for after in states {
+        let base = scratch();
+        let clocks = make_clean(base.path(), after);
+        let journals = journal_files(base.path());
+        println!("{after:?}: {journals} files of the journal");
+        let is_started = matches!(after, After::Start | After::StartAndChanges | After::AnotherStart);
+        assert_eq!(journals > 1, is_started, "{after:?}");
+        flip_bits(base.path(), &clocks, setting("ALLOTD_FLIPS", FLIPS) / states.len() as u64, random);
+        if is_started {
+            flip_first_frame(base.path());
+        }
+    }
+}
+
+/// Flips bits of the first frame in the newest file of the journal.
+fn flip_first_frame(base: &Path) {
+    let names = fs::read_dir(base.join("journal")).unwrap().map(|entry| entry.unwrap().path());
+    let newest = names.filter(|path| is_journal(path)).max().unwrap();
+    let file = fs::OpenOptions::new().read(true).write(true).open(&newest).unwrap();
+    for byte in (HEAD_BYTES as u64..2 * HEAD_BYTES as u64).step_by(61) {
+        let mut content = [0];
+        file.read_exact_at(&mut content, byte).unwrap();
+        file.write_all_at(&[content[0] ^ 8], byte).unwrap();
+        let found = check_directory(base).unwrap().faults;
+        assert!(!found.is_empty(), "byte {byte} of {}", newest.display());
+        file.write_all_at(&content, byte).unwrap();
+    }
+}
+
+/// Flips bits anywhere in a directory, and puts them back.
+fn flip_bits(base: &Path, clocks: &Arc<FakeClocks>, flips: u64, random: &mut StdRng) {
+    let began = Instant::now();
+    let files = content(base);
+    let journals = journal_files(base);
+    let sound = check_directory(base).unwrap();
     assert_eq!(sound.faults, []);
     let copy = || {
         let dir = scratch();
@@ -230,12 +332,11 @@ fn every_flipped_bit_is_found_or_does_no_harm() {
         dir
     };
     let truth_dir = copy();
-    let engine = Engine::open(&config(truth_dir.path(), &clocks)).unwrap();
+    let engine = Engine::open(&config(truth_dir.path(), clocks)).unwrap();
     assert_eq!(engine.report().journal.files.len(), journals);
     let truth = told(&engine);
     drop(engine);
     let (mut found, mut opened, mut harmless) = (0, 0, BTreeMap::<PathBuf, u64>::new());
-    let flips = setting("ALLOTD_FLIPS", FLIPS);
     for _ in 0..flips {
         let Flip { path, byte, bit } = any_flip(&files, random);
         let flip = format!("bit {bit} of byte {byte} of {}", path.display());
@@ -244,10 +345,10 @@ fn every_flipped_bit_is_found_or_does_no_harm() {
             let file = fs::OpenOptions::new().write(true).open(dir.join(path)).unwrap();
             file.write_all_at(bytes, byte as u64).unwrap();
         };
-        put(base.path(), &flipped);
-        let checked = check_directory(base.path());
+        put(base, &flipped);
+        let checked = check_directory(base);
         let is_found = checked.as_ref().map_or(true, |checked| !checked.faults.is_empty());
-        put(base.path(), &files[path][byte..=byte]);
+        put(base, &files[path][byte..=byte]);
         found += u64::from(is_found);
         assert!(is_found || checked.is_ok_and(|checked| checked == sound), "{flip}");
         if !random.random_ratio(1, ONE_IN_OPENED[usize::from(flips > LONG_RUN_FLIPS)]) {
@@ -257,7 +358,7 @@ fn every_flipped_bit_is_found_or_does_no_harm() {
         let dir = copy();
         put(dir.path(), &flipped);
         let before = is_found.then(|| content(dir.path()));
-        match Engine::open(&config(dir.path(), &clocks)) {
+        match Engine::open(&config(dir.path(), clocks)) {
             Ok(engine) => {
                 assert!(!is_found, "{flip}: the check found it, it was opened");
                 assert_eq!(told(&engine), truth, "{flip}");
@@ -266,7 +367,7 @@ fn every_flipped_bit_is_found_or_does_no_harm() {
             Err(error) => {
                 assert!(is_found, "{flip}: the check did not find it: {error}");
                 assert_eq!(before.as_ref(), Some(&content(dir.path())), "{flip}: changed");
-                recover(dir.path(), &clocks, &truth, path, &flip);
+                recover(dir.path(), clocks, &truth, path, &flip);
             }
         }
     }

@@ -9,7 +9,9 @@ use allotd::domain::settings::NextState;
 use allotd::engine::Pool;
 use allotd::engine::Worker;
 use allotd::engine::operations::lease::{Lease, LeaseError, LeaseRequest};
-use allotd::engine::operations::renew_return::{LeaseRef, RenewResult, ReturnItem, ReturnResult};
+use allotd::engine::operations::renew_return::{
+    LeaseRef, RenewResult, ReturnError, ReturnItem, ReturnResult,
+};
 use allotd::journal::{JournalError, Position};
 use allotd::numbers::number::Number;
 use allotd::state::number_state::State;
@@ -213,7 +215,8 @@ impl Subject<'_> {
         let mut results = Vec::new();
         let then = if rest == 0 { NextState::Available } else { NextState::Rest(rest) };
         let item = ReturnItem { lease: self.held(number, proof), then, outcome: None };
-        self.waits_for.set(Some(self.pool.return_leases(worker, &[item], &mut results)?));
+        let position = self.pool.return_leases(worker, &[item], &mut results).map_err(of_journal)?;
+        self.waits_for.set(Some(position));
         match results[0] {
             ReturnResult::Returned { state, available_at } => {
                 assert_eq!(state == State::Resting, available_at.is_some(), "{:?}", results[0]);
@@ -224,11 +227,8 @@ impl Subject<'_> {
                     && self.is_buggy(Bug::OldReturnEndsNewLease)
                 {
                     let lease = LeaseRef { number: self::number(number), token: Some(newest.token) };
-                    self.pool.return_leases(
-                        worker,
-                        &[ReturnItem { lease, then, outcome: None }],
-                        &mut results,
-                    )?;
+                    let item = ReturnItem { lease, then, outcome: None };
+                    self.pool.return_leases(worker, &[item], &mut results).map_err(of_journal)?;
                 }
                 Ok(Answer::Stale)
             }
@@ -246,5 +246,13 @@ impl Subject<'_> {
             other => panic!("{number} is seen as {other:?}"),
         };
         Answer::Saw { generation: found.generation, seen }
+    }
+}
+
+/// The journal's error: no rest of a test is too long.
+fn of_journal(error: ReturnError) -> JournalError {
+    match error {
+        ReturnError::Journal(error) => error,
+        other @ ReturnError::RestEndsTooLate => panic!("{other}"),
     }
 }

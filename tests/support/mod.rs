@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use allotd::engine::{Engine, EngineConfig};
 use allotd::http::address::ListenAddress;
+use allotd::http::limits::Limits;
 use allotd::http::server::listener::Listener;
 use allotd::http::server::{self, DEFAULT_MAX_CONNECTIONS, ServerConfig};
 use allotd::journal::MIN_FILE_BYTES;
@@ -39,6 +40,11 @@ impl Server {
 
     /// Listens on a socket file too, and answers to more names.
     pub(crate) fn start_with(socket: Option<&Path>, names: &[&str]) -> Self {
+        Self::start_with_limits(socket, names, Limits::default())
+    }
+
+    /// With other limits on the pace of clients.
+    pub(crate) fn start_with_limits(socket: Option<&Path>, names: &[&str], limits: Limits) -> Self {
         let allow_hosts = names.iter().map(|name| name.parse().unwrap()).collect();
         let data = tempfile::tempdir().unwrap();
         let engine_config = EngineConfig {
@@ -49,7 +55,8 @@ impl Server {
         let mut listeners = vec![Listener::bind(&"127.0.0.1:0".parse().unwrap()).unwrap()];
         listeners.extend(socket.map(|path| Listener::bind(&ListenAddress::Unix(path.into())).unwrap()));
         let ListenAddress::Tcp(address) = listeners[0].address().unwrap() else { panic!("a TCP address") };
-        let config = ServerConfig { workers: WORKERS, max_connections: DEFAULT_MAX_CONNECTIONS, allow_hosts };
+        let config =
+            ServerConfig { workers: WORKERS, max_connections: DEFAULT_MAX_CONNECTIONS, allow_hosts, limits };
         let (shutdown, ended) = tokio::sync::oneshot::channel::<()>();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

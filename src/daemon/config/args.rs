@@ -46,6 +46,9 @@ pub struct ServeArgs {
     /// Start with a damaged data directory: numbers whose state is lost are retired
     #[arg(long, env = "ALLOTD_RECOVER_DAMAGED", num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
     pub recover_damaged: Option<bool>,
+    /// Start though the system's clock is more than ten years ahead of the journal: all leases end
+    #[arg(long, env = "ALLOTD_ACCEPT_CLOCK", num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
+    pub accept_clock: Option<bool>,
     /// Listen on addresses that other machines can reach, without any protection
     #[arg(long, env = "ALLOTD_INSECURE", num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
     pub insecure: Option<bool>,
@@ -78,6 +81,7 @@ impl ServeArgs {
             journal_file_mib: self.journal_file_mib.or(file.journal_file_mib),
             backup_dir: self.backup_dir.or(file.backup_dir),
             recover_damaged: self.recover_damaged.or(file.recover_damaged),
+            accept_clock: self.accept_clock.or(file.accept_clock),
             insecure: self.insecure.or(file.insecure),
             log_level: self.log_level.or(file.log_level),
             log_format: self.log_format.or(file.log_format),

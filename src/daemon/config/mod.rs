@@ -45,6 +45,8 @@ pub struct Config {
     pub backup_dir: Option<PathBuf>,
     /// Whether to start with a damaged data directory.
     pub recover_damaged: bool,
+    /// Whether to believe a clock that is far ahead of the journal.
+    pub accept_clock: bool,
     /// What is logged, and how.
     pub log: LogConfig,
 }
@@ -90,6 +92,7 @@ impl ServeArgs {
             durability,
             journal_file_bytes: u64::from(mib) << 20,
             recover_damaged: given.recover_damaged.unwrap_or(false),
+            accept_clock: given.accept_clock.unwrap_or(false),
             log,
         })
     }
@@ -237,6 +240,7 @@ mod tests {
             journal_file_mib,
             backup_dir,
             recover_damaged,
+            accept_clock,
             insecure,
             log_level,
             log_format,
@@ -246,7 +250,8 @@ mod tests {
         assert!(allow_host.is_empty(), "the example shows the default");
         assert!(!listen.is_empty());
         assert!(data.is_some() && workers.is_some() && max_connections.is_some());
-        assert!(durability.is_some() && journal_file_mib.is_some() && recover_damaged.is_some());
+        assert!(durability.is_some() && journal_file_mib.is_some());
+        assert!(recover_damaged.is_some() && accept_clock.is_some());
         assert!(
             log_level.is_some() && log_format.is_some() && log_numbers.is_some() && slow_call_ms.is_some()
         );

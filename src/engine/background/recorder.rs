@@ -6,9 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tracing::warn;
 
 use crate::engine::counters::history::SAMPLE_INTERVAL_MS;
 use crate::engine::pool::{Pool, Pools};
+use crate::log::limit;
 use crate::store::totals_file::{AllTotals, TotalsFile};
 use crate::sys::background::BackgroundThread;
 use crate::sys::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -33,9 +35,21 @@ pub(crate) fn run(pools: impl Fn() -> Vec<Arc<Pool>>, file: &TotalsFile, stop: &
         for pool in &pools {
             pool.sample();
         }
-        // On a full disk a later write succeeds once it has space again. A failed disk has stopped the
-        // journal already (`FailStopDisk`).
-        let _ = file.write(totals_of(&pools), false);
+        save(file, &pools, false);
     }
-    let _ = file.write(totals_of(&pools()), true);
+    save(file, &pools(), true);
+}
+
+/// Saves the totals. No response depends on them: if it fails, it is tried again a second later.
+fn save(file: &TotalsFile, pools: &[Arc<Pool>], durably: bool) {
+    if let Err(error) = file.write(totals_of(pools), durably)
+        && let Some(suppressed) = limit::TOTALS_FAILED.admit()
+    {
+        warn!(
+            event = "totals_failed",
+            %error,
+            suppressed,
+            "the pools' totals could not be saved: if the daemon ends now, the stats lose what they counted since"
+        );
+    }
 }

@@ -51,7 +51,11 @@ pub(crate) fn run(slot: Slot, pools: impl Fn() -> Vec<std::sync::Arc<Pool>>, sto
             for segment in &pool.segments.load().list {
                 let (shared, mut cursor) = (&pool.shared, 0);
                 let all = Rank(0)..Rank(segment.state.free.len());
-                while pool.sweep_one(segment, &all, shared.clock.now(), &mut cursor, slot) {
+                // With a full journal nothing is swept: its records would take the space that what is
+                // committed last needs.
+                while shared.journal.check().is_ok()
+                    && pool.sweep_one(segment, &all, shared.clock.now(), &mut cursor, slot)
+                {
                     if turn.elapsed() > SWEEP_TURN {
                         let scarce = shared.journal.is_running_low();
                         let rest = if scarce { SWEEP_REST_WHILE_SCARCE } else { SWEEP_REST };

@@ -22,6 +22,7 @@ use crate::journal::on_damage::OnDamage;
 use crate::numbers::list::error::ListError;
 use crate::numbers::list::merged::NumberList;
 use crate::numbers::list::read::read_list;
+use crate::numbers::list::states::StateRow;
 use crate::numbers::list::{InvalidLine, ListOptions};
 use crate::numbers::number::NumberRange;
 use crate::numbers::set::error::{Format, SetError};
@@ -188,6 +189,14 @@ impl Numbers {
         }
     }
 
+    /// The states of all numbers in ascending order, if the source has states.
+    pub(crate) fn states(&self) -> Option<&[StateRow]> {
+        match self {
+            Self::List(list) if !list.states().is_empty() => Some(list.states()),
+            _ => None,
+        }
+    }
+
     /// Writes the numbers to the set file `path`. A staged Roaring file is moved there unchanged.
     pub(crate) fn write_set(&self, disk: &dyn Disk, path: &Path) -> Result<Written, WriteError> {
         if let Self::Set { set, path: staged, .. } = self {
@@ -247,7 +256,7 @@ pub(crate) fn open_new_segment(
     dir: &Path,
     entry: &SegmentEntry,
 ) -> Result<(Segment, Counts), ImportError> {
-    let raw = OpenedSegment::open(&shared.disk, dir, entry, shared.sharing, OnDamage::Refuse)?;
+    let raw = OpenedSegment::open(&shared.fail_stop_disk, dir, entry, shared.sharing, OnDamage::Refuse)?;
     Ok(raw.activate(shared.slots)?)
 }
 
@@ -281,7 +290,7 @@ impl Pool {
         entry: SegmentEntry,
         segments: &Segments,
     ) -> Result<(), ImportError> {
-        let disk = &*self.shared.disk;
+        let disk = &*self.shared.fail_stop_disk;
         let staged = SegmentPaths::new(staging.path(), entry.id);
         let placed = SegmentPaths::new(&self.dir, entry.id);
         let mut opened = None;

@@ -81,6 +81,12 @@ pub enum LeaseError {
         /// The pool's limit, in seconds.
         ttl_max_seconds: u32,
     },
+    /// The lease would end after the last time that can be stored.
+    #[error(
+        "this lease would end after {}, the last time that can be stored: give a shorter ttl",
+        Timestamp::MAX
+    )]
+    EndsTooLate,
     /// The count is 0 or too large.
     #[error("count is {0}: give 1 to {MAX_LEASE_COUNT}")]
     CountOutOfBounds(u32),
@@ -138,8 +144,8 @@ impl Pool {
         }
         self.shared.journal.check()?;
         let settings = self.settings();
-        let ttl = ttl(&settings, request.ttl_seconds)?;
-        let mut until = self.shared.clock.deadline(ttl);
+        let ttl_seconds = ttl(&settings, request.ttl_seconds)?;
+        let mut until = self.shared.clock.deadline(ttl_seconds).ok_or(LeaseError::EndsTooLate)?;
         self.check_mode()?;
         let segments = self.segments.load();
         let picker = Picker {
@@ -150,7 +156,7 @@ impl Pool {
             cursor: &self.cursors[worker.slot.0],
         };
         let count = request.count as usize;
-        while leases.len() < count {
+        loop {
             let want = (count - leases.len()).min(CLAIMS_AT_ONCE);
             let mut transition = self.begin_claims(worker.slot, want);
             picker.pick(worker, want, Search::Tree);
@@ -167,9 +173,18 @@ impl Pool {
                     }
                 }
                 // The search may have taken long.
-                until = self.shared.clock.deadline(ttl);
+                until = self.shared.clock.deadline(ttl_seconds).unwrap_or(until);
             }
             self.lease_claims(&segments, worker, transition, until, leases);
+            if leases.len() >= count {
+                break;
+            }
+            // A large batch takes no more of a journal that is full by now.
+            match self.shared.journal.check() {
+                Err(error) if leases.is_empty() => return Err(error.into()),
+                Err(_) => break,
+                Ok(()) => {}
+            }
         }
         self.confirm_open(worker, &segments, leases)?;
         // Fewer than asked for: that tells of other callers' leases.
@@ -301,6 +316,8 @@ impl Pool {
                 return Ok(transition);
             }
             drop(transition);
+            // A full journal takes no records of a sweep, and without one nothing can be proved.
+            self.shared.journal.check()?;
             let now = self.shared.clock.now();
             if self.help_sweep(picker, now, worker.slot) {
                 helped += 1;

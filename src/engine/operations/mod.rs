@@ -9,6 +9,7 @@ pub(crate) mod lease_once;
 pub mod map;
 pub(crate) mod picker;
 pub mod renew_return;
+pub(crate) mod restore_states;
 pub mod retire;
 pub mod rounds;
 mod sweep;

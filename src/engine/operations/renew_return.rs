@@ -74,6 +74,23 @@ pub enum ReturnResult {
     Unknown,
 }
 
+/// Why a call returned no lease. Nothing changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ReturnError {
+    /// The journal accepts no change.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// A rest would end after the last time that can be stored.
+    #[error(
+        "this rest would end after {}, the last time that can be stored: give a shorter one",
+        Timestamp::MAX
+    )]
+    RestEndsTooLate,
+}
+
+/// How much earlier than the last time a rest must end when a call begins, in seconds.
+const REST_MARGIN_SECONDS: u32 = 3_600;
+
 type Place = Option<(SegmentIndex, Rank)>;
 
 /// Calls `change` with each item and where its number is; the places of several are located together.
@@ -105,7 +122,8 @@ impl Pool {
     ) -> Result<Position, LeaseError> {
         results.clear();
         self.shared.journal.check()?;
-        let until = self.shared.clock.deadline(lease::ttl(&self.settings(), ttl_seconds)?);
+        let ttl_seconds = lease::ttl(&self.settings(), ttl_seconds)?;
+        let until = self.shared.clock.deadline(ttl_seconds).ok_or(LeaseError::EndsTooLate)?;
         let (segments, on_expiry) = (self.segments.load(), self.on_expiry());
         let mut observed = false;
         for_each(
@@ -153,15 +171,22 @@ impl Pool {
     }
 
     /// Returns leases; `results` gets one result per item, in order. Fails only if the journal accepts no
-    /// change, and then changes nothing.
+    /// change or a rest is too long, and then changes nothing.
     pub fn return_leases(
         &self,
         worker: &mut Worker,
         items: &[ReturnItem],
         results: &mut Vec<ReturnResult>,
-    ) -> Result<Position, JournalError> {
+    ) -> Result<Position, ReturnError> {
         results.clear();
         self.shared.journal.check()?;
+        let longest = items.iter().filter_map(|item| item.then.rest_seconds()).max();
+        // What follows takes a moment, in which the end of a rest may move by some seconds.
+        if longest.is_some_and(|rest| {
+            self.shared.clock.deadline(rest.saturating_add(REST_MARGIN_SECONDS)).is_none()
+        }) {
+            return Err(ReturnError::RestEndsTooLate);
+        }
         let (segments, on_expiry) = (self.segments.load(), self.on_expiry());
         let mut observed = false;
         for_each(
@@ -218,7 +243,10 @@ impl Pool {
     fn next_word(&self, then: NextState) -> NextWord {
         match then {
             NextState::Available => NextWord::Available,
-            NextState::Rest(seconds) => NextWord::Rest(self.shared.clock.deadline(seconds)),
+            NextState::Rest(seconds) => {
+                // `return_leases` has checked that it fits.
+                NextWord::Rest(self.shared.clock.deadline(seconds).unwrap_or(Timestamp::MAX))
+            }
             NextState::Done => NextWord::Done(self.round()),
             NextState::Retired => NextWord::Retired,
         }

@@ -18,6 +18,11 @@ impl Plausible {
         Self { latest: now.after(MAX_TTL_SECONDS.max(MAX_REST_SECONDS) + MAX_TTL_SECONDS), round }
     }
 
+    /// The latest end of a lease or a rest.
+    pub(crate) fn latest(self) -> Timestamp {
+        self.latest
+    }
+
     /// What is implausible about the word, if anything. `max_generation` is the largest generation ever
     /// written, if known.
     #[inline]

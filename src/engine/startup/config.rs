@@ -27,6 +27,9 @@ pub struct EngineConfig {
     pub journal_file_bytes: u64,
     /// Whether to open a damaged directory. Numbers whose state is lost are then retired.
     pub recover_damaged: bool,
+    /// Whether to believe a clock that is far ahead of the journal
+    /// ([`MAX_CLOCK_AHEAD_YEARS`](crate::engine::clock::MAX_CLOCK_AHEAD_YEARS)).
+    pub accept_clock: bool,
     /// Where backups are made; created with the first backup.
     pub backup_dir: PathBuf,
     /// The disk.
@@ -46,6 +49,7 @@ impl EngineConfig {
             durability: Durability::Sync,
             journal_file_bytes: DEFAULT_JOURNAL_FILE_BYTES,
             recover_damaged: false,
+            accept_clock: false,
             disk: files::real(),
             clocks: Arc::new(SystemClocks),
         }

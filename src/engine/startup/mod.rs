@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
+use crate::disk::device::Disk;
 use crate::disk::mapping::Sharing;
 use crate::engine::background::checkpoint::checkpoint;
 use crate::engine::background::recorder::start_recorder;
@@ -56,8 +57,8 @@ impl Engine {
     pub fn open(config: &EngineConfig) -> Result<Arc<Self>, OpenError> {
         let slots = config.workers.min(MAX_WORKERS) + OWN_SLOTS;
         let journal = Arc::new(Journal::new(slots, config.durability));
-        let watched = FailStopDisk::new(Arc::clone(&config.disk), Arc::clone(&journal));
-        let config = &EngineConfig { disk: Arc::new(watched), ..config.clone() };
+        let fail_stop_disk: Arc<dyn Disk> =
+            Arc::new(FailStopDisk::new(Arc::clone(&config.disk), Arc::clone(&journal)));
         let (data_dir, disk) = (&config.data_dir, &config.disk);
         if data_dir.join(CONTENTS_FILE).exists() {
             return Err(OpenError::Backup(data_dir.clone()));
@@ -70,7 +71,9 @@ impl Engine {
         // With `none` words are not journaled: only a shared mapping survives the process.
         let sharing = if config.durability == Durability::None { Sharing::Shared } else { Sharing::Private };
         let mut report = OpenReport::default();
-        let mut raw = OpenedPools::open(config, &data_dir::pools_dir(data_dir), sharing)?;
+        // The words stay open on it.
+        let words_config = EngineConfig { disk: Arc::clone(&fail_stop_disk), ..config.clone() };
+        let mut raw = OpenedPools::open(&words_config, &data_dir::pools_dir(data_dir), sharing)?;
         let journaled = recovery::scan(&data_dir::journal_dir(data_dir), config.on_damage())?;
         raw.take_key_records(&idempotency_file::read(&idempotency_file::path_in(data_dir))?);
         raw.apply(&journaled, &mut report);
@@ -82,11 +85,12 @@ impl Engine {
             report.journal.damage.push(damage);
         }
         let last = report.journal.last.as_ref().map(|(frame, boot_id)| (frame, boot_id));
-        let clock = Arc::new(Clock::resume(Arc::clone(&config.clocks), last));
+        let clock = Arc::new(Clock::resume(Arc::clone(&config.clocks), last, config.accept_clock)?);
         let shared = Arc::new(Shared {
             clock: Arc::clone(&clock),
             journal: Arc::clone(&journal),
             disk: Arc::clone(disk),
+            fail_stop_disk,
             keys: Keys::new(&secret, config.journal_file_bytes.max(MIN_FILE_BYTES)),
             sharing,
             secret,

@@ -8,10 +8,11 @@ use hyper::body::{Body as _, Incoming};
 use serde::Deserialize;
 
 use crate::backup::BackupName;
-use crate::http::blocking::blocking;
+use crate::http::blocking;
 use crate::http::calls::{Api, Handled, Reply, query_of};
+use crate::http::lanes::Lane;
 use crate::http::request::content_type::check_json;
-use crate::http::request::{body, fields, query};
+use crate::http::request::{fields, query};
 use crate::http::response::json;
 use crate::http::response::problem::Problem;
 
@@ -31,10 +32,10 @@ pub(crate) fn make(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handled
 }
 
 async fn make_from(api: Arc<Api>, body: Incoming) -> Reply {
-    let bytes = body::collect_json(body).await?;
+    let bytes = api.bodies.collect_json(body).await?;
     let wanted = if bytes.is_empty() { BackupBody::default() } else { fields::parse(&bytes)? };
     let name: Option<BackupName> = wanted.name.as_deref().map(str::parse).transpose()?;
-    blocking(move || {
+    blocking::answer(Lane::Long, move || {
         let made = api.engine.backup(name.as_ref(), &|| api.draining.load(Ordering::SeqCst))?;
         Ok(json::ok_json(format!(
             "{{\"backup\":{},\"as_of\":{},\"pools\":{},\"numbers\":{},\"bytes\":{}}}",

@@ -10,20 +10,23 @@ use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use hyper::{HeaderMap, Request, Response};
 
 use crate::engine::operations::export::Export;
-use crate::engine::pool::NumberState;
-use crate::http::blocking::blocking;
+use crate::engine::pool::{NumberState, Pool};
+use crate::http::blocking::{self, blocking};
 use crate::http::calls::{Api, Handled, Reply, pool_of, query_of};
+use crate::http::lanes::Lane;
 use crate::http::request::query::Query;
 use crate::http::request::within::WithinField;
-use crate::http::response::body::{self, Body, StreamWriter};
+use crate::http::response::body::{Body, Parts, Stream};
 use crate::http::response::problem::{Code, Problem};
 use crate::numbers::number::NumberRange;
 use crate::numbers::set::writer::SetWriter;
 use crate::state::number_state::State;
 use crate::state::state_set::StateSet;
 
-/// Approximate bytes that are handed to the connection at once.
-const CHUNK_BYTES: usize = 64 << 10;
+/// Approximate bytes of a part, which is handed to the connection at once.
+const PART_BYTES: usize = 64 << 10;
+/// Most blocks that are looked at for one part: few numbers may be in the states that are wanted.
+const BLOCKS_PER_PART: usize = 32;
 
 /// The format of an export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,65 +77,87 @@ fn states_of(query: &Query) -> Result<StateSet, Problem> {
     Ok(states)
 }
 
-/// Streams the numbers of a pool.
+/// `GET /v1/pools/{pool}/numbers`
 pub(crate) fn export(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handled, Problem> {
     let pool = pool_of(api, &request)?;
     let query = Query::parse(query_of(&request), &["state", "within"])?;
     let states = states_of(&query)?;
     let format = Format::accepted(request.headers())?;
     let within = query.text("within").map(WithinField::from_query).transpose()?;
-    let within = within.map(|field| pool.within(&field.0));
-    Handled::later(streamed(Export::new(pool, states, within.as_ref()), format))
+    Handled::later(streamed(Selection { pool, states, within }, format))
 }
 
-async fn streamed(mut export: Export, format: Format) -> Reply {
-    let body = if format == Format::Roaring {
-        let file = blocking(move || roaring_file(&mut export)).await?;
-        let (writer, body) = body::stream();
-        drop(tokio::task::spawn_blocking(move || finish(&writer, send_file(&writer, file))));
-        body
+/// What is exported.
+struct Selection {
+    pool: Arc<Pool>,
+    states: StateSet,
+    within: Option<WithinField>,
+}
+
+impl Selection {
+    /// Begins the export. May take long, if there are many ranges.
+    fn open(self) -> Export {
+        let within = self.within.map(|field| self.pool.within(&field.0));
+        Export::new(self.pool, self.states, within.as_ref())
+    }
+}
+
+async fn streamed(selection: Selection, format: Format) -> Reply {
+    let stream = if format == Format::Roaring {
+        let file = blocking::answer(Lane::Long, move || roaring_file(&mut selection.open())).await?;
+        Stream::new(FileParts(file))
     } else {
-        let (writer, body) = body::stream();
-        drop(tokio::task::spawn_blocking(move || finish(&writer, send_rows(&writer, &mut export, format))));
-        body
+        let export = blocking(move || Ok(selection.open())).await?;
+        Stream::new(Rows { export, format, header: format == Format::Csv, block: Vec::new().into_iter() })
     };
-    let mut response: Response<Body> = Response::new(body);
+    let mut response: Response<Body> = Response::new(Body::Stream(stream));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(format.media_type()));
     Ok(response)
 }
 
-fn finish(writer: &StreamWriter, sent: io::Result<()>) {
-    if let Err(error) = sent {
-        writer.fail(error);
-    }
+/// The lines of an export.
+struct Rows {
+    export: Export,
+    format: Format,
+    /// Whether the header is still to be written.
+    header: bool,
+    block: std::vec::IntoIter<NumberState>,
 }
 
-fn send_rows(writer: &StreamWriter, export: &mut Export, format: Format) -> io::Result<()> {
-    let mut chunk = BytesMut::with_capacity(CHUNK_BYTES * 2);
-    if format == Format::Csv {
-        chunk.put_slice(b"number,state,generation,until\n");
-    }
-    let mut digits = itoa::Buffer::new();
-    let mut rows: Vec<NumberState> = Vec::new();
-    while export.next_block(&mut rows) {
-        for row in rows.drain(..) {
-            chunk.put_slice(digits.format(row.number.get()).as_bytes());
-            if format == Format::Csv {
-                put_csv_columns(&mut chunk, &row);
-            }
-            chunk.put_u8(b'\n');
-            if chunk.len() >= CHUNK_BYTES {
-                export.settle()?;
-                writer.send(chunk.split().freeze())?;
-                chunk.reserve(CHUNK_BYTES * 2);
-            }
+impl Parts for Rows {
+    fn next_part(&mut self) -> io::Result<Option<Bytes>> {
+        let mut part = BytesMut::with_capacity(PART_BYTES + PART_BYTES / 4);
+        if std::mem::take(&mut self.header) {
+            part.put_slice(b"number,state,generation,until\n");
         }
+        let mut digits = itoa::Buffer::new();
+        let mut ended = false;
+        for _ in 0..BLOCKS_PER_PART {
+            for row in self.block.by_ref() {
+                part.put_slice(digits.format(row.number.get()).as_bytes());
+                if self.format == Format::Csv {
+                    put_csv_columns(&mut part, &row);
+                }
+                part.put_u8(b'\n');
+                if part.len() >= PART_BYTES {
+                    break;
+                }
+            }
+            if part.len() >= PART_BYTES || ended {
+                break;
+            }
+            let mut block = Vec::new();
+            ended = !self.export.next_block(&mut block);
+            self.block = block.into_iter();
+        }
+        if part.is_empty() && ended {
+            return Ok(None);
+        }
+        if !part.is_empty() {
+            self.export.settle()?;
+        }
+        Ok(Some(part.freeze()))
     }
-    if chunk.is_empty() {
-        return Ok(());
-    }
-    export.settle()?;
-    writer.send(chunk.freeze())
 }
 
 fn put_csv_columns(chunk: &mut BytesMut, row: &NumberState) {
@@ -172,15 +197,15 @@ fn temporary_file() -> io::Result<File> {
     Ok(rustix::fs::open(std::env::temp_dir(), flags, mode)?.into())
 }
 
-fn send_file(writer: &StreamWriter, mut file: File) -> io::Result<()> {
-    loop {
-        let mut chunk = vec![0; CHUNK_BYTES];
-        let length = file.read(&mut chunk)?;
-        if length == 0 {
-            return Ok(());
-        }
-        chunk.truncate(length);
-        writer.send(Bytes::from(chunk))?;
+/// The content of a file.
+struct FileParts(File);
+
+impl Parts for FileParts {
+    fn next_part(&mut self) -> io::Result<Option<Bytes>> {
+        let mut part = vec![0; PART_BYTES];
+        let length = self.0.read(&mut part)?;
+        part.truncate(length);
+        Ok((length > 0).then(|| Bytes::from(part)))
     }
 }
 

@@ -20,7 +20,7 @@ use crate::http::request::content_type::check_json;
 use crate::http::request::fields::{self, Count, NotYet, TtlSeconds};
 use crate::http::request::headers::RequestHeaders;
 use crate::http::request::within::WithinField;
-use crate::http::request::{body, path, query};
+use crate::http::request::{path, query};
 use crate::http::response::body::Body;
 use crate::http::response::json;
 use crate::http::response::problem::{Code, Problem};
@@ -115,9 +115,12 @@ fn plain(api: &Api, pool: &Pool) -> Result<Response<Body>, Problem> {
 
 /// The response to a call with a body or a key.
 async fn with_body(api: Arc<Api>, pool: Arc<Pool>, key: Key, body: hyper::body::Incoming) -> Reply {
-    let bytes = body::collect_json(body).await?;
+    let bytes = api.bodies.collect_json(body).await?;
     let wanted: LeaseBody = if bytes.is_empty() { LeaseBody::default() } else { fields::parse(&bytes)? };
-    let within = wanted.within.map(|field| pool.within(&field.0));
+    let within = match wanted.within {
+        Some(field) => Some(field.of(&pool).await?),
+        None => None,
+    };
     let request = LeaseRequest {
         count: wanted.count.map_or(1, |count| count.0),
         ttl_seconds: wanted.ttl.map(|ttl| ttl.0),

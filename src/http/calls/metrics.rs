@@ -23,7 +23,7 @@ use crate::domain::counts::{Counts, Totals};
 use crate::engine::counters::history::Rates;
 use crate::engine::pool::Pool;
 use crate::histogram::DistributionSnapshot;
-use crate::http::calls::{Api, Handled, query_of};
+use crate::http::calls::{Api, Handled, over_pools, query_of};
 use crate::http::request::query;
 use crate::http::response::body::Body;
 use crate::http::response::problem::Problem;
@@ -47,20 +47,20 @@ const MILLIS_PER_SECOND: f64 = 1e3;
 /// `GET /metrics`. Reads no number's word, so the cost does not depend on the size of the pools.
 pub(crate) fn show(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handled, Problem> {
     query::none(query_of(&request))?;
-    let mut registry = Registry::default();
-    registry.register_collector(Box::new(Metrics(Arc::clone(api))));
-    let mut body = String::new();
-    text::encode(&mut body, &registry).map_err(|error| Problem::internal(&error))?;
     let accepted =
         request.headers().get(ACCEPT).and_then(|accepted| accepted.to_str().ok()).unwrap_or_default();
-    let (body, content_type) = if accepted.contains("application/openmetrics-text") {
-        (body, OPEN_METRICS)
-    } else {
-        (plain_text(&body), PLAIN_TEXT)
-    };
-    let mut response = Response::new(Body::from(body));
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    Ok(response.into())
+    let open_metrics = accepted.contains("application/openmetrics-text");
+    over_pools(api, move |api| {
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(Metrics(Arc::clone(api))));
+        let mut body = String::new();
+        text::encode(&mut body, &registry).map_err(|error| Problem::internal(&error))?;
+        let (body, content_type) =
+            if open_metrics { (body, OPEN_METRICS) } else { (plain_text(&body), PLAIN_TEXT) };
+        let mut response = Response::new(Body::from(body));
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        Ok(response)
+    })
 }
 
 /// Converts `OpenMetrics` text to the older format, which describes a counter by its full name and has no

@@ -24,12 +24,18 @@ use hyper::{Request, Response};
 
 use crate::engine::pool::Pool;
 use crate::engine::registry::Engine;
+use crate::http::blocking::blocking;
+use crate::http::request::body::Bodies;
 use crate::http::request::origin::Names;
 use crate::http::request::path;
+use crate::http::request::upload::{self, Upload};
 use crate::http::response::body::Body;
 use crate::http::response::problem::Problem;
 
 use super::counters::Stats;
+
+/// Most pools whose figures the worker itself gathers.
+const MAX_POOLS_AT_ONCE: usize = 64;
 
 /// What the calls need.
 pub struct Api {
@@ -41,6 +47,8 @@ pub struct Api {
     pub draining: AtomicBool,
     /// The names under which the server may be called.
     pub(crate) names: Names,
+    /// What the bodies of requests share.
+    pub(crate) bodies: Arc<Bodies>,
 }
 
 /// The result of a call.
@@ -73,6 +81,27 @@ impl From<Response<Body>> for Handled {
 #[inline]
 fn pool_of<B>(api: &Api, request: &Request<B>) -> Result<Arc<Pool>, Problem> {
     api.engine.pool(path::pool_name(request)).ok_or_else(Problem::pool_not_found)
+}
+
+/// Runs `work` over the body of a request once it is complete.
+async fn upload<T: Send + 'static>(
+    api: &Api,
+    body: Incoming,
+    work: impl FnOnce(&mut Upload) -> Result<T, Problem> + Send + 'static,
+) -> Result<T, Problem> {
+    upload::upload(Arc::clone(&api.engine), Arc::clone(&api.bodies), body, work).await
+}
+
+/// Responds with figures of all pools. With many pools they are gathered on a thread that may block.
+fn over_pools(
+    api: &Arc<Api>,
+    answer: impl FnOnce(&Arc<Api>) -> Reply + Send + 'static,
+) -> Result<Handled, Problem> {
+    if api.engine.pool_count() <= MAX_POOLS_AT_ONCE {
+        return answer(api).map(Handled::Ready);
+    }
+    let api = Arc::clone(api);
+    Handled::later(blocking(move || answer(&api)))
 }
 
 /// The query of a request.

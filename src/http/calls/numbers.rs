@@ -6,10 +6,10 @@ use hyper::Request;
 use hyper::body::Incoming;
 
 use crate::engine::pool::Pool;
-use crate::http::calls::{Api, Handled, Reply, pool_of, query_of};
+use crate::http::calls::{Api, Handled, Reply, pool_of, query_of, upload};
 use crate::http::request::number_list::{LIST_PARAMETERS, Source};
+use crate::http::request::path;
 use crate::http::request::query::{self, Query};
-use crate::http::request::{body, path};
 use crate::http::response::json::{self, push_first_invalid};
 use crate::http::response::problem::{Code, Problem};
 use crate::numbers::number::Number;
@@ -19,11 +19,11 @@ pub(crate) fn add(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handled,
     let pool = pool_of(api, &request)?;
     let query = Query::parse(query_of(&request), &LIST_PARAMETERS)?;
     let source = Source::of(request.headers(), &query)?;
-    Handled::later(add_from(pool, source, request.into_body()))
+    Handled::later(add_from(Arc::clone(api), pool, source, request.into_body()))
 }
 
-async fn add_from(pool: Arc<Pool>, source: Source, body: Incoming) -> Reply {
-    let added = body::upload(body, move |input| Ok(pool.add_numbers(source.over(input))?)).await?;
+async fn add_from(api: Arc<Api>, pool: Arc<Pool>, source: Source, body: Incoming) -> Reply {
+    let added = upload(&api, body, move |input| Ok(pool.add_numbers(source.over(input))?)).await?;
     let mut text = format!(
         "{{\"added\":{},\"existing\":{},\"duplicates\":{},\"invalid\":{}",
         added.added, added.existing, added.loaded.duplicates, added.loaded.invalid
@@ -36,9 +36,9 @@ async fn add_from(pool: Arc<Pool>, source: Source, body: Incoming) -> Reply {
 /// `POST /v1/pools/{pool}/retire`
 pub(crate) fn retire(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handled, Problem> {
     let (pool, dry_run, source) = read_retire(api, &request)?;
-    let body = request.into_body();
+    let (api, body) = (Arc::clone(api), request.into_body());
     Handled::later(async move {
-        let report = body::upload(body, move |input| Ok(pool.retire(source.over(input), dry_run)?)).await?;
+        let report = upload(&api, body, move |input| Ok(pool.retire(source.over(input), dry_run)?)).await?;
         Ok(json::ok_json(format!(
             "{{\"retired\":{},\"already\":{},\"unknown\":{},\"leased\":{}}}",
             report.changed, report.already, report.unknown, report.leased
@@ -49,10 +49,10 @@ pub(crate) fn retire(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handl
 /// `POST /v1/pools/{pool}/reinstate`
 pub(crate) fn reinstate(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handled, Problem> {
     let (pool, dry_run, source) = read_retire(api, &request)?;
-    let body = request.into_body();
+    let (api, body) = (Arc::clone(api), request.into_body());
     Handled::later(async move {
         let report =
-            body::upload(body, move |input| Ok(pool.reinstate(source.over(input), dry_run)?)).await?;
+            upload(&api, body, move |input| Ok(pool.reinstate(source.over(input), dry_run)?)).await?;
         Ok(json::ok_json(format!(
             "{{\"reinstated\":{},\"already\":{},\"unknown\":{}}}",
             report.changed, report.already, report.unknown

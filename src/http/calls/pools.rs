@@ -9,11 +9,11 @@ use crate::domain::settings::{PoolName, Settings, SettingsChange};
 use crate::engine::operations::import::ImportReport;
 use crate::engine::pool::{ChangeError, Pool};
 use crate::http::blocking::blocking;
-use crate::http::calls::{Api, Handled, Reply, pool_of, query_of};
+use crate::http::calls::{Api, Handled, Reply, over_pools, pool_of, query_of, upload};
 use crate::http::request::content_type::check_json;
 use crate::http::request::number_list::{LIST_PARAMETERS, Source};
 use crate::http::request::query::{self, Query};
-use crate::http::request::{body, fields, path};
+use crate::http::request::{fields, path};
 use crate::http::response::json::{self, push_first_invalid};
 use crate::http::response::problem::{Code, Problem};
 
@@ -36,8 +36,11 @@ fn pool_json(pool: &Pool) -> Result<String, Problem> {
 /// `GET /v1/pools`
 pub(crate) fn list(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handled, Problem> {
     query::none(query_of(&request))?;
-    let pools: Vec<_> = api.engine.pools().iter().map(|pool| pool_json(pool)).collect::<Result<_, _>>()?;
-    Ok(json::ok_json(format!("{{\"pools\":[{}]}}", pools.join(","))).into())
+    over_pools(api, |api| {
+        let pools: Vec<_> =
+            api.engine.pools().iter().map(|pool| pool_json(pool)).collect::<Result<_, _>>()?;
+        Ok(json::ok_json(format!("{{\"pools\":[{}]}}", pools.join(","))))
+    })
 }
 
 /// `GET /v1/pools/{pool}`
@@ -85,9 +88,9 @@ async fn create_from(
     body: Incoming,
 ) -> Reply {
     let pool = json::quoted(name.as_str());
+    let engine = Arc::clone(&api.engine);
     let loaded =
-        body::upload(body, move |input| Ok(api.engine.create_pool(&name, settings, source.over(input))?))
-            .await?;
+        upload(&api, body, move |input| Ok(engine.create_pool(&name, settings, source.over(input))?)).await?;
     let ImportReport { numbers, duplicates, invalid, first_invalid } = loaded;
     let mut text =
         format!("{{\"pool\":{pool},\"numbers\":{numbers},\"duplicates\":{duplicates},\"invalid\":{invalid}");
@@ -103,9 +106,9 @@ pub(crate) fn change(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handl
     let pool = pool_of(api, &request)?;
     query::none(query_of(&request))?;
     check_json(request.headers())?;
-    let body = request.into_body();
+    let (api, body) = (Arc::clone(api), request.into_body());
     Handled::later(async move {
-        let bytes = body::collect_json(body).await?;
+        let bytes = api.bodies.collect_json(body).await?;
         let change: SettingsChange = fields::parse(&bytes)?;
         blocking(move || {
             pool.change_settings(&change)?;

@@ -13,7 +13,7 @@ use crate::engine::pool::Pool;
 use crate::http::calls::{Api, Handled, Reply, pool_of, query_of};
 use crate::http::request::content_type::check_json;
 use crate::http::request::fields::{self, NumberField, TokenField, TtlSeconds};
-use crate::http::request::{body, query};
+use crate::http::request::query;
 use crate::http::response::body::Body;
 use crate::http::response::json;
 use crate::http::response::problem::{Code, Problem};
@@ -80,7 +80,7 @@ pub(crate) fn return_leases(api: &Arc<Api>, request: Request<Incoming>) -> Resul
 
 /// Calls `answer` once the body has arrived.
 fn with_body(
-    api: &Api,
+    api: &Arc<Api>,
     request: Request<Incoming>,
     answer: fn(&Pool, &[u8]) -> Reply,
 ) -> Result<Handled, Problem> {
@@ -91,8 +91,8 @@ fn with_body(
         check_json(request.headers())?;
     }
     // Moves only the body into the future: the whole request would be copied into it and out of it.
-    let body = request.into_body();
-    Handled::later(async move { answer(&pool, &body::collect_json(body).await?) })
+    let (api, body) = (Arc::clone(api), request.into_body());
+    Handled::later(async move { answer(&pool, &api.bodies.collect_json(body).await?) })
 }
 
 fn renew_items(pool: &Pool, body: &[u8]) -> Reply {

@@ -9,7 +9,7 @@ use hyper::body::Incoming;
 
 use crate::engine::pool::Pool;
 use crate::histogram::DistributionSnapshot;
-use crate::http::calls::{Api, Handled, query_of};
+use crate::http::calls::{Api, Handled, over_pools, query_of};
 use crate::http::counters::refusals::Refused;
 use crate::http::counters::requests::CallSnapshot;
 use crate::http::request::query;
@@ -26,8 +26,10 @@ use crate::sys::memory::resident_bytes;
 /// `GET /v1/stats`. Reads no number's word, so the cost does not depend on the size of the pools.
 pub(crate) fn show(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handled, Problem> {
     query::none(query_of(&request))?;
-    let text = serde_json::to_string(&stats_of(api)).map_err(|error| Problem::internal(&error))?;
-    Ok(json::ok_json(text).into())
+    over_pools(api, |api| {
+        let text = serde_json::to_string(&stats_of(api)).map_err(|error| Problem::internal(&error))?;
+        Ok(json::ok_json(text))
+    })
 }
 
 fn stats_of(api: &Api) -> Stats {

@@ -4,11 +4,11 @@ use hyper::HeaderMap;
 
 use crate::engine::operations::import::NumberSource;
 use crate::http::response::problem::{Code, Problem};
-use crate::numbers::list::{ListFormat, ListOptions, OnInvalid};
+use crate::numbers::list::{ListFormat, ListOptions, OnInvalid, ReadStates};
 
-use super::body::Upload;
 use super::content_type::media_type;
 use super::query::Query;
+use super::upload::Upload;
 
 /// Parameters that say how to read a list.
 pub(crate) const LIST_PARAMETERS: [&str; 4] = ["region", "on_invalid", "length", "column"];
@@ -51,6 +51,7 @@ impl Source {
             region: query.parsed("region")?,
             length: query.parsed("length")?,
             column: query.text("column").map(str::to_owned),
+            states: ReadStates::No,
         }))
     }
 

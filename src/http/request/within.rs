@@ -1,14 +1,20 @@
 //! `within`: the prefixes, numbers and ranges that a call is limited to.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
 
+use crate::engine::pool::Pool;
+use crate::engine::segment::within::Within;
+use crate::http::blocking::blocking;
 use crate::http::response::problem::Problem;
 use crate::numbers::number::{Number, NumberRange, prefix_ranges};
 
 /// Most items of a `within`.
 pub const MAX_WITHIN_ITEMS: usize = 1_000;
+/// Most ranges, each in each segment, that the worker itself looks up.
+const MAX_LOOKUPS_AT_ONCE: usize = 1_000;
 
 const EXPECTED: &str =
     "for within prefixes \"7912\", ranges \"79120000000-79129999999\" or numbers 79123456789, at most 1000";
@@ -41,6 +47,17 @@ impl WithinField {
             push_text(item, &mut ranges).map_err(Problem::bad_request)?;
         }
         Ok(Self(ranges))
+    }
+}
+
+impl WithinField {
+    /// The numbers of a pool that are within. What takes long is looked up on a thread that may block.
+    pub(crate) async fn of(self, pool: &Arc<Pool>) -> Result<Within, Problem> {
+        if self.0.len() * pool.segment_count() <= MAX_LOOKUPS_AT_ONCE {
+            return Ok(pool.within(&self.0));
+        }
+        let pool = Arc::clone(pool);
+        blocking(move || Ok(pool.within(&self.0))).await
     }
 }
 

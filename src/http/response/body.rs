@@ -1,17 +1,16 @@
 //! The body of a response: bytes, or a stream.
 
+use std::fmt;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
-use tokio::sync::mpsc;
+use tokio::task::JoinError;
 
+use crate::http::lanes::{self, Lane};
 use crate::journal::queue::Position;
-
-/// Most chunks that wait between a connection and the blocking side.
-pub(crate) const CHUNKS_IN_FLIGHT: usize = 8;
 
 /// The body of a response.
 #[derive(Debug)]
@@ -21,8 +20,8 @@ pub enum Body {
     /// All of it, which may be sent once the journal has committed the position. Any other body waits for all
     /// that its thread saw.
     Confirmed(Bytes, Position),
-    /// Made by a blocking task while it is sent. An error ends it early and cuts the connection.
-    Stream(mpsc::Receiver<io::Result<Bytes>>),
+    /// Made part by part while it is sent. An error ends it early and cuts the connection.
+    Stream(Stream),
 }
 
 impl Body {
@@ -67,7 +66,7 @@ impl HttpBody for Body {
             Self::Whole(bytes) | Self::Confirmed(bytes, _) => {
                 Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes)))))
             }
-            Self::Stream(chunks) => chunks.poll_recv(cx).map(|chunk| chunk.map(|c| c.map(Frame::data))),
+            Self::Stream(stream) => stream.poll_next(cx).map(|part| part.map(|p| p.map(Frame::data))),
         }
     }
 
@@ -83,27 +82,56 @@ impl HttpBody for Body {
     }
 }
 
-/// A streamed body, and the writer for the blocking side.
-pub(crate) fn stream() -> (StreamWriter, Body) {
-    let (sender, receiver) = mpsc::channel(CHUNKS_IN_FLIGHT);
-    (StreamWriter { sender }, Body::Stream(receiver))
+/// What makes the parts of a streamed body.
+pub(crate) trait Parts: Send + 'static {
+    /// The next part; `None` at the end. It may block, but not for long: an empty part only says that there
+    /// is more to do.
+    fn next_part(&mut self) -> io::Result<Option<Bytes>>;
 }
 
-/// The blocking end of a streamed body.
-#[derive(Debug)]
-pub(crate) struct StreamWriter {
-    sender: mpsc::Sender<io::Result<Bytes>>,
+type Made = Result<(Box<dyn Parts>, io::Result<Option<Bytes>>), JoinError>;
+
+/// A body that is made while it is sent: the next part is made on a thread that may block once the connection
+/// has room for it. So a slow reader holds one part, and no thread.
+pub struct Stream {
+    /// `None` while a part is being made, and after the end.
+    parts: Option<Box<dyn Parts>>,
+    job: Option<Pin<Box<dyn Future<Output = Made> + Send>>>,
 }
 
-impl StreamWriter {
-    /// Hands over a chunk; waits while the client is slow. Fails when the client is gone.
-    pub(crate) fn send(&self, chunk: Bytes) -> io::Result<()> {
-        self.sender.blocking_send(Ok(chunk)).map_err(|_| io::ErrorKind::BrokenPipe.into())
+impl Stream {
+    pub(crate) fn new(parts: impl Parts) -> Self {
+        Self { parts: Some(Box::new(parts)), job: None }
     }
 
-    /// Cuts the response off, so that its reader does not believe it is complete.
-    pub(crate) fn fail(&self, error: io::Error) {
-        // A client that is gone needs no error.
-        let _ = self.sender.blocking_send(Err(error));
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
+        loop {
+            if let Some(mut parts) = self.parts.take() {
+                self.job = Some(Box::pin(lanes::run(Lane::Export, move || {
+                    let part = parts.next_part();
+                    (parts, part)
+                })));
+            }
+            let Some(job) = &mut self.job else { return Poll::Ready(None) };
+            let made = ready!(job.as_mut().poll(cx));
+            self.job = None;
+            match made {
+                Ok((parts, Ok(Some(part)))) => {
+                    self.parts = Some(parts);
+                    if !part.is_empty() {
+                        return Poll::Ready(Some(Ok(part)));
+                    }
+                }
+                Ok((_, Ok(None))) => return Poll::Ready(None),
+                Ok((_, Err(error))) => return Poll::Ready(Some(Err(error))),
+                Err(error) => return Poll::Ready(Some(Err(io::Error::other(error)))),
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Stream")
     }
 }

@@ -9,6 +9,7 @@ use crate::backup::error::BackupError;
 use crate::domain::settings::SettingsError;
 use crate::engine::operations::import::ImportError;
 use crate::engine::operations::lease::LeaseError;
+use crate::engine::operations::renew_return::ReturnError;
 use crate::engine::pool::ChangeError;
 use crate::engine::pool::DeleteError;
 use crate::journal::handle::JournalError;
@@ -247,9 +248,20 @@ impl From<LeaseError> for Problem {
             LeaseError::KeyStale => Code::Stale,
             LeaseError::KeyMismatch => Code::IdempotencyMismatch,
             LeaseError::Journal(error) => return error.into(),
-            LeaseError::TtlOutOfBounds { .. } | LeaseError::CountOutOfBounds(_) => Code::BadRequest,
+            LeaseError::TtlOutOfBounds { .. } | LeaseError::EndsTooLate | LeaseError::CountOutOfBounds(_) => {
+                Code::BadRequest
+            }
         };
         Self::new(code, error.to_string())
+    }
+}
+
+impl From<ReturnError> for Problem {
+    fn from(error: ReturnError) -> Self {
+        match error {
+            ReturnError::Journal(error) => error.into(),
+            ReturnError::RestEndsTooLate => Self::bad_request(error.to_string()),
+        }
     }
 }
 
@@ -280,7 +292,7 @@ impl From<BackupError> for Problem {
     fn from(error: BackupError) -> Self {
         let code = match &error {
             BackupError::Name(_) | BackupError::Exists(_) => Code::BadRequest,
-            BackupError::Busy => Code::Overloaded,
+            BackupError::Busy | BackupError::TooSlow => Code::Overloaded,
             BackupError::StorageFull => Code::StorageFull,
             BackupError::Ended => Code::NotReady,
             BackupError::Journal(error) => return (*error).into(),

@@ -9,7 +9,8 @@ use std::time::Duration;
 use tracing::warn;
 
 use crate::http::worker_state::OpenConnection;
-use crate::log::limit;
+use crate::log;
+use crate::sys::descriptors;
 
 use super::control::Control;
 use super::listener::{Listener, Stream};
@@ -24,15 +25,22 @@ pub(crate) fn start_acceptor(listener: Listener, control: Control) -> io::Result
     std::thread::Builder::new().name("accept".to_owned()).spawn(move || {
         let Control { api, workers, max_connections } = control;
         let refused = Arc::new(());
+        let limit = descriptors::limit();
+        let reserve = limit.map_or(0, descriptors::reserve);
         loop {
             let accepted = listener.accept();
             if api.draining.load(Ordering::SeqCst) {
                 return;
             }
+            // The last descriptors are for files: half of them may be used to refuse connections.
+            let leaves = |stream: &Stream, reserved| !descriptors::is_among_last(stream, limit, reserved);
             let has_room = || api.stats.connections().open < max_connections.load(Ordering::Relaxed);
             match accepted {
-                Ok(stream) if has_room() => assign(stream, &workers),
-                Ok(stream) if Arc::strong_count(&refused) <= MAX_REFUSED_CONNECTIONS => {
+                Ok(stream) if leaves(&stream, reserve) && has_room() => assign(stream, &workers),
+                Ok(stream)
+                    if leaves(&stream, reserve / 2)
+                        && Arc::strong_count(&refused) <= MAX_REFUSED_CONNECTIONS =>
+                {
                     if let Some(worker) = least_loaded(&workers) {
                         let _ = worker.tasks.send(Task::Refuse(stream, Arc::clone(&refused)));
                     }
@@ -49,7 +57,7 @@ pub(crate) fn start_acceptor(listener: Listener, control: Control) -> io::Result
 }
 
 fn log_not_accepted(error: &io::Error) {
-    if let Some(suppressed) = limit::ACCEPT_FAILED.admit() {
+    if let Some(suppressed) = log::limit::ACCEPT_FAILED.admit() {
         warn!(
             event = "accept_failed",
             %error,

@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use hyper::Request;
 use hyper::body::Incoming;
 use hyper::service::Service;
+use hyper::{Request, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -19,17 +19,21 @@ use crate::http::exchange::{Pending, answer, refuse};
 use crate::http::request::origin::Via;
 
 use super::gated_stream::Gated;
+use super::outflow::{Flow, Outflow};
 
-/// A connection on which no request begins or is in progress for this long is closed, in seconds. The time
-/// is measured in steps of [`TICK_SECONDS`]. An incomplete head counts as no request, so this also limits how
-/// slowly a head may be sent.
-pub const IDLE_LIMIT_SECONDS: u32 = 60;
-/// How often a worker checks its connections, in seconds.
-pub const TICK_SECONDS: u32 = 5;
-/// Largest head of a request, and most bytes of a pipeline that are buffered.
+/// How often a worker checks its connections within [`Limits::idle`](crate::http::limits::Limits::idle).
+pub(crate) const IDLE_TICKS: u32 = 12;
+/// Largest head of a request, and most bytes of a pipeline, and of responses, that are buffered. The body of
+/// a response may exceed it.
 const MAX_BUFFER_BYTES: usize = 64 << 10;
 /// Streams that one HTTP/2 connection may have open.
 const MAX_CONCURRENT_STREAMS: u32 = 256;
+/// What an HTTP/2 client may send on one stream before its call reads it, in bytes.
+const STREAM_WINDOW_BYTES: u32 = 256 << 10;
+/// What an HTTP/2 client may send on all streams before their calls read it, in bytes.
+const CONNECTION_WINDOW_BYTES: u32 = 1 << 20;
+/// What is buffered of the responses of one HTTP/2 stream, in bytes.
+const STREAM_SEND_BYTES: usize = 64 << 10;
 
 /// Commands to a connection; a higher one wins.
 const SERVE: u32 = 0;
@@ -47,6 +51,8 @@ pub(crate) struct ConnectionState {
     waker: OnceLock<Waker>,
     /// What the responses wait for.
     gate: Arc<Gate>,
+    /// How the bytes of responses leave.
+    outflow: Arc<Outflow>,
 }
 
 impl ConnectionState {
@@ -69,12 +75,14 @@ struct Entry {
     state: Arc<ConnectionState>,
     seen_begun: u64,
     idle_ticks: u32,
+    /// Ticks since the client last took a byte of those that wait for it.
+    stalled_ticks: u32,
 }
 
 impl Connections {
     fn add(&self) -> Arc<ConnectionState> {
         let state = Arc::new(ConnectionState::default());
-        let entry = Entry { state: Arc::clone(&state), seen_begun: 0, idle_ticks: 0 };
+        let entry = Entry { state: Arc::clone(&state), seen_begun: 0, idle_ticks: 0, stalled_ticks: 0 };
         self.lock().push(entry);
         state
     }
@@ -83,22 +91,26 @@ impl Connections {
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Removes the connections that have ended and closes those that have been idle for too long.
+    /// Removes the connections that have ended, and closes those that have been idle for too long and those
+    /// whose client takes nothing of a response.
     pub(crate) fn tick(&self) {
         self.lock().retain_mut(|entry| {
             if Arc::strong_count(&entry.state) == 1 {
                 return false;
             }
             let begun = entry.state.begun.load(Ordering::Relaxed);
+            let flow = entry.state.outflow.take();
             let busy = begun != entry.state.answered.load(Ordering::Relaxed);
-            if busy || begun != entry.seen_begun {
+            if busy || begun != entry.seen_begun || flow == Flow::Moved {
                 entry.idle_ticks = 0;
                 entry.seen_begun = begun;
             } else {
                 entry.idle_ticks += 1;
-                if entry.idle_ticks > IDLE_LIMIT_SECONDS / TICK_SECONDS {
-                    entry.state.send(CLOSE);
-                }
+            }
+            // A client may hold a request open and take nothing of the responses to others.
+            entry.stalled_ticks = if flow == Flow::Blocked { entry.stalled_ticks + 1 } else { 0 };
+            if entry.idle_ticks.max(entry.stalled_ticks) > IDLE_TICKS {
+                entry.state.send(CLOSE);
             }
             true
         });
@@ -162,6 +174,9 @@ impl Service<Request<Incoming>> for ConnectionService {
     fn call(&self, request: Request<Incoming>) -> Tracked {
         let begun = self.state.begun.load(Ordering::Relaxed);
         self.state.begun.store(begun + 1, Ordering::Relaxed);
+        if request.version() < Version::HTTP_2 {
+            self.state.outflow.hold();
+        }
         let answering = match self.welcome {
             Admission::Served => answer(&self.api, &self.state.gate, self.via, request),
             Admission::Refused => {
@@ -185,13 +200,17 @@ pub(crate) async fn serve<S>(
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let state = connections.add();
-    let gated = Gated::new(stream, Arc::clone(&state.gate));
+    let gated = Gated::new(stream, Arc::clone(&state.gate), Arc::clone(&state.outflow));
     let service = ConnectionService { welcome, via, api, state: Arc::clone(&state) };
     let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().pipeline_flush(true).max_buf_size(MAX_BUFFER_BYTES);
+    // hyper's own flushing of pipelines would buffer responses without bound: see `Outflow`.
+    builder.http1().pipeline_flush(false).writev(false).max_buf_size(MAX_BUFFER_BYTES);
     // hyper's own limit on reading a head sets a timer for every request; the tick costs nearly nothing.
     builder.http1().header_read_timeout(None::<Duration>);
-    builder.http2().max_concurrent_streams(MAX_CONCURRENT_STREAMS);
+    let mut http2 = builder.http2();
+    http2.max_concurrent_streams(MAX_CONCURRENT_STREAMS).max_send_buf_size(STREAM_SEND_BYTES);
+    http2.initial_stream_window_size(STREAM_WINDOW_BYTES);
+    http2.initial_connection_window_size(CONNECTION_WINDOW_BYTES);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(gated), service));
     let mut draining = false;
     std::future::poll_fn(|cx| {
@@ -206,7 +225,12 @@ pub(crate) async fn serve<S>(
             _ => return Poll::Ready(()),
         }
         // An error of a connection concerns only its client, which sees it too.
-        connection.as_mut().poll(cx).map(drop)
+        let mut polled = connection.as_mut().poll(cx).map(drop);
+        while polled.is_pending() && state.outflow.release() {
+            // A response is held, and the next request of the pipeline takes time.
+            polled = connection.as_mut().poll(cx).map(drop);
+        }
+        polled
     })
     .await;
 }

@@ -24,6 +24,11 @@ impl Control {
         self.max_connections.store(max_connections, Ordering::Relaxed);
     }
 
+    /// How many connections are open.
+    pub fn open_connections(&self) -> u64 {
+        self.api.stats.connections().open
+    }
+
     /// Whether the shutdown has begun.
     pub fn is_draining(&self) -> bool {
         self.api.draining.load(Ordering::SeqCst)

@@ -8,6 +8,7 @@ pub mod connection;
 pub mod control;
 pub(crate) mod gated_stream;
 pub mod listener;
+pub(crate) mod outflow;
 pub(crate) mod worker_thread;
 
 use std::io;
@@ -22,6 +23,8 @@ use tracing::info;
 
 use crate::engine::registry::Engine;
 use crate::http::counters::recent;
+use crate::http::limits::Limits;
+use crate::http::request::body::Bodies;
 use crate::http::request::origin::{AllowedHost, Names};
 
 use super::address::ListenAddress;
@@ -36,6 +39,8 @@ use worker_thread::{Task, WorkerHandle, start_worker};
 pub const DEFAULT_MAX_CONNECTIONS: u64 = 16_384;
 /// How long the drain waits for requests in progress, in seconds.
 pub const DRAIN_LIMIT_SECONDS: u64 = 10;
+/// How often the end of the threads is checked.
+const END_POLL: Duration = Duration::from_millis(5);
 
 /// Why the server could not run.
 #[derive(Debug, Error)]
@@ -64,6 +69,8 @@ pub struct ServerConfig {
     pub max_connections: u64,
     /// Names under which it may be called, beside those of its addresses.
     pub allow_hosts: Vec<AllowedHost>,
+    /// What the pace of a client may cost.
+    pub limits: Limits,
 }
 
 /// A running server.
@@ -81,7 +88,7 @@ impl Server {
         engine: Arc<Engine>,
         config: ServerConfig,
     ) -> Result<Self, ServeError> {
-        let ServerConfig { workers: threads_to_serve, max_connections, allow_hosts } = config;
+        let ServerConfig { workers: threads_to_serve, max_connections, allow_hosts, limits } = config;
         let addresses = addresses(&listeners)?;
         let stats = Arc::new(Stats::new(threads_to_serve));
         let api = Arc::new(Api {
@@ -89,13 +96,14 @@ impl Server {
             stats: Arc::clone(&stats),
             draining: AtomicBool::new(false),
             names: Names::new(&addresses, allow_hosts),
+            bodies: Arc::new(Bodies::new(limits.clone())),
         });
         let mut workers = Vec::new();
         let mut threads = Vec::new();
         for index in 0..threads_to_serve {
             let (tasks, receiver) = mpsc::unbounded_channel();
             workers.push(WorkerHandle { tasks, stats: stats.worker(index) });
-            threads.push(start_worker(index, Arc::clone(&api), stats.worker(index), receiver)?);
+            threads.push(start_worker(index, Arc::clone(&api), stats.worker(index), &limits, receiver)?);
         }
         let control = Control { api, workers, max_connections: Arc::new(AtomicU64::new(max_connections)) };
         for listener in listeners {
@@ -129,6 +137,11 @@ impl Server {
             let _ = worker.tasks.send(Task::Drain(limit));
         }
         let ended = tokio::task::spawn_blocking(move || {
+            while Instant::now() < limit && !threads.iter().all(JoinHandle::is_finished) {
+                std::thread::sleep(END_POLL);
+            }
+            // What waits for space on a full disk has no more time.
+            engine.journal().end_waits();
             for thread in threads {
                 // A panic of a thread is logged already.
                 drop(thread.join());

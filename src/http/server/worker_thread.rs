@@ -10,15 +10,15 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::http::calls::Api;
 use crate::http::counters::WorkerStats;
+use crate::http::lanes::BLOCKING_THREADS_PER_WORKER;
+use crate::http::limits::Limits;
 use crate::http::request::origin::Via;
 use crate::http::worker_state::{self, OpenConnection};
 use crate::sys::background;
 
-use super::connection::{self, Admission, Connections, TICK_SECONDS};
+use super::connection::{self, Admission, Connections, IDLE_TICKS};
 use super::listener::Stream;
 
-/// Threads for blocking calls (imports, exports, scans) of one worker.
-const BLOCKING_THREADS_PER_WORKER: usize = 8;
 /// How often the drain checks whether all requests are answered, in milliseconds.
 const DRAIN_POLL_MILLISECONDS: u64 = 10;
 
@@ -44,8 +44,10 @@ pub(crate) fn start_worker(
     index: usize,
     api: Arc<Api>,
     stats: Arc<WorkerStats>,
+    limits: &Limits,
     tasks: mpsc::UnboundedReceiver<Task>,
 ) -> io::Result<JoinHandle<()>> {
+    let tick = limits.idle / IDLE_TICKS;
     let engine = api.engine.worker();
     let (slot, parking) = (engine.slot(), Arc::clone(api.engine.journal()));
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -60,16 +62,16 @@ pub(crate) fn start_worker(
     api.engine.journal().on_commit(slot, move || commit.notify_one());
     std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
         worker_state::install(engine, &api.engine, stats);
-        runtime.block_on(work(&api, tasks, &committed));
+        runtime.block_on(work(&api, tasks, &committed, tick));
         // Cuts what has not ended by now; a blocking call runs to its end, so that nothing is left half done.
         drop(runtime);
         worker_state::uninstall();
     })
 }
 
-async fn work(api: &Arc<Api>, mut tasks: mpsc::UnboundedReceiver<Task>, committed: &Notify) {
+async fn work(api: &Arc<Api>, mut tasks: mpsc::UnboundedReceiver<Task>, committed: &Notify, tick: Duration) {
     let connections = Arc::new(Connections::default());
-    let mut tick = tokio::time::interval(Duration::from_secs(TICK_SECONDS.into()));
+    let mut tick = tokio::time::interval(tick);
     loop {
         tokio::select! {
             task = tasks.recv() => match task {

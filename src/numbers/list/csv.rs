@@ -10,6 +10,7 @@ use crate::numbers::number::NumberRange;
 
 use super::error::{ListError, Progress};
 use super::merged::{MAX_KEPT_INVALID, NumberList};
+use super::states::StateColumns;
 use super::text::BYTE_ORDER_MARK;
 
 /// Column with the numbers if no other is named.
@@ -43,8 +44,8 @@ pub(crate) fn read_csv(
         .comment(Some(b'#'))
         .buffer_capacity(BUFFER_BYTES)
         .from_reader(metered);
-    let columns = find_columns(reader.byte_headers().map_err(import_error)?, options)?;
-    let (mut singles, mut ranges) = (Vec::new(), Vec::new());
+    let (columns, state_columns) = find_columns(reader.byte_headers().map_err(import_error)?, options)?;
+    let (mut singles, mut ranges, mut states) = (Vec::new(), Vec::new(), Vec::new());
     let (mut invalid, mut first_invalid) = (0, Vec::new());
     let mut row = ByteRecord::new();
     while reader.read_byte_record(&mut row).map_err(import_error)? {
@@ -52,9 +53,14 @@ pub(crate) fn read_csv(
         if row.iter().all(|cell| cell.trim_ascii().is_empty()) && row.len() == 1 {
             continue;
         }
-        match parse_row(&row, &columns, options) {
-            Ok(range) if range.len() == 1 => singles.push(range.first()),
-            Ok(range) => ranges.push(range),
+        let read = parse_row(&row, &columns, options).and_then(|range| {
+            let state = state_columns.as_ref().map(|columns| columns.parse(&row, range)).transpose()?;
+            Ok((range, state))
+        });
+        match read {
+            Ok((_, Some(state))) => states.push(state),
+            Ok((range, None)) if range.len() == 1 => singles.push(range.first()),
+            Ok((range, None)) => ranges.push(range),
             Err(reason) => {
                 let line = first_line(&row, reader.position(), cut_at.get());
                 let text = row.iter().collect::<Vec<_>>().join(&b',');
@@ -70,7 +76,11 @@ pub(crate) fn read_csv(
         }
     }
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    Ok(NumberList::new(singles, ranges, threads).with_invalid(invalid, first_invalid))
+    let list = match state_columns {
+        None => NumberList::new(singles, ranges, threads),
+        Some(_) => NumberList::with_states(states, threads),
+    };
+    Ok(list.with_invalid(invalid, first_invalid))
 }
 
 /// The line on which `row` starts, computed from the reader's position `after` it: the row's own position
@@ -82,21 +92,26 @@ fn first_line(row: &ByteRecord, after: &Position, cut_at: Option<u64>) -> u64 {
     after.line().saturating_sub(inside + ended)
 }
 
-fn find_columns(header: &ByteRecord, options: &ListOptions) -> Result<Columns, ListError> {
+/// The columns with the numbers, and those with their states if these are to be read.
+fn find_columns(
+    header: &ByteRecord,
+    options: &ListOptions,
+) -> Result<(Columns, Option<StateColumns>), ListError> {
     let names: Vec<&str> = header
         .iter()
         .map(std::str::from_utf8)
         .collect::<Result<_, _>>()
         .map_err(|_| ListError::NotUtf8Csv)?;
     let find = |wanted: &str| names.iter().position(|name| name.trim().eq_ignore_ascii_case(wanted));
+    let states = StateColumns::find(find, options.states);
     let wanted = options.column.as_deref().unwrap_or(NUMBER_COLUMN);
     if let Some(number) = find(wanted) {
-        return Ok(Columns::Number(number));
+        return Ok((Columns::Number(number), states));
     }
     if options.column.is_none()
         && let (Some(first), Some(last)) = (find(RANGE_COLUMNS[0]), find(RANGE_COLUMNS[1]))
     {
-        return Ok(Columns::Range(first, last));
+        return Ok((Columns::Range(first, last), states));
     }
     let found = InvalidLine::new(1, names.join(",").as_bytes(), LineFault::NoValue).text;
     Err(ListError::MissingColumn { wanted: wanted.to_owned(), found })

@@ -3,6 +3,7 @@
 use std::thread;
 
 use crate::numbers::list::InvalidLine;
+use crate::numbers::list::states::StateRow;
 use crate::numbers::number::{Number, NumberRange};
 
 /// With fewer numbers a second thread costs more than it saves.
@@ -11,12 +12,14 @@ const MIN_PARALLEL_NUMBERS: usize = 1 << 16;
 pub const MAX_KEPT_INVALID: usize = 10;
 
 /// The numbers of a list, in ascending order without duplicates.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct NumberList {
     /// Lines with one number: ascending, distinct.
     singles: Vec<Number>,
     /// Lines with a range: ascending, disjoint, not adjacent.
     ranges: Vec<NumberRange>,
+    /// Lines with a state: ascending, of distinct numbers. With them there are no other lines.
+    states: Vec<StateRow>,
     numbers: u64,
     /// How many numbers of the lines repeat others.
     pub duplicates: u64,
@@ -37,9 +40,8 @@ impl NumberList {
         if !ranges.is_sorted() {
             ranges.sort_unstable();
         }
-        ranges = Merged { singles: &[], ranges: &ranges }.collect();
-        let mut list =
-            NumberList { singles, ranges, numbers: 0, duplicates: 0, invalid: 0, first_invalid: Vec::new() };
+        ranges = Merged::<Number> { singles: &[], ranges: &ranges }.collect();
+        let mut list = NumberList { singles, ranges, ..NumberList::default() };
         list.numbers = if list.ranges.is_empty() {
             list.singles.len() as u64
         } else {
@@ -47,6 +49,23 @@ impl NumberList {
         };
         list.duplicates = read - list.numbers;
         list
+    }
+
+    /// A list with states. Of several lines of one number the last in its history counts.
+    pub(crate) fn with_states(mut states: Vec<StateRow>, threads: usize) -> NumberList {
+        let read = states.len();
+        if !states.is_sorted() {
+            sort_parallel(&mut states, threads);
+        }
+        states.dedup_by(|later, earlier| {
+            let same = later.number() == earlier.number();
+            if same {
+                *earlier = *later;
+            }
+            same
+        });
+        let duplicates = (read - states.len()) as u64;
+        NumberList { numbers: states.len() as u64, states, duplicates, ..NumberList::default() }
     }
 
     /// The same list, with the lines that were left out of it.
@@ -61,29 +80,52 @@ impl NumberList {
 
     /// The numbers as ascending disjoint ranges, each as long as can be.
     pub fn ranges(&self) -> impl Iterator<Item = NumberRange> {
-        Merged { singles: &self.singles, ranges: &self.ranges }
+        let states = Merged { singles: &self.states, ranges: &[] };
+        Merged { singles: &self.singles, ranges: &self.ranges }.chain(states)
+    }
+
+    /// The states of all numbers in ascending order; none if the list has no states.
+    pub fn states(&self) -> &[StateRow] {
+        &self.states
+    }
+}
+
+/// A line with one number.
+trait Single {
+    fn number(&self) -> Number;
+}
+
+impl Single for Number {
+    fn number(&self) -> Number {
+        *self
+    }
+}
+
+impl Single for StateRow {
+    fn number(&self) -> Number {
+        self.number()
     }
 }
 
 /// Merges ascending numbers and ascending, possibly overlapping ranges.
-struct Merged<'a> {
-    singles: &'a [Number],
+struct Merged<'a, S> {
+    singles: &'a [S],
     ranges: &'a [NumberRange],
 }
 
-impl Merged<'_> {
+impl<S: Single> Merged<'_, S> {
     /// The lowest range that starts at or below `limit`.
     fn take_until(&mut self, limit: u64) -> Option<NumberRange> {
-        let single = self.singles.first().filter(|number| number.get() <= limit);
+        let single = self.singles.first().map(Single::number).filter(|number| number.get() <= limit);
         let range = self.ranges.first().filter(|range| range.first().get() <= limit);
         match (single, range) {
             (Some(single), None) => {
                 self.singles = &self.singles[1..];
-                Some(NumberRange::single(*single))
+                Some(NumberRange::single(single))
             }
-            (Some(single), Some(range)) if *single < range.first() => {
+            (Some(single), Some(range)) if single < range.first() => {
                 self.singles = &self.singles[1..];
-                Some(NumberRange::single(*single))
+                Some(NumberRange::single(single))
             }
             (_, Some(range)) => {
                 self.ranges = &self.ranges[1..];
@@ -94,7 +136,7 @@ impl Merged<'_> {
     }
 }
 
-impl Iterator for Merged<'_> {
+impl<S: Single> Iterator for Merged<'_, S> {
     type Item = NumberRange;
 
     fn next(&mut self) -> Option<NumberRange> {
@@ -107,7 +149,7 @@ impl Iterator for Merged<'_> {
 }
 
 /// Splits at the median until each thread has a part to sort.
-fn sort_parallel(numbers: &mut [Number], threads: usize) {
+fn sort_parallel<T: Ord + Send>(numbers: &mut [T], threads: usize) {
     if threads < 2 || numbers.len() < MIN_PARALLEL_NUMBERS {
         numbers.sort_unstable();
         return;

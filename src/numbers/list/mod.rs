@@ -5,6 +5,7 @@ pub mod error;
 pub(crate) mod merged;
 pub mod national;
 pub mod read;
+pub mod states;
 mod text;
 
 use thiserror::Error;
@@ -35,6 +36,19 @@ pub enum OnInvalid {
     Skip,
 }
 
+/// Whether a list's states are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ReadStates {
+    /// All numbers are new.
+    #[default]
+    No,
+    /// The states are read, if the list has them.
+    Yes {
+        /// The last time that `until` may have, in seconds since the Unix epoch.
+        latest_unix_seconds: u32,
+    },
+}
+
 /// How to read a list.
 #[derive(Debug, Clone, Default)]
 pub struct ListOptions {
@@ -48,6 +62,8 @@ pub struct ListOptions {
     pub column: Option<String>,
     /// What to do with a bad line.
     pub on_invalid: OnInvalid,
+    /// Whether the states of an exported CSV are read too.
+    pub states: ReadStates,
 }
 
 /// Why a line is refused.
@@ -81,6 +97,23 @@ pub enum LineFault {
     /// A CSV row without a value in a column that must have one.
     #[error("the row has no value in the column: fill it in or remove the row")]
     NoValue,
+    /// A state for more than one number.
+    #[error("a row with a state holds one number: write a row per number, or leave out the state columns")]
+    StateOfRange,
+    /// A state that is none.
+    #[error("its state is none of available, leased, resting, done and retired: correct it")]
+    BadState,
+    /// A generation that no number in this state has.
+    #[error(
+        "its generation must be a whole number up to 1073741823, and not 0 if leased, resting or done: correct it"
+    )]
+    BadGeneration,
+    /// A time that does not suit the state.
+    #[error(
+        "its until must be a time such as 2026-11-23T22:05:00Z, as soon as a lease and a rest can end, if \
+         leased or resting, else empty: correct it"
+    )]
+    BadUntil,
 }
 
 /// A refused line, for people.

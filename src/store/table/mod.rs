@@ -15,6 +15,7 @@
 
 mod batch;
 pub(crate) mod checksums;
+pub(crate) mod restored;
 
 use std::fs::File;
 use std::io;

@@ -1,0 +1,37 @@
+//! The states of an exported list, as the words of a new pool.
+
+use crate::engine::operations::import::NumberSource;
+use crate::engine::segment::plausible::Plausible;
+use crate::numbers::list::ReadStates;
+use crate::numbers::list::states::{ListedState, MAX_LISTED_GENERATION, StateRow};
+use crate::state::time::{EPOCH_UNIX_SECONDS, Timestamp};
+use crate::state::word::{MAX_GENERATION, NextWord, Word};
+use crate::store::manifest::FIRST_ROUND;
+
+const _: () = assert!(MAX_LISTED_GENERATION == MAX_GENERATION);
+
+/// The same source, with its states to be read if it has them.
+pub(crate) fn with_states(source: NumberSource<'_>, now: Timestamp) -> NumberSource<'_> {
+    match source {
+        NumberSource::List { input, mut options, progress } => {
+            let latest = Plausible::new(now, FIRST_ROUND).latest();
+            // A timestamp is before 2088, which is before 2106.
+            options.states = ReadStates::Yes { latest_unix_seconds: latest.unix_seconds() as u32 };
+            NumberSource::List { input, options, progress }
+        }
+        other => other,
+    }
+}
+
+/// The word of a number in a new pool.
+pub(crate) fn word(row: &StateRow) -> Word {
+    let state = match row.state() {
+        ListedState::Available => NextWord::Available,
+        ListedState::Resting(until) => {
+            NextWord::Rest(Timestamp::new(until.saturating_sub(EPOCH_UNIX_SECONDS as u32)))
+        }
+        ListedState::Done => NextWord::Done(FIRST_ROUND),
+        ListedState::Retired => NextWord::Retired,
+    };
+    Word::restored(row.generation(), state)
+}

@@ -1,0 +1,49 @@
+//! The threads that may block, beside those that serve.
+//!
+//! Each kind of work has threads of its own in each worker, so that none waits for another kind: however many
+//! imports are in progress, an operator's pause finds a thread. Work that finds no thread waits as a task.
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+use tokio::task::JoinError;
+
+/// A kind of work.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Lane {
+    /// Short calls: settings, pause, deletion, counts of a scan.
+    Short,
+    /// Writes of a part of an upload.
+    Staging,
+    /// Makes the next part of an export.
+    Export,
+    /// Imports, lists to retire, sets to export, backups.
+    Long,
+}
+
+/// Threads of a worker, by [`Lane`].
+const LANE_THREADS: [usize; 4] = [4, 2, 2, 4];
+/// Threads of one worker that may block.
+pub(crate) const BLOCKING_THREADS_PER_WORKER: usize =
+    LANE_THREADS[0] + LANE_THREADS[1] + LANE_THREADS[2] + LANE_THREADS[3];
+
+thread_local! {
+    /// The free threads of this worker, by [`Lane`].
+    static FREE: [Arc<Semaphore>; 4] = LANE_THREADS.map(|threads| Arc::new(Semaphore::new(threads)));
+}
+
+/// Runs `work` on a thread of `lane`. Once it has begun it runs to its end, even if nobody waits any more.
+pub(crate) async fn run<T: Send + 'static>(
+    lane: Lane,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, JoinError> {
+    let free = FREE.with(|free| Arc::clone(&free[lane as usize]));
+    // Fails only for a closed semaphore, which these never are.
+    let thread = free.acquire_owned().await.ok();
+    tokio::task::spawn_blocking(move || {
+        let done = work();
+        drop(thread);
+        done
+    })
+    .await
+}

@@ -1,0 +1,46 @@
+//! Makes spare journal files, on a thread of its own: a checkpoint that takes long does not keep the writer
+//! from going through all of its files.
+
+use crate::disk::files;
+use crate::sys::atomics::Ordering;
+
+use super::checkpointer::{Files, MAX_FILES, ROOM_RETRY};
+use super::handle::Journal;
+
+impl Files {
+    /// Makes a spare file whenever there is none and there are less than [`MAX_FILES`], until [`Self::stop`].
+    pub(super) fn run_spare_maker(&self, journal: &Journal) {
+        loop {
+            let mut state = self.lock();
+            if state.stopped || journal.is_poisoned() {
+                return;
+            }
+            if !state.spares.is_empty() || state.files() >= MAX_FILES {
+                drop(self.wait(state, ROOM_RETRY));
+                continue;
+            }
+            state.makes_spare = true;
+            drop(state);
+            let made = self.make_spare(&|took| self.rest(journal, took));
+            let mut state = self.lock();
+            state.makes_spare = false;
+            match made {
+                Ok(spare) => {
+                    state.spares.push(spare);
+                    state.no_room_for_spare = false;
+                    journal.stats.files.store(state.files() as u64, Ordering::Relaxed);
+                    self.changed.notify_all();
+                }
+                Err(error) if files::is_shortage(&error) => {
+                    state.no_room_for_spare = files::is_storage_full(&error);
+                    self.changed.notify_all();
+                    self.pause_before_retry(state);
+                }
+                Err(error) => {
+                    drop(state);
+                    return journal.poison("a journal file could not be made", &error);
+                }
+            }
+        }
+    }
+}

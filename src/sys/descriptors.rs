@@ -1,0 +1,42 @@
+//! The limit on open file descriptors, and the reserve that connections leave for the daemon's own files.
+
+use std::fs;
+use std::os::fd::{AsFd, AsRawFd};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// Descriptors that connections leave for files: each segment has two open, and the journal, imports and
+/// backups open more.
+const RESERVED_DESCRIPTORS: u64 = 128;
+/// The reserve takes at most this part of a low limit.
+const RESERVED_SHARE: u64 = 4;
+
+/// Raises the limit as far as the system allows.
+pub(crate) fn raise_limit() {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    // If the system refuses, the lower limit stays in force, and the log tells what it allows.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+}
+
+/// How many descriptors may be open; `None` without a limit.
+pub(crate) fn limit() -> Option<u64> {
+    getrlimit(Resource::Nofile).current
+}
+
+/// How many descriptors are open, or `None` where `/proc` does not report it.
+pub(crate) fn open() -> Option<u64> {
+    // One of them is that of the directory.
+    Some((fs::read_dir("/proc/self/fd").ok()?.count() as u64).saturating_sub(1))
+}
+
+/// How many of `limit` descriptors connections leave free.
+pub(crate) fn reserve(limit: u64) -> u64 {
+    RESERVED_DESCRIPTORS.min(limit / RESERVED_SHARE)
+}
+
+/// Whether a new descriptor is among the last `reserved`. The system gives out the lowest free one, so all
+/// below it are in use.
+pub(crate) fn is_among_last(descriptor: &impl AsFd, limit: Option<u64>, reserved: u64) -> bool {
+    let number = u64::from(descriptor.as_fd().as_raw_fd().unsigned_abs());
+    limit.is_some_and(|limit| number >= limit.saturating_sub(reserved))
+}

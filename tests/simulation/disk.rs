@@ -8,6 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use allotd::disk::MappedWords;
 use allotd::disk::device::{Access, Disk, RealDisk};
+use allotd::sys::simulation::atomics::{AtomicU64, Ordering};
 use allotd::sys::simulation::world;
 
 use super::power::PowerDisk;
@@ -144,6 +145,25 @@ impl SimulatedDisk {
         Some(io::Error::from_raw_os_error(number))
     }
 
+    /// Writes the words of a shared mapping to their file once more, as the memory did past the disk.
+    fn write_what_is_mapped(&self, disk: &dyn Disk, words: &MappedWords) -> io::Result<()> {
+        let words: &[AtomicU64] = words.as_ref();
+        let content: Vec<u8> = world::quietly(|| {
+            words.iter().flat_map(|word| word.load(Ordering::Relaxed).to_le_bytes()).collect()
+        });
+        for pool in std::fs::read_dir(self.root.join("pools"))? {
+            for file in std::fs::read_dir(pool?.path())? {
+                let path = file?.path();
+                if path.extension().is_some_and(|end| end == "words") && std::fs::read(&path)? == content {
+                    let file = disk.open(&path, Access::Buffered)?;
+                    disk.write_at(&file, &content, 0)?;
+                    disk.sync(&file)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn short<'a>(&self, path: &'a Path) -> std::path::Display<'a> {
         path.strip_prefix(&self.root).unwrap_or(path).display()
     }
@@ -194,12 +214,24 @@ impl Disk for SimulatedDisk {
     }
 
     fn flush(&self, words: &MappedWords) -> io::Result<()> {
-        self.call(Kind::Sync, || "flush words".to_owned(), |_| Buffered.flush(words))
+        self.call(Kind::Sync, || "flush words".to_owned(), |disk| {
+            if self.power.is_some() { self.write_what_is_mapped(disk, words) } else { Ok(()) }
+        })
     }
 
     fn sync_directory(&self, directory: &Path) -> io::Result<()> {
         let what = || format!("sync directory {}", self.short(directory));
         self.call(Kind::Open, what, |disk| disk.sync_directory(directory))
+    }
+
+    fn open_directory(&self, directory: &Path) -> io::Result<File> {
+        let what = || format!("open directory {}", self.short(directory));
+        self.call(Kind::Open, what, |disk| disk.open_directory(directory))
+    }
+
+    fn sync_opened(&self, opened: &File, directory: &Path) -> io::Result<()> {
+        let what = || format!("sync directory {}", self.short(directory));
+        self.call(Kind::Sync, what, |disk| disk.sync_opened(opened, directory))
     }
 
     fn create_directories(&self, path: &Path) -> io::Result<()> {

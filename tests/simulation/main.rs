@@ -71,8 +71,8 @@ fn search(first: u64, schedules: u64, stride: u64) -> Option<u64> {
     FINDINGS.with_borrow_mut(Vec::clear);
     let runner = Runner::new(Seeds::new(first, schedules, stride), config);
     let ran = catch_unwind(AssertUnwindSafe(|| {
-        runner.run(|| {
-            thread::run(|| {
+        runner.run(move || {
+            thread::run(move || {
                 RUN.set(RUN.get() + 1);
                 if begun.elapsed().as_secs() >= limit {
                     world::stop();

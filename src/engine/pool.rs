@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 
 use arc_swap::{ArcSwap, Guard};
+use crossbeam::utils::CachePadded;
 
 use crate::coordinates::Rank;
 use crate::disk::paced;
@@ -127,7 +128,7 @@ pub struct Pool {
     /// How late numbers are swept, in milliseconds.
     pub(crate) lateness: Distribution,
     history: Mutex<History>,
-    pub(crate) cursors: Box<[Cursor]>,
+    pub(crate) cursors: Box<[CachePadded<Cursor>]>,
 }
 
 impl Pool {
@@ -157,10 +158,10 @@ impl Pool {
                 // Threads start in different parts of the pool.
                 let position = segments.whole.len() / shared.slots as u64 * slot as u64;
                 if segments.whole.is_empty() {
-                    return Cursor::new(SegmentIndex(0), Rank(0));
+                    return CachePadded::new(Cursor::new(SegmentIndex(0), Rank(0)));
                 }
                 let (span, rank) = segments.whole.at(position);
-                Cursor::new(segments.whole.spans[span].segment, rank)
+                CachePadded::new(Cursor::new(segments.whole.spans[span].segment, rank))
             })
             .collect();
         let mode = if manifest.paused { Mode::Paused } else { Mode::Open };

@@ -113,6 +113,13 @@ impl Engine {
         self.pools.load().get(name).cloned()
     }
 
+    /// Calls `work` with a pool by its name. Unlike [`Self::pool`] it counts no reference, which all threads
+    /// would write.
+    #[inline]
+    pub fn with_pool<T>(&self, name: &str, work: impl FnOnce(&Pool) -> T) -> Option<T> {
+        self.pools.load().get(name).map(|pool| work(pool))
+    }
+
     /// All pools, by name.
     pub fn pools(&self) -> Vec<Arc<Pool>> {
         self.pools.load().values().cloned().collect()

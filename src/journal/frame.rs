@@ -183,8 +183,14 @@ fn slot_offset(slot: usize) -> usize {
 /// Puts the record `index` of a frame in its place in a buffer.
 #[inline]
 pub fn put_record(buffer: &mut [u8], index: usize, record: &Record) {
+    put_encoded(buffer, index, &record.encode());
+}
+
+/// Puts the bytes of the record `index` of a frame in their place in a buffer.
+#[inline]
+pub fn put_encoded(buffer: &mut [u8], index: usize, record: &[u8; RECORD_BYTES]) {
     let at = slot_offset(index + 1);
-    buffer[at..at + RECORD_BYTES].copy_from_slice(&record.encode());
+    buffer[at..at + RECORD_BYTES].copy_from_slice(record);
 }
 
 impl FrameHead {

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::{OnceLock, PoisonError};
 use std::time::Duration;
 
+use crossbeam::utils::CachePadded;
 use tracing::{error, info, warn};
 
 use crate::sys::atomics::{self, AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -49,7 +50,7 @@ pub struct Journal {
     records_words: bool,
     state: AtomicU32,
     /// For each slot, the count of its records at its last wake-up of the writer. Only its thread uses it.
-    woken: Box<[AtomicU64]>,
+    woken: Box<[CachePadded<AtomicU64>]>,
     on_commit: Box<[OnceLock<Callback>]>,
     on_poison: OnceLock<Callback>,
     /// See [`Self::is_running_low`].
@@ -71,7 +72,7 @@ impl Journal {
             durability,
             records_words: durability != Durability::None,
             state: AtomicU32::new(OPEN),
-            woken: (0..slots).map(|_| AtomicU64::new(0)).collect(),
+            woken: (0..slots).map(|_| CachePadded::new(AtomicU64::new(0))).collect(),
             on_commit: (0..slots).map(|_| OnceLock::new()).collect(),
             on_poison: OnceLock::new(),
             scarce: AtomicBool::new(false),
@@ -106,8 +107,7 @@ impl Journal {
     /// has ended, it does not wait.
     #[inline]
     pub fn make_room(&self, slot: Slot, records: u64) {
-        // What is taken from the queue but not committed counts too, so that the first look costs little.
-        if self.records_words && !self.queues.surely_fits(slot, records) {
+        if self.records_words && !self.queues.fits(slot, records) {
             self.wait_for_room(slot, records);
         }
     }

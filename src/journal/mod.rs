@@ -28,6 +28,7 @@ pub(crate) mod pin;
 pub mod queue;
 pub mod record;
 pub mod recovery;
+pub(crate) mod ring;
 pub(crate) mod running;
 mod spare_maker;
 mod stats;

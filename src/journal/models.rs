@@ -14,8 +14,9 @@ use crate::sys::slot::Slot;
 
 use super::durability::Durability;
 use super::handle::Journal;
-use super::queue::{Position, QUEUE_RECORDS, Queues};
-use super::record::{Record, WordRecord};
+use super::queue::{Position, Queues};
+use super::record::{RECORD_BYTES, Record, WordRecord};
+use super::ring::QUEUE_RECORDS;
 
 /// Enough to find every bug planted by hand; more takes hours.
 const PREEMPTIONS: usize = 3;
@@ -41,9 +42,8 @@ fn record(bits: u64) -> Record {
     })
 }
 
-fn bits_of(record: &Record) -> u64 {
-    let Record::Word(record) = record else { panic!("{record:?} was never pushed") };
-    record.word.bits()
+fn bits_of(record: &[u8; RECORD_BYTES]) -> u64 {
+    u64::from_le_bytes(std::array::from_fn(|i| record[16 + i]))
 }
 
 /// The queues with a word, and the largest word that the writer has written.
@@ -76,9 +76,9 @@ impl Model {
         let queues = self.queues();
         let group = queues.begin_group();
         for (slot, taken) in taken.iter_mut().enumerate() {
-            let take = |record: Record| {
+            let take = |record: &[u8; RECORD_BYTES]| {
                 // One writer: a load and a store suffice.
-                let largest = self.on_disk.load(Ordering::Relaxed).max(bits_of(&record));
+                let largest = self.on_disk.load(Ordering::Relaxed).max(bits_of(record));
                 self.on_disk.store(largest, Ordering::Relaxed);
             };
             let all = || -> Result<(), ()> {

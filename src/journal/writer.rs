@@ -18,9 +18,9 @@ use crate::sys::sync::{Instant, thread};
 use super::checkpointer::{Files, ROOM_RETRY_MS};
 use super::durability::Durability;
 use super::file::JournalFile;
-use super::frame::{FrameHead, Head, MAX_FRAME_BYTES, MAX_FRAME_RECORDS, frame_bytes, put_record};
+use super::frame::{FrameHead, Head, MAX_FRAME_BYTES, MAX_FRAME_RECORDS, frame_bytes, put_encoded};
 use super::handle::Journal;
-use super::queue::QUEUE_RECORDS;
+use super::ring::QUEUE_RECORDS;
 
 /// A frame records the time at least this often. It bounds how far the time can run back across a restart.
 const CLOCK_INTERVAL: Duration = Duration::from_secs(1);
@@ -174,7 +174,7 @@ impl Writer {
             let (journal, buffer, records) = (&self.journal, &mut self.buffer, &mut self.records);
             let free_bytes = (MAX_FRAME_RECORDS - *records) as u64;
             journal.queues.take(Slot(slot), free_bytes, &mut taken, |record| {
-                put_record(buffer, *records, &record);
+                put_encoded(buffer, *records, record);
                 *records += 1;
             });
             self.taken[slot] = taken;

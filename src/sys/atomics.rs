@@ -40,38 +40,3 @@ pub(crate) fn total_order_for_loom() {
     #[cfg(allotd_loom)]
     loom::sync::atomic::fence(Ordering::SeqCst);
 }
-
-/// A bounded queue for many threads: crossbeam's, or under loom one behind a lock, because loom cannot follow
-/// crossbeam.
-#[cfg(not(allotd_loom))]
-pub(crate) type BoundedQueue<T> = crossbeam::queue::ArrayQueue<T>;
-
-#[cfg(allotd_loom)]
-pub(crate) struct BoundedQueue<T> {
-    items: loom::sync::Mutex<std::collections::VecDeque<T>>,
-    capacity: usize,
-}
-
-#[cfg(allotd_loom)]
-impl<T> BoundedQueue<T> {
-    pub(crate) fn new(capacity: usize) -> Self {
-        Self { items: loom::sync::Mutex::default(), capacity }
-    }
-
-    pub(crate) fn push(&self, item: T) -> Result<(), T> {
-        let mut items = self.items.lock().unwrap();
-        if items.len() == self.capacity {
-            return Err(item);
-        }
-        items.push_back(item);
-        Ok(())
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.items.lock().unwrap().len()
-    }
-
-    pub(crate) fn pop(&self) -> Option<T> {
-        self.items.lock().unwrap().pop_front()
-    }
-}

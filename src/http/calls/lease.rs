@@ -77,11 +77,12 @@ pub(crate) fn plain_lease(
     if pool.contains('/') || *request.method() != Method::POST || !is_plain {
         return None;
     }
-    let pool = api.engine.pool(pool).ok_or_else(Problem::pool_not_found);
-    Some(pool.and_then(|pool| {
-        query::none(query_of(request))?;
-        plain(api, &pool)
-    }))
+    if let Err(problem) = query::none(query_of(request)) {
+        // As for any call, a pool that does not exist comes first.
+        return Some(Err(api.engine.pool(pool).map_or_else(Problem::pool_not_found, |_| problem)));
+    }
+    let reply = api.engine.with_pool(pool, |pool| plain(api, pool));
+    Some(reply.unwrap_or_else(|| Err(Problem::pool_not_found())))
 }
 
 /// `POST /v1/pools/{pool}/lease`

@@ -8,11 +8,12 @@ mod support;
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::Path;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use support::daemon::{Daemon, allotd};
+use support::daemon::{Daemon, allotd, can_trace};
 use support::{Answer, Client, PATIENCE_SECONDS, try_read_answer};
 
 /// The smallest journal files, so that they fill up.
@@ -270,4 +271,56 @@ fn hammer(daemon: &Daemon, names: &[&str], caller: usize, started: Instant) {
         assert!(answer.status < 500 || answer.status == 503, "{pool}: {}", answer.body);
         assert!(started.elapsed() < Duration::from_secs(PATIENCE_SECONDS));
     }
+}
+
+/// A refusal with counts tells of leases that another thread has just made: it leaves once they are durable.
+#[test]
+fn a_refusal_with_counts_leaves_after_what_it_counts_is_durable() {
+    const NUMBERS: u64 = 200_000;
+    const LAST: u64 = 4_000;
+    let data = tempfile::tempdir().unwrap();
+    let (data, trace) = (data.path().join("data"), data.path().join("trace"));
+    let all = json!({"count": 50_000, "ttl": 3_000});
+    let daemon = Daemon::start(&data);
+    create(&daemon, "p", "order=lowest", &format!("1000001-{}", 1_000_000 + NUMBERS - LAST));
+    for _ in 0..(NUMBERS - LAST) / 50_000 + 1 {
+        leases(&daemon.client().post("/v1/pools/p/lease", &all).unwrap());
+    }
+    let rest = format!("{}-{}", 1_000_001 + NUMBERS - LAST, 1_000_000 + NUMBERS);
+    let added = daemon.client().send("POST", "/v1/pools/p/numbers", "text/plain", rest.as_bytes()).unwrap();
+    assert_eq!(added.status, 200, "{}", added.body);
+    assert_eq!(daemon.stop(), Some(0));
+    // Each write of the journal takes two seconds.
+    let mut command = Command::new("strace");
+    command.args(["-D", "-f", "--seccomp-bpf", "-o"]).arg(&trace);
+    command.args(["-e", "trace=pwrite64", "-e", "inject=pwrite64:delay_enter=2000000"]);
+    command.arg(env!("CARGO_BIN_EXE_allotd"));
+    command.args(["serve", "--listen", "127.0.0.1:0", "--workers", "2", "--data"]).arg(&data);
+    command.env("ALLOTD_LOG_LEVEL", "error");
+    if !can_trace() {
+        return;
+    }
+    let daemon = Daemon::spawn(command).unwrap();
+    // Connections go to the two workers by turns.
+    let [mut leasing, mut refused, _, mut other] = [(); 4].map(|()| daemon.client());
+    let post = |client: &mut Client, path: &str, body: &str| {
+        write!(
+            client.connection.get_mut(),
+            "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        )
+        .unwrap();
+    };
+    post(&mut leasing, "/v1/pools/p/lease", &json!({"count": LAST, "ttl": 3_000}).to_string());
+    std::thread::sleep(Duration::from_millis(100));
+    post(&mut refused, "/v1/pools/p/lease", &json!({"within": ["1"]}).to_string());
+    // Another answer of the same thread, before the counts are there.
+    write!(other.connection.get_mut(), "GET /v1/pools/p HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
+    let answer = try_read_answer(&mut refused.connection, false).unwrap();
+    assert_eq!(answer.problem(), (409, "exhausted".to_owned()));
+    assert_eq!(answer.json()["leased"], NUMBERS);
+    daemon.kill();
+    let daemon = Daemon::start(&data);
+    let pool = daemon.client().call("GET", "/v1/pools/p").unwrap().json();
+    assert_eq!(pool["leased"], NUMBERS, "what was told is durable");
 }

@@ -16,25 +16,13 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use support::daemon::Daemon;
+use support::daemon::{Daemon, can_trace};
 use support::{Client, PATIENCE_SECONDS};
 
 const CLIENTS: usize = 2;
 /// Calls of each client at most; then the daemon is stopped, which is where later faults show.
 const CALLS: usize = 150;
 const NUMBERS: u64 = 10_000;
-
-/// Whether this process may trace others; says why not.
-fn can_inject() -> bool {
-    let output = Command::new("strace").args(["-f", "-o", "/dev/null", "true"]).output();
-    match output {
-        Ok(output) if output.status.success() => true,
-        refused => {
-            println!("SKIPPED: strace is not there or may not trace: {refused:?}");
-            false
-        }
-    }
-}
 
 /// A data directory with a pool, and what the runs on it leave behind.
 struct Bench {
@@ -153,7 +141,7 @@ fn a_failed_call_ends_the_daemon_and_loses_nothing() {
     const SYNC: &[&str] = &["--durability", "sync"];
     const INTERVAL: &[&str] = &["--durability", "interval", "--sync-interval-ms", "5"];
     const NONE: &[&str] = &["--durability", "none"];
-    if !can_inject() {
+    if !can_trace() {
         return;
     }
     let faults = [
@@ -201,7 +189,7 @@ fn a_failed_call_ends_the_daemon_and_loses_nothing() {
 
 #[test]
 fn a_full_disk_delays_or_refuses_and_the_daemon_goes_on() {
-    if !can_inject() {
+    if !can_trace() {
         return;
     }
     let bench = Bench::new();

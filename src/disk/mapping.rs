@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::ops::{Deref, DerefMut};
+use std::ops::{Deref, DerefMut, Range};
 use std::path::Path;
 
 use memmap2::{Advice, Mmap, MmapMut, MmapOptions, MmapRaw};
@@ -115,6 +115,17 @@ impl MappedWords {
     /// Writes all changed pages of a shared mapping to the disk and waits for it.
     pub(super) fn flush(&self) -> io::Result<()> {
         if self.len == 0 || self.sharing == Sharing::Private { Ok(()) } else { self.map.flush() }
+    }
+
+    /// Makes the pages of some words writable together, if the system can: their first changes then cause no page
+    /// faults.
+    pub fn prefault(&self, words: Range<usize>) {
+        let (start, end) = (words.start.min(self.len), words.end.min(self.len));
+        if start < end {
+            let bytes = WORD_BYTES as usize;
+            // Only a speed-up, as in `populate`.
+            let _ = self.map.advise_range(Advice::PopulateWrite, start * bytes, (end - start) * bytes);
+        }
     }
 
     /// Reads the whole file into memory before a scan, if the system can.

@@ -239,6 +239,20 @@ mod tests {
         assert_eq!(boot_id, SystemClocks.boot_id());
     }
 
+    #[derive(Debug)]
+    struct Unset;
+    impl Clocks for Unset {
+        fn wall(&self) -> Duration {
+            Duration::from_secs(EPOCH_UNIX_SECONDS - 1)
+        }
+        fn since_boot(&self) -> Duration {
+            Duration::from_secs(3)
+        }
+        fn boot_id(&self) -> [u8; 16] {
+            [8; 16]
+        }
+    }
+
     #[test]
     fn a_clock_out_of_range_or_far_ahead_is_refused() {
         const YEAR: u64 = 366 * 24 * 3600;
@@ -263,19 +277,6 @@ mod tests {
             "{refused}"
         );
         assert!(start(11 * YEAR + 1, Some(&frame), true).is_ok());
-        #[derive(Debug)]
-        struct Unset;
-        impl Clocks for Unset {
-            fn wall(&self) -> Duration {
-                Duration::from_secs(EPOCH_UNIX_SECONDS - 1)
-            }
-            fn since_boot(&self) -> Duration {
-                Duration::from_secs(3)
-            }
-            fn boot_id(&self) -> [u8; 16] {
-                [8; 16]
-            }
-        }
         assert!(matches!(Clock::resume(Arc::new(Unset), None, true), Err(ClockError::OutOfRange(_))));
         let kept = Clock::resume(Arc::new(Unset), Some((&frame, &[7; 16])), false).unwrap();
         assert_eq!(u64::from(kept.now().seconds()), YEAR, "the time of the journal counts");

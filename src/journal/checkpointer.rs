@@ -19,7 +19,6 @@ use crate::sys::sync::{Condvar, Instant, Mutex, MutexGuard};
 
 use super::file;
 use super::handle::Journal;
-use super::pin::Pinned;
 
 /// The most files: the one being written, two that wait for their checkpoint, a spare one.
 pub const MAX_FILES: usize = 4;
@@ -37,11 +36,27 @@ const PIN_GRACE: Duration = Duration::from_millis(500);
 /// Durably writes all changed words to their tables.
 pub type Checkpoint = Box<dyn Fn(&Pacer<'_>) -> io::Result<()> + Send>;
 
+/// What the disk had no space for when it was tried last.
+#[derive(Default)]
+pub(super) struct NoRoom {
+    pub(super) spare: bool,
+    checkpoint: bool,
+}
+
+/// What a backup keeps ([`super::pin::Pin`]).
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pinned {
+    /// The number of the pin.
+    pub(super) id: u64,
+    /// Files from this one on are kept.
+    pub(super) from: u64,
+}
+
 #[derive(Default)]
 pub(super) struct State {
     pub(super) spares: Vec<PathBuf>,
-    /// Whether a spare file is being made.
-    pub(super) makes_spare: bool,
+    /// Spare files that are being made.
+    pub(super) in_making: usize,
     /// Files older than the one being written, oldest first.
     closed: Vec<u64>,
     /// The newest file that is full.
@@ -50,10 +65,7 @@ pub(super) struct State {
     pub(super) pinned: Option<Pinned>,
     /// The number of pins so far.
     pub(super) pins: u64,
-    /// Whether the disk had no space for a spare file.
-    pub(super) no_room_for_spare: bool,
-    /// Whether the disk had no space for the last checkpoint.
-    no_room_for_checkpoint: bool,
+    pub(super) no_room_for: NoRoom,
     /// Whether the writer waits for a spare file.
     writer_waits: bool,
     pub(super) stopped: bool,
@@ -71,11 +83,11 @@ pub(super) struct State {
 impl State {
     /// The number of files, with the one being written and one being made.
     pub(super) fn files(&self) -> usize {
-        1 + self.closed.len() + self.spares.len() + usize::from(self.makes_spare)
+        1 + self.closed.len() + self.spares.len() + self.in_making
     }
 
     fn is_out_of_room(&self) -> bool {
-        self.spares.is_empty() && (self.no_room_for_spare || self.no_room_for_checkpoint)
+        self.spares.is_empty() && (self.no_room_for.spare || self.no_room_for.checkpoint)
     }
 }
 
@@ -219,7 +231,7 @@ impl Files {
 
     fn checkpointed(&self, number: u64) {
         let mut state = self.lock();
-        state.no_room_for_checkpoint = false;
+        state.no_room_for.checkpoint = false;
         self.hurry.store(false, Ordering::Relaxed);
         state.done = number;
         self.changed.notify_all();
@@ -230,7 +242,7 @@ impl Files {
         log_refused(error);
         let mut state = self.lock();
         state.checkpoint_asked = true;
-        state.no_room_for_checkpoint = files::is_storage_full(error);
+        state.no_room_for.checkpoint = files::is_storage_full(error);
         state.refused_checkpoints += 1;
         state.refused_by = error.raw_os_error();
         self.changed.notify_all();

@@ -2,16 +2,7 @@
 
 use std::sync::Arc;
 
-use super::checkpointer::Files;
-
-/// What a pin keeps.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Pinned {
-    /// The number of the pin.
-    id: u64,
-    /// Files from this one on are kept.
-    pub(super) from: u64,
-}
+use super::checkpointer::{Files, Pinned};
 
 /// Keeps journal files from reuse while a backup reads them. The reader must release each file soon after it
 /// is full: when the writer has no file left, the pin is revoked.

@@ -19,20 +19,20 @@ impl Files {
                 drop(self.wait(state, ROOM_RETRY));
                 continue;
             }
-            state.makes_spare = true;
+            state.in_making += 1;
             drop(state);
             let made = self.make_spare(&|took| self.rest(journal, took));
             let mut state = self.lock();
-            state.makes_spare = false;
+            state.in_making -= 1;
             match made {
                 Ok(spare) => {
                     state.spares.push(spare);
-                    state.no_room_for_spare = false;
+                    state.no_room_for.spare = false;
                     journal.stats.files.store(state.files() as u64, Ordering::Relaxed);
                     self.changed.notify_all();
                 }
                 Err(error) if files::is_shortage(&error) => {
-                    state.no_room_for_spare = files::is_storage_full(&error);
+                    state.no_room_for.spare = files::is_storage_full(&error);
                     self.changed.notify_all();
                     self.pause_before_retry(state);
                 }

@@ -18,6 +18,18 @@ pub(crate) fn allotd() -> Command {
     command
 }
 
+/// Whether this process may trace others; says why not.
+pub(crate) fn can_trace() -> bool {
+    let output = Command::new("strace").args(["-f", "-o", "/dev/null", "true"]).output();
+    match output {
+        Ok(output) if output.status.success() => true,
+        refused => {
+            println!("SKIPPED: strace is not there or may not trace: {refused:?}");
+            false
+        }
+    }
+}
+
 /// A daemon in a process of its own, killed when it is dropped.
 pub(crate) struct Daemon {
     child: Child,

@@ -64,6 +64,13 @@ impl KeyEntry {
         self.kept_until.load(Ordering::Relaxed) > now.seconds()
     }
 
+    /// Forgets leases of a use whose call has ended.
+    pub(super) fn retain(&mut self, keeps: impl Fn(&StoredLease) -> bool) {
+        if let Some(stored) = self.stored.get_mut() {
+            stored.leases = stored.leases.iter().copied().filter(keeps).collect();
+        }
+    }
+
     /// What the call stored; `None` while it is under way.
     pub(super) fn stored(&self) -> Option<&StoredLeases> {
         self.stored.get()

@@ -7,9 +7,11 @@ use crate::engine::idempotency::entry::{KeyEntry, KeyHash, StoredLease, StoredLe
 use crate::engine::pool::Pool;
 use crate::engine::worker::Worker;
 use crate::journal::queue::Position;
+use crate::numbers::number::Number;
 use crate::numbers::set::run::LastRun;
 use crate::state::number_state::State;
 use crate::state::time::Timestamp;
+use crate::state::word::Word;
 
 use super::lease::{Lease, LeaseError, LeaseRequest};
 
@@ -94,12 +96,21 @@ impl Pool {
         Ok(worker.observed_position())
     }
 
+    fn word_of(&self, number: Number) -> Option<Word> {
+        let segments = self.segments.load();
+        let (segment, rank) = segments.locate(number, &mut LastRun::default())?;
+        Some(self.look(segments.get(segment), rank))
+    }
+
+    /// Whether a number's word has the generation of a stored lease, or a later one.
+    pub(crate) fn knows(&self, stored: &StoredLease) -> bool {
+        self.word_of(stored.number).is_some_and(|word| word.generation() >= stored.generation)
+    }
+
     /// A stored lease, if the number's word says that it lives.
     fn live(&self, stored: &StoredLease) -> Option<Lease> {
         let StoredLease { number, generation } = *stored;
-        let segments = self.segments.load();
-        let (segment, rank) = segments.locate(number, &mut LastRun::default())?;
-        let word = self.look(segments.get(segment), rank);
+        let word = self.word_of(number)?;
         let is_live = word.state() == State::Leased && word.generation() == generation;
         let expires_at = word.due().filter(|_| is_live)?;
         Some(Lease { number, token: self.keys.token(number, generation), generation, expires_at })

@@ -116,6 +116,16 @@ impl OpenedSegment {
         self.max_generation.unwrap_or_else(read).max(journaled)
     }
 
+    /// How many words it has.
+    pub(crate) fn len(&self) -> u32 {
+        self.words.len()
+    }
+
+    /// Makes the memory of some words writable.
+    pub(crate) fn prefault(&self, ranks: &Range<Rank>) {
+        self.words.memory().prefault(ranks.start.index()..ranks.end.index());
+    }
+
     /// Prefetches a word that will be needed soon.
     #[inline]
     pub(crate) fn prefetch(&self, rank: Rank) {
@@ -219,7 +229,7 @@ impl OpenedSegment {
     /// threads that change it.
     pub(crate) fn activate(self, slots: usize) -> std::io::Result<(Segment, Counts)> {
         let Self { id, set, words, mut table, dirty, .. } = self;
-        table.activate(&words, &dirty)?;
+        let words = table.activate(words, &dirty)?;
         let len = words.len();
         let derived = Derived::new(len);
         let mut counts = Counts::default();

@@ -1,6 +1,7 @@
 //! Opening a data directory: opens its files, replays the journal over them, then rebuilds the derived data.
 
 pub mod config;
+mod prefault;
 pub(crate) mod replay;
 
 use std::collections::HashMap;
@@ -28,6 +29,7 @@ use crate::store::{idempotency_file, pool_dir, secret};
 
 use super::clock::Clock;
 use super::idempotency::Keys;
+use super::idempotency::entry::{KeyEntry, StoredLease};
 use super::open_report::OpenReport;
 use super::pool::{Pool, Pools};
 use super::registry::{Directories, Engine};
@@ -76,6 +78,7 @@ impl Engine {
         let mut raw = OpenedPools::open(&words_config, &data_dir::pools_dir(data_dir), sharing)?;
         let journaled = recovery::scan(&data_dir::journal_dir(data_dir), config.on_damage())?;
         raw.take_key_records(&idempotency_file::read(&idempotency_file::path_in(data_dir))?);
+        prefault::prefault(&raw, &journaled);
         raw.apply(&journaled, &mut report);
         report.journal = journaled.into_recovered();
         if let Some(damage) = raw.missing_journal(&data_dir::journal_dir(data_dir), &report.journal) {
@@ -102,7 +105,9 @@ impl Engine {
         let keys = raw.take_keys();
         let pools = raw.activate(&shared, config, &kept_totals, &mut report)?;
         let by_id: HashMap<u64, &Arc<Pool>> = pools.values().map(|pool| (pool.id(), pool)).collect();
-        shared.keys.restore(keys, clock.now(), |entry| by_id.get(&entry.pool)?.live_until(entry));
+        let is_known = |pool, lease: &StoredLease| by_id.get(&pool).is_some_and(|pool| pool.knows(lease));
+        let live_until = |entry: &KeyEntry| by_id.get(&entry.pool)?.live_until(entry);
+        shared.keys.restore(keys, clock.now(), is_known, live_until);
         let pools = Arc::new(ArcSwap::from_pointee(pools));
         let running = start_journal(config, &shared, &pools, &report)?;
         let sweeper = start_sweeper(&shared, &pools).map_err(in_dir)?;

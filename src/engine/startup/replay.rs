@@ -38,7 +38,7 @@ const MIN_RECORDS_PER_THREAD: u64 = 1 << 16;
 const RECORDS_AT_ONCE: usize = 32;
 
 /// Indexes of a pool and of one of its segments.
-type Place = (usize, usize);
+pub(super) type Place = (usize, usize);
 
 /// A pool whose files are open.
 pub(crate) struct OpenedPool {
@@ -178,7 +178,12 @@ impl OpenedPools {
         std::mem::take(&mut self.keys)
     }
 
-    fn segment(&self, place: Place) -> &OpenedSegment {
+    /// Where a segment is; `None` if there is no such segment.
+    pub(super) fn place(&self, pool: u64, segment: SegmentId) -> Option<Place> {
+        self.places.get(&(pool, segment)).copied()
+    }
+
+    pub(super) fn segment(&self, place: Place) -> &OpenedSegment {
         &self.pools[place.0].segments[place.1]
     }
 

@@ -11,7 +11,8 @@
 //! killed process left writes that are not durable.
 //!
 //! With durability `none` the words are mapped shared and the system writes them at any time. The checksums
-//! then guarantee nothing from the opening until a clean end.
+//! then guarantee nothing from the activation until a clean end. Until the file of checksums says so, durably,
+//! the words are private here too: a journal of another mode is replayed into memory.
 
 mod batch;
 pub(crate) mod checksums;
@@ -60,7 +61,9 @@ struct Written {
 pub(crate) struct TableFile {
     disk: Arc<dyn Disk>,
     words: File,
-    sums_path: PathBuf,
+    paths: TablePaths,
+    /// How the words are mapped once the table is activated.
+    sharing: Sharing,
     /// `None` while it is damaged; then it is rewritten.
     sums: Option<File>,
     len: u32,
@@ -89,7 +92,8 @@ impl TableFile {
         disk.sync(&file)
     }
 
-    /// Maps a table and verifies it as far as its checksums allow.
+    /// Maps a table and verifies it as far as its checksums allow. Changes stay in memory until
+    /// [`Self::activate`]; `sharing` is what becomes of them then.
     pub(crate) fn open(
         disk: &Arc<dyn Disk>,
         paths: &TablePaths,
@@ -99,7 +103,7 @@ impl TableFile {
     ) -> Result<OpenedTable, SegmentError> {
         let words_io = |error| SegmentError::Io(paths.words.clone(), error);
         let sums_io = |error| SegmentError::Io(paths.sums.clone(), error);
-        let mapped = MappedWords::open(&paths.words, len, sharing).map_err(words_io)?;
+        let mapped = MappedWords::open(&paths.words, len, Sharing::Private).map_err(words_io)?;
         mapped.populate();
         let words = WordTable::new(mapped);
         let (read, sums_damage) = match checksums::read(&paths.sums, len) {
@@ -132,7 +136,8 @@ impl TableFile {
         let file = Self {
             disk: Arc::clone(disk),
             words: disk.open(&paths.words, Access::Buffered).map_err(words_io)?,
-            sums_path: paths.sums.clone(),
+            paths: paths.clone(),
+            sharing,
             sums: file,
             len,
             kind: if max_generation.is_some() { Kind::Exact } else { Kind::Unknown },
@@ -145,20 +150,25 @@ impl TableFile {
         Ok(OpenedTable { words, file, max_generation, damaged, sums_damage })
     }
 
-    /// Prepares the files for the way the table is used. Call it before the first change. `dirty` are the
-    /// blocks in which the memory differs from the file.
-    pub(crate) fn activate(&mut self, words: &WordTable<MappedWords>, dirty: &DirtyBlocks) -> io::Result<()> {
-        match (words.memory().sharing(), self.kind) {
+    /// Prepares the files for the way the table is used, and returns the words to use. Call it before the first
+    /// change by a caller. `dirty` are the blocks in which the memory differs from the file.
+    pub(crate) fn activate(
+        &mut self,
+        words: WordTable<MappedWords>,
+        dirty: &DirtyBlocks,
+    ) -> io::Result<WordTable<MappedWords>> {
+        let words = match (self.sharing, self.kind) {
             // What a killed process wrote may not be durable yet.
-            (Sharing::Private, Kind::Exact) => return self.disk.sync(&self.words),
+            (Sharing::Private, Kind::Exact) => {
+                self.disk.sync(&self.words)?;
+                return Ok(words);
+            }
             // No checksum covers the words, so they can be written in any order.
             (Sharing::Private, Kind::Unknown) => {
-                for blocks in batch::ranges(dirty) {
-                    let blocks = dirty.take(blocks);
-                    Batch::of(words, &blocks, &|_| ()).write(&*self.disk, &self.words, &|_| ())?;
-                }
-                self.write_checksums(words)?;
+                self.write_uncovered(&words, dirty)?;
+                self.write_checksums(&words)?;
                 self.kind = Kind::Exact;
+                words
             }
             (Sharing::Shared, _) => {
                 let mut written = self.lock();
@@ -166,10 +176,23 @@ impl TableFile {
                 self.write_sums(Kind::Unknown, &written)?;
                 drop(written);
                 self.kind = Kind::Unknown;
+                self.write_uncovered(&words, dirty)?;
+                drop(words);
+                let shared = MappedWords::open(&self.paths.words, self.len, Sharing::Shared)?;
+                shared.populate();
+                WordTable::new(shared)
             }
-        }
-        self.sums = Some(self.disk.open(&self.sums_path, Access::Buffered)?);
-        Ok(())
+        };
+        self.sums = Some(self.disk.open(&self.paths.sums, Access::Buffered)?);
+        Ok(words)
+    }
+
+    /// Writes the changed blocks of a table that no checksum covers.
+    fn write_uncovered(&self, words: &WordTable<MappedWords>, dirty: &DirtyBlocks) -> io::Result<()> {
+        batch::ranges(dirty).try_for_each(|blocks| {
+            let blocks = dirty.take(blocks);
+            Batch::of(words, &blocks, &|_| ()).write(&*self.disk, &self.words, &|_| ())
+        })
     }
 
     /// Closes a table after its last checkpoint.
@@ -187,7 +210,7 @@ impl TableFile {
     /// Replaces the file of checksums.
     fn write_sums(&self, kind: Kind, written: &Written) -> io::Result<()> {
         let content = checksums::whole_file(self.len, kind, written.max_generation, &written.sums);
-        files::replace_file(&*self.disk, &self.sums_path, &content)
+        files::replace_file(&*self.disk, &self.paths.sums, &content)
     }
 
     /// Writes checksums of all words. The words in the file and in memory must be the same.
@@ -287,7 +310,7 @@ mod tests {
 
     fn open(paths: &TablePaths, sharing: Sharing) -> OpenedTable {
         let mut opened = just_open(paths, sharing).unwrap();
-        opened.file.activate(&opened.words, &DirtyBlocks::new(LEN)).unwrap();
+        opened.words = opened.file.activate(opened.words, &DirtyBlocks::new(LEN)).unwrap();
         opened
     }
 

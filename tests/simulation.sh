@@ -4,6 +4,7 @@
 #   tests/simulation.sh 1000000         so many schedules
 #   ALLOTD_SEED=7 tests/simulation.sh   one schedule again, with what happened last
 # ALLOTD_FIRST_SEED is where the seeds begin (0), ALLOTD_SECONDS when to stop at the latest.
+# ALLOTD_IGNORE="a text|another" passes over findings that are known.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

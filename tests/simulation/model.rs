@@ -121,8 +121,12 @@ pub(crate) struct Model {
 }
 
 impl Model {
+    /// Adds a finding, unless its text has a part that `ALLOTD_IGNORE` lists between bars.
     pub(crate) fn find(&mut self, finding: String) {
-        self.findings.push(finding);
+        let ignored = std::env::var("ALLOTD_IGNORE").unwrap_or_default();
+        if !ignored.split('|').any(|part| !part.is_empty() && finding.contains(part)) {
+            self.findings.push(finding);
+        }
     }
 
     pub(crate) fn number(&mut self, place: Place) -> &mut NumberModel {

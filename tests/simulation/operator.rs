@@ -55,6 +55,7 @@ impl Life {
                     let seconds = 1 + run.below(12);
                     world::note(|| format!("the clocks go on by {seconds} s"));
                     run.clocks.advance(seconds);
+                    self.now();
                 }
                 _ => thread::sleep(Duration::from_millis(run.below(400))),
             }

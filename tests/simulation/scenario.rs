@@ -258,6 +258,7 @@ fn be_used(run: &Arc<Run>, engine: Arc<Engine>, disk: &Arc<SimulatedDisk>, plan:
         run.model().find(format!("the daemon ended without a cause: {reason}"));
     }
     world::watch(None);
+    life.now();
     life.judge_suspects();
     disk.set_off(true);
     let Ok(life) = Arc::try_unwrap(life).map_err(drop) else { panic!("a thread has the engine still") };

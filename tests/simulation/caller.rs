@@ -127,7 +127,11 @@ impl Caller {
     }
 
     /// The numbers of a pool, or some of them.
-    fn some_numbers(&self, pool: &Pool, name: &str) -> (Option<[NumberRange; 1]>, Vec<(Number, NumberState)>) {
+    fn some_numbers(
+        &self,
+        pool: &Pool,
+        name: &str,
+    ) -> (Option<[NumberRange; 1]>, Vec<(Number, NumberState)>) {
         let run = &self.life.run;
         let first = POOLS.iter().find(|(other, _)| *other == name).expect("a known pool").1;
         let size = world::quietly(|| pool.numbers());
@@ -164,7 +168,8 @@ impl Caller {
         let ranges = ranges.filter(|_| key.is_none());
         let within = ranges.as_ref().map(|ranges| pool.within(ranges));
         let ttl = run.one_in(2).then(|| 1 + run.below(30) as u32);
-        let request = LeaseRequest { count, ttl_seconds: ttl.filter(|_| key.is_none()), within: within.as_ref() };
+        let request =
+            LeaseRequest { count, ttl_seconds: ttl.filter(|_| key.is_none()), within: within.as_ref() };
         let numbers: Vec<Number> = before.iter().map(|(number, _)| *number).collect();
         let begun_at = life.time();
         let call = life.follow(&pool, &numbers);
@@ -200,7 +205,9 @@ impl Caller {
         }
         if result.is_ok() {
             self.tell(position, move |model, at| match key {
-                Some(key) => told_with_key(model, key, ToldKey { during, told: at, body, count, leases }, now),
+                Some(key) => {
+                    told_with_key(model, key, ToldKey { during, told: at, body, count, leases }, now)
+                }
                 None => leases.iter().for_each(|lease| model.told_lease(id, *lease, during, now, None)),
             });
         }
@@ -227,7 +234,8 @@ impl Caller {
                 let register = &model.pools[&pool.id()].paused;
                 let fits = register.allows(during, |value| *value == paused);
                 // A repeated key tells its leases also while the pool is paused.
-                (!fits && *result != Ok(())).then(|| format!("pool {name}: {result:?} {during:?}, {}", register.all()))
+                (!fits && *result != Ok(()))
+                    .then(|| format!("pool {name}: {result:?} {during:?}, {}", register.all()))
             }
             (Err(LeaseError::Deleted), _) => {
                 let fits = model.may_be_deleted(name, found_at, during.ended);
@@ -297,7 +305,9 @@ impl Caller {
 }
 
 fn listed(leases: &[Lease]) -> String {
-    let listed = leases.iter().map(|lease| format!(" {}/{}..{}", lease.number, lease.generation, lease.expires_at.seconds()));
+    let listed = leases
+        .iter()
+        .map(|lease| format!(" {}/{}..{}", lease.number, lease.generation, lease.expires_at.seconds()));
     listed.collect()
 }
 
@@ -326,7 +336,10 @@ fn living_answer(model: &Model, key: KeyName, body: u8, during: Interval, now: u
         })
     };
     let is_living = |told: &&ToldKey| {
-        told.told < during.begun && told.body == body && !told.leases.is_empty() && told.leases.iter().all(lives)
+        told.told < during.begun
+            && told.body == body
+            && !told.leases.is_empty()
+            && told.leases.iter().all(lives)
     };
     model.keys.get(&key).into_iter().flatten().find(is_living).cloned()
 }
@@ -348,7 +361,9 @@ fn told_with_key(model: &mut Model, key: KeyName, told: ToldKey, now: u32) {
         })
     };
     let earlier = living_answer(model, key, told.body, told.during, now);
-    let set = |leases: &[Lease]| leases.iter().map(|lease| (lease.number, lease.generation)).collect::<std::collections::BTreeSet<_>>();
+    let set = |leases: &[Lease]| {
+        leases.iter().map(|lease| (lease.number, lease.generation)).collect::<std::collections::BTreeSet<_>>()
+    };
     if let Some(earlier) = &earlier
         // A lease that was renewed after its end may be told again.
         && !set(&earlier.leases).is_subset(&set(&told.leases))
@@ -363,12 +378,14 @@ fn told_with_key(model: &mut Model, key: KeyName, told: ToldKey, now: u32) {
             continue;
         }
         let number = model.number(place);
-        let newer = number.later_than(lease.generation).find(|newer| newer.during.ended < told.during.begun).cloned();
+        let newer =
+            number.later_than(lease.generation).find(|newer| newer.during.ended < told.during.begun).cloned();
         let old = number.lease_mut(lease.generation).expect("it is old").clone();
         if let Some(newer) = newer {
             model.find(format!("key {key:?} tells {lease:?}, {:?}, but another has {newer:?}", told.during));
         } else if old.returned_told < told.during.begun {
-            model.find(format!("key {key:?} tells {lease:?}, {:?}, which was returned: {old:?}", told.during));
+            model
+                .find(format!("key {key:?} tells {lease:?}, {:?}, which was returned: {old:?}", told.during));
         } else if lease.expires_at.seconds() < old.until(told.during.begun) {
             model.find(format!("key {key:?} tells {lease:?}, {:?}, which ends later: {old:?}", told.during));
         }

@@ -108,7 +108,9 @@ impl SimulatedDisk {
     ) -> io::Result<T> {
         world::point();
         let refused = self.refusal(kind);
-        world::note(|| format!("disk: {}{}", what(), refused.as_ref().map_or(String::new(), |e| format!(": {e}"))));
+        world::note(|| {
+            format!("disk: {}{}", what(), refused.as_ref().map_or(String::new(), |e| format!(": {e}")))
+        });
         if let Some(error) = refused {
             return Err(error);
         }
@@ -214,9 +216,13 @@ impl Disk for SimulatedDisk {
     }
 
     fn flush(&self, words: &MappedWords) -> io::Result<()> {
-        self.call(Kind::Sync, || "flush words".to_owned(), |disk| {
-            if self.power.is_some() { self.write_what_is_mapped(disk, words) } else { Ok(()) }
-        })
+        self.call(
+            Kind::Sync,
+            || "flush words".to_owned(),
+            |disk| {
+                if self.power.is_some() { self.write_what_is_mapped(disk, words) } else { Ok(()) }
+            },
+        )
     }
 
     fn sync_directory(&self, directory: &Path) -> io::Result<()> {

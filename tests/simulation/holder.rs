@@ -13,7 +13,15 @@ use super::model::{Floor, Model, Place, ToldLease};
 use super::register::{Interval, Register};
 
 /// Why a lease may not be told to be stale, or not to be live.
-fn check(model: &mut Model, place: Place, told: &ToldLease, during: Interval, now: u32, stale: bool, what: &str) {
+fn check(
+    model: &mut Model,
+    place: Place,
+    told: &ToldLease,
+    during: Interval,
+    now: u32,
+    stale: bool,
+    what: &str,
+) {
     let number = model.number(place);
     let finding = if stale {
         // Live for certain, all the time.
@@ -97,7 +105,11 @@ impl Caller {
                         lease.returned_told = lease.returned_told.min(at);
                     }
                     let retired = state == State::Retired;
-                    number.must_be(if retired { Floor::Retired(generation) } else { Floor::Returned(generation) });
+                    number.must_be(if retired {
+                        Floor::Retired(generation)
+                    } else {
+                        Floor::Returned(generation)
+                    });
                 }
                 ReturnResult::Unknown => model.find(format!("{place:?} is unknown")),
                 ReturnResult::Stale => {}
@@ -115,8 +127,10 @@ impl Life {
         for pool in &pools {
             self.know(pool);
             let mut model = self.run.model();
-            let (paused, ttl, round) = world::quietly(|| (pool.is_paused(), pool.settings().ttl, pool.round()));
-            if let Some(name) = POOLS.iter().map(|(name, _)| *name).find(|name| *name == pool.name().as_str()) {
+            let (paused, ttl, round) =
+                world::quietly(|| (pool.is_paused(), pool.settings().ttl, pool.round()));
+            if let Some(name) = POOLS.iter().map(|(name, _)| *name).find(|name| *name == pool.name().as_str())
+            {
                 // After a restore.
                 model.names.entry(name).or_insert_with(|| Register::new(true, at));
             }
@@ -130,7 +144,10 @@ impl Life {
                 .into_iter()
                 .filter(|(fits, _, _)| !fits)
                 .map(|(_, what, all)| {
-                    format!("{how}: pool {}: {what} is {paused} {ttl} {round}, {during:?}: {all}", pool.name())
+                    format!(
+                        "{how}: pool {}: {what} is {paused} {ttl} {round}, {during:?}: {all}",
+                        pool.name()
+                    )
                 })
                 .collect();
             wrong.into_iter().for_each(|finding| model.find(finding));

@@ -102,7 +102,12 @@ pub(crate) struct Life {
 }
 
 impl Life {
-    pub(crate) fn new(run: &Arc<Run>, engine: Arc<Engine>, disk: &Arc<SimulatedDisk>, fills_up: bool) -> Self {
+    pub(crate) fn new(
+        run: &Arc<Run>,
+        engine: Arc<Engine>,
+        disk: &Arc<SimulatedDisk>,
+        fills_up: bool,
+    ) -> Self {
         Self {
             run: Arc::clone(run),
             engine,
@@ -212,7 +217,9 @@ impl Life {
         for suspect in suspects {
             if !suspect.is_true(&model.lease_calls) {
                 let Suspect { pool, during, moments } = suspect;
-                model.find(format!("exhausted is false in pool {pool}, {during:?}: available were {moments:?}"));
+                model.find(format!(
+                    "exhausted is false in pool {pool}, {during:?}: available were {moments:?}"
+                ));
             }
         }
     }

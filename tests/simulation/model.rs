@@ -157,7 +157,9 @@ impl Model {
             && (of.is_none() || of != key)
         {
             let generation = lease.generation;
-            self.find(format!("the token of {place:?} generation {generation}, {during:?}, was told for {other:?}"));
+            self.find(format!(
+                "the token of {place:?} generation {generation}, {during:?}, was told for {other:?}"
+            ));
         }
         let told = ToldLease {
             lease,
@@ -194,21 +196,24 @@ impl Model {
         let Some(number) = self.numbers.get(&place) else { return };
         // While calls run, one may have claimed a number that it is about to lease.
         let quiet = during.begun == during.ended;
-        let counts = |(at, floor): &&(u64, Floor)| {
-            *at <= during.begun && (quiet || !matches!(floor, Floor::Taken(_)))
-        };
-        let lost = number.floors.iter().filter(counts).find(|(_, floor)| !number.fits(*floor, seen, during, now));
+        let counts =
+            |(at, floor): &&(u64, Floor)| *at <= during.begun && (quiet || !matches!(floor, Floor::Taken(_)));
+        let lost =
+            number.floors.iter().filter(counts).find(|(_, floor)| !number.fits(*floor, seen, during, now));
         if let Some(lost) = lost {
             let leases = &number.leases;
-            let finding =
-                format!("{how}: {place:?} is {seen:?} at {now} ({during:?}), but it was {lost:?}; {leases:?}");
+            let finding = format!(
+                "{how}: {place:?} is {seen:?} at {now} ({during:?}), but it was {lost:?}; {leases:?}"
+            );
             self.find(finding);
         }
     }
 
     /// Whether a pool that was there at a step may be deleted at another.
     pub(crate) fn may_be_deleted(&self, name: &str, from: u64, to: u64) -> bool {
-        self.deletions.iter().any(|(other, during)| *other == name && during.begun <= to && during.ended >= from)
+        self.deletions
+            .iter()
+            .any(|(other, during)| *other == name && during.begun <= to && during.ended >= from)
     }
 
     /// All places of a pool of which something is known.
@@ -265,7 +270,8 @@ impl NumberModel {
             Floor::Retired(_) => seen.state == State::Retired,
             Floor::Taken(_) => {
                 let told = self.lease(generation);
-                let touched = told.is_some_and(|told| told.renewal_begun <= during.ended || told.end_begun <= during.ended);
+                let touched = told
+                    .is_some_and(|told| told.renewal_begun <= during.ended || told.end_begun <= during.ended);
                 // A lease that was never told may have been renewed by nobody.
                 seen.state == State::Retired || touched || seen.state != State::Available
             }

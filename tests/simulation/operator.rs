@@ -81,10 +81,12 @@ impl Life {
         };
         let settings = Settings::default().changed(&change).expect("valid settings");
         let begun = world::steps();
-        let number = run.model().names.entry(name).or_insert_with(|| Register::new(false, 0)).begin(true, begun);
+        let number =
+            run.model().names.entry(name).or_insert_with(|| Register::new(false, 0)).begin(true, begun);
         let ranges = [range(first, first + size)];
         world::note(|| format!("create {name} of {size}"));
-        let result = self.engine.create_pool(&name.parse().expect("a name"), settings, NumberSource::Ranges(&ranges));
+        let result =
+            self.engine.create_pool(&name.parse().expect("a name"), settings, NumberSource::Ranges(&ranges));
         world::note(|| format!("created {name}: {result:?}"));
         let (at, fails) = (world::steps(), self.disk.is_off() || self.engine.journal().is_poisoned());
         let mut model = run.model();
@@ -118,7 +120,8 @@ impl Life {
                 if !force {
                     let id = pool.id();
                     let numbers = model.numbers.range((id, 0)..=(id, u64::MAX));
-                    let leases = numbers.flat_map(|(_, number)| number.leases.iter().map(move |l| (number, l)));
+                    let leases =
+                        numbers.flat_map(|(_, number)| number.leases.iter().map(move |l| (number, l)));
                     let live = leases.filter(|(number, lease)| {
                         lease.during.ended < begun
                             && lease.end_begun > ended
@@ -127,7 +130,9 @@ impl Life {
                     });
                     let live = live.map(|(_, lease)| lease).next().cloned();
                     if let Some(lease) = live {
-                        model.find(format!("{name} was deleted as unused at {begun}..{ended}, but for {lease:?}"));
+                        model.find(format!(
+                            "{name} was deleted as unused at {begun}..{ended}, but for {lease:?}"
+                        ));
                     }
                 }
             }
@@ -179,7 +184,12 @@ impl Life {
 
     fn pause(&self, name: &'static str, paused: bool) {
         world::note(|| format!("pause {name}: {paused}"));
-        self.change(name, paused, |pool| &mut pool.paused, |pool| if paused { pool.pause() } else { pool.resume() });
+        self.change(
+            name,
+            paused,
+            |pool| &mut pool.paused,
+            |pool| if paused { pool.pause() } else { pool.resume() },
+        );
     }
 
     fn change_ttl(&self, name: &'static str) {
@@ -244,9 +254,7 @@ impl Life {
         let ranges = [self.some_of(name)];
         let numbers = || ranges[0].first().get()..=ranges[0].last().get();
         let begun = world::steps();
-        let in_pool = |number: &u64| {
-            world::quietly(|| pool.lookup(Number::new(*number).unwrap())).is_some()
-        };
+        let in_pool = |number: &u64| world::quietly(|| pool.lookup(Number::new(*number).unwrap())).is_some();
         let known: Vec<u64> = numbers().filter(in_pool).collect();
         for number in &known {
             let model = &mut self.run.model();

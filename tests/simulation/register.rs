@@ -48,9 +48,8 @@ impl<T: Clone + PartialEq + Debug> Register<T> {
     /// Whether a call that read this value could.
     pub(crate) fn allows(&self, read: Interval, fits: impl Fn(&T) -> bool) -> bool {
         self.0.iter().any(|write| {
-            let overwritten = |other: &Write<T>| {
-                other.during.begun > write.during.ended && other.during.ended < read.begun
-            };
+            let overwritten =
+                |other: &Write<T>| other.during.begun > write.during.ended && other.during.ended < read.begun;
             fits(&write.value) && write.during.begun <= read.ended && !self.0.iter().any(overwritten)
         })
     }

@@ -85,7 +85,12 @@ pub(crate) fn run(seed: u64, scratch: &Path) -> Vec<String> {
     let lives = 1 + run.below(MOST_LIVES);
     for number in 0..lives {
         let plan = plan(&run, mode);
-        world::note(|| format!("life {number}: {:?}, ends by {:?} after {:?} calls, fault {:?}", plan.durability, plan.end, plan.after_calls, plan.fault));
+        world::note(|| {
+            format!(
+                "life {number}: {:?}, ends by {:?} after {:?} calls, fault {:?}",
+                plan.durability, plan.end, plan.after_calls, plan.fault
+            )
+        });
         dir = live(&run, &dir, &scratch.join((number + 1).to_string()), &plan, file_bytes);
         if run.has_found() {
             break;
@@ -111,7 +116,13 @@ pub(crate) fn run(seed: u64, scratch: &Path) -> Vec<String> {
     std::mem::take(&mut run.model().findings)
 }
 
-fn config(run: &Run, dir: &Path, disk: &Arc<SimulatedDisk>, mode: Durability, file_bytes: u64) -> EngineConfig {
+fn config(
+    run: &Run,
+    dir: &Path,
+    disk: &Arc<SimulatedDisk>,
+    mode: Durability,
+    file_bytes: u64,
+) -> EngineConfig {
     EngineConfig {
         durability: mode,
         journal_file_bytes: file_bytes,

@@ -151,7 +151,9 @@ impl Condvar {
     /// Releases the lock, waits until notified, and takes it again.
     #[track_caller]
     pub fn wait<'a, T: ?Sized>(&self, guard: MutexGuard<'a, T>) -> LockResult<MutexGuard<'a, T>> {
-        self.wait_for(guard, None).map(|(guard, _)| guard).map_err(|error| PoisonError::new(error.into_inner().0))
+        self.wait_for(guard, None)
+            .map(|(guard, _)| guard)
+            .map_err(|error| PoisonError::new(error.into_inner().0))
     }
 
     /// As [`Self::wait`], for some time.

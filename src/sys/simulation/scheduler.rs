@@ -45,7 +45,15 @@ impl Seeds {
     /// `runs` runs with the seeds `first`, `first + stride` and so on.
     pub fn new(first: u64, runs: u64, stride: u64) -> Self {
         let random = SmallRng::seed_from_u64(0);
-        Self { next: first, left: runs, stride, random, policy: Policy::Random { stays: 0 }, steps: 0, able: Vec::new() }
+        Self {
+            next: first,
+            left: runs,
+            stride,
+            random,
+            policy: Policy::Random { stays: 0 },
+            steps: 0,
+            able: Vec::new(),
+        }
     }
 
     fn draw_policy(&mut self) -> Policy {

@@ -55,6 +55,8 @@ step "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items --quiet
 step "loom models of the free index, the due hints, the words and the journal's queues"
 RUSTFLAGS="--cfg allotd_loom" cargo test --locked --release --lib --target-dir target/loom models
+step "simulation of the whole engine under a deterministic scheduler"
+tests/simulation.sh
 step "fuzz targets, $FUZZ_SECONDS s each"
 cargo metadata --locked --manifest-path fuzz/Cargo.toml --format-version 1 >/dev/null
 for target in set_open number_list journal; do

@@ -25,7 +25,7 @@ use super::file_copy::{FileCopy, at};
 /// Interval at which the journal is read.
 const PAUSE: Duration = Duration::from_millis(5);
 /// Bytes of the first read: about what is new after a pause. Leases would wait for a longer read.
-const READ_BYTES: usize = 64 << 10;
+const READ_BYTES: usize = if cfg!(allotd_shuttle) { PAGE_BYTES } else { 64 << 10 };
 
 /// A copy of the journal in progress.
 pub(crate) struct JournalCopy<'a> {

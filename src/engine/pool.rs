@@ -324,7 +324,7 @@ impl Pool {
     }
 
     /// Identifies the pool in the journal. A pool that is created later under the same name has another id.
-    pub(crate) fn id(&self) -> u64 {
+    pub fn id(&self) -> u64 {
         self.id
     }
 

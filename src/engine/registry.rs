@@ -5,8 +5,6 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 
 use arc_swap::ArcSwap;
-use rand::TryRng;
-use rand::rngs::SysRng;
 
 use crate::disk::lock::DirectoryLock;
 use crate::disk::space::{self, DiskSpace};
@@ -16,6 +14,7 @@ use crate::state::time::Timestamp;
 use crate::store::staging::StagedFile;
 use crate::sys::background::BackgroundThread;
 use crate::sys::lock::Lock;
+use crate::sys::random;
 use crate::sys::slot::Slot;
 use crate::sys::sync::Mutex;
 
@@ -167,6 +166,6 @@ impl Drop for Engine {
 /// Random bytes from the system.
 pub(crate) fn seed() -> io::Result<[u8; 32]> {
     let mut seed = [0; 32];
-    SysRng.try_fill_bytes(&mut seed).map_err(io::Error::other)?;
+    random::fill(&mut seed)?;
     Ok(seed)
 }

@@ -43,7 +43,7 @@ const SECTOR_HEAD_BYTES: usize = 32;
 /// Records that fit into a sector.
 const SECTOR_SLOTS: usize = (SECTOR_BYTES - SECTOR_HEAD_BYTES) / RECORD_BYTES;
 /// Most bytes of one frame.
-pub const MAX_FRAME_BYTES: usize = 512 << 10;
+pub const MAX_FRAME_BYTES: usize = if cfg!(allotd_shuttle) { 4 << 10 } else { 512 << 10 };
 /// Most records of one frame. The first slot holds the frame's own fields.
 pub const MAX_FRAME_RECORDS: usize = MAX_FRAME_BYTES / SECTOR_BYTES * SECTOR_SLOTS - 1;
 

@@ -21,7 +21,7 @@ use super::stats::{JournalSnapshot, JournalStats};
 /// A thread that never runs out of work wakes the writer after this many records.
 const WAKE_RECORDS: u64 = 1_024;
 /// How long a thread that waits for the writer sleeps before it checks again.
-const FULL_QUEUE_PAUSE_MICROS: u64 = 50;
+const FULL_QUEUE_PAUSE_MICROS: u64 = if cfg!(allotd_shuttle) { 1_000 } else { 50 };
 
 /// Why no change is accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -13,7 +13,13 @@ use crate::sys::atomics::{AtomicU64, Ordering};
 use super::record::RECORD_BYTES;
 
 /// Records that fit into the ring. With a full one the thread waits for the writer.
-pub(crate) const QUEUE_RECORDS: usize = if cfg!(allotd_loom) { 2 } else { 8_192 };
+pub(crate) const QUEUE_RECORDS: usize = if cfg!(allotd_loom) {
+    2
+} else if cfg!(allotd_shuttle) {
+    8
+} else {
+    8_192
+};
 
 const WORD_BYTES: usize = size_of::<u64>();
 /// The words of a record that the ring keeps: all, or under loom that of the number alone, because each atomic

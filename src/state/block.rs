@@ -5,7 +5,13 @@ use std::ops::Range;
 use crate::coordinates::Rank;
 
 /// Words per block; few under loom, which explores small models only.
-pub const BLOCK_WORDS: u32 = if cfg!(allotd_loom) { 2 } else { 512 };
+pub const BLOCK_WORDS: u32 = if cfg!(allotd_loom) {
+    2
+} else if cfg!(allotd_shuttle) {
+    64
+} else {
+    512
+};
 
 /// The index of a block in its segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

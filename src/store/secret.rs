@@ -5,12 +5,10 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use rand::TryRng;
-use rand::rngs::SysRng;
-
 use crate::disk::device::Disk;
 use crate::disk::files;
 use crate::domain::lease_token::SECRET_BYTES;
+use crate::sys::random;
 
 use super::open_error::OpenError;
 
@@ -40,7 +38,7 @@ pub(crate) fn secret(disk: &dyn Disk, path: &Path) -> Result<[u8; SECRET_BYTES],
         return Ok(secret);
     }
     let mut secret = [0; SECRET_BYTES];
-    SysRng.try_fill_bytes(&mut secret).map_err(|e| OpenError::Random(io::Error::other(e)))?;
+    random::fill(&mut secret).map_err(OpenError::Random)?;
     let mut content = secret.to_vec();
     content.extend(crc32c::crc32c(&secret).to_le_bytes());
     let written = files::replace_file(disk, path, &content)

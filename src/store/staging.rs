@@ -5,11 +5,9 @@ use std::io::{self, Seek};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rand::TryRng;
-use rand::rngs::SysRng;
-
 use crate::disk::device::Disk;
 use crate::disk::paced::PartSyncs;
+use crate::sys::random;
 
 /// A directory for unfinished files. Dropping it removes the directory and the files that are still in it.
 pub(crate) struct Staging {
@@ -70,5 +68,7 @@ impl StagedFile {
 
 /// An unpredictable number.
 pub(crate) fn random_id() -> io::Result<u64> {
-    SysRng.try_next_u64().map_err(io::Error::other)
+    let mut bytes = [0; 8];
+    random::fill(&mut bytes)?;
+    Ok(u64::from_ne_bytes(bytes))
 }

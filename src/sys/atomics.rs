@@ -1,23 +1,28 @@
-//! The atomics of the crate: those of std, or loom's when a model is checked (`--cfg allotd_loom`).
+//! The atomics of the crate: those of std, loom's when a model is checked (`--cfg allotd_loom`), or those of a
+//! simulation (`--cfg allotd_shuttle`).
 
-#[cfg(not(allotd_loom))]
+#[cfg(not(any(allotd_loom, allotd_shuttle)))]
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 #[cfg(allotd_loom)]
 pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
+#[cfg(allotd_shuttle)]
+pub(crate) use super::simulation::atomics::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+
 /// Lets other threads run before the next read of something that they change.
 pub(crate) fn yield_now() {
     #[cfg(not(allotd_loom))]
-    std::thread::yield_now();
+    super::sync::thread::yield_now();
     #[cfg(allotd_loom)]
     loom::thread::yield_now();
 }
 
 /// Sleeps before the next read of something that other threads change.
+#[track_caller]
 pub(crate) fn sleep(pause: std::time::Duration) {
     #[cfg(not(allotd_loom))]
-    std::thread::sleep(pause);
+    super::sync::thread::sleep(pause);
     #[cfg(allotd_loom)]
     {
         let _ = pause;

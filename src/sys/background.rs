@@ -12,6 +12,9 @@ const NICENESS: i32 = 10;
 
 /// Lowers the priority of this thread, and of those that it starts.
 pub(crate) fn lower_priority() {
+    if cfg!(allotd_shuttle) {
+        return;
+    }
     // On Linux this is per thread. If the system refuses, the threads share the processor evenly.
     let _ = rustix::process::setpriority_process(None, NICENESS);
 }

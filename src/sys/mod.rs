@@ -1,4 +1,4 @@
-//! What the crate uses of the machine: atomics (real or loom's), threads, memory.
+//! What the crate uses of the machine: atomics (real, loom's or simulated), threads, memory.
 
 pub(crate) mod atomics;
 pub(crate) mod background;
@@ -7,5 +7,8 @@ pub(crate) mod lock;
 pub(crate) mod memory;
 pub(crate) mod parallel;
 pub(crate) mod prefetch;
+pub(crate) mod random;
+#[cfg(allotd_shuttle)]
+pub mod simulation;
 pub mod slot;
 pub(crate) mod sync;

@@ -6,7 +6,7 @@ use std::thread;
 
 /// The number of threads that the machine runs at once.
 pub(crate) fn processors() -> usize {
-    thread::available_parallelism().map_or(1, usize::from)
+    if cfg!(allotd_shuttle) { 1 } else { thread::available_parallelism().map_or(1, usize::from) }
 }
 
 /// Splits `0..len` into one part per processor; a part is at least `min_part` long and begins at a multiple
@@ -22,6 +22,10 @@ pub(crate) fn for_each<P: Send, T: Send>(
     parts: impl IntoIterator<Item = P>,
     work: impl Fn(P) -> T + Sync,
 ) -> Vec<T> {
+    if cfg!(allotd_shuttle) {
+        // A thread of the system is none of the simulated ones.
+        return parts.into_iter().map(work).collect();
+    }
     thread::scope(|scope| {
         let work = &work;
         let threads: Vec<_> = parts.into_iter().map(|part| scope.spawn(move || work(part))).collect();

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::io;
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -17,8 +18,8 @@ struct State {
     next: Node,
     /// The nodes of open files, by their inode.
     inodes: HashMap<u64, Node>,
-    /// Files whose writes are durable when they return.
-    synced_writes: HashMap<u64, bool>,
+    /// By descriptor: whether writes are durable when they return.
+    synced_writes: HashMap<RawFd, bool>,
     events: Vec<Event>,
     is_off: bool,
     /// After how many events the power goes off.
@@ -141,7 +142,7 @@ impl Disk for PowerDisk {
         let file = RealDisk.create(path)?;
         let node = self.add(&mut state, path, false);
         state.inodes.insert(inode(&file), node);
-        state.synced_writes.insert(inode(&file), false);
+        state.synced_writes.insert(file.as_raw_fd(), false);
         Ok(file)
     }
 
@@ -154,7 +155,7 @@ impl Disk for PowerDisk {
             None => self.add(&mut state, path, false),
         };
         state.inodes.insert(inode(&file), node);
-        state.synced_writes.insert(inode(&file), access == Access::DirectSynced);
+        state.synced_writes.insert(file.as_raw_fd(), access == Access::DirectSynced);
         Ok(file)
     }
 
@@ -171,7 +172,7 @@ impl Disk for PowerDisk {
         RealDisk.write_at(file, bytes, offset)?;
         let node = state.inodes[&inode(file)];
         state.events.push(Event::Write { node, offset, bytes: bytes.into() });
-        if state.synced_writes[&inode(file)] {
+        if state.synced_writes[&file.as_raw_fd()] {
             state.events.push(Event::Sync { node });
         }
         Ok(())

@@ -251,7 +251,11 @@ impl Replay {
         };
         let cuts: BTreeMap<Node, u64> = self.dirs.keys().map(|dir| (*dir, cut_of(*dir, random))).collect();
         let mut tree: BTreeMap<(Node, &str), Node> = BTreeMap::new();
-        for op in self.dir_ops.iter().filter(|op| op.at < cuts[&op.dir()]) {
+        // A rename out of a directory is durable with either directory.
+        let left = |op: &DirOp| {
+            op.from.as_ref().is_some_and(|(dir, _)| op.at < self.dirs.get(dir).copied().unwrap_or(0))
+        };
+        for op in self.dir_ops.iter().filter(|op| op.at < cuts[&op.dir()] || left(op)) {
             if let Some((dir, name)) = &op.from
                 && tree.get(&(*dir, name.as_str())) == Some(&op.node)
             {

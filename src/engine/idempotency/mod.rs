@@ -28,9 +28,9 @@ use recovered::RecoveredKeys;
 /// Maximum length of an `Idempotency-Key`, in bytes.
 pub const MAX_KEY_BYTES: usize = 128;
 /// Number of locks that the keys share.
-const SHARDS: usize = 1_024;
+const SHARDS: usize = if cfg!(allotd_shuttle) { 4 } else { 1_024 };
 /// Shards of which [`Keys::purge_some`] removes ended keys in one call.
-const PURGED_SHARDS: u64 = 16;
+const PURGED_SHARDS: u64 = if cfg!(allotd_shuttle) { 2 } else { 16 };
 /// Most keys that are looked at under one lock when ended ones are removed.
 const PURGED_AT_ONCE: usize = 64;
 /// Records of keys may take one part in this many of a journal file.

@@ -25,13 +25,13 @@ use super::picker::{Picker, Search};
 /// Maximum count of one lease call.
 pub const MAX_LEASE_COUNT: u32 = 65_536;
 /// Numbers claimed before their words are written: enough for their memory fetches to overlap.
-const CLAIMS_AT_ONCE: usize = 32;
+const CLAIMS_AT_ONCE: usize = if cfg!(allotd_shuttle) { 4 } else { 32 };
 /// How long a lease searches in vain before it gives up.
 const MAX_SEARCH_TIME: Duration = Duration::from_millis(20);
 /// Most due blocks that one lease sweeps.
-const MAX_HELPED_BLOCKS: u32 = 64;
+const MAX_HELPED_BLOCKS: u32 = if cfg!(allotd_shuttle) { 2 } else { 64 };
 /// Most words that a lease reads twice to prove that none is available.
-const MAX_READ_TWICE: u64 = 4_096;
+const MAX_READ_TWICE: u64 = if cfg!(allotd_shuttle) { 6 } else { 4_096 };
 /// Searches through the tree before a search scans every leaf.
 const TREE_SEARCHES: u32 = 4;
 /// Searches between two yields of the processor.

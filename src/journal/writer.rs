@@ -337,6 +337,9 @@ impl Writer {
 
     /// Writes the last frame, which says that the tables hold every word.
     pub(super) fn close(mut self) -> io::Result<()> {
+        if frame_bytes(self.records) as u64 > self.file.free_bytes() {
+            self.files.ensure_spare()?;
+        }
         self.write_frame(true)?;
         self.file.sync()
     }

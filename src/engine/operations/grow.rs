@@ -1,12 +1,13 @@
 //! Adding few numbers to a pool: they gather in a segment that grows. And the publishing of every new segment.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock, PoisonError};
 
 use crate::coordinates::{self, Rank, SegmentId};
 use crate::domain::counts::Counts;
 use crate::engine::growth::FewNumbers;
-use crate::engine::pool::{Mode, Pool};
+use crate::engine::pool::{ChangeError, Mode, Pool};
 use crate::engine::segment::opened::OpenedSegment;
 use crate::engine::segment::{Segment, Segments};
 use crate::journal::on_damage::OnDamage;
@@ -143,7 +144,15 @@ impl Pool {
             (Err(error), _) => {
                 // If the manifest may name them, the journal is poisoned, and the next start decides.
                 if let Some(placed) = placed.filter(|_| !self.shared.journal.is_poisoned()) {
-                    placed.all().iter().for_each(|path| drop(self.shared.disk.remove_file(path)));
+                    let remove = |path: &PathBuf| drop(self.shared.disk.remove_file(path));
+                    // Under the manifest's lock: the directory may be another pool's by now.
+                    let _ = self.change_manifest(
+                        |_| -> Result<(), ChangeError> {
+                            placed.all().into_iter().for_each(remove);
+                            Ok(())
+                        },
+                        |_| (),
+                    );
                 }
                 Err(error)
             }

@@ -269,7 +269,7 @@ fn additions_at_once_add_each_number_once() {
             let (pool, told) = (&pool, &told);
             scope.spawn(move || {
                 for i in 0..NUMBERS {
-                    let value = 100 + (i + thread % 3) / 2 * 2;
+                    let value = 100 + u64::midpoint(i, thread % 3) * 2;
                     told.fetch_add(add(pool, value), Ordering::SeqCst);
                     let found = pool.lookup(number(value)).unwrap();
                     assert_eq!(found.state, State::Available);
@@ -366,7 +366,8 @@ fn figures_of_growth() {
     let count = std::env::var("ALLOTD_ADDITIONS").map_or(20_000, |count| count.parse().unwrap());
     let place = std::env::var("ALLOTD_DIR").unwrap_or_else(|_| "/tmp".to_owned());
     let numbers: Vec<u64> = scattered(count).collect();
-    let list: String = numbers.iter().map(|number| format!("{number}\n")).collect();
+    let lines: Vec<String> = numbers.iter().map(ToString::to_string).collect();
+    let list = lines.join("\n");
     for single in [false, true] {
         let dir = tempfile::tempdir_in(&place).unwrap();
         let config = EngineConfig { durability: Durability::None, ..EngineConfig::new(dir.path(), 2) };

@@ -131,7 +131,7 @@ impl Keys {
     fn reserve(&self, count: u32) -> bool {
         let fits =
             |leases: u64| (leases + u64::from(count) <= self.most_leases).then(|| leases + u64::from(count));
-        self.leases.try_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok()
+        self.leases.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok()
     }
 
     /// Completes a call that was begun for up to `count` leases. `stored` has no leases if it made none.

@@ -46,8 +46,8 @@ impl RecoveredKeys {
     }
 
     /// The end of the use of a key that was read last, as its leases' records have it.
-    pub(crate) fn until_tag(&self, key_start: &[u8; 8]) -> Option<u16> {
-        Some(self.keys.get(key_start)?.head.until_seconds as u16)
+    pub(crate) fn until_tag(&self, key_start: [u8; 8]) -> Option<u16> {
+        Some(self.keys.get(&key_start)?.head.until_seconds as u16)
     }
 
     /// The keys whose leases were all read. The others were never confirmed.

@@ -173,7 +173,7 @@ impl Pool {
             if worker.claims.is_empty() {
                 drop(transition);
                 match self.pick_or_prove_none(&picker, worker, want) {
-                    Ok(picked) => transition = picked,
+                    Ok(begun) => transition = begun,
                     Err(LeaseError::Exhausted) if self.has_begun_merge_since(segments) => {
                         return self.lease_anew(worker, request, (order, ttl_seconds), leases);
                     }

@@ -59,7 +59,7 @@ impl Pool {
         request: &LeaseRequest<'_>,
         leases: &mut Vec<Lease>,
     ) -> Result<Position, LeaseError> {
-        let leased = self.lease(worker, request, leases);
+        let result = self.lease(worker, request, leases);
         let stored = |lease: &Lease| StoredLease { number: lease.number, generation: lease.generation };
         let stored = StoredLeases {
             until: leases.iter().map(|lease| lease.expires_at).min().unwrap_or_default(),
@@ -68,7 +68,7 @@ impl Pool {
         // A repetition that finds the entry waits for the records too.
         let _changing = self.shared.journal.change(worker.slot);
         self.shared.keys.complete(entry, request.count, stored);
-        leased?;
+        result?;
         for record in entry.records(key) {
             self.shared.journal.push(worker.slot, record);
         }

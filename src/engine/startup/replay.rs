@@ -143,7 +143,7 @@ impl OpenedPools {
     fn by_number(&self, record: &OldKeyLeaseRecord) -> Option<KeyLeaseRecord> {
         let OldKeyLeaseRecord { pool, segment, rank, key_start, generation } = *record;
         let number = self.segment(*self.places.get(&(pool, segment))?).number(rank)?.get();
-        let until_tag = self.keys.until_tag(&key_start)?;
+        let until_tag = self.keys.until_tag(key_start)?;
         Some(KeyLeaseRecord { pool, number, key_start, generation, until_tag })
     }
 

@@ -153,11 +153,11 @@ fn lease(
 ) -> Result<Response<Body>, Refused> {
     worker_state::with(|state| {
         let (engine, leases) = (&mut state.engine, &mut state.leases);
-        let leased = match once {
+        let result = match once {
             None => pool.lease(engine, request, leases),
             Some((key, body)) => pool.lease_once(engine, key, body, request, leases),
         };
-        match leased {
+        match result {
             Ok(position) => {
                 Ok(json::ok_json(Body::Confirmed(json::leases(leases, &mut state.times), position)))
             }

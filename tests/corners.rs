@@ -83,7 +83,9 @@ fn batches_under_keys_do_not_stop_the_daemon() {
         std::thread::sleep(Duration::from_secs(4));
         assert_eq!(daemon.client().call("GET", "/healthz").unwrap().status, 200);
         done.store(true, Ordering::SeqCst);
-        callers.into_iter().for_each(|caller| caller.join().unwrap());
+        for caller in callers {
+            caller.join().unwrap();
+        }
     });
     assert_eq!(daemon.stop(), Some(0));
 }
@@ -283,7 +285,7 @@ fn a_refusal_with_counts_leaves_after_what_it_counts_is_durable() {
     let all = json!({"count": 50_000, "ttl": 3_000});
     let daemon = Daemon::start(&data);
     create(&daemon, "p", "order=lowest", &format!("1000001-{}", 1_000_000 + NUMBERS - LAST));
-    for _ in 0..(NUMBERS - LAST) / 50_000 + 1 {
+    for _ in 0..=(NUMBERS - LAST) / 50_000 {
         leases(&daemon.client().post("/v1/pools/p/lease", &all).unwrap());
     }
     let rest = format!("{}-{}", 1_000_001 + NUMBERS - LAST, 1_000_000 + NUMBERS);

@@ -7,6 +7,7 @@
 
 use std::fs::File;
 use std::io;
+use std::num::NonZeroU64;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -18,6 +19,9 @@ use crate::disk::mapping::{MappedBytes, PAGE_BYTES};
 use super::file;
 use super::frame::{Frame, FrameHead, HEAD_BYTES, Head, HeadError, MAX_FRAME_BYTES, SECTOR_BYTES, Sector};
 use super::record::Record;
+
+/// Bytes that the system is asked to read at once: it ignores what is beyond its own limit.
+const READ_AHEAD_BYTES: u64 = 128 << 10;
 
 /// Why the journal could not be read back. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
@@ -145,8 +149,10 @@ pub fn read(
 pub fn read_ahead(dir: &Path) {
     // Only a speed-up: `scan` reports what is wrong.
     for (_, path) in file::list(dir).unwrap_or_default() {
-        if let Ok(file) = File::open(path) {
-            let _ = rustix::fs::fadvise(&file, 0, None, Advice::WillNeed);
+        let Ok(file) = File::open(path) else { continue };
+        let bytes = file.metadata().map_or(0, |metadata| metadata.len());
+        for at in (0..bytes).step_by(READ_AHEAD_BYTES as usize) {
+            let _ = rustix::fs::fadvise(&file, at, NonZeroU64::new(READ_AHEAD_BYTES), Advice::WillNeed);
         }
     }
 }

@@ -2,6 +2,8 @@
 //! a size of two, so that small models reach all levels. Run with
 //! `RUSTFLAGS="--cfg allotd_loom" cargo test --release --lib models`.
 
+use std::ops::Range;
+
 use loom::sync::Arc;
 use loom::thread;
 

@@ -98,7 +98,7 @@ pub(crate) fn run(seed: u64, scratch: &Path) -> Vec<String> {
         if run.one_in(16) {
             dir = restored(&run, dir, &scratch.join(format!("restored-{number}")));
         }
-        if plan.end != End::PowerLoss && run.one_in(12) && flip_a_bit(&run, &dir) {
+        if plan.end != End::PowerLoss && run.one_in(5) && flip_a_bit(&run, &dir) {
             let disk = Arc::new(SimulatedDisk::over(&dir, false));
             if Engine::open(&config(&run, &dir, &disk, mode, file_bytes)).is_err() {
                 world::note(|| "the damage is seen".to_owned());
@@ -136,6 +136,9 @@ fn config(
 fn live(run: &Arc<Run>, dir: &Path, next: &Path, plan: &Plan, file_bytes: u64) -> PathBuf {
     let disk = Arc::new(SimulatedDisk::over(dir, plan.end == End::PowerLoss));
     let config = config(run, dir, &disk, plan.durability, file_bytes);
+    if run.one_in(3) {
+        disk.set_slow(1 + run.below(40_000));
+    }
     if let Some(calls) = plan.after_calls {
         disk.set_off_after(calls);
     }
@@ -239,7 +242,8 @@ fn be_used(run: &Arc<Run>, engine: Arc<Engine>, disk: &Arc<SimulatedDisk>, plan:
     };
     for number in 0..1 + run.below(MOST_CALLERS) {
         let caller = Caller::new(&life, life.engine.worker());
-        let calls = 1 + run.below(MOST_CALLS);
+        let most = if run.one_in(4) { 4 * MOST_CALLS } else { MOST_CALLS };
+        let calls = 1 + run.below(most);
         start(format!("caller {number}"), Box::new(move || caller.run(calls)));
     }
     for number in 0..run.below(MOST_OPERATORS + 1) {

@@ -32,6 +32,8 @@ pub(crate) struct Run {
     model: Mutex<Model>,
     pub(crate) clocks: Arc<SimulatedClocks>,
     latest: AtomicU32,
+    /// Whether a bit was flipped. Then it may refuse to open, also when the file is used again.
+    pub(crate) has_damage: AtomicBool,
 }
 
 impl Run {
@@ -41,6 +43,7 @@ impl Run {
             model: Mutex::default(),
             clocks: Arc::default(),
             latest: AtomicU32::new(0),
+            has_damage: AtomicBool::new(false),
         }
     }
 

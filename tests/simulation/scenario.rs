@@ -3,6 +3,7 @@
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use allotd::backup::restore;
 use allotd::disk::device::RealDisk;
@@ -149,7 +150,7 @@ fn live(run: &Arc<Run>, dir: &Path, next: &Path, plan: &Plan, file_bytes: u64) -
         Ok(engine) => be_used(run, engine, &disk, plan),
         Err(error) => {
             world::note(|| format!("not opened: {error}"));
-            if !disk.is_off() && plan.fault.is_none() {
+            if !disk.is_off() && plan.fault.is_none() && !run.has_damage.load(Ordering::Relaxed) {
                 run.model().find(format!("it does not open: {error}"));
             }
         }
@@ -195,6 +196,7 @@ fn flip_a_bit(run: &Run, dir: &Path) -> bool {
     file.read_exact_at(&mut byte, offset).unwrap();
     byte[0] ^= 1 << run.below(8);
     file.write_all_at(&byte, offset).unwrap();
+    run.has_damage.store(true, Ordering::Relaxed);
     world::note(|| format!("a bit flips at {offset} of {}", path.display()));
     true
 }
@@ -292,6 +294,7 @@ fn verdict(run: &Arc<Run>, dir: &Path, mode: Durability, file_bytes: u64) {
             drop(caller);
             disk.set_off(true);
         }
+        Err(_) if run.has_damage.load(Ordering::Relaxed) => {}
         Err(error) => run.model().find(format!("it does not open: {error}")),
     }
 }

@@ -11,7 +11,7 @@ use allotd::numbers::number::{Number, NumberRange};
 use allotd::state::number_state::State;
 use allotd::sys::simulation::{thread, world};
 
-use super::life::{Life, POOLS};
+use super::life::{Focus, Life, POOLS};
 use super::model::{Floor, KeyName, LeaseCall, Model, ToldKey, ToldLease};
 use super::register::Interval;
 
@@ -121,7 +121,12 @@ impl Caller {
 
     /// A pool, and when it was found.
     pub(crate) fn some_pool(&self) -> Option<(&'static str, Arc<Pool>, u64)> {
-        let name = self.life.run.pick(&["a", "a", "a", "b", "c"]);
+        let run = &self.life.run;
+        let name = match run.focus {
+            Focus::OnePool => run.pick(&["c", "c", "c", "a"]),
+            Focus::Rounds | Focus::Scarcity => "a",
+            _ => run.pick(&["a", "a", "a", "b", "c"]),
+        };
         let found_at = world::steps();
         Some((name, self.life.pool(name)?, found_at))
     }
@@ -157,7 +162,9 @@ impl Caller {
         let life = Arc::clone(&self.life);
         let run = &life.run;
         let (ranges, before) = self.some_numbers(&pool, name);
-        let key: Option<KeyName> = run.one_in(4).then(|| (pool.id(), run.below(KEYS) as u8));
+        let key: Option<KeyName> = run
+            .one_in(if run.focus == Focus::Keys { 1 } else { 4 })
+            .then(|| (pool.id(), run.below(KEYS) as u8));
         let (body, count) = match key {
             Some((_, key)) => {
                 let body = if run.one_in(10) { run.below(3) } else { u64::from(key) } as usize;

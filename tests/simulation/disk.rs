@@ -5,11 +5,12 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use allotd::disk::MappedWords;
 use allotd::disk::device::{Access, Disk, RealDisk};
 use allotd::sys::simulation::atomics::{AtomicU64, Ordering};
-use allotd::sys::simulation::world;
+use allotd::sys::simulation::{thread, world};
 
 use super::power::PowerDisk;
 use super::replay::{Event, Replay};
@@ -36,6 +37,8 @@ enum Kind {
 #[derive(Debug, Default)]
 struct State {
     calls: u64,
+    /// How long a call may take, in microseconds.
+    slow_micros: u64,
     off: bool,
     off_at: Option<u64>,
     fault: Option<(u64, Fault)>,
@@ -79,6 +82,11 @@ impl SimulatedDisk {
         state.off || state.off_at.is_some_and(|at| state.calls >= at)
     }
 
+    /// Makes some calls take up to so long.
+    pub(crate) fn set_slow(&self, micros: u64) {
+        self.lock().slow_micros = micros;
+    }
+
     /// Has a fault after some more calls.
     pub(crate) fn set_fault(&self, calls: u64, fault: Fault) {
         let mut state = self.lock();
@@ -107,6 +115,7 @@ impl SimulatedDisk {
         act: impl FnOnce(&dyn Disk) -> io::Result<T>,
     ) -> io::Result<T> {
         world::point();
+        self.take_time(kind);
         let refused = self.refusal(kind);
         world::note(|| {
             format!("disk: {}{}", what(), refused.as_ref().map_or(String::new(), |e| format!(": {e}")))
@@ -117,6 +126,16 @@ impl SimulatedDisk {
         match &self.power {
             Some(power) => act(power),
             None => act(&Buffered),
+        }
+    }
+
+    fn take_time(&self, kind: Kind) {
+        let state = self.lock();
+        let (most, call) = (state.slow_micros, state.calls);
+        drop(state);
+        if most > 0 && matches!(kind, Kind::Sync | Kind::Space) && call % 3 != 0 {
+            let micros = call.wrapping_mul(0x9E37_79B9_7F4A_7C15) % most;
+            thread::sleep(Duration::from_micros(micros));
         }
     }
 

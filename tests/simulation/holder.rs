@@ -8,7 +8,7 @@ use allotd::state::number_state::State;
 use allotd::sys::simulation::world;
 
 use super::caller::Caller;
-use super::life::{Life, POOLS};
+use super::life::{Focus, Life, POOLS};
 use super::model::{Floor, Model, Place, ToldLease};
 use super::register::{Interval, Register};
 
@@ -80,6 +80,7 @@ impl Caller {
         let (run, place, generation) =
             (&life.run, (pool.id(), told.lease.number.get()), told.lease.generation);
         let then = match run.below(12) {
+            _ if run.focus == Focus::Rounds => NextState::Done,
             0 => NextState::Rest(1 + run.below(5) as u32),
             1 | 2 => NextState::Done,
             3 if run.one_in(4) => NextState::Retired,

@@ -26,21 +26,40 @@ fn unpoisoned<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
     lock.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// What a run does most: faults show sooner where calls meet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Focus {
+    Everything,
+    Keys,
+    Rounds,
+    /// Operators' calls on one pool that comes and goes.
+    OnePool,
+    /// Leases of more than there is.
+    Scarcity,
+}
+
 /// What all lives of a run share.
 pub(crate) struct Run {
     random: Mutex<StdRng>,
     model: Mutex<Model>,
     pub(crate) clocks: Arc<SimulatedClocks>,
+    pub(crate) focus: Focus,
     latest: AtomicU32,
+    /// Whether a bit was flipped. Then it may refuse to open, also when the file is used again.
+    pub(crate) has_damage: AtomicBool,
 }
 
 impl Run {
     pub(crate) fn new(seed: u64) -> Self {
+        let focuses = [Focus::Everything, Focus::Keys, Focus::Rounds, Focus::OnePool, Focus::Scarcity];
+        let mut random = StdRng::seed_from_u64(seed);
         Self {
-            random: Mutex::new(StdRng::seed_from_u64(seed)),
+            focus: focuses[random.random_range(0..focuses.len())],
+            random: Mutex::new(random),
             model: Mutex::default(),
             clocks: Arc::default(),
             latest: AtomicU32::new(0),
+            has_damage: AtomicBool::new(false),
         }
     }
 

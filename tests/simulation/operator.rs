@@ -10,7 +10,7 @@ use allotd::numbers::number::{Number, NumberRange};
 use allotd::state::number_state::State;
 use allotd::sys::simulation::{thread, world};
 
-use super::life::{Life, POOLS};
+use super::life::{Focus, Life, POOLS};
 use super::model::{Floor, PoolModel};
 use super::register::{Interval, NEVER, Register};
 
@@ -38,9 +38,16 @@ impl Life {
             if self.is_ending() {
                 return;
             }
-            let name = run.pick(&["a", "a", "b", "c", "c"]);
+            let name = match run.focus {
+                Focus::OnePool => "c",
+                Focus::Rounds => "a",
+                _ => run.pick(&["a", "a", "b", "c", "c"]),
+            };
             match run.below(25) {
                 24 => self.start_round("a"),
+                _ if run.focus == Focus::Rounds && run.one_in(2) => self.start_round(name),
+                _ if run.focus == Focus::OnePool && run.one_in(3) => self.delete(name),
+                _ if run.focus == Focus::OnePool && run.one_in(3) => self.create(name),
                 0..3 => self.pause(name, true),
                 3..6 => self.pause(name, false),
                 6..8 => self.change_ttl(name),

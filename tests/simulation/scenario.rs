@@ -3,6 +3,7 @@
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use allotd::backup::restore;
 use allotd::disk::device::RealDisk;
@@ -98,7 +99,7 @@ pub(crate) fn run(seed: u64, scratch: &Path) -> Vec<String> {
         if run.one_in(16) {
             dir = restored(&run, dir, &scratch.join(format!("restored-{number}")));
         }
-        if plan.end != End::PowerLoss && run.one_in(12) && flip_a_bit(&run, &dir) {
+        if plan.end != End::PowerLoss && run.one_in(5) && flip_a_bit(&run, &dir) {
             let disk = Arc::new(SimulatedDisk::over(&dir, false));
             if Engine::open(&config(&run, &dir, &disk, mode, file_bytes)).is_err() {
                 world::note(|| "the damage is seen".to_owned());
@@ -136,6 +137,9 @@ fn config(
 fn live(run: &Arc<Run>, dir: &Path, next: &Path, plan: &Plan, file_bytes: u64) -> PathBuf {
     let disk = Arc::new(SimulatedDisk::over(dir, plan.end == End::PowerLoss));
     let config = config(run, dir, &disk, plan.durability, file_bytes);
+    if run.one_in(3) {
+        disk.set_slow(1 + run.below(40_000));
+    }
     if let Some(calls) = plan.after_calls {
         disk.set_off_after(calls);
     }
@@ -146,7 +150,7 @@ fn live(run: &Arc<Run>, dir: &Path, next: &Path, plan: &Plan, file_bytes: u64) -
         Ok(engine) => be_used(run, engine, &disk, plan),
         Err(error) => {
             world::note(|| format!("not opened: {error}"));
-            if !disk.is_off() && plan.fault.is_none() {
+            if !disk.is_off() && plan.fault.is_none() && !run.has_damage.load(Ordering::Relaxed) {
                 run.model().find(format!("it does not open: {error}"));
             }
         }
@@ -192,6 +196,7 @@ fn flip_a_bit(run: &Run, dir: &Path) -> bool {
     file.read_exact_at(&mut byte, offset).unwrap();
     byte[0] ^= 1 << run.below(8);
     file.write_all_at(&byte, offset).unwrap();
+    run.has_damage.store(true, Ordering::Relaxed);
     world::note(|| format!("a bit flips at {offset} of {}", path.display()));
     true
 }
@@ -239,7 +244,8 @@ fn be_used(run: &Arc<Run>, engine: Arc<Engine>, disk: &Arc<SimulatedDisk>, plan:
     };
     for number in 0..1 + run.below(MOST_CALLERS) {
         let caller = Caller::new(&life, life.engine.worker());
-        let calls = 1 + run.below(MOST_CALLS);
+        let most = if run.one_in(4) { 4 * MOST_CALLS } else { MOST_CALLS };
+        let calls = 1 + run.below(most);
         start(format!("caller {number}"), Box::new(move || caller.run(calls)));
     }
     for number in 0..run.below(MOST_OPERATORS + 1) {
@@ -288,6 +294,7 @@ fn verdict(run: &Arc<Run>, dir: &Path, mode: Durability, file_bytes: u64) {
             drop(caller);
             disk.set_off(true);
         }
+        Err(_) if run.has_damage.load(Ordering::Relaxed) => {}
         Err(error) => run.model().find(format!("it does not open: {error}")),
     }
 }

@@ -56,7 +56,7 @@ macro_rules! atomic {
                 self.compare_exchange(current, new, success, failure)
             }
 
-            pub fn try_update(
+            pub fn fetch_update(
                 &self,
                 success: Ordering,
                 failure: Ordering,

@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 
 use crate::disk::lock::DirectoryLock;
 use crate::disk::space::{self, DiskSpace};
@@ -113,11 +113,10 @@ impl Engine {
         self.pools.load().get(name).cloned()
     }
 
-    /// Calls `work` with a pool by its name. Unlike [`Self::pool`] it counts no reference, which all threads
-    /// would write.
+    /// The pools by name, for one call.
     #[inline]
-    pub fn with_pool<T>(&self, name: &str, work: impl FnOnce(&Pool) -> T) -> Option<T> {
-        self.pools.load().get(name).map(|pool| work(pool))
+    pub(crate) fn current_pools(&self) -> Guard<Arc<Pools>> {
+        self.pools.load()
     }
 
     /// All pools, by name.

@@ -69,7 +69,7 @@ impl InFlight {
             }
             // Health reports no number, so it waits for nothing.
             if self.call != Call::Health {
-                gate.raise(response.body().position().unwrap_or_else(|| state.engine.observed_position()));
+                gate.raise(state.engine.position(!response.body().is_of_own_changes()));
             }
         });
         if self.has_id || request_log::should_log(self.call, status, took_nanos) {

@@ -110,7 +110,7 @@ async fn streamed(selection: Selection, format: Format) -> Reply {
         let export = blocking(move || Ok(selection.open())).await?;
         Stream::new(Rows { export, format, header: format == Format::Csv, block: Vec::new().into_iter() })
     };
-    let mut response: Response<Body> = Response::new(Body::Stream(stream));
+    let mut response: Response<Body> = Response::new(Body::Stream(Box::new(stream)));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(format.media_type()));
     Ok(response)
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::HeaderValue;
 use hyper::{Method, Request, Response};
@@ -25,6 +26,7 @@ use crate::http::response::body::Body;
 use crate::http::response::json;
 use crate::http::response::problem::{Code, Problem};
 use crate::http::worker_state;
+use crate::journal::queue::Position;
 use crate::state::time::Timestamp;
 
 /// Most words that the worker itself reads for the counts of an `exhausted`; more are read on a thread that
@@ -81,8 +83,12 @@ pub(crate) fn plain_lease(
         // As for any call, a pool that does not exist comes first.
         return Some(Err(api.engine.pool(pool).map_or_else(Problem::pool_not_found, |_| problem)));
     }
-    let reply = api.engine.with_pool(pool, |pool| plain(api, pool));
-    Some(reply.unwrap_or_else(|| Err(Problem::pool_not_found())))
+    // A guard, not a reference that is counted: all threads would write the count.
+    let pools = api.engine.current_pools();
+    Some(match pools.get(pool) {
+        Some(pool) => plain(api, pool),
+        None => Err(Problem::pool_not_found()),
+    })
 }
 
 /// `POST /v1/pools/{pool}/lease`
@@ -102,16 +108,19 @@ enum Refused {
     Exhausted,
     /// Another call with the key is under way.
     Pending,
-    Problem(Problem),
+    Problem(Box<Problem>),
 }
 
 /// The response to a call without a body or key: all work happens on the worker.
 fn plain(api: &Api, pool: &Pool) -> Result<Response<Body>, Problem> {
-    lease(pool, &PLAIN, None).map_err(|refused| match refused {
-        Refused::Exhausted => exhausted(&pool.counts(), pool.next_available_at(None), api.engine.now()),
-        Refused::Pending => LeaseError::KeyPending.into(),
-        Refused::Problem(problem) => problem,
-    })
+    match lease(pool, &PLAIN, None) {
+        Ok((leases, position)) => Ok(json::ok_json(Body::confirmed(leases, position))),
+        Err(refused) => Err(match refused {
+            Refused::Exhausted => exhausted(&pool.counts(), pool.next_available_at(None), api.engine.now()),
+            Refused::Pending => LeaseError::KeyPending.into(),
+            Refused::Problem(problem) => *problem,
+        }),
+    }
 }
 
 /// The response to a call with a body or a key.
@@ -131,10 +140,10 @@ async fn with_body(api: Arc<Api>, pool: Arc<Pool>, key: Key, body: hyper::body::
     let started = Instant::now();
     loop {
         match lease(&pool, &request, once) {
-            Ok(response) => return Ok(response),
+            Ok((leases, position)) => return Ok(json::ok_json(Body::confirmed(leases, position))),
             Err(Refused::Pending) if started.elapsed() < KEY_WAIT => tokio::time::sleep(KEY_PAUSE).await,
             Err(Refused::Pending) => return Err(LeaseError::KeyPending.into()),
-            Err(Refused::Problem(problem)) => return Err(problem),
+            Err(Refused::Problem(problem)) => return Err(*problem),
             Err(Refused::Exhausted) => {
                 let now = api.engine.now();
                 let (counts, next) = count(pool, within).await?;
@@ -150,7 +159,7 @@ fn lease(
     pool: &Pool,
     request: &LeaseRequest<'_>,
     once: Option<(&[u8], &[u8])>,
-) -> Result<Response<Body>, Refused> {
+) -> Result<(Bytes, Position), Refused> {
     worker_state::with(|state| {
         let (engine, leases) = (&mut state.engine, &mut state.leases);
         let result = match once {
@@ -158,18 +167,16 @@ fn lease(
             Some((key, body)) => pool.lease_once(engine, key, body, request, leases),
         };
         match result {
-            Ok(position) => {
-                Ok(json::ok_json(Body::Confirmed(json::leases(leases, &mut state.times), position)))
-            }
+            Ok(position) => Ok((json::leases(leases, &mut state.times), position)),
             Err(LeaseError::Exhausted) => Err(Refused::Exhausted),
             Err(LeaseError::KeyPending) => Err(Refused::Pending),
             Err(LeaseError::KeyStale) => {
                 let over = leases.iter().map(|lease| (lease.number, RenewResult::Stale));
                 let results = json::renew_results(over, &mut state.times);
                 let problem = Problem::from(LeaseError::KeyStale).with_results(&results);
-                Err(Refused::Problem(problem))
+                Err(Refused::Problem(Box::new(problem)))
             }
-            Err(error) => Err(Refused::Problem(error.into())),
+            Err(error) => Err(Refused::Problem(Box::new(error.into()))),
         }
     })
 }

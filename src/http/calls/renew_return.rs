@@ -148,7 +148,7 @@ fn return_items(pool: &Pool, wanted: ReturnBody) -> Reply {
 /// Status 200 if any item succeeded, else `stale` with the same results.
 fn answer(body: BytesMut, succeeded: bool, position: Position) -> Result<Response<Body>, Problem> {
     if succeeded {
-        return Ok(json::ok_json(Body::Confirmed(body.freeze(), position)));
+        return Ok(json::ok_json(Body::confirmed(body.freeze(), position)));
     }
     Err(Problem::new(Code::Stale, STALE_DETAIL).with_results(&body))
 }

@@ -17,21 +17,25 @@ use crate::journal::queue::Position;
 pub enum Body {
     /// All of it.
     Whole(Bytes),
-    /// All of it, which may be sent once the journal has committed the position. Any other body waits for all
-    /// that its thread saw.
-    Confirmed(Bytes, Position),
+    /// All of it, which reports only changes that its thread has made. Any other body waits for all that its
+    /// thread saw.
+    OwnChanges(Bytes),
     /// Made part by part while it is sent. An error ends it early and cuts the connection.
-    Stream(Stream),
+    Stream(Box<Stream>),
 }
 
 impl Body {
-    /// What must be committed before it is sent, if that is not all that its thread saw.
+    /// A body that waits for what the engine says.
     #[inline]
-    pub(crate) fn position(&self) -> Option<Position> {
-        match self {
-            Self::Confirmed(_, position) => Some(*position),
-            Self::Whole(_) | Self::Stream(_) => None,
-        }
+    pub(crate) fn confirmed(bytes: Bytes, position: Position) -> Self {
+        // Without a group it waits for its thread's own records: those of later calls too, if there are any.
+        if position.group == 0 { Self::OwnChanges(bytes) } else { Self::Whole(bytes) }
+    }
+
+    /// Whether it reports only changes that its thread has made.
+    #[inline]
+    pub(crate) fn is_of_own_changes(&self) -> bool {
+        matches!(self, Self::OwnChanges(_))
     }
 }
 
@@ -62,8 +66,8 @@ impl HttpBody for Body {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         match self.get_mut() {
-            Self::Whole(bytes) | Self::Confirmed(bytes, _) if bytes.is_empty() => Poll::Ready(None),
-            Self::Whole(bytes) | Self::Confirmed(bytes, _) => {
+            Self::Whole(bytes) | Self::OwnChanges(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Self::Whole(bytes) | Self::OwnChanges(bytes) => {
                 Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes)))))
             }
             Self::Stream(stream) => stream.poll_next(cx).map(|part| part.map(|p| p.map(Frame::data))),
@@ -71,12 +75,12 @@ impl HttpBody for Body {
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self, Self::Whole(bytes) | Self::Confirmed(bytes, _) if bytes.is_empty())
+        matches!(self, Self::Whole(bytes) | Self::OwnChanges(bytes) if bytes.is_empty())
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Whole(bytes) | Self::Confirmed(bytes, _) => SizeHint::with_exact(bytes.len() as u64),
+            Self::Whole(bytes) | Self::OwnChanges(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Self::Stream(_) => SizeHint::default(),
         }
     }

@@ -284,8 +284,10 @@ impl Files {
             let spare = if keep {
                 Some(file::to_spare(&*self.disk, &self.dir, *sequence)?)
             } else {
+                // Opened before, so that a lack of descriptors shows while the file is still there.
+                let directory = self.disk.open_directory(&self.dir)?;
                 self.disk.remove_file(&path)?;
-                self.disk.sync_directory(&self.dir)?;
+                self.disk.sync_opened(&directory, &self.dir)?;
                 None
             };
             let mut state = self.lock();

@@ -70,6 +70,15 @@ impl Segment {
     }
 }
 
+/// Where a number is searched.
+struct Searched {
+    first: Number,
+    last: Number,
+    index: SegmentIndex,
+    /// Numbers of ranks from this on were added later: a lease among these segments cannot choose them either.
+    end: Rank,
+}
+
 /// The segments of a pool. Immutable: a change of the list creates a new value.
 pub(crate) struct Segments {
     /// All segments. One that a merge moves numbers into comes after those that they come from.
@@ -81,7 +90,7 @@ pub(crate) struct Segments {
     /// How many merges the pool has begun in this process.
     pub(crate) merges_begun: u64,
     /// What is searched for a number: the largest first.
-    lookup: Vec<(Number, Number, SegmentIndex)>,
+    lookup: Vec<Searched>,
 }
 
 impl Segments {
@@ -99,9 +108,12 @@ impl Segments {
         let indexes = || (0..).map(SegmentIndex).zip(&list);
         let mut lookup: Vec<_> = indexes()
             .filter(|(index, _)| receiving != Some(*index))
-            .filter_map(|(index, segment)| segment.span.map(|(first, last)| (first, last, index)))
+            .filter_map(|(index, segment)| {
+                let (first, last) = segment.span?;
+                Some(Searched { first, last, index, end: segment.ranks().end })
+            })
             .collect();
-        lookup.sort_by_key(|(_, _, index)| std::cmp::Reverse(list[index.0 as usize].state.free.len()));
+        lookup.sort_by_key(|searched| std::cmp::Reverse(list[searched.index.0 as usize].state.free.len()));
         let spans = indexes().map(|(index, segment)| (index, segment.ranks()));
         let whole = Spans::new(spans, receiving);
         Self { list, whole, receiving, merges_begun, lookup }
@@ -157,10 +169,12 @@ impl Segments {
     /// Which segment a number is in, and its rank there. Its word may have moved from there.
     #[inline]
     pub(crate) fn locate(&self, number: Number, last: &mut LastRun) -> Option<(SegmentIndex, Rank)> {
-        let candidates = self.lookup.iter().filter(|(first, end, _)| (*first..=*end).contains(&number));
-        candidates
-            .map(|(_, _, index)| *index)
-            .find_map(|index| Some((index, self.get(index).set.rank_near(number, last)?)))
+        let mut candidates =
+            self.lookup.iter().filter(|searched| (searched.first..=searched.last).contains(&number));
+        candidates.find_map(|searched| {
+            let rank = self.get(searched.index).set.rank_near(number, last)?;
+            (rank < searched.end).then_some((searched.index, rank))
+        })
     }
 
     /// Some ranks of the segments.

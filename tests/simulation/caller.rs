@@ -198,7 +198,11 @@ impl Caller {
             let key = key.expect("it has a key");
             return self.tell(position, move |model, _| told_stale(model, key, body, during, now));
         }
-        let numbers = leases.iter().map(|lease| lease.number.get()).collect();
+        let numbers = match result {
+            // It may have leased some of these, and given them back.
+            Err(LeaseError::Deleted | LeaseError::Deleting) => numbers.iter().map(|n| n.get()).collect(),
+            _ => leases.iter().map(|lease| lease.number.get()).collect(),
+        };
         run.model().lease_calls.push(LeaseCall { pool: pool.id(), during, numbers });
         self.check_answer(&pool, name, found_at, during, &result);
         if let (None, Some(ttl)) = (key, request.ttl_seconds)

@@ -180,6 +180,8 @@ impl Pool {
                     Err(_) if !leases.is_empty() => break,
                     Err(error) => {
                         if error == LeaseError::Exhausted {
+                            // Leases that a deletion makes other calls give back are no reason.
+                            self.check_mode()?;
                             self.counters.count(worker.slot, Total::Exhausted, 1);
                         }
                         return Err(error);

@@ -144,15 +144,6 @@ impl Files {
         self.make_spare(&|_| ())
     }
 
-    /// Makes a spare file if there is none, after the thread that makes them has ended.
-    pub(crate) fn ensure_spare(&self) -> io::Result<()> {
-        if !self.has_spare() {
-            let spare = self.make_spare(&|_| ())?;
-            self.lock().spares.push(spare);
-        }
-        Ok(())
-    }
-
     pub(super) fn make_spare(&self, rest: &Pacer<'_>) -> io::Result<PathBuf> {
         file::make_spare(&*self.disk, &self.dir, self.file_bytes, rest)
     }

@@ -1,6 +1,8 @@
 //! Makes spare journal files, on a thread of its own: a checkpoint that takes long does not keep the writer
 //! from going through all of its files.
 
+use std::io;
+
 use crate::disk::files;
 use crate::sys::atomics::Ordering;
 
@@ -8,6 +10,15 @@ use super::checkpointer::{Files, MAX_FILES, ROOM_RETRY};
 use super::handle::Journal;
 
 impl Files {
+    /// Makes a spare file if there is none, after the thread that makes them has ended.
+    pub(crate) fn ensure_spare(&self) -> io::Result<()> {
+        if !self.has_spare() {
+            let spare = self.make_spare(&|_| ())?;
+            self.lock().spares.push(spare);
+        }
+        Ok(())
+    }
+
     /// Makes a spare file whenever there is none and there are less than [`MAX_FILES`], until [`Self::stop`].
     pub(super) fn run_spare_maker(&self, journal: &Journal) {
         loop {

@@ -109,8 +109,8 @@ impl Segments {
         let mut lookup: Vec<_> = indexes()
             .filter(|(index, _)| receiving != Some(*index))
             .filter_map(|(index, segment)| {
-                let (first, last) = segment.span?;
-                Some(Searched { first, last, index, end: segment.ranks().end })
+                let span = segment.span?;
+                Some(Searched { first: span.0, last: span.1, index, end: segment.ranks().end })
             })
             .collect();
         lookup.sort_by_key(|searched| std::cmp::Reverse(list[searched.index.0 as usize].state.free.len()));

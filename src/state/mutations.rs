@@ -6,7 +6,7 @@
 //! those it finishes. If all changes begun by the end of a search were finished before it started, none ran
 //! during the search, and its result is true.
 //!
-//! The ranks are divided into [`STRIPES`] stripes with counters of their own: traffic in one part of a segment
+//! The ranks are divided into `STRIPES` stripes with counters of their own: traffic in one part of a segment
 //! does not disturb a search in another.
 
 use std::ops::Range;

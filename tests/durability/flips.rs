@@ -180,7 +180,10 @@ pub(crate) fn content(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
             if path.is_dir() {
                 dirs.push(path);
             } else {
-                files.insert(path.strip_prefix(dir).unwrap().to_owned(), fs::read(&path).unwrap());
+                // A running engine renames and removes files meanwhile.
+                if let Ok(content) = fs::read(&path) {
+                    files.insert(path.strip_prefix(dir).unwrap().to_owned(), content);
+                }
             }
         }
     }

@@ -75,8 +75,6 @@ struct Searched {
     first: Number,
     last: Number,
     index: SegmentIndex,
-    /// Numbers of ranks from this on were added later: a lease among these segments cannot choose them either.
-    end: Rank,
 }
 
 /// The segments of a pool. Immutable: a change of the list creates a new value.
@@ -89,6 +87,8 @@ pub(crate) struct Segments {
     receiving: Option<SegmentIndex>,
     /// How many merges the pool has begun in this process.
     pub(crate) merges_begun: u64,
+    /// Ranks from these on are of numbers that were added later: they are neither found nor chosen.
+    ends: Vec<Rank>,
     /// What is searched for a number: the largest first.
     lookup: Vec<Searched>,
 }
@@ -110,13 +110,15 @@ impl Segments {
             .filter(|(index, _)| receiving != Some(*index))
             .filter_map(|(index, segment)| {
                 let span = segment.span?;
-                Some(Searched { first: span.0, last: span.1, index, end: segment.ranks().end })
+                Some(Searched { first: span.0, last: span.1, index })
             })
             .collect();
         lookup.sort_by_key(|searched| std::cmp::Reverse(list[searched.index.0 as usize].state.free.len()));
-        let spans = indexes().map(|(index, segment)| (index, segment.ranks()));
+        // Read once: a segment can grow meanwhile.
+        let ends: Vec<Rank> = list.iter().map(|segment| segment.ranks().end).collect();
+        let spans = indexes().zip(&ends).map(|((index, _), end)| (index, Rank(0)..*end));
         let whole = Spans::new(spans, receiving);
-        Self { list, whole, receiving, merges_begun, lookup }
+        Self { list, whole, receiving, merges_begun, ends, lookup }
     }
 
     /// The same segments, with the numbers that they have now.
@@ -173,8 +175,14 @@ impl Segments {
             self.lookup.iter().filter(|searched| (searched.first..=searched.last).contains(&number));
         candidates.find_map(|searched| {
             let rank = self.get(searched.index).set.rank_near(number, last)?;
-            (rank < searched.end).then_some((searched.index, rank))
+            (rank < self.end(searched.index)).then_some((searched.index, rank))
         })
+    }
+
+    /// Where the ranks in use of a segment end.
+    #[inline]
+    pub(crate) fn end(&self, index: SegmentIndex) -> Rank {
+        self.ends[index.0 as usize]
     }
 
     /// Some ranks of the segments.

@@ -29,8 +29,10 @@ impl Within {
     pub(crate) fn new(segments: Arc<Segments>, ranges: &[NumberRange]) -> Self {
         let mut spans: Vec<(SegmentIndex, Range<Rank>)> = Vec::new();
         for (index, segment) in (0..).map(SegmentIndex).zip(&segments.list) {
-            let mut ranks: Vec<Range<Rank>> =
-                ranges.iter().flat_map(|range| segment.set.rank_ranges(*range)).collect();
+            let end = segments.end(index);
+            let known = |ranks: Range<Rank>| ranks.start..ranks.end.min(end);
+            let ranks = ranges.iter().flat_map(|range| segment.set.rank_ranges(*range)).map(known);
+            let mut ranks: Vec<Range<Rank>> = ranks.filter(|ranks| !ranks.is_empty()).collect();
             ranks.sort_unstable_by_key(|ranks| ranks.start);
             for ranks in ranks {
                 match spans.last_mut() {

@@ -142,6 +142,18 @@ fn impatient(daemon: &Daemon) -> Client {
     client
 }
 
+/// A daemon with a small journal and one pool, and one key that a checkpoint has to store.
+fn start_with_a_key(data: &Path) -> (Daemon, Client) {
+    let daemon = Daemon::start_with(data, &["--journal-file-mib", "2", "--workers", "2"]);
+    let mut client = daemon.client();
+    let created = client.send("PUT", "/v1/pools/ru?order=lowest", "text/plain", b"100000-399999\n").unwrap();
+    assert_eq!(created.status, 201, "{created:?}");
+    let key = "POST /v1/pools/ru/lease HTTP/1.1\r\nhost: localhost\r\nidempotency-key: k\r\n\r\n";
+    std::io::Write::write_all(client.connection.get_mut(), key.as_bytes()).unwrap();
+    assert_eq!(support::read_answer(&mut client.connection, false).status, 200);
+    (daemon, client)
+}
+
 /// Leases until the journal is full: a checkpoint has no space for its file of keys.
 fn fill_journal(client: &mut Client) {
     let began = Instant::now();
@@ -159,13 +171,7 @@ fn fill_journal(client: &mut Client) {
 fn a_full_journal_answers_reads_and_ends() {
     let Some(disk) = SmallDisk::mount(24 << 20) else { return };
     let data = disk.path.join("data");
-    let daemon = Daemon::start_with(&data, &["--journal-file-mib", "2", "--workers", "2"]);
-    let mut client = daemon.client();
-    let created = client.send("PUT", "/v1/pools/ru?order=lowest", "text/plain", b"100000-399999\n").unwrap();
-    assert_eq!(created.status, 201, "{created:?}");
-    let key = "POST /v1/pools/ru/lease HTTP/1.1\r\nhost: localhost\r\nidempotency-key: k\r\n\r\n";
-    std::io::Write::write_all(client.connection.get_mut(), key.as_bytes()).unwrap();
-    assert_eq!(support::read_answer(&mut client.connection, false).status, 200);
+    let (daemon, mut client) = start_with_a_key(&data);
     for _ in 0..ENDING / 50_000 {
         let ending = json!({"count": 50_000, "ttl": ENDING_TTL_SECONDS});
         assert_eq!(client.post("/v1/pools/ru/lease", &ending).unwrap().status, 200);
@@ -202,13 +208,7 @@ fn a_full_journal_answers_reads_and_ends() {
 fn a_full_journal_takes_changes_again_when_there_is_space() {
     let Some(disk) = SmallDisk::mount(24 << 20) else { return };
     let data = disk.path.join("data");
-    let daemon = Daemon::start_with(&data, &["--journal-file-mib", "2", "--workers", "2"]);
-    let mut client = daemon.client();
-    let created = client.send("PUT", "/v1/pools/ru?order=lowest", "text/plain", b"100000-399999\n").unwrap();
-    assert_eq!(created.status, 201, "{created:?}");
-    let key = "POST /v1/pools/ru/lease HTTP/1.1\r\nhost: localhost\r\nidempotency-key: k\r\n\r\n";
-    std::io::Write::write_all(client.connection.get_mut(), key.as_bytes()).unwrap();
-    assert_eq!(support::read_answer(&mut client.connection, false).status, 200);
+    let (daemon, mut client) = start_with_a_key(&data);
     let ballast = disk.fill(0);
     fill_journal(&mut client);
     fs::remove_file(ballast).unwrap();

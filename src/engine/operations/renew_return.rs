@@ -93,24 +93,29 @@ const REST_MARGIN_SECONDS: u32 = 3_600;
 
 type Place = Option<(SegmentIndex, Rank)>;
 
-/// Calls `change` with each item and where its number is; the places of several are located together.
-#[inline]
-fn for_each<T>(
-    segments: &Segments,
-    worker: &mut Worker,
-    items: &[T],
-    number: impl Fn(&T) -> Number,
-    mut change: impl FnMut(&mut Worker, &T, Place),
-) {
-    for items in items.chunks(ITEMS_AT_ONCE) {
-        let places = locate(segments, worker, items.iter().map(&number));
-        for (item, place) in items.iter().zip(places) {
-            change(worker, item, place);
+impl Pool {
+    /// Calls `change` with each item and where its number is, `None` if the pool does not have it; a lease that is
+    /// due has ended. The places of several are located together.
+    #[inline]
+    fn for_each<T>(
+        &self,
+        worker: &mut Worker,
+        items: &[T],
+        number: impl Fn(&T) -> Number,
+        mut change: impl FnMut(&mut Worker, &T, Option<(&Segment, Rank)>),
+    ) {
+        let (segments, on_expiry) = (self.segments.load(), self.on_expiry());
+        for items in items.chunks(ITEMS_AT_ONCE) {
+            let places = locate(&segments, worker, items.iter().map(&number));
+            for (item, place) in items.iter().zip(places) {
+                let place = place.map(|(segment, rank)| {
+                    self.end_if_due(segments.get(segment), rank, on_expiry, worker.slot)
+                });
+                change(worker, item, place);
+            }
         }
     }
-}
 
-impl Pool {
     /// Renews leases; `results` gets one result per item, in order. Fails only if the pool does not allow
     /// `ttl_seconds` or the journal accepts no change, and then changes nothing.
     pub fn renew(
@@ -124,17 +129,13 @@ impl Pool {
         self.shared.journal.check()?;
         let ttl_seconds = lease::ttl(&self.settings(), ttl_seconds)?;
         let until = self.shared.clock.deadline(ttl_seconds).ok_or(LeaseError::EndsTooLate)?;
-        let (segments, on_expiry) = (self.segments.load(), self.on_expiry());
         let mut observed = false;
-        for_each(
-            &segments,
+        self.for_each(
             worker,
             items,
             |item| item.number,
             |worker, item, place| {
                 let Some((segment, rank)) = place else { return results.push(RenewResult::Unknown) };
-                let segment = &**segments.get(segment);
-                let (segment, rank) = self.end_if_due(segment, rank, on_expiry, worker.slot);
                 let renewed = self.renew_one(segment, rank, *item, until, worker.slot);
                 observed |= renewed.is_none_or(|(before, after)| before == after);
                 results.push(match renewed {
@@ -187,17 +188,13 @@ impl Pool {
         }) {
             return Err(ReturnError::RestEndsTooLate);
         }
-        let (segments, on_expiry) = (self.segments.load(), self.on_expiry());
         let mut observed = false;
-        for_each(
-            &segments,
+        self.for_each(
             worker,
             items,
             |item| item.lease.number,
             |worker, item, place| {
                 let Some((segment, rank)) = place else { return results.push(ReturnResult::Unknown) };
-                let segment = &**segments.get(segment);
-                let (segment, rank) = self.end_if_due(segment, rank, on_expiry, worker.slot);
                 let returned = self.return_one(segment, rank, item, worker.slot);
                 observed |= returned.is_none_or(|(before, after)| before == after);
                 results.push(returned.map_or(ReturnResult::Stale, |(_, after)| self.returned(after)));

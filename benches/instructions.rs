@@ -18,7 +18,7 @@ use bytes::Bytes;
 use rustix::process::{Pid, Signal, kill_process};
 
 /// Instructions of a lease per instruction of the bare answer, with a margin for other machines.
-const MAX_RATIO: f64 = 1.8;
+const MAX_RATIO: f64 = 1.75;
 const NUMBERS: &str = "100000";
 const WARM_UP_CALLS: usize = 1_600;
 const CALLS: usize = 16_000;

@@ -16,6 +16,7 @@ use crate::journal::writer::FrameTime;
 use crate::state::time::{EPOCH_UNIX_SECONDS, Timestamp};
 use crate::store::open_error::ClockError;
 use crate::sys::atomics::{AtomicU64, Ordering};
+use crate::sys::monotonic::boot_nanos;
 
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 /// The last second of the year 9999.
@@ -29,8 +30,8 @@ const BOOT_ID_PATH: &str = "/proc/sys/kernel/random/boot_id";
 pub trait Clocks: fmt::Debug + Send + Sync + 'static {
     /// Time since the Unix epoch, which can step.
     fn wall(&self) -> Duration;
-    /// Time since the boot, including sleep, which cannot step.
-    fn since_boot(&self) -> Duration;
+    /// Nanoseconds since the boot, including sleep, which cannot step.
+    fn boot_nanos(&self) -> u64;
     /// The id of the boot; zeros if unknown.
     fn boot_id(&self) -> [u8; 16];
 }
@@ -45,9 +46,8 @@ impl Clocks for SystemClocks {
     }
 
     #[inline]
-    fn since_boot(&self) -> Duration {
-        let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-        Duration::new(now.tv_sec.cast_unsigned(), now.tv_nsec.cast_unsigned() as u32)
+    fn boot_nanos(&self) -> u64 {
+        boot_nanos()
     }
 
     fn boot_id(&self) -> [u8; 16] {
@@ -114,7 +114,7 @@ impl Clock {
 
     /// Like [`Self::resume`], whatever the wall clock says. Not for an engine that makes promises.
     pub(crate) fn resume_unchecked(clocks: Arc<dyn Clocks>, last: Option<(&FrameHead, &[u8; 16])>) -> Self {
-        let (wall, boot, boot_id) = (clocks.wall(), nanos(clocks.since_boot()), clocks.boot_id());
+        let (wall, boot, boot_id) = (clocks.wall(), clocks.boot_nanos(), clocks.boot_id());
         let wall = nanos(wall.saturating_sub(Duration::from_secs(EPOCH_UNIX_SECONDS)));
         let now = match last {
             Some((frame, id)) if *id == boot_id && boot_id != [0; 16] && frame.boot_nanos <= boot => {
@@ -133,7 +133,7 @@ impl Clock {
     }
 
     fn frame_parts(&self) -> (u64, u64) {
-        let boot = nanos(self.clocks.since_boot());
+        let boot = self.clocks.boot_nanos();
         (self.at_boot_nanos.wrapping_add(boot).wrapping_add(self.skipped_nanos.load(Ordering::Relaxed)), boot)
     }
 
@@ -210,8 +210,8 @@ mod tests {
         fn wall(&self) -> Duration {
             Duration::from_secs(EPOCH_UNIX_SECONDS + self.wall_seconds)
         }
-        fn since_boot(&self) -> Duration {
-            Duration::from_secs(self.boot_seconds)
+        fn boot_nanos(&self) -> u64 {
+            self.boot_seconds * NANOS_PER_SECOND
         }
         fn boot_id(&self) -> [u8; 16] {
             [self.boot; 16]
@@ -245,8 +245,8 @@ mod tests {
         fn wall(&self) -> Duration {
             Duration::from_secs(EPOCH_UNIX_SECONDS - 1)
         }
-        fn since_boot(&self) -> Duration {
-            Duration::from_secs(3)
+        fn boot_nanos(&self) -> u64 {
+            3 * NANOS_PER_SECOND
         }
         fn boot_id(&self) -> [u8; 16] {
             [8; 16]

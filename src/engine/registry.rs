@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 
-use arc_swap::{ArcSwap, Guard};
+use arc_swap::ArcSwap;
 
 use crate::disk::lock::DirectoryLock;
 use crate::disk::space::{self, DiskSpace};
@@ -111,12 +111,6 @@ impl Engine {
     #[inline]
     pub fn pool(&self, name: &str) -> Option<Arc<Pool>> {
         self.pools.load().get(name).cloned()
-    }
-
-    /// The pools by name, for one call.
-    #[inline]
-    pub(crate) fn current_pools(&self) -> Guard<Arc<Pools>> {
-        self.pools.load()
     }
 
     /// All pools, by name.

@@ -5,6 +5,7 @@ pub(crate) mod background;
 pub(crate) mod descriptors;
 pub(crate) mod lock;
 pub(crate) mod memory;
+pub(crate) mod monotonic;
 pub(crate) mod parallel;
 pub(crate) mod prefetch;
 pub(crate) mod random;

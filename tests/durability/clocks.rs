@@ -49,8 +49,8 @@ impl Clocks for FakeClocks {
         Duration::from_secs(EPOCH_UNIX_SECONDS + self.now())
     }
 
-    fn since_boot(&self) -> Duration {
-        Duration::from_secs(self.boot_seconds.load(Ordering::SeqCst))
+    fn boot_nanos(&self) -> u64 {
+        self.boot_seconds.load(Ordering::SeqCst) * 1_000_000_000
     }
 
     fn boot_id(&self) -> [u8; 16] {

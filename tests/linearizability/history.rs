@@ -61,8 +61,8 @@ impl Clocks for HandClock {
         Duration::from_secs(allotd::state::time::EPOCH_UNIX_SECONDS + START_SECONDS)
     }
 
-    fn since_boot(&self) -> Duration {
-        Duration::from_secs(self.seconds.load(Ordering::SeqCst))
+    fn boot_nanos(&self) -> u64 {
+        self.seconds.load(Ordering::SeqCst) * 1_000_000_000
     }
 
     fn boot_id(&self) -> [u8; 16] {

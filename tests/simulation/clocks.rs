@@ -45,8 +45,8 @@ impl Clocks for SimulatedClocks {
         world::now() + Duration::from_secs(seconds - self.slow_seconds.load(Ordering::Relaxed))
     }
 
-    fn since_boot(&self) -> Duration {
-        world::now() + Duration::from_secs(self.seconds())
+    fn boot_nanos(&self) -> u64 {
+        (world::now() + Duration::from_secs(self.seconds())).as_nanos() as u64
     }
 
     fn boot_id(&self) -> [u8; 16] {

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::HeaderValue;
-use hyper::{Method, Request, Response};
+use hyper::{Method, Request};
 use serde::Deserialize;
 
 use crate::domain::counts::Counts;
@@ -25,8 +24,7 @@ use crate::http::request::{path, query};
 use crate::http::response::body::Body;
 use crate::http::response::json;
 use crate::http::response::problem::{Code, Problem};
-use crate::http::worker_state;
-use crate::journal::queue::Position;
+use crate::http::worker_state::{self, CallState};
 use crate::state::time::Timestamp;
 
 /// Most words that the worker itself reads for the counts of an `exhausted`; more are read on a thread that
@@ -67,28 +65,27 @@ fn key_of(given: &RequestHeaders<'_>) -> Result<Key, Problem> {
     Ok(Some(key.clone()))
 }
 
-/// The response to a lease without a body or key, if the request is one. It is checked before the routes and
-/// only borrows the request: a lease is the call whose cost matters most, and moving the request costs time.
+/// The body of the response to a lease without a body or key, if the request is one. It is checked before the
+/// routes and only borrows the request: a lease is the call whose cost matters most, and moving requests and
+/// responses costs time.
+#[inline]
 pub(crate) fn plain_lease(
-    api: &Api,
     request: &Request<Incoming>,
     headers: &RequestHeaders<'_>,
-) -> Option<Reply> {
+) -> Option<Result<Body, Problem>> {
     let pool = request.uri().path().strip_prefix(path::POOLS_PATH)?.strip_suffix("/lease")?;
     let is_plain = headers.key.is_none() && request.body().is_end_stream();
     if pool.contains('/') || *request.method() != Method::POST || !is_plain {
         return None;
     }
-    if let Err(problem) = query::none(query_of(request)) {
+    Some(worker_state::with(|state| {
         // As for any call, a pool that does not exist comes first.
-        return Some(Err(api.engine.pool(pool).map_or_else(Problem::pool_not_found, |_| problem)));
-    }
-    // A guard, not a reference that is counted: all threads would write the count.
-    let pools = api.engine.current_pools();
-    Some(match pools.get(pool) {
-        Some(pool) => plain(api, pool),
-        None => Err(Problem::pool_not_found()),
-    })
+        let Some(pool) = state.pools.load().get(pool) else {
+            return Err(Problem::pool_not_found());
+        };
+        query::none(query_of(request))?;
+        plain(pool, &mut state.calls)
+    }))
 }
 
 /// `POST /v1/pools/{pool}/lease`
@@ -108,19 +105,19 @@ enum Refused {
     Exhausted,
     /// Another call with the key is under way.
     Pending,
-    Problem(Box<Problem>),
+    Problem(Problem),
 }
 
-/// The response to a call without a body or key: all work happens on the worker.
-fn plain(api: &Api, pool: &Pool) -> Result<Response<Body>, Problem> {
-    match lease(pool, &PLAIN, None) {
-        Ok((leases, position)) => Ok(json::ok_json(Body::confirmed(leases, position))),
-        Err(refused) => Err(match refused {
-            Refused::Exhausted => exhausted(&pool.counts(), pool.next_available_at(None), api.engine.now()),
-            Refused::Pending => LeaseError::KeyPending.into(),
-            Refused::Problem(problem) => *problem,
-        }),
-    }
+/// The body of the response to a call without a body or key: all work happens on the worker.
+fn plain(pool: &Pool, state: &mut CallState) -> Result<Body, Problem> {
+    lease(pool, state, &PLAIN, None).map_err(|refused| match refused {
+        Refused::Exhausted => {
+            let now = state.clock.now();
+            exhausted(&pool.counts(), pool.next_available_at(None), now)
+        }
+        Refused::Pending => LeaseError::KeyPending.into(),
+        Refused::Problem(problem) => problem,
+    })
 }
 
 /// The response to a call with a body or a key.
@@ -139,11 +136,11 @@ async fn with_body(api: Arc<Api>, pool: Arc<Pool>, key: Key, body: hyper::body::
     let once = key.as_ref().map(|key| (key.as_bytes(), &**bytes));
     let started = Instant::now();
     loop {
-        match lease(&pool, &request, once) {
-            Ok((leases, position)) => return Ok(json::ok_json(Body::confirmed(leases, position))),
+        match worker_state::with(|state| lease(&pool, &mut state.calls, &request, once)) {
+            Ok(body) => return Ok(json::ok_json(body)),
             Err(Refused::Pending) if started.elapsed() < KEY_WAIT => tokio::time::sleep(KEY_PAUSE).await,
             Err(Refused::Pending) => return Err(LeaseError::KeyPending.into()),
-            Err(Refused::Problem(problem)) => return Err(*problem),
+            Err(Refused::Problem(problem)) => return Err(problem),
             Err(Refused::Exhausted) => {
                 let now = api.engine.now();
                 let (counts, next) = count(pool, within).await?;
@@ -157,28 +154,26 @@ async fn with_body(api: Arc<Api>, pool: Arc<Pool>, key: Key, body: hyper::body::
 #[inline]
 fn lease(
     pool: &Pool,
+    state: &mut CallState,
     request: &LeaseRequest<'_>,
     once: Option<(&[u8], &[u8])>,
-) -> Result<(Bytes, Position), Refused> {
-    worker_state::with(|state| {
-        let (engine, leases) = (&mut state.engine, &mut state.leases);
-        let result = match once {
-            None => pool.lease(engine, request, leases),
-            Some((key, body)) => pool.lease_once(engine, key, body, request, leases),
-        };
-        match result {
-            Ok(position) => Ok((json::leases(leases, &mut state.times), position)),
-            Err(LeaseError::Exhausted) => Err(Refused::Exhausted),
-            Err(LeaseError::KeyPending) => Err(Refused::Pending),
-            Err(LeaseError::KeyStale) => {
-                let over = leases.iter().map(|lease| (lease.number, RenewResult::Stale));
-                let results = json::renew_results(over, &mut state.times);
-                let problem = Problem::from(LeaseError::KeyStale).with_results(&results);
-                Err(Refused::Problem(Box::new(problem)))
-            }
-            Err(error) => Err(Refused::Problem(Box::new(error.into()))),
+) -> Result<Body, Refused> {
+    let CallState { engine, leases, times, .. } = state;
+    let result = match once {
+        None => pool.lease(engine, request, leases),
+        Some((key, body)) => pool.lease_once(engine, key, body, request, leases),
+    };
+    match result {
+        Ok(position) => Ok(Body::confirmed(json::leases(leases, times), position)),
+        Err(LeaseError::Exhausted) => Err(Refused::Exhausted),
+        Err(LeaseError::KeyPending) => Err(Refused::Pending),
+        Err(LeaseError::KeyStale) => {
+            let over = leases.iter().map(|lease| (lease.number, RenewResult::Stale));
+            let results = json::renew_results(over, times);
+            Err(Refused::Problem(Problem::from(LeaseError::KeyStale).with_results(&results)))
         }
-    })
+        Err(error) => Err(Refused::Problem(error.into())),
+    }
 }
 
 /// Counts the numbers that the call could have chosen from, and finds when the next one can become available.

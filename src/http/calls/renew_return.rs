@@ -18,7 +18,7 @@ use crate::http::request::query;
 use crate::http::response::body::Body;
 use crate::http::response::json;
 use crate::http::response::problem::{Code, Problem};
-use crate::http::worker_state;
+use crate::http::worker_state::{self, WorkerState};
 use crate::journal::queue::Position;
 
 const STALE_DETAIL: &str = "Someone else has leased them since, the leases ended and the pool's on_expiry decided \
@@ -99,7 +99,7 @@ fn with_body<T: DeserializeOwned + Send + 'static>(
 fn renew_items(pool: &Pool, wanted: RenewBody) -> Reply {
     check_items(wanted.leases.len())?;
     let ttl_seconds = wanted.ttl.map(|ttl| ttl.0);
-    worker_state::with(|state| {
+    worker_state::with(|WorkerState { calls: state, .. }| {
         state.held.clear();
         let items = wanted.leases.iter();
         state.held.extend(items.map(|item| LeaseRef { number: item.number.0, token: item.token.0 }));
@@ -121,7 +121,7 @@ fn return_items(pool: &Pool, wanted: ReturnBody) -> Reply {
         };
     let then_of_all = check(wanted.then, wanted.outcome.as_deref())?;
     let outcome_of_all = wanted.outcome.as_deref().map(|name| pool.outcome(name));
-    worker_state::with(|state| {
+    worker_state::with(|WorkerState { calls: state, .. }| {
         state.to_return.clear();
         for item in &wanted.leases {
             let own_then = check(item.then, item.outcome.as_deref())?;

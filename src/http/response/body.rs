@@ -39,6 +39,13 @@ impl Body {
     }
 }
 
+impl Default for Body {
+    /// An empty body.
+    fn default() -> Self {
+        Self::Whole(Bytes::new())
+    }
+}
+
 impl From<String> for Body {
     fn from(text: String) -> Self {
         Self::Whole(text.into())

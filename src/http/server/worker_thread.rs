@@ -93,7 +93,10 @@ async fn work(api: &Arc<Api>, mut tasks: mpsc::UnboundedReceiver<Task>, committe
                 None => return,
             },
             () = committed.notified() => worker_state::with(|state| state.gates.open_committed()),
-            _ = tick.tick() => connections.tick(),
+            _ = tick.tick() => {
+                connections.tick();
+                worker_state::tick();
+            }
         }
     }
 }

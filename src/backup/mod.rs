@@ -150,7 +150,7 @@ impl Engine {
         let pin = self.journal.pin().ok_or(BackupError::Busy)?;
         // Before the words: then the copied words include the leases of the copied keys. Later keys are in
         // the pinned journal.
-        let keys = idempotency_file::content(&self.shared.keys.records(self.now()));
+        let keys = idempotency_file::content(&self.shared.keys.records());
         let mut journal = JournalCopy::new(disk, self.journal.dir(), root, pin)?;
         let mut pools = PoolCopies::new(disk, root);
         let mut as_of;

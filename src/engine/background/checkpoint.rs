@@ -18,7 +18,7 @@ pub(crate) fn checkpoint(
 ) -> io::Result<()> {
     // The keys first: their file needs space, and a full disk then shows before any work is done. A call that uses a key holds its lock until it has pushed the records. So either the key is seen here,
     // or its records are pushed after the older files were closed.
-    let keys = shared.keys.records(shared.clock.now());
+    let keys = shared.keys.records();
     idempotency_file::write(&*shared.disk, &idempotency_file::path_in(data_dir), &keys, rest)?;
     pools.values().try_for_each(|pool| pool.checkpoint(CHECKPOINT_SLOT, rest))
 }

@@ -185,15 +185,14 @@ impl Keys {
         }
     }
 
-    /// The records of all keys that are kept.
-    pub(crate) fn records(&self, now: Timestamp) -> Vec<Record> {
+    /// The records of all keys. Those whose known end has passed are among them: nobody has looked yet whether
+    /// a lease of theirs was renewed.
+    pub(crate) fn records(&self) -> Vec<Record> {
         let mut records = Vec::new();
         for shard in &self.shards {
             let entries = shard.lock().unwrap_or_else(PoisonError::into_inner);
-            let kept: Vec<_> = entries.iter().map(|(key, entry)| (*key, Arc::clone(entry))).collect();
-            drop(entries);
-            let kept = kept.iter().filter(|(_, entry)| entry.is_kept(now));
-            records.extend(kept.flat_map(|(key, entry)| entry.records(key)));
+            let entries: Vec<_> = entries.iter().map(|(key, entry)| (*key, Arc::clone(entry))).collect();
+            records.extend(entries.iter().flat_map(|(key, entry)| entry.records(key)));
         }
         records
     }
@@ -248,6 +247,18 @@ mod tests {
         keys.complete(&entry, leases, stored(until, leases));
     }
 
+    fn recover<'r>(records: impl IntoIterator<Item = &'r Record>) -> RecoveredKeys {
+        let mut recovered = RecoveredKeys::default();
+        for record in records {
+            match record {
+                Record::Key(record) => recovered.key(record),
+                Record::KeyLease(record) => recovered.lease(record),
+                Record::Word(_) | Record::OldKeyLease(_) => unreachable!(),
+            }
+        }
+        recovered
+    }
+
     fn none(_: &KeyEntry) -> Option<Timestamp> {
         None
     }
@@ -258,20 +269,19 @@ mod tests {
         let (a, b) = (keys.hash(5, b"a"), keys.hash(5, b"b"));
         assert_ne!(a, keys.hash(6, b"a"));
         insert(&keys, &a, 3, 100);
+        let of_a = keys.records();
         insert(&keys, &b, 2, 50);
-        let records = keys.records(at(60));
-        assert_eq!(records.len(), 4, "b has ended");
-        let restored = Keys::new(&SECRET, 1 << 20);
-        let mut recovered = RecoveredKeys::default();
+        let records = keys.records();
+        assert_eq!((of_a.len(), records.len()), (4, 7));
         // The key's record alone, then everything, then a part: its file has gone since.
-        for record in records[..1].iter().chain(&records).chain(&records[2..]) {
-            match record {
-                Record::Key(record) => recovered.key(record),
-                Record::KeyLease(record) => recovered.lease(record),
-                Record::Word(_) | Record::OldKeyLease(_) => unreachable!(),
-            }
-        }
-        restored.restore(recovered, at(60), |_, lease| lease.generation != 2, none);
+        let read = || recover(of_a[..1].iter().chain(&records).chain(&of_a[2..]));
+        let restored = Keys::new(&SECRET, 1 << 20);
+        restored.restore(read(), at(60), |_, lease| lease.generation != 2, none);
+        assert!(matches!(restored.begin(&b, 5, 9, 2, at(60)), Begun::First(_)), "it has ended");
+        // Unless a lease was renewed.
+        let renewed = Keys::new(&SECRET, 1 << 20);
+        renewed.restore(read(), at(60), |_, _| true, |entry| (entry.leases().len() == 2).then_some(at(90)));
+        assert!(matches!(renewed.begin(&b, 5, 9, 2, at(89)), Begun::Stored(_)));
         let Begun::Stored(entry) = restored.begin(&a, 5, 9, 3, at(99)) else { panic!("stored") };
         let all = stored(100, 3).leases;
         assert_eq!(entry.leases(), [all[0], all[2]], "the word of the second is lost");
@@ -299,7 +309,7 @@ mod tests {
         let a = keys.hash(5, b"a");
         let Begun::First(entry) = keys.begin(&a, 5, 9, 1, at(1)) else { panic!("the first use") };
         assert!(matches!(keys.begin(&a, 5, 9, 1, at(1)), Begun::Pending));
-        assert_eq!(keys.records(at(1)).len(), 0);
+        assert_eq!(keys.records().len(), 0);
         keys.complete(&entry, 1, stored(0, 0));
         assert!(matches!(keys.begin(&a, 5, 9, 1, at(1)), Begun::First(_)));
     }
@@ -308,15 +318,8 @@ mod tests {
     fn a_key_with_a_lease_missing_is_not_restored() {
         let keys = Keys::new(&SECRET, 1 << 20);
         let a = keys.hash(5, b"a");
-        let mut recovered = RecoveredKeys::default();
-        for record in KeyEntry::completed(5, 9, stored(100, 3)).records(&a).take(3) {
-            match record {
-                Record::Key(record) => recovered.key(&record),
-                Record::KeyLease(record) => recovered.lease(&record),
-                Record::Word(_) | Record::OldKeyLease(_) => unreachable!(),
-            }
-        }
-        keys.restore(recovered, at(1), |_, _| true, none);
+        let records: Vec<_> = KeyEntry::completed(5, 9, stored(100, 3)).records(&a).take(3).collect();
+        keys.restore(recover(&records), at(1), |_, _| true, none);
         assert!(matches!(keys.begin(&a, 5, 9, 1, at(1)), Begun::First(_)));
     }
 

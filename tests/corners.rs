@@ -275,6 +275,63 @@ fn hammer(daemon: &Daemon, names: &[&str], caller: usize, started: Instant) {
     }
 }
 
+/// The daemon with each write of the journal this slow; `None` if the machine has no strace.
+fn start_slow(data: &Path, trace: &Path, write_us: u64, workers: &str) -> Option<Daemon> {
+    let mut command = Command::new("strace");
+    command.args(["-D", "-f", "--seccomp-bpf", "-o"]).arg(trace);
+    command.args(["-e", "trace=pwrite64", "-e", &format!("inject=pwrite64:delay_enter={write_us}")]);
+    command.arg(env!("CARGO_BIN_EXE_allotd"));
+    command.args(["serve", "--listen", "127.0.0.1:0", "--workers", workers, "--data"]).arg(data);
+    command.env("ALLOTD_LOG_LEVEL", "error");
+    can_trace().then(|| Daemon::spawn(command).unwrap())
+}
+
+/// Sends a call whose answer is read later.
+fn post(client: &mut Client, path: &str, body: &Value) {
+    let body = body.to_string();
+    write!(
+        client.connection.get_mut(),
+        "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .unwrap();
+}
+
+/// The queue of a thread holds a part of a large batch, the rest waits for several writes of the journal.
+#[test]
+fn a_batch_beyond_the_queue_leaves_its_worker_to_others() {
+    const COUNT: u64 = 60_000;
+    let data = tempfile::tempdir().unwrap();
+    let (data, trace) = (data.path().join("data"), data.path().join("trace"));
+    let daemon = Daemon::start(&data);
+    create(&daemon, "p", "ttl=3000", "1000001-1200000");
+    assert_eq!(daemon.stop(), Some(0));
+    let Some(daemon) = start_slow(&data, &trace, 300_000, "1") else { return };
+    let [mut batch, mut other] = [(); 2].map(|()| daemon.client());
+    let begun = Instant::now();
+    post(&mut batch, "/v1/pools/p/lease", &json!({ "count": COUNT }));
+    let mut slowest = Duration::ZERO;
+    for _ in 0..10 {
+        std::thread::sleep(Duration::from_millis(20));
+        let called = Instant::now();
+        assert_eq!(other.call("GET", "/healthz").unwrap().status, 200);
+        slowest = slowest.max(called.elapsed());
+    }
+    let got = leases(&try_read_answer(&mut batch.connection, false).unwrap());
+    let took = begun.elapsed();
+    assert_eq!(got.len() as u64, COUNT);
+    assert!(took > Duration::from_secs(1), "the batch waited for several writes: {took:?}");
+    assert!(slowest < Duration::from_millis(500), "another call of its worker took {slowest:?}");
+    // What was told is durable.
+    daemon.kill();
+    let daemon = Daemon::start(&data);
+    assert_eq!(daemon.client().call("GET", "/v1/pools/p").unwrap().json()["leased"], COUNT);
+    for part in got.chunks(20_000) {
+        assert_eq!(return_leases(&mut daemon.client(), "p", part).status, 200);
+    }
+    assert_eq!(daemon.client().call("GET", "/v1/pools/p").unwrap().json()["leased"], 0);
+}
+
 /// A refusal with counts tells of leases that another thread has just made: it leaves once they are durable.
 #[test]
 fn a_refusal_with_counts_leaves_after_what_it_counts_is_durable() {
@@ -292,30 +349,12 @@ fn a_refusal_with_counts_leaves_after_what_it_counts_is_durable() {
     let added = daemon.client().send("POST", "/v1/pools/p/numbers", "text/plain", rest.as_bytes()).unwrap();
     assert_eq!(added.status, 200, "{}", added.body);
     assert_eq!(daemon.stop(), Some(0));
-    // Each write of the journal takes two seconds.
-    let mut command = Command::new("strace");
-    command.args(["-D", "-f", "--seccomp-bpf", "-o"]).arg(&trace);
-    command.args(["-e", "trace=pwrite64", "-e", "inject=pwrite64:delay_enter=2000000"]);
-    command.arg(env!("CARGO_BIN_EXE_allotd"));
-    command.args(["serve", "--listen", "127.0.0.1:0", "--workers", "2", "--data"]).arg(&data);
-    command.env("ALLOTD_LOG_LEVEL", "error");
-    if !can_trace() {
-        return;
-    }
-    let daemon = Daemon::spawn(command).unwrap();
+    let Some(daemon) = start_slow(&data, &trace, 2_000_000, "2") else { return };
     // Connections go to the two workers by turns.
     let [mut leasing, mut refused, _, mut other] = [(); 4].map(|()| daemon.client());
-    let post = |client: &mut Client, path: &str, body: &str| {
-        write!(
-            client.connection.get_mut(),
-            "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-            body.len()
-        )
-        .unwrap();
-    };
-    post(&mut leasing, "/v1/pools/p/lease", &json!({"count": LAST, "ttl": 3_000}).to_string());
+    post(&mut leasing, "/v1/pools/p/lease", &json!({"count": LAST, "ttl": 3_000}));
     std::thread::sleep(Duration::from_millis(100));
-    post(&mut refused, "/v1/pools/p/lease", &json!({"within": ["1"]}).to_string());
+    post(&mut refused, "/v1/pools/p/lease", &json!({"within": ["1"]}));
     // Another answer of the same thread, before the counts are there.
     write!(other.connection.get_mut(), "GET /v1/pools/p HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
     let answer = try_read_answer(&mut refused.connection, false).unwrap();

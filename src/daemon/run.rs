@@ -16,7 +16,7 @@ use crate::http::address::ListenAddress;
 use crate::http::limits::Limits;
 use crate::http::server::control::Control;
 use crate::http::server::listener::{BindError, Listener};
-use crate::http::server::{self, ServeError, Server, ServerConfig};
+use crate::http::server::{self, HANDLES_PER_WORKER, ServeError, Server, ServerConfig};
 use crate::store::open_error::OpenError;
 use crate::sys::descriptors;
 
@@ -85,7 +85,7 @@ pub(crate) fn open(config: &Config, json: bool) -> Result<Opened, DaemonError> {
         journal_file_bytes: config.journal_file_bytes,
         recover_damaged: config.recover_damaged,
         accept_clock: config.accept_clock,
-        ..EngineConfig::new(&config.data_dir, config.workers)
+        ..EngineConfig::new(&config.data_dir, config.workers * HANDLES_PER_WORKER)
     };
     if let Some(backup_dir) = &config.backup_dir {
         engine_config.backup_dir.clone_from(backup_dir);

@@ -19,17 +19,19 @@ pub(crate) enum Lane {
     Export,
     /// Imports, lists to retire, sets to export, backups.
     Long,
+    /// Large batches of leases, renewals and returns.
+    Batch,
 }
 
 /// Threads of a worker, by [`Lane`].
-const LANE_THREADS: [usize; 4] = [4, 2, 2, 4];
+const LANE_THREADS: [usize; 5] = [4, 2, 2, 4, 1];
 /// Threads of one worker that may block.
 pub(crate) const BLOCKING_THREADS_PER_WORKER: usize =
-    LANE_THREADS[0] + LANE_THREADS[1] + LANE_THREADS[2] + LANE_THREADS[3];
+    LANE_THREADS[0] + LANE_THREADS[1] + LANE_THREADS[2] + LANE_THREADS[3] + LANE_THREADS[4];
 
 thread_local! {
     /// The free threads of this worker, by [`Lane`].
-    static FREE: [Arc<Semaphore>; 4] = LANE_THREADS.map(|threads| Arc::new(Semaphore::new(threads)));
+    static FREE: [Arc<Semaphore>; 5] = LANE_THREADS.map(|threads| Arc::new(Semaphore::new(threads)));
 }
 
 /// Runs `work` on a thread of `lane`. Once it has begun it runs to its end, even if nobody waits any more.

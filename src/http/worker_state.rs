@@ -2,11 +2,12 @@
 //! request, so that a lease allocates nothing but its response.
 
 use std::cell::RefCell;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use arc_swap::cache::Cache;
+use bytes::Bytes;
 
 use crate::engine::clock::Clock;
 use crate::engine::operations::lease::Lease;
@@ -14,7 +15,13 @@ use crate::engine::operations::renew_return::{LeaseRef, RenewResult, ReturnItem,
 use crate::engine::pool::Pools;
 use crate::engine::registry::Engine;
 use crate::engine::worker::Worker;
+use crate::http::blocking;
+use crate::http::lanes::Lane;
+use crate::http::response::body::Body;
 use crate::http::response::json::TimeText;
+use crate::http::response::problem::Problem;
+use crate::journal::handle::Journal;
+use crate::journal::queue::Position;
 
 use super::commit_gate::Gates;
 use super::counters::WorkerStats;
@@ -23,10 +30,16 @@ use super::counters::WorkerStats;
 /// write too.
 type SeenPools = Cache<Arc<ArcSwap<Pools>>, Arc<Pools>>;
 
+/// Most items of a batch that the worker itself leases, renews or returns: in between it serves nobody else.
+const MAX_ITEMS_AT_ONCE: usize = 1_024;
+
 /// The state of this thread's worker.
 pub(crate) struct WorkerState {
     pub(crate) pools: SeenPools,
     pub(crate) calls: CallState,
+    /// For batches, which other threads work on.
+    batches: Arc<Mutex<CallState>>,
+    journal: Arc<Journal>,
     pub(crate) stats: Arc<WorkerStats>,
     pub(crate) gates: Gates,
 }
@@ -34,6 +47,8 @@ pub(crate) struct WorkerState {
 /// What the calls need of their thread.
 pub(crate) struct CallState {
     pub(crate) engine: Worker,
+    /// Whether it belongs to the thread that serves the connection.
+    serves: bool,
     pub(crate) clock: Arc<Clock>,
     pub(crate) times: TimeText,
     pub(crate) leases: Vec<Lease>,
@@ -43,26 +58,42 @@ pub(crate) struct CallState {
     pub(crate) returned: Vec<ReturnResult>,
 }
 
-thread_local! {
-    static STATE: RefCell<Option<WorkerState>> = const { RefCell::new(None) };
-}
-
-/// Makes this thread a worker of an engine.
-pub(crate) fn install(engine: Worker, of: &Engine, counters: Arc<WorkerStats>) {
-    let state = WorkerState {
-        pools: Cache::new(Arc::clone(&of.pools)),
-        gates: Gates::new(Arc::clone(of.journal()), engine.slot(), Arc::clone(&counters)),
-        stats: counters,
-        calls: CallState {
+impl CallState {
+    fn new(engine: Worker, clock: Arc<Clock>, serves: bool) -> Self {
+        Self {
             engine,
-            clock: Arc::clone(of.clock()),
+            serves,
+            clock,
             times: TimeText::new(),
             leases: Vec::new(),
             held: Vec::new(),
             renewed: Vec::new(),
             to_return: Vec::new(),
             returned: Vec::new(),
-        },
+        }
+    }
+
+    /// A body that waits for what the engine says.
+    #[inline]
+    pub(crate) fn confirmed(&self, bytes: Bytes, position: Position) -> Body {
+        // Without a group it waits for its thread's own records: those of later calls too, if there are any.
+        if position.group == 0 && self.serves { Body::OwnChanges(bytes) } else { Body::Whole(bytes) }
+    }
+}
+
+thread_local! {
+    static STATE: RefCell<Option<WorkerState>> = const { RefCell::new(None) };
+}
+
+/// Makes this thread a worker of an engine. `batches` is the handle for batches.
+pub(crate) fn install(engine: Worker, batches: Worker, of: &Engine, counters: Arc<WorkerStats>) {
+    let state = WorkerState {
+        pools: Cache::new(Arc::clone(&of.pools)),
+        gates: Gates::new(Arc::clone(of.journal()), engine.slot(), Arc::clone(&counters)),
+        stats: counters,
+        calls: CallState::new(engine, Arc::clone(of.clock()), true),
+        batches: Arc::new(Mutex::new(CallState::new(batches, Arc::clone(of.clock()), false))),
+        journal: Arc::clone(of.journal()),
     };
     STATE.with_borrow_mut(|place| *place = Some(state));
 }
@@ -80,6 +111,30 @@ pub(crate) fn with<T>(work: impl FnOnce(&mut WorkerState) -> T) -> T {
     STATE.with_borrow_mut(|state| {
         work(state.as_mut().expect("requests are served by worker threads, which install their state first"))
     })
+}
+
+/// Runs a call of `items` items: on this thread, or on one for batches if they are many or their records have to
+/// wait for the journal's writer. An item has up to `records_per_item` records, and the call one more.
+pub(crate) async fn with_items<T: Send + 'static>(
+    items: usize,
+    records_per_item: usize,
+    work: impl FnOnce(&mut CallState) -> T + Send + 'static,
+) -> Result<T, Problem> {
+    let records = (items * records_per_item + 1) as u64;
+    let is_short = |state: &WorkerState| {
+        items <= MAX_ITEMS_AT_ONCE && state.journal.has_room(state.calls.engine.slot(), records)
+    };
+    if with(|state| is_short(state)) {
+        return Ok(with(|state| work(&mut state.calls)));
+    }
+    let (batches, journal) = with(|state| (Arc::clone(&state.batches), Arc::clone(&state.journal)));
+    blocking::answer(Lane::Batch, move || {
+        let mut state = batches.lock().unwrap_or_else(PoisonError::into_inner);
+        let done = work(&mut state);
+        journal.wake_for(state.engine.slot());
+        Ok(done)
+    })
+    .await
 }
 
 /// Lets go of pools that are deleted.

@@ -49,7 +49,7 @@ impl Server {
         let data = tempfile::tempdir().unwrap();
         let engine_config = EngineConfig {
             journal_file_bytes: MIN_FILE_BYTES,
-            ..EngineConfig::new(data.path().join("data"), WORKERS)
+            ..EngineConfig::new(data.path().join("data"), WORKERS * server::HANDLES_PER_WORKER)
         };
         let engine = Engine::open(&engine_config).unwrap();
         let mut listeners = vec![Listener::bind(&"127.0.0.1:0".parse().unwrap()).unwrap()];

@@ -16,6 +16,7 @@ use crate::engine::pool::Pool;
 use crate::engine::segment::within::Within;
 use crate::http::blocking::blocking;
 use crate::http::calls::{Api, Handled, Reply, pool_of, query_of};
+use crate::http::request::body::JsonBody;
 use crate::http::request::content_type::check_json;
 use crate::http::request::fields::{Count, NotYet, TtlSeconds};
 use crate::http::request::headers::RequestHeaders;
@@ -128,25 +129,54 @@ async fn with_body(api: Arc<Api>, pool: Arc<Pool>, key: Key, body: hyper::body::
         Some(field) => Some(field.of(&pool).await?),
         None => None,
     };
-    let request = LeaseRequest {
+    let call = Arc::new(Call {
+        pool,
         count: wanted.count.map_or(1, |count| count.0),
         ttl_seconds: wanted.ttl.map(|ttl| ttl.0),
-        within: within.as_ref(),
-    };
-    let once = key.as_ref().map(|key| (key.as_bytes(), &**bytes));
+        within,
+        key,
+        body: bytes,
+    });
     let started = Instant::now();
     loop {
-        match worker_state::with(|state| lease(&pool, &mut state.calls, &request, once)) {
+        match call.run().await? {
             Ok(body) => return Ok(json::ok_json(body)),
             Err(Refused::Pending) if started.elapsed() < KEY_WAIT => tokio::time::sleep(KEY_PAUSE).await,
             Err(Refused::Pending) => return Err(LeaseError::KeyPending.into()),
             Err(Refused::Problem(problem)) => return Err(problem),
             Err(Refused::Exhausted) => {
                 let now = api.engine.now();
-                let (counts, next) = count(pool, within).await?;
+                let (counts, next) = count(&call).await?;
                 return Err(exhausted(&counts, next, now));
             }
         }
+    }
+}
+
+/// A call with a body or a key.
+struct Call {
+    pool: Arc<Pool>,
+    count: u32,
+    ttl_seconds: Option<u32>,
+    within: Option<Within>,
+    key: Key,
+    body: JsonBody,
+}
+
+impl Call {
+    async fn run(self: &Arc<Self>) -> Result<Result<Body, Refused>, Problem> {
+        let call = Arc::clone(self);
+        let records_per_item = 1 + usize::from(self.key.is_some());
+        worker_state::with_items(self.count as usize, records_per_item, move |state| {
+            let request = LeaseRequest {
+                count: call.count,
+                ttl_seconds: call.ttl_seconds,
+                within: call.within.as_ref(),
+            };
+            let once = call.key.as_ref().map(|key| (key.as_bytes(), &**call.body));
+            lease(&call.pool, state, &request, once)
+        })
+        .await
     }
 }
 
@@ -164,7 +194,10 @@ fn lease(
         Some((key, body)) => pool.lease_once(engine, key, body, request, leases),
     };
     match result {
-        Ok(position) => Ok(Body::confirmed(json::leases(leases, times), position)),
+        Ok(position) => {
+            let body = json::leases(leases, times);
+            Ok(state.confirmed(body, position))
+        }
         Err(LeaseError::Exhausted) => Err(Refused::Exhausted),
         Err(LeaseError::KeyPending) => Err(Refused::Pending),
         Err(LeaseError::KeyStale) => {
@@ -177,12 +210,13 @@ fn lease(
 }
 
 /// Counts the numbers that the call could have chosen from, and finds when the next one can become available.
-async fn count(pool: Arc<Pool>, within: Option<Within>) -> Result<(Counts, Option<Timestamp>), Problem> {
-    match within {
+async fn count(call: &Arc<Call>) -> Result<(Counts, Option<Timestamp>), Problem> {
+    match &call.within {
         Some(within) if within.len() > MAX_WORDS_COUNTED_AT_ONCE => {
-            blocking(move || Ok(look(&pool, Some(&within)))).await
+            let call = Arc::clone(call);
+            blocking(move || Ok(look(&call.pool, call.within.as_ref()))).await
         }
-        within => Ok(look(&pool, within.as_ref())),
+        within => Ok(look(&call.pool, within.as_ref())),
     }
 }
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use bytes::BytesMut;
+use hyper::Request;
 use hyper::body::{Body as _, Incoming};
-use hyper::{Request, Response};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -15,10 +15,9 @@ use crate::http::calls::{Api, Handled, Reply, pool_of, query_of};
 use crate::http::request::content_type::check_json;
 use crate::http::request::fields::{NumberField, TokenField, TtlSeconds};
 use crate::http::request::query;
-use crate::http::response::body::Body;
 use crate::http::response::json;
 use crate::http::response::problem::{Code, Problem};
-use crate::http::worker_state::{self, WorkerState};
+use crate::http::worker_state::{self, CallState};
 use crate::journal::queue::Position;
 
 const STALE_DETAIL: &str = "Someone else has leased them since, the leases ended and the pool's on_expiry decided \
@@ -71,20 +70,24 @@ fn check_items(count: usize) -> Result<(), Problem> {
 
 /// `POST /v1/pools/{pool}/renew`
 pub(crate) fn renew_leases(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handled, Problem> {
-    with_body(api, request, renew_items)
+    with_body::<RenewBody>(api, request)
 }
 
 /// `POST /v1/pools/{pool}/return`
 pub(crate) fn return_leases(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handled, Problem> {
-    with_body(api, request, return_items)
+    with_body::<ReturnBody>(api, request)
 }
 
-/// Calls `answer` once the body has arrived.
-fn with_body<T: DeserializeOwned + Send + 'static>(
-    api: &Arc<Api>,
-    request: Request<Incoming>,
-    answer: fn(&Pool, T) -> Reply,
-) -> Result<Handled, Problem> {
+/// The body of a call that changes leases one by one.
+trait Items: DeserializeOwned + Send + 'static {
+    /// How many there are.
+    fn count(&self) -> usize;
+    /// Changes them.
+    fn run(self, pool: &Pool, state: &mut CallState) -> Reply;
+}
+
+/// Runs the call once its body has arrived.
+fn with_body<T: Items>(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handled, Problem> {
     let pool = pool_of(api, &request)?;
     query::none(query_of(&request))?;
     // An empty body needs no content type: it is refused for being empty.
@@ -93,41 +96,51 @@ fn with_body<T: DeserializeOwned + Send + 'static>(
     }
     // Moves only the body into the future: the whole request would be copied into it and out of it.
     let (api, body) = (Arc::clone(api), request.into_body());
-    Handled::later(async move { answer(&pool, api.bodies.collect_json(body).await?.parse().await?) })
+    Handled::later(async move {
+        let items: T = api.bodies.collect_json(body).await?.parse().await?;
+        check_items(items.count())?;
+        worker_state::with_items(items.count(), 1, move |state| items.run(&pool, state)).await?
+    })
 }
 
-fn renew_items(pool: &Pool, wanted: RenewBody) -> Reply {
-    check_items(wanted.leases.len())?;
-    let ttl_seconds = wanted.ttl.map(|ttl| ttl.0);
-    worker_state::with(|WorkerState { calls: state, .. }| {
+impl Items for RenewBody {
+    fn count(&self) -> usize {
+        self.leases.len()
+    }
+
+    fn run(self, pool: &Pool, state: &mut CallState) -> Reply {
+        let ttl_seconds = self.ttl.map(|ttl| ttl.0);
         state.held.clear();
-        let items = wanted.leases.iter();
+        let items = self.leases.iter();
         state.held.extend(items.map(|item| LeaseRef { number: item.number.0, token: item.token.0 }));
         let position = pool.renew(&mut state.engine, &state.held, ttl_seconds, &mut state.renewed)?;
         let succeeded = state.renewed.iter().any(|result| matches!(result, RenewResult::Renewed { .. }));
         let numbers = state.held.iter().map(|item| item.number);
         let body = json::renew_results(numbers.zip(state.renewed.drain(..)), &mut state.times);
-        answer(body, succeeded, position)
-    })
+        answer(state, body, succeeded, position)
+    }
 }
 
-fn return_items(pool: &Pool, wanted: ReturnBody) -> Reply {
-    check_items(wanted.leases.len())?;
-    let settings = pool.settings();
-    let check =
-        |then: Option<NextState>, outcome: Option<&str>| -> Result<Option<NextState>, SettingsError> {
-            outcome.map_or(Ok(()), check_outcome_name)?;
-            then.map(|then| then.checked("then")).transpose()
-        };
-    let then_of_all = check(wanted.then, wanted.outcome.as_deref())?;
-    let outcome_of_all = wanted.outcome.as_deref().map(|name| pool.outcome(name));
-    worker_state::with(|WorkerState { calls: state, .. }| {
+impl Items for ReturnBody {
+    fn count(&self) -> usize {
+        self.leases.len()
+    }
+
+    fn run(self, pool: &Pool, state: &mut CallState) -> Reply {
+        let settings = pool.settings();
+        let check =
+            |then: Option<NextState>, outcome: Option<&str>| -> Result<Option<NextState>, SettingsError> {
+                outcome.map_or(Ok(()), check_outcome_name)?;
+                then.map(|then| then.checked("then")).transpose()
+            };
+        let then_of_all = check(self.then, self.outcome.as_deref())?;
+        let outcome_of_all = self.outcome.as_deref().map(|name| pool.outcome(name));
         state.to_return.clear();
-        for item in &wanted.leases {
+        for item in &self.leases {
             let own_then = check(item.then, item.outcome.as_deref())?;
             // The item's own `then` or outcome wins over the call's.
             let then = match (own_then, item.outcome.as_deref()) {
-                (None, None) => settings.then_for(then_of_all, wanted.outcome.as_deref()),
+                (None, None) => settings.then_for(then_of_all, self.outcome.as_deref()),
                 (then, outcome) => settings.then_for(then, outcome),
             };
             let outcome = match item.outcome.as_deref() {
@@ -141,14 +154,14 @@ fn return_items(pool: &Pool, wanted: ReturnBody) -> Reply {
         let succeeded = state.returned.iter().any(|result| matches!(result, ReturnResult::Returned { .. }));
         let numbers = state.to_return.iter().map(|item| item.lease.number);
         let body = json::return_results(numbers.zip(state.returned.drain(..)), &mut state.times);
-        answer(body, succeeded, position)
-    })
+        answer(state, body, succeeded, position)
+    }
 }
 
 /// Status 200 if any item succeeded, else `stale` with the same results.
-fn answer(body: BytesMut, succeeded: bool, position: Position) -> Result<Response<Body>, Problem> {
+fn answer(state: &CallState, body: BytesMut, succeeded: bool, position: Position) -> Reply {
     if succeeded {
-        return Ok(json::ok_json(Body::confirmed(body.freeze(), position)));
+        return Ok(json::ok_json(state.confirmed(body.freeze(), position)));
     }
     Err(Problem::new(Code::Stale, STALE_DETAIL).with_results(&body))
 }

@@ -10,7 +10,6 @@ use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tokio::task::JoinError;
 
 use crate::http::lanes::{self, Lane};
-use crate::journal::queue::Position;
 
 /// The body of a response.
 #[derive(Debug)]
@@ -25,13 +24,6 @@ pub enum Body {
 }
 
 impl Body {
-    /// A body that waits for what the engine says.
-    #[inline]
-    pub(crate) fn confirmed(bytes: Bytes, position: Position) -> Self {
-        // Without a group it waits for its thread's own records: those of later calls too, if there are any.
-        if position.group == 0 { Self::OwnChanges(bytes) } else { Self::Whole(bytes) }
-    }
-
     /// Whether it reports only changes that its thread has made.
     #[inline]
     pub(crate) fn is_of_own_changes(&self) -> bool {

@@ -37,6 +37,8 @@ use worker_thread::{Task, WorkerHandle, start_worker};
 
 /// Default of [`ServerConfig::max_connections`].
 pub const DEFAULT_MAX_CONNECTIONS: u64 = 16_384;
+/// Handles of the engine that a worker takes: its own, and one for batches.
+pub const HANDLES_PER_WORKER: usize = 2;
 /// How long the drain waits for requests in progress, in seconds.
 pub const DRAIN_LIMIT_SECONDS: u64 = 10;
 /// How often the end of the threads is checked.
@@ -63,7 +65,7 @@ pub enum ServeError {
 /// The settings of a server.
 #[derive(Debug, Clone)]
 pub struct ServerConfig {
-    /// Threads that serve; the engine must have been opened for at least as many.
+    /// Threads that serve; the engine must have been opened for [`HANDLES_PER_WORKER`] times as many.
     pub workers: usize,
     /// Connections that are served at the same time; any more get `overloaded`.
     pub max_connections: u64,

@@ -48,7 +48,7 @@ pub(crate) fn start_worker(
     tasks: mpsc::UnboundedReceiver<Task>,
 ) -> io::Result<JoinHandle<()>> {
     let tick = limits.idle / IDLE_TICKS;
-    let engine = api.engine.worker();
+    let (engine, batches) = (api.engine.worker(), api.engine.worker());
     let (slot, parking) = (engine.slot(), Arc::clone(api.engine.journal()));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -61,7 +61,7 @@ pub(crate) fn start_worker(
     let commit = Arc::clone(&committed);
     api.engine.journal().on_commit(slot, move || commit.notify_one());
     std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
-        worker_state::install(engine, &api.engine, stats);
+        worker_state::install(engine, batches, &api.engine, stats);
         runtime.block_on(work(&api, tasks, &committed, tick));
         // Cuts what has not ended by now; a blocking call runs to its end, so that nothing is left half done.
         drop(runtime);

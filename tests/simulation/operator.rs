@@ -124,7 +124,12 @@ impl Life {
             Ok(()) => {
                 model.names.get_mut(name).expect("it was created").confirm(number, ended);
                 model.deletions[deletion].1.ended = ended;
-                if !force {
+                // Beside another deletion it may have been the name's next pool.
+                let others = model.deletions.iter().enumerate().filter(|(at, _)| *at != deletion);
+                let alone = others
+                    .filter(|(_, (other, _))| *other == name)
+                    .all(|(_, (_, other))| other.ended < begun || other.begun > ended);
+                if !force && alone {
                     let id = pool.id();
                     let numbers = model.numbers.range((id, 0)..=(id, u64::MAX));
                     let leases =

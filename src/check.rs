@@ -135,6 +135,12 @@ fn check_pool_files(dir: &Path, checked: &mut Checked) -> Option<Manifest> {
         }
         expected.extend(paths.all().into_iter().cloned());
     }
+    if let Some(zones) = manifest.zones {
+        expected.insert(zones.path_in(dir));
+        if let Err(error) = zones.read(dir) {
+            checked.fault(&zones.path_in(dir), error);
+        }
+    }
     check_disjoint(dir, &manifest, checked);
     match fs::read_dir(dir) {
         Ok(entries) => {

@@ -11,6 +11,7 @@ use crate::engine::pool::Pool;
 use crate::engine::segment::Segment;
 use crate::store::growing_file;
 use crate::store::manifest::{MANIFEST_FILE, Manifest, SegmentEntry};
+use crate::store::zones_file::ZonesEntry;
 
 use super::contents::FileEntry;
 use super::error::BackupError;
@@ -172,6 +173,15 @@ impl<'a> PoolCopies<'a> {
             for entry in manifest.segments.iter().filter(|entry| entry.capacity > 0) {
                 let Some(copied) = copy.segments.get(&entry.id) else { continue };
                 files.push(growing_numbers(self.disk, self.root, name, entry, &copied.segment)?);
+            }
+            if let Some(zones) = manifest.zones {
+                let Some(table) = pool.zones().map(|table| table.to_csv()) else { return Ok(None) };
+                if ZonesEntry::of(zones.id, table.as_bytes()) != zones {
+                    // It was just replaced.
+                    return Ok(None);
+                }
+                let relative = format!("pools/{name}/{}", zones.file_name());
+                files.push(file_copy::whole(self.disk, self.root, relative, table.as_bytes())?);
             }
             let content = manifest.content().map_err(at(&dir))?;
             let relative = format!("pools/{name}/{MANIFEST_FILE}");

@@ -1,6 +1,8 @@
 //! The domain's terms, without I/O: settings, lease tokens, counts.
 
 pub mod counts;
+pub mod hours;
 pub mod lease_token;
 pub(crate) mod name;
 pub mod settings;
+pub mod zone_table;

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
+use super::hours::{Hours, HoursError};
 use super::name;
 
 /// Maximum lease, in seconds (one year).
@@ -65,6 +66,9 @@ pub enum SettingsError {
     /// An outcome's name breaks its rules.
     #[error("an outcome is named by 1 to {MAX_OUTCOME_BYTES} bytes of printable text, not \"{0}\"")]
     OutcomeName(String),
+    /// The hours are not valid.
+    #[error("hours: {0}")]
+    Hours(#[from] HoursError),
     /// There are more outcome rules than a pool can have.
     #[error("{0} outcome rules: a pool keeps at most {MAX_OUTCOMES}")]
     TooManyOutcomes(usize),
@@ -210,6 +214,9 @@ pub struct Settings {
     /// Outcome rules: the next state of a number, by the outcome that it is returned with.
     #[serde(default)]
     pub outcomes: BTreeMap<String, NextState>,
+    /// When its numbers may be leased; always if `None`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hours: Option<Hours>,
 }
 
 impl Default for Settings {
@@ -221,6 +228,7 @@ impl Default for Settings {
             rest: 0,
             on_expiry: NextState::Available,
             outcomes: BTreeMap::new(),
+            hours: None,
         }
     }
 }
@@ -248,6 +256,14 @@ pub struct SettingsChange {
     /// See [`Settings::outcomes`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outcomes: Option<BTreeMap<String, NextState>>,
+    /// See [`Settings::hours`]; `Some(None)` removes them, in JSON `null`.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    pub hours: Option<Option<Hours>>,
+}
+
+/// A member that is there, also as `null`.
+fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
 impl Settings {
@@ -267,6 +283,9 @@ impl Settings {
         if let Some(outcomes) = &change.outcomes {
             next.outcomes = outcomes.clone();
         }
+        if let Some(hours) = &change.hours {
+            next.hours.clone_from(hours);
+        }
         next.check()?;
         Ok(next)
     }
@@ -284,6 +303,9 @@ impl Settings {
         seconds("rest", self.rest, 0, MAX_REST_SECONDS)?;
         if self.ttl > self.ttl_max {
             return Err(SettingsError::TtlOverMax { ttl: self.ttl, ttl_max: self.ttl_max });
+        }
+        if let Some(hours) = &self.hours {
+            hours.check()?;
         }
         if self.outcomes.len() > MAX_OUTCOMES {
             return Err(SettingsError::TooManyOutcomes(self.outcomes.len()));

@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 
-use arc_swap::{ArcSwap, Guard};
+use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use crossbeam::utils::CachePadded;
 
 use crate::coordinates::Rank;
 use crate::domain::counts::{Counts, Totals};
 use crate::domain::lease_token::TokenKeys;
 use crate::domain::settings::{NextState, PoolName, Settings, SettingsError};
+use crate::domain::zone_table::ZoneTable;
 use crate::engine::counters::history::{History, Rates, Sample};
 use crate::engine::counters::lateness;
 use crate::engine::counters::outcomes::{OutcomeId, Outcomes};
@@ -118,6 +119,8 @@ pub struct Pool {
     pub(crate) id: u64,
     pub(crate) settings: ArcSwap<Settings>,
     pub(crate) segments: ArcSwap<Segments>,
+    /// The time zones of the numbers.
+    pub(crate) zones: ArcSwapOption<ZoneTable>,
     pub(crate) growth: Growth,
     /// The manifest on disk. Locked during a change, so that changes are serialized.
     manifest: Lock<Manifest>,
@@ -176,6 +179,7 @@ impl Pool {
             settings: ArcSwap::from_pointee(manifest.settings.clone()),
             growth: Growth::new(&segments, &manifest),
             segments: ArcSwap::from_pointee(segments),
+            zones: ArcSwapOption::empty(),
             round: AtomicU32::new(manifest.round),
             mode: AtomicU32::new(mode as u32),
             manifest: Lock::new(manifest),

@@ -207,6 +207,7 @@ fn event_of(call: Call) -> Option<(&'static str, &'static str)> {
             ("numbers_reinstated", "numbers of a pool were reinstated, or counted by a dry run")
         }
         Call::StartRound => ("round_started", "the next round of a pool was started"),
+        Call::ChangeZones => ("zones_changed", "the time zones of a pool's numbers were replaced or removed"),
         Call::Pause => ("pool_paused", "a pool was paused: it refuses new leases until it is resumed"),
         Call::Resume => ("pool_resumed", "a pool was resumed"),
         Call::Backup => ("backup_made", "a backup was made"),

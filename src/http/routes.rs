@@ -3,7 +3,7 @@
 use hyper::Method;
 
 use crate::http::calls::{
-    backup, export, health, lease, map, metrics, numbers, openapi, page, pools, renew_return, stats,
+    backup, export, health, hours, lease, map, metrics, numbers, openapi, page, pools, renew_return, stats,
 };
 use crate::http::counters::requests::Call;
 use crate::http::request::path;
@@ -40,7 +40,7 @@ static DAEMON: [Route; 9] = [
 ];
 
 /// The paths of a pool: the part after `/v1/pools/{pool}`.
-static POOL: [Route; 16] = [
+static POOL: [Route; 20] = [
     route(Method::POST, "/lease", Call::Lease, lease::lease_with_body),
     route(Method::POST, "/renew", Call::Renew, renew_return::renew_leases),
     route(Method::POST, "/return", Call::Return, renew_return::return_leases),
@@ -54,6 +54,10 @@ static POOL: [Route; 16] = [
     route(Method::GET, "/map", Call::Map, map::show),
     route(Method::POST, "/retire", Call::Retire, numbers::retire),
     route(Method::POST, "/reinstate", Call::Reinstate, numbers::reinstate),
+    route(Method::GET, "/hours", Call::ShowHours, hours::show_hours),
+    route(Method::GET, "/zones", Call::ShowZones, hours::show_zones),
+    route(Method::PUT, "/zones", Call::ChangeZones, hours::put_zones),
+    route(Method::DELETE, "/zones", Call::ChangeZones, hours::delete_zones),
     route(Method::POST, "/rounds", Call::StartRound, pools::start_round),
     route(Method::POST, "/pause", Call::Pause, pools::pause),
     route(Method::POST, "/resume", Call::Resume, pools::resume),

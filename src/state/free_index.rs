@@ -288,6 +288,24 @@ impl FreeIndex {
         self.levels[0].iter().map(|node| u64::from(node.load(Ordering::Relaxed).count_ones())).sum()
     }
 
+    /// The number of ranks among some that are marked free; exact while nobody changes the index.
+    pub fn count_in(&self, ranks: &Range<Rank>) -> u64 {
+        let end = ranks.end.0.min(self.len);
+        let mut count = 0;
+        let mut start = ranks.start.0;
+        while start < end {
+            let next = ((start >> NODE_SHIFT) + 1) << NODE_SHIFT;
+            let mut bits = self.node(0, start >> NODE_SHIFT).load(Ordering::Relaxed);
+            bits &= u64::MAX << (start % NODE_BITS);
+            if end < next {
+                bits &= !(u64::MAX << (end % NODE_BITS));
+            }
+            count += u64::from(bits.count_ones());
+            start = next;
+        }
+        count
+    }
+
     /// Whether a rank is marked free.
     pub fn contains(&self, rank: Rank) -> bool {
         let leaf = self.node(0, rank.0 >> NODE_SHIFT).load(Ordering::SeqCst);

@@ -25,6 +25,13 @@ impl Timestamp {
         (seconds <= u64::from(Self::MAX.0)).then_some(Self(seconds as u32))
     }
 
+    /// Reads RFC 3339 in UTC; parts of a second are cut. `None` for another text, or a time that does not fit.
+    pub fn parse(text: &str) -> Option<Self> {
+        let time = humantime::parse_rfc3339(text).ok()?;
+        let since = time.duration_since(UNIX_EPOCH).ok()?.as_secs().checked_sub(EPOCH_UNIX_SECONDS)?;
+        Self::checked(since)
+    }
+
     /// Seconds since 2020-01-01T00:00:00Z.
     pub fn seconds(self) -> u32 {
         self.0

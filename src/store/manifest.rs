@@ -18,6 +18,7 @@ use crate::domain::lease_token::Epoch;
 use crate::domain::settings::Settings;
 
 use super::checksummed::{with_checksum, without_checksum};
+use super::zones_file::ZonesEntry;
 
 /// Version of the manifest and of the files it names.
 pub(crate) const FORMAT: u32 = 3;
@@ -59,6 +60,9 @@ pub(crate) struct Manifest {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) begins_epoch: bool,
     pub(crate) settings: Settings,
+    /// The time zones of the numbers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) zones: Option<ZonesEntry>,
     #[serde(default)]
     pub(crate) segments: Vec<SegmentEntry>,
     /// Epochs of the tokens, with ascending floors.
@@ -120,6 +124,7 @@ impl Manifest {
             paused: false,
             begins_epoch: false,
             settings,
+            zones: None,
             segments,
             epochs: Vec::new(),
         }

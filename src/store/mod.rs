@@ -15,3 +15,4 @@ pub(crate) mod segment_writer;
 pub(crate) mod staging;
 pub(crate) mod table;
 pub(crate) mod totals_file;
+pub mod zones_file;

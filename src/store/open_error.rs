@@ -9,6 +9,7 @@ use crate::journal::running::StartError;
 use super::damage::SegmentError;
 use super::idempotency_file::KeyFileError;
 use super::manifest::ManifestError;
+use super::zones_file::ZonesFileError;
 
 /// Why the system's clock is not believed. Time never runs back, so a wrong one would end every lease for ever.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -71,6 +72,9 @@ pub enum OpenError {
     /// A pool's files are damaged.
     #[error("{0}; `allotd check` reports all damage")]
     Segment(#[from] SegmentError),
+    /// The time zones of a pool cannot be read.
+    #[error(transparent)]
+    Zones(#[from] ZonesFileError),
     /// The keys cannot be read.
     #[error(transparent)]
     Keys(#[from] KeyFileError),

@@ -17,6 +17,7 @@ pub(crate) fn remove_strays(disk: &dyn Disk, dir: &Path, manifest: &Manifest) ->
     for entry in &manifest.segments {
         known.extend(SegmentPaths::of(dir, entry).all().into_iter().cloned());
     }
+    known.extend(manifest.zones.map(|zones| zones.path_in(dir)));
     for entry in std::fs::read_dir(dir)? {
         let path = entry?.path();
         if is_ours(&path) && !known.contains(&path) {
@@ -27,7 +28,7 @@ pub(crate) fn remove_strays(disk: &dyn Disk, dir: &Path, manifest: &Manifest) ->
 }
 
 /// The extensions of the files in a pool's directory.
-const OUR_KINDS: [&str; 5] = ["numbers", "growing", "words", "sums", "new"];
+const OUR_KINDS: [&str; 6] = ["numbers", "growing", "words", "sums", "zones", "new"];
 
 /// Whether a file in a pool's directory has a name that this program uses.
 pub(crate) fn is_ours(path: &Path) -> bool {

@@ -4,6 +4,7 @@
 
 mod exhausted;
 mod growth;
+mod hours;
 mod lifecycle;
 mod model;
 mod threads;

@@ -178,6 +178,7 @@ impl SettingArgs {
             rest: self.rest,
             on_expiry: self.on_expiry,
             outcomes: (!outcomes.is_empty()).then_some(rules),
+            hours: None,
         })
     }
 }

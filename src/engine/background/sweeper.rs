@@ -48,6 +48,7 @@ pub(crate) fn run(slot: Slot, pools: impl Fn() -> Vec<std::sync::Arc<Pool>>, sto
     while stop.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
         let mut turn = Instant::now();
         for pool in pools() {
+            pool.turn_hours();
             for segment in &pool.segments.load().list {
                 let (shared, mut cursor) = (&pool.shared, 0);
                 let all = Rank(0)..Rank(segment.state.free.len());

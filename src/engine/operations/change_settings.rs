@@ -16,7 +16,11 @@ impl Pool {
             |manifest| {
                 let settings = Arc::new(manifest.settings.clone());
                 self.outcomes.add(settings.outcomes.keys().map(String::as_str));
+                let other_hours = self.settings.load().hours != settings.hours;
                 self.settings.store(settings.clone());
+                if other_hours {
+                    self.use_hours();
+                }
                 settings
             },
         )

@@ -6,8 +6,9 @@ use crate::domain::lease_token::Token;
 use crate::domain::settings::{Order, Settings};
 use crate::engine::counters::Total;
 use crate::engine::pool::{Mode, Pool};
-use crate::engine::segment::Segments;
+use crate::engine::segment::spans::Spans;
 use crate::engine::segment::within::Within;
+use crate::engine::segment::{Segments, Unsettled};
 use crate::engine::transition::Transition;
 use crate::engine::worker::{Claim, Worker};
 use crate::journal::handle::JournalError;
@@ -108,6 +109,9 @@ pub enum LeaseError {
     /// The pool is being deleted.
     #[error("the pool is being deleted: try again")]
     Deleting,
+    /// The clock has gone on so far that it has to be worked out anew what is open.
+    #[error("the pool's hours are being worked out: try again")]
+    HoursUnsettled,
     /// Numbers came and went so fast that the call could neither take one nor prove that there was none. Or
     /// too many leases had ended for it to sweep.
     #[error(
@@ -164,6 +168,8 @@ impl Pool {
             None => (&current, &current.whole),
             Some(within) => (&within.segments, &within.spans),
         };
+        let open = self.open_among(segments, within)?;
+        let within = open.as_ref().unwrap_or(within);
         let picker = Picker { pool: self.id, segments, within, order, cursor: &self.cursors[worker.slot.0] };
         let count = request.count as usize;
         loop {
@@ -204,6 +210,16 @@ impl Pool {
         self.confirm_open(worker, segments, leases)?;
         // Fewer than asked for: that tells of other callers' leases.
         Ok(worker.position(leases.len() < count))
+    }
+
+    /// What is open of some ranks; `None` if the pool has no hours.
+    #[inline]
+    fn open_among(&self, segments: &Segments, within: &Spans) -> Result<Option<Spans>, LeaseError> {
+        if segments.open.is_none() {
+            return Ok(None);
+        }
+        let open = segments.open_among(within, self.shared.clock.now()).transpose();
+        open.map_err(|Unsettled| LeaseError::HoursUnsettled)
     }
 
     /// Whether numbers can have moved to a segment that is not among these.

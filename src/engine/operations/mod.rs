@@ -4,6 +4,7 @@ pub(crate) mod availability;
 pub(crate) mod change_settings;
 pub mod export;
 pub(crate) mod grow;
+pub mod hours;
 pub mod import;
 pub mod import_error;
 pub mod lease;

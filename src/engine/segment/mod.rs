@@ -4,6 +4,7 @@
 pub(crate) mod merging;
 pub(crate) mod moving;
 pub(crate) mod numbers;
+pub(crate) mod open;
 pub(crate) mod opened;
 pub(crate) mod plausible;
 pub(crate) mod rebuild;
@@ -15,13 +16,16 @@ use std::sync::{Arc, Weak};
 
 use crate::coordinates::{Rank, SegmentId};
 use crate::disk::mapping::MappedWords;
+use crate::engine::calendar::Calendar;
 use crate::numbers::number::{Number, NumberRange};
 use crate::numbers::set::run::LastRun;
 use crate::state::segment_state::SegmentState;
+use crate::state::time::Timestamp;
 use crate::store::table::TableFile;
 
 use merging::Merging;
 use numbers::SegmentNumbers;
+use open::{OpenNumbers, Zoned};
 use spans::{SegmentIndex, Spans};
 
 /// Larger segments are not merged: moving their words takes long, and a pool has few of them.
@@ -70,6 +74,10 @@ impl Segment {
     }
 }
 
+/// The clock has gone on further than what is open was worked out for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Unsettled;
+
 /// Where a number is searched.
 struct Searched {
     first: Number,
@@ -91,6 +99,8 @@ pub(crate) struct Segments {
     ends: Vec<Rank>,
     /// What is searched for a number: the largest first.
     lookup: Vec<Searched>,
+    /// What is open, if the pool has hours.
+    pub(crate) open: Option<OpenNumbers>,
 }
 
 impl Segments {
@@ -101,10 +111,15 @@ impl Segments {
     }
 
     pub(crate) fn new(list: Vec<Arc<Segment>>) -> Self {
-        Self::with(list, None, 0)
+        Self::with(list, None, 0, None)
     }
 
-    fn with(list: Vec<Arc<Segment>>, receiving: Option<SegmentIndex>, merges_begun: u64) -> Self {
+    fn with(
+        list: Vec<Arc<Segment>>,
+        receiving: Option<SegmentIndex>,
+        merges_begun: u64,
+        before: Option<(&Arc<Calendar>, Option<&OpenNumbers>)>,
+    ) -> Self {
         let indexes = || (0..).map(SegmentIndex).zip(&list);
         let mut lookup: Vec<_> = indexes()
             .filter(|(index, _)| receiving != Some(*index))
@@ -118,32 +133,57 @@ impl Segments {
         let ends: Vec<Rank> = list.iter().map(|segment| segment.ranks().end).collect();
         let spans = indexes().zip(&ends).map(|((index, _), end)| (index, Rank(0)..*end));
         let whole = Spans::new(spans, receiving);
-        Self { list, whole, receiving, merges_begun, ends, lookup }
+        let open = before.map(|(calendar, before)| {
+            let zoned = list.iter().zip(&ends).map(|(segment, end)| Zoned { set: &segment.set, end: *end });
+            OpenNumbers::new(calendar, zoned, receiving, before)
+        });
+        Self { list, whole, receiving, merges_begun, ends, lookup, open }
     }
 
-    /// The same segments, with the numbers that they have now.
+    fn calendar(&self) -> Option<(&Arc<Calendar>, Option<&OpenNumbers>)> {
+        self.open.as_ref().map(|open| (open.calendar(), Some(open)))
+    }
+
+    /// The same segments, with the numbers that they have now, and what is open now.
     pub(crate) fn renewed(&self) -> Self {
-        Self::with(self.list.clone(), self.receiving, self.merges_begun)
+        Self::with(self.list.clone(), self.receiving, self.merges_begun, self.calendar())
+    }
+
+    /// The same segments with other hours.
+    pub(crate) fn with_calendar(&self, calendar: Option<&Arc<Calendar>>) -> Self {
+        let calendar = calendar.map(|calendar| (calendar, None));
+        Self::with(self.list.clone(), self.receiving, self.merges_begun, calendar)
+    }
+
+    /// What is open of some ranks; `None` if there are no hours.
+    pub(crate) fn open_among(&self, ranks: &Spans, now: Timestamp) -> Option<Result<Spans, Unsettled>> {
+        let open = self.open.as_ref()?;
+        Some(open.at(now).map(|spans| ranks.common(spans, self.receiving)).ok_or(Unsettled))
+    }
+
+    /// How many numbers are open at a time, and when that changes; `None` if there are no hours.
+    pub(crate) fn open_at(&self, time: Timestamp) -> Option<(u64, Timestamp)> {
+        self.open.as_ref().map(|open| open.open_at(time, self.receiving))
     }
 
     /// With another segment.
     pub(crate) fn with_segment(&self, segment: Arc<Segment>) -> Self {
         // A segment that receives keeps its place.
         let list = self.list.iter().cloned().chain([segment]).collect();
-        Self::with(list, self.receiving, self.merges_begun)
+        Self::with(list, self.receiving, self.merges_begun, self.calendar())
     }
 
     /// With a segment that a merge moves numbers into.
     pub(crate) fn with_receiving(&self, segment: Arc<Segment>) -> Self {
         let receiving = Some(SegmentIndex(self.list.len() as u32));
         let list = self.list.iter().cloned().chain([segment]).collect();
-        Self::with(list, receiving, self.merges_begun + 1)
+        Self::with(list, receiving, self.merges_begun + 1, self.calendar())
     }
 
     /// After the merge: without the segments that the numbers came from.
     pub(crate) fn merged(&self, sources: &[SegmentId]) -> Self {
         let list = self.list.iter().filter(|segment| !sources.contains(&segment.id)).cloned().collect();
-        Self::with(list, None, self.merges_begun)
+        Self::with(list, None, self.merges_begun, self.calendar())
     }
 
     /// Whether numbers can be added only once segments have been merged.

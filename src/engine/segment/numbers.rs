@@ -30,6 +30,11 @@ impl SegmentNumbers {
         Self { id: set.id, kind: Kind::Growing(set, file) }
     }
 
+    /// Identifies the set in this process.
+    pub(super) fn id(&self) -> SetId {
+        self.id
+    }
+
     /// The sorted set, unless this one grows.
     pub(crate) fn as_sorted(&self) -> Option<&NumberSet<MappedBytes>> {
         match &self.kind {

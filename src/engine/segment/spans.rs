@@ -44,6 +44,24 @@ impl Spans {
         Self { list, positions, numbers }
     }
 
+    /// The ranks that are also in `others`. Those of the segment `receiving` are counted in others.
+    pub(super) fn common(&self, others: &Self, receiving: Option<SegmentIndex>) -> Self {
+        let mut common = Vec::new();
+        for span in &self.list {
+            let is_before =
+                |other: &Span| (other.segment, other.ranks.end) <= (span.segment, span.ranks.start);
+            let first = others.list.partition_point(is_before);
+            let rest = others.list[first..].iter();
+            let overlapping =
+                rest.take_while(|other| other.segment == span.segment && other.ranks.start < span.ranks.end);
+            common.extend(overlapping.map(|other| {
+                let ranks = span.ranks.start.max(other.ranks.start)..span.ranks.end.min(other.ranks.end);
+                (span.segment, ranks)
+            }));
+        }
+        Self::new(common.into_iter(), receiving)
+    }
+
     /// How many numbers there are.
     pub(crate) fn numbers(&self) -> u64 {
         self.numbers

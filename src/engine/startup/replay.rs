@@ -253,7 +253,9 @@ impl OpenedPools {
             let name = raw.name.to_string();
             let segments = Segments::new(list);
             let kept = kept.get(&raw.manifest.pool_id()).unwrap_or(&none);
+            let zones = raw.manifest.zones.map(|zones| zones.read(&raw.dir)).transpose()?;
             let pool = Pool::new(raw.name, raw.dir, shared.clone(), raw.manifest, segments, counts, kept);
+            pool.set_zones(zones.map(Arc::new));
             pool.finish_round();
             pools.insert(name, Arc::new(pool));
         }

@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use crate::domain::counts::Counts;
 use crate::engine::idempotency::MAX_KEY_BYTES;
+use crate::engine::operations::hours::Closed;
 use crate::engine::operations::lease::{LeaseError, LeaseRequest};
 use crate::engine::operations::renew_return::RenewResult;
 use crate::engine::pool::Pool;
@@ -79,14 +80,16 @@ pub(crate) fn plain_lease(
     if pool.contains('/') || *request.method() != Method::POST || !is_plain {
         return None;
     }
-    Some(worker_state::with(|state| {
+    worker_state::with(|state| {
         // As for any call, a pool that does not exist comes first.
         let Some(pool) = state.pools.load().get(pool) else {
-            return Err(Problem::pool_not_found());
+            return Some(Err(Problem::pool_not_found()));
         };
-        query::none(query_of(request))?;
-        plain(pool, &mut state.calls)
-    }))
+        match query::none(query_of(request)) {
+            Ok(()) => plain(pool, &mut state.calls),
+            Err(problem) => Some(Err(problem)),
+        }
+    })
 }
 
 /// `POST /v1/pools/{pool}/lease`
@@ -109,16 +112,27 @@ enum Refused {
     Problem(Problem),
 }
 
-/// The body of the response to a call without a body or key: all work happens on the worker.
-fn plain(pool: &Pool, state: &mut CallState) -> Result<Body, Problem> {
-    lease(pool, state, &PLAIN, None).map_err(|refused| match refused {
+/// The body of the response to a call without a body or key: all work happens on the worker. `None` if the
+/// refusal takes longer, as it does in a pool with hours.
+#[inline]
+fn plain(pool: &Pool, state: &mut CallState) -> Option<Result<Body, Problem>> {
+    match lease(pool, state, &PLAIN, None) {
+        Ok(body) => Some(Ok(body)),
+        Err(refused) => plain_refusal(pool, state, refused).map(Err),
+    }
+}
+
+#[cold]
+fn plain_refusal(pool: &Pool, state: &CallState, refused: Refused) -> Option<Problem> {
+    match refused {
+        Refused::Exhausted if pool.has_hours() => None,
         Refused::Exhausted => {
-            let now = state.clock.now();
-            exhausted(&pool.counts(), pool.next_available_at(None), now)
+            let counted = Counted { counts: pool.counts(), next: pool.next_available_at(None), closed: None };
+            Some(exhausted(&counted, state.clock.now()))
         }
-        Refused::Pending => LeaseError::KeyPending.into(),
-        Refused::Problem(problem) => problem,
-    })
+        Refused::Pending => Some(LeaseError::KeyPending.into()),
+        Refused::Problem(problem) => Some(problem),
+    }
 }
 
 /// The response to a call with a body or a key.
@@ -146,8 +160,7 @@ async fn with_body(api: Arc<Api>, pool: Arc<Pool>, key: Key, body: hyper::body::
             Err(Refused::Problem(problem)) => return Err(problem),
             Err(Refused::Exhausted) => {
                 let now = api.engine.now();
-                let (counts, next) = count(&call).await?;
-                return Err(exhausted(&counts, next, now));
+                return Err(exhausted(&count(&call).await?, now));
             }
         }
     }
@@ -209,46 +222,75 @@ fn lease(
     }
 }
 
+/// What a call could have chosen from.
+struct Counted {
+    counts: Counts,
+    /// When the next number becomes available.
+    next: Option<Timestamp>,
+    /// What the hours close; `None` without hours.
+    closed: Option<Closed>,
+}
+
 /// Counts the numbers that the call could have chosen from, and finds when the next one can become available.
-async fn count(call: &Arc<Call>) -> Result<(Counts, Option<Timestamp>), Problem> {
-    match &call.within {
-        Some(within) if within.len() > MAX_WORDS_COUNTED_AT_ONCE => {
-            let call = Arc::clone(call);
-            blocking(move || Ok(look(&call.pool, call.within.as_ref()))).await
-        }
-        within => Ok(look(&call.pool, within.as_ref())),
+async fn count(call: &Arc<Call>) -> Result<Counted, Problem> {
+    let takes_long = match &call.within {
+        Some(within) => within.len() > MAX_WORDS_COUNTED_AT_ONCE,
+        None => false,
+    };
+    if takes_long || call.pool.has_hours() {
+        let call = Arc::clone(call);
+        return blocking(move || Ok(look(&call.pool, call.within.as_ref()))).await;
     }
+    Ok(look(&call.pool, call.within.as_ref()))
 }
 
-fn look(pool: &Pool, within: Option<&Within>) -> (Counts, Option<Timestamp>) {
-    (pool.counts_within(within), pool.next_available_at(within))
+fn look(pool: &Pool, within: Option<&Within>) -> Counted {
+    let (mut counts, closed) = (pool.counts_within(within), pool.closed(within));
+    if let Some(closed) = closed {
+        counts.available = counts.available.saturating_sub(closed.numbers);
+    }
+    Counted { counts, next: pool.next_available_at(within), closed }
 }
 
-fn exhausted(counts: &Counts, next: Option<Timestamp>, now: Timestamp) -> Problem {
-    let (when, next_json) = match next {
-        Some(time) => (
-            format!("try again at {time}, when the next number can become available"),
-            format!("\"{time}\""),
-        ),
-        None => (
+fn exhausted(counted: &Counted, now: Timestamp) -> Problem {
+    let Counted { counts, next, closed } = counted;
+    let opens_at = closed.and_then(|closed| closed.opens_at);
+    let time_json = |time: Option<Timestamp>| time.map_or("null".to_owned(), |time| format!("\"{time}\""));
+    let when = match (next, opens_at) {
+        (Some(time), _) => format!("try again at {time}, when the next number can become available"),
+        (None, Some(time)) => format!("try again at {time}, when closed numbers open"),
+        (None, None) => {
             "none will become available without an operator: start the next round, reinstate numbers or add some"
-                .to_owned(),
-            "null".to_owned(),
-        ),
+                .to_owned()
+        }
     };
     let detail = if counts.numbers == 0 {
         "The pool has no numbers within the given prefixes and ranges: give others, or add numbers".to_owned()
     } else {
+        let rest = match closed {
+            None => format!("{} are done and {} are retired", counts.done, counts.retired),
+            Some(Closed { numbers, .. }) => format!(
+                "{} are done, {} are retired and {numbers} are outside their hours",
+                counts.done, counts.retired
+            ),
+        };
         format!(
-            "Of the {} numbers that the call can choose from, {} are leased, {} are resting, {} are done and \
-             {} are retired; {when}",
-            counts.numbers, counts.leased, counts.resting, counts.done, counts.retired
+            "Of the {} numbers that the call can choose from, {} are leased, {} are resting, {rest}; {when}",
+            counts.numbers, counts.leased, counts.resting
         )
     };
-    let retry_after = next.map_or(EXHAUSTED_RETRY_AFTER_SECONDS, |next| {
+    let soonest = [*next, opens_at].into_iter().flatten().min();
+    let retry_after = soonest.map_or(EXHAUSTED_RETRY_AFTER_SECONDS, |next| {
         next.unix_seconds().saturating_sub(now.unix_seconds()).max(1)
     });
     Problem::new(Code::Exhausted, detail)
-        .with_members(format!(",{},\"next_available_at\":{next_json}", json::counts(counts)))
+        .with_members(format!(
+            ",{},\"next_available_at\":{}{}",
+            json::counts(counts),
+            time_json(*next),
+            closed.map_or(String::new(), |closed| {
+                format!(",\"closed\":{},\"next_open_at\":{}", closed.numbers, time_json(closed.opens_at))
+            })
+        ))
         .retry_after(retry_after)
 }

@@ -5,6 +5,7 @@
 pub(crate) mod backup;
 pub(crate) mod export;
 pub(crate) mod health;
+pub(crate) mod hours;
 pub(crate) mod lease;
 pub(crate) mod map;
 pub(crate) mod metrics;

@@ -52,6 +52,12 @@ calls! {
     Export = "export",
     /// `GET /v1/pools/{pool}/numbers/{number}`
     Lookup = "lookup",
+    /// `GET /v1/pools/{pool}/hours`
+    ShowHours = "show_hours",
+    /// `GET /v1/pools/{pool}/zones`
+    ShowZones = "show_zones",
+    /// `PUT` or `DELETE /v1/pools/{pool}/zones`
+    ChangeZones = "change_zones",
     /// `GET /v1/pools/{pool}/map`
     Map = "map",
     /// `POST /v1/pools/{pool}/retire`

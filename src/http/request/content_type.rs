@@ -6,6 +6,8 @@ use hyper::header::CONTENT_TYPE;
 use crate::http::response::problem::{Code, Problem};
 
 const JSON: &str = "application/json";
+const CSV: &str = "text/csv";
+const TEXT: &str = "text/plain";
 
 /// The type without its parameters, such as `text/csv` of `text/csv; charset=utf-8`.
 pub(crate) fn media_type(headers: &HeaderMap) -> Option<&str> {
@@ -25,6 +27,18 @@ pub(crate) fn check_json(headers: &HeaderMap) -> Result<(), Problem> {
         Some(given) => Err(Problem::new(
             Code::UnsupportedMediaType,
             format!("\"{given}\" is not accepted here: send JSON with -H 'content-type: application/json'"),
+        )),
+    }
+}
+
+/// Refuses a body whose content type is neither CSV nor text.
+pub(crate) fn check_csv(headers: &HeaderMap) -> Result<(), Problem> {
+    match media_type(headers) {
+        None => Ok(()),
+        Some(given) if given.eq_ignore_ascii_case(CSV) || given.eq_ignore_ascii_case(TEXT) => Ok(()),
+        Some(given) => Err(Problem::new(
+            Code::UnsupportedMediaType,
+            format!("\"{given}\" is not accepted here: send CSV with -H 'content-type: text/csv'"),
         )),
     }
 }

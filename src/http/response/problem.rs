@@ -242,9 +242,11 @@ impl From<LeaseError> for Problem {
             LeaseError::Exhausted => Code::Exhausted,
             LeaseError::Paused => Code::Paused,
             LeaseError::Deleted => return Self::pool_not_found(),
-            LeaseError::Busy | LeaseError::TooManyKeys | LeaseError::KeyPending | LeaseError::Deleting => {
-                Code::Overloaded
-            }
+            LeaseError::HoursUnsettled
+            | LeaseError::Busy
+            | LeaseError::TooManyKeys
+            | LeaseError::KeyPending
+            | LeaseError::Deleting => Code::Overloaded,
             LeaseError::KeyStale => Code::Stale,
             LeaseError::KeyMismatch => Code::IdempotencyMismatch,
             LeaseError::Journal(error) => return error.into(),

@@ -1,0 +1,405 @@
+//! Which numbers are in which time zones, by prefixes or by ranges.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+
+use crate::numbers::number::{MAX_NUMBER_DIGITS, Number, NumberRange, prefix_range};
+
+use super::hours::{HoursError, ZoneName};
+
+/// Most rows of a table.
+pub const MAX_ZONE_ROWS: usize = 200_000;
+/// Most time zones of a row.
+pub const MAX_ZONES_OF_A_ROW: usize = 64;
+/// The prefixes of phone numbers with their time zones. Derived from the time zone metadata of libphonenumber
+/// (Apache-2.0), as packaged in `phonenumbers` 9.0.43.
+const PHONE: &str = include_str!("phone-zones.csv");
+
+/// Why a table is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ZoneTableError {
+    /// The first row.
+    #[error("the first row is \"{0}\": give the columns \"prefix,zones\" or \"first,last,zones\"")]
+    Header(String),
+    /// A row that CSV does not allow.
+    #[error("row {row}: {why}")]
+    Csv {
+        /// Counted from 1, the header included.
+        row: u64,
+        /// What is wrong.
+        why: String,
+    },
+    /// A row with another number of cells.
+    #[error("row {row} has {cells} cells, the header has {expected}")]
+    Cells {
+        /// Counted from 1, the header included.
+        row: u64,
+        /// Its cells.
+        cells: usize,
+        /// Those of the header.
+        expected: usize,
+    },
+    /// A number or prefix.
+    #[error("row {row}: \"{text}\" is not a {what}: {why}")]
+    Number {
+        /// Counted from 1, the header included.
+        row: u64,
+        /// The cell.
+        text: String,
+        /// What it should be.
+        what: &'static str,
+        /// What is wrong.
+        why: String,
+    },
+    /// A time zone.
+    #[error("row {row}: {error}")]
+    Zone {
+        /// Counted from 1, the header included.
+        row: u64,
+        /// What is wrong.
+        error: HoursError,
+    },
+    /// No time zone.
+    #[error("row {0} has no time zone: give one or several, separated by spaces")]
+    NoZone(u64),
+    /// Too many time zones.
+    #[error("row {0} has more than {MAX_ZONES_OF_A_ROW} time zones")]
+    TooManyZones(u64),
+    /// A prefix that occurs twice.
+    #[error("rows {0} and {1} have the same prefix: remove one")]
+    SamePrefix(u64, u64),
+    /// Ranges that have numbers in common.
+    #[error("the ranges of rows {0} and {1} overlap: a number can have the zones of one row only")]
+    Overlap(u64, u64),
+    /// Too many rows.
+    #[error("the table has more than {MAX_ZONE_ROWS} rows")]
+    TooManyRows,
+    /// None.
+    #[error("the table has no rows besides its header")]
+    Empty,
+}
+
+/// The place of some time zones in [`ZoneTable::sets`].
+pub(crate) type SetIndex = u32;
+
+/// The time zones of numbers. All zones of a number must be open for it to be open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ZoneTable {
+    rows: Rows,
+    /// The combinations of zones that occur.
+    sets: Vec<Vec<ZoneName>>,
+    /// Ascending and disjoint.
+    ranges: Vec<(NumberRange, SetIndex)>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Rows {
+    Prefixes(Vec<(String, SetIndex)>),
+    Ranges(Vec<(NumberRange, SetIndex)>),
+}
+
+impl ZoneTable {
+    /// The table for phone numbers that comes with the program.
+    pub fn phone() -> Result<Self, ZoneTableError> {
+        Self::parse(PHONE)
+    }
+
+    /// Reads CSV with the columns `prefix,zones` or `first,last,zones`.
+    pub fn parse(text: &str) -> Result<Self, ZoneTableError> {
+        let mut reader = csv::ReaderBuilder::new()
+            .has_headers(false)
+            .flexible(true)
+            .trim(csv::Trim::All)
+            .from_reader(text.trim_start_matches('\u{feff}').as_bytes());
+        let mut sets = Sets::default();
+        let (mut prefixes, mut ranges) = (Vec::new(), Vec::new());
+        let mut columns = 0;
+        for (row, record) in (1..).zip(reader.records()) {
+            let record = record.map_err(|error| ZoneTableError::Csv { row, why: error.to_string() })?;
+            if row == 1 {
+                columns = match record.iter().collect::<Vec<_>>()[..] {
+                    ["prefix", "zones"] => 2,
+                    ["first", "last", "zones"] => 3,
+                    _ => {
+                        return Err(ZoneTableError::Header(cut(&record
+                            .iter()
+                            .collect::<Vec<_>>()
+                            .join(","))));
+                    }
+                };
+                continue;
+            }
+            if record.len() != columns {
+                return Err(ZoneTableError::Cells { row, cells: record.len(), expected: columns });
+            }
+            if prefixes.len() + ranges.len() == MAX_ZONE_ROWS {
+                return Err(ZoneTableError::TooManyRows);
+            }
+            let set = sets.add(row, &record[columns - 1])?;
+            match columns {
+                2 => prefixes.push((row, prefix(row, &record[0])?, set)),
+                _ => ranges.push((row, range(row, &record[0], &record[1])?, set)),
+            }
+        }
+        if prefixes.is_empty() && ranges.is_empty() {
+            return Err(if columns == 0 {
+                ZoneTableError::Header(String::new())
+            } else {
+                ZoneTableError::Empty
+            });
+        }
+        let (rows, ranges) = if ranges.is_empty() { nested(prefixes)? } else { disjoint(ranges)? };
+        Ok(Self { rows, sets: sets.list, ranges })
+    }
+
+    /// The table as CSV, which [`Self::parse`] reads.
+    pub fn to_csv(&self) -> String {
+        let mut text = String::new();
+        let zones = |set: &SetIndex| {
+            let names = self.sets[*set as usize].iter().map(ZoneName::as_str);
+            names.collect::<Vec<_>>().join(" ")
+        };
+        // Writing to a string does not fail.
+        match &self.rows {
+            Rows::Prefixes(rows) => {
+                text.push_str("prefix,zones\n");
+                for (prefix, set) in rows {
+                    let _ = writeln!(text, "{prefix},{}", zones(set));
+                }
+            }
+            Rows::Ranges(rows) => {
+                text.push_str("first,last,zones\n");
+                for (range, set) in rows {
+                    let _ = writeln!(text, "{},{},{}", range.first(), range.last(), zones(set));
+                }
+            }
+        }
+        text
+    }
+
+    /// How many rows it has.
+    pub fn rows(&self) -> usize {
+        match &self.rows {
+            Rows::Prefixes(rows) => rows.len(),
+            Rows::Ranges(rows) => rows.len(),
+        }
+    }
+
+    /// The combinations of time zones that occur.
+    pub(crate) fn sets(&self) -> &[Vec<ZoneName>] {
+        &self.sets
+    }
+
+    /// The ranges of numbers with their zones, ascending and disjoint, that overlap one range.
+    pub(crate) fn ranges_in(&self, within: NumberRange) -> &[(NumberRange, SetIndex)] {
+        let first = self.ranges.partition_point(|(range, _)| range.last() < within.first());
+        let end = self.ranges.partition_point(|(range, _)| range.first() <= within.last());
+        &self.ranges[first..end.max(first)]
+    }
+
+    /// The time zones of a number.
+    pub fn zones_of(&self, number: Number) -> Option<&[ZoneName]> {
+        let (_, set) = self.ranges_in(NumberRange::single(number)).first()?;
+        Some(&self.sets[*set as usize])
+    }
+}
+
+fn cut(text: &str) -> String {
+    text.chars().take(100).collect()
+}
+
+/// The combinations of zones, each once.
+#[derive(Default)]
+struct Sets {
+    list: Vec<Vec<ZoneName>>,
+    by_text: HashMap<String, SetIndex>,
+}
+
+impl Sets {
+    fn add(&mut self, row: u64, text: &str) -> Result<SetIndex, ZoneTableError> {
+        if let Some(known) = self.by_text.get(text) {
+            return Ok(*known);
+        }
+        let mut names = Vec::new();
+        for name in text.split_ascii_whitespace() {
+            if names.len() == MAX_ZONES_OF_A_ROW {
+                return Err(ZoneTableError::TooManyZones(row));
+            }
+            names.push(name.parse().map_err(|error| ZoneTableError::Zone { row, error })?);
+        }
+        if names.is_empty() {
+            return Err(ZoneTableError::NoZone(row));
+        }
+        let index = self.list.len() as SetIndex;
+        self.list.push(names);
+        self.by_text.insert(text.to_owned(), index);
+        Ok(index)
+    }
+}
+
+fn number(row: u64, text: &str, what: &'static str) -> Result<Number, ZoneTableError> {
+    Number::parse_digits(text.as_bytes()).map_err(|error| ZoneTableError::Number {
+        row,
+        text: cut(text),
+        what,
+        why: error.to_string(),
+    })
+}
+
+fn prefix(row: u64, text: &str) -> Result<String, ZoneTableError> {
+    number(row, text, "prefix").map(|_| text.to_owned())
+}
+
+fn range(row: u64, first: &str, last: &str) -> Result<NumberRange, ZoneTableError> {
+    NumberRange::new(number(row, first, "number")?, number(row, last, "number")?).map_err(|error| {
+        ZoneTableError::Number {
+            row,
+            text: cut(&format!("{first}-{last}")),
+            what: "range",
+            why: error.to_string(),
+        }
+    })
+}
+
+type Flat = (Rows, Vec<(NumberRange, SetIndex)>);
+
+fn disjoint(mut rows: Vec<(u64, NumberRange, SetIndex)>) -> Result<Flat, ZoneTableError> {
+    rows.sort_by_key(|(_, range, _)| range.first());
+    for pair in rows.windows(2) {
+        if pair[1].1.first() <= pair[0].1.last() {
+            let (one, other) = (pair[0].0, pair[1].0);
+            return Err(ZoneTableError::Overlap(one.min(other), one.max(other)));
+        }
+    }
+    let ranges: Vec<_> = rows.into_iter().map(|(_, range, set)| (range, set)).collect();
+    Ok((Rows::Ranges(ranges.clone()), ranges))
+}
+
+/// Prefixes: the longest one of a number counts.
+fn nested(mut rows: Vec<(u64, String, SetIndex)>) -> Result<Flat, ZoneTableError> {
+    // A prefix comes right before those that begin with it.
+    rows.sort_by(|one, other| one.1.cmp(&other.1));
+    for pair in rows.windows(2) {
+        if pair[0].1 == pair[1].1 {
+            let (one, other) = (pair[0].0, pair[1].0);
+            return Err(ZoneTableError::SamePrefix(one.min(other), one.max(other)));
+        }
+    }
+    let rows: Vec<_> = rows.into_iter().map(|(_, prefix, set)| (prefix, set)).collect();
+    let mut ranges = Vec::new();
+    for length in 1..=MAX_NUMBER_DIGITS {
+        ranges.extend(of_length(&rows, length));
+    }
+    Ok((Rows::Prefixes(rows), ranges))
+}
+
+/// The ranges of all numbers of one length.
+fn of_length(rows: &[(String, SetIndex)], length: usize) -> Vec<(NumberRange, SetIndex)> {
+    let mut ranges: Vec<(NumberRange, SetIndex)> = Vec::new();
+    let mut emit = |first: u64, last: u64, set: SetIndex| {
+        if let (Ok(first), Ok(last)) = (Number::new(first), Number::new(last))
+            && let Ok(range) = NumberRange::new(first, last)
+        {
+            ranges.push((range, set));
+        }
+    };
+    // The prefixes that the present place is within, the longest last: where each ends.
+    let mut open: Vec<(u64, SetIndex)> = Vec::new();
+    let mut next = 0;
+    for (prefix, set) in rows.iter().filter(|(prefix, _)| prefix.len() <= length) {
+        let stem = Number::parse_digits(prefix.as_bytes());
+        let Ok(range) = stem.and_then(|stem| prefix_range(stem, length - prefix.len())) else { continue };
+        let (first, last) = (range.first().get(), range.last().get());
+        while let Some((end, outer)) = open.pop_if(|(end, _)| *end < first) {
+            emit(next, end, outer);
+            next = end + 1;
+        }
+        if let Some((_, outer)) = open.last()
+            && next < first
+        {
+            emit(next, first - 1, *outer);
+        }
+        next = first;
+        open.push((last, *set));
+    }
+    while let Some((end, outer)) = open.pop() {
+        if next <= end {
+            emit(next, end, outer);
+            next = end + 1;
+        }
+    }
+    ranges
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn zones(table: &ZoneTable, number: u64) -> Option<String> {
+        let zones = table.zones_of(Number::new(number).unwrap())?;
+        Some(zones.iter().map(ZoneName::as_str).collect::<Vec<_>>().join(" "))
+    }
+
+    #[test]
+    fn the_longest_prefix_counts() {
+        let text =
+            "prefix,zones\n7,Europe/Moscow Asia/Yekaterinburg\n7912,Asia/Yekaterinburg\n79121,Asia/Omsk\n";
+        let table = ZoneTable::parse(text).unwrap();
+        for (number, expected) in [
+            (7, Some("Europe/Moscow Asia/Yekaterinburg")),
+            (79_111_234_567, Some("Europe/Moscow Asia/Yekaterinburg")),
+            (7_912, Some("Asia/Yekaterinburg")),
+            (79_120_000_000, Some("Asia/Yekaterinburg")),
+            (79_121_000_000, Some("Asia/Omsk")),
+            (79_121_999_999, Some("Asia/Omsk")),
+            (79_122_000_000, Some("Asia/Yekaterinburg")),
+            (79_130_000_000, Some("Europe/Moscow Asia/Yekaterinburg")),
+            (89_130_000_000, None),
+            (6, None),
+        ] {
+            assert_eq!(zones(&table, number).as_deref(), expected, "{number}");
+        }
+        assert_eq!(table.to_csv(), text);
+        assert_eq!(ZoneTable::parse(&table.to_csv()).unwrap(), table);
+    }
+
+    #[test]
+    fn the_shipped_table_is_as_a_search_for_the_longest_prefix_finds() {
+        let table = ZoneTable::phone().unwrap();
+        assert_eq!(table.rows(), 3_240);
+        let rows: HashMap<&str, &str> =
+            PHONE.lines().skip(1).filter_map(|line| line.split_once(',')).collect();
+        for number in (0..40_000_u64).map(|i| i.wrapping_mul(0x9E37_79B9_7F4A_7C15) % 99_999_999_999 + 1) {
+            let digits = number.to_string();
+            let longest = (1..=digits.len()).rev().find_map(|length| rows.get(&digits[..length]));
+            assert_eq!(zones(&table, number).as_deref(), longest.copied(), "{number}");
+        }
+    }
+
+    #[test]
+    fn ranges_are_disjoint() {
+        let table = ZoneTable::parse("first,last,zones\n100,199,Europe/Berlin\n50,60,Asia/Omsk\n").unwrap();
+        assert_eq!((zones(&table, 60).as_deref(), zones(&table, 61)), (Some("Asia/Omsk"), None));
+        assert_eq!(zones(&table, 199).as_deref(), Some("Europe/Berlin"));
+        assert_eq!(ZoneTable::parse(&table.to_csv()).unwrap(), table);
+    }
+
+    #[test]
+    fn what_is_wrong_names_its_row() {
+        for (text, words) in [
+            ("", "prefix,zones"),
+            ("number,zones\n7,Asia/Omsk\n", "number,zones"),
+            ("prefix,zones\n", "no rows"),
+            ("prefix,zones\n7\n", "row 2 has 1 cells"),
+            ("prefix,zones\n7,Asia/Omsk\n+8,Asia/Omsk\n", "row 3"),
+            ("prefix,zones\n7,Asia/Nowhere\n", "row 2: \"Asia/Nowhere\" is not a time zone"),
+            ("prefix,zones\n7,\n", "row 2 has no time zone"),
+            ("prefix,zones\n7,Asia/Omsk\n8,Asia/Omsk\n7,Asia/Chita\n", "rows 2 and 4"),
+            ("first,last,zones\n7,9,Asia/Omsk\n1,7,Asia/Omsk\n", "rows 2 and 3 overlap"),
+            ("first,last,zones\n9,7,Asia/Omsk\n", "row 2"),
+        ] {
+            let error = ZoneTable::parse(text).unwrap_err().to_string();
+            assert!(error.contains(words), "{text}: {error}");
+        }
+    }
+}

@@ -217,10 +217,39 @@ fn lists(checked: &Checked) {
         checked.get_as("/v1/pools/ru/numbers?state=available,resting&within=30", kind);
     }
     checked.call("GET", "/v1/pools/ru/numbers?state=sold", 400);
+    hours(checked);
     checked.call("GET", "/v1/pools/ru/map?buckets=4", 200);
     checked.call("GET", "/v1/pools/ru/map?within=12", 200);
     checked.call("GET", "/v1/pools/ru/map?within=999", 200);
     checked.call("GET", "/v1/pools/ru/map?buckets=4097", 400);
+}
+
+/// Hours and time zones.
+fn hours(checked: &Checked) {
+    let send = |kind: &str, path: &str, body: &str, status: u16| {
+        let answer = checked.client.borrow_mut().send("PUT", path, kind, body.as_bytes()).unwrap();
+        checked.check("PUT", path, status, &answer);
+    };
+    let zones = "/v1/pools/ru/zones";
+    checked.call("GET", zones, 404);
+    checked.call("GET", "/v1/pools/ru/hours", 404);
+    send("text/csv", zones, "prefix,zones\n1,Europe/Moscow\n", 200);
+    send("text/csv", zones, "prefix,zones\n1,Moscow\n", 400);
+    send("application/json", zones, "{}", 415);
+    send("text/csv", "/v1/pools/ru/zones?builtin=phone", "", 200);
+    checked.get_as(zones, "text/csv");
+    let rules = json!([{"days": "mon-sun", "from": "09:00", "to": "21:00"}]);
+    let hours = json!({"rules": rules, "closed": ["2026-12-25"], "zone": "Europe/Moscow"});
+    checked.json("PATCH", "/v1/pools/ru", &json!({ "hours": hours }), 200);
+    checked.json("PATCH", "/v1/pools/ru", &json!({"hours": {"rules": [], "zone": "Moscow"}}), 400);
+    checked.call("GET", "/v1/pools/ru/hours", 200);
+    checked.call("GET", "/v1/pools/ru/hours?at=2026-11-27T06:00:00Z", 200);
+    checked.call("GET", "/v1/pools/ru/hours?at=now", 400);
+    checked.json("PATCH", "/v1/pools/ru", &json!({"hours": {"rules": []}}), 200);
+    let exhausted = checked.call("POST", "/v1/pools/ru/lease", 409);
+    assert!(exhausted["closed"].is_u64() && exhausted["next_open_at"].is_null(), "{exhausted}");
+    checked.json("PATCH", "/v1/pools/ru", &json!({"hours": null}), 200);
+    checked.call("DELETE", zones, 200);
 }
 
 /// From a web page of another site.

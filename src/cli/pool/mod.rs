@@ -1,6 +1,7 @@
 //! `allotd pool …`: the operators' calls.
 
 mod export;
+mod hours;
 mod map;
 pub(crate) mod name;
 mod number;
@@ -83,9 +84,16 @@ pub(super) enum PoolCommand {
         /// repeatable, and replaces all earlier rules
         #[arg(long = "outcome", value_name = "NAME=THEN", help_heading = SETTINGS_HEADING)]
         outcomes: Vec<String>,
+        /// When numbers may be leased: a JSON file with rules, or none for always
+        #[arg(long, value_name = "FILE", help_heading = SETTINGS_HEADING)]
+        hours: Option<String>,
         #[command(flatten)]
         remote: Remote,
     },
+    /// Show how many numbers are open, and when that changes
+    Hours(hours::HoursArgs),
+    /// Show or replace the time zones of the numbers
+    Zones(hours::ZonesArgs),
     /// Delete a pool
     Delete {
         /// Name of the pool
@@ -161,7 +169,7 @@ impl SettingArgs {
         given.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
     }
 
-    fn change(&self, outcomes: &[String]) -> Result<SettingsChange, CliError> {
+    fn change(&self, outcomes: &[String], hours: Option<&str>) -> Result<SettingsChange, CliError> {
         let rule = |text: &String| {
             let refused = || CliError::Usage(format!("\"{text}\" is not a rule: give NAME=THEN"));
             let (name, then) = text.split_once('=').ok_or_else(refused)?;
@@ -178,7 +186,7 @@ impl SettingArgs {
             rest: self.rest,
             on_expiry: self.on_expiry,
             outcomes: (!outcomes.is_empty()).then_some(rules),
-            hours: None,
+            hours: hours.map(hours::read).transpose()?,
         })
     }
 }
@@ -193,10 +201,12 @@ pub(super) fn run(command: PoolCommand) -> Result<(), CliError> {
             let path = pool_path(&args.name, "")?;
             args.remote.call(Call::new(Method::GET, &path), show::pool)
         }
-        PoolCommand::Set { name, settings, outcomes, remote } => {
-            let body = json!(settings.change(&outcomes)?);
+        PoolCommand::Set { name, settings, outcomes, hours, remote } => {
+            let body = json!(settings.change(&outcomes, hours.as_deref())?);
             remote.call(Call::json(Method::PATCH, &pool_path(&name, "")?, &body), show::pool)
         }
+        PoolCommand::Hours(args) => hours::show(&args),
+        PoolCommand::Zones(args) => hours::zones(&args),
         PoolCommand::Delete { name, force, remote } => {
             let path = pool_path(&name, if force { "?force=true" } else { "" })?;
             remote.call(Call::new(Method::DELETE, &path), output::members)

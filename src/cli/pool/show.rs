@@ -40,10 +40,18 @@ pub(super) fn pool(pool: &Value) -> String {
         let share = if name == "numbers" { String::new() } else { percent(count(pool, name), numbers) };
         shown.push((name.to_owned(), Shown::Figure(grouped(count(pool, name)), format!("{share:>7}"))));
     }
+    if pool["closed"].is_u64() {
+        let share = percent(count(pool, "closed"), numbers);
+        shown.push((
+            "closed".to_owned(),
+            Shown::Figure(grouped(count(pool, "closed")), format!("{share:>7}")),
+        ));
+    }
     shown.push(("round".to_owned(), Shown::member(&pool["round"])));
     shown.push(("paused".to_owned(), Shown::Words(cell(&pool["paused"]))));
     for (name, value) in pool["settings"].as_object().into_iter().flatten() {
         match value {
+            Value::Object(hours) if name == "hours" => shown.extend(hours_of(hours)),
             Value::Object(rules) if !rules.is_empty() => shown.extend(
                 rules.iter().map(|(outcome, then)| (format!("outcome {outcome}"), Shown::Words(cell(then)))),
             ),
@@ -55,6 +63,20 @@ pub(super) fn pool(pool: &Value) -> String {
         }
     }
     pairs(&shown)
+}
+
+/// Hours, a row per rule.
+fn hours_of(hours: &serde_json::Map<String, Value>) -> Vec<(String, Shown)> {
+    let words = |text: String| ("hours".to_owned(), Shown::Words(text));
+    let rules = hours.get("rules").and_then(Value::as_array).into_iter().flatten();
+    let rules = rules
+        .map(|rule| words(format!("{} {}-{}", cell(&rule["days"]), cell(&rule["from"]), cell(&rule["to"]))));
+    let closed = hours
+        .get("closed")
+        .and_then(Value::as_array)
+        .map(|days| words(format!("closed {}", days.iter().map(cell).collect::<Vec<_>>().join(" "))));
+    let zone = hours.get("zone").map(|zone| words(format!("zone {}", cell(zone))));
+    rules.chain(closed).chain(zone).collect()
 }
 
 #[cfg(test)]

@@ -98,7 +98,9 @@ fn over_pools(
     api: &Arc<Api>,
     answer: impl FnOnce(&Arc<Api>) -> Reply + Send + 'static,
 ) -> Result<Handled, Problem> {
-    if api.engine.pool_count() <= MAX_POOLS_AT_ONCE {
+    // What is closed is counted in the free index.
+    let is_quick = |api: &Api| !api.engine.pools().iter().any(|pool| pool.has_hours());
+    if api.engine.pool_count() <= MAX_POOLS_AT_ONCE && is_quick(api) {
         return answer(api).map(Handled::Ready);
     }
     let api = Arc::clone(api);

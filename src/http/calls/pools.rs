@@ -21,13 +21,16 @@ const SETTING_PARAMETERS: [&str; 6] = ["order", "ttl", "ttl_max", "rest", "on_ex
 
 /// One pool as the list shows it.
 fn pool_json(pool: &Pool) -> Result<String, Problem> {
-    let counts = pool.counts();
+    let mut counts = pool.counts();
+    let closed = pool.closed(None).map(|closed| closed.numbers.min(counts.available));
+    counts.available -= closed.unwrap_or_default();
     let settings = serde_json::to_string(&**pool.settings()).map_err(|error| Problem::internal(&error))?;
     Ok(format!(
-        "{{\"pool\":{},\"numbers\":{},{},\"round\":{},\"paused\":{},\"settings\":{settings}}}",
+        "{{\"pool\":{},\"numbers\":{},{}{},\"round\":{},\"paused\":{},\"settings\":{settings}}}",
         json::quoted(pool.name().as_str()),
         counts.numbers,
         json::counts(&counts),
+        closed.map_or(String::new(), |closed| format!(",\"closed\":{closed}")),
         pool.round(),
         pool.is_paused(),
     ))
@@ -46,7 +49,11 @@ pub(crate) fn list(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handled
 /// `GET /v1/pools/{pool}`
 pub(crate) fn show(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handled, Problem> {
     query::none(query_of(&request))?;
-    Ok(json::ok_json(pool_json(&*pool_of(api, &request)?)?).into())
+    let pool = pool_of(api, &request)?;
+    if pool.has_hours() {
+        return Handled::later(blocking(move || Ok(json::ok_json(pool_json(&pool)?))));
+    }
+    Ok(json::ok_json(pool_json(&pool)?).into())
 }
 
 fn settings_of(query: &Query) -> Result<Settings, Problem> {

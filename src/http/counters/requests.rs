@@ -56,7 +56,7 @@ calls! {
     ShowHours = "show_hours",
     /// `GET /v1/pools/{pool}/zones`
     ShowZones = "show_zones",
-    /// `PUT` or `DELETE /v1/pools/{pool}/zones`
+    /// `PUT /v1/pools/{pool}/zones` and `DELETE /v1/pools/{pool}/zones`
     ChangeZones = "change_zones",
     /// `GET /v1/pools/{pool}/map`
     Map = "map",

@@ -1,0 +1,116 @@
+//! The tokens in force.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+
+use super::access_token::TokenHash;
+use super::principal::Principal;
+use super::registry::Registry;
+use super::tokens_file::{self, Entry, TokensFileError};
+
+/// The table of a tokens file, which is exchanged as a whole or not at all.
+#[derive(Debug)]
+pub struct Authority {
+    path: PathBuf,
+    registry: Arc<Registry>,
+    table: ArcSwap<Table>,
+    /// Counts the tables. What was found in one holds while the count stays.
+    version: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    by_hash: HashMap<TokenHash, Arc<Principal>>,
+    principals: usize,
+}
+
+impl Authority {
+    /// Reads a tokens file.
+    pub fn open(path: &Path, registry: Arc<Registry>) -> Result<Self, TokensFileError> {
+        let table = Table::of(tokens_file::read(path)?, &registry);
+        let (path, table) = (path.to_owned(), ArcSwap::from_pointee(table));
+        Ok(Self { path, registry, table, version: AtomicU64::new(1) })
+    }
+
+    /// Reads the file again. If that fails, the table stays.
+    pub fn reload(&self) -> Result<(), TokensFileError> {
+        let table = Table::of(tokens_file::read(&self.path)?, &self.registry);
+        self.table.store(Arc::new(table));
+        // After the table: who sees the new count sees the new table.
+        self.version.fetch_add(1, Ordering::Release);
+        Ok(())
+    }
+
+    /// Changes when the table does.
+    #[inline]
+    pub fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    /// Who holds a token. To be kept with a version that was read before.
+    pub fn find(&self, token: &TokenHash) -> Option<Arc<Principal>> {
+        self.table.load().by_hash.get(token).cloned()
+    }
+
+    /// How many principals there are.
+    pub fn principals(&self) -> usize {
+        self.table.load().principals
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Table {
+    fn of(entries: Vec<Entry>, registry: &Registry) -> Self {
+        let mut table = Self { principals: entries.len(), ..Self::default() };
+        for Entry { principal, hashes } in entries {
+            let principal = registry.principal(principal);
+            table.by_hash.extend(hashes.into_iter().map(|hash| (hash, Arc::clone(&principal))));
+        }
+        table
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+    use crate::auth::access_token::AccessToken;
+
+    fn write(path: &Path, name: &str, token: &AccessToken) {
+        let hash = token.hash();
+        let text = format!(
+            "[[token]]\nname = \"{name}\"\nrole = \"client\"\npools = [\"*\"]\nsha256 = [\"{hash}\"]\n"
+        );
+        fs::write(path, text).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+
+    #[test]
+    fn the_table_is_exchanged_as_a_whole_or_not_at_all() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("tokens.toml");
+        let (one, other) = (AccessToken::random().unwrap(), AccessToken::random().unwrap());
+        write(&path, "shop", &one);
+        let authority = Authority::open(&path, Arc::default()).unwrap();
+        let found = |token: &AccessToken| authority.find(&token.hash()).map(|found| found.name().to_owned());
+        assert_eq!((found(&one).as_deref(), found(&other)), (Some("shop"), None));
+        let version = authority.version();
+        fs::write(&path, "[[token]]\nname = 1\n").unwrap();
+        assert!(authority.reload().is_err());
+        assert_eq!((found(&one).as_deref(), authority.version()), (Some("shop"), version));
+        write(&path, "other", &other);
+        authority.reload().unwrap();
+        assert_eq!((found(&one), found(&other).as_deref()), (None, Some("other")));
+        assert_ne!(authority.version(), version);
+    }
+}

@@ -1,0 +1,14 @@
+//! Who calls, and what a caller may do: access tokens and their file, roles, scopes and quotas.
+//!
+//! A [`principal::Principal`] is a caller. It comes from the tokens file ([`authority`] has the table in force),
+//! or a listener makes one of a peer's user or a client certificate. [`registry`] keeps what a principal uses
+//! ([`usage`]) under its name, whatever is exchanged meanwhile.
+
+pub mod peer;
+pub mod principal;
+pub mod quota;
+pub mod rate;
+pub mod registry;
+pub mod role;
+pub mod scope;
+pub mod usage;

@@ -1,7 +1,6 @@
 //! A load in any protocol: connections over threads, a warm-up, a measured time.
 
 use std::io;
-use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -12,6 +11,7 @@ use super::error::LoadError;
 use super::protocol::Protocol;
 use super::schedule::Schedule;
 use super::tally::{Tally, nanoseconds};
+use super::transport::Transport;
 use super::worker::Worker;
 
 /// The settings of a load.
@@ -65,14 +65,14 @@ impl CpuMark {
 
 /// Runs a load. `open` gives each connection, by its place, and its protocol; `probe` gives the server's
 /// processor time so far.
-pub fn run<T: Protocol + Send>(
+pub fn run<C: Into<Transport>, T: Protocol + Send>(
     load: &Load,
-    open: impl Fn(usize) -> io::Result<(OwnedFd, T)>,
+    open: impl Fn(usize) -> io::Result<(C, T)>,
     probe: Option<&dyn Fn() -> io::Result<Duration>>,
 ) -> Result<Measured, LoadError> {
     let mut by_thread: Vec<Vec<Connection<T>>> = (0..load.threads).map(|_| Vec::new()).collect();
     for index in 0..load.connections {
-        let connection = open(index).and_then(|(socket, talk)| Connection::new(socket, talk));
+        let connection = open(index).and_then(|(socket, talk)| Connection::new(socket.into(), talk));
         let connection = connection.map_err(|error| LoadError::Open {
             index: index + 1,
             connections: load.connections,

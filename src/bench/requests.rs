@@ -21,7 +21,7 @@ pub(crate) struct Requests {
 impl Requests {
     pub(crate) fn new(plan: &Plan) -> Self {
         let host = match &plan.server {
-            Server::Tcp(authority) => authority.clone(),
+            Server::Tcp(authority) | Server::Tls(authority, _) => authority.clone(),
             Server::Unix(_) => "localhost".to_owned(),
         };
         let body = match (plan.count, plan.ttl_seconds) {

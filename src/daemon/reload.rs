@@ -5,11 +5,13 @@ use tracing::{error, info, warn};
 
 use crate::daemon::config::args::ServeArgs;
 use crate::http::server::control::Control;
+use crate::http::server::tls::error::TlsError;
+use crate::http::server::tls::files::{LoadedTls, TlsFiles};
 use crate::log::{self, LogConfig};
 
 use super::config::Config;
 use super::descriptors::limit_connections;
-use super::service_manager;
+use super::{service_manager, startup_log};
 
 /// The settings in force, and the arguments they came from.
 pub(crate) struct Reloader {
@@ -22,32 +24,39 @@ impl Reloader {
         Self { args, running }
     }
 
-    /// Reads the file again. Flags and the environment still take precedence.
+    /// Reads the file and the certificates again. Flags and the environment still take precedence. If any of
+    /// it is refused, nothing changes.
     pub(crate) fn reload(&mut self, control: &Control) {
         service_manager::reloading();
-        let Some(path) = self.args.config.clone() else {
+        let path = self.args.config.as_ref().map(|path| path.display().to_string());
+        if path.is_none() && self.running.tls.is_none() {
             warn!(event = "reload_failed", "there is no config file to read again: start with --config FILE");
             return;
-        };
-        match self.args.clone().into_config() {
-            Ok(config) => {
+        }
+        let read = self.args.clone().into_config().map_err(|error| error.to_string());
+        let read = read.and_then(|config| match load_tls(&config, control) {
+            Ok(tls) => Ok((config, tls)),
+            Err(error) => Err(error.to_string()),
+        });
+        match read {
+            Ok((config, tls)) => {
                 self.take(&config, control);
+                if let (Some(loaded), Some(running)) = (tls, control.tls()) {
+                    startup_log::certificate(&loaded);
+                    running.exchange(loaded);
+                }
                 let LogConfig { level, shows_numbers, slow_call_ms, .. } = self.running.log;
                 info!(
                     event = "reloaded",
-                    config = %path.display(),
+                    config = path,
                     log_level = level.as_str(),
                     log_numbers = shows_numbers,
                     slow_call_ms,
                     max_connections = self.running.max_connections,
-                    "the config file was read again"
+                    "the config file and the certificates were read again"
                 );
             }
-            Err(error) => error!(
-                event = "reload_failed",
-                config = %path.display(),
-                "nothing was changed: {error}"
-            ),
+            Err(error) => error!(event = "reload_failed", config = path, "nothing was changed: {error}"),
         }
     }
 
@@ -62,12 +71,22 @@ impl Reloader {
     }
 }
 
+/// The certificates that a configuration names, if the running listeners have any.
+fn load_tls(config: &Config, control: &Control) -> Result<Option<LoadedTls>, TlsError> {
+    let files = config.tls.as_ref().filter(|_| control.tls().is_some());
+    files.map(TlsFiles::load).transpose()
+}
+
 /// The keys whose settings differ and cannot change while the daemon runs.
 fn fixed_that_differ(running: &Config, new: &Config) -> Vec<&'static str> {
     // Destructured in full, so that a new setting cannot be left out.
     let Config {
         data_dir,
         listen,
+        // The files that it names are read and exchanged; whether there are any is a matter of `listen`.
+        tls: _,
+        allow_plain_text,
+        allow_anyone,
         allow_hosts,
         workers,
         max_connections: _,
@@ -82,6 +101,8 @@ fn fixed_that_differ(running: &Config, new: &Config) -> Vec<&'static str> {
     let differ = [
         ("data", *data_dir != running.data_dir),
         ("listen", *listen != running.listen),
+        ("allow_plain_text", *allow_plain_text != running.allow_plain_text),
+        ("allow_anyone", *allow_anyone != running.allow_anyone),
         ("allow_host", *allow_hosts != running.allow_hosts),
         ("workers", *workers != running.workers),
         ("durability", *durability != running.durability),

@@ -11,12 +11,12 @@ use hyper::{Request, Response, StatusCode};
 use crate::http::calls::lease::plain_lease;
 use crate::http::counters::requests::Call;
 use crate::http::request::headers::RequestHeaders;
-use crate::http::request::origin::Via;
 use crate::http::response::body::Body;
 use crate::http::response::json::ok_json;
 use crate::http::response::problem::{Code, Problem};
 use crate::sys::monotonic::monotonic_nanos;
 
+use super::caller::Caller;
 use super::calls::{Api, Handled, Reply};
 use super::commit_gate::Gate;
 use super::request_log::{self, OwnedRequestInfo, RequestInfo};
@@ -124,12 +124,12 @@ impl Pending {
 
 /// Starts to handle a request.
 #[inline]
-pub(crate) fn answer(api: &Arc<Api>, gate: &Gate, via: Via, request: Request<Incoming>) -> Pending {
+pub(crate) fn answer(api: &Arc<Api>, gate: &Gate, caller: &Caller, request: Request<Incoming>) -> Pending {
     let started_nanos = monotonic_nanos();
     let given = RequestHeaders::of(&request);
     let in_flight = |call| InFlight { call, started_nanos, has_id: given.request_id.is_some() };
     let info = || RequestInfo::of(&request, &given);
-    if let Err(problem) = api.names.check(via, &request, &given) {
+    if let Err(problem) = api.names.check(caller.via, &request, &given) {
         return Pending::ready(in_flight(Call::Other).finish(info, Err(problem), gate));
     }
     match plain_lease(&request, &given) {
@@ -147,7 +147,7 @@ pub(crate) fn answer(api: &Arc<Api>, gate: &Gate, via: Via, request: Request<Inc
         Some(Err(problem)) => Pending::ready(in_flight(Call::Lease).finish(info, Err(problem), gate)),
         None => {
             let (in_flight, kept) = (in_flight(Call::Other), info().keep());
-            route(api, gate, in_flight, kept, request)
+            route(api, gate, caller, in_flight, kept, request)
         }
     }
 }
@@ -156,6 +156,7 @@ pub(crate) fn answer(api: &Arc<Api>, gate: &Gate, via: Via, request: Request<Inc
 fn route(
     api: &Arc<Api>,
     gate: &Gate,
+    caller: &Caller,
     in_flight: InFlight,
     kept: OwnedRequestInfo,
     request: Request<Incoming>,
@@ -163,7 +164,11 @@ fn route(
     let route = routes::find(request.method(), request.uri().path());
     let call = route.as_ref().map_or(Call::Other, |route| route.call);
     let in_flight = InFlight { call, ..in_flight };
-    match route.and_then(|route| (route.handler)(api, request)) {
+    let served = route.and_then(|route| match caller.calls.has(route.call) {
+        true => (route.handler)(api, request),
+        false => Err(Problem::not_served_here()),
+    });
+    match served {
         Ok(Handled::Later(future)) => Pending::Later(Box::new(Later { in_flight, kept, future })),
         Ok(Handled::Ready(response)) => Pending::ready(in_flight.finish(|| kept.info(), Ok(response), gate)),
         Err(problem) => Pending::ready(in_flight.finish(|| kept.info(), Err(problem), gate)),

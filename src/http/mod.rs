@@ -7,12 +7,14 @@
 
 pub mod address;
 pub(crate) mod blocking;
+pub(crate) mod caller;
 pub mod calls;
 mod commit_gate;
 pub mod counters;
 pub(crate) mod exchange;
 pub(crate) mod lanes;
 pub mod limits;
+pub mod listen;
 pub mod request;
 mod request_log;
 pub mod response;

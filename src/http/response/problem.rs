@@ -194,6 +194,15 @@ impl Problem {
         )
     }
 
+    /// The listener does not serve the call.
+    pub(crate) fn not_served_here() -> Self {
+        Self::new(
+            Code::Forbidden,
+            "This address serves lease, renew, return, the figures of a pool and health only \
+             (calls=lease of --listen): use another address of the server",
+        )
+    }
+
     /// `not_found`.
     pub(crate) fn not_found() -> Self {
         Self::new(

@@ -13,10 +13,10 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::http::caller::Caller;
 use crate::http::calls::Api;
 use crate::http::commit_gate::Gate;
 use crate::http::exchange::{Pending, answer, refuse};
-use crate::http::request::origin::Via;
 
 use super::gated_stream::Gated;
 use super::outflow::{Flow, Outflow};
@@ -139,7 +139,7 @@ pub(crate) enum Admission {
 /// Handles the requests of one connection.
 struct ConnectionService {
     welcome: Admission,
-    via: Via,
+    caller: Caller,
     api: Arc<Api>,
     state: Arc<ConnectionState>,
 }
@@ -178,7 +178,7 @@ impl Service<Request<Incoming>> for ConnectionService {
             self.state.outflow.hold();
         }
         let answering = match self.welcome {
-            Admission::Served => answer(&self.api, &self.state.gate, self.via, request),
+            Admission::Served => answer(&self.api, &self.state.gate, &self.caller, request),
             Admission::Refused => {
                 // HTTP/2 has no `Connection: close`.
                 self.state.send(DRAIN);
@@ -192,7 +192,7 @@ impl Service<Request<Incoming>> for ConnectionService {
 /// Serves a connection to its end.
 pub(crate) async fn serve<S>(
     stream: S,
-    via: Via,
+    caller: Caller,
     welcome: Admission,
     api: Arc<Api>,
     connections: Arc<Connections>,
@@ -201,7 +201,7 @@ pub(crate) async fn serve<S>(
 {
     let state = connections.add();
     let gated = Gated::new(stream, Arc::clone(&state.gate), Arc::clone(&state.outflow));
-    let service = ConnectionService { welcome, via, api, state: Arc::clone(&state) };
+    let service = ConnectionService { welcome, caller, api, state: Arc::clone(&state) };
     let mut builder = Builder::new(TokioExecutor::new());
     // hyper's own flushing of pipelines would buffer responses without bound: see `Outflow`.
     builder.http1().pipeline_flush(false).writev(false).max_buf_size(MAX_BUFFER_BYTES);

@@ -9,7 +9,7 @@ use std::str::FromStr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use sha2::{Digest as _, Sha256};
+use ring::digest::{self, SHA256};
 use thiserror::Error;
 
 use crate::sys::random;
@@ -101,7 +101,9 @@ impl TokenHash {
     }
 
     fn of_text(text: &[u8]) -> Self {
-        Self(Sha256::digest(text).into())
+        let mut hash = [0; HASH_BYTES];
+        hash.copy_from_slice(digest::digest(&SHA256, text).as_ref());
+        Self(hash)
     }
 }
 

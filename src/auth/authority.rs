@@ -1,7 +1,7 @@
 //! The tokens in force.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -15,15 +15,15 @@ use super::tokens_file::{self, Entry, TokensFileError};
 /// The table of a tokens file, which is exchanged as a whole or not at all.
 #[derive(Debug)]
 pub struct Authority {
-    path: PathBuf,
     registry: Arc<Registry>,
-    table: ArcSwap<Table>,
+    table: ArcSwap<TokenTable>,
     /// Counts the tables. What was found in one holds while the count stays.
     version: AtomicU64,
 }
 
+/// The tokens of a file.
 #[derive(Debug, Default)]
-struct Table {
+pub struct TokenTable {
     by_hash: HashMap<TokenHash, Arc<Principal>>,
     principals: usize,
 }
@@ -31,18 +31,20 @@ struct Table {
 impl Authority {
     /// Reads a tokens file.
     pub fn open(path: &Path, registry: Arc<Registry>) -> Result<Self, TokensFileError> {
-        let table = Table::of(tokens_file::read(path)?, &registry);
-        let (path, table) = (path.to_owned(), ArcSwap::from_pointee(table));
-        Ok(Self { path, registry, table, version: AtomicU64::new(1) })
+        let table = TokenTable::of(tokens_file::read(path)?, &registry);
+        Ok(Self { registry, table: ArcSwap::from_pointee(table), version: AtomicU64::new(1) })
     }
 
-    /// Reads the file again. If that fails, the table stays.
-    pub fn reload(&self) -> Result<(), TokensFileError> {
-        let table = Table::of(tokens_file::read(&self.path)?, &self.registry);
+    /// Reads a tokens file that is to take the place of the one in force.
+    pub fn read(&self, path: &Path) -> Result<TokenTable, TokensFileError> {
+        Ok(TokenTable::of(tokens_file::read(path)?, &self.registry))
+    }
+
+    /// Exchanges the table.
+    pub fn exchange(&self, table: TokenTable) {
         self.table.store(Arc::new(table));
         // After the table: who sees the new count sees the new table.
         self.version.fetch_add(1, Ordering::Release);
-        Ok(())
     }
 
     /// Changes when the table does.
@@ -56,18 +58,13 @@ impl Authority {
         self.table.load().by_hash.get(token).cloned()
     }
 
-    /// How many principals there are.
+    /// How many principals have tokens.
     pub fn principals(&self) -> usize {
         self.table.load().principals
     }
-
-    /// The file.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
 }
 
-impl Table {
+impl TokenTable {
     fn of(entries: Vec<Entry>, registry: &Registry) -> Self {
         let mut table = Self { principals: entries.len(), ..Self::default() };
         for Entry { principal, hashes } in entries {
@@ -106,10 +103,10 @@ mod tests {
         assert_eq!((found(&one).as_deref(), found(&other)), (Some("shop"), None));
         let version = authority.version();
         fs::write(&path, "[[token]]\nname = 1\n").unwrap();
-        assert!(authority.reload().is_err());
+        assert!(authority.read(&path).is_err());
         assert_eq!((found(&one).as_deref(), authority.version()), (Some("shop"), version));
         write(&path, "other", &other);
-        authority.reload().unwrap();
+        authority.exchange(authority.read(&path).unwrap());
         assert_eq!((found(&one), found(&other).as_deref()), (None, Some("other")));
         assert_ne!(authority.version(), version);
     }

@@ -86,6 +86,11 @@ impl LiveLeases {
         }
     }
 
+    /// Counts leases that were made without a reservation.
+    pub(crate) fn add(&self, count: u32) {
+        self.live.fetch_add(u64::from(count), Ordering::Relaxed);
+    }
+
     /// Gives back what was reserved in vain.
     pub(crate) fn release(&self, count: u32) {
         self.live.fetch_sub(u64::from(count), Ordering::Relaxed);
@@ -122,7 +127,7 @@ impl LiveLeases {
     pub(crate) fn renew(&self, before: Timestamp, after: Timestamp, now: Timestamp) {
         self.end_until(now);
         if !self.take(before) {
-            self.live.fetch_add(1, Ordering::Relaxed);
+            self.add(1);
         }
         self.enter(after, 1);
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::auth::peer::Peer;
 use crate::http::address::ListenAddress;
 use crate::http::caller::Caller;
 use crate::http::listen::{Calls, ListenerConfig};
@@ -16,6 +17,8 @@ use super::tls::ServerTls;
 pub(crate) struct Entrance {
     calls: Calls,
     via: Via,
+    /// Its address, for the log.
+    name: Arc<str>,
     /// The certificates; `None` for plain text.
     pub(crate) tls: Option<Arc<ServerTls>>,
 }
@@ -30,6 +33,7 @@ impl Entrance {
     }
 
     fn of(config: &ListenerConfig, tls: Option<&Arc<ServerTls>>) -> Result<Self, ServeError> {
+        let name = config.address.to_string().into();
         let (via, tls) = match (&config.address, config.tls) {
             (ListenAddress::Unix(_), _) => (Via::Unix, None),
             (ListenAddress::Tcp(_), false) => (Via::Tcp, None),
@@ -38,11 +42,12 @@ impl Entrance {
                 (Via::Tls, Some(Arc::clone(tls)))
             }
         };
-        Ok(Self { calls: config.calls, via, tls })
+        Ok(Self { calls: config.calls, via, name, tls })
     }
 
     /// The caller of a connection that shows nothing of itself.
-    pub(crate) fn caller(&self) -> Caller {
-        Caller { via: self.via, calls: self.calls }
+    pub(crate) fn caller(&self, peer: Peer) -> Caller {
+        let listener = Arc::clone(&self.name);
+        Caller { via: self.via, calls: self.calls, peer, listener, principal: None }
     }
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{Notify, mpsc, oneshot};
 
+use crate::auth::peer::Peer;
 use crate::http::calls::Api;
 use crate::http::counters::WorkerStats;
 use crate::http::lanes::BLOCKING_THREADS_PER_WORKER;
@@ -116,16 +117,19 @@ fn start_connection(
         Stream::Tcp(stream) => {
             stream.set_nonblocking(true)?;
             let stream = TcpStream::from_std(stream)?;
+            // A connection that is gone already has no address.
+            let peer = stream.peer_addr().map_or(Peer::Unknown, Peer::Address);
             if entrance.tls.is_some() {
-                spawn(serve_tls(stream, entrance, welcome, api, connections), guard);
+                spawn(serve_tls(stream, peer, entrance, welcome, api, connections), guard);
             } else {
-                spawn(connection::serve(stream, entrance.caller(), welcome, api, connections), guard);
+                spawn(connection::serve(stream, entrance.caller(peer), welcome, api, connections), guard);
             }
         }
         Stream::Unix(stream) => {
             stream.set_nonblocking(true)?;
             let stream = UnixStream::from_std(stream)?;
-            spawn(connection::serve(stream, entrance.caller(), welcome, api, connections), guard);
+            let peer = stream.peer_cred().map_or(Peer::Unknown, |user| Peer::User(user.uid()));
+            spawn(connection::serve(stream, entrance.caller(peer), welcome, api, connections), guard);
         }
     }
     Ok(())
@@ -141,6 +145,7 @@ fn spawn(serving: impl Future<Output = ()> + Send + 'static, guard: impl Send + 
 /// Serves a connection behind its handshake.
 async fn serve_tls(
     stream: TcpStream,
+    peer: Peer,
     entrance: Arc<Entrance>,
     welcome: Admission,
     api: Arc<Api>,
@@ -152,7 +157,7 @@ async fn serve_tls(
     if api.draining.load(Ordering::SeqCst) {
         return;
     }
-    connection::serve(stream, entrance.caller(), welcome, api, connections).await;
+    connection::serve(stream, entrance.caller(peer), welcome, api, connections).await;
 }
 
 /// Opens the gates of this worker's connections as the journal commits.

@@ -4,7 +4,9 @@
 //! or a listener makes one of a peer's user or a client certificate. [`registry`] keeps what a principal uses
 //! ([`usage`]) under its name, whatever is exchanged meanwhile.
 
+pub mod identity;
 pub mod peer;
+pub mod peers;
 pub mod principal;
 pub mod quota;
 pub mod rate;

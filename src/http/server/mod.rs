@@ -23,6 +23,7 @@ use thiserror::Error;
 use tokio::sync::{Notify, mpsc};
 use tracing::info;
 
+use crate::auth::registry::Registry;
 use crate::engine::registry::Engine;
 use crate::http::counters::recent;
 use crate::http::limits::Limits;
@@ -93,12 +94,13 @@ pub struct Server {
 impl Server {
     /// Starts the workers and the threads that accept connections.
     pub fn start(
-        listeners: Vec<Listener>,
+        mut listeners: Vec<Listener>,
         engine: Arc<Engine>,
         config: ServerConfig,
     ) -> Result<Self, ServeError> {
         let ServerConfig { workers: threads_to_serve, max_connections, allow_hosts, limits, tls } = config;
-        let entrances = Entrance::all(&listeners, tls.as_ref())?;
+        let registry = Arc::new(Registry::default());
+        let entrances = Entrance::all(&mut listeners, tls.as_ref(), &registry)?;
         let addresses = addresses(&listeners)?;
         let stats = Arc::new(Stats::new(threads_to_serve));
         let api = Arc::new(Api {

@@ -9,7 +9,7 @@ use std::str::FromStr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use ring::digest::{self, SHA256};
+use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
 use crate::sys::random;
@@ -100,10 +100,13 @@ impl TokenHash {
         Ok(Self::of_text(text))
     }
 
+    /// Its bytes.
+    pub fn bytes(self) -> [u8; HASH_BYTES] {
+        self.0
+    }
+
     fn of_text(text: &[u8]) -> Self {
-        let mut hash = [0; HASH_BYTES];
-        hash.copy_from_slice(digest::digest(&SHA256, text).as_ref());
-        Self(hash)
+        Self(Sha256::digest(text).into())
     }
 }
 

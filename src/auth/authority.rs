@@ -8,9 +8,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arc_swap::ArcSwap;
 
 use super::access_token::TokenHash;
+use super::identity::Identity;
 use super::principal::Principal;
 use super::registry::Registry;
-use super::tokens_file::{self, Entry, TokensFileError};
+use super::tokens_file::{self, CertificateName, Entry, TokensFileError};
 
 /// The table of a tokens file, which is exchanged as a whole or not at all.
 #[derive(Debug)]
@@ -25,6 +26,7 @@ pub struct Authority {
 #[derive(Debug, Default)]
 pub struct TokenTable {
     by_hash: HashMap<TokenHash, Arc<Principal>>,
+    by_certificate: HashMap<CertificateName, Arc<Principal>>,
     principals: usize,
 }
 
@@ -58,6 +60,14 @@ impl Authority {
         self.table.load().by_hash.get(token).cloned()
     }
 
+    /// Who has a client certificate: by its key, or by the first of its names that the file has.
+    pub fn find_certificate(&self, certificate: &Identity) -> Option<Arc<Principal>> {
+        let table = self.table.load();
+        let key = CertificateName::Key(certificate.key_sha256);
+        let names = certificate.names.iter().map(|name| CertificateName::Name(name.clone()));
+        std::iter::once(key).chain(names).find_map(|name| table.by_certificate.get(&name).cloned())
+    }
+
     /// How many principals have tokens.
     pub fn principals(&self) -> usize {
         self.table.load().principals
@@ -67,8 +77,9 @@ impl Authority {
 impl TokenTable {
     fn of(entries: Vec<Entry>, registry: &Registry) -> Self {
         let mut table = Self { principals: entries.len(), ..Self::default() };
-        for Entry { principal, hashes } in entries {
+        for Entry { principal, hashes, certificates } in entries {
             let principal = registry.principal(principal);
+            table.by_certificate.extend(certificates.into_iter().map(|name| (name, Arc::clone(&principal))));
             table.by_hash.extend(hashes.into_iter().map(|hash| (hash, Arc::clone(&principal))));
         }
         table

@@ -6,8 +6,10 @@
 
 pub mod access_token;
 pub mod authority;
+pub mod identity;
 mod live_leases;
 pub mod peer;
+pub mod peers;
 pub mod principal;
 pub mod quota;
 pub mod rate;

@@ -17,16 +17,31 @@ use super::role::Role;
 use super::scope::Scope;
 use super::secret_file::{self, SecretFileError};
 
+/// Most client certificates of one name.
+pub const MAX_CERTIFICATES_OF_NAME: usize = 16;
+/// What the hash of a certificate's key begins with.
+const KEY_PREFIX: &str = "sha256:";
 /// Most tokens of one name: the one in use, and the next one while it is exchanged.
 pub const MAX_TOKENS_OF_NAME: usize = 2;
 
-/// An entry of the file: a principal and the hashes of its tokens.
+/// An entry of the file: a principal, and how it shows that it is the one.
 #[derive(Debug, Clone)]
 pub struct Entry {
     /// The principal.
     pub principal: PrincipalSettings,
-    /// One or two.
+    /// The hashes of its tokens.
     pub hashes: Vec<TokenHash>,
+    /// Its client certificates; at least one if there is no hash.
+    pub certificates: Vec<CertificateName>,
+}
+
+/// What a client certificate is recognized by.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum CertificateName {
+    /// The SHA-256 of its public key.
+    Key([u8; 32]),
+    /// One of its names, of type DNS or URI.
+    Name(Box<str>),
 }
 
 /// Why a tokens file is refused as a whole; the message says what to do.
@@ -84,7 +99,10 @@ struct EntryText {
     name: String,
     role: String,
     pools: Vec<String>,
+    #[serde(default)]
     sha256: Vec<String>,
+    #[serde(default)]
+    certificates: Vec<String>,
     expires: Option<Expires>,
     numbers: Option<bool>,
     may_retire: Option<bool>,
@@ -132,7 +150,8 @@ pub fn parse(text: &str) -> Result<Vec<Entry>, Vec<Fault>> {
             Fault { entry: None, message }
         })
         .collect();
-    let (mut entries, mut names, mut hashes) = (Vec::new(), HashSet::new(), HashSet::new());
+    let (mut entries, mut names) = (Vec::new(), HashSet::new());
+    let (mut hashes, mut certificates) = (HashSet::new(), HashSet::new());
     for (index, value) in tokens.into_iter().enumerate() {
         let name = value.get("name").and_then(toml::Value::as_str).filter(|name| is_name(name));
         let name = name.map(|name| without_tokens(name).clone());
@@ -144,6 +163,9 @@ pub fn parse(text: &str) -> Result<Vec<Entry>, Vec<Fault>> {
                         "another entry has this name: put both hashes into its sha256, or choose another"
                             .to_owned(),
                     ));
+                }
+                if !entry.certificates.iter().all(|name| certificates.insert(name.clone())) {
+                    faults.push(fault("a certificate is in the file twice: remove one".to_owned()));
                 }
                 if !entry.hashes.iter().all(|hash| hashes.insert(*hash)) {
                     faults.push(fault("a hash is in the file twice: make another token".to_owned()));
@@ -164,9 +186,11 @@ fn entry_of(value: toml::Value) -> Result<Entry, String> {
     }
     let role: Role = text.role.parse().map_err(|error| without_tokens(&format!("{error}")))?;
     let scope = Scope::of(&text.pools).map_err(|error| without_tokens(&error.to_string()))?;
-    if !(1..=MAX_TOKENS_OF_NAME).contains(&text.sha256.len()) {
+    let least = usize::from(text.certificates.is_empty());
+    if !(least..=MAX_TOKENS_OF_NAME).contains(&text.sha256.len()) {
         return Err(format!("sha256 has {} hashes: give 1 to {MAX_TOKENS_OF_NAME}", text.sha256.len()));
     }
+    let certificates = certificates_of(&text.certificates)?;
     let hashes = text.sha256.iter().map(|hash| hash.parse()).collect::<Result<Vec<TokenHash>, _>>();
     let hashes = hashes.map_err(|error| error.to_string())?;
     let quota = quota_of(&text)?;
@@ -183,7 +207,21 @@ fn entry_of(value: toml::Value) -> Result<Entry, String> {
     if text.numbers.is_some() && role != Role::Viewer {
         return Err(format!("numbers is for the role viewer, not {role}: leave it out"));
     }
-    Ok(Entry { principal, hashes })
+    Ok(Entry { principal, hashes, certificates })
+}
+
+fn certificates_of(texts: &[String]) -> Result<Vec<CertificateName>, String> {
+    if texts.len() > MAX_CERTIFICATES_OF_NAME {
+        return Err(format!("certificates has {}: give at most {MAX_CERTIFICATES_OF_NAME}", texts.len()));
+    }
+    let name_of = |text: &String| match text.strip_prefix(KEY_PREFIX) {
+        Some(hash) => hash.parse().map(|hash: TokenHash| CertificateName::Key(hash.bytes())).ok(),
+        None => (!text.is_empty()).then(|| CertificateName::Name(text.as_str().into())),
+    };
+    let names = texts.iter().map(name_of).collect::<Option<Vec<_>>>();
+    names.ok_or_else(|| {
+        format!("certificates takes names of type DNS or URI, and {KEY_PREFIX} with 64 hexadecimal digits of a key")
+    })
 }
 
 fn quota_of(text: &EntryText) -> Result<Quota, String> {
@@ -243,7 +281,7 @@ mod tests {
              max_live_leases = 0\nmax_body_bytes = 0",
         ))
         .unwrap();
-        let [Entry { principal, hashes }] = &entries[..] else { panic!("{entries:?}") };
+        let [Entry { principal, hashes, .. }] = &entries[..] else { panic!("{entries:?}") };
         assert_eq!((&*principal.name, principal.role, hashes.len()), ("shop", Role::Client, 1));
         assert_eq!(principal.expires.unwrap().to_string(), "2030-01-31T00:00:00Z");
         let quota = &principal.quota;
@@ -276,6 +314,8 @@ mod tests {
             (entry("").replace(HASH, secret), "64 hexadecimal digits"),
             (entry("").replace(&format!("[\"{HASH}\"]"), "[]"), "sha256 has 0 hashes"),
             (entry("").replace(&format!("[\"{HASH}\"]"), &format!("\"{secret}\"")), "invalid type"),
+            (entry("certificates = [\"sha256:00\"]"), "64 hexadecimal digits of a key"),
+            (entry("certificates = [\"a.example\", \"a.example\"]"), "a certificate is in the file twice"),
             (entry(&entry("")), "token 2 (shop): another entry has this name"),
             (entry(&entry("").replace("shop", "other")), "token 2 (other): a hash is in the file twice"),
         ] {

@@ -14,7 +14,7 @@ use crate::auth::principal::Principal;
 use crate::auth::usage::ConnectionShare;
 
 use super::actor::Actor;
-use super::caller::Caller;
+use super::caller::{Caller, Known};
 use super::calls::Api;
 use super::request::headers::RequestHeaders;
 use super::response::problem::{Problem, RETRY_AFTER_SECONDS};
@@ -35,7 +35,7 @@ pub(crate) struct Access {
 struct Last {
     /// The whole header; `None` for the principal of the connection itself.
     presented: Option<Box<[u8]>>,
-    /// The version of the table of tokens.
+    /// The version of the table that it was found in; 0 for none.
     version: u64,
     believed_until_nanos: u64,
     actor: Actor,
@@ -51,14 +51,39 @@ impl Access {
         given: &RequestHeaders<'_>,
         now_nanos: u64,
     ) -> Result<Actor, Problem> {
-        match (&api.authority, &caller.principal) {
-            (None, None) => Ok(Actor::NOBODY),
-            (Some(authority), principal) => match (given.authorization, principal) {
-                (Some(token), _) => self.by_token(api, authority, (token, given.authorizations), now_nanos),
-                (None, Some(principal)) => self.by_connection(principal),
-                (None, None) => Err(Problem::no_token()),
+        match (&api.authority, &caller.known) {
+            (None, Known::Anyone) => Ok(Actor::NOBODY),
+            (authority, known) => {
+                self.known_actor(api, authority.as_deref(), caller, known, given, now_nanos)
+            }
+        }
+    }
+
+    fn known_actor(
+        &self,
+        api: &Api,
+        authority: Option<&Authority>,
+        caller: &Caller,
+        known: &Known,
+        given: &RequestHeaders<'_>,
+        now_nanos: u64,
+    ) -> Result<Actor, Problem> {
+        match (authority, given.authorization, known) {
+            (Some(authority), Some(token), _) => {
+                self.by_token(api, authority, (token, given.authorizations), now_nanos)
+            }
+            (_, _, Known::Principal(principal)) => self.by_connection(0, || Ok(Arc::clone(principal))),
+            (Some(authority), None, Known::Anyone) => match &caller.identity {
+                Some(identity) => self.by_connection(authority.version(), || {
+                    authority.find_certificate(identity).ok_or_else(Problem::no_token)
+                }),
+                None => Err(Problem::no_token()),
             },
-            (None, Some(principal)) => self.by_connection(principal),
+            (Some(_), None, Known::Nobody) => Err(Problem::no_token()),
+            (None, _, Known::Nobody) => Err(Problem::forbidden(
+                "This user has no role at this socket: ask the operator for one (peers of --listen)",
+            )),
+            (None, _, Known::Anyone) => Ok(Actor::NOBODY),
         }
     }
 
@@ -98,13 +123,18 @@ impl Access {
         Ok(actor)
     }
 
-    fn by_connection(&self, principal: &Arc<Principal>) -> Result<Actor, Problem> {
+    /// The principal that the connection itself shows. `find` is asked again when the version changes.
+    fn by_connection(
+        &self,
+        version: u64,
+        find: impl FnOnce() -> Result<Arc<Principal>, Problem>,
+    ) -> Result<Actor, Problem> {
         let mut last = self.last.borrow_mut();
-        if let Some(last) = last.as_ref().filter(|last| last.presented.is_none()) {
+        if let Some(last) = last.as_ref().filter(|last| last.presented.is_none() && last.version == version) {
             return Ok(last.actor.clone());
         }
-        let actor = enter(last.take(), Arc::clone(principal))?;
-        let (version, believed_until_nanos) = (0, u64::MAX);
+        let actor = enter(last.take(), find()?)?;
+        let believed_until_nanos = u64::MAX;
         *last = Some(Last { presented: None, version, believed_until_nanos, actor: actor.clone() });
         Ok(actor)
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::auth::identity::Identity;
 use crate::auth::peer::Peer;
 use crate::auth::principal::Principal;
 
@@ -15,11 +16,23 @@ pub(crate) struct Caller {
     pub(crate) via: Via,
     /// The calls that its listener serves.
     pub(crate) calls: Calls,
-    /// The other end, for the log.
-    pub(crate) peer: Peer,
     /// The address of its listener, for the log.
     pub(crate) listener: Arc<str>,
-    /// Who the connection is from: by the user of a Unix socket, or by a client certificate. A token that is
-    /// presented takes its place.
-    pub(crate) principal: Option<Arc<Principal>>,
+    /// The other end, for the log.
+    pub(crate) peer: Peer,
+    /// Who it is without a token.
+    pub(crate) known: Known,
+    /// Its certificate, which an authority of `--tls-client-ca` has vouched for.
+    pub(crate) identity: Option<Arc<Identity>>,
+}
+
+/// Who a connection is before a request shows a token.
+#[derive(Debug, Clone)]
+pub(crate) enum Known {
+    /// It shows nothing, and its listener asks for nothing.
+    Anyone,
+    /// A user of this machine with a role.
+    Principal(Arc<Principal>),
+    /// A user of this machine without a role, at a listener that gives roles to users.
+    Nobody,
 }

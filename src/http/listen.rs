@@ -9,6 +9,8 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
+use crate::auth::peers::{PeerRule, PeerRuleError};
+
 use super::address::{AddressError, ListenAddress};
 use super::counters::requests::Call;
 
@@ -40,10 +42,12 @@ pub struct ListenerConfig {
     pub mode: Option<u32>,
     /// The group of its socket file, a name or an id; `None` for that of the process.
     pub group: Option<String>,
+    /// Who may call over its socket file, and as what; empty for whoever may connect.
+    pub peers: Vec<PeerRule>,
 }
 
 /// Text that is not a listener.
-#[derive(Debug, Error, PartialEq, Eq)]
+#[derive(Debug, Error)]
 pub enum ListenError {
     /// An invalid address.
     #[error(transparent)]
@@ -55,7 +59,8 @@ pub enum ListenError {
     NoAddress(String),
     /// An option that there is not.
     #[error(
-        "--listen has the option \"{0}\": give tls, calls=lease, and for a socket file mode=660, group=NAME"
+        "--listen has the option \"{0}\": give tls, calls=lease, and for a socket file mode=660, group=NAME, \
+         peer=user:NAME:ROLE"
     )]
     Option(String),
     /// Calls that there are not.
@@ -64,6 +69,9 @@ pub enum ListenError {
     /// A mode that is none.
     #[error("--listen has mode=\"{0}\": give the mode of the socket file in octal digits, such as 660")]
     Mode(String),
+    /// An invalid peer.
+    #[error("--listen: {0}")]
+    Peer(#[from] PeerRuleError),
     /// An option of another kind of address.
     #[error("--listen {address} has the option {option}, which is for {kind}: leave it out")]
     OtherKind {
@@ -102,7 +110,7 @@ impl Calls {
 
 impl From<ListenAddress> for ListenerConfig {
     fn from(address: ListenAddress) -> Self {
-        Self { address, tls: false, calls: Calls::All, mode: None, group: None }
+        Self { address, tls: false, calls: Calls::All, mode: None, group: None, peers: Vec::new() }
     }
 }
 
@@ -144,6 +152,7 @@ impl ListenerConfig {
             "calls" => self.calls = value.parse()?,
             "mode" => self.mode = Some(parse_mode(value)?),
             "group" => self.group = Some(value.to_owned()),
+            "peer" => self.peers.push(value.parse()?),
             other => return Err(ListenError::Option(other.to_owned())),
         }
         Ok(())
@@ -156,6 +165,7 @@ impl ListenerConfig {
             ("tls", self.tls, false),
             ("mode", self.mode.is_some(), true),
             ("group", self.group.is_some(), true),
+            ("peer", !self.peers.is_empty(), true),
         ];
         match options.into_iter().find(|(_, given, for_path)| *given && *for_path != is_path) {
             None => Ok(self),
@@ -188,7 +198,8 @@ impl fmt::Display for ListenerConfig {
         if let Some(mode) = self.mode {
             write!(f, ",mode={mode:o}")?;
         }
-        self.group.iter().try_for_each(|group| write!(f, ",group={group}"))
+        self.group.iter().try_for_each(|group| write!(f, ",group={group}"))?;
+        self.peers.iter().try_for_each(|peer| write!(f, ",peer={peer}"))
     }
 }
 
@@ -204,8 +215,8 @@ mod tests {
     fn a_list_is_addresses_with_their_options() {
         assert_eq!(shown("127.0.0.1:1,unix:/a=b"), ["127.0.0.1:1", "unix:/a=b"]);
         assert_eq!(
-            shown("0.0.0.0:1,tls,calls=lease,unix:/s,mode=660,group=ops,[::1]:2,calls=all"),
-            ["0.0.0.0:1,tls,calls=lease", "unix:/s,mode=660,group=ops", "[::1]:2"]
+            shown("0.0.0.0:1,tls,calls=lease,unix:/s,mode=660,group=ops,peer=user:a:admin,[::1]:2,calls=all"),
+            ["0.0.0.0:1,tls,calls=lease", "unix:/s,mode=660,group=ops,peer=user:a:admin", "[::1]:2"]
         );
     }
 
@@ -220,6 +231,9 @@ mod tests {
             ("127.0.0.1:1,mode=660", "for socket files"),
             ("unix:/s,tls", "for TCP"),
             ("unix:/s,mode=rw", "in octal"),
+            ("unix:/s,peer=alice", "is not a peer"),
+            ("unix:/s,peer=user:alice:king", "no role \"king\""),
+            ("127.0.0.1:1,peer=user:a:admin", "for socket files"),
             ("unix:/s,mode=4660", "in octal"),
             ("127.0.0.1:1,", "\"\" is not an address"),
             ("here", "is not an address"),

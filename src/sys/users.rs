@@ -1,6 +1,6 @@
-//! Users and groups of this machine, by name and by id, and those of a socket's peer.
+//! Users and groups of this machine by name, and those of a socket's peer.
 
-use std::ffi::{CStr, CString, c_char};
+use std::ffi::{CString, c_char};
 use std::io;
 use std::mem::{MaybeUninit, size_of};
 use std::os::fd::{AsFd, AsRawFd};
@@ -20,7 +20,7 @@ pub(crate) fn group_id(name: &str) -> io::Result<Option<u32>> {
         // SAFETY: all pointers are valid for their sizes during the call, and `name` ends with a zero.
         unsafe { libc::getgrnam_r(name.as_ptr(), entry, space.as_mut_ptr(), space.len(), found) }
     })
-    .map(|group| group.map(|(group, _)| group.gr_gid))
+    .map(|group| group.map(|group: libc::group| group.gr_gid))
 }
 
 /// The id of the user with this name.
@@ -30,32 +30,18 @@ pub(crate) fn user_id(name: &str) -> io::Result<Option<u32>> {
         // SAFETY: all pointers are valid for their sizes during the call, and `name` ends with a zero.
         unsafe { libc::getpwnam_r(name.as_ptr(), entry, space.as_mut_ptr(), space.len(), found) }
     })
-    .map(|user| user.map(|(user, _)| user.pw_uid))
+    .map(|user| user.map(|user: libc::passwd| user.pw_uid))
 }
 
-/// The name of the user with this id.
-pub(crate) fn user_name(id: u32) -> io::Result<Option<String>> {
-    let user = entry::<libc::passwd>(|entry, space, found| {
-        // SAFETY: all pointers are valid for their sizes during the call.
-        unsafe { libc::getpwuid_r(id, entry, space.as_mut_ptr(), space.len(), found) }
-    })?;
-    Ok(user.map(|(user, _space)| {
-        // SAFETY: the call found an entry, so its name is a string that ends with a zero, in `_space`.
-        unsafe { CStr::from_ptr(user.pw_name) }.to_string_lossy().into_owned()
-    }))
-}
-
-/// Looks an entry up, in as much space as it needs. The space is returned too: the entry points into it.
-fn entry<T>(
-    mut ask: impl FnMut(*mut T, &mut [c_char], *mut *mut T) -> i32,
-) -> io::Result<Option<(T, Vec<c_char>)>> {
+/// Looks an entry up, in as much space as it needs. Its pointers are into that space, which is gone.
+fn entry<T>(mut ask: impl FnMut(*mut T, &mut [c_char], *mut *mut T) -> i32) -> io::Result<Option<T>> {
     let mut space = vec![0; ENTRY_BYTES];
     loop {
         let mut entry = MaybeUninit::<T>::uninit();
         let mut found = ptr::null_mut();
         match ask(entry.as_mut_ptr(), &mut space, &raw mut found) {
             // SAFETY: the call has written the entry, as it says where.
-            0 if !found.is_null() => return Ok(Some((unsafe { entry.assume_init() }, space))),
+            0 if !found.is_null() => return Ok(Some(unsafe { entry.assume_init() })),
             // Some systems report an error for a name that they do not have.
             0 | libc::ENOENT | libc::ESRCH => return Ok(None),
             libc::EINTR => {}
@@ -103,11 +89,9 @@ mod tests {
     #[test]
     fn the_administrator_is_known_and_nobody_else_by_chance() {
         assert_eq!((user_id("root").unwrap(), group_id("root").unwrap()), (Some(0), Some(0)));
-        assert_eq!(user_name(0).unwrap().as_deref(), Some("root"));
         for name in ["no such name", "", "a\0b"] {
             assert_eq!((user_id(name).unwrap(), group_id(name).unwrap()), (None, None), "{name:?}");
         }
-        assert_eq!(user_name(3_999_999_999).unwrap(), None);
     }
 
     #[test]

@@ -16,7 +16,7 @@ pub struct ServeArgs {
     #[arg(long, env = "ALLOTD_DATA", value_name = "DIR")]
     pub data: Option<PathBuf>,
     /// Address to listen on, IP:PORT or unix:PATH, and options behind commas: tls, calls=lease, and for a
-    /// socket file mode=660, group=NAME; may be repeated [default: 127.0.0.1:7979]
+    /// socket file mode=660, group=NAME, peer=user:NAME:ROLE, peer=group:NAME:ROLE; may be repeated [default: 127.0.0.1:7979]
     #[arg(long, env = "ALLOTD_LISTEN", value_name = "ADDR", value_delimiter = ',')]
     pub listen: Vec<ListenArg>,
     /// Certificate of the listeners with the option tls, and those that lead to its authority, in PEM

@@ -1,5 +1,6 @@
 //! Listeners as they are given: text with options, or a table of the config file.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fmt;
 use std::str::FromStr;
@@ -8,6 +9,7 @@ use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, MapAccess, Visitor};
 
+use crate::auth::peers::PeerRule;
 use crate::http::listen::{ListenError, ListenerConfig, parse_list, parse_mode};
 
 /// A listener, or a part of its text between two commas.
@@ -29,6 +31,9 @@ pub struct ListenTable {
     calls: Option<String>,
     mode: Option<String>,
     group: Option<String>,
+    /// Roles by `user:NAME` or `group:NAME`.
+    #[serde(default)]
+    peers: BTreeMap<String, String>,
 }
 
 impl FromStr for ListenArg {
@@ -69,6 +74,7 @@ impl ListenTable {
             calls: self.calls.as_deref().map(str::parse).transpose()?.unwrap_or_default(),
             mode: self.mode.as_deref().map(parse_mode).transpose()?,
             group: self.group.clone(),
+            peers: self.peers.iter().map(|(who, role)| PeerRule::new(who, role)).collect::<Result<_, _>>()?,
         };
         config.checked()
     }

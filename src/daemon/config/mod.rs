@@ -242,6 +242,10 @@ mod tests {
                 "give all or lease",
             ),
             ("data = \"/a\"\nlisten = [{ address = \"127.0.0.1:1\", mode = \"660\" }]", "for socket files"),
+            (
+                "data = \"/a\"\nlisten = [{ address = \"unix:/s\", peers = { \"user:a\" = \"king\" } }]",
+                "no role \"king\"",
+            ),
             ("data = \"/a\"\nlisten = [7]", "an address or a table"),
             ("data = \"/a\"\nlisten = [\"here\"]", "is not an address"),
             ("data = \"/a\"\nallow_host = [\"http://a\"]", "--allow-host is \"http://a\""),

@@ -9,6 +9,7 @@ use std::{fs, io};
 
 use thiserror::Error;
 
+use crate::auth::peers::{PeerRuleError, Peers};
 use crate::http::address::ListenAddress;
 use crate::http::listen::{DEFAULT_SOCKET_MODE, ListenerConfig};
 use crate::sys::users;
@@ -36,6 +37,14 @@ pub enum BindError {
         /// The system's error.
         error: io::Error,
     },
+    /// A user or a group that is to have a role is unknown.
+    #[error("--listen {address}: {error}")]
+    Peers {
+        /// The address.
+        address: ListenAddress,
+        /// Why.
+        error: PeerRuleError,
+    },
     /// The system refuses.
     #[error("cannot listen on {address}: {error}. Choose another address with --listen")]
     Io {
@@ -51,6 +60,7 @@ pub enum BindError {
 pub struct Listener {
     socket: Socket,
     config: ListenerConfig,
+    peers: Peers,
 }
 
 #[derive(Debug)]
@@ -85,6 +95,8 @@ impl Listener {
             io::ErrorKind::AddrInUse => BindError::InUse(address.clone()),
             _ => BindError::Io { address: address.clone(), error },
         };
+        let peers =
+            Peers::of(&config.peers).map_err(|error| BindError::Peers { address: address.clone(), error })?;
         let socket = match address {
             ListenAddress::Tcp(tcp) => bind_tcp(*tcp).map(Socket::Tcp).map_err(refused)?,
             ListenAddress::Unix(path) => {
@@ -94,7 +106,12 @@ impl Listener {
                 bind_unix(path, mode, group).map(Socket::Unix).map_err(refused)?
             }
         };
-        Ok(Self { socket, config: config.clone() })
+        Ok(Self { socket, config: config.clone(), peers })
+    }
+
+    /// Who may call over its socket file; leaves nothing behind.
+    pub(crate) fn take_peers(&mut self) -> Peers {
+        std::mem::take(&mut self.peers)
     }
 
     /// Its settings.

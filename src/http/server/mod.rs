@@ -99,7 +99,7 @@ pub struct Server {
 impl Server {
     /// Starts the workers and the threads that accept connections.
     pub fn start(
-        listeners: Vec<Listener>,
+        mut listeners: Vec<Listener>,
         engine: Arc<Engine>,
         config: ServerConfig,
     ) -> Result<Self, ServeError> {
@@ -112,7 +112,7 @@ impl Server {
             authority,
             registry,
         } = config;
-        let entrances = Entrance::all(&listeners, tls.as_ref())?;
+        let entrances = Entrance::all(&mut listeners, tls.as_ref(), &registry)?;
         let addresses = addresses(&listeners)?;
         let stats = Arc::new(Stats::new(threads_to_serve));
         let api = Arc::new(Api {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use crate::auth::peer::Peer;
+use crate::http::caller::Caller;
 use crate::http::calls::Api;
 use crate::http::counters::WorkerStats;
 use crate::http::lanes::BLOCKING_THREADS_PER_WORKER;
@@ -20,6 +20,7 @@ use crate::sys::background;
 use super::connection::{self, Admission, Connections, IDLE_TICKS};
 use super::entrance::Entrance;
 use super::listener::Stream;
+use super::tls::ServerTls;
 
 /// How often the drain checks whether all requests are answered, in milliseconds.
 const DRAIN_POLL_MILLISECONDS: u64 = 10;
@@ -79,10 +80,10 @@ async fn work(api: &Arc<Api>, mut tasks: mpsc::UnboundedReceiver<Task>, committe
             task = tasks.recv() => match task {
                 // A connection that cannot be registered is closed by dropping it.
                 Some(Task::Serve(stream, entrance, guard)) => {
-                    let _ = start_connection(stream, entrance, guard, Admission::Served, api, &connections);
+                    let _ = start_connection(stream, &entrance, guard, Admission::Served, api, &connections);
                 }
                 Some(Task::Refuse(stream, entrance, guard)) => {
-                    let _ = start_connection(stream, entrance, guard, Admission::Refused, api, &connections);
+                    let _ = start_connection(stream, &entrance, guard, Admission::Refused, api, &connections);
                 }
                 // The receiver may have given up.
                 Some(Task::Answer(asked)) => drop(asked.send(())),
@@ -106,7 +107,7 @@ async fn work(api: &Arc<Api>, mut tasks: mpsc::UnboundedReceiver<Task>, committe
 /// Serves a connection in its own task, which keeps `guard` until it ends.
 fn start_connection(
     stream: Stream,
-    entrance: Arc<Entrance>,
+    entrance: &Entrance,
     guard: impl Send + 'static,
     welcome: Admission,
     api: &Arc<Api>,
@@ -116,20 +117,20 @@ fn start_connection(
     match stream {
         Stream::Tcp(stream) => {
             stream.set_nonblocking(true)?;
+            let caller = entrance.tcp_caller(&stream);
             let stream = TcpStream::from_std(stream)?;
-            // A connection that is gone already has no address.
-            let peer = stream.peer_addr().map_or(Peer::Unknown, Peer::Address);
-            if entrance.tls.is_some() {
-                spawn(serve_tls(stream, peer, entrance, welcome, api, connections), guard);
-            } else {
-                spawn(connection::serve(stream, entrance.caller(peer), welcome, api, connections), guard);
+            match &entrance.tls {
+                None => spawn(connection::serve(stream, caller, welcome, api, connections), guard),
+                Some(tls) => {
+                    spawn(serve_tls(stream, Arc::clone(tls), caller, welcome, api, connections), guard);
+                }
             }
         }
         Stream::Unix(stream) => {
             stream.set_nonblocking(true)?;
+            let caller = entrance.unix_caller(&stream)?;
             let stream = UnixStream::from_std(stream)?;
-            let peer = stream.peer_cred().map_or(Peer::Unknown, |user| Peer::User(user.uid()));
-            spawn(connection::serve(stream, entrance.caller(peer), welcome, api, connections), guard);
+            spawn(connection::serve(stream, caller, welcome, api, connections), guard);
         }
     }
     Ok(())
@@ -145,19 +146,19 @@ fn spawn(serving: impl Future<Output = ()> + Send + 'static, guard: impl Send + 
 /// Serves a connection behind its handshake.
 async fn serve_tls(
     stream: TcpStream,
-    peer: Peer,
-    entrance: Arc<Entrance>,
+    tls: Arc<ServerTls>,
+    caller: Caller,
     welcome: Admission,
     api: Arc<Api>,
     connections: Arc<Connections>,
 ) {
-    let Some(tls) = &entrance.tls else { return };
     let Some(stream) = tls.accept(stream).await else { return };
     // The drain has passed the connections by that were not made yet.
     if api.draining.load(Ordering::SeqCst) {
         return;
     }
-    connection::serve(stream, entrance.caller(peer), welcome, api, connections).await;
+    let caller = caller.with_certificates(stream.get_ref().1.peer_certificates());
+    connection::serve(stream, caller, welcome, api, connections).await;
 }
 
 /// Opens the gates of this worker's connections as the journal commits.

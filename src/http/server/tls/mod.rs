@@ -3,7 +3,6 @@
 
 pub mod error;
 pub mod files;
-pub(crate) mod identity;
 
 use std::io;
 use std::time::Duration;

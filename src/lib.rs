@@ -1,5 +1,6 @@
 //! `allotd` leases numbers from huge pools, each to exactly one holder at a time.
 
+pub mod auth;
 pub mod backup;
 pub mod bench;
 pub mod check;

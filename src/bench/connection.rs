@@ -2,32 +2,17 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::TcpStream;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::net::UnixStream;
-
-use rustix::io::Errno;
-
-use crate::client::Server;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use super::answers::AnswerError;
 use super::protocol::{Protocol, Received};
+use super::transport::Transport;
 
-/// Opens a connection to a server.
-pub fn connect(server: &Server) -> io::Result<OwnedFd> {
-    match server {
-        Server::Tcp(authority) => {
-            let stream = TcpStream::connect(authority)?;
-            stream.set_nodelay(true)?;
-            Ok(stream.into())
-        }
-        Server::Unix(path) => Ok(UnixStream::connect(path)?.into()),
-    }
-}
+pub use super::transport::connect;
 
 /// A connected socket that does not block.
 pub(super) struct Connection<T> {
-    socket: OwnedFd,
+    socket: Transport,
     talk: T,
     out: Vec<u8>,
     /// How much of `out` was sent.
@@ -41,7 +26,7 @@ pub(super) struct Connection<T> {
 }
 
 impl<T: Protocol> Connection<T> {
-    pub(super) fn new(socket: OwnedFd, talk: T) -> io::Result<Self> {
+    pub(super) fn new(socket: Transport, talk: T) -> io::Result<Self> {
         rustix::io::ioctl_fionbio(&socket, true)?;
         Ok(Self {
             socket,
@@ -77,24 +62,26 @@ impl<T: Protocol> Connection<T> {
     /// Sends what is in the buffer; returns whether all of it is sent.
     pub(super) fn flush(&mut self) -> io::Result<bool> {
         while self.sent_bytes < self.out.len() {
-            match rustix::io::write(&self.socket, &self.out[self.sent_bytes..]) {
+            match self.socket.write(&self.out[self.sent_bytes..]) {
                 Ok(sent) => self.sent_bytes += sent,
-                Err(Errno::AGAIN) => return Ok(false),
-                Err(Errno::INTR) => (),
-                Err(error) => return Err(error.into()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) => return Err(error),
             }
         }
         self.out.clear();
         self.sent_bytes = 0;
-        Ok(true)
+        match self.socket.flush() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            result => result.map(|()| true),
+        }
     }
 
     /// Reads once; `None` if nothing has come. 0 bytes are the end.
-    pub(super) fn read(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
-        match rustix::io::read(&self.socket, buffer) {
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+        match self.socket.read(buffer) {
             Ok(bytes) => Ok(Some(bytes)),
-            Err(Errno::AGAIN | Errno::INTR) => Ok(None),
-            Err(error) => Err(error.into()),
+            Err(error) if is_for_later(error.kind()) => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
@@ -125,6 +112,10 @@ impl<T: Protocol> Connection<T> {
         }
         Ok(answers)
     }
+}
+
+fn is_for_later(kind: io::ErrorKind) -> bool {
+    matches!(kind, io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
 
 impl<T> AsFd for Connection<T> {

@@ -1,7 +1,6 @@
 //! A load in any protocol: connections over threads, a warm-up, a measured time.
 
 use std::io;
-use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -12,6 +11,7 @@ use super::error::LoadError;
 use super::protocol::Protocol;
 use super::schedule::Schedule;
 use super::tally::{Tally, nanoseconds};
+use super::transport::Transport;
 use super::worker::Worker;
 
 /// The settings of a load.
@@ -65,14 +65,14 @@ impl CpuMark {
 
 /// Runs a load. `open` gives each connection, by its place, and its protocol; `probe` gives the server's
 /// processor time so far.
-pub fn run<T: Protocol + Send>(
+pub fn run<C: Into<Transport>, T: Protocol + Send>(
     load: &Load,
-    open: impl Fn(usize) -> io::Result<(OwnedFd, T)>,
+    open: impl Fn(usize) -> io::Result<(C, T)>,
     probe: Option<&dyn Fn() -> io::Result<Duration>>,
 ) -> Result<Measured, LoadError> {
     let mut by_thread: Vec<Vec<Connection<T>>> = (0..load.threads).map(|_| Vec::new()).collect();
     for index in 0..load.connections {
-        let connection = open(index).and_then(|(socket, talk)| Connection::new(socket, talk));
+        let connection = open(index).and_then(|(socket, talk)| Connection::new(socket.into(), talk));
         let connection = connection.map_err(|error| LoadError::Open {
             index: index + 1,
             connections: load.connections,
@@ -189,7 +189,7 @@ mod tests {
     }
 
     fn put_load(after: After, load: &Load) -> Result<Measured, LoadError> {
-        let server = Server::Tcp(small_server(load.connections, after).to_string());
+        let server = Server::tcp(small_server(load.connections, after));
         let requests: Arc<[Vec<u8>]> = Arc::from([REQUEST.to_vec()]);
         let open =
             |index| Ok((connect(&server)?, Caller::rotating(Arc::clone(&requests), index, Call::Lookup, 1)));

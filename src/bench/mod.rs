@@ -27,6 +27,7 @@ pub mod report;
 pub(crate) mod requests;
 pub mod schedule;
 pub mod tally;
+pub mod transport;
 mod worker;
 
 use std::sync::Arc;

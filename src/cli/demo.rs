@@ -55,7 +55,7 @@ pub(super) fn run(mut args: DemoArgs) -> Result<(), CliError> {
 
 fn demo(config: &Config, numbers: u32, json: bool) -> Result<(), CliError> {
     // Before the work: a port in use is reported at once.
-    let listeners = run::bind(config)?;
+    let bound = run::bind(config)?;
     let opened = step(&format!("opening {}", config.data_dir.display()), || Ok(run::open(config, json)?))?;
     let engine = &opened.engine;
     match engine.pool(POOL) {
@@ -67,8 +67,8 @@ fn demo(config: &Config, numbers: u32, json: bool) -> Result<(), CliError> {
         ))?,
     }
     // SIGHUP ends the demo with its terminal, instead of reading a config file again.
-    run::serve(&run::runtime()?, config, listeners, opened, None, |addresses| {
-        output::print(&serve::welcome(addresses, GREETING))
+    run::serve(&run::runtime()?, config, bound, opened, None, |addresses| {
+        output::print(&serve::welcome(config, addresses, GREETING))
     })
 }
 

@@ -1,7 +1,11 @@
 //! Which daemon a command talks to, and how it shows the answer.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
+use crate::auth::secret_file;
+use crate::client::tls::ClientFiles;
 use crate::client::{self, Call, ClientError, Server};
 
 use super::error::CliError;
@@ -10,14 +14,36 @@ use super::output;
 /// Which daemon to talk to.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ServerArgs {
-    /// The daemon to talk to: http://HOST:PORT or unix:PATH
+    /// The daemon to talk to: http://HOST:PORT, https://HOST:PORT or unix:PATH
     #[arg(long, env = "ALLOTD_SERVER", hide_env_values = true, default_value = "http://127.0.0.1:7979", value_name = "URL", help_heading = DAEMON_HEADING)]
     server: String,
+    /// Authorities of the daemon's certificate, in PEM [default: those of the system]
+    #[arg(long, env = "ALLOTD_CA", hide_env_values = true, value_name = "FILE", help_heading = DAEMON_HEADING)]
+    ca: Option<PathBuf>,
+    /// Certificate to show to the daemon, in PEM
+    #[arg(long, env = "ALLOTD_CLIENT_CERTIFICATE", hide_env_values = true, value_name = "FILE", help_heading = DAEMON_HEADING)]
+    client_certificate: Option<PathBuf>,
+    /// Key of that certificate, in PEM
+    #[arg(long, env = "ALLOTD_CLIENT_KEY", hide_env_values = true, value_name = "FILE", help_heading = DAEMON_HEADING)]
+    client_key: Option<PathBuf>,
+    /// File with the token to show to the daemon; others must not be able to read it
+    #[arg(long, env = "ALLOTD_TOKEN_FILE", hide_env_values = true, value_name = "FILE", help_heading = DAEMON_HEADING)]
+    token_file: Option<PathBuf>,
 }
 
 impl ServerArgs {
     pub(crate) fn server(&self) -> Result<Server, CliError> {
-        Ok(self.server.parse()?)
+        let (ca, certificate) = (self.ca.clone(), self.client_certificate.clone());
+        let server =
+            Server::new(&self.server, &ClientFiles { ca, certificate, key: self.client_key.clone() })?;
+        match &self.token_file {
+            None => Ok(server),
+            Some(path) => {
+                let token = secret_file::read_token(path)
+                    .map_err(|error| CliError::Failed(format!("the token file {error}")))?;
+                Ok(server.with_token(token.reveal())?)
+            }
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use tracing::error;
 
+use crate::daemon::config::Config;
 use crate::daemon::config::args::ServeArgs;
 use crate::daemon::reload::Reloader;
 use crate::daemon::run::{self, OnHangup};
@@ -18,10 +19,10 @@ pub(super) fn run(args: ServeArgs) -> Result<(), CliError> {
         let runtime = run::runtime()?;
         let on_hangup = OnHangup::new(&runtime, Reloader::new(args, config.clone()))?;
         // Before the data directory, which may take long to open: a port in use is reported at once.
-        let listeners = run::bind(&config)?;
+        let bound = run::bind(&config)?;
         let opened = run::open(&config, json)?;
-        run::serve(&runtime, &config, listeners, opened, Some(on_hangup), |addresses| {
-            output::print(&welcome(addresses, ""))
+        run::serve(&runtime, &config, bound, opened, Some(on_hangup), |addresses| {
+            output::print(&welcome(&config, addresses, ""))
         })
     })
 }
@@ -39,15 +40,16 @@ pub(super) fn log_failure(work: impl FnOnce() -> Result<(), CliError>) -> Result
 }
 
 /// The lines that name the addresses, and a greeting with `{url}` replaced by the first of them as curl takes it.
-pub(super) fn welcome(addresses: &[ListenAddress], greeting: &str) -> String {
+pub(super) fn welcome(config: &Config, addresses: &[ListenAddress], greeting: &str) -> String {
     let mut text = String::new();
     for address in addresses {
         text.push_str("listening on ");
         text.push_str(&address.to_string());
         text.push('\n');
     }
+    let scheme = if config.listen.first().is_some_and(|first| first.tls) { "https" } else { "http" };
     let url = addresses.first().map(|address| match address {
-        ListenAddress::Tcp(address) => format!("http://{address}"),
+        ListenAddress::Tcp(address) => format!("{scheme}://{address}"),
         ListenAddress::Unix(path) => format!("--unix-socket {} http://localhost", path.display()),
     });
     text.push_str(&greeting.replace("{url}", &url.unwrap_or_default()));

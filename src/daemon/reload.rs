@@ -3,13 +3,17 @@
 
 use tracing::{error, info, warn};
 
+use crate::auth::authority::TokenTable;
+use crate::auth::tokens_file::TokensFileError;
 use crate::daemon::config::args::ServeArgs;
 use crate::http::server::control::Control;
+use crate::http::server::tls::error::TlsError;
+use crate::http::server::tls::files::{LoadedTls, TlsFiles};
 use crate::log::{self, LogConfig};
 
 use super::config::Config;
 use super::descriptors::limit_connections;
-use super::service_manager;
+use super::{service_manager, startup_log};
 
 /// The settings in force, and the arguments they came from.
 pub(crate) struct Reloader {
@@ -22,32 +26,44 @@ impl Reloader {
         Self { args, running }
     }
 
-    /// Reads the file again. Flags and the environment still take precedence.
+    /// Reads the file, the certificates and the tokens again. Flags and the environment still take precedence. If any of
+    /// it is refused, nothing changes.
     pub(crate) fn reload(&mut self, control: &Control) {
         service_manager::reloading();
-        let Some(path) = self.args.config.clone() else {
+        let path = self.args.config.as_ref().map(|path| path.display().to_string());
+        if path.is_none() && self.running.tls.is_none() && self.running.tokens.is_none() {
             warn!(event = "reload_failed", "there is no config file to read again: start with --config FILE");
             return;
-        };
-        match self.args.clone().into_config() {
-            Ok(config) => {
+        }
+        let read = self.args.clone().into_config().map_err(|error| error.to_string());
+        let read = read.and_then(|config| {
+            let tls = load_tls(&config, control).map_err(|error| error.to_string())?;
+            let tokens = read_tokens(&config, control).map_err(|error| error.to_string())?;
+            Ok((config, tls, tokens))
+        });
+        match read {
+            Ok((config, tls, tokens)) => {
                 self.take(&config, control);
+                if let (Some(table), Some(authority)) = (tokens, control.authority()) {
+                    authority.exchange(table);
+                    startup_log::tokens(authority);
+                }
+                if let (Some(loaded), Some(running)) = (tls, control.tls()) {
+                    startup_log::certificate(&loaded);
+                    running.exchange(loaded);
+                }
                 let LogConfig { level, shows_numbers, slow_call_ms, .. } = self.running.log;
                 info!(
                     event = "reloaded",
-                    config = %path.display(),
+                    config = path,
                     log_level = level.as_str(),
                     log_numbers = shows_numbers,
                     slow_call_ms,
                     max_connections = self.running.max_connections,
-                    "the config file was read again"
+                    "the config file, the certificates and the tokens were read again"
                 );
             }
-            Err(error) => error!(
-                event = "reload_failed",
-                config = %path.display(),
-                "nothing was changed: {error}"
-            ),
+            Err(error) => error!(event = "reload_failed", config = path, "nothing was changed: {error}"),
         }
     }
 
@@ -62,12 +78,31 @@ impl Reloader {
     }
 }
 
+/// The certificates that a configuration names, if the running listeners have any.
+fn load_tls(config: &Config, control: &Control) -> Result<Option<LoadedTls>, TlsError> {
+    let files = config.tls.as_ref().filter(|_| control.tls().is_some());
+    files.map(TlsFiles::load).transpose()
+}
+
+/// The tokens of a configuration, if the running daemon has any.
+fn read_tokens(config: &Config, control: &Control) -> Result<Option<TokenTable>, TokensFileError> {
+    match (&config.tokens, control.authority()) {
+        (Some(path), Some(authority)) => authority.read(path).map(Some),
+        _ => Ok(None),
+    }
+}
+
 /// The keys whose settings differ and cannot change while the daemon runs.
 fn fixed_that_differ(running: &Config, new: &Config) -> Vec<&'static str> {
     // Destructured in full, so that a new setting cannot be left out.
     let Config {
         data_dir,
         listen,
+        // The files that it names are read and exchanged; whether there are any is a matter of `listen`.
+        tls: _,
+        tokens,
+        allow_plain_text,
+        allow_anyone,
         allow_hosts,
         workers,
         max_connections: _,
@@ -82,6 +117,10 @@ fn fixed_that_differ(running: &Config, new: &Config) -> Vec<&'static str> {
     let differ = [
         ("data", *data_dir != running.data_dir),
         ("listen", *listen != running.listen),
+        // Another file is read; whether there is one decides who is served at all.
+        ("tokens", tokens.is_some() != running.tokens.is_some()),
+        ("allow_plain_text", *allow_plain_text != running.allow_plain_text),
+        ("allow_anyone", *allow_anyone != running.allow_anyone),
         ("allow_host", *allow_hosts != running.allow_hosts),
         ("workers", *workers != running.workers),
         ("durability", *durability != running.durability),

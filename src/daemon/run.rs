@@ -9,6 +9,9 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::info;
 
+use crate::auth::authority::Authority;
+use crate::auth::registry::Registry;
+use crate::auth::tokens_file::TokensFileError;
 use crate::disk::bus_error;
 use crate::engine::registry::Engine;
 use crate::engine::startup::config::EngineConfig;
@@ -16,6 +19,9 @@ use crate::http::address::ListenAddress;
 use crate::http::limits::Limits;
 use crate::http::server::control::Control;
 use crate::http::server::listener::{BindError, Listener};
+use crate::http::server::tls::ServerTls;
+use crate::http::server::tls::error::TlsError;
+use crate::http::server::tls::files::{LoadedTls, TlsFiles};
 use crate::http::server::{self, HANDLES_PER_WORKER, ServeError, Server, ServerConfig};
 use crate::store::open_error::OpenError;
 use crate::sys::descriptors;
@@ -43,6 +49,12 @@ pub(crate) enum DaemonError {
     /// The daemon cannot listen on an address.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// The certificates cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The tokens file is refused.
+    #[error(transparent)]
+    Tokens(#[from] TokensFileError),
     /// The data directory cannot be used.
     #[error(transparent)]
     Open(#[from] OpenError),
@@ -67,10 +79,22 @@ pub(crate) fn runtime() -> Result<Runtime, DaemonError> {
     Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
 }
 
-/// Binds every address.
-pub(crate) fn bind(config: &Config) -> Result<Vec<Listener>, DaemonError> {
-    let bound = config.listen.iter().map(Listener::bind).collect::<Result<_, _>>();
-    Ok(bound?)
+/// What connections need: bound addresses, certificates if one of them speaks TLS, and who may call.
+pub(crate) struct Bound {
+    listeners: Vec<Listener>,
+    tls: Option<LoadedTls>,
+    authority: Option<Arc<Authority>>,
+    registry: Arc<Registry>,
+}
+
+/// Reads the certificates and the tokens, and binds every address.
+pub(crate) fn bind(config: &Config) -> Result<Bound, DaemonError> {
+    let tls = config.tls.as_ref().map(TlsFiles::load).transpose()?;
+    let registry = Arc::new(Registry::default());
+    let authority =
+        config.tokens.as_deref().map(|path| Authority::open(path, Arc::clone(&registry))).transpose()?;
+    let listeners = config.listen.iter().map(Listener::bind).collect::<Result<_, _>>()?;
+    Ok(Bound { listeners, tls, authority: authority.map(Arc::new), registry })
 }
 
 /// Opens the data directory. `json` is whether the log is JSON.
@@ -100,28 +124,39 @@ pub(crate) fn open(config: &Config, json: bool) -> Result<Opened, DaemonError> {
 pub(crate) fn serve<E: From<DaemonError>>(
     runtime: &Runtime,
     config: &Config,
-    listeners: Vec<Listener>,
+    bound: Bound,
     opened: Opened,
     on_hangup: Option<OnHangup>,
     announce: impl FnOnce(&[ListenAddress]) -> Result<(), E>,
 ) -> Result<(), E> {
     runtime.block_on(async {
         let shutdown = shutdown()?;
+        let Bound { listeners, tls, authority, registry } = bound;
         let addresses = server::addresses(&listeners).map_err(DaemonError::from)?;
         // The sockets are listening: connections from now on will be served.
         announce(&addresses)?;
         let Opened { engine, took } = opened;
+        if let Some(tls) = &tls {
+            startup_log::certificate(tls);
+        }
+        if let Some(authority) = &authority {
+            startup_log::tokens(authority);
+        }
         let server_config = ServerConfig {
             workers: config.workers,
             max_connections: config.max_connections,
             allow_hosts: config.allow_hosts.clone(),
             limits: Limits::default(),
+            tls: tls.map(|tls| Arc::new(ServerTls::new(tls))),
+            authority,
+            registry,
         };
         let server =
             Server::start(listeners, Arc::clone(&engine), server_config).map_err(DaemonError::from)?;
         let control = server.control().clone();
         let max_connections = limit_connections(config.max_connections, &control);
         control.set_max_connections(max_connections);
+        startup_log::exposed(config);
         startup_log::ready(config, max_connections, &addresses, &engine, took);
         service_manager::ready(READY_STATUS);
         let ended = tokio::select! {

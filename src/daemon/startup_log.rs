@@ -4,9 +4,12 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
+use crate::auth::authority::Authority;
 use crate::engine::open_report::OpenReport;
 use crate::engine::registry::Engine;
 use crate::http::address::ListenAddress;
+use crate::http::listen::ListenerConfig;
+use crate::http::server::tls::files::{LoadedTls, shown};
 use crate::journal::durability::Durability;
 use crate::log::LogConfig;
 
@@ -39,6 +42,46 @@ pub(crate) fn recovered(report: &OpenReport) {
     if report.is_whole() { recovered!(info) } else { recovered!(warn) }
 }
 
+/// Logged when a certificate comes into force.
+pub(crate) fn certificate(loaded: &LoadedTls) {
+    let expires = shown(loaded.expires);
+    info!(event = "certificate", expires = %expires, "the certificate is valid until {expires}");
+}
+
+/// Logged when a tokens file comes into force.
+pub(crate) fn tokens(authority: &Authority) {
+    let principals = authority.principals();
+    info!(event = "tokens", principals, "the tokens file is in force: it names {principals} principals");
+}
+
+/// Warns of what the settings give up.
+pub(crate) fn exposed(config: &Config) {
+    let requires = config.tls.as_ref().is_some_and(|tls| tls.client_required);
+    let has_tokens = config.tokens.is_some();
+    let is_open = |listener: &&ListenerConfig| !has_tokens && !(listener.tls && requires);
+    let open: Vec<_> = config.listen.iter().filter(is_open).collect();
+    if !open.is_empty() {
+        warn!(
+            event = "no_tokens",
+            listen = %joined(&open),
+            "there are no tokens: everybody who can connect may make all calls"
+        );
+    }
+    let is_readable = |listener: &&ListenerConfig| !listener.tls && !listener.address.is_local();
+    let readable: Vec<_> = config.listen.iter().filter(is_readable).collect();
+    if !readable.is_empty() {
+        warn!(
+            event = "plain_text",
+            listen = %joined(&readable),
+            "other machines connect without TLS: tokens and numbers travel readable"
+        );
+    }
+}
+
+fn joined<T: ToString>(all: &[T]) -> String {
+    all.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}
+
 /// Logged once requests are served: the settings and what was opened.
 /// `max_connections` is how many connections can be served.
 pub(crate) fn ready(
@@ -52,6 +95,10 @@ pub(crate) fn ready(
     let Config {
         data_dir,
         listen: _,
+        tls,
+        tokens,
+        allow_plain_text,
+        allow_anyone,
         allow_hosts,
         workers,
         max_connections: _,
@@ -73,6 +120,11 @@ pub(crate) fn ready(
         version = env!("CARGO_PKG_VERSION"),
         pid = std::process::id(),
         listen = %listen.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
+        tokens = tokens.as_ref().map(|path| path.display().to_string()),
+        tls_certificate = tls.as_ref().map(|tls| tls.certificate.display().to_string()),
+        tls_client_ca = tls.as_ref().and_then(|tls| tls.client_ca.as_ref()).map(|path| path.display().to_string()),
+        tls_client_required = tls.as_ref().map(|tls| tls.client_required),
+        tls_1_2 = tls.as_ref().map(|tls| tls.allows_1_2),
         allow_host = %allow_hosts.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
         data = %data_dir.display(),
         workers,
@@ -83,6 +135,8 @@ pub(crate) fn ready(
         backup_dir = backup_dir.as_ref().map(|path| path.display().to_string()),
         recover_damaged,
         accept_clock,
+        allow_plain_text,
+        allow_anyone,
         log_level = level.as_str(),
         log_format = format.as_str(),
         log_numbers = shows_numbers,

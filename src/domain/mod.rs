@@ -2,6 +2,7 @@
 
 pub mod counts;
 pub mod hours;
+pub mod key_owner;
 pub mod lease_token;
 pub(crate) mod name;
 pub mod settings;

@@ -49,6 +49,7 @@ pub(crate) struct CallState {
     pub(crate) engine: Worker,
     /// Whether it belongs to the thread that serves the connection.
     serves: bool,
+    pub(crate) stats: Arc<WorkerStats>,
     pub(crate) clock: Arc<Clock>,
     pub(crate) times: TimeText,
     pub(crate) leases: Vec<Lease>,
@@ -59,10 +60,11 @@ pub(crate) struct CallState {
 }
 
 impl CallState {
-    fn new(engine: Worker, clock: Arc<Clock>, serves: bool) -> Self {
+    fn new(engine: Worker, clock: Arc<Clock>, stats: Arc<WorkerStats>, serves: bool) -> Self {
         Self {
             engine,
             serves,
+            stats,
             clock,
             times: TimeText::new(),
             leases: Vec::new(),
@@ -90,10 +92,15 @@ pub(crate) fn install(engine: Worker, batches: Worker, of: &Engine, counters: Ar
     let state = WorkerState {
         pools: Cache::new(Arc::clone(&of.pools)),
         gates: Gates::new(Arc::clone(of.journal()), engine.slot(), Arc::clone(&counters)),
-        stats: counters,
-        calls: CallState::new(engine, Arc::clone(of.clock()), true),
-        batches: Arc::new(Mutex::new(CallState::new(batches, Arc::clone(of.clock()), false))),
+        calls: CallState::new(engine, Arc::clone(of.clock()), Arc::clone(&counters), true),
+        batches: Arc::new(Mutex::new(CallState::new(
+            batches,
+            Arc::clone(of.clock()),
+            Arc::clone(&counters),
+            false,
+        ))),
         journal: Arc::clone(of.journal()),
+        stats: counters,
     };
     STATE.with_borrow_mut(|place| *place = Some(state));
 }

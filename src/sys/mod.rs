@@ -13,3 +13,4 @@ pub(crate) mod random;
 pub mod simulation;
 pub mod slot;
 pub(crate) mod sync;
+pub(crate) mod users;

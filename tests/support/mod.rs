@@ -53,10 +53,18 @@ impl Server {
         };
         let engine = Engine::open(&engine_config).unwrap();
         let mut listeners = vec![Listener::bind(&"127.0.0.1:0".parse().unwrap()).unwrap()];
-        listeners.extend(socket.map(|path| Listener::bind(&ListenAddress::Unix(path.into())).unwrap()));
+        listeners
+            .extend(socket.map(|path| Listener::bind(&ListenAddress::Unix(path.into()).into()).unwrap()));
         let ListenAddress::Tcp(address) = listeners[0].address().unwrap() else { panic!("a TCP address") };
-        let config =
-            ServerConfig { workers: WORKERS, max_connections: DEFAULT_MAX_CONNECTIONS, allow_hosts, limits };
+        let config = ServerConfig {
+            workers: WORKERS,
+            max_connections: DEFAULT_MAX_CONNECTIONS,
+            allow_hosts,
+            limits,
+            tls: None,
+            authority: None,
+            registry: std::sync::Arc::default(),
+        };
         let (shutdown, ended) = tokio::sync::oneshot::channel::<()>();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -6,6 +6,7 @@ use clap::Args;
 use serde::Deserialize;
 
 use super::error::ConfigError;
+use super::listen::ListenArg;
 
 /// The flags of `allotd serve`, which are also the keys of its config file.
 #[derive(Debug, Clone, Default, Args, Deserialize)]
@@ -14,9 +15,31 @@ pub struct ServeArgs {
     /// Directory of the pools; created if it is missing
     #[arg(long, env = "ALLOTD_DATA", value_name = "DIR")]
     pub data: Option<PathBuf>,
-    /// Address to listen on, IP:PORT or unix:PATH; may be repeated [default: 127.0.0.1:7979]
+    /// Address to listen on, IP:PORT or unix:PATH, and options behind commas: tls, calls=lease, and for a
+    /// socket file mode=660, group=NAME, peer=user:NAME:ROLE, peer=group:NAME:ROLE; may be repeated [default: 127.0.0.1:7979]
     #[arg(long, env = "ALLOTD_LISTEN", value_name = "ADDR", value_delimiter = ',')]
-    pub listen: Vec<String>,
+    pub listen: Vec<ListenArg>,
+    /// Certificate of the listeners with the option tls, and those that lead to its authority, in PEM
+    #[arg(long, env = "ALLOTD_TLS_CERTIFICATE", value_name = "FILE")]
+    pub tls_certificate: Option<PathBuf>,
+    /// Key of the certificate, in PEM; not to be readable by others
+    #[arg(long, env = "ALLOTD_TLS_KEY", value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
+    /// Authorities whose certificates clients may present, in PEM
+    #[arg(long, env = "ALLOTD_TLS_CLIENT_CA", value_name = "FILE")]
+    pub tls_client_ca: Option<PathBuf>,
+    /// Clients' certificates that are revoked, in PEM: a list of each authority
+    #[arg(long, env = "ALLOTD_TLS_CLIENT_CRL", value_name = "FILE")]
+    pub tls_client_crl: Option<PathBuf>,
+    /// Refuse clients that present no certificate
+    #[arg(long, env = "ALLOTD_TLS_CLIENT_REQUIRED", num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
+    pub tls_client_required: Option<bool>,
+    /// Speak TLS 1.2 too, for old clients
+    #[arg(long, env = "ALLOTD_TLS_1_2", num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
+    pub tls_1_2: Option<bool>,
+    /// File of the tokens by which callers are known; without it everybody who connects may make all calls
+    #[arg(long, env = "ALLOTD_TOKENS", value_name = "FILE")]
+    pub tokens: Option<PathBuf>,
     /// Name under which the daemon is reached besides its addresses, NAME or NAME:PORT; may be repeated
     #[arg(long, env = "ALLOTD_ALLOW_HOST", value_name = "NAME", value_delimiter = ',')]
     pub allow_host: Vec<String>,
@@ -49,8 +72,15 @@ pub struct ServeArgs {
     /// Start though the system's clock is more than ten years ahead of the journal: all leases end
     #[arg(long, env = "ALLOTD_ACCEPT_CLOCK", num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
     pub accept_clock: Option<bool>,
-    /// Listen on addresses that other machines can reach, without any protection
-    #[arg(long, env = "ALLOTD_INSECURE", num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
+    /// Listen without TLS on addresses that other machines can reach: tokens and numbers travel readable
+    #[arg(long, env = "ALLOTD_ALLOW_PLAIN_TEXT", num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
+    pub allow_plain_text: Option<bool>,
+    /// Listen without tokens or clients' certificates on addresses that other machines can reach: everybody who
+    /// connects may make all calls
+    #[arg(long, env = "ALLOTD_ALLOW_ANYONE", num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
+    pub allow_anyone: Option<bool>,
+    /// Gone: the two above took its place
+    #[arg(long, env = "ALLOTD_INSECURE", num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL", hide = true)]
     pub insecure: Option<bool>,
     /// Lowest level of events to log: error, warn, info or debug (every request) [default: info]
     #[arg(long, env = "ALLOTD_LOG_LEVEL", value_name = "LEVEL")]
@@ -73,6 +103,13 @@ impl ServeArgs {
             data: self.data.or(file.data),
             listen: if self.listen.is_empty() { file.listen } else { self.listen },
             allow_host: if self.allow_host.is_empty() { file.allow_host } else { self.allow_host },
+            tokens: self.tokens.or(file.tokens),
+            tls_certificate: self.tls_certificate.or(file.tls_certificate),
+            tls_key: self.tls_key.or(file.tls_key),
+            tls_client_ca: self.tls_client_ca.or(file.tls_client_ca),
+            tls_client_crl: self.tls_client_crl.or(file.tls_client_crl),
+            tls_client_required: self.tls_client_required.or(file.tls_client_required),
+            tls_1_2: self.tls_1_2.or(file.tls_1_2),
             config: self.config,
             workers: self.workers.or(file.workers),
             max_connections: self.max_connections.or(file.max_connections),
@@ -82,6 +119,8 @@ impl ServeArgs {
             backup_dir: self.backup_dir.or(file.backup_dir),
             recover_damaged: self.recover_damaged.or(file.recover_damaged),
             accept_clock: self.accept_clock.or(file.accept_clock),
+            allow_plain_text: self.allow_plain_text.or(file.allow_plain_text),
+            allow_anyone: self.allow_anyone.or(file.allow_anyone),
             insecure: self.insecure.or(file.insecure),
             log_level: self.log_level.or(file.log_level),
             log_format: self.log_format.or(file.log_format),

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use crate::http::address::{AddressError, ListenAddress};
+use crate::http::address::ListenAddress;
+use crate::http::listen::ListenError;
 use crate::http::request::origin::AllowedHostError;
 use crate::log::ChoiceError;
 
@@ -32,18 +33,48 @@ pub enum ConfigError {
     /// No data directory was given.
     #[error("no data directory: give --data DIR")]
     NoData,
-    /// An invalid address.
+    /// An invalid listener.
     #[error(transparent)]
-    Address(#[from] AddressError),
+    Listen(#[from] ListenError),
     /// An invalid name.
     #[error(transparent)]
     AllowedHost(#[from] AllowedHostError),
-    /// An address that other machines can reach.
+    /// An address that other machines can reach, without TLS.
     #[error(
-        "{0} can be reached by other machines, and nothing would protect the daemon: listen on 127.0.0.1 or \
-         a unix:PATH, or add --insecure if the network itself is closed"
+        "{0} can be reached by other machines, and tokens and numbers would travel readable: add tls to this \
+         --listen with --tls-certificate and --tls-key, listen on 127.0.0.1 or a unix:PATH, or add \
+         --allow-plain-text if the network itself is closed"
     )]
-    NotLocal(ListenAddress),
+    PlainText(ListenAddress),
+    /// An address that other machines can reach, where everybody may do everything.
+    #[error(
+        "{0} can be reached by other machines, and everybody who connects could make all calls: give \
+         --tokens FILE, require clients' certificates (--tls-client-ca, --tls-client-required), listen on 127.0.0.1 or a unix:PATH, \
+         or add --allow-anyone if the network itself is closed"
+    )]
+    Anyone(ListenAddress),
+    /// A flag that is gone.
+    #[error(
+        "--insecure is gone: give --allow-plain-text (tokens and numbers travel readable), --allow-anyone \
+         (everybody who connects may make all calls), or both"
+    )]
+    Insecure,
+    /// A flag that means nothing without another.
+    #[error("{flag} needs {needs}: give both or neither")]
+    NeedsFlag {
+        /// The flag.
+        flag: &'static str,
+        /// What it needs.
+        needs: &'static str,
+    },
+    /// A listener that is to speak TLS, without a certificate.
+    #[error("--listen {0},tls needs a certificate: give --tls-certificate and --tls-key")]
+    NoCertificate(ListenAddress),
+    /// A certificate that nobody gets to see.
+    #[error(
+        "--tls-certificate is given and no listener speaks TLS: add the option to one, as in --listen 127.0.0.1:7979,tls"
+    )]
+    TlsUnused,
     /// A count of workers out of bounds.
     #[error("--workers is {0}: give 1 to {MAX_WORKERS}")]
     Workers(usize),

@@ -3,19 +3,23 @@
 
 pub mod args;
 pub mod error;
+mod exposure;
 pub mod limits;
+pub mod listen;
 
 use std::path::{Path, PathBuf};
 
-use crate::http::address::ListenAddress;
+use crate::http::listen::{ListenerConfig, parse_list};
 use crate::http::request::origin::AllowedHost;
 use crate::http::server::DEFAULT_MAX_CONNECTIONS;
+use crate::http::server::tls::files::TlsFiles;
 use crate::journal::durability::Durability;
 use crate::log::{ChoiceError, DEFAULT_SLOW_CALL_MS, Format, Level, LogConfig};
 use crate::sys::parallel;
 
 use args::ServeArgs;
 use error::ConfigError;
+use exposure::Protection;
 use limits::{
     DEFAULT_JOURNAL_FILE_MIB, DEFAULT_SYNC_INTERVAL_MS, MAX_JOURNAL_FILE_MIB, MAX_SYNC_INTERVAL_MS,
     MAX_WORKERS, MIN_JOURNAL_FILE_MIB,
@@ -29,8 +33,16 @@ pub const DEFAULT_LISTEN: &str = "127.0.0.1:7979";
 pub struct Config {
     /// Directory of the pools.
     pub data_dir: PathBuf,
-    /// Addresses to listen on, at least one.
-    pub listen: Vec<ListenAddress>,
+    /// Where and how to listen, at least one.
+    pub listen: Vec<ListenerConfig>,
+    /// Certificates; `None` if no listener speaks TLS.
+    pub tls: Option<TlsFiles>,
+    /// File of the tokens; `None` if callers need none.
+    pub tokens: Option<PathBuf>,
+    /// Whether other machines may connect without TLS.
+    pub allow_plain_text: bool,
+    /// Whether other machines may connect and do everything, whoever they are.
+    pub allow_anyone: bool,
     /// Names under which the daemon is reached, besides its addresses.
     pub allow_hosts: Vec<AllowedHost>,
     /// Threads that serve requests, 1 to [`MAX_WORKERS`].
@@ -57,16 +69,23 @@ impl ServeArgs {
         let file = self.config.as_deref().map(args::read_file).transpose()?;
         let given = self.or(file.unwrap_or_default());
         let log = given.log()?;
-        let mut listen =
-            given.listen.iter().map(|text| text.parse()).collect::<Result<Vec<ListenAddress>, _>>()?;
+        let mut listen = listen::listeners(&given.listen)?;
         if listen.is_empty() {
-            listen.push(DEFAULT_LISTEN.parse()?);
+            listen = parse_list(DEFAULT_LISTEN)?;
         }
         let allow_hosts = given.allow_host.iter().map(|text| text.parse()).collect::<Result<_, _>>()?;
-        let insecure = given.insecure.unwrap_or(false);
-        if let Some(address) = listen.iter().find(|address| !insecure && !address.is_local()) {
-            return Err(ConfigError::NotLocal(address.clone()));
+        if given.insecure.is_some() {
+            return Err(ConfigError::Insecure);
         }
+        let tls = exposure::tls_files(&given)?;
+        exposure::check_tls(&listen, tls.as_ref())?;
+        let protection = Protection {
+            has_tokens: given.tokens.is_some(),
+            requires_certificates: tls.as_ref().is_some_and(|tls| tls.client_required),
+            allows_plain_text: given.allow_plain_text.unwrap_or(false),
+            allows_anyone: given.allow_anyone.unwrap_or(false),
+        };
+        listen.iter().try_for_each(|listener| protection.check(listener))?;
         let workers = given.workers.unwrap_or_else(default_workers);
         if !(1..=MAX_WORKERS).contains(&workers) {
             return Err(ConfigError::Workers(workers));
@@ -86,6 +105,10 @@ impl ServeArgs {
             backup_dir: given.backup_dir,
             data_dir,
             listen,
+            tls,
+            tokens: given.tokens,
+            allow_plain_text: protection.allows_plain_text,
+            allow_anyone: protection.allows_anyone,
             allow_hosts,
             workers,
             max_connections,
@@ -140,6 +163,7 @@ fn default_workers() -> usize {
 mod tests {
     use clap::Args as _;
 
+    use super::listen::ListenArg;
     use super::*;
 
     fn args(file: &str) -> (tempfile::TempDir, ServeArgs) {
@@ -160,16 +184,16 @@ mod tests {
         let flags = ServeArgs {
             data: Some("/b".into()),
             workers: Some(4),
-            listen: vec!["[::1]:2".into()],
+            listen: vec![ListenArg::Text("[::1]:2".into())],
             allow_host: vec!["b:1".into(), "c".into()],
             ..from_file
         };
         let config = flags.into_config().unwrap();
         assert_eq!((config.data_dir, config.workers), ("/b".into(), 4));
-        assert_eq!(config.listen, ["[::1]:2".parse().unwrap()]);
+        assert_eq!(config.listen, parse_list("[::1]:2").unwrap());
         assert_eq!(config.allow_hosts, ["b:1".parse().unwrap(), "c".parse().unwrap()]);
         let bare = ServeArgs { data: Some("/c".into()), ..ServeArgs::default() }.into_config().unwrap();
-        assert_eq!(bare.listen, [DEFAULT_LISTEN.parse().unwrap()]);
+        assert_eq!(bare.listen, parse_list(DEFAULT_LISTEN).unwrap());
         assert_eq!((bare.durability, bare.max_connections), (Durability::Sync, DEFAULT_MAX_CONNECTIONS));
         let (_directory, timed) = args("data = \"/a\"\ndurability = \"interval\"\nsync_interval_ms = 7");
         assert_eq!(timed.into_config().unwrap().durability, Durability::Interval { sync_interval_ms: 7 });
@@ -193,7 +217,36 @@ mod tests {
             ("data = \"/a\"\nlog_level = \"loud\"", "give error, warn, info or debug"),
             ("data = \"/a\"\nlog_format = \"xml\"", "give auto, human or json"),
             ("data = \"/a\"\nsync_interval_ms = 5", "--sync-interval-ms"),
-            ("data = \"/a\"\nlisten = [\"0.0.0.0:1\"]", "--insecure"),
+            ("data = \"/a\"\nlisten = [\"0.0.0.0:1\"]", "--allow-plain-text"),
+            ("data = \"/a\"\nlisten = [\"0.0.0.0:1\"]\nallow_plain_text = true", "--allow-anyone"),
+            ("data = \"/a\"\nlisten = [\"0.0.0.0:1\"]\nallow_anyone = true", "--allow-plain-text"),
+            (
+                "data = \"/a\"\nlisten = [\"0.0.0.0:1,tls\"]\ntls_certificate = \"c\"\ntls_key = \"k\"",
+                "--allow-anyone",
+            ),
+            ("data = \"/a\"\nlisten = [\"127.0.0.1:1,tls\"]", "give --tls-certificate and --tls-key"),
+            (
+                "data = \"/a\"\nlisten = [\"127.0.0.1:1\"]\ntls_certificate = \"c\"\ntls_key = \"k\"",
+                "no listener speaks TLS",
+            ),
+            ("data = \"/a\"\ntls_certificate = \"c\"", "--tls-certificate needs --tls-key"),
+            ("data = \"/a\"\ntls_key = \"c\"", "--tls-key needs --tls-certificate"),
+            ("data = \"/a\"\ntls_client_ca = \"c\"", "--tls-client-ca needs --tls-certificate"),
+            ("data = \"/a\"\ntls_client_required = true", "--tls-client-required needs --tls-client-ca"),
+            ("data = \"/a\"\ntls_client_crl = \"c\"", "--tls-client-crl needs --tls-client-ca"),
+            ("data = \"/a\"\ntls_1_2 = true", "--tls-1-2 needs --tls-certificate"),
+            ("data = \"/a\"\ninsecure = true", "give --allow-plain-text (tokens"),
+            ("data = \"/a\"\nlisten = [{ address = \"127.0.0.1:1\", colour = 1 }]", "unknown field `colour`"),
+            (
+                "data = \"/a\"\nlisten = [{ address = \"127.0.0.1:1\", calls = \"some\" }]",
+                "give all or lease",
+            ),
+            ("data = \"/a\"\nlisten = [{ address = \"127.0.0.1:1\", mode = \"660\" }]", "for socket files"),
+            (
+                "data = \"/a\"\nlisten = [{ address = \"unix:/s\", peers = { \"user:a\" = \"king\" } }]",
+                "no role \"king\"",
+            ),
+            ("data = \"/a\"\nlisten = [7]", "an address or a table"),
             ("data = \"/a\"\nlisten = [\"here\"]", "is not an address"),
             ("data = \"/a\"\nallow_host = [\"http://a\"]", "--allow-host is \"http://a\""),
         ] {
@@ -207,10 +260,25 @@ mod tests {
 
     #[test]
     fn other_machines_are_let_in_only_when_told() {
-        let (_directory, args) = args("data = \"/a\"\nlisten = [\"0.0.0.0:1\"]\ninsecure = true");
-        assert_eq!(args.clone().into_config().unwrap().listen.len(), 1);
-        let flag = ServeArgs { insecure: Some(false), ..args };
-        assert!(matches!(flag.into_config(), Err(ConfigError::NotLocal(_))));
+        let tls = "tls_certificate = \"c\"\ntls_key = \"k\"\nlisten = [\"0.0.0.0:1,tls\"]\n";
+        for (file, listeners) in [
+            ("listen = [\"0.0.0.0:1\"]\nallow_plain_text = true\nallow_anyone = true".to_owned(), 1),
+            (format!("{tls}allow_anyone = true"), 1),
+            (format!("{tls}tls_client_ca = \"a\"\ntls_client_required = true"), 1),
+            (
+                "listen = [\"127.0.0.1:1\", { address = \"unix:/s\", mode = \"660\", group = \"ops\" }]"
+                    .to_owned(),
+                2,
+            ),
+        ] {
+            let (_directory, args) = args(&format!("data = \"/a\"\n{file}"));
+            assert_eq!(args.into_config().unwrap().listen.len(), listeners, "{file}");
+        }
+        // Certificates protect those listeners only that ask for them.
+        let file = format!("{tls}tls_client_ca = \"a\"\ntls_client_required = true\nallow_plain_text = true");
+        let (_directory, args) =
+            args(&format!("data = \"/a\"\n{}", file.replace(":1,tls\"]", ":1,tls\", \"0.0.0.0:2\"]")));
+        assert!(matches!(args.into_config(), Err(ConfigError::Anyone(_))));
     }
 
     /// The example with its keys uncommented, except those in `left_out`.
@@ -241,12 +309,22 @@ mod tests {
             backup_dir,
             recover_damaged,
             accept_clock,
+            tokens,
+            tls_certificate,
+            tls_key,
+            tls_client_ca,
+            tls_client_crl,
+            tls_client_required,
+            tls_1_2,
+            allow_plain_text,
+            allow_anyone,
             insecure,
             log_level,
             log_format,
             log_numbers,
             slow_call_ms,
         } = toml::from_str(&example_without(&[])).unwrap();
+        assert!(tokens.is_some());
         assert!(allow_host.is_empty(), "the example shows the default");
         assert!(!listen.is_empty());
         assert!(data.is_some() && workers.is_some() && max_connections.is_some());
@@ -255,7 +333,11 @@ mod tests {
         assert!(
             log_level.is_some() && log_format.is_some() && log_numbers.is_some() && slow_call_ms.is_some()
         );
-        assert_eq!((insecure, sync_interval_ms), (Some(false), Some(DEFAULT_SYNC_INTERVAL_MS)));
+        assert_eq!((insecure, sync_interval_ms), (None, Some(DEFAULT_SYNC_INTERVAL_MS)));
+        assert!(tls_certificate.is_some() && tls_key.is_some());
+        assert!(tls_client_ca.is_some() && tls_client_crl.is_some());
+        assert_eq!((tls_client_required, tls_1_2), (Some(false), Some(false)));
+        assert_eq!((allow_plain_text, allow_anyone), (Some(false), Some(false)));
         let engine = crate::engine::startup::config::EngineConfig::new(data.unwrap(), 1);
         assert_eq!(backup_dir.unwrap(), engine.backup_dir);
     }
@@ -263,7 +345,15 @@ mod tests {
     #[test]
     fn the_example_shows_the_defaults() {
         // These have no default, or one that another test compares.
-        let (_directory, shown) = args(&example_without(&["workers", "sync_interval_ms", "backup_dir"]));
+        let (_directory, shown) = args(&example_without(&[
+            "workers",
+            "sync_interval_ms",
+            "backup_dir",
+            "tls_certificate",
+            "tls_key",
+            "tls_client_ca",
+            "tls_client_crl",
+        ]));
         let bare = ServeArgs { data: Some("/var/lib/allotd".into()), ..ServeArgs::default() };
         assert_eq!(shown.into_config().unwrap(), bare.into_config().unwrap());
     }
@@ -274,6 +364,9 @@ mod tests {
         let read = |path: &str| std::fs::read_to_string(directory.join(path)).unwrap();
         let (table, example) = (read("operations/configuration.md"), read("packaging/allotd.toml"));
         for flag in ServeArgs::augment_args(clap::Command::new("serve")).get_arguments() {
+            if flag.is_hide_set() {
+                continue;
+            }
             let (key, long) = (flag.get_id().as_str(), flag.get_long().unwrap());
             let variable = flag.get_env().unwrap().to_str().unwrap();
             let is_its_row =

@@ -9,6 +9,7 @@ use hyper::{Request, Response};
 use crate::domain::zone_table::ZoneTable;
 use crate::engine::operations::hours::OpenHours;
 use crate::engine::pool::Pool;
+use crate::http::actor::Actor;
 use crate::http::blocking::blocking;
 use crate::http::calls::{Api, Handled, Reply, pool_of, query_of};
 use crate::http::request::content_type::check_csv;
@@ -26,7 +27,11 @@ fn none_set(pool: &Pool, what: &str, how: &str) -> Problem {
 }
 
 /// `GET /v1/pools/{pool}/hours`
-pub(crate) fn show_hours(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handled, Problem> {
+pub(crate) fn show_hours(
+    api: &Arc<Api>,
+    _actor: &Actor,
+    request: Request<Incoming>,
+) -> Result<Handled, Problem> {
     let pool = pool_of(api, &request)?;
     let query = Query::parse(query_of(&request), &["at"])?;
     let at = match query.text("at") {
@@ -54,7 +59,11 @@ pub(crate) fn show_hours(api: &Arc<Api>, request: Request<Incoming>) -> Result<H
 }
 
 /// `GET /v1/pools/{pool}/zones`
-pub(crate) fn show_zones(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handled, Problem> {
+pub(crate) fn show_zones(
+    api: &Arc<Api>,
+    _actor: &Actor,
+    request: Request<Incoming>,
+) -> Result<Handled, Problem> {
     let pool = pool_of(api, &request)?;
     query::none(query_of(&request))?;
     Handled::later(blocking(move || {
@@ -72,7 +81,11 @@ pub(crate) fn show_zones(api: &Arc<Api>, request: Request<Incoming>) -> Result<H
 }
 
 /// `PUT /v1/pools/{pool}/zones`
-pub(crate) fn put_zones(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handled, Problem> {
+pub(crate) fn put_zones(
+    api: &Arc<Api>,
+    actor: &Actor,
+    request: Request<Incoming>,
+) -> Result<Handled, Problem> {
     let pool = pool_of(api, &request)?;
     let query = Query::parse(query_of(&request), &["builtin"])?;
     let builtin = match query.text("builtin") {
@@ -85,9 +98,9 @@ pub(crate) fn put_zones(api: &Arc<Api>, request: Request<Incoming>) -> Result<Ha
     if !builtin {
         check_csv(request.headers())?;
     }
-    let (api, body) = (Arc::clone(api), request.into_body());
+    let (api, body, most_bytes) = (Arc::clone(api), request.into_body(), actor.max_body_bytes());
     Handled::later(async move {
-        let body = api.bodies.collect_json(body).await?;
+        let body = api.bodies.collect_json(body, most_bytes).await?;
         if builtin && !body.is_empty() {
             return Err(Problem::bad_request("builtin takes no body: leave out one of them"));
         }
@@ -106,7 +119,11 @@ pub(crate) fn put_zones(api: &Arc<Api>, request: Request<Incoming>) -> Result<Ha
 }
 
 /// `DELETE /v1/pools/{pool}/zones`
-pub(crate) fn delete_zones(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handled, Problem> {
+pub(crate) fn delete_zones(
+    api: &Arc<Api>,
+    _actor: &Actor,
+    request: Request<Incoming>,
+) -> Result<Handled, Problem> {
     let pool = pool_of(api, &request)?;
     query::none(query_of(&request))?;
     Handled::later(blocking(move || change(&pool, None)))

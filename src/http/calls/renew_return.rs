@@ -8,10 +8,13 @@ use hyper::body::{Body as _, Incoming};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use crate::auth::principal::Principal;
 use crate::domain::settings::{NextState, SettingsError, check_outcome_name};
 use crate::engine::operations::renew_return::{LeaseRef, MAX_ITEMS, RenewResult, ReturnItem, ReturnResult};
 use crate::engine::pool::Pool;
+use crate::http::actor::Actor;
 use crate::http::calls::{Api, Handled, Reply, pool_of, query_of};
+use crate::http::lease_quota;
 use crate::http::request::content_type::check_json;
 use crate::http::request::fields::{NumberField, TokenField, TtlSeconds};
 use crate::http::request::query;
@@ -69,13 +72,21 @@ fn check_items(count: usize) -> Result<(), Problem> {
 }
 
 /// `POST /v1/pools/{pool}/renew`
-pub(crate) fn renew_leases(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handled, Problem> {
-    with_body::<RenewBody>(api, request)
+pub(crate) fn renew_leases(
+    api: &Arc<Api>,
+    actor: &Actor,
+    request: Request<Incoming>,
+) -> Result<Handled, Problem> {
+    with_body::<RenewBody>(api, actor, request)
 }
 
 /// `POST /v1/pools/{pool}/return`
-pub(crate) fn return_leases(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handled, Problem> {
-    with_body::<ReturnBody>(api, request)
+pub(crate) fn return_leases(
+    api: &Arc<Api>,
+    actor: &Actor,
+    request: Request<Incoming>,
+) -> Result<Handled, Problem> {
+    with_body::<ReturnBody>(api, actor, request)
 }
 
 /// The body of a call that changes leases one by one.
@@ -83,11 +94,15 @@ trait Items: DeserializeOwned + Send + 'static {
     /// How many there are.
     fn count(&self) -> usize;
     /// Changes them.
-    fn run(self, pool: &Pool, state: &mut CallState) -> Reply;
+    fn run(self, pool: &Pool, actor: &Actor, state: &mut CallState) -> Reply;
 }
 
 /// Runs the call once its body has arrived.
-fn with_body<T: Items>(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handled, Problem> {
+fn with_body<T: Items>(
+    api: &Arc<Api>,
+    actor: &Actor,
+    request: Request<Incoming>,
+) -> Result<Handled, Problem> {
     let pool = pool_of(api, &request)?;
     query::none(query_of(&request))?;
     // An empty body needs no content type: it is refused for being empty.
@@ -95,11 +110,11 @@ fn with_body<T: Items>(api: &Arc<Api>, request: Request<Incoming>) -> Result<Han
         check_json(request.headers())?;
     }
     // Moves only the body into the future: the whole request would be copied into it and out of it.
-    let (api, body) = (Arc::clone(api), request.into_body());
+    let (api, actor, body) = (Arc::clone(api), actor.clone(), request.into_body());
     Handled::later(async move {
-        let items: T = api.bodies.collect_json(body).await?.parse().await?;
+        let items: T = api.bodies.collect_json(body, actor.max_body_bytes()).await?.parse().await?;
         check_items(items.count())?;
-        worker_state::with_items(items.count(), 1, move |state| items.run(&pool, state)).await?
+        worker_state::with_items(items.count(), 1, move |state| items.run(&pool, &actor, state)).await?
     })
 }
 
@@ -108,12 +123,24 @@ impl Items for RenewBody {
         self.leases.len()
     }
 
-    fn run(self, pool: &Pool, state: &mut CallState) -> Reply {
+    fn run(self, pool: &Pool, actor: &Actor, state: &mut CallState) -> Reply {
         let ttl_seconds = self.ttl.map(|ttl| ttl.0);
+        let ttl_seconds = match actor.principal() {
+            Some(principal) => lease_quota::ttl(principal, pool, ttl_seconds)?,
+            None => ttl_seconds,
+        };
         state.held.clear();
         let items = self.leases.iter();
         state.held.extend(items.map(|item| LeaseRef { number: item.number.0, token: item.token.0 }));
         let position = pool.renew(&mut state.engine, &state.held, ttl_seconds, &mut state.renewed)?;
+        if let Some((live, _)) = actor.principal().and_then(Principal::live_leases) {
+            let now = state.clock.now();
+            for result in &state.renewed {
+                if let RenewResult::Renewed { before, expires_at } = *result {
+                    live.renew(before, expires_at, now);
+                }
+            }
+        }
         let succeeded = state.renewed.iter().any(|result| matches!(result, RenewResult::Renewed { .. }));
         let numbers = state.held.iter().map(|item| item.number);
         let body = json::renew_results(numbers.zip(state.renewed.drain(..)), &mut state.times);
@@ -126,7 +153,8 @@ impl Items for ReturnBody {
         self.leases.len()
     }
 
-    fn run(self, pool: &Pool, state: &mut CallState) -> Reply {
+    fn run(self, pool: &Pool, actor: &Actor, state: &mut CallState) -> Reply {
+        let may_retire = actor.principal().is_none_or(Principal::may_retire);
         let settings = pool.settings();
         let check =
             |then: Option<NextState>, outcome: Option<&str>| -> Result<Option<NextState>, SettingsError> {
@@ -143,6 +171,9 @@ impl Items for ReturnBody {
                 (None, None) => settings.then_for(then_of_all, self.outcome.as_deref()),
                 (then, outcome) => settings.then_for(then, outcome),
             };
+            if then == NextState::Retired && !may_retire {
+                return Err(lease_quota::may_not_retire());
+            }
             let outcome = match item.outcome.as_deref() {
                 Some(own) => Some(pool.outcome(own)),
                 None => outcome_of_all,
@@ -151,6 +182,13 @@ impl Items for ReturnBody {
             state.to_return.push(ReturnItem { lease, then, outcome });
         }
         let position = pool.return_leases(&mut state.engine, &state.to_return, &mut state.returned)?;
+        if let Some((live, _)) = actor.principal().and_then(Principal::live_leases) {
+            let ends = state.returned.iter().filter_map(|result| match result {
+                ReturnResult::Returned { before, .. } => *before,
+                ReturnResult::Stale | ReturnResult::Unknown => None,
+            });
+            ends.for_each(|end| live.remove(end));
+        }
         let succeeded = state.returned.iter().any(|result| matches!(result, ReturnResult::Returned { .. }));
         let numbers = state.to_return.iter().map(|item| item.lease.number);
         let body = json::return_results(numbers.zip(state.returned.drain(..)), &mut state.times);

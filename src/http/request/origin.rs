@@ -81,8 +81,10 @@ impl AllowedHost {
 /// The kind of socket that a request arrived on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Via {
-    /// TCP.
+    /// TCP, in plain text.
     Tcp,
+    /// TCP, by TLS.
+    Tls,
     /// A socket file, which no browser can reach on its own.
     Unix,
 }
@@ -129,7 +131,7 @@ impl Names {
         request: &Request<B>,
         given: &RequestHeaders<'_>,
     ) -> Result<(), Problem> {
-        if let (None, None, 1, Via::Tcp, Some(host)) =
+        if let (None, None, 1, Via::Tcp | Via::Tls, Some(host)) =
             (given.origin, given.site, given.hosts, via, given.host)
             && self.usual.iter().any(|usual| **usual == *host.as_bytes())
             && request.uri().authority().is_none()
@@ -157,16 +159,16 @@ impl Names {
         };
         match host {
             // No browser leaves `Host` out; HTTP/1.0 allows it.
-            None if via == Via::Tcp && request.version() > Version::HTTP_10 => {
+            None if via != Via::Unix && request.version() > Version::HTTP_10 => {
                 return Err(Problem::bad_request("The Host header is missing: send it, or use HTTP/1.0"));
             }
-            Some(host) if via == Via::Tcp && !self.has(host) && !is_probe(request) => {
+            Some(host) if via != Via::Unix && !self.has(host) && !is_probe(request) => {
                 return Err(forbidden_host(host));
             }
             _ => (),
         }
         if let Some(origin) = given.origin
-            && !self.is_own_origin(origin, host)
+            && !self.is_own_origin(via, origin, host)
         {
             return Err(forbidden_origin(&String::from_utf8_lossy(origin.as_bytes())));
         }
@@ -188,9 +190,11 @@ impl Names {
 
     /// Whether a page of this origin is the daemon's own: the origin matches the `Host`, which is one of the
     /// daemon's names, or it is a name that the operator configured (a proxy may send another `Host`).
-    fn is_own_origin(&self, origin: &HeaderValue, host: Option<&str>) -> bool {
+    /// By TLS it is an `https` origin: whoever is on the way can pass for the same name in plain text.
+    fn is_own_origin(&self, via: Via, origin: &HeaderValue, host: Option<&str>) -> bool {
         let text = origin.to_str().unwrap_or_default();
-        let Some(authority) = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://")) else {
+        let plain = text.strip_prefix("http://").filter(|_| via != Via::Tls);
+        let Some(authority) = plain.or_else(|| text.strip_prefix("https://")) else {
             return false;
         };
         let asked = host.is_some_and(|host| host.eq_ignore_ascii_case(authority)) && self.has(authority);
@@ -313,6 +317,7 @@ mod tests {
             (&all, "evil.test", false),
         ] {
             assert_eq!(passes(names, Via::Tcp, &[("host", host)]), own, "{host} of {names:?}");
+            assert_eq!(passes(names, Via::Tls, &[("host", host)]), own, "{host} of {names:?}");
             assert!(passes(names, Via::Unix, &[("host", host)]), "{host}");
         }
     }
@@ -339,6 +344,8 @@ mod tests {
             let headers = [("host", host), ("origin", origin)];
             assert_eq!(passes(&names, Via::Tcp, &headers), own, "{host} {origin}");
             assert_eq!(passes(&names, Via::Unix, &headers), own, "{host} {origin}");
+            let by_tls = own && origin.starts_with("https");
+            assert_eq!(passes(&names, Via::Tls, &headers), by_tls, "{host} {origin}");
         }
         assert!(!passes(&names, Via::Unix, &[("host", "evil.test"), ("origin", "http://evil.test")]));
     }

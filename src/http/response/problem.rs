@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use hyper::{Response, StatusCode};
 
 use crate::backup::error::BackupError;
@@ -13,6 +13,7 @@ use crate::engine::operations::renew_return::ReturnError;
 use crate::engine::pool::ChangeError;
 use crate::engine::pool::DeleteError;
 use crate::journal::handle::JournalError;
+use crate::log::mask::without_tokens;
 
 use super::body::Body;
 use super::json;
@@ -20,10 +21,16 @@ use super::json;
 /// `Retry-After` of `overloaded` and `not_ready`, in seconds.
 pub(crate) const RETRY_AFTER_SECONDS: u64 = 1;
 
+/// `WWW-Authenticate` without a token,
+const CHALLENGE: &str = "Bearer realm=\"allotd\"";
+/// and with one that is not valid.
+const CHALLENGE_INVALID: &str = "Bearer realm=\"allotd\", error=\"invalid_token\"";
+
 /// The stable code of an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Code {
     BadRequest,
+    Unauthorized,
     Forbidden,
     PoolNotFound,
     NumberNotFound,
@@ -37,6 +44,7 @@ pub(crate) enum Code {
     TooLarge,
     UnsupportedMediaType,
     IdempotencyMismatch,
+    QuotaExceeded,
     Overloaded,
     NotReady,
     StorageFull,
@@ -47,6 +55,7 @@ impl Code {
     /// Every code. The length comes from the last one, so that none is forgotten.
     const ALL: [Self; Self::Internal as usize + 1] = [
         Self::BadRequest,
+        Self::Unauthorized,
         Self::Forbidden,
         Self::PoolNotFound,
         Self::NumberNotFound,
@@ -60,6 +69,7 @@ impl Code {
         Self::TooLarge,
         Self::UnsupportedMediaType,
         Self::IdempotencyMismatch,
+        Self::QuotaExceeded,
         Self::Overloaded,
         Self::NotReady,
         Self::StorageFull,
@@ -70,6 +80,7 @@ impl Code {
     fn parts(self) -> (StatusCode, &'static str, &'static str) {
         match self {
             Self::BadRequest => (StatusCode::BAD_REQUEST, "bad_request", "The request is not understood"),
+            Self::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized", "The caller is not known"),
             Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "The request is not allowed"),
             Self::PoolNotFound => (StatusCode::NOT_FOUND, "pool_not_found", "No such pool"),
             Self::NumberNotFound => (StatusCode::NOT_FOUND, "number_not_found", "No such number in the pool"),
@@ -93,6 +104,9 @@ impl Code {
                 "idempotency_mismatch",
                 "The Idempotency-Key was used for another request",
             ),
+            Self::QuotaExceeded => {
+                (StatusCode::TOO_MANY_REQUESTS, "quota_exceeded", "The caller uses more than it may")
+            }
             Self::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "overloaded", "The server is overloaded"),
             Self::NotReady => (StatusCode::SERVICE_UNAVAILABLE, "not_ready", "The server is not ready"),
             Self::StorageFull => (StatusCode::INSUFFICIENT_STORAGE, "storage_full", "The disk is full"),
@@ -119,6 +133,7 @@ struct Parts {
     code: Code,
     detail: Cow<'static, str>,
     allow: Option<String>,
+    authenticate: Option<&'static str>,
     retry_after_seconds: Option<u64>,
     /// Additional members of the body, as JSON that begins with a comma; empty for none.
     members: String,
@@ -133,6 +148,7 @@ impl Problem {
             code,
             detail: detail.into(),
             allow: None,
+            authenticate: None,
             retry_after_seconds,
             members: String::new(),
         }))
@@ -143,12 +159,48 @@ impl Problem {
         Self::new(Code::BadRequest, detail)
     }
 
+    /// `unauthorized`: no token was given.
+    pub(crate) fn no_token() -> Self {
+        let mut problem = Self::new(
+            Code::Unauthorized,
+            "This daemon serves callers with a token: send Authorization: Bearer with the one you were given",
+        );
+        problem.0.authenticate = Some(CHALLENGE);
+        problem
+    }
+
+    /// `unauthorized`: what was given is not a valid token.
+    pub(crate) fn invalid_token(detail: impl Into<Cow<'static, str>>) -> Self {
+        let mut problem = Self::new(Code::Unauthorized, detail);
+        problem.0.authenticate = Some(CHALLENGE_INVALID);
+        problem
+    }
+
+    /// `forbidden`, with what to do.
+    pub(crate) fn forbidden(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Code::Forbidden, detail)
+    }
+
+    /// `quota_exceeded`, with the seconds until it is worth to try again.
+    pub(crate) fn quota_exceeded(detail: impl Into<Cow<'static, str>>, retry_after_seconds: u64) -> Self {
+        Self::new(Code::QuotaExceeded, detail).retry_after(retry_after_seconds)
+    }
+
     /// `pool_not_found`.
     pub(crate) fn pool_not_found() -> Self {
         Self::new(
             Code::PoolNotFound,
             "There is no pool with this name: list them with GET /v1/pools, or create it with PUT \
              /v1/pools/{pool}",
+        )
+    }
+
+    /// The listener does not serve the call.
+    pub(crate) fn not_served_here() -> Self {
+        Self::new(
+            Code::Forbidden,
+            "This address serves lease, renew, return, the figures of a pool and health only \
+             (calls=lease of --listen): use another address of the server",
         )
     }
 
@@ -202,7 +254,7 @@ impl Problem {
             "{{\"type\":\"about:blank\",\"title\":{},\"status\":{},\"code\":\"{code}\",\"detail\":{}",
             json::quoted(title),
             status.as_u16(),
-            json::quoted(&self.0.detail),
+            json::quoted(&without_tokens(&self.0.detail)),
         );
         text.push_str(&self.0.members);
         text.push('}');
@@ -212,6 +264,9 @@ impl Problem {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Some(allow) = self.0.allow.and_then(|allow| HeaderValue::try_from(allow).ok()) {
             headers.insert(ALLOW, allow);
+        }
+        if let Some(challenge) = self.0.authenticate {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
         if let Some(seconds) = self.0.retry_after_seconds {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
@@ -247,6 +302,9 @@ impl From<LeaseError> for Problem {
             | LeaseError::TooManyKeys
             | LeaseError::KeyPending
             | LeaseError::Deleting => Code::Overloaded,
+            LeaseError::TooManyOwnKeys => {
+                return Self::quota_exceeded(error.to_string(), RETRY_AFTER_SECONDS);
+            }
             LeaseError::KeyStale => Code::Stale,
             LeaseError::KeyMismatch => Code::IdempotencyMismatch,
             LeaseError::Journal(error) => return error.into(),

@@ -13,6 +13,7 @@ use crate::log;
 use crate::sys::descriptors;
 
 use super::control::Control;
+use super::entrance::Entrance;
 use super::listener::{Listener, Stream};
 use super::worker_thread::{Task, WorkerHandle};
 
@@ -21,9 +22,13 @@ const MAX_REFUSED_CONNECTIONS: usize = 64;
 /// How long accepting pauses after an error such as too many open files, in milliseconds.
 const ACCEPT_PAUSE_MILLISECONDS: u64 = 50;
 
-pub(crate) fn start_acceptor(listener: Listener, control: Control) -> io::Result<JoinHandle<()>> {
+pub(crate) fn start_acceptor(
+    listener: Listener,
+    entrance: Arc<Entrance>,
+    control: Control,
+) -> io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name("accept".to_owned()).spawn(move || {
-        let Control { api, workers, max_connections } = control;
+        let Control { api, workers, max_connections, .. } = control;
         let refused = Arc::new(());
         let limit = descriptors::limit();
         let reserve = limit.map_or(0, descriptors::reserve);
@@ -36,13 +41,17 @@ pub(crate) fn start_acceptor(listener: Listener, control: Control) -> io::Result
             let leaves = |stream: &Stream, reserved| !descriptors::is_among_last(stream, limit, reserved);
             let has_room = || api.stats.connections().open < max_connections.load(Ordering::Relaxed);
             match accepted {
-                Ok(stream) if leaves(&stream, reserve) && has_room() => assign(stream, &workers),
+                Ok(stream) if leaves(&stream, reserve) && has_room() => assign(stream, &entrance, &workers),
                 Ok(stream)
                     if leaves(&stream, reserve / 2)
                         && Arc::strong_count(&refused) <= MAX_REFUSED_CONNECTIONS =>
                 {
                     if let Some(worker) = least_loaded(&workers) {
-                        let _ = worker.tasks.send(Task::Refuse(stream, Arc::clone(&refused)));
+                        let _ = worker.tasks.send(Task::Refuse(
+                            stream,
+                            Arc::clone(&entrance),
+                            Arc::clone(&refused),
+                        ));
                     }
                 }
                 // Too many even to be refused: dropping the stream closes it.
@@ -72,10 +81,10 @@ fn least_loaded(workers: &[WorkerHandle]) -> Option<&WorkerHandle> {
 }
 
 /// Gives a connection to the worker that has the fewest.
-fn assign(stream: Stream, workers: &[WorkerHandle]) {
+fn assign(stream: Stream, entrance: &Arc<Entrance>, workers: &[WorkerHandle]) {
     if let Some(worker) = least_loaded(workers) {
         let guard = OpenConnection::new(Arc::clone(&worker.stats));
         // A worker that is gone closes the connection by dropping it.
-        let _ = worker.tasks.send(Task::Serve(stream, guard));
+        let _ = worker.tasks.send(Task::Serve(stream, Arc::clone(entrance), guard));
     }
 }

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use crate::auth::authority::Authority;
 use crate::http::calls::Api;
 
+use super::tls::ServerTls;
 use super::worker_thread::{Task, WorkerHandle};
 
 /// A handle to a running server: its state, and the settings that can change.
@@ -16,12 +18,23 @@ pub struct Control {
     pub(crate) api: Arc<Api>,
     pub(crate) workers: Vec<WorkerHandle>,
     pub(crate) max_connections: Arc<AtomicU64>,
+    pub(crate) tls: Option<Arc<ServerTls>>,
 }
 
 impl Control {
     /// Changes how many connections are served at the same time. Open connections stay open.
     pub fn set_max_connections(&self, max_connections: u64) {
         self.max_connections.store(max_connections, Ordering::Relaxed);
+    }
+
+    /// The certificates of the listeners with TLS.
+    pub fn tls(&self) -> Option<&ServerTls> {
+        self.tls.as_deref()
+    }
+
+    /// The tokens in force, if there are any.
+    pub(crate) fn authority(&self) -> Option<&Authority> {
+        self.api.authority.as_deref()
     }
 
     /// How many connections are open.

@@ -1,15 +1,18 @@
 //! Listens on TCP and Unix sockets.
 
-use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use thiserror::Error;
 
+use crate::auth::peers::{PeerRuleError, Peers};
 use crate::http::address::ListenAddress;
+use crate::http::listen::{DEFAULT_SOCKET_MODE, ListenerConfig};
+use crate::sys::users;
 
 /// Most connections that may wait to be accepted.
 const BACKLOG: i32 = 1024;
@@ -23,6 +26,25 @@ pub enum BindError {
     /// The path is a file that is not a socket.
     #[error("{} exists and is not a socket: choose another path for --listen unix:PATH", .0.display())]
     NotASocket(PathBuf),
+    /// There is no such group.
+    #[error("there is no group \"{0}\": create it, or give another with group= of --listen")]
+    NoGroup(String),
+    /// The groups cannot be read.
+    #[error("the group \"{name}\" cannot be looked up: {error}. Give its number with group= of --listen")]
+    Group {
+        /// The name.
+        name: String,
+        /// The system's error.
+        error: io::Error,
+    },
+    /// A user or a group that is to have a role is unknown.
+    #[error("--listen {address}: {error}")]
+    Peers {
+        /// The address.
+        address: ListenAddress,
+        /// Why.
+        error: PeerRuleError,
+    },
     /// The system refuses.
     #[error("cannot listen on {address}: {error}. Choose another address with --listen")]
     Io {
@@ -35,11 +57,16 @@ pub enum BindError {
 
 /// A bound socket. Dropping it removes its socket file.
 #[derive(Debug)]
-pub enum Listener {
-    /// TCP.
+pub struct Listener {
+    socket: Socket,
+    config: ListenerConfig,
+    peers: Peers,
+}
+
+#[derive(Debug)]
+enum Socket {
     Tcp(TcpListener),
-    /// A socket file.
-    Unix(UnixListener, PathBuf),
+    Unix(UnixListener),
 }
 
 /// An accepted connection.
@@ -62,45 +89,53 @@ impl AsFd for Stream {
 
 impl Listener {
     /// Binds an address. A socket file that nobody listens on is replaced.
-    pub fn bind(address: &ListenAddress) -> Result<Self, BindError> {
+    pub fn bind(config: &ListenerConfig) -> Result<Self, BindError> {
+        let address = &config.address;
         let refused = |error: io::Error| match error.kind() {
             io::ErrorKind::AddrInUse => BindError::InUse(address.clone()),
             _ => BindError::Io { address: address.clone(), error },
         };
-        match address {
-            ListenAddress::Tcp(tcp) => bind_tcp(*tcp).map(Self::Tcp).map_err(refused),
+        let peers =
+            Peers::of(&config.peers).map_err(|error| BindError::Peers { address: address.clone(), error })?;
+        let socket = match address {
+            ListenAddress::Tcp(tcp) => bind_tcp(*tcp).map(Socket::Tcp).map_err(refused)?,
             ListenAddress::Unix(path) => {
-                if let Ok(metadata) = std::fs::symlink_metadata(path) {
-                    if !metadata.file_type().is_socket() {
-                        return Err(BindError::NotASocket(path.clone()));
-                    }
-                    if UnixStream::connect(path).is_ok() {
-                        return Err(BindError::InUse(address.clone()));
-                    }
-                    std::fs::remove_file(path).map_err(refused)?;
-                }
-                UnixListener::bind(path).map(|socket| Self::Unix(socket, path.clone())).map_err(refused)
+                let group = config.group.as_deref().map(group_id).transpose()?;
+                remove_unused(path, address)?;
+                let mode = config.mode.unwrap_or(DEFAULT_SOCKET_MODE);
+                bind_unix(path, mode, group).map(Socket::Unix).map_err(refused)?
             }
-        }
+        };
+        Ok(Self { socket, config: config.clone(), peers })
+    }
+
+    /// Who may call over its socket file; leaves nothing behind.
+    pub(crate) fn take_peers(&mut self) -> Peers {
+        std::mem::take(&mut self.peers)
+    }
+
+    /// Its settings.
+    pub fn config(&self) -> &ListenerConfig {
+        &self.config
     }
 
     /// The address, with the port that the system picked for port 0.
     pub fn address(&self) -> io::Result<ListenAddress> {
-        match self {
-            Self::Tcp(socket) => socket.local_addr().map(ListenAddress::Tcp),
-            Self::Unix(_, path) => Ok(ListenAddress::Unix(path.clone())),
+        match &self.socket {
+            Socket::Tcp(socket) => socket.local_addr().map(ListenAddress::Tcp),
+            Socket::Unix(_) => Ok(self.config.address.clone()),
         }
     }
 
     /// Waits for the next connection.
     pub fn accept(&self) -> io::Result<Stream> {
-        match self {
-            Self::Tcp(socket) => {
+        match &self.socket {
+            Socket::Tcp(socket) => {
                 let (stream, _) = socket.accept()?;
                 stream.set_nodelay(true)?;
                 Ok(Stream::Tcp(stream))
             }
-            Self::Unix(socket, _) => socket.accept().map(|(stream, _)| Stream::Unix(stream)),
+            Socket::Unix(socket) => socket.accept().map(|(stream, _)| Stream::Unix(stream)),
         }
     }
 
@@ -122,10 +157,48 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        if let Self::Unix(_, path) = self {
+        if let ListenAddress::Unix(path) = &self.config.address {
             // If this fails, the next start finds that nobody listens on the file and replaces it.
             let _ = std::fs::remove_file(path);
         }
+    }
+}
+
+/// Removes a socket file that nobody listens on.
+fn remove_unused(path: &Path, address: &ListenAddress) -> Result<(), BindError> {
+    let Ok(metadata) = fs::symlink_metadata(path) else { return Ok(()) };
+    if !metadata.file_type().is_socket() {
+        return Err(BindError::NotASocket(path.to_owned()));
+    }
+    if UnixStream::connect(path).is_ok() {
+        return Err(BindError::InUse(address.clone()));
+    }
+    fs::remove_file(path).map_err(|error| BindError::Io { address: address.clone(), error })
+}
+
+/// Nobody can connect before the file has its group and mode: the socket does not listen until then.
+fn bind_unix(path: &Path, mode: u32, group: Option<u32>) -> io::Result<UnixListener> {
+    let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None)?;
+    socket.bind(&socket2::SockAddr::unix(path)?)?;
+    let listening = (|| {
+        if group.is_some() {
+            std::os::unix::fs::lchown(path, None, group)?;
+        }
+        fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+        socket.listen(BACKLOG)
+    })();
+    if listening.is_err() {
+        // What was made is removed; the error that is reported is the first.
+        let _ = fs::remove_file(path);
+    }
+    listening.map(|()| UnixListener::from(std::os::fd::OwnedFd::from(socket)))
+}
+
+fn group_id(name: &str) -> Result<u32, BindError> {
+    match name.parse().map_or_else(|_| users::group_id(name), |id| Ok(Some(id))) {
+        Ok(Some(id)) => Ok(id),
+        Ok(None) => Err(BindError::NoGroup(name.to_owned())),
+        Err(error) => Err(BindError::Group { name: name.to_owned(), error }),
     }
 }
 
@@ -163,7 +236,7 @@ mod tests {
     fn a_socket_file_is_replaced_only_when_nobody_listens() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("allotd.sock");
-        let address = ListenAddress::Unix(path.clone());
+        let address = ListenAddress::Unix(path.clone()).into();
         let listener = Listener::bind(&address).unwrap();
         assert!(matches!(Listener::bind(&address), Err(BindError::InUse(_))));
         drop(listener);

@@ -6,9 +6,11 @@
 pub(crate) mod acceptor;
 pub mod connection;
 pub mod control;
+pub(crate) mod entrance;
 pub(crate) mod gated_stream;
 pub mod listener;
 pub(crate) mod outflow;
+pub mod tls;
 pub(crate) mod worker_thread;
 
 use std::io;
@@ -21,6 +23,8 @@ use thiserror::Error;
 use tokio::sync::{Notify, mpsc};
 use tracing::info;
 
+use crate::auth::authority::Authority;
+use crate::auth::registry::Registry;
 use crate::engine::registry::Engine;
 use crate::http::counters::recent;
 use crate::http::limits::Limits;
@@ -32,7 +36,9 @@ use super::calls::Api;
 use super::counters::Stats;
 use acceptor::start_acceptor;
 use control::Control;
+use entrance::Entrance;
 use listener::Listener;
+use tls::ServerTls;
 use worker_thread::{Task, WorkerHandle, start_worker};
 
 /// Default of [`ServerConfig::max_connections`].
@@ -50,6 +56,9 @@ pub enum ServeError {
     /// A thread or a runtime could not be made.
     #[error("the server's threads could not be started: {0}. Raise the limits on threads and open files")]
     Threads(#[from] io::Error),
+    /// A listener with TLS, and no certificate.
+    #[error("{0} is to speak TLS and there is no certificate: give --tls-certificate and --tls-key")]
+    NoCertificate(ListenAddress),
     /// The words could not be written at shutdown.
     #[error(
         "the state of the numbers could not be written to the disk: {0}. Check the disk, then run \"allotd check\""
@@ -73,6 +82,12 @@ pub struct ServerConfig {
     pub allow_hosts: Vec<AllowedHost>,
     /// What the pace of a client may cost.
     pub limits: Limits,
+    /// The certificates of the listeners with TLS.
+    pub tls: Option<Arc<ServerTls>>,
+    /// Who may call; `None` for everybody.
+    pub authority: Option<Arc<Authority>>,
+    /// The names of principals.
+    pub registry: Arc<Registry>,
 }
 
 /// A running server.
@@ -86,11 +101,20 @@ pub struct Server {
 impl Server {
     /// Starts the workers and the threads that accept connections.
     pub fn start(
-        listeners: Vec<Listener>,
+        mut listeners: Vec<Listener>,
         engine: Arc<Engine>,
         config: ServerConfig,
     ) -> Result<Self, ServeError> {
-        let ServerConfig { workers: threads_to_serve, max_connections, allow_hosts, limits } = config;
+        let ServerConfig {
+            workers: threads_to_serve,
+            max_connections,
+            allow_hosts,
+            limits,
+            tls,
+            authority,
+            registry,
+        } = config;
+        let entrances = Entrance::all(&mut listeners, tls.as_ref(), &registry)?;
         let addresses = addresses(&listeners)?;
         let stats = Arc::new(Stats::new(threads_to_serve));
         let api = Arc::new(Api {
@@ -98,6 +122,8 @@ impl Server {
             stats: Arc::clone(&stats),
             draining: AtomicBool::new(false),
             names: Names::new(&addresses, allow_hosts),
+            authority,
+            registry,
             bodies: Arc::new(Bodies::new(limits.clone())),
         });
         let mut workers = Vec::new();
@@ -107,9 +133,10 @@ impl Server {
             workers.push(WorkerHandle { tasks, stats: stats.worker(index) });
             threads.push(start_worker(index, Arc::clone(&api), stats.worker(index), &limits, receiver)?);
         }
-        let control = Control { api, workers, max_connections: Arc::new(AtomicU64::new(max_connections)) };
-        for listener in listeners {
-            threads.push(start_acceptor(listener, control.clone())?);
+        let max_connections = Arc::new(AtomicU64::new(max_connections));
+        let control = Control { api, workers, max_connections, tls };
+        for (listener, entrance) in listeners.into_iter().zip(entrances) {
+            threads.push(start_acceptor(listener, entrance, control.clone())?);
         }
         Ok(Self { engine, control, addresses, threads })
     }

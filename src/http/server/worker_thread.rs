@@ -2,31 +2,34 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{Notify, mpsc, oneshot};
 
+use crate::http::caller::Caller;
 use crate::http::calls::Api;
 use crate::http::counters::WorkerStats;
 use crate::http::lanes::BLOCKING_THREADS_PER_WORKER;
 use crate::http::limits::Limits;
-use crate::http::request::origin::Via;
 use crate::http::worker_state::{self, OpenConnection};
 use crate::sys::background;
 
 use super::connection::{self, Admission, Connections, IDLE_TICKS};
+use super::entrance::Entrance;
 use super::listener::Stream;
+use super::tls::ServerTls;
 
 /// How often the drain checks whether all requests are answered, in milliseconds.
 const DRAIN_POLL_MILLISECONDS: u64 = 10;
 
 /// A task for a worker.
 pub(crate) enum Task {
-    Serve(Stream, OpenConnection),
+    Serve(Stream, Arc<Entrance>, OpenConnection),
     /// Refuse a connection, as there are too many. The clones of the `Arc` count these connections.
-    Refuse(Stream, Arc<()>),
+    Refuse(Stream, Arc<Entrance>, Arc<()>),
     /// Confirm that the worker processes its tasks.
     Answer(oneshot::Sender<()>),
     /// End after the requests in progress, at this time at the latest.
@@ -76,11 +79,11 @@ async fn work(api: &Arc<Api>, mut tasks: mpsc::UnboundedReceiver<Task>, committe
         tokio::select! {
             task = tasks.recv() => match task {
                 // A connection that cannot be registered is closed by dropping it.
-                Some(Task::Serve(stream, guard)) => {
-                    let _ = start_connection(stream, guard, Admission::Served, api, &connections);
+                Some(Task::Serve(stream, entrance, guard)) => {
+                    let _ = start_connection(stream, &entrance, guard, Admission::Served, api, &connections);
                 }
-                Some(Task::Refuse(stream, guard)) => {
-                    let _ = start_connection(stream, guard, Admission::Refused, api, &connections);
+                Some(Task::Refuse(stream, entrance, guard)) => {
+                    let _ = start_connection(stream, &entrance, guard, Admission::Refused, api, &connections);
                 }
                 // The receiver may have given up.
                 Some(Task::Answer(asked)) => drop(asked.send(())),
@@ -104,6 +107,7 @@ async fn work(api: &Arc<Api>, mut tasks: mpsc::UnboundedReceiver<Task>, committe
 /// Serves a connection in its own task, which keeps `guard` until it ends.
 fn start_connection(
     stream: Stream,
+    entrance: &Entrance,
     guard: impl Send + 'static,
     welcome: Admission,
     api: &Arc<Api>,
@@ -113,24 +117,48 @@ fn start_connection(
     match stream {
         Stream::Tcp(stream) => {
             stream.set_nonblocking(true)?;
-            let serving =
-                connection::serve(TcpStream::from_std(stream)?, Via::Tcp, welcome, api, connections);
-            tokio::spawn(async move {
-                serving.await;
-                drop(guard);
-            });
+            let caller = entrance.tcp_caller(&stream);
+            let stream = TcpStream::from_std(stream)?;
+            match &entrance.tls {
+                None => spawn(connection::serve(stream, caller, welcome, api, connections), guard),
+                Some(tls) => {
+                    spawn(serve_tls(stream, Arc::clone(tls), caller, welcome, api, connections), guard);
+                }
+            }
         }
         Stream::Unix(stream) => {
             stream.set_nonblocking(true)?;
-            let serving =
-                connection::serve(UnixStream::from_std(stream)?, Via::Unix, welcome, api, connections);
-            tokio::spawn(async move {
-                serving.await;
-                drop(guard);
-            });
+            let caller = entrance.unix_caller(&stream)?;
+            let stream = UnixStream::from_std(stream)?;
+            spawn(connection::serve(stream, caller, welcome, api, connections), guard);
         }
     }
     Ok(())
+}
+
+fn spawn(serving: impl Future<Output = ()> + Send + 'static, guard: impl Send + 'static) {
+    tokio::spawn(async move {
+        serving.await;
+        drop(guard);
+    });
+}
+
+/// Serves a connection behind its handshake.
+async fn serve_tls(
+    stream: TcpStream,
+    tls: Arc<ServerTls>,
+    caller: Caller,
+    welcome: Admission,
+    api: Arc<Api>,
+    connections: Arc<Connections>,
+) {
+    let Some(stream) = tls.accept(stream).await else { return };
+    // The drain has passed the connections by that were not made yet.
+    if api.draining.load(Ordering::SeqCst) {
+        return;
+    }
+    let caller = caller.with_certificates(stream.get_ref().1.peer_certificates());
+    connection::serve(stream, caller, welcome, api, connections).await;
 }
 
 /// Opens the gates of this worker's connections as the journal commits.

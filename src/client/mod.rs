@@ -1,18 +1,18 @@
 //! The HTTP client of the commands, over TCP or a Unix socket. Most make one request; a [`Connection`] serves
 //! several.
 
+pub mod payload;
+pub mod tls;
+
 use std::error::Error as _;
-use std::fs::File;
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::str::FromStr;
-use std::task::{Context, Poll};
 
-use bytes::{Bytes, BytesMut};
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1::SendRequest;
-use hyper::header::{ACCEPT, CONTENT_TYPE, HOST};
+use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use thiserror::Error;
@@ -20,16 +20,28 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::runtime::Runtime;
 
-/// Size of the chunks of an upload, in bytes.
-const CHUNK_BYTES: usize = 64 << 10;
+pub use payload::Payload;
+use tls::{ClientFiles, ClientTls, ClientTlsError};
+
 /// Longest response that is kept in memory, in bytes.
 const MAX_ANSWER_BYTES: usize = 256 << 20;
 
+/// The daemon, and the token that it is to be shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// Where it is.
+    pub endpoint: Endpoint,
+    /// `Authorization`; marked as sensitive, so that no message shows it.
+    bearer: Option<HeaderValue>,
+}
+
 /// The address of the daemon.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Server {
+pub enum Endpoint {
     /// `host:port`.
     Tcp(String),
+    /// `host:port`, by TLS.
+    Tls(String, ClientTls),
     /// A socket file.
     Unix(PathBuf),
 }
@@ -38,7 +50,7 @@ pub enum Server {
 #[derive(Debug, Error)]
 pub enum ClientError {
     /// The address is invalid.
-    #[error("\"{0}\" is not a server: give http://HOST:PORT or unix:PATH")]
+    #[error("\"{0}\" is not a server: give http://HOST:PORT, https://HOST:PORT or unix:PATH")]
     Address(String),
     /// Nothing responds at the address.
     #[error(
@@ -49,6 +61,17 @@ pub enum ClientError {
         server: String,
         /// The system's error.
         error: io::Error,
+    },
+    /// The files of TLS cannot be used.
+    #[error(transparent)]
+    Files(#[from] ClientTlsError),
+    /// The two do not trust each other.
+    #[error("TLS with the daemon failed: {error}. {}{}", .advice[..1].to_uppercase(), &.advice[1..])]
+    Tls {
+        /// What is wrong.
+        error: rustls::Error,
+        /// What to do.
+        advice: &'static str,
     },
     /// The connection broke.
     #[error("the connection to the daemon broke: {0}. Check its log, then repeat the call")]
@@ -72,131 +95,115 @@ pub enum ClientError {
 
 impl From<hyper::Error> for ClientError {
     fn from(error: hyper::Error) -> Self {
-        match error.source().filter(|_| error.is_user()) {
-            Some(cause) => Self::Input(cause.to_string()),
-            None => Self::Broken(error),
+        match (error.source().filter(|_| error.is_user()), tls_cause(&error)) {
+            (Some(cause), _) => Self::Input(cause.to_string()),
+            (None, Some(cause)) => Self::tls(cause),
+            (None, None) => Self::Broken(error),
         }
     }
+}
+
+impl ClientError {
+    fn tls(error: rustls::Error) -> Self {
+        Self::Tls { advice: tls::advice(&error), error }
+    }
+}
+
+/// What rustls says among the causes of an error: of TLS 1.3, a daemon's refusal of a client's certificate comes
+/// only with the first answer.
+fn tls_cause(error: &(dyn std::error::Error + 'static)) -> Option<rustls::Error> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        let found = inner.and_then(|inner| inner.downcast_ref()).or_else(|| error.downcast_ref());
+        if let Some(found) = found {
+            return Some(rustls::Error::clone(found));
+        }
+        cause = error.source();
+    }
+    None
 }
 
 impl FromStr for Server {
     type Err = ClientError;
 
     fn from_str(text: &str) -> Result<Self, ClientError> {
+        Self::new(text, &ClientFiles::default())
+    }
+}
+
+impl Server {
+    /// The server at a URL; by TLS with these files.
+    pub fn new(text: &str, files: &ClientFiles) -> Result<Self, ClientError> {
         let unknown = || ClientError::Address(text.to_owned());
         if let Some(path) = text.strip_prefix("unix:") {
-            return if path.is_empty() { Err(unknown()) } else { Ok(Self::Unix(path.into())) };
+            return if path.is_empty() { Err(unknown()) } else { Ok(Endpoint::Unix(path.into()).into()) };
         }
-        let authority = text.strip_prefix("http://").ok_or_else(unknown)?.trim_end_matches('/');
+        let (authority, by_tls) = match (text.strip_prefix("http://"), text.strip_prefix("https://")) {
+            (Some(authority), _) => (authority.trim_end_matches('/'), false),
+            (_, Some(authority)) => (authority.trim_end_matches('/'), true),
+            (None, None) => return Err(unknown()),
+        };
         let parsed: hyper::http::uri::Authority = authority.parse().map_err(|_| unknown())?;
-        Ok(Self::Tcp(match parsed.port() {
+        let with_port = |default: u16| match parsed.port() {
             Some(_) => authority.to_owned(),
-            None => format!("{authority}:80"),
-        }))
+            None => format!("{authority}:{default}"),
+        };
+        if by_tls {
+            let tls = files.tls(parsed.host()).map_err(|_| unknown())?;
+            Ok(Endpoint::Tls(with_port(443), tls?).into())
+        } else {
+            Ok(Endpoint::Tcp(with_port(80)).into())
+        }
+    }
+}
+
+impl From<Endpoint> for Server {
+    fn from(endpoint: Endpoint) -> Self {
+        Self { endpoint, bearer: None }
+    }
+}
+
+impl Server {
+    /// The daemon at an address without TLS.
+    pub fn tcp(authority: impl std::fmt::Display) -> Self {
+        Endpoint::Tcp(authority.to_string()).into()
+    }
+
+    /// The same daemon, which is shown a token.
+    pub fn with_token(self, token: &str) -> Result<Self, ClientError> {
+        let header = HeaderValue::try_from(format!("Bearer {token}"));
+        let mut bearer = header.map_err(|error| ClientError::Request(error.into()))?;
+        bearer.set_sensitive(true);
+        Ok(Self { bearer: Some(bearer), ..self })
+    }
+
+    /// What requests have as `Host`.
+    pub fn host(&self) -> &str {
+        match &self.endpoint {
+            Endpoint::Tcp(authority) | Endpoint::Tls(authority, _) => authority,
+            Endpoint::Unix(_) => "localhost",
+        }
+    }
+
+    /// The header that shows the token, if there is one.
+    pub(crate) fn bearer(&self) -> Option<&HeaderValue> {
+        self.bearer.as_ref()
     }
 }
 
 impl std::fmt::Display for Server {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.endpoint.fmt(f)
+    }
+}
+
+impl std::fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Tcp(authority) => write!(f, "http://{authority}"),
+            Self::Tls(authority, _) => write!(f, "https://{authority}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
-        }
-    }
-}
-
-/// The body of a request.
-pub enum Payload {
-    /// These bytes; empty for no body.
-    Bytes(Bytes),
-    /// The output of a reader. It is read on the command's only thread, which has nothing else to do.
-    Reader(Box<dyn Read + Send>),
-}
-
-impl Payload {
-    /// No body.
-    pub fn empty() -> Self {
-        Self::Bytes(Bytes::new())
-    }
-
-    /// Files one after another, each beginning on a new line; `-` is standard input. `on_bytes` is called
-    /// after each read with its number of bytes.
-    pub fn files(paths: &[PathBuf], on_bytes: impl Fn(u64) + Send + 'static) -> io::Result<Self> {
-        let mut all: Box<dyn Read + Send> = Box::new(io::empty());
-        for (index, path) in paths.iter().enumerate() {
-            let file: Box<dyn Read + Send> = if path.as_os_str() == "-" {
-                Box::new(io::stdin())
-            } else {
-                let file = File::open(path).map_err(|error| named(path, &error))?;
-                Box::new(NamedFile { file, path: path.clone() })
-            };
-            let separator: &'static [u8] = if index > 0 { b"\n" } else { b"" };
-            all = Box::new(all.chain(separator).chain(file));
-        }
-        Ok(Self::Reader(Box::new(Counted { inner: all, on_bytes })))
-    }
-}
-
-/// A file whose errors name it.
-struct NamedFile {
-    file: File,
-    path: PathBuf,
-}
-
-impl Read for NamedFile {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        self.file.read(out).map_err(|error| named(&self.path, &error))
-    }
-}
-
-fn named(path: &Path, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
-}
-
-/// A reader that reports how many bytes were read.
-struct Counted<R, F> {
-    inner: R,
-    on_bytes: F,
-}
-
-impl<R: Read, F: Fn(u64)> Read for Counted<R, F> {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let length = self.inner.read(out)?;
-        (self.on_bytes)(length as u64);
-        Ok(length)
-    }
-}
-
-impl Body for Payload {
-    type Data = Bytes;
-    type Error = io::Error;
-
-    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        match self.get_mut() {
-            Self::Bytes(bytes) if bytes.is_empty() => Poll::Ready(None),
-            Self::Bytes(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            Self::Reader(reader) => {
-                let mut chunk = BytesMut::zeroed(CHUNK_BYTES);
-                match reader.read(&mut chunk) {
-                    Ok(0) => Poll::Ready(None),
-                    Ok(length) => {
-                        chunk.truncate(length);
-                        Poll::Ready(Some(Ok(Frame::data(chunk.freeze()))))
-                    }
-                    Err(error) => Poll::Ready(Some(Err(error))),
-                }
-            }
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        matches!(self, Self::Bytes(bytes) if bytes.is_empty())
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Bytes(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Self::Reader(_) => SizeHint::default(),
         }
     }
 }
@@ -292,9 +299,19 @@ fn text(answer: Vec<u8>) -> Result<String, ClientError> {
 
 async fn connect(server: &Server) -> Result<SendRequest<Payload>, ClientError> {
     let unreachable = |error| ClientError::Unreachable { server: server.to_string(), error };
-    match server {
-        Server::Tcp(authority) => handshake(TcpStream::connect(authority).await.map_err(unreachable)?).await,
-        Server::Unix(path) => handshake(UnixStream::connect(path).await.map_err(unreachable)?).await,
+    match &server.endpoint {
+        Endpoint::Tcp(authority) => {
+            handshake(TcpStream::connect(authority).await.map_err(unreachable)?).await
+        }
+        Endpoint::Tls(authority, tls) => {
+            let stream = TcpStream::connect(authority).await.map_err(unreachable)?;
+            let refused = |error: io::Error| match tls_cause(&error) {
+                Some(cause) => ClientError::tls(cause),
+                None => unreachable(error),
+            };
+            handshake(tls.connect(stream).await.map_err(refused)?).await
+        }
+        Endpoint::Unix(path) => handshake(UnixStream::connect(path).await.map_err(unreachable)?).await,
     }
 }
 
@@ -313,12 +330,11 @@ async fn exchange(
     call: Call<'_>,
     out: &mut dyn io::Write,
 ) -> Result<(), ClientError> {
-    let host = match server {
-        Server::Tcp(authority) => authority,
-        Server::Unix(_) => "localhost",
-    };
     sender.ready().await?;
-    let mut request = Request::builder().method(call.method).uri(call.path).header(HOST, host);
+    let mut request = Request::builder().method(call.method).uri(call.path).header(HOST, server.host());
+    if let Some(bearer) = server.bearer() {
+        request = request.header(AUTHORIZATION, bearer);
+    }
     if let Some(content_type) = call.content_type {
         request = request.header(CONTENT_TYPE, content_type);
     }
@@ -376,7 +392,9 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Server>().unwrap().to_string(), shown);
         }
-        for bad in ["", "127.0.0.1:7979", "https://a:1", "unix:", "http://", "http://a b"] {
+        for bad in
+            ["", "127.0.0.1:7979", "ftp://a:1", "https://", "https://a b:1", "unix:", "http://", "http://a b"]
+        {
             assert!(bad.parse::<Server>().is_err(), "{bad}");
         }
     }

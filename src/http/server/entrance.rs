@@ -1,0 +1,102 @@
+//! What a connection has from its listener, and who is at its other end.
+
+use std::io;
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+
+use rustix::net::sockopt::socket_peercred;
+use rustls::pki_types::CertificateDer;
+
+use crate::auth::identity::Identity;
+use crate::auth::peer::Peer;
+use crate::auth::peers::{PeerProcess, Peers};
+use crate::auth::registry::Registry;
+use crate::http::address::ListenAddress;
+use crate::http::caller::{Caller, Known};
+use crate::http::listen::{Calls, ListenerConfig};
+use crate::http::request::origin::Via;
+use crate::sys::users;
+
+use super::ServeError;
+use super::listener::Listener;
+use super::tls::ServerTls;
+
+/// A listener as its connections see it.
+#[derive(Debug)]
+pub(crate) struct Entrance {
+    calls: Calls,
+    via: Via,
+    name: Arc<str>,
+    peers: Peers,
+    registry: Arc<Registry>,
+    /// The certificates; `None` for plain text.
+    pub(crate) tls: Option<Arc<ServerTls>>,
+}
+
+impl Entrance {
+    /// Those of all listeners, in their order.
+    pub(crate) fn all(
+        listeners: &mut [Listener],
+        tls: Option<&Arc<ServerTls>>,
+        registry: &Arc<Registry>,
+    ) -> Result<Vec<Arc<Self>>, ServeError> {
+        let entrance = |listener: &mut Listener| {
+            let (name, peers) = (listener.address()?.to_string().into(), listener.take_peers());
+            let (via, tls) = via(listener.config(), tls)?;
+            let (calls, registry) = (listener.config().calls, Arc::clone(registry));
+            Ok(Arc::new(Self { calls, via, name, peers, registry, tls }))
+        };
+        listeners.iter_mut().map(entrance).collect()
+    }
+
+    fn caller(&self, peer: Peer, known: Known) -> Caller {
+        let listener = Arc::clone(&self.name);
+        Caller { via: self.via, calls: self.calls, listener, peer, known, identity: None }
+    }
+
+    /// The caller of a TCP connection.
+    pub(crate) fn tcp_caller(&self, stream: &TcpStream) -> Caller {
+        // The address of a connection that has ended already is unknown.
+        self.caller(stream.peer_addr().map_or(Peer::Unknown, Peer::Address), Known::Anyone)
+    }
+
+    /// The caller of a connection over a socket file.
+    pub(crate) fn unix_caller(&self, stream: &UnixStream) -> io::Result<Caller> {
+        let credentials = socket_peercred(stream)?;
+        let (uid, gid) = (credentials.uid.as_raw(), credentials.gid.as_raw());
+        let known = if self.peers.is_empty() {
+            Known::Anyone
+        } else {
+            let mut groups = users::peer_groups(stream)?;
+            groups.push(gid);
+            match self.peers.principal_of(&PeerProcess { uid, groups }) {
+                Some(settings) => Known::Principal(self.registry.principal(settings)),
+                None => Known::Nobody,
+            }
+        };
+        Ok(self.caller(Peer::User(uid), known))
+    }
+}
+
+impl Caller {
+    /// This caller, after it has shown certificates.
+    pub(crate) fn with_certificates(mut self, certificates: Option<&[CertificateDer<'_>]>) -> Self {
+        self.identity = Identity::of(certificates).map(Arc::new);
+        self
+    }
+}
+
+fn via(
+    config: &ListenerConfig,
+    tls: Option<&Arc<ServerTls>>,
+) -> Result<(Via, Option<Arc<ServerTls>>), ServeError> {
+    match (&config.address, config.tls) {
+        (ListenAddress::Unix(_), _) => Ok((Via::Unix, None)),
+        (ListenAddress::Tcp(_), false) => Ok((Via::Tcp, None)),
+        (ListenAddress::Tcp(_), true) => {
+            let tls = tls.ok_or_else(|| ServeError::NoCertificate(config.address.clone()))?;
+            Ok((Via::Tls, Some(Arc::clone(tls))))
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! TLS below the gate: a connection's handshake, and the certificates in force, which are exchanged whole
+//! while connections stay open.
+
+pub mod error;
+pub mod files;
+
+use std::io;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use rustls::ServerConfig;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tracing::info;
+
+use crate::log;
+use files::LoadedTls;
+
+/// How long a handshake may take, in seconds.
+pub const HANDSHAKE_SECONDS: u64 = 10;
+/// What rustls may buffer of a connection's output that its socket does not take, in bytes.
+pub const TLS_BUFFER_BYTES: usize = 64 << 10;
+
+/// The answer to a request in plain text. Its sender sees it only because it is in plain text too.
+const SPEAK_TLS: &str = "HTTP/1.1 400 Bad Request\r\n\
+    content-type: application/problem+json\r\n\
+    connection: close\r\n\
+    content-length: 158\r\n\
+    \r\n\
+    {\"type\":\"about:blank\",\"title\":\"Bad Request\",\"status\":400,\"code\":\"bad_request\",\
+    \"detail\":\"This address speaks TLS: use an https:// URL. What you sent was readable\"}";
+/// How much is read of a request in plain text before it is answered, in bytes.
+const PLAIN_TEXT_BYTES: usize = 4 << 10;
+
+/// The certificates in force.
+#[derive(Debug)]
+pub struct ServerTls {
+    current: ArcSwap<ServerConfig>,
+}
+
+impl ServerTls {
+    /// Certificates that serve new connections from now on.
+    pub fn new(loaded: LoadedTls) -> Self {
+        Self { current: ArcSwap::new(loaded.config) }
+    }
+
+    /// Exchanges them. Open connections keep what they began with.
+    pub fn exchange(&self, loaded: LoadedTls) {
+        self.current.store(loaded.config);
+    }
+
+    /// Makes a connection of a socket, or closes it.
+    pub(crate) async fn accept(&self, stream: TcpStream) -> Option<TlsStream<TcpStream>> {
+        let limit = Duration::from_secs(HANDSHAKE_SECONDS);
+        let accepted = match tokio::time::timeout(limit, self.handshake(stream)).await {
+            Ok(accepted) => accepted,
+            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        };
+        accepted.inspect_err(log_refused).ok()
+    }
+
+    async fn handshake(&self, mut stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+        if speaks_plain_text(&stream).await? {
+            refuse_plain_text(&mut stream).await?;
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "a request in plain text"));
+        }
+        let acceptor = TlsAcceptor::from(self.current.load_full());
+        acceptor.accept_with(stream, |tls| tls.set_buffer_limit(Some(TLS_BUFFER_BYTES))).await
+    }
+}
+
+/// Whether the first byte begins an HTTP method rather than a handshake.
+async fn speaks_plain_text(stream: &TcpStream) -> io::Result<bool> {
+    let mut first = [0];
+    Ok(stream.peek(&mut first).await? == 1 && first[0].is_ascii_uppercase())
+}
+
+async fn refuse_plain_text(stream: &mut TcpStream) -> io::Result<()> {
+    // Bytes that are not read would reset the connection before its answer is.
+    stream.try_read(&mut [0; PLAIN_TEXT_BYTES])?;
+    stream.write_all(SPEAK_TLS.as_bytes()).await?;
+    stream.shutdown().await
+}
+
+fn log_refused(error: &io::Error) {
+    if let Some(suppressed) = log::limit::HANDSHAKE_FAILED.admit() {
+        info!(event = "handshake_failed", %error, suppressed, "a client did not complete its TLS handshake");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_answer_to_plain_text_has_its_length() {
+        let (head, body) = SPEAK_TLS.split_once("\r\n\r\n").unwrap();
+        assert!(head.ends_with(&format!("content-length: {}", body.len())), "{}", body.len());
+        serde_json::from_str::<serde_json::Value>(body).unwrap();
+    }
+}

@@ -9,6 +9,7 @@ use hyper::header::{CONNECTION, HeaderValue};
 use hyper::{Request, Response, StatusCode};
 
 use crate::http::calls::lease::plain_lease;
+use crate::http::calls::one_lease::plain_renew_or_return;
 use crate::http::counters::requests::Call;
 use crate::http::request::headers::RequestHeaders;
 use crate::http::request::origin::Via;
@@ -145,9 +146,34 @@ pub(crate) fn answer(api: &Arc<Api>, gate: &Gate, via: Via, request: Request<Inc
             }
         }
         Some(Err(problem)) => Pending::ready(in_flight(Call::Lease).finish(info, Err(problem), gate)),
-        None => {
-            let (in_flight, kept) = (in_flight(Call::Other), info().keep());
-            route(api, gate, in_flight, kept, request)
+        None => match plain_renew_or_return(&request, &given) {
+            Some((call, reply)) => plain(in_flight(call), info, reply, gate),
+            None => {
+                let (in_flight, kept) = (in_flight(Call::Other), info().keep());
+                route(api, gate, in_flight, kept, request)
+            }
+        },
+    }
+}
+
+/// The response to a call without a body. A plain lease has these lines of its own: what it would be passed in
+/// and out here is more than the rest of its way through this file.
+fn plain<'r>(
+    in_flight: InFlight,
+    info: impl FnOnce() -> RequestInfo<'r>,
+    reply: Result<Body, Problem>,
+    gate: &Gate,
+) -> Pending {
+    let body = match reply {
+        Ok(body) => body,
+        Err(problem) => return Pending::ready(in_flight.finish(info, Err(problem), gate)),
+    };
+    match in_flight.count(StatusCode::OK, &body, None, gate) {
+        None => Pending::Json(body),
+        Some(took_nanos) => {
+            let mut response = ok_json(body);
+            info().answered(in_flight.call, took_nanos, &mut response);
+            Pending::ready(response)
         }
     }
 }

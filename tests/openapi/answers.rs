@@ -177,6 +177,7 @@ fn leases(checked: &Checked) {
     own[0]["then"] = "available".into();
     checked.json("POST", RETURN, &json!({"leases": own, "then": "done", "outcome": "gone"}), 200);
     keyed(checked);
+    one_lease(checked);
     checked.call("POST", "/v1/pools/ru/pause", 200);
     checked.call("POST", LEASE, 409);
     checked.call("POST", "/v1/pools/ru/resume", 200);
@@ -187,6 +188,26 @@ fn leases(checked: &Checked) {
     assert_eq!(exhausted["code"], "exhausted");
     let stats = checked.call("GET", "/v1/stats", 200);
     assert!(stats["pools"]["ru"]["next_available_at"].is_string(), "{stats}");
+}
+
+/// The header `Lease-Token`.
+fn one_lease(checked: &Checked) {
+    let lease = checked.call("POST", "/v1/pools/ru/lease", 200)["leases"][0].clone();
+    let send = |path: &str, token: &str| {
+        let kind = format!("text/plain\r\nlease-token: {token}");
+        checked.client.borrow_mut().send("POST", path, &kind, b"").unwrap()
+    };
+    let token = lease["token"].as_str().unwrap();
+    for (number, call, token, status) in [
+        (lease["number"].clone(), "renew?ttl=70", token, 200),
+        (lease["number"].clone(), "renew", "AAAAAAAAAAA", 409),
+        (lease["number"].clone(), "return", "no", 400),
+        (json!(7), "return", token, 404),
+        (lease["number"].clone(), "return?outcome=no_answer", token, 200),
+    ] {
+        let path = format!("/v1/pools/ru/numbers/{number}/{call}");
+        checked.check("POST", &path, status, &send(&path, token));
+    }
 }
 
 /// The header `Idempotency-Key`.

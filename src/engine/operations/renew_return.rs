@@ -181,13 +181,7 @@ impl Pool {
     ) -> Result<Position, ReturnError> {
         results.clear();
         self.shared.journal.check()?;
-        let longest = items.iter().filter_map(|item| item.then.rest_seconds()).max();
-        // What follows takes a moment, in which the end of a rest may move by some seconds.
-        if longest.is_some_and(|rest| {
-            self.shared.clock.deadline(rest.saturating_add(REST_MARGIN_SECONDS)).is_none()
-        }) {
-            return Err(ReturnError::RestEndsTooLate);
-        }
+        self.check_rest(items.iter().filter_map(|item| item.then.rest_seconds()).max())?;
         let mut observed = false;
         self.for_each(
             worker,
@@ -201,6 +195,73 @@ impl Pool {
             },
         );
         Ok(worker.position(observed))
+    }
+
+    /// Fails if the longest rest of a call would end too late.
+    fn check_rest(&self, seconds: Option<u32>) -> Result<(), ReturnError> {
+        // What follows takes a moment, in which the end of a rest may move by some seconds.
+        let ends = |rest: u32| self.shared.clock.deadline(rest.saturating_add(REST_MARGIN_SECONDS));
+        if seconds.is_some_and(|rest| ends(rest).is_none()) {
+            return Err(ReturnError::RestEndsTooLate);
+        }
+        Ok(())
+    }
+
+    /// Renews one lease, as [`Self::renew`] does; no vector is touched.
+    pub fn renew_lease(
+        &self,
+        worker: &mut Worker,
+        lease: LeaseRef,
+        ttl_seconds: Option<u32>,
+    ) -> Result<(RenewResult, Position), LeaseError> {
+        self.shared.journal.check()?;
+        let ttl_seconds = lease::ttl(&self.settings(), ttl_seconds)?;
+        let until = self.shared.clock.deadline(ttl_seconds).ok_or(LeaseError::EndsTooLate)?;
+        let renewed = self.for_one(worker, lease.number, |segment, rank, slot| {
+            self.renew_one(segment, rank, lease, until, slot)
+        });
+        let result = match renewed {
+            None => RenewResult::Unknown,
+            Some(None) => RenewResult::Stale,
+            Some(Some((_, after))) => RenewResult::Renewed { expires_at: after.due().unwrap_or(until) },
+        };
+        Ok((result, worker.position(has_observed(renewed))))
+    }
+
+    /// Returns one lease, as [`Self::return_leases`] does; no vector is touched.
+    #[inline]
+    pub fn return_lease(
+        &self,
+        worker: &mut Worker,
+        item: &ReturnItem,
+    ) -> Result<(ReturnResult, Position), ReturnError> {
+        self.shared.journal.check()?;
+        self.check_rest(item.then.rest_seconds())?;
+        let returned = self.for_one(worker, item.lease.number, |segment, rank, slot| {
+            self.return_one(segment, rank, item, slot)
+        });
+        let result = match returned {
+            None => ReturnResult::Unknown,
+            Some(None) => ReturnResult::Stale,
+            Some(Some((_, after))) => self.returned(after),
+        };
+        Ok((result, worker.position(has_observed(returned))))
+    }
+
+    /// Calls `change` with where a number is; a lease that is due has ended. `None` if the pool does not have it.
+    #[inline]
+    fn for_one<T>(
+        &self,
+        worker: &mut Worker,
+        number: Number,
+        change: impl FnOnce(&Segment, Rank, Slot) -> T,
+    ) -> Option<T> {
+        // Before the word changes, nobody waits for the journal: one record, and one of a lease that is due.
+        self.shared.journal.make_room(worker.slot, 2);
+        let segments = self.segments.load();
+        let (segment, rank) = segments.locate(number, &mut worker.last_returned)?;
+        let (segment, rank) = self.end_if_due(segments.get(segment), rank, self.on_expiry(), worker.slot);
+        Some(change(segment, rank, worker.slot))
     }
 
     fn returned(&self, after: Word) -> ReturnResult {
@@ -254,6 +315,11 @@ impl Pool {
         let right = item.token == Some(self.keys.token(item.number, word.generation()));
         if right && word.generation() > 0 { Ok(()) } else { Err(LeaseOver) }
     }
+}
+
+/// Whether the result of a change tells of another call: the lease is over, or it was changed so before.
+fn has_observed(changed: Option<Option<(Word, Word)>>) -> bool {
+    changed.is_some_and(|changed| changed.is_none_or(|(before, after)| before == after))
 }
 
 /// Locates up to [`ITEMS_AT_ONCE`] numbers and prefetches their words.

@@ -9,6 +9,7 @@ pub(crate) mod lease;
 pub(crate) mod map;
 pub(crate) mod metrics;
 pub(crate) mod numbers;
+pub(crate) mod one_lease;
 pub(crate) mod openapi;
 pub(crate) mod page;
 pub(crate) mod pools;
@@ -30,7 +31,8 @@ use crate::http::request::origin::Names;
 use crate::http::request::path;
 use crate::http::request::upload::{self, Upload};
 use crate::http::response::body::Body;
-use crate::http::response::problem::Problem;
+use crate::http::response::problem::{Code, Problem};
+use crate::numbers::number::Number;
 
 use super::counters::Stats;
 
@@ -81,6 +83,12 @@ impl From<Response<Body>> for Handled {
 #[inline]
 fn pool_of<B>(api: &Api, request: &Request<B>) -> Result<Arc<Pool>, Problem> {
     api.engine.pool(path::pool_name(request)).ok_or_else(Problem::pool_not_found)
+}
+
+/// `number_not_found`.
+#[cold]
+fn number_not_found(pool: &Pool, number: Number) -> Problem {
+    Problem::new(Code::NumberNotFound, format!("{number} is not in the pool {}", pool.name()))
 }
 
 /// Runs `work` over the body of a request once it is complete.

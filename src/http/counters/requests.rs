@@ -32,9 +32,9 @@ macro_rules! calls {
 calls! {
     /// `POST /v1/pools/{pool}/lease`
     Lease = "lease",
-    /// `POST /v1/pools/{pool}/renew`
+    /// `POST /v1/pools/{pool}/renew` and `POST /v1/pools/{pool}/numbers/{number}/renew`
     Renew = "renew",
-    /// `POST /v1/pools/{pool}/return`
+    /// `POST /v1/pools/{pool}/return` and `POST /v1/pools/{pool}/numbers/{number}/return`
     Return = "return",
     /// `GET /v1/pools`
     ListPools = "list_pools",

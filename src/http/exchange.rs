@@ -146,13 +146,13 @@ pub(crate) fn answer(api: &Arc<Api>, gate: &Gate, via: Via, request: Request<Inc
             }
         }
         Some(Err(problem)) => Pending::ready(in_flight(Call::Lease).finish(info, Err(problem), gate)),
-        None => match plain_renew_or_return(&request, &given) {
-            Some((call, reply)) => plain(in_flight(call), info, reply, gate),
-            None => {
-                let (in_flight, kept) = (in_flight(Call::Other), info().keep());
-                route(api, gate, in_flight, kept, request)
+        None => {
+            if let Some((call, reply)) = plain_renew_or_return(&request, &given) {
+                return plain(in_flight(call), info, reply, gate);
             }
-        },
+            let (in_flight, kept) = (in_flight(Call::Other), info().keep());
+            route(api, gate, in_flight, kept, request)
+        }
     }
 }
 

@@ -137,7 +137,7 @@ impl Pool {
             |worker, item, place| {
                 let Some((segment, rank)) = place else { return results.push(RenewResult::Unknown) };
                 let renewed = self.renew_one(segment, rank, *item, until, worker.slot);
-                observed |= renewed.is_none_or(|(before, after)| before == after);
+                observed |= has_observed(renewed);
                 results.push(match renewed {
                     Some((_, after)) => RenewResult::Renewed { expires_at: after.due().unwrap_or(until) },
                     None => RenewResult::Stale,
@@ -190,7 +190,7 @@ impl Pool {
             |worker, item, place| {
                 let Some((segment, rank)) = place else { return results.push(ReturnResult::Unknown) };
                 let returned = self.return_one(segment, rank, item, worker.slot);
-                observed |= returned.is_none_or(|(before, after)| before == after);
+                observed |= has_observed(returned);
                 results.push(returned.map_or(ReturnResult::Stale, |(_, after)| self.returned(after)));
             },
         );
@@ -220,11 +220,10 @@ impl Pool {
         let renewed = self.for_one(worker, lease.number, |segment, rank, slot| {
             self.renew_one(segment, rank, lease, until, slot)
         });
-        let result = match renewed {
-            None => RenewResult::Unknown,
-            Some(None) => RenewResult::Stale,
-            Some(Some((_, after))) => RenewResult::Renewed { expires_at: after.due().unwrap_or(until) },
-        };
+        let Some(renewed) = renewed else { return Ok((RenewResult::Unknown, worker.position(false))) };
+        let result = renewed.map_or(RenewResult::Stale, |(_, after)| RenewResult::Renewed {
+            expires_at: after.due().unwrap_or(until),
+        });
         Ok((result, worker.position(has_observed(renewed))))
     }
 
@@ -240,11 +239,8 @@ impl Pool {
         let returned = self.for_one(worker, item.lease.number, |segment, rank, slot| {
             self.return_one(segment, rank, item, slot)
         });
-        let result = match returned {
-            None => ReturnResult::Unknown,
-            Some(None) => ReturnResult::Stale,
-            Some(Some((_, after))) => self.returned(after),
-        };
+        let Some(returned) = returned else { return Ok((ReturnResult::Unknown, worker.position(false))) };
+        let result = returned.map_or(ReturnResult::Stale, |(_, after)| self.returned(after));
         Ok((result, worker.position(has_observed(returned))))
     }
 
@@ -318,8 +314,8 @@ impl Pool {
 }
 
 /// Whether the result of a change tells of another call: the lease is over, or it was changed so before.
-fn has_observed(changed: Option<Option<(Word, Word)>>) -> bool {
-    changed.is_some_and(|changed| changed.is_none_or(|(before, after)| before == after))
+fn has_observed(changed: Option<(Word, Word)>) -> bool {
+    changed.is_none_or(|(before, after)| before == after)
 }
 
 /// Locates up to [`ITEMS_AT_ONCE`] numbers and prefetches their words.

@@ -146,15 +146,13 @@ fn renew_one(
 #[inline]
 fn token_of(headers: &RequestHeaders<'_>, all: &HeaderMap) -> Result<Token, Problem> {
     match headers.token {
-        Some(value) if headers.tokens == 1 => {
-            Token::decode(value.as_bytes()).map_err(|error| not_a_token(&error))
-        }
+        Some(value) if headers.tokens == 1 => Token::decode(value.as_bytes()).map_err(not_a_token),
         _ => Err(no_token(headers, all)),
     }
 }
 
 #[cold]
-fn not_a_token(error: &NotAToken) -> Problem {
+fn not_a_token(error: NotAToken) -> Problem {
     Problem::bad_request(format!("Lease-Token: {error}"))
 }
 

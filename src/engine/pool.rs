@@ -96,7 +96,7 @@ pub struct NumberState {
     pub number: Number,
     /// Its state as seen now.
     pub state: State,
-    /// How many times it was leased or reinstated.
+    /// How many times it was leased, reinstated or released.
     pub generation: u32,
     /// When the lease or rest ends; `None` unless leased or resting.
     pub until: Option<Timestamp>,

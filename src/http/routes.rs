@@ -3,8 +3,8 @@
 use hyper::Method;
 
 use crate::http::calls::{
-    backup, export, health, lease, map, metrics, numbers, one_lease, openapi, page, pools, renew_return,
-    stats,
+    backup, export, health, lease, map, metrics, numbers, one_lease, openapi, page, pools, release,
+    renew_return, stats,
 };
 use crate::http::counters::requests::Call;
 use crate::http::request::path;
@@ -41,7 +41,7 @@ static DAEMON: [Route; 9] = [
 ];
 
 /// The paths of a pool: the part after `/v1/pools/{pool}`.
-static POOL: [Route; 18] = [
+static POOL: [Route; 19] = [
     route(Method::POST, "/lease", Call::Lease, lease::lease_with_body),
     route(Method::POST, "/renew", Call::Renew, renew_return::renew_leases),
     route(Method::POST, "/return", Call::Return, renew_return::return_leases),
@@ -57,6 +57,7 @@ static POOL: [Route; 18] = [
     route(Method::GET, "/map", Call::Map, map::show),
     route(Method::POST, "/retire", Call::Retire, numbers::retire),
     route(Method::POST, "/reinstate", Call::Reinstate, numbers::reinstate),
+    route(Method::POST, "/release", Call::Release, release::release),
     route(Method::POST, "/rounds", Call::StartRound, pools::start_round),
     route(Method::POST, "/pause", Call::Pause, pools::pause),
     route(Method::POST, "/resume", Call::Resume, pools::resume),

@@ -230,6 +230,10 @@ fn lists(checked: &Checked) {
         checked.list("POST", &format!("/v1/pools/ru/{action}"), "300-301\n999\n", 200);
     }
     checked.list("POST", "/v1/pools/ru/retire", "x", 400);
+    checked.list("POST", "/v1/pools/ru/release", "300-301\n999\n", 200);
+    checked.call("POST", "/v1/pools/ru/release?state=leased,resting&within=10&dry_run=true", 200);
+    checked.call("POST", "/v1/pools/ru/release", 400);
+    checked.call("POST", "/v1/pools/nope/release?state=leased", 404);
     for (number, status) in [("300", 200), ("100", 200), ("302", 200), ("7", 404), ("x", 400)] {
         checked.call("GET", &format!("/v1/pools/ru/numbers/{number}"), status);
     }

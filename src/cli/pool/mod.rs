@@ -4,6 +4,7 @@ mod export;
 mod map;
 pub(crate) mod name;
 mod number;
+mod release;
 mod show;
 
 use std::collections::BTreeMap;
@@ -109,6 +110,8 @@ pub(super) enum PoolCommand {
     Retire(RetireArgs),
     /// Make the retired numbers in files available again
     Reinstate(RetireArgs),
+    /// End leases and rests now: of the numbers in files, or of all that are leased or resting
+    Release(release::ReleaseArgs),
     /// Write the numbers to standard output
     Export(export::ExportArgs),
     /// Look up the state of one number
@@ -205,6 +208,7 @@ pub(super) fn run(command: PoolCommand) -> Result<(), CliError> {
         }
         PoolCommand::Retire(args) => retire_or_reinstate(&args, "/retire"),
         PoolCommand::Reinstate(args) => retire_or_reinstate(&args, "/reinstate"),
+        PoolCommand::Release(args) => release::run(&args),
         PoolCommand::Export(args) => export::run(args),
         PoolCommand::Number(args) => number::run(&args),
         PoolCommand::Map(args) => map::run(args),

@@ -58,6 +58,8 @@ calls! {
     Retire = "retire",
     /// `POST /v1/pools/{pool}/reinstate`
     Reinstate = "reinstate",
+    /// `POST /v1/pools/{pool}/release`
+    Release = "release",
     /// `POST /v1/pools/{pool}/rounds`
     StartRound = "start_round",
     /// `POST /v1/pools/{pool}/pause`

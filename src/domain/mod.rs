@@ -3,4 +3,5 @@
 pub mod counts;
 pub mod lease_token;
 pub(crate) mod name;
+pub mod note;
 pub mod settings;

@@ -8,6 +8,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::name;
+use super::note::Note;
 
 /// Maximum lease, in seconds (one year).
 pub const MAX_TTL_SECONDS: u32 = 366 * 24 * 3600;
@@ -248,6 +249,9 @@ pub struct SettingsChange {
     /// See [`Settings::outcomes`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outcomes: Option<BTreeMap<String, NextState>>,
+    /// The pool's note, which is kept beside its [`Settings`]; an empty one removes it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<Note>,
 }
 
 impl Settings {

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 
-use arc_swap::{ArcSwap, Guard};
+use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use crossbeam::utils::CachePadded;
 
 use crate::coordinates::Rank;
 use crate::domain::counts::{Counts, Totals};
 use crate::domain::lease_token::TokenKeys;
+use crate::domain::note::Note;
 use crate::domain::settings::{NextState, PoolName, Settings, SettingsError};
 use crate::engine::counters::history::{History, Rates, Sample};
 use crate::engine::counters::lateness;
@@ -117,6 +118,7 @@ pub struct Pool {
     /// Identifies the pool in the journal and in tokens.
     pub(crate) id: u64,
     pub(crate) settings: ArcSwap<Settings>,
+    pub(crate) note: ArcSwapOption<Note>,
     pub(crate) segments: ArcSwap<Segments>,
     pub(crate) growth: Growth,
     /// The manifest on disk. Locked during a change, so that changes are serialized.
@@ -174,6 +176,7 @@ impl Pool {
             id: manifest.pool_id(),
             shared,
             settings: ArcSwap::from_pointee(manifest.settings.clone()),
+            note: ArcSwapOption::from_pointee(manifest.note.clone()),
             growth: Growth::new(&segments, &manifest),
             segments: ArcSwap::from_pointee(segments),
             round: AtomicU32::new(manifest.round),

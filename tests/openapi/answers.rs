@@ -121,6 +121,9 @@ fn pools(checked: &Checked) {
     let change = json!({"order": "lowest", "ttl": 50, "ttl_max": 500, "rest": 0, "on_expiry": {"rest": 1}, "outcomes": rules});
     checked.json("PATCH", "/v1/pools/ru", &change, 200);
     checked.json("PATCH", "/v1/pools/nope", &change, 404);
+    checked.call("GET", "/v1/pools/ru/note", 404);
+    checked.json("PATCH", "/v1/pools/ru", &json!({"note": "Ask for *five* minutes."}), 200);
+    checked.call("GET", "/v1/pools/ru/note", 200);
     checked.call("GET", "/v1/pools", 200);
     checked.call("GET", "/v1/pools/ru", 200);
     checked.call("GET", "/v1/pools/nope", 404);

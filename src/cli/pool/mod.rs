@@ -3,11 +3,13 @@
 mod export;
 mod map;
 pub(crate) mod name;
+mod note;
 mod number;
 mod release;
 mod show;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use hyper::Method;
@@ -84,9 +86,15 @@ pub(super) enum PoolCommand {
         /// repeatable, and replaces all earlier rules
         #[arg(long = "outcome", value_name = "NAME=THEN", help_heading = SETTINGS_HEADING)]
         outcomes: Vec<String>,
+        /// A file with what to tell whoever leases from the pool, in Markdown; an empty one removes the note,
+        /// "-" is standard input
+        #[arg(long, value_name = "FILE", help_heading = SETTINGS_HEADING)]
+        note: Option<PathBuf>,
         #[command(flatten)]
         remote: Remote,
     },
+    /// Show the note of a pool
+    Note(note::NoteArgs),
     /// Delete a pool
     Delete {
         /// Name of the pool
@@ -181,6 +189,7 @@ impl SettingArgs {
             rest: self.rest,
             on_expiry: self.on_expiry,
             outcomes: (!outcomes.is_empty()).then_some(rules),
+            note: None,
         })
     }
 }
@@ -195,10 +204,12 @@ pub(super) fn run(command: PoolCommand) -> Result<(), CliError> {
             let path = pool_path(&args.name, "")?;
             args.remote.call(Call::new(Method::GET, &path), show::pool)
         }
-        PoolCommand::Set { name, settings, outcomes, remote } => {
-            let body = json!(settings.change(&outcomes)?);
+        PoolCommand::Set { name, settings, outcomes, note, remote } => {
+            let note = note.as_deref().map(note::read).transpose()?;
+            let body = json!(SettingsChange { note, ..settings.change(&outcomes)? });
             remote.call(Call::json(Method::PATCH, &pool_path(&name, "")?, &body), show::pool)
         }
+        PoolCommand::Note(args) => note::run(&args),
         PoolCommand::Delete { name, force, remote } => {
             let path = pool_path(&name, if force { "?force=true" } else { "" })?;
             remote.call(Call::new(Method::DELETE, &path), output::members)

@@ -8,6 +8,7 @@ pub(crate) mod health;
 pub(crate) mod lease;
 pub(crate) mod map;
 pub(crate) mod metrics;
+pub(crate) mod note;
 pub(crate) mod numbers;
 pub(crate) mod one_lease;
 pub(crate) mod openapi;

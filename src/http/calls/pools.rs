@@ -60,6 +60,7 @@ fn settings_of(query: &Query) -> Result<Settings, Problem> {
         rest: query.integer("rest", "seconds")?,
         on_expiry: query.parsed("on_expiry")?,
         outcomes: None,
+        note: None,
     };
     Ok(Settings::default().changed(&change)?)
 }

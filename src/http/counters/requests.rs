@@ -46,6 +46,8 @@ calls! {
     ChangePool = "change_pool",
     /// `DELETE /v1/pools/{pool}`
     DeletePool = "delete_pool",
+    /// `GET /v1/pools/{pool}/note`
+    Note = "note",
     /// `POST /v1/pools/{pool}/numbers`
     AddNumbers = "add_numbers",
     /// `GET /v1/pools/{pool}/numbers`

@@ -1,6 +1,7 @@
 //! How many instructions a plain lease takes in the server's process, against a bare hyper answer of the same
 //! length: a figure that does not depend on what else the machine does. Fails if the lease takes more than
-//! [`MAX_RATIO`] times the instructions.
+//! [`MAX_RATIO`] times the instructions, or a plain return more than [`MAX_RETURN_RATIO`] times those of the
+//! lease.
 //!
 //! `cargo bench --bench instructions`. Needs valgrind, whose callgrind counts.
 
@@ -19,6 +20,8 @@ use rustix::process::{Pid, Signal, kill_process};
 
 /// Instructions of a lease per instruction of the bare answer, with a margin for other machines.
 const MAX_RATIO: f64 = 1.75;
+/// Instructions of a plain return per instruction of a plain lease.
+const MAX_RETURN_RATIO: f64 = 1.1;
 const NUMBERS: &str = "100000";
 const WARM_UP_CALLS: usize = 1_600;
 const CALLS: usize = 16_000;
@@ -28,6 +31,15 @@ const LEASE: &[u8] = b"POST /v1/pools/demo/lease HTTP/1.1\r\nHost: localhost\r\n
 /// As long as the answer to [`LEASE`].
 const BODY: &str = r#"{"leases":[{"number":79022961123,"token":"n0uKAMSBhPA","generation":1,"expires_at":"2026-11-25T15:32:51Z"}]}"#;
 
+/// What the calls are.
+#[derive(Clone, Copy, PartialEq)]
+enum Calls {
+    /// [`LEASE`], which a bare server answers as well.
+    Leases,
+    /// Returns of as many numbers, which are leased before.
+    Returns,
+}
+
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().collect();
     if let Some(at) = args.iter().position(|arg| arg == bare::FLAG) {
@@ -36,28 +48,40 @@ fn main() -> ExitCode {
     }
     let dir = tempfile::tempdir().unwrap();
     let this = std::env::current_exe().unwrap();
-    let bare = count(&dir.path().join("bare"), &this, &[bare::FLAG, BODY]);
+    let bare = count(&dir.path().join("bare"), &this, &[bare::FLAG, BODY], Calls::Leases);
     let data = dir.path().join("data");
     let demo = ["demo", "--numbers", NUMBERS, "--listen", "127.0.0.1:0", "--workers", "1", "--data"];
     let demo = [demo.as_slice(), &[data.to_str().unwrap()]].concat();
-    let ratio_of = |durability: &str| {
+    let of_daemon = |durability: &str, calls: Calls| {
         let args = [demo.as_slice(), &["--durability", durability]].concat();
-        let lease = count(&dir.path().join(durability), Path::new(env!("CARGO_BIN_EXE_allotd")), &args);
+        let counted =
+            count(&dir.path().join(durability), Path::new(env!("CARGO_BIN_EXE_allotd")), &args, calls);
         fs::remove_dir_all(&data).unwrap();
-        println!("a lease ({durability}): {lease:.0} instructions, {:.3} of a bare answer's", lease / bare);
-        lease / bare
+        counted
     };
     println!("a bare answer: {bare:.0} instructions");
-    let (none, _sync) = (ratio_of("none"), ratio_of("sync"));
-    if none > MAX_RATIO {
-        println!("FAILED: that is more than {MAX_RATIO}: find what a lease does that it did not do before");
+    let mut is_too_much = false;
+    for durability in ["none", "sync"] {
+        let lease = of_daemon(durability, Calls::Leases);
+        println!("a lease ({durability}): {lease:.0} instructions, {:.3} of a bare answer's", lease / bare);
+        let returned = of_daemon(durability, Calls::Returns);
+        println!("a return ({durability}): {returned:.0} instructions, {:.3} of a lease's", returned / lease);
+        if durability == "none" {
+            is_too_much = lease / bare > MAX_RATIO || returned / lease > MAX_RETURN_RATIO;
+        }
+    }
+    if is_too_much {
+        println!(
+            "FAILED: a lease may have {MAX_RATIO} of a bare answer's and a return {MAX_RETURN_RATIO} of a \
+             lease's: find what they do that they did not do before"
+        );
         return ExitCode::FAILURE;
     }
     ExitCode::SUCCESS
 }
 
 /// Instructions of one answer of a server.
-fn count(out: &Path, program: &Path, args: &[&str]) -> f64 {
+fn count(out: &Path, program: &Path, args: &[&str], calls: Calls) -> f64 {
     let mut valgrind = Command::new("valgrind");
     valgrind.args(["--tool=callgrind", "--instr-atstart=no"]);
     valgrind.arg(format!("--callgrind-out-file={}", out.display())).arg(program).args(args);
@@ -72,9 +96,14 @@ fn count(out: &Path, program: &Path, args: &[&str]) -> f64 {
         }
     };
     let mut stream = TcpStream::connect(address).unwrap();
-    call(&mut stream, WARM_UP_CALLS);
+    let requests = match calls {
+        Calls::Leases => vec![LEASE.to_vec(); WARM_UP_CALLS + CALLS],
+        Calls::Returns => returns(&mut stream),
+    };
+    let (warm_up, counted) = requests.split_at(WARM_UP_CALLS);
+    call(&mut stream, warm_up);
     instrumentation(&server, "on");
-    call(&mut stream, CALLS);
+    call(&mut stream, counted);
     instrumentation(&server, "off");
     kill_process(Pid::from_child(&server), Signal::TERM).unwrap();
     server.wait().unwrap();
@@ -89,20 +118,43 @@ fn instrumentation(server: &Child, state: &str) {
     assert!(control.status().unwrap().success(), "callgrind_control works");
 }
 
-/// Makes `calls` calls, [`DEPTH`] at a time; each answer is as long as the first.
-fn call(stream: &mut TcpStream, calls: usize) {
+/// Leases numbers, and builds a plain return of each.
+fn returns(stream: &mut TcpStream) -> Vec<Vec<u8>> {
+    let body = format!("{{\"count\":{}}}", WARM_UP_CALLS + CALLS);
+    let head = "POST /v1/pools/demo/lease HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json";
+    write!(stream, "{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"]}") {
+        let mut buffer = vec![0; 1 << 16];
+        let read = stream.read(&mut buffer).unwrap();
+        assert!(read > 0 && (!answer.is_empty() || buffer.starts_with(b"HTTP/1.1 200")), "another answer");
+        answer.extend_from_slice(&buffer[..read]);
+    }
+    let text = String::from_utf8(answer).unwrap();
+    let (_, leases) = text.split_once("\r\n\r\n").unwrap();
+    let leases: serde_json::Value = serde_json::from_str(leases).unwrap();
+    let one = |lease: &serde_json::Value| {
+        let token = lease["token"].as_str().unwrap();
+        let path = format!("/v1/pools/demo/numbers/{}/return", lease["number"]);
+        format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nLease-Token: {token}\r\n\r\n").into_bytes()
+    };
+    leases["leases"].as_array().unwrap().iter().map(one).collect()
+}
+
+/// Makes calls, [`DEPTH`] at a time; each answer is as long as the first.
+fn call(stream: &mut TcpStream, requests: &[Vec<u8>]) {
     let mut buffer = vec![0; 1 << 16];
+    let (first, others) = requests.split_first().unwrap();
     let mut one_answer = 0;
-    for turn in 0..=calls / DEPTH {
-        let depth = if turn == 0 { 1 } else { DEPTH };
-        stream.write_all(&LEASE.repeat(depth)).unwrap();
+    for turn in std::iter::once(std::slice::from_ref(first)).chain(others.chunks(DEPTH)) {
+        stream.write_all(&turn.concat()).unwrap();
         let mut received = 0;
-        while received < one_answer * depth || received == 0 {
+        while received < one_answer * turn.len() || received == 0 {
             let read = stream.read(&mut buffer).unwrap();
             assert!(read > 0 && buffer.starts_with(b"HTTP/1.1 200"), "another answer");
             received += read;
         }
-        if turn == 0 {
+        if one_answer == 0 {
             one_answer = received;
         }
     }

@@ -4,8 +4,6 @@ use std::fmt;
 use std::hash::Hasher;
 use std::str::FromStr;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use siphasher::sip::SipHasher24;
 
 use crate::numbers::number::Number;
@@ -15,6 +13,19 @@ pub const SECRET_BYTES: usize = 16;
 /// Characters of a token as text.
 pub const TOKEN_CHARS: usize = 11;
 const URL_SAFE_CHARS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+/// The mark of a byte that is none of these characters.
+const NO_SIX: u8 = 1 << 7;
+/// The six bits that each character stands for.
+static SIXES: [u8; 256] = {
+    let mut sixes = [NO_SIX; 256];
+    let mut six = 0;
+    while six < URL_SAFE_CHARS.len() {
+        sixes[URL_SAFE_CHARS[six] as usize] = six as u8;
+        six += 1;
+    }
+    sixes
+};
 
 /// Proof of one lease of one number: SipHash-2-4 under the data directory's secret over the pool's
 /// id, the number and the generation. Its text is the eight little-endian bytes in URL-safe Base64 without
@@ -40,14 +51,20 @@ impl Token {
         std::array::from_fn(char_at)
     }
 
-    /// Reads the eleven characters.
+    /// Reads the eleven characters. Written out, as [`Self::encode`].
     #[inline]
     pub fn decode(text: &[u8]) -> Result<Self, NotAToken> {
-        let mut bytes = [0; 8];
-        if text.len() != TOKEN_CHARS || URL_SAFE_NO_PAD.decode_slice(text, &mut bytes) != Ok(8) {
+        let text: &[u8; TOKEN_CHARS] = text.try_into().map_err(|_| NotAToken)?;
+        let [first @ .., last] = text.map(|char| SIXES[usize::from(char)]);
+        let (mut bits, mut all) = (0, last);
+        for six in first {
+            (bits, all) = (bits << 6 | u64::from(six), all | six);
+        }
+        // The last character has the last four bits; its other two are zero.
+        if all & NO_SIX != 0 || last & 3 != 0 {
             return Err(NotAToken);
         }
-        Ok(Self(u64::from_le_bytes(bytes)))
+        Ok(Self((bits << 4 | u64::from(last >> 2)).swap_bytes()))
     }
 }
 
@@ -150,6 +167,9 @@ impl TokenKeys {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
     use super::*;
 
     #[test]
@@ -175,6 +195,13 @@ mod tests {
             let text = URL_SAFE_NO_PAD.encode(bits.to_le_bytes());
             assert_eq!(Token(bits).encode(), text.as_bytes());
             assert_eq!(Token::decode(text.as_bytes()), Ok(Token(bits)));
+            for (at, other) in (0..TOKEN_CHARS).flat_map(|at| (0..=u8::MAX).map(move |other| (at, other))) {
+                let mut text = text.clone().into_bytes();
+                text[at] = other;
+                let expected = URL_SAFE_NO_PAD.decode(&text).ok();
+                let decoded = Token::decode(&text).ok().map(|token| token.0.to_le_bytes().to_vec());
+                assert_eq!(decoded, expected, "{text:?}");
+            }
         }
     }
 

@@ -5,5 +5,6 @@ pub mod hours;
 pub mod key_owner;
 pub mod lease_token;
 pub(crate) mod name;
+pub mod note;
 pub mod settings;
 pub mod zone_table;

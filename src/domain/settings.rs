@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::hours::{Hours, HoursError};
 use super::name;
+use super::note::Note;
 
 /// Maximum lease, in seconds (one year).
 pub const MAX_TTL_SECONDS: u32 = 366 * 24 * 3600;
@@ -259,6 +260,9 @@ pub struct SettingsChange {
     /// See [`Settings::hours`]; `Some(None)` removes them, in JSON `null`.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     pub hours: Option<Option<Hours>>,
+    /// The pool's note, which is kept beside its [`Settings`]; an empty one removes it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<Note>,
 }
 
 /// A member that is there, also as `null`.

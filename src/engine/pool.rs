@@ -11,6 +11,7 @@ use crossbeam::utils::CachePadded;
 use crate::coordinates::Rank;
 use crate::domain::counts::{Counts, Totals};
 use crate::domain::lease_token::TokenKeys;
+use crate::domain::note::Note;
 use crate::domain::settings::{NextState, PoolName, Settings, SettingsError};
 use crate::domain::zone_table::ZoneTable;
 use crate::engine::counters::history::{History, Rates, Sample};
@@ -97,7 +98,7 @@ pub struct NumberState {
     pub number: Number,
     /// Its state as seen now.
     pub state: State,
-    /// How many times it was leased or reinstated.
+    /// How many times it was leased, reinstated or released.
     pub generation: u32,
     /// When the lease or rest ends; `None` unless leased or resting.
     pub until: Option<Timestamp>,
@@ -118,6 +119,7 @@ pub struct Pool {
     /// Identifies the pool in the journal and in tokens.
     pub(crate) id: u64,
     pub(crate) settings: ArcSwap<Settings>,
+    pub(crate) note: ArcSwapOption<Note>,
     pub(crate) segments: ArcSwap<Segments>,
     /// The time zones of the numbers.
     pub(crate) zones: ArcSwapOption<ZoneTable>,
@@ -177,6 +179,7 @@ impl Pool {
             id: manifest.pool_id(),
             shared,
             settings: ArcSwap::from_pointee(manifest.settings.clone()),
+            note: ArcSwapOption::from_pointee(manifest.note.clone()),
             growth: Growth::new(&segments, &manifest),
             segments: ArcSwap::from_pointee(segments),
             zones: ArcSwapOption::empty(),

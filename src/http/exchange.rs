@@ -11,6 +11,7 @@ use hyper::{Request, Response, StatusCode};
 use crate::auth::role::Permission;
 use crate::auth::usage::NameIndex;
 use crate::http::calls::lease::{plain_lease, pool_of_plain_lease};
+use crate::http::calls::one_lease::plain_renew_or_return;
 use crate::http::counters::requests::Call;
 use crate::http::request::headers::RequestHeaders;
 use crate::http::request::path;
@@ -172,6 +173,11 @@ pub(crate) fn answer(
         },
     };
     let Some(leased) = leased else {
+        if refusal.is_none()
+            && let Some((call, reply)) = plain_renew_or_return(&request, &given, &actor, started_nanos)
+        {
+            return plain(in_flight(call), info, reply, gate);
+        }
         let (in_flight, kept) = (in_flight(Call::Other), info().keep());
         return route(api, gate, caller, (actor, refusal), in_flight, kept, request);
     };
@@ -186,6 +192,28 @@ pub(crate) fn answer(
             }
         },
         Err(problem) => Pending::ready(in_flight.finish(info, Err(problem), gate)),
+    }
+}
+
+/// The response to a call without a body. A plain lease has these lines of its own: what it would be passed in
+/// and out here is more than the rest of its way through this file.
+fn plain<'r>(
+    in_flight: InFlight,
+    info: impl FnOnce() -> RequestInfo<'r>,
+    reply: Result<Body, Problem>,
+    gate: &Gate,
+) -> Pending {
+    let body = match reply {
+        Ok(body) => body,
+        Err(problem) => return Pending::ready(in_flight.finish(info, Err(problem), gate)),
+    };
+    match in_flight.count(StatusCode::OK, &body, None, gate) {
+        None => Pending::Json(body),
+        Some(took_nanos) => {
+            let mut response = ok_json(body);
+            info().answered(in_flight.call, took_nanos, &mut response);
+            Pending::ready(response)
+        }
     }
 }
 

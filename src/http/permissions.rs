@@ -11,7 +11,7 @@ pub(crate) const fn of(call: Call) -> Permission {
         Call::Health | Call::Page => Permission::Open,
         Call::OpenApi | Call::Other => Permission::Any,
         Call::Lease | Call::Renew | Call::Return => Permission::Lease,
-        Call::ShowPool => Permission::Show,
+        Call::ShowPool | Call::Note => Permission::Show,
         Call::ListPools | Call::ShowHours | Call::ShowZones | Call::Map | Call::Stats | Call::Metrics => {
             Permission::Observe
         }
@@ -21,6 +21,7 @@ pub(crate) const fn of(call: Call) -> Permission {
         | Call::Retire
         | Call::Reinstate
         | Call::ChangeZones
+        | Call::Release
         | Call::StartRound
         | Call::Pause
         | Call::Resume => Permission::Operate,

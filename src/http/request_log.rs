@@ -277,6 +277,7 @@ fn event_of(call: Call) -> Option<(&'static str, &'static str)> {
         Call::Reinstate => {
             ("numbers_reinstated", "numbers of a pool were reinstated, or counted by a dry run")
         }
+        Call::Release => ("numbers_released", "numbers of a pool were released, or counted by a dry run"),
         Call::StartRound => ("round_started", "the next round of a pool was started"),
         Call::ChangeZones => ("zones_changed", "the time zones of a pool's numbers were replaced or removed"),
         Call::Pause => ("pool_paused", "a pool was paused: it refuses new leases until it is resumed"),
@@ -290,7 +291,13 @@ fn event_of(call: Call) -> Option<(&'static str, &'static str)> {
 fn is_slow_by_nature(call: Call) -> bool {
     matches!(
         call,
-        Call::CreatePool | Call::AddNumbers | Call::Export | Call::Retire | Call::Reinstate | Call::Backup
+        Call::CreatePool
+            | Call::AddNumbers
+            | Call::Export
+            | Call::Retire
+            | Call::Reinstate
+            | Call::Release
+            | Call::Backup
     )
 }
 

@@ -3,7 +3,8 @@
 use hyper::Method;
 
 use crate::http::calls::{
-    backup, export, health, hours, lease, map, metrics, numbers, openapi, page, pools, renew_return, stats,
+    backup, export, health, hours, lease, map, metrics, note, numbers, one_lease, openapi, page, pools,
+    release, renew_return, stats,
 };
 use crate::http::counters::requests::Call;
 use crate::http::request::path;
@@ -15,7 +16,7 @@ use super::calls::Handler;
 pub(crate) struct Route {
     /// A route of `GET` also serves `HEAD`.
     method: Method,
-    /// A last part in braces matches any text without slashes; `{file}` also matches slashes.
+    /// A part in braces matches any text without slashes; `{file}`, the last, also matches slashes.
     path: &'static str,
     /// The name under which it is counted.
     pub(crate) call: Call,
@@ -40,7 +41,7 @@ static DAEMON: [Route; 9] = [
 ];
 
 /// The paths of a pool: the part after `/v1/pools/{pool}`.
-static POOL: [Route; 20] = [
+static POOL: [Route; 24] = [
     route(Method::POST, "/lease", Call::Lease, lease::lease_with_body),
     route(Method::POST, "/renew", Call::Renew, renew_return::renew_leases),
     route(Method::POST, "/return", Call::Return, renew_return::return_leases),
@@ -48,9 +49,12 @@ static POOL: [Route; 20] = [
     route(Method::PUT, "", Call::CreatePool, pools::create),
     route(Method::PATCH, "", Call::ChangePool, pools::change),
     route(Method::DELETE, "", Call::DeletePool, pools::delete),
+    route(Method::GET, "/note", Call::Note, note::show),
     route(Method::GET, "/numbers", Call::Export, export::export),
     route(Method::POST, "/numbers", Call::AddNumbers, numbers::add),
     route(Method::GET, "/numbers/{number}", Call::Lookup, numbers::lookup),
+    route(Method::POST, "/numbers/{number}/renew", Call::Renew, one_lease::renew),
+    route(Method::POST, "/numbers/{number}/return", Call::Return, one_lease::return_lease),
     route(Method::GET, "/map", Call::Map, map::show),
     route(Method::POST, "/retire", Call::Retire, numbers::retire),
     route(Method::POST, "/reinstate", Call::Reinstate, numbers::reinstate),
@@ -58,6 +62,7 @@ static POOL: [Route; 20] = [
     route(Method::GET, "/zones", Call::ShowZones, hours::show_zones),
     route(Method::PUT, "/zones", Call::ChangeZones, hours::put_zones),
     route(Method::DELETE, "/zones", Call::ChangeZones, hours::delete_zones),
+    route(Method::POST, "/release", Call::Release, release::release),
     route(Method::POST, "/rounds", Call::StartRound, pools::start_round),
     route(Method::POST, "/pause", Call::Pause, pools::pause),
     route(Method::POST, "/resume", Call::Resume, pools::resume),
@@ -66,12 +71,10 @@ static POOL: [Route; 20] = [
 impl Route {
     #[inline]
     fn has_path(&self, path: &str) -> bool {
-        match self.path.split_once('{') {
-            None => self.path == path,
-            Some((before, name)) => {
-                path.strip_prefix(before).is_some_and(|text| name == "file}" || !text.contains('/'))
-            }
-        }
+        let Some((before, rest)) = self.path.split_once('{') else { return self.path == path };
+        let (name, after) = rest.split_once('}').unwrap_or((rest, ""));
+        let text = path.strip_prefix(before).and_then(|text| text.strip_suffix(after));
+        text.is_some_and(|text| name == "file" || !text.contains('/'))
     }
 
     fn has_method(&self, method: &Method) -> bool {
@@ -111,6 +114,8 @@ mod tests {
         assert_eq!(call(Method::POST, "/v1/pools/ru/return"), Ok(Call::Return));
         assert_eq!(call(Method::HEAD, "/v1/pools/ru"), Ok(Call::ShowPool));
         assert_eq!(call(Method::GET, "/v1/pools/ru/numbers/7"), Ok(Call::Lookup));
+        assert_eq!(call(Method::POST, "/v1/pools/ru/numbers/7/return"), Ok(Call::Return));
+        assert_eq!(call(Method::GET, "/v1/pools/ru/numbers/7/renew"), Err("method_not_allowed"));
         assert_eq!(call(Method::GET, "/v1/pools/ru/numbers"), Ok(Call::Export));
         assert_eq!(call(Method::GET, "/page/uplot/LICENSE"), Ok(Call::Page));
         for path in ["/v1/pools/", "/v1/pools/ru/", "/v1/pools/ru/numbers/7/8", "/v1", "/v1/pools/ru/lease/x"]

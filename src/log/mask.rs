@@ -12,6 +12,8 @@ const HIDDEN: &str = "***";
 const MAX_PATH_LETTERS: usize = 256;
 /// The part of a path after which a single number follows.
 const NUMBER_PATH: &str = "/numbers/";
+/// What may follow that number.
+const CALLS_OF_A_NUMBER: [&str; 2] = ["/renew", "/return"];
 
 /// What every token of a caller begins with.
 pub const TOKEN_PREFIX: &str = "alt_";
@@ -85,8 +87,9 @@ fn masked_path(path: &str) -> String {
                 Some((written, query)) => (written, format!("?{}", text(query))),
                 None => (number_and_query, String::new()),
             };
+            let call = CALLS_OF_A_NUMBER.into_iter().find(|call| written.ends_with(call)).unwrap_or_default();
             let digits: String = written.chars().filter(char::is_ascii_digit).collect();
-            format!("{}{NUMBER_PATH}{}{query}", text(before), number(&digits))
+            format!("{}{NUMBER_PATH}{}{call}{query}", text(before), number(&digits))
         }
     }
 }
@@ -136,6 +139,11 @@ mod tests {
             ("/v1/pools/ru/lease", "/v1/pools/ru/lease"),
             ("/v1/pools/ru/numbers/79123454567", "/v1/pools/ru/numbers/7912***4567"),
             ("/v1/pools/ru/numbers/150", "/v1/pools/ru/numbers/***"),
+            (
+                "/v1/pools/ru/numbers/79123454567/return?then=done",
+                "/v1/pools/ru/numbers/7912***4567/return?then=done",
+            ),
+            ("/v1/pools/ru/numbers/7912/345/4567/renew", "/v1/pools/ru/numbers/7912***4567/renew"),
             ("/v1/pools/ru/numbers/7-912-345-45-67?a=1", "/v1/pools/ru/numbers/7912***4567?a=1"),
             ("/v1/pools/ru/numbers?within=79123454567", "/v1/pools/ru/numbers?within=7912***4567"),
             ("/v1/pools/79123454567/lease", "/v1/pools/7912***4567/lease"),

@@ -6,7 +6,7 @@
 //!       30 bits       2      31 bits                 1
 //! ```
 //!
-//! * `generation`: how often the number was leased or reinstated.
+//! * `generation`: how often the number was leased, reinstated or released.
 //! * `phase`: leased 0, returned 1, done 2, retired 3.
 //! * `until`: a [`Timestamp`] for leased and returned; for done, the round in which it was done; 0 for
 //!   retired.
@@ -108,7 +108,7 @@ impl Word {
         )
     }
 
-    /// How often the number was leased or reinstated.
+    /// How often the number was leased, reinstated or released.
     pub fn generation(self) -> u32 {
         (self.0 >> GENERATION_SHIFT) as u32
     }
@@ -239,6 +239,29 @@ impl Word {
         retired.then(|| Self::build(used + 1, Phase::Returned, 0, true))
     }
 
+    /// A leased or resting number available again, by an operator. So is one whose lease has ended and could
+    /// still be renewed. `None` for any other.
+    ///
+    /// The token of a lease proves its generation. So the number gets the next one above `floor`, which is given
+    /// out to nobody: from here on no token fits the word, and the next lease has a later generation still. The
+    /// word grows like at a lease. A number whose generations are used up is retired instead: it is never
+    /// leased again, and a retired number cannot be renewed.
+    pub fn release(self, floor: u32) -> Option<Self> {
+        let has_token = match self.phase() {
+            Phase::Leased => self.generation() > 0,
+            Phase::Returned => !self.is_swept(),
+            Phase::Done | Phase::Retired => false,
+        };
+        let used = self.generation().max(floor);
+        has_token.then(|| {
+            if used < MAX_GENERATION {
+                Self::build(used + 1, Phase::Returned, 0, true)
+            } else {
+                self.ended(NextWord::Retired)
+            }
+        })
+    }
+
     /// What replaces a word that has moved to another segment: larger than every other word of its generation.
     #[must_use]
     pub fn moved(self) -> Self {
@@ -361,6 +384,32 @@ mod tests {
     }
 
     #[test]
+    fn a_release_ends_a_lease_or_a_rest_and_its_token() {
+        let leased = Word::NEW.lease(at(100), 0).unwrap();
+        let lapsed = leased.sweep(at(100), ExpiryRule::Available).unwrap();
+        let resting = leased.return_lease(NextWord::Rest(at(400))).unwrap();
+        for word in [leased, lapsed, resting] {
+            let released = word.release(0).unwrap();
+            assert!(released > word);
+            assert_eq!(
+                (released.state(), released.generation(), released.due()),
+                (State::Available, 2, None)
+            );
+            assert_eq!(released.renew(at(900)), Err(LeaseOver));
+            assert_eq!(released.release(0), None, "twice changes nothing");
+            assert_eq!(released.lease(at(500), 0).unwrap().generation(), 3);
+            assert_eq!(word.release(7).unwrap().generation(), 8);
+        }
+        let done = leased.return_lease(NextWord::Done(1)).unwrap();
+        for word in [Word::NEW, done, leased.retire().unwrap(), leased.moved()] {
+            assert_eq!(word.release(0), None);
+        }
+        let last = Word::build(MAX_GENERATION, Phase::Leased, 100, false);
+        let released = last.release(0).unwrap();
+        assert_eq!((released.state(), released.renew(at(900))), (State::Retired, Err(LeaseOver)));
+    }
+
+    #[test]
     fn a_floor_of_generations_is_passed_by_the_next_lease() {
         let old = Word::NEW.lease(at(10), 0).unwrap().return_lease(NextWord::Available).unwrap();
         assert_eq!(old.lease(at(20), 7).unwrap().generation(), 8);
@@ -386,7 +435,7 @@ mod tests {
             prop_assert!(moved.is_moved() && moved.generation() == word.generation() && moved > retired);
             prop_assert_eq!(word.retire().unwrap_or(word).is_moved(), word.is_moved());
             prop_assert!(moved.lease(at(seconds), 0).is_err() && moved.renew(at(seconds)).is_err());
-            prop_assert!(moved.retire().is_none() && moved.reinstate(0).is_none());
+            prop_assert!(moved.retire().is_none() && moved.reinstate(0).is_none() && moved.release(0).is_none());
             prop_assert!(moved.open_round(round).is_none());
             prop_assert!(moved.sweep(at(seconds), ExpiryRule::Available).is_none());
             prop_assert_eq!(moved.return_lease(NextWord::Retired).unwrap_or(moved), moved);
@@ -397,7 +446,7 @@ mod tests {
             let word = Word::from_bits(bits);
             let end = [NextWord::Available, NextWord::Rest(at(seconds)), NextWord::Done(round), NextWord::Retired];
             let expiry = [ExpiryRule::Available, ExpiryRule::Rest(rest), ExpiryRule::Done(round), ExpiryRule::Retired];
-            let mut changes = vec![word.lease(at(seconds), 0).ok(), word.retire(), word.reinstate(0), word.open_round(round)];
+            let mut changes = vec![word.lease(at(seconds), 0).ok(), word.retire(), word.reinstate(0), word.release(0), word.open_round(round)];
             changes.extend(expiry.map(|e| word.sweep(at(seconds), e)));
             for next in changes.into_iter().flatten() {
                 prop_assert!(next > word, "{word:?} -> {next:?}");

@@ -15,6 +15,7 @@ use crate::coordinates::SegmentId;
 use crate::disk::device::Disk;
 use crate::disk::files;
 use crate::domain::lease_token::Epoch;
+use crate::domain::note::Note;
 use crate::domain::settings::Settings;
 
 use super::checksummed::{with_checksum, without_checksum};
@@ -59,6 +60,8 @@ pub(crate) struct Manifest {
     /// Whether leases that were confirmed may be unknown here: the next start begins an epoch of tokens.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) begins_epoch: bool,
+    #[serde(default, skip_serializing_if = "Note::is_empty")]
+    pub(crate) note: Note,
     pub(crate) settings: Settings,
     /// The time zones of the numbers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -123,6 +126,7 @@ impl Manifest {
             round: FIRST_ROUND,
             paused: false,
             begins_epoch: false,
+            note: Note::default(),
             settings,
             zones: None,
             segments,

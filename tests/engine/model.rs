@@ -29,6 +29,19 @@ struct Record {
     holder: bool,
 }
 
+impl Record {
+    /// Released: nobody has the token of this generation.
+    fn free(&mut self) {
+        *self = Self {
+            state: State::Available,
+            generation: self.generation + 1,
+            until: None,
+            round: self.round,
+            holder: false,
+        };
+    }
+}
+
 struct Model {
     numbers: BTreeMap<u64, Record>,
     on_expiry: NextState,
@@ -75,6 +88,8 @@ enum Event {
     Skip { seconds: u32 },
     Retire { first: u64, len: u64 },
     Reinstate { first: u64, len: u64 },
+    Release { first: u64, len: u64 },
+    ReleaseStates { leased: bool, resting: bool, within: Option<(u64, u64)> },
     Add { first: u64, len: u64 },
     Merge { words: u64 },
     Round,
@@ -105,6 +120,9 @@ fn event() -> impl Strategy<Value = Event> {
         6 => (0u32..60).prop_map(|seconds| Event::Skip { seconds }),
         1 => (place(), 1..SPREAD / 8).prop_map(|(first, len)| Event::Retire { first, len }),
         1 => (place(), 1..SPREAD / 4).prop_map(|(first, len)| Event::Reinstate { first, len }),
+        1 => (place(), 1..SPREAD / 4).prop_map(|(first, len)| Event::Release { first, len }),
+        1 => (any::<bool>(), any::<bool>(), prop::option::of((place(), 0..SPREAD / 4)))
+            .prop_map(|(leased, resting, within)| Event::ReleaseStates { leased, resting, within }),
         1 => (place(), 1u64..300).prop_map(|(first, len)| Event::Add { first, len }),
         12 => (place(), 1u64..3).prop_map(|(first, len)| Event::Add { first, len }),
         4 => (1u64..60).prop_map(|words| Event::Merge { words }),
@@ -161,6 +179,8 @@ impl Run {
             }
             Event::Retire { first, len } => self.mark(first, len, true),
             Event::Reinstate { first, len } => self.mark(first, len, false),
+            Event::Release { first, len } => self.release(first, len),
+            Event::ReleaseStates { leased, resting, within } => self.release_states(leased, resting, within),
             Event::Add { first, len } => self.add(first, len),
             Event::Merge { words } => self.pool.merge_now(words).unwrap(),
             Event::Round => {
@@ -317,6 +337,49 @@ impl Run {
             record.until = None;
             record.holder = false;
             record.generation += u32::from(!retire);
+        }
+    }
+
+    fn release(&mut self, first: u64, len: u64) {
+        let members = self.model.numbers.range(first..=first + len).count() as u64;
+        let held = |r: &Record| matches!(r.state, State::Leased | State::Resting);
+        let records = self.model.numbers.range(first..=first + len).map(|(_, r)| r);
+        let released = records.clone().filter(|r| held(r)).count() as u64;
+        let leased = records.filter(|r| r.state == State::Leased).count() as u64;
+        let ranges = [range(first, first + len)];
+        for dry_run in [true, false] {
+            let report = self.pool.release(NumberSource::Ranges(&ranges), dry_run).unwrap();
+            assert_eq!((report.changed, report.leased), (released, leased));
+            assert_eq!((report.already, report.unknown), (members - released, len + 1 - members));
+        }
+        for record in self.model.numbers.range_mut(first..=first + len).map(|(_, r)| r) {
+            // A lease that has ended cannot be renewed any more either.
+            if held(record) || (record.state == State::Available && record.holder) {
+                record.free();
+            }
+        }
+    }
+
+    fn release_states(&mut self, leased: bool, resting: bool, within: Option<(u64, u64)>) {
+        let wanted = [(State::Leased, leased), (State::Resting, resting)];
+        let states = wanted.iter().filter(|(_, wanted)| *wanted);
+        let states = states.fold(StateSet::default(), |set, (state, _)| set.with(*state));
+        let within = within.map(|(first, len)| range(first, first + len));
+        let chosen = within.map(|range| self.pool.within(&[range]));
+        let is_meant = |n: u64, r: &Record| {
+            states.contains(r.state) && within.is_none_or(|within| within.contains(number(n)))
+        };
+        let meant: Vec<_> = self.model.numbers.iter().filter(|(n, r)| is_meant(**n, r)).collect();
+        let leased = meant.iter().filter(|(_, r)| r.state == State::Leased).count() as u64;
+        for dry_run in [true, false] {
+            let report = self.pool.release_states(states, chosen.as_ref(), dry_run).unwrap();
+            assert_eq!((report.changed, report.leased), (meant.len() as u64, leased));
+            assert_eq!((report.already, report.unknown), (0, 0));
+        }
+        for (n, record) in &mut self.model.numbers {
+            if is_meant(*n, record) {
+                record.free();
+            }
         }
     }
 

@@ -121,6 +121,9 @@ fn pools(checked: &Checked) {
     let change = json!({"order": "lowest", "ttl": 50, "ttl_max": 500, "rest": 0, "on_expiry": {"rest": 1}, "outcomes": rules});
     checked.json("PATCH", "/v1/pools/ru", &change, 200);
     checked.json("PATCH", "/v1/pools/nope", &change, 404);
+    checked.call("GET", "/v1/pools/ru/note", 404);
+    checked.json("PATCH", "/v1/pools/ru", &json!({"note": "Ask for *five* minutes."}), 200);
+    checked.call("GET", "/v1/pools/ru/note", 200);
     checked.call("GET", "/v1/pools", 200);
     checked.call("GET", "/v1/pools/ru", 200);
     checked.call("GET", "/v1/pools/nope", 404);
@@ -177,6 +180,7 @@ fn leases(checked: &Checked) {
     own[0]["then"] = "available".into();
     checked.json("POST", RETURN, &json!({"leases": own, "then": "done", "outcome": "gone"}), 200);
     keyed(checked);
+    one_lease(checked);
     checked.call("POST", "/v1/pools/ru/pause", 200);
     checked.call("POST", LEASE, 409);
     checked.call("POST", "/v1/pools/ru/resume", 200);
@@ -187,6 +191,26 @@ fn leases(checked: &Checked) {
     assert_eq!(exhausted["code"], "exhausted");
     let stats = checked.call("GET", "/v1/stats", 200);
     assert!(stats["pools"]["ru"]["next_available_at"].is_string(), "{stats}");
+}
+
+/// The header `Lease-Token`.
+fn one_lease(checked: &Checked) {
+    let lease = checked.call("POST", "/v1/pools/ru/lease", 200)["leases"][0].clone();
+    let send = |path: &str, token: &str| {
+        let kind = format!("text/plain\r\nlease-token: {token}");
+        checked.client.borrow_mut().send("POST", path, &kind, b"").unwrap()
+    };
+    let token = lease["token"].as_str().unwrap();
+    for (number, call, token, status) in [
+        (lease["number"].clone(), "renew?ttl=70", token, 200),
+        (lease["number"].clone(), "renew", "AAAAAAAAAAA", 409),
+        (lease["number"].clone(), "return", "no", 400),
+        (json!(7), "return", token, 404),
+        (lease["number"].clone(), "return?outcome=no_answer", token, 200),
+    ] {
+        let path = format!("/v1/pools/ru/numbers/{number}/{call}");
+        checked.check("POST", &path, status, &send(&path, token));
+    }
 }
 
 /// The header `Idempotency-Key`.
@@ -209,6 +233,10 @@ fn lists(checked: &Checked) {
         checked.list("POST", &format!("/v1/pools/ru/{action}"), "300-301\n999\n", 200);
     }
     checked.list("POST", "/v1/pools/ru/retire", "x", 400);
+    checked.list("POST", "/v1/pools/ru/release", "300-301\n999\n", 200);
+    checked.call("POST", "/v1/pools/ru/release?state=leased,resting&within=10&dry_run=true", 200);
+    checked.call("POST", "/v1/pools/ru/release", 400);
+    checked.call("POST", "/v1/pools/nope/release?state=leased", 404);
     for (number, status) in [("300", 200), ("100", 200), ("302", 200), ("7", 404), ("x", 400)] {
         checked.call("GET", &format!("/v1/pools/ru/numbers/{number}"), status);
     }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use allotd::domain::note::MAX_NOTE_BYTES;
 use allotd::domain::settings::{
     DEFAULT_TTL_MAX_SECONDS, DEFAULT_TTL_SECONDS, MAX_OUTCOME_BYTES, MAX_OUTCOMES, MAX_POOL_NAME_BYTES,
     MAX_REST_SECONDS, MAX_TTL_SECONDS,
@@ -73,6 +74,7 @@ pub(crate) fn limits() -> Vec<(&'static str, Value)> {
         ("/components/schemas/Settings/properties/rest/maximum", json!(MAX_REST_SECONDS)),
         ("/components/schemas/SettingsChange/properties/ttl_max/maximum", json!(MAX_TTL_SECONDS)),
         ("/components/schemas/SettingsChange/properties/rest/maximum", json!(MAX_REST_SECONDS)),
+        ("/components/schemas/SettingsChange/properties/note/maxLength", json!(MAX_NOTE_BYTES)),
         ("/components/schemas/Map/properties/buckets/maxItems", json!(MAX_MAP_BUCKETS)),
         ("/components/parameters/Idempotency-Key/schema/maxLength", json!(MAX_KEY_BYTES)),
         ("/components/parameters/ttl/schema/maximum", json!(MAX_TTL_SECONDS)),

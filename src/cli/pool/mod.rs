@@ -4,10 +4,13 @@ mod export;
 mod hours;
 mod map;
 pub(crate) mod name;
+mod note;
 mod number;
+mod release;
 mod show;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use hyper::Method;
@@ -87,6 +90,10 @@ pub(super) enum PoolCommand {
         /// When numbers may be leased: a JSON file with rules, or none for always
         #[arg(long, value_name = "FILE", help_heading = SETTINGS_HEADING)]
         hours: Option<String>,
+        /// A file with what to tell whoever leases from the pool, in Markdown; an empty one removes the note,
+        /// "-" is standard input
+        #[arg(long, value_name = "FILE", help_heading = SETTINGS_HEADING)]
+        note: Option<PathBuf>,
         #[command(flatten)]
         remote: Remote,
     },
@@ -94,6 +101,8 @@ pub(super) enum PoolCommand {
     Hours(hours::HoursArgs),
     /// Show or replace the time zones of the numbers
     Zones(hours::ZonesArgs),
+    /// Show the note of a pool
+    Note(note::NoteArgs),
     /// Delete a pool
     Delete {
         /// Name of the pool
@@ -117,6 +126,8 @@ pub(super) enum PoolCommand {
     Retire(RetireArgs),
     /// Make the retired numbers in files available again
     Reinstate(RetireArgs),
+    /// End leases and rests now: of the numbers in files, or of all that are leased or resting
+    Release(release::ReleaseArgs),
     /// Write the numbers to standard output
     Export(export::ExportArgs),
     /// Look up the state of one number
@@ -169,7 +180,7 @@ impl SettingArgs {
         given.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
     }
 
-    fn change(&self, outcomes: &[String], hours: Option<&str>) -> Result<SettingsChange, CliError> {
+    fn change(&self, outcomes: &[String]) -> Result<SettingsChange, CliError> {
         let rule = |text: &String| {
             let refused = || CliError::Usage(format!("\"{text}\" is not a rule: give NAME=THEN"));
             let (name, then) = text.split_once('=').ok_or_else(refused)?;
@@ -186,7 +197,8 @@ impl SettingArgs {
             rest: self.rest,
             on_expiry: self.on_expiry,
             outcomes: (!outcomes.is_empty()).then_some(rules),
-            hours: hours.map(hours::read).transpose()?,
+            hours: None,
+            note: None,
         })
     }
 }
@@ -201,12 +213,15 @@ pub(super) fn run(command: PoolCommand) -> Result<(), CliError> {
             let path = pool_path(&args.name, "")?;
             args.remote.call(Call::new(Method::GET, &path), show::pool)
         }
-        PoolCommand::Set { name, settings, outcomes, hours, remote } => {
-            let body = json!(settings.change(&outcomes, hours.as_deref())?);
+        PoolCommand::Set { name, settings, outcomes, hours, note, remote } => {
+            let hours = hours.as_deref().map(hours::read).transpose()?;
+            let note = note.as_deref().map(note::read).transpose()?;
+            let body = json!(SettingsChange { hours, note, ..settings.change(&outcomes)? });
             remote.call(Call::json(Method::PATCH, &pool_path(&name, "")?, &body), show::pool)
         }
         PoolCommand::Hours(args) => hours::show(&args),
         PoolCommand::Zones(args) => hours::zones(&args),
+        PoolCommand::Note(args) => note::run(&args),
         PoolCommand::Delete { name, force, remote } => {
             let path = pool_path(&name, if force { "?force=true" } else { "" })?;
             remote.call(Call::new(Method::DELETE, &path), output::members)
@@ -216,6 +231,7 @@ pub(super) fn run(command: PoolCommand) -> Result<(), CliError> {
         }
         PoolCommand::Retire(args) => retire_or_reinstate(&args, "/retire"),
         PoolCommand::Reinstate(args) => retire_or_reinstate(&args, "/reinstate"),
+        PoolCommand::Release(args) => release::run(&args),
         PoolCommand::Export(args) => export::run(args),
         PoolCommand::Number(args) => number::run(&args),
         PoolCommand::Map(args) => map::run(args),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::domain::note::Note;
 use crate::domain::settings::{Settings, SettingsChange};
 use crate::engine::pool::{ChangeError, Mode, Pool};
 
@@ -11,6 +12,9 @@ impl Pool {
         self.change_manifest(
             |manifest| -> Result<(), ChangeError> {
                 manifest.settings = manifest.settings.changed(change)?;
+                if let Some(note) = &change.note {
+                    manifest.note = note.clone();
+                }
                 Ok(())
             },
             |manifest| {
@@ -21,9 +25,17 @@ impl Pool {
                 if other_hours {
                     self.use_hours();
                 }
+                if change.note.is_some() {
+                    self.note.store(Some(Arc::new(manifest.note.clone())));
+                }
                 settings
             },
         )
+    }
+
+    /// What the operator has to say, unless it is nothing.
+    pub fn note(&self) -> Option<Arc<Note>> {
+        self.note.load_full().filter(|note| !note.is_empty())
     }
 
     /// Refuses new leases until [`Self::resume`].

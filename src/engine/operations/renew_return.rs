@@ -141,7 +141,7 @@ impl Pool {
             |worker, item, place| {
                 let Some((segment, rank)) = place else { return results.push(RenewResult::Unknown) };
                 let renewed = self.renew_one(segment, rank, *item, until, worker.slot);
-                observed |= renewed.is_none_or(|(before, after)| before == after);
+                observed |= has_observed(renewed);
                 results.push(match renewed {
                     Some((before, after)) => RenewResult::Renewed {
                         expires_at: after.due().unwrap_or(until),
@@ -188,13 +188,7 @@ impl Pool {
     ) -> Result<Position, ReturnError> {
         results.clear();
         self.shared.journal.check()?;
-        let longest = items.iter().filter_map(|item| item.then.rest_seconds()).max();
-        // What follows takes a moment, in which the end of a rest may move by some seconds.
-        if longest.is_some_and(|rest| {
-            self.shared.clock.deadline(rest.saturating_add(REST_MARGIN_SECONDS)).is_none()
-        }) {
-            return Err(ReturnError::RestEndsTooLate);
-        }
+        self.check_rest(items.iter().filter_map(|item| item.then.rest_seconds()).max())?;
         let mut observed = false;
         self.for_each(
             worker,
@@ -203,13 +197,77 @@ impl Pool {
             |worker, item, place| {
                 let Some((segment, rank)) = place else { return results.push(ReturnResult::Unknown) };
                 let returned = self.return_one(segment, rank, item, worker.slot);
-                observed |= returned.is_none_or(|(before, after)| before == after);
+                observed |= has_observed(returned);
                 results.push(
                     returned.map_or(ReturnResult::Stale, |(before, after)| self.returned(before, after)),
                 );
             },
         );
         Ok(worker.position(observed))
+    }
+
+    /// Fails if the longest rest of a call would end too late.
+    fn check_rest(&self, seconds: Option<u32>) -> Result<(), ReturnError> {
+        // What follows takes a moment, in which the end of a rest may move by some seconds.
+        let ends = |rest: u32| self.shared.clock.deadline(rest.saturating_add(REST_MARGIN_SECONDS));
+        if seconds.is_some_and(|rest| ends(rest).is_none()) {
+            return Err(ReturnError::RestEndsTooLate);
+        }
+        Ok(())
+    }
+
+    /// Renews one lease, as [`Self::renew`] does; no vector is touched.
+    pub fn renew_lease(
+        &self,
+        worker: &mut Worker,
+        lease: LeaseRef,
+        ttl_seconds: Option<u32>,
+    ) -> Result<(RenewResult, Position), LeaseError> {
+        self.shared.journal.check()?;
+        let ttl_seconds = lease::ttl(&self.settings(), ttl_seconds)?;
+        let until = self.shared.clock.deadline(ttl_seconds).ok_or(LeaseError::EndsTooLate)?;
+        let renewed = self.for_one(worker, lease.number, |segment, rank, slot| {
+            self.renew_one(segment, rank, lease, until, slot)
+        });
+        let Some(renewed) = renewed else { return Ok((RenewResult::Unknown, worker.position(false))) };
+        let result = renewed.map_or(RenewResult::Stale, |(before, after)| RenewResult::Renewed {
+            expires_at: after.due().unwrap_or(until),
+            before: before.due().unwrap_or(until),
+        });
+        Ok((result, worker.position(has_observed(renewed))))
+    }
+
+    /// Returns one lease, as [`Self::return_leases`] does; no vector is touched.
+    #[inline]
+    pub fn return_lease(
+        &self,
+        worker: &mut Worker,
+        item: &ReturnItem,
+    ) -> Result<(ReturnResult, Position), ReturnError> {
+        self.shared.journal.check()?;
+        self.check_rest(item.then.rest_seconds())?;
+        let returned = self.for_one(worker, item.lease.number, |segment, rank, slot| {
+            self.return_one(segment, rank, item, slot)
+        });
+        let Some(returned) = returned else { return Ok((ReturnResult::Unknown, worker.position(false))) };
+        let result = returned.map_or(ReturnResult::Stale, |(before, after)| self.returned(before, after));
+        Ok((result, worker.position(has_observed(returned))))
+    }
+
+    /// Calls `change` with where a number is; a lease that is due has ended. `None` if the pool does not have it.
+    #[inline]
+    fn for_one<T>(
+        &self,
+        worker: &mut Worker,
+        number: Number,
+        change: impl FnOnce(&Segment, Rank, Slot) -> T,
+    ) -> Option<T> {
+        // Before the word changes, nobody waits for the journal: one record, and one of a lease that is due.
+        self.shared.journal.make_room(worker.slot, 2);
+        let segments = self.segments.load();
+        let (segment, rank) = segments.locate(number, &mut worker.last_returned)?;
+        let (segment, rank) = self.end_if_due(segments.get(segment), rank, self.on_expiry(), worker.slot);
+        Some(change(segment, rank, worker.slot))
     }
 
     fn returned(&self, before: Word, after: Word) -> ReturnResult {
@@ -264,6 +322,11 @@ impl Pool {
         let right = item.token == Some(self.keys.token(item.number, word.generation()));
         if right && word.generation() > 0 { Ok(()) } else { Err(LeaseOver) }
     }
+}
+
+/// Whether the result of a change tells of another call: the lease is over, or it was changed so before.
+fn has_observed(changed: Option<(Word, Word)>) -> bool {
+    changed.is_none_or(|(before, after)| before == after)
 }
 
 /// Locates up to [`ITEMS_AT_ONCE`] numbers and prefetches their words.

@@ -1,4 +1,4 @@
-//! Retiring and reinstating lists of numbers.
+//! Retiring and reinstating lists of numbers, and the way of any list through a pool.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -8,17 +8,19 @@ use crate::engine::pool::{ChangeError, Mode, Pool};
 use crate::engine::segment::Segment;
 use crate::engine::shared::BURST_RECORDS;
 use crate::state::number_state::State;
+use crate::state::state_set::StateSet;
 use crate::state::word::Word;
 use crate::sys::slot::Slot;
 
 use super::import::{ImportError, NumberSource, Numbers};
 
-/// The result of retiring or reinstating a list.
+/// The result of retiring, reinstating or releasing a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct RetireReport {
     /// How many numbers changed, or would change in a dry run.
     pub changed: u64,
-    /// How many already were in the requested state (for reinstate: were not retired).
+    /// How many already were in the requested state (for reinstate: were not retired; for release: were neither
+    /// leased nor resting).
     pub already: u64,
     /// How many are not in the pool.
     pub unknown: u64,
@@ -26,10 +28,13 @@ pub struct RetireReport {
     pub leased: u64,
 }
 
+/// What happens to each number.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Change {
+pub(super) enum Change {
     Retire,
     Reinstate,
+    /// Of numbers that are in these states.
+    Release(StateSet),
 }
 
 impl Pool {
@@ -44,7 +49,7 @@ impl Pool {
         self.change_list(Change::Reinstate, source, dry_run)
     }
 
-    fn change_list(
+    pub(super) fn change_list(
         &self,
         change_list: Change,
         source: NumberSource<'_>,
@@ -89,7 +94,7 @@ impl Pool {
     fn count_list(&self, list: Change, segment: &Segment, ranks: &Range<Rank>, marked: &mut RetireReport) {
         for rank in coordinates::each(ranks) {
             let before = segment.word(rank);
-            self.mark(before, self.apply(list, before).is_some(), marked);
+            self.mark(list, before, self.apply(list, before).is_some(), marked);
         }
     }
 
@@ -102,31 +107,47 @@ impl Pool {
         marked: &mut RetireReport,
     ) {
         for rank in coordinates::each(ranks) {
-            // One transition per number: the journal's writer waits for each to end.
-            let transition = self.begin_transition(slot);
-            let (segment, rank, changed) =
-                segment.change(rank, slot, |word| self.apply(list, word).ok_or(()));
-            match changed {
-                Ok((before, after)) => {
-                    transition.changed(segment, rank, before, after);
-                    self.mark(before, true, marked);
-                }
-                Err(()) => marked.already += 1,
+            match self.change_rank(list, segment, rank, slot) {
+                Some(before) => self.mark(list, before, true, marked),
+                None => marked.already += 1,
             }
         }
+    }
+
+    /// Changes one number, and returns the word that it had if it changes.
+    pub(super) fn change_rank(
+        &self,
+        list: Change,
+        segment: &Segment,
+        rank: Rank,
+        slot: Slot,
+    ) -> Option<Word> {
+        // One transition per number: the journal's writer waits for each to end.
+        let transition = self.begin_transition(slot);
+        let (segment, rank, changed) = segment.change(rank, slot, |word| self.apply(list, word).ok_or(()));
+        let (before, after) = changed.ok()?;
+        transition.changed(segment, rank, before, after);
+        Some(before)
     }
 
     fn apply(&self, list: Change, word: Word) -> Option<Word> {
         match list {
             Change::Retire => word.retire(),
             Change::Reinstate => word.reinstate(self.keys.floor()),
+            Change::Release(states) => {
+                // A lease that is due is what the pool's rule makes of it.
+                let is_meant = states.contains(self.seen(word).state());
+                word.release(self.keys.floor()).filter(|_| is_meant)
+            }
         }
     }
 
-    fn mark(&self, before: Word, changes: bool, marked: &mut RetireReport) {
-        if changes {
+    pub(super) fn mark(&self, list: Change, before: Word, changes: bool, marked: &mut RetireReport) {
+        let seen = self.seen(before).state();
+        // Of a lease that has ended a release takes only the late renewal.
+        if changes && !(matches!(list, Change::Release(_)) && seen == State::Available) {
             marked.changed += 1;
-            marked.leased += u64::from(self.seen(before).state() == State::Leased);
+            marked.leased += u64::from(seen == State::Leased);
         } else {
             marked.already += 1;
         }

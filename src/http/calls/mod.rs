@@ -9,10 +9,13 @@ pub(crate) mod hours;
 pub(crate) mod lease;
 pub(crate) mod map;
 pub(crate) mod metrics;
+pub(crate) mod note;
 pub(crate) mod numbers;
+pub(crate) mod one_lease;
 pub(crate) mod openapi;
 pub(crate) mod page;
 pub(crate) mod pools;
+pub(crate) mod release;
 pub(crate) mod renew_return;
 pub(crate) mod stats;
 
@@ -34,7 +37,8 @@ use crate::http::request::origin::Names;
 use crate::http::request::path;
 use crate::http::request::upload::{self, Upload};
 use crate::http::response::body::Body;
-use crate::http::response::problem::Problem;
+use crate::http::response::problem::{Code, Problem};
+use crate::numbers::number::Number;
 
 use super::counters::Stats;
 use super::counters::principals::PrincipalCounts;
@@ -90,6 +94,12 @@ impl From<Response<Body>> for Handled {
 #[inline]
 fn pool_of<B>(api: &Api, request: &Request<B>) -> Result<Arc<Pool>, Problem> {
     api.engine.pool(path::pool_name(request)).ok_or_else(Problem::pool_not_found)
+}
+
+/// `number_not_found`.
+#[cold]
+fn number_not_found(pool: &Pool, number: Number) -> Problem {
+    Problem::new(Code::NumberNotFound, format!("{number} is not in the pool {}", pool.name()))
 }
 
 /// Runs `work` over the body of a request once it is complete.

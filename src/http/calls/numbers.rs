@@ -7,13 +7,12 @@ use hyper::body::Incoming;
 
 use crate::engine::pool::Pool;
 use crate::http::actor::Actor;
-use crate::http::calls::{Api, Handled, Reply, pool_of, query_of, upload};
+use crate::http::calls::{Api, Handled, Reply, number_not_found, pool_of, query_of, upload};
 use crate::http::request::number_list::{LIST_PARAMETERS, Source};
 use crate::http::request::path;
 use crate::http::request::query::{self, Query};
 use crate::http::response::json::{self, push_first_invalid};
-use crate::http::response::problem::{Code, Problem};
-use crate::numbers::number::Number;
+use crate::http::response::problem::Problem;
 
 /// `POST /v1/pools/{pool}/numbers`
 pub(crate) fn add(api: &Arc<Api>, actor: &Actor, request: Request<Incoming>) -> Result<Handled, Problem> {
@@ -77,12 +76,8 @@ fn read_retire(api: &Api, request: &Request<Incoming>) -> Result<(Arc<Pool>, boo
 pub(crate) fn lookup(api: &Arc<Api>, _actor: &Actor, request: Request<Incoming>) -> Result<Handled, Problem> {
     query::none(query_of(&request))?;
     let pool = pool_of(api, &request)?;
-    let digits = path::last_segment(&request);
-    let number = Number::parse_digits(digits.as_bytes())
-        .map_err(|error| Problem::bad_request(format!("\"{digits}\" is not a number: {error}")))?;
-    let found = pool.lookup(number).ok_or_else(|| {
-        Problem::new(Code::NumberNotFound, format!("{digits} is not in the pool {}", pool.name()))
-    })?;
+    let number = path::number(path::last_segment(&request))?;
+    let found = pool.lookup(number).ok_or_else(|| number_not_found(&pool, number))?;
     let until = found.until.map(|until| format!(",\"until\":\"{until}\"")).unwrap_or_default();
     Ok(json::ok_json(format!(
         "{{\"number\":{},\"state\":\"{}\",\"generation\":{}{until}}}",

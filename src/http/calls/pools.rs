@@ -69,6 +69,7 @@ fn settings_of(query: &Query) -> Result<Settings, Problem> {
         on_expiry: query.parsed("on_expiry")?,
         outcomes: None,
         hours: None,
+        note: None,
     };
     Ok(Settings::default().changed(&change)?)
 }

@@ -33,9 +33,9 @@ macro_rules! calls {
 calls! {
     /// `POST /v1/pools/{pool}/lease`
     Lease = "lease",
-    /// `POST /v1/pools/{pool}/renew`
+    /// `POST /v1/pools/{pool}/renew` and `POST /v1/pools/{pool}/numbers/{number}/renew`
     Renew = "renew",
-    /// `POST /v1/pools/{pool}/return`
+    /// `POST /v1/pools/{pool}/return` and `POST /v1/pools/{pool}/numbers/{number}/return`
     Return = "return",
     /// `GET /v1/pools`
     ListPools = "list_pools",
@@ -47,6 +47,8 @@ calls! {
     ChangePool = "change_pool",
     /// `DELETE /v1/pools/{pool}`
     DeletePool = "delete_pool",
+    /// `GET /v1/pools/{pool}/note`
+    Note = "note",
     /// `POST /v1/pools/{pool}/numbers`
     AddNumbers = "add_numbers",
     /// `GET /v1/pools/{pool}/numbers`
@@ -65,6 +67,8 @@ calls! {
     Retire = "retire",
     /// `POST /v1/pools/{pool}/reinstate`
     Reinstate = "reinstate",
+    /// `POST /v1/pools/{pool}/release`
+    Release = "release",
     /// `POST /v1/pools/{pool}/rounds`
     StartRound = "start_round",
     /// `POST /v1/pools/{pool}/pause`

@@ -9,6 +9,9 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// Identifies a request in the log.
 pub(crate) static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// The token of the lease that a call without a body renews or returns.
+static LEASE_TOKEN: HeaderName = HeaderName::from_static("lease-token");
+
 static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// The headers that every request is checked for.
@@ -30,6 +33,10 @@ pub(crate) struct RequestHeaders<'r> {
     pub(crate) key: Option<&'r HeaderValue>,
     /// How many `Idempotency-Key` headers there are.
     pub(crate) keys: usize,
+    /// The last `Lease-Token`.
+    pub(crate) token: Option<&'r HeaderValue>,
+    /// How many `Lease-Token` headers there are.
+    pub(crate) tokens: usize,
 }
 
 impl<'r> RequestHeaders<'r> {
@@ -52,6 +59,9 @@ impl<'r> RequestHeaders<'r> {
             } else if *name == IDEMPOTENCY_KEY {
                 given.key = Some(value);
                 given.keys += 1;
+            } else if *name == LEASE_TOKEN {
+                given.token = Some(value);
+                given.tokens += 1;
             }
         }
         given

@@ -2,6 +2,9 @@
 
 use hyper::Request;
 
+use crate::http::response::problem::Problem;
+use crate::numbers::number::Number;
+
 /// The prefix of the paths of pools.
 pub(crate) const POOLS_PATH: &str = "/v1/pools/";
 
@@ -20,6 +23,18 @@ pub(crate) fn pool_name<B>(request: &Request<B>) -> &str {
 /// The part of a request's path after the last slash.
 pub(crate) fn last_segment<B>(request: &Request<B>) -> &str {
     request.uri().path().rsplit('/').next().unwrap_or_default()
+}
+
+/// The part before the last slash, as in `/numbers/{number}/return`.
+pub(crate) fn second_last_segment<B>(request: &Request<B>) -> &str {
+    request.uri().path().rsplit('/').nth(1).unwrap_or_default()
+}
+
+/// The number that a part of a path names.
+#[inline]
+pub(crate) fn number(digits: &str) -> Result<Number, Problem> {
+    Number::parse_digits(digits.as_bytes())
+        .map_err(|error| Problem::bad_request(format!("\"{digits}\" is not a number: {error}")))
 }
 
 #[cfg(test)]

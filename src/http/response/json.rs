@@ -11,6 +11,7 @@ use crate::engine::operations::lease::Lease;
 use crate::engine::operations::renew_return::{RenewResult, ReturnResult};
 use crate::numbers::list::InvalidLine;
 use crate::numbers::number::Number;
+use crate::state::number_state::State;
 use crate::state::time::Timestamp;
 
 use super::body::Body;
@@ -83,6 +84,12 @@ impl Item {
         let end = self.length + piece.len();
         self.bytes[self.length..end].copy_from_slice(piece);
         self.length = end;
+    }
+
+    #[inline]
+    fn put_number(&mut self, number: Number) {
+        self.put(b"{\"number\":");
+        self.put(itoa::Buffer::new().format(number.get()).as_bytes());
     }
 
     #[inline]
@@ -188,6 +195,35 @@ pub(crate) fn return_results(
         ReturnResult::Stale => out.put_slice(b",\"result\":\"stale\""),
         ReturnResult::Unknown => out.put_slice(b",\"result\":\"unknown\""),
     })
+}
+
+/// The result of one renewal: an item of [`renew_results`].
+pub(crate) fn renewed(number: Number, expires_at: Timestamp, times: &mut TimeText) -> Bytes {
+    let mut item = Item::new();
+    item.put_number(number);
+    item.put(b",\"result\":\"renewed\",\"expires_at\":\"");
+    item.put(times.get(expires_at));
+    item.put(b"\"}");
+    Bytes::copy_from_slice(item.take())
+}
+
+/// The result of one return: an item of [`return_results`].
+pub(crate) fn returned(
+    number: Number,
+    state: State,
+    available_at: Option<Timestamp>,
+    times: &mut TimeText,
+) -> Bytes {
+    let mut item = Item::new();
+    item.put_number(number);
+    item.put(b",\"result\":\"returned\",\"state\":\"");
+    item.put(state.as_str().as_bytes());
+    if let Some(time) = available_at {
+        item.put(b"\",\"available_at\":\"");
+        item.put(times.get(time));
+    }
+    item.put(b"\"}");
+    Bytes::copy_from_slice(item.take())
 }
 
 /// Counts by state as members of an object: `"available":1,"leased":0,…`.

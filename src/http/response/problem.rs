@@ -34,6 +34,7 @@ pub(crate) enum Code {
     Forbidden,
     PoolNotFound,
     NumberNotFound,
+    NoteNotFound,
     NotFound,
     MethodNotAllowed,
     Exhausted,
@@ -59,6 +60,7 @@ impl Code {
         Self::Forbidden,
         Self::PoolNotFound,
         Self::NumberNotFound,
+        Self::NoteNotFound,
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::Exhausted,
@@ -84,6 +86,7 @@ impl Code {
             Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "The request is not allowed"),
             Self::PoolNotFound => (StatusCode::NOT_FOUND, "pool_not_found", "No such pool"),
             Self::NumberNotFound => (StatusCode::NOT_FOUND, "number_not_found", "No such number in the pool"),
+            Self::NoteNotFound => (StatusCode::NOT_FOUND, "note_not_found", "The pool has no note"),
             Self::NotFound => (StatusCode::NOT_FOUND, "not_found", "No such resource"),
             Self::MethodNotAllowed => {
                 (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "The resource has no such method")

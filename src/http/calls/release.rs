@@ -1,0 +1,90 @@
+//! `POST /v1/pools/{pool}/release`: ends leases and rests now.
+
+use std::sync::Arc;
+
+use hyper::Request;
+use hyper::body::{Body as _, Incoming};
+
+use crate::engine::RetireReport;
+use crate::engine::operations::release::RELEASED_STATES;
+use crate::engine::pool::Pool;
+use crate::http::actor::Actor;
+use crate::http::blocking;
+use crate::http::calls::{Api, Handled, Reply, pool_of, query_of, upload};
+use crate::http::lanes::Lane;
+use crate::http::request::number_list::{LIST_PARAMETERS, Source};
+use crate::http::request::query::Query;
+use crate::http::request::within::WithinField;
+use crate::http::response::json;
+use crate::http::response::problem::Problem;
+use crate::state::number_state::State;
+use crate::state::state_set::StateSet;
+
+const WHAT_TO_GIVE: &str = "give a list of numbers as the body, or state=leased, state=resting or both";
+
+/// `POST /v1/pools/{pool}/release`
+pub(crate) fn release(api: &Arc<Api>, actor: &Actor, request: Request<Incoming>) -> Result<Handled, Problem> {
+    let pool = pool_of(api, &request)?;
+    let own = ["dry_run", "state", "within", "holder"];
+    let query = Query::parse(query_of(&request), &[LIST_PARAMETERS.as_slice(), &own].concat())?;
+    if query.text("holder").is_some() {
+        return Err(Problem::bad_request(format!(
+            "holder is not available in this version yet: {WHAT_TO_GIVE}"
+        )));
+    }
+    let dry_run = query.flag("dry_run")?;
+    let within = query.text("within").map(WithinField::from_query).transpose()?;
+    let has_body = !request.body().is_end_stream();
+    if let Some(states) = query.text("state") {
+        let states = states_of(states)?;
+        if has_body {
+            return Err(Problem::bad_request("state goes without a list: leave out the one or the other"));
+        }
+        if let Some(name) = LIST_PARAMETERS.into_iter().find(|name| query.text(name).is_some()) {
+            return Err(Problem::bad_request(format!("{name} is for a list: leave it out with state")));
+        }
+        return Handled::later(of_states(pool, states, within, dry_run));
+    }
+    if within.is_some() {
+        return Err(Problem::bad_request("within goes with state=leased, state=resting or both"));
+    }
+    if !has_body {
+        return Err(Problem::bad_request(format!("There is nothing to release: {WHAT_TO_GIVE}")));
+    }
+    let source = Source::of(request.headers(), &query)?;
+    let (api, actor, body) = (Arc::clone(api), actor.clone(), request.into_body());
+    Handled::later(async move {
+        let release = move |input: &mut _| Ok(pool.release(source.over(input), dry_run)?);
+        Ok(json::ok_json(report_json(upload(&api, &actor, body, release).await?)))
+    })
+}
+
+/// The states that `state=` names.
+fn states_of(text: &str) -> Result<StateSet, Problem> {
+    let mut states = StateSet::default();
+    for word in text.split(',') {
+        match word.parse::<State>() {
+            Ok(state) if RELEASED_STATES.contains(&state) => states = states.with(state),
+            _ => {
+                let detail = format!("state is \"{word}\": give leased, resting, or both with a comma");
+                return Err(Problem::bad_request(detail));
+            }
+        }
+    }
+    Ok(states)
+}
+
+async fn of_states(pool: Arc<Pool>, states: StateSet, within: Option<WithinField>, dry_run: bool) -> Reply {
+    let report = blocking::answer(Lane::Long, move || {
+        let within = within.map(|field| pool.within(&field.0));
+        Ok(pool.release_states(states, within.as_ref(), dry_run)?)
+    });
+    Ok(json::ok_json(report_json(report.await?)))
+}
+
+fn report_json(report: RetireReport) -> String {
+    format!(
+        "{{\"released\":{},\"already\":{},\"unknown\":{},\"leased\":{}}}",
+        report.changed, report.already, report.unknown, report.leased
+    )
+}

@@ -11,10 +11,10 @@ use crate::state::number_state::State;
 use crate::state::word::Word;
 use crate::sys::slot::Slot;
 
-use super::import::{ImportError, NumberSource, Numbers};
+use super::import::{ImportError, ImportReport, NumberSource, Numbers};
 
 /// The result of retiring or reinstating a list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RetireReport {
     /// How many numbers changed, or would change in a dry run.
     pub changed: u64,
@@ -24,6 +24,8 @@ pub struct RetireReport {
     pub unknown: u64,
     /// How many of the changed numbers were leased; those leases are over.
     pub leased: u64,
+    /// What the list contained.
+    pub loaded: ImportReport,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -76,7 +78,8 @@ impl Pool {
                 }
             }
         }
-        marked.unknown = numbers.loaded().numbers - found;
+        marked.loaded = numbers.loaded();
+        marked.unknown = marked.loaded.numbers - found;
         if !dry_run {
             self.settle().map_err(ChangeError::from)?;
             if self.mode() == Mode::Deleted {

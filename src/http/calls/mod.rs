@@ -12,6 +12,7 @@ pub(crate) mod numbers;
 pub(crate) mod openapi;
 pub(crate) mod page;
 pub(crate) mod pools;
+pub(crate) mod preview;
 pub(crate) mod renew_return;
 pub(crate) mod stats;
 

@@ -9,7 +9,7 @@ use crate::domain::settings::{PoolName, Settings, SettingsChange};
 use crate::engine::operations::import::ImportReport;
 use crate::engine::pool::{ChangeError, Pool};
 use crate::http::blocking::blocking;
-use crate::http::calls::{Api, Handled, Reply, over_pools, pool_of, query_of, upload};
+use crate::http::calls::{Api, Handled, Reply, over_pools, pool_of, preview, query_of, upload};
 use crate::http::request::content_type::check_json;
 use crate::http::request::number_list::{LIST_PARAMETERS, Source};
 use crate::http::request::query::{self, Query};
@@ -77,7 +77,11 @@ pub(crate) fn create(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handl
     }
     let settings = settings_of(&query)?;
     let source = Source::of(request.headers(), &query)?;
-    Handled::later(create_from(Arc::clone(api), name, settings, source, request.into_body()))
+    let (api, body) = (Arc::clone(api), request.into_body());
+    if query.flag("dry_run")? {
+        return Handled::later(preview::of_new_pool(api, name, source, body));
+    }
+    Handled::later(create_from(api, name, settings, source, body))
 }
 
 async fn create_from(
@@ -91,7 +95,7 @@ async fn create_from(
     let engine = Arc::clone(&api.engine);
     let loaded =
         upload(&api, body, move |input| Ok(engine.create_pool(&name, settings, source.over(input))?)).await?;
-    let ImportReport { numbers, duplicates, invalid, first_invalid } = loaded;
+    let ImportReport { numbers, duplicates, invalid, first_invalid, .. } = loaded;
     let mut text =
         format!("{{\"pool\":{pool},\"numbers\":{numbers},\"duplicates\":{duplicates},\"invalid\":{invalid}");
     push_first_invalid(&mut text, &first_invalid);

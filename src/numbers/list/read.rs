@@ -2,12 +2,13 @@
 
 use std::io::Read;
 
-use crate::numbers::list::{ListFormat, ListOptions};
 use crate::numbers::number::MAX_SET_NUMBERS;
 
+use super::content::{Content, Headed};
 use super::csv::read_csv;
 use super::error::{ListError, Progress};
-use super::text::{BLOCK_BYTES, read_text};
+use super::options::{ListFormat, ListOptions};
+use super::text::{BLOCK_BYTES, read_lines};
 
 pub use super::merged::{MAX_KEPT_INVALID, NumberList};
 
@@ -28,9 +29,30 @@ pub fn read_list_in_blocks(
     progress: Progress<'_>,
     block_bytes: usize,
 ) -> Result<NumberList, ListError> {
+    match Content::open(input, options)? {
+        Content::Roaring(_) => Err(ListError::Roaring),
+        Content::Text(text) => read_in_blocks(text, options, progress, block_bytes),
+    }
+}
+
+/// Reads the text of a list to its end.
+pub fn read_text(
+    text: Headed<'_>,
+    options: &ListOptions,
+    progress: Progress<'_>,
+) -> Result<NumberList, ListError> {
+    read_in_blocks(text, options, progress, BLOCK_BYTES)
+}
+
+fn read_in_blocks(
+    text: Headed<'_>,
+    options: &ListOptions,
+    progress: Progress<'_>,
+    block_bytes: usize,
+) -> Result<NumberList, ListError> {
     let list = match options.format {
-        ListFormat::Text => read_text(input, options, progress, block_bytes.max(1))?,
-        ListFormat::Csv => read_csv(input, options, progress)?,
+        ListFormat::Text => read_lines(text.whole(), options, progress, block_bytes.max(1))?,
+        ListFormat::Csv => read_csv(text, options, progress)?,
     };
     match list.numbers() {
         0 => Err(ListError::Empty),

@@ -207,3 +207,130 @@ fn every_list_of_the_table_becomes_what_was_meant() {
     }
     assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures.join("\n"));
 }
+
+/// The examples in docs/number-lists.md: list, options and what it becomes.
+fn documented() -> Vec<[String; 3]> {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/number-lists.md")).unwrap();
+    let section = page.split("\n## Examples\n").nth(1).unwrap().split("\n## ").next().unwrap();
+    let rows = section.lines().filter(|line| line.starts_with("| `"));
+    let cells = rows.map(|row| {
+        let mut cells = row.trim_matches('|').split(" | ").map(|cell| cell.trim().trim_matches('`').to_owned());
+        std::array::from_fn(|_| cells.next().unwrap_or_else(|| panic!("{row}")))
+    });
+    cells.collect()
+}
+
+#[test]
+fn the_examples_of_the_documents_are_true() {
+    let server = Server::start();
+    let mut client = server.client();
+    let rows = documented();
+    assert!(rows.len() > 25, "{}", rows.len());
+    for (index, [list, options, becomes]) in rows.iter().enumerate() {
+        let flags: Vec<_> = options.split_whitespace().map(|option| option.replacen('=', " ", 1)).collect();
+        let pool = format!("p{index}");
+        let answer = put(&mut client, &pool, "text/plain", &flags.join(" "), &unescaped(list));
+        match becomes.strip_prefix("refused:") {
+            Some(told) => assert!(answer.status == 400 && answer.body.contains(told.trim()), "{list}: {}", answer.body),
+            None => {
+                assert_eq!(answer.status, 201, "{list}: {}", answer.body);
+                let export = client.get_as(&format!("/v1/pools/{pool}/numbers"), "text/plain").unwrap();
+                assert_eq!(ranges(&export.body), merged(becomes), "{list}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_dry_run_shows_what_would_be_read_and_changes_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start(&directory.path().join("data"));
+    let file = directory.path().join("list.txt");
+    fs::write(&file, "8 912 123-45-67\n+44 (0)20 7946 0018\n79000000000-79001999999\n79121234567\nx\n").unwrap();
+    let file = file.to_str().unwrap();
+    let flags = ["--region", "RU", "--on-invalid", "skip", "--dry-run"];
+    let told = daemon.ok(&[&["pool", "create", "ru", file][..], &flags].concat());
+    for expected in [
+        "numbers        2,000,002",
+        "duplicates             1",
+        "invalid                1",
+        "first          79000000000",
+        "last           442079460018",
+        "7:2000001",
+        "44:1",
+        "   1  8 912 123-45-67",
+        "   3  79000000000-79001999999  79000000000-79001999999",
+        "invalid: line 5 (x)",
+        "odd: line 3 (79000000000-79001999999) alone stands for 2000000 numbers",
+        "odd: international and national forms are mixed",
+    ] {
+        assert!(told.contains(expected), "{expected} in {told}");
+    }
+    one_line_failure(&daemon.run(&["pool", "show", "ru"]), 1, "(pool_not_found)");
+    daemon.ok(&[&["pool", "create", "ru", file][..], &flags[..4]].concat());
+    let told = daemon.ok(&[&["pool", "add", "ru", file, "--json"][..], &flags].concat());
+    assert!(told.starts_with("{\"added\":0,\"existing\":2000002,\"dry_run\":true,\"numbers\":2000002,"), "{told}");
+}
+
+#[test]
+fn a_refusal_names_the_file_and_its_line() {
+    let directory = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start(&directory.path().join("data"));
+    let files = [("one.txt", "1\n2\n"), ("two.txt", "3\nx\n")].map(|(name, content)| {
+        let path = directory.path().join(name);
+        fs::write(&path, content).unwrap();
+        path.to_str().unwrap().to_owned()
+    });
+    let refused = daemon.run(&["pool", "create", "ru", &files[0], &files[1]]);
+    one_line_failure(&refused, 1, &format!("{}, line 2:", files[1]));
+    let refused = daemon.run(&["pool", "create", "ru", &files[1]]);
+    one_line_failure(&refused, 1, &format!("{}: line 2 (x): it holds \"x\" (U+0078)", files[1]));
+}
+
+/// A workbook with one sheet of inline strings and numbers.
+fn workbook(rows: &str) -> Vec<u8> {
+    let parts = [
+        ("[Content_Types].xml", "<Types xmlns=\"http://schemas.openxmlformats.org/package/2006/content-types\"><Default Extension=\"rels\" ContentType=\"application/vnd.openxmlformats-package.relationships+xml\"/><Default Extension=\"xml\" ContentType=\"application/xml\"/><Override PartName=\"/xl/workbook.xml\" ContentType=\"application/vnd.openxmlformats-officedocument.spreadsheetml.sheet.main+xml\"/><Override PartName=\"/xl/worksheets/sheet1.xml\" ContentType=\"application/vnd.openxmlformats-officedocument.spreadsheetml.worksheet+xml\"/></Types>".to_owned()),
+        ("_rels/.rels", "<Relationships xmlns=\"http://schemas.openxmlformats.org/package/2006/relationships\"><Relationship Id=\"rId1\" Type=\"http://schemas.openxmlformats.org/officeDocument/2006/relationships/officeDocument\" Target=\"xl/workbook.xml\"/></Relationships>".to_owned()),
+        ("xl/workbook.xml", "<workbook xmlns=\"http://schemas.openxmlformats.org/spreadsheetml/2006/main\" xmlns:r=\"http://schemas.openxmlformats.org/officeDocument/2006/relationships\"><sheets><sheet name=\"Numbers\" sheetId=\"1\" r:id=\"rId1\"/></sheets></workbook>".to_owned()),
+        ("xl/_rels/workbook.xml.rels", "<Relationships xmlns=\"http://schemas.openxmlformats.org/package/2006/relationships\"><Relationship Id=\"rId1\" Type=\"http://schemas.openxmlformats.org/officeDocument/2006/relationships/worksheet\" Target=\"worksheets/sheet1.xml\"/></Relationships>".to_owned()),
+        ("xl/worksheets/sheet1.xml", format!("<worksheet xmlns=\"http://schemas.openxmlformats.org/spreadsheetml/2006/main\"><sheetData>{rows}</sheetData></worksheet>")),
+    ];
+    let (mut archive, mut entries) = (Vec::new(), Vec::new());
+    for (name, content) in &parts {
+        let mut crc = flate2::Crc::new();
+        crc.update(content.as_bytes());
+        let size = (content.len() as u32).to_le_bytes();
+        // Stored, not compressed.
+        let mut common = vec![20, 0, 0, 0, 0, 0, 0, 0, 0x21, 0];
+        common.extend(crc.sum().to_le_bytes().into_iter().chain(size).chain(size));
+        common.extend((name.len() as u16).to_le_bytes().into_iter().chain([0, 0]));
+        let offset = (archive.len() as u32).to_le_bytes();
+        entries.extend(b"PK\x01\x02\x14\x00".iter().chain(&common).chain(&[0; 10]).chain(&offset));
+        entries.extend(name.as_bytes());
+        archive.extend(b"PK\x03\x04".iter().chain(&common).chain(name.as_bytes()).chain(content.as_bytes()));
+    }
+    let (at, count) = (archive.len() as u32, [parts.len() as u8, 0]);
+    archive.extend(&entries);
+    archive.extend(b"PK\x05\x06\0\0\0\0".iter().chain(&count).chain(&count));
+    archive.extend((entries.len() as u32).to_le_bytes().into_iter().chain(at.to_le_bytes()).chain([0, 0]));
+    archive
+}
+
+#[test]
+fn a_workbook_is_read_by_the_commands() {
+    let directory = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start(&directory.path().join("data"));
+    let rows = "<row r=\"1\"><c r=\"A1\" t=\"inlineStr\"><is><t>name</t></is></c><c r=\"B1\" t=\"inlineStr\"><is><t>number</t></is></c></row>\
+        <row r=\"3\"><c r=\"A3\" t=\"inlineStr\"><is><t>a, \"b\"</t></is></c><c r=\"B3\"><v>79121234567</v></c></row>\
+        <row r=\"4\"><c r=\"B4\" t=\"inlineStr\"><is><t>8 912 123-45-68</t></is></c></row>";
+    let file = directory.path().join("numbers.dat");
+    fs::write(&file, workbook(rows)).unwrap();
+    let file = file.to_str().unwrap();
+    daemon.ok(&["pool", "create", "ru", file, "--region", "RU"]);
+    assert_eq!(daemon.ok(&["pool", "export", "ru"]), "79121234567\n79121234568\n");
+    one_line_failure(&daemon.run(&["pool", "add", "ru", file]), 1, "row at line 4, column number");
+    one_line_failure(&daemon.run(&["pool", "add", "ru", file, "--sheet", "Other"]), 1, "no such sheet");
+    let sent = daemon.client().send("POST", "/v1/pools/ru/numbers", "text/csv", &workbook(rows)).unwrap();
+    assert!(sent.status == 400 && sent.body.contains("export the sheet as CSV"), "{}", sent.body);
+}

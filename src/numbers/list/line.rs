@@ -217,3 +217,83 @@ fn prefix_with_code(code: u32, digits: &[u8], length: usize) -> Result<Vec<u8>, 
 fn digits_of(number: Number) -> u32 {
     number.get().checked_ilog10().unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::numbers::number::NumberError;
+
+    fn parse(line: &str, options: &ListOptions) -> Result<Option<(u64, u64)>, LineFault> {
+        let range = parse_line(line.as_bytes(), options)?;
+        Ok(range.map(|range| (range.first().get(), range.last().get())))
+    }
+
+    #[test]
+    fn every_form_is_read() {
+        let options = ListOptions { length: Some(11), ..ListOptions::default() };
+        let one = |number| Some((number, number));
+        for (line, expected) in [
+            ("79123456789", one(79_123_456_789)),
+            ("  79123456789\t\r", one(79_123_456_789)),
+            ("+7 (912) 345-67-89", one(79_123_456_789)),
+            ("+7.912.345/67.89", one(79_123_456_789)),
+            ("+ 7 912 3456789", one(79_123_456_789)),
+            ("79000000000-79000061999", Some((79_000_000_000, 79_000_061_999))),
+            ("79000000000 - 79000061999", Some((79_000_000_000, 79_000_061_999))),
+            ("7900*", Some((79_000_000_000, 79_009_999_999))),
+            ("79123456789*", one(79_123_456_789)),
+            ("999999999999999", one(999_999_999_999_999)),
+            ("0", one(0)),
+            ("", None),
+            (" \r", None),
+            ("# 79123456789", None),
+        ] {
+            assert_eq!(parse(line, &options), Ok(expected), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn every_fault_has_its_reason() {
+        let options = ListOptions::default();
+        let long = "7".repeat(MAX_LINE_BYTES + 1);
+        for (line, expected) in [
+            ("089123456789", LineFault::LeadingZeros),
+            ("1234567890123456", LineFault::Number(NumberError::TooLong)),
+            ("+1234567890123456", LineFault::NotInPlan(PlanFault::TooLong)),
+            ("+", LineFault::Number(NumberError::Empty)),
+            ("+-", LineFault::Number(NumberError::Empty)),
+            ("+7912-", LineFault::BadCharacter('-')),
+            ("+7912x", LineFault::BadCharacter('x')),
+            ("79a", LineFault::BadCharacter('a')),
+            ("79;80", LineFault::MoreThanOne),
+            ("8 912 345-67-89", LineFault::NotARange),
+            ("8 912 3456789", LineFault::NeedsRegion),
+            ("912-3456789", LineFault::NotARange),
+            ("79000061999-79000000000", LineFault::Number(NumberError::Reversed)),
+            ("07-08", LineFault::NotARange),
+            ("00007-00008", LineFault::LeadingZeros),
+            ("7900*", LineFault::NeedsLength),
+            ("*", LineFault::Number(NumberError::Empty)),
+            ("٧٩", LineFault::BadCharacter('٧')),
+            (long.as_str(), LineFault::LineTooLong),
+        ] {
+            assert_eq!(parse(line, &options), Err(expected), "{line:?}");
+        }
+        for length in [0, 3, 16, 255] {
+            let options = ListOptions { length: Some(length), ..ListOptions::default() };
+            assert_eq!(parse("7900*", &options), Err(LineFault::BadLength), "{length}");
+        }
+    }
+
+    #[test]
+    fn with_a_region_lines_without_plus_are_national() {
+        let options = ListOptions { region: Some("RU".parse().unwrap()), ..ListOptions::default() };
+        for line in ["8 912 345-67-89", "89123456789", "+7 912 345-67-89"] {
+            assert_eq!(parse(line, &options), Ok(Some((79_123_456_789, 79_123_456_789))), "{line}");
+        }
+        assert_eq!(parse("79000000000-79000061999", &options), Ok(Some((79_000_000_000, 79_000_061_999))));
+        let short = LineFault::NotInRegion(PlanFault::TooShort);
+        assert_eq!(parse("912 345-67-8", &options), Err(short));
+        assert_eq!(parse("call me", &options), Err(LineFault::BadCharacter('c')));
+    }
+}

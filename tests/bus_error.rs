@@ -18,7 +18,7 @@ fn a_failing_medium_ends_the_daemon_with_a_line() {
         command.stderr(File::create(&said).unwrap());
         let daemon = Daemon::spawn(command).unwrap();
         let mut client = daemon.client();
-        let created = client.send("PUT", "/v1/pools/ru", "text/plain", b"100-199\n").unwrap();
+        let created = client.send("PUT", "/v1/pools/ru", "text/csv", b"first,last\n100,199\n").unwrap();
         assert_eq!(created.status, 201, "{created:?}");
         assert_eq!(client.call("GET", "/v1/pools/ru/numbers/150").unwrap().status, 200);
 

@@ -14,14 +14,14 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use support::daemon::{Daemon, allotd, can_trace};
-use support::{Answer, Client, PATIENCE_SECONDS, try_read_answer};
+use support::{Answer, Client, PATIENCE_SECONDS, ranges_csv, try_read_answer};
 
 /// The smallest journal files, so that they fill up.
 const SMALL_JOURNAL: [&str; 4] = ["--journal-file-mib", "2", "--workers", "2"];
 
 fn create(daemon: &Daemon, pool: &str, settings: &str, numbers: &str) {
     let path = format!("/v1/pools/{pool}?{settings}");
-    let created = daemon.client().send("PUT", &path, "text/plain", numbers.as_bytes()).unwrap();
+    let created = daemon.client().send("PUT", &path, "text/csv", ranges_csv(numbers).as_bytes()).unwrap();
     assert_eq!(created.status, 201, "{}", created.body);
 }
 
@@ -246,7 +246,7 @@ fn hammer(daemon: &Daemon, names: &[&str], caller: usize, started: Instant) {
         step += 7;
         let pool = format!("/v1/pools/{}", names[step % names.len()]);
         let answer = match (caller, step % 5) {
-            (0, _) => client.send("PUT", &pool, "text/plain", b"100-199"),
+            (0, _) => client.send("PUT", &pool, "text/csv", b"first,last\n100,199\n"),
             (1, 0) => client.call("DELETE", &pool),
             (1, _) => client.call("DELETE", &format!("{pool}?force=true")),
             (2, 0..3) => client.post(&format!("{pool}/lease"), &json!({"count": 3, "ttl": 1})),
@@ -261,7 +261,7 @@ fn hammer(daemon: &Daemon, names: &[&str], caller: usize, started: Instant) {
             ),
             (4, 0) => client.call("POST", &format!("{pool}/rounds")),
             (4, 1) => client.call("POST", "/v1/backup"),
-            (4, _) => client.send("POST", &format!("{pool}/retire"), "text/plain", b"150-155"),
+            (4, _) => client.send("POST", &format!("{pool}/retire"), "text/csv", b"first,last\n150,155\n"),
             _ => client.send(
                 "POST",
                 &format!("{pool}/numbers"),

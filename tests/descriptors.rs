@@ -50,12 +50,12 @@ fn idle_connections_up_to_the_limit_of_open_files_end_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let daemon = limited(directory.path(), &format!("ulimit -n {DESCRIPTORS}"), &[]);
     let mut client = daemon.client();
-    assert_eq!(client.send("PUT", "/v1/pools/ru", "text/plain", b"100-199\n").unwrap().status, 201);
+    assert_eq!(client.send("PUT", "/v1/pools/ru", "text/csv", b"first,last\n100,199\n").unwrap().status, 201);
     let connections = idle(daemon.address, 2 * DESCRIPTORS as usize);
     sleep(SEVERAL_SAVES);
     assert_eq!(client.call("POST", "/v1/pools/ru/lease").unwrap().status, 200);
     // Its own files still find a descriptor.
-    let created = client.send("PUT", "/v1/pools/by", "text/plain", b"100-199\n").unwrap();
+    let created = client.send("PUT", "/v1/pools/by", "text/csv", b"first,last\n100,199\n").unwrap();
     assert_eq!(created.status, 201, "{created:?}");
     assert_eq!(client.send("PATCH", "/v1/pools/ru", "application/json", b"{\"ttl\":7}").unwrap().status, 200);
     let backup = client.call("POST", "/v1/backup").unwrap();
@@ -91,7 +91,7 @@ fn a_backup_that_cannot_be_made_answers_its_error() {
     let data = directory.path().join("data");
     let daemon = Daemon::start_with(&data, &["--backup-dir", below.to_str().unwrap()]);
     let mut client = daemon.client();
-    assert_eq!(client.send("PUT", "/v1/pools/ru", "text/plain", b"100-199\n").unwrap().status, 201);
+    assert_eq!(client.send("PUT", "/v1/pools/ru", "text/csv", b"first,last\n100,199\n").unwrap().status, 201);
     for _ in 0..2 {
         let backup = client.call("POST", "/v1/backup").unwrap();
         assert_eq!(backup.problem(), (500, "internal".to_owned()));

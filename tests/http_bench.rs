@@ -23,8 +23,8 @@ impl Subject {
         let mut command = allotd();
         command.args(["serve", "--listen", &socket, "--data"]).arg(directory.path().join("data"));
         let daemon = Daemon::spawn(command).unwrap();
-        let numbers = format!("1-{NUMBERS}\n");
-        let created = daemon.client().send("PUT", "/v1/pools/p?ttl=600", "text/plain", numbers.as_bytes());
+        let numbers = format!("first,last\n1,{NUMBERS}\n");
+        let created = daemon.client().send("PUT", "/v1/pools/p?ttl=600", "text/csv", numbers.as_bytes());
         assert_eq!(created.unwrap().status, 201);
         Self { daemon, directory }
     }

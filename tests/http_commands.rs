@@ -14,8 +14,8 @@ use support::daemon::{Daemon, allotd, one_line_failure};
 fn a_pool_from_its_creation_to_its_end() {
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().join("data");
-    let numbers = directory.path().join("numbers.txt");
-    std::fs::write(&numbers, "100-109\n").unwrap();
+    let numbers = directory.path().join("numbers.csv");
+    std::fs::write(&numbers, "first,last\n100,109\n").unwrap();
     let numbers = numbers.to_str().unwrap();
     let daemon = Daemon::start(&data);
     assert!(daemon.ok(&["pool", "create", "ru", numbers, "--order", "lowest"]).contains("numbers     10"));
@@ -129,7 +129,7 @@ fn a_directory_that_is_not_ours_is_refused_and_left_as_it_is() {
     let directory = tempfile::tempdir().unwrap();
     let made = directory.path().join("made");
     let daemon = Daemon::start(&made);
-    daemon.client().send("PUT", "/v1/pools/p", "text/plain", b"1-9").unwrap();
+    daemon.client().send("PUT", "/v1/pools/p", "text/csv", b"first,last\n1,9\n").unwrap();
     assert_eq!(daemon.stop(), Some(0));
     let copy = |name: &str| {
         let to = directory.path().join(name);

@@ -24,7 +24,7 @@ fn add(daemon: &Daemon, first: u64, count: u64) {
 
 fn start_with_pool(data: &std::path::Path) -> Daemon {
     let daemon = Daemon::start(data);
-    let created = daemon.client().send("PUT", "/v1/pools/ru", "text/plain", b"1-10").unwrap();
+    let created = daemon.client().send("PUT", "/v1/pools/ru", "text/csv", b"first,last\n1,10\n").unwrap();
     assert_eq!(created.status, 201);
     daemon
 }

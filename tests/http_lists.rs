@@ -29,9 +29,10 @@ fn a_bad_line_is_named_and_nothing_is_loaded() {
         ("text/plain", "1\n1234567890123456\n", &["line 2", "15 digits"][..]),
         ("text/plain", "1\n\n# a comment\n99999999999999999999999999\n", &["line 4", "15 digits"]),
         ("text/plain", "079120000000\n", &["line 1", "zero"]),
-        ("text/plain", "0\n", &["line 1", "zero"]),
-        ("text/plain", "5\n20-10\n", &["line 2", "20-10"]),
-        ("text/plain", "5\n1-1234567890123456\n", &["line 2"]),
+        ("text/plain", "00\n", &["line 1", "zero", "leading_zeros=drop"]),
+        ("text/plain", "5\n79120000010-79120000000\n", &["line 2", "ends before"]),
+        ("text/plain", "5\n20-10\n", &["line 2", "20-10", "at least 5"]),
+        ("text/plain", "5\n1234567890123455-1234567890123456\n", &["line 2", "15 digits"]),
         ("text/plain", "abc\n", &["line 1", "abc"]),
         ("text/plain", "1-2-3\n", &["line 1"]),
         ("text/plain", "7900*\n", &["line 1", "length"]),
@@ -68,7 +69,7 @@ fn overlapping_ranges_are_one_and_counted() {
 #[test]
 fn numbers_in_calls_are_as_strict() {
     let server = Server::with_pool("", "100-102");
-    for within in ["1234567890123456", "20-10", "0", "0100-0102", "1-", "-1", "7*"] {
+    for within in ["1234567890123456", "20-10", "00", "0100-0102", "1-", "-1", "7*"] {
         let answer = server.post("/v1/pools/ru/lease", &format!("{{\"within\":[\"{within}\"]}}"));
         assert_eq!(answer.problem(), (400, "bad_request".into()), "{within}");
         assert!(answer.body.contains("within"), "{}", answer.body);

@@ -146,7 +146,8 @@ fn the_figures_of_many_pools_are_prompt() {
     let server = Server::start();
     let mut client = server.client();
     for index in 0..POOLS {
-        let created = client.send("PUT", &format!("/v1/pools/p{index}"), "text/plain", b"100-199");
+        let created =
+            client.send("PUT", &format!("/v1/pools/p{index}"), "text/csv", b"first,last\n100,199\n");
         assert_eq!(created.unwrap().status, 201);
     }
     let pools = client.call("GET", "/v1/pools").unwrap().json();
@@ -290,7 +291,7 @@ fn slow_lease(server: &Server, parts: usize, pause: Duration) -> (support::Answe
 #[test]
 fn slow_bodies_are_refused() {
     let server = Server::start_with_limits(None, &[], short());
-    server.send("PUT", "/v1/pools/ru", "text/plain", "100-199");
+    server.send("PUT", "/v1/pools/ru", "text/csv", "first,last\n100,199\n");
     let (answer, _) = slow_lease(&server, 3, Duration::from_millis(50));
     assert_eq!(answer.status, 200, "{answer:?}");
     for (parts, pause_ms, detail) in [(1, 500, "without long pauses"), (60, 20, "too slowly")] {
@@ -299,7 +300,7 @@ fn slow_bodies_are_refused() {
         assert!(answer.body.contains(detail), "{answer:?}");
     }
     let server = Server::start_with_limits(None, &[], Limits { min_body_bytes_per_second: 1, ..short() });
-    server.send("PUT", "/v1/pools/ru", "text/plain", "100-199");
+    server.send("PUT", "/v1/pools/ru", "text/csv", "first,last\n100,199\n");
     let (answer, took) = slow_lease(&server, 100, Duration::from_millis(20));
     assert_eq!(answer.problem(), (400, "bad_request".to_owned()));
     assert!(answer.body.contains("longer than 1 seconds") && took < Duration::from_secs(4), "{answer:?}");
@@ -362,7 +363,7 @@ async fn is_leased(response: Response) -> bool {
 fn bodies_over_the_common_memory_are_refused() {
     let limits = Limits { body_memory_bytes: 2 << 20, ..Limits::default() };
     let server = Server::start_with_limits(None, &[], limits);
-    server.send("PUT", "/v1/pools/ru", "text/plain", "100-199");
+    server.send("PUT", "/v1/pools/ru", "text/csv", "first,last\n100,199\n");
     let work = async {
         let mut http2 = http2(&server).await;
         let (open, responses): (Vec<_>, Vec<_>) = (0..40).map(|_| begin_lease(&mut http2)).unzip();

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use support::daemon::Daemon;
-use support::{Client, PATIENCE_SECONDS};
+use support::{Client, PATIENCE_SECONDS, ranges_csv};
 
 const STATS_PAGE: &str = include_str!("../docs/stats.md");
 const DRAWN_ANSWER: &str = include_str!("fixtures/stats.json");
@@ -25,7 +25,7 @@ fn stats(client: &mut Client) -> Value {
 
 fn create(client: &mut Client, name: &str, settings: &str, numbers: &str) {
     let path = format!("/v1/pools/{name}?{settings}");
-    assert_eq!(client.send("PUT", &path, "text/plain", numbers.as_bytes()).unwrap().status, 201);
+    assert_eq!(client.send("PUT", &path, "text/csv", ranges_csv(numbers).as_bytes()).unwrap().status, 201);
 }
 
 fn lease(client: &mut Client, count: u32) -> Vec<Value> {

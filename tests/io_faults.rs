@@ -34,8 +34,8 @@ impl Bench {
     fn new() -> Self {
         let bench = Self { directory: tempfile::tempdir().unwrap() };
         let daemon = Daemon::start_with(&bench.data(), &["--journal-file-mib", "2"]);
-        let list = format!("1-{NUMBERS}\n");
-        let created = daemon.client().send("PUT", "/v1/pools/ru", "text/plain", list.as_bytes()).unwrap();
+        let list = format!("first,last\n1,{NUMBERS}\n");
+        let created = daemon.client().send("PUT", "/v1/pools/ru", "text/csv", list.as_bytes()).unwrap();
         assert_eq!(created.status, 201, "{created:?}");
         assert_eq!(daemon.stop(), Some(0));
         bench
@@ -225,7 +225,7 @@ fn a_full_disk_delays_or_refuses_and_the_daemon_goes_on() {
     let mut refused = 0;
     for index in 0..8 {
         let path = format!("/v1/pools/more{index}");
-        let mut create = || client.send("PUT", &path, "text/plain", b"1-9\n").unwrap();
+        let mut create = || client.send("PUT", &path, "text/csv", b"first,last\n1,9\n").unwrap();
         let mut answer = create();
         while answer.status != 201 && refused < 50 {
             assert_eq!(answer.problem(), (507, "storage_full".to_owned()));

@@ -161,7 +161,7 @@ fn a_failed_start_is_one_line_of_the_log() {
 fn a_slow_call_is_told_with_the_id_of_its_request() {
     let logged = Logged::start(&["--slow-call-ms", "20"]);
     let mut client = logged.daemon.client();
-    client.send("PUT", "/v1/pools/ru", "text/plain", b"1-9").unwrap();
+    client.send("PUT", "/v1/pools/ru", "text/csv", b"first,last\n1,9\n").unwrap();
     let head = "POST /v1/pools/ru/lease HTTP/1.1\r\nhost: localhost\r\nx-request-id: call-17\r\ncontent-length: 2\r\n\r\n";
     client.connection.get_mut().write_all(head.as_bytes()).unwrap();
     // What a body takes to come is part of the call.

@@ -46,7 +46,7 @@ fn promtool_accepts_the_metrics() {
     let directory = tempfile::tempdir().unwrap();
     let daemon = Daemon::start(directory.path());
     let mut client = daemon.client();
-    assert_eq!(client.send("PUT", "/v1/pools/ru", "text/plain", b"100-199\n").unwrap().status, 201);
+    assert_eq!(client.send("PUT", "/v1/pools/ru", "text/csv", b"first,last\n100,199\n").unwrap().status, 201);
     assert_eq!(client.call("POST", "/v1/pools/ru/lease").unwrap().status, 200);
     assert_eq!(client.call("POST", "/v1/pools/none/lease").unwrap().status, 404);
     accepts(&["check", "metrics"], &client.call("GET", "/metrics").unwrap().body);

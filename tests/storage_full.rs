@@ -57,7 +57,8 @@ fn a_full_disk_is_507_and_leaves_nothing_half_made() {
     let data = disk.path.join("data");
     let daemon = Daemon::start_with(&data, &SMALL_JOURNAL);
     let mut client = daemon.client();
-    let created = client.send("PUT", "/v1/pools/ru?order=lowest", "text/plain", b"100-199\n").unwrap();
+    let created =
+        client.send("PUT", "/v1/pools/ru?order=lowest", "text/csv", b"first,last\n100,199\n").unwrap();
     assert_eq!(created.status, 201);
     let before = kept(&data);
 
@@ -71,9 +72,9 @@ fn a_full_disk_is_507_and_leaves_nothing_half_made() {
     let bitmap = roaring(100_000);
     for spare in [0, 4_096, 8_192, 12_288, 65_536] {
         let ballast = disk.fill(spare);
-        let list = "200-9999999\n";
-        storage_full(&client.send("PUT", "/v1/pools/a", "text/plain", list.as_bytes()).unwrap());
-        storage_full(&client.send("POST", "/v1/pools/ru/numbers", "text/plain", list.as_bytes()).unwrap());
+        let list = "first,last\n200,9999999\n";
+        storage_full(&client.send("PUT", "/v1/pools/a", "text/csv", list.as_bytes()).unwrap());
+        storage_full(&client.send("POST", "/v1/pools/ru/numbers", "text/csv", list.as_bytes()).unwrap());
         for (method, path) in [("PUT", "/v1/pools/a"), ("POST", "/v1/pools/ru/numbers")] {
             storage_full(&client.send(method, path, "application/octet-stream", &bitmap).unwrap());
         }
@@ -91,7 +92,7 @@ fn a_full_disk_is_507_and_leaves_nothing_half_made() {
     // With space again, all of it works.
     let created = client.send("PUT", "/v1/pools/a", "application/octet-stream", &bitmap).unwrap();
     assert_eq!((created.status, created.json()["numbers"].as_u64()), (201, Some(100_000)));
-    let added = client.send("POST", "/v1/pools/ru/numbers", "text/plain", b"200-299\n").unwrap();
+    let added = client.send("POST", "/v1/pools/ru/numbers", "text/csv", b"first,last\n200,299\n").unwrap();
     assert_eq!(added.json()["added"], 100);
     assert_eq!(daemon.stop(), Some(0));
     let checked = allotd().arg("check").arg(&data).output().unwrap();
@@ -104,7 +105,7 @@ fn an_upload_that_fills_the_disk_is_507_to_a_client_that_sends_all_of_it() {
     let data = disk.path.join("data");
     let daemon = Daemon::start_with(&data, &SMALL_JOURNAL);
     let mut client = daemon.client();
-    assert_eq!(client.send("PUT", "/v1/pools/ru", "text/plain", b"100-199\n").unwrap().status, 201);
+    assert_eq!(client.send("PUT", "/v1/pools/ru", "text/csv", b"first,last\n100,199\n").unwrap().status, 201);
     let before = kept(&data);
     let list = b"79120000000\n".repeat(3 << 20);
     storage_full(&client.send("PUT", "/v1/pools/a", "text/plain", &list).unwrap());

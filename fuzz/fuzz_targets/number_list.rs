@@ -4,7 +4,9 @@
 #![no_main]
 
 use std::collections::BTreeSet;
+use std::io::Read;
 
+use allotd::numbers::list::content::Content;
 use allotd::numbers::list::error::ListError;
 use allotd::numbers::list::read::{NumberList, read_list_in_blocks};
 use allotd::numbers::list::{ListFormat, ListOptions, OnInvalid, ReadStates, parse_line};
@@ -13,7 +15,6 @@ use libfuzzer_sys::fuzz_target;
 /// Lists that stand for more are not compared number by number.
 const MAX_COMPARED: u64 = 10_000;
 const BLOCK_SIZES: [usize; 3] = [1, 13, 64];
-const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 fuzz_target!(|bytes: &[u8]| {
     let Some((choice, text)) = bytes.split_first() else { return };
@@ -23,8 +24,12 @@ fuzz_target!(|bytes: &[u8]| {
         let blocks = read_list_in_blocks(text, &options, &|_| {}, block_bytes);
         assert_eq!(format!("{whole:?}"), format!("{blocks:?}"), "in blocks of {block_bytes} bytes");
     }
-    if options.format == ListFormat::Text {
-        compare_with_lines(text, &options, &whole);
+    if options.format == ListFormat::Text
+        && let Ok(Content::Text(decoded)) = Content::open(text, &options)
+    {
+        let mut lines = Vec::new();
+        decoded.whole().read_to_end(&mut lines).expect("plain text");
+        compare_with_lines(&lines, &options, &whole);
     }
 });
 
@@ -34,13 +39,12 @@ fn options(choice: u8) -> ListOptions {
         on_invalid: if choice & 2 == 2 { OnInvalid::Skip } else { OnInvalid::Refuse },
         region: (choice & 4 == 4).then(|| "RU".parse().expect("a region")),
         length: (choice & 8 == 8).then_some(choice >> 4),
-        column: None,
         states: ReadStates::Yes { latest_unix_seconds: u32::MAX },
+        ..ListOptions::default()
     }
 }
 
 fn compare_with_lines(text: &[u8], options: &ListOptions, list: &Result<NumberList, ListError>) {
-    let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
     let (mut expected, mut read, mut faults) = (BTreeSet::new(), 0_u64, Vec::new());
     for (line, number) in text.split(|byte| *byte == b'\n').zip(1_u64..) {
         match parse_line(line, options) {

@@ -15,6 +15,9 @@ pub(crate) enum CliError {
     /// Refused or failed: exit code 1.
     #[error("{0}")]
     Failed(String),
+    /// The daemon refused the call: exit code 1.
+    #[error("{0}")]
+    Refused(ClientError),
     /// Reported already, on standard output or in the log: exit code 1.
     #[error("")]
     AlreadyLogged,
@@ -24,6 +27,7 @@ impl From<ClientError> for CliError {
     fn from(error: ClientError) -> Self {
         match error {
             ClientError::Address(_) => Self::Usage(error.to_string()),
+            ClientError::Refused { .. } => Self::Refused(error),
             other => Self::Failed(other.to_string()),
         }
     }

@@ -9,8 +9,10 @@ pub(crate) mod error;
 mod figures;
 mod lease;
 mod man;
+mod number_files;
 pub(crate) mod output;
 mod pool;
+mod preview;
 mod progress;
 pub(crate) mod remote;
 mod renew;
@@ -19,6 +21,7 @@ mod serve;
 mod stats;
 mod token;
 mod upload;
+mod workbook;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -104,6 +107,7 @@ impl Cli {
             Ok(()) => return ExitCode::SUCCESS,
             Err(CliError::Usage(message)) => (message, 2),
             Err(CliError::Failed(message)) => (message, 1),
+            Err(CliError::Refused(error)) => (error.to_string(), 1),
             Err(CliError::AlreadyLogged) => return ExitCode::from(1),
         };
         // One line, whatever the message holds.

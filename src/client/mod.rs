@@ -86,8 +86,13 @@ pub enum ClientError {
     #[error("the request cannot be sent: {0}")]
     Request(#[from] hyper::http::Error),
     /// The daemon refused the call, for this reason.
-    #[error("{0}")]
-    Refused(String),
+    #[error("{reason}")]
+    Refused {
+        /// What the daemon says.
+        reason: String,
+        /// The line of the body that it names.
+        line: Option<u64>,
+    },
     /// This client does not understand the response.
     #[error("the answer is not understood: {0}. Is another version of the daemon running?")]
     Answer(String),
@@ -218,6 +223,8 @@ pub struct Call<'a> {
     pub content_type: Option<&'a str>,
     /// The content type that is requested.
     pub accept: Option<&'a str>,
+    /// One more header: its name and its value.
+    pub header: Option<(&'static str, &'static str)>,
     /// The body.
     pub payload: Payload,
 }
@@ -225,7 +232,7 @@ pub struct Call<'a> {
 impl<'a> Call<'a> {
     /// A call without a body.
     pub fn new(method: Method, path: &'a str) -> Self {
-        Self { method, path, content_type: None, accept: None, payload: Payload::empty() }
+        Self { method, path, content_type: None, accept: None, header: None, payload: Payload::empty() }
     }
 
     /// A call with a JSON body.
@@ -341,6 +348,9 @@ async fn exchange(
     if let Some(accept) = call.accept {
         request = request.header(ACCEPT, accept);
     }
+    if let Some((name, value)) = call.header {
+        request = request.header(name, value);
+    }
     let response = sender.send_request(request.body(call.payload)?).await?;
     if response.status().is_success() {
         copy(response.into_body(), out).await
@@ -368,15 +378,16 @@ async fn refusal(response: Response<Incoming>) -> ClientError {
     if let Err(error) = copy(response.into_body(), &mut bytes).await {
         return error;
     }
-    ClientError::Refused(problem_line(status, &bytes))
+    problem(status, &bytes)
 }
 
-fn problem_line(status: StatusCode, body: &[u8]) -> String {
+fn problem(status: StatusCode, body: &[u8]) -> ClientError {
     let problem: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
-    match (problem["code"].as_str(), problem["detail"].as_str()) {
+    let reason = match (problem["code"].as_str(), problem["detail"].as_str()) {
         (Some(code), Some(detail)) => format!("{detail} ({code})"),
         _ => format!("the server answered {status}: is it an allotd?"),
-    }
+    };
+    ClientError::Refused { reason, line: problem["line"].as_u64() }
 }
 
 #[cfg(test)]

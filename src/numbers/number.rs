@@ -19,14 +19,14 @@ pub enum NumberError {
     /// It holds something other than 0 to 9.
     #[error("it holds a character that is not a digit: write the digits only, without separators")]
     NotDigit,
-    /// International numbers do not start with zero.
+    /// Numbers other than 0 do not start with zero.
     #[error("it starts with zero: write it in international form, country code first")]
     LeadingZero,
     /// More than [`MAX_NUMBER_DIGITS`].
     #[error("it is longer than 15 digits")]
     TooLong,
-    /// Zero or above [`Number::MAX`].
-    #[error("it must be from 1 to 999999999999999")]
+    /// Above [`Number::MAX`].
+    #[error("it must be from 0 to 999999999999999")]
     OutOfBounds,
     /// The last number of a range is below its first.
     #[error("the range ends before it starts: write the lower number first")]
@@ -39,13 +39,13 @@ pub struct Number(u64);
 
 impl Number {
     /// The smallest number.
-    pub const MIN: Number = Number(1);
+    pub const MIN: Number = Number(0);
     /// The largest number: fifteen nines.
     pub const MAX: Number = Number(999_999_999_999_999);
 
-    /// Checks that `value` is from 1 to [`Number::MAX`].
+    /// Checks that `value` is at most [`Number::MAX`].
     pub const fn new(value: u64) -> Result<Number, NumberError> {
-        if value == 0 || value > Number::MAX.0 {
+        if value > Number::MAX.0 {
             return Err(NumberError::OutOfBounds);
         }
         Ok(Number(value))
@@ -64,7 +64,7 @@ impl Number {
         if !digits.iter().all(u8::is_ascii_digit) {
             return Err(NumberError::NotDigit);
         }
-        if digits[0] == b'0' {
+        if digits[0] == b'0' && digits.len() > 1 {
             return Err(NumberError::LeadingZero);
         }
         if digits.len() > MAX_NUMBER_DIGITS {
@@ -148,6 +148,9 @@ impl NumberRange {
 /// one range per length, ascending and disjoint.
 pub fn prefix_ranges(prefix: &str) -> Result<Vec<NumberRange>, NumberError> {
     let stem = Number::parse_digits(prefix.as_bytes())?;
+    if stem == Number::MIN {
+        return Ok(vec![NumberRange::single(stem)]);
+    }
     (prefix.len()..=MAX_NUMBER_DIGITS).map(|length| prefix_range(stem, length - prefix.len())).collect()
 }
 
@@ -166,8 +169,7 @@ mod tests {
 
     #[test]
     fn numbers_are_one_to_fifteen_digits() {
-        assert_eq!(Number::new(0), Err(NumberError::OutOfBounds));
-        assert_eq!(Number::new(1), Ok(Number::MIN));
+        assert_eq!(Number::new(0), Ok(Number::MIN));
         assert_eq!(Number::new(999_999_999_999_999), Ok(Number::MAX));
         assert_eq!(Number::new(1_000_000_000_000_000), Err(NumberError::OutOfBounds));
         assert_eq!(Number::new(79_123_456_789).unwrap().to_string(), "79123456789");
@@ -175,12 +177,13 @@ mod tests {
 
     #[test]
     fn digits_are_read_strictly() {
-        let cases: [(&[u8], Result<u64, NumberError>); 9] = [
+        let cases: [(&[u8], Result<u64, NumberError>); 10] = [
             (b"79123456789", Ok(79_123_456_789)),
             (b"999999999999999", Ok(999_999_999_999_999)),
             (b"1", Ok(1)),
             (b"", Err(NumberError::Empty)),
-            (b"0", Err(NumberError::LeadingZero)),
+            (b"0", Ok(0)),
+            (b"00", Err(NumberError::LeadingZero)),
             (b"0123", Err(NumberError::LeadingZero)),
             (b"1000000000000000", Err(NumberError::TooLong)),
             (b"79 12", Err(NumberError::NotDigit)),
@@ -199,7 +202,7 @@ mod tests {
         assert!(range.contains(number(10)) && range.contains(number(12)));
         assert!(!range.contains(number(9)) && !range.contains(number(13)));
         assert_eq!(NumberRange::new(number(12), number(10)), Err(NumberError::Reversed));
-        assert_eq!(NumberRange::ALL.len(), Number::MAX.get());
+        assert_eq!(NumberRange::ALL.len(), Number::MAX.get() + 1);
     }
 
     #[test]
@@ -208,11 +211,13 @@ mod tests {
         assert_eq!(ranges.len(), 14);
         assert_eq!(ranges[0], NumberRange::single(Number(79)));
         assert_eq!((ranges[1].first().get(), ranges[1].last().get()), (790, 799));
+        assert_eq!(prefix_ranges("0").unwrap(), [NumberRange::single(Number::MIN)]);
         assert_eq!(ranges[13].last().get(), 799_999_999_999_999);
         assert_eq!(prefix_ranges("999999999999999").unwrap(), [NumberRange::single(Number::MAX)]);
         for (prefix, error) in [
             ("", NumberError::Empty),
             ("07", NumberError::LeadingZero),
+            ("00", NumberError::LeadingZero),
             ("7x", NumberError::NotDigit),
             ("1234567890123456", NumberError::TooLong),
         ] {
@@ -223,7 +228,7 @@ mod tests {
     #[test]
     fn a_prefix_holds_exactly_what_starts_with_it() {
         let ranges = prefix_ranges("12").unwrap();
-        for value in 1..20_000 {
+        for value in 0..20_000 {
             let number = Number(value);
             let inside = ranges.iter().any(|range| range.contains(number));
             assert_eq!(inside, value.to_string().starts_with("12"), "{value}");

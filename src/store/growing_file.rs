@@ -96,11 +96,11 @@ fn decode(segment: SegmentId, place: u32, entry: &[u8; ENTRY_BYTES]) -> Entry {
     let u16_at = |at: usize| u16::from_le_bytes(std::array::from_fn(|i| entry[at + i]));
     let sum = u32::from_le_bytes(std::array::from_fn(|i| entry[12 + i]));
     let number = u64::from_le_bytes(std::array::from_fn(|i| entry[i]));
-    let number = if number == 0 { Ok(None) } else { Number::new(number).map(Some) };
+    let addition = Addition { first: u16_at(8), count: u16_at(10) };
+    // A lost number is written as 0, and no addition has it.
+    let number = if number == 0 && addition.count == 0 { Ok(None) } else { Number::new(number).map(Some) };
     match number {
-        Ok(number) if sum == checksum(segment, place, entry) => {
-            Entry::Whole(number, Addition { first: u16_at(8), count: u16_at(10) })
-        }
+        Ok(number) if sum == checksum(segment, place, entry) => Entry::Whole(number, addition),
         _ => Entry::Damaged,
     }
 }

@@ -93,9 +93,9 @@ pub(crate) fn operator(address: SocketAddr, possible: &mut Possible, answered: &
             None => {
                 let next = OtherPool { numbers: POOL_NUMBERS, ttl };
                 possible.push(Some(next));
-                let list = format!("1-{POOL_NUMBERS}\n");
+                let list = format!("first,last\n1,{POOL_NUMBERS}\n");
                 let path = format!("/v1/pools/other?ttl={ttl}");
-                (Some(next), client.send("PUT", &path, "text/plain", list.as_bytes()))
+                (Some(next), client.send("PUT", &path, "text/csv", list.as_bytes()))
             }
             Some(pool) => match random.random_range(0..3) {
                 0 => {
@@ -112,9 +112,9 @@ pub(crate) fn operator(address: SocketAddr, possible: &mut Possible, answered: &
                 _ => {
                     let next = OtherPool { numbers: pool.numbers + POOL_NUMBERS, ..pool };
                     possible.push(Some(next));
-                    let list = format!("{}-{}\n", pool.numbers + 1, next.numbers);
+                    let list = format!("first,last\n{},{}\n", pool.numbers + 1, next.numbers);
                     let path = "/v1/pools/other/numbers";
-                    (Some(next), client.send("POST", path, "text/plain", list.as_bytes()))
+                    (Some(next), client.send("POST", path, "text/csv", list.as_bytes()))
                 }
             },
         };

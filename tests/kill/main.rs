@@ -76,8 +76,8 @@ fn kill_loses_nothing_acknowledged() {
 }
 
 fn create(client: &mut Client) {
-    let list = format!("{}-{}\n", NUMBERS.start, NUMBERS.end - 1);
-    let answer = client.send("PUT", "/v1/pools/ru?ttl_max=100000", "text/plain", list.as_bytes()).unwrap();
+    let list = format!("first,last\n{},{}\n", NUMBERS.start, NUMBERS.end - 1);
+    let answer = client.send("PUT", "/v1/pools/ru?ttl_max=100000", "text/csv", list.as_bytes()).unwrap();
     assert_eq!(answer.status, 201, "{answer:?}");
 }
 

@@ -35,10 +35,10 @@ pub(crate) struct Operator {
 impl Operator {
     /// Creates the pool that the clients use.
     pub(crate) fn create_pool(daemon: &Daemon) {
-        let numbers = format!("{FIRST_NUMBER}-{}\n", FIRST_NUMBER + NUMBERS - 1);
+        let numbers = format!("first,last\n{FIRST_NUMBER},{}\n", FIRST_NUMBER + NUMBERS - 1);
         let path = format!("{POOL}?ttl={TTL_SECONDS}&ttl_max=864000");
         let mut connection = daemon.connect().expect("a connection");
-        let created = connection.call("PUT", &path, "text/plain", &numbers).expect("an answer");
+        let created = connection.call("PUT", &path, "text/csv", &numbers).expect("an answer");
         assert_eq!(created.status, 201, "{created:?}");
     }
 
@@ -53,13 +53,11 @@ impl Operator {
         for change in [Change::Pool, Change::Numbers, Change::Ttl] {
             let nth = self.changes.iter().filter(|(other, ..)| *other == change).count() as u64 + 1;
             let first = FIRST_NUMBER + NUMBERS + (nth - 1) * ADDED;
-            let numbers = format!("{first}-{}\n", first + ADDED - 1);
+            let numbers = format!("first,last\n{first},{}\n", first + ADDED - 1);
             let sent = log.now();
             let answer = match change {
-                Change::Pool => connection.call("PUT", &late_pool(nth), "text/plain", "1-10\n"),
-                Change::Numbers => {
-                    connection.call("POST", &format!("{POOL}/numbers"), "text/plain", &numbers)
-                }
+                Change::Pool => connection.call("PUT", &late_pool(nth), "text/csv", "first,last\n1,10\n"),
+                Change::Numbers => connection.call("POST", &format!("{POOL}/numbers"), "text/csv", &numbers),
                 Change::Ttl => {
                     let settings = json!({ "ttl": TTL_SECONDS + nth }).to_string();
                     connection.call("PATCH", POOL, "application/json", &settings)

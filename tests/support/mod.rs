@@ -25,6 +25,16 @@ use serde_json::Value;
 pub(crate) const PATIENCE_SECONDS: u64 = 20;
 const WORKERS: usize = 2;
 
+/// Numbers and ranges such as `100-199`, one per line, as the CSV that reads them: a line of a text list holds
+/// a range only if both ends look like telephone numbers.
+pub(crate) fn ranges_csv(lines: &str) -> String {
+    let row = |line: &str| {
+        let (first, last) = line.split_once('-').unwrap_or((line, line));
+        format!("{first},{last}\n")
+    };
+    format!("first,last\n{}", lines.lines().map(row).collect::<String>())
+}
+
 /// A server in this process.
 pub(crate) struct Server {
     pub address: SocketAddr,
@@ -75,10 +85,11 @@ impl Server {
         Self { address, data, shutdown: Some(shutdown), thread: Some(thread) }
     }
 
-    /// A server with a pool `ru` of these numbers.
+    /// A server with a pool `ru` of these numbers: one or a range per line.
     pub(crate) fn with_pool(settings: &str, numbers: &str) -> Self {
         let server = Self::start();
-        let created = server.send("PUT", &format!("/v1/pools/ru?{settings}"), "text/plain", numbers);
+        let created =
+            server.send("PUT", &format!("/v1/pools/ru?{settings}"), "text/csv", &ranges_csv(numbers));
         assert_eq!(created.status, 201, "{}", created.body);
         server
     }

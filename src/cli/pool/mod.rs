@@ -67,6 +67,9 @@ pub(super) enum PoolCommand {
         upload: UploadArgs,
         #[command(flatten)]
         settings: SettingArgs,
+        /// Only show what would be read: counts, samples, and what looks odd
+        #[arg(long)]
+        dry_run: bool,
         #[command(flatten)]
         remote: Remote,
     },
@@ -119,6 +122,9 @@ pub(super) enum PoolCommand {
         name: String,
         #[command(flatten)]
         upload: UploadArgs,
+        /// Only show what would be added: counts, samples, and what looks odd
+        #[arg(long)]
+        dry_run: bool,
         #[command(flatten)]
         remote: Remote,
     },
@@ -205,8 +211,9 @@ impl SettingArgs {
 
 pub(super) fn run(command: PoolCommand) -> Result<(), CliError> {
     match command {
-        PoolCommand::Create { name, upload, settings, remote } => {
-            upload.send(&remote, Method::PUT, &pool_path(&name, "")?, settings.parameters())
+        PoolCommand::Create { name, upload, settings, dry_run, remote } => {
+            let parameters = [settings.parameters(), dry_run_parameter(dry_run)].concat();
+            upload.send(&remote, Method::PUT, &pool_path(&name, "")?, parameters)
         }
         PoolCommand::List { remote } => remote.call(Call::new(Method::GET, "/v1/pools"), show::list),
         PoolCommand::Show(args) => {
@@ -226,8 +233,9 @@ pub(super) fn run(command: PoolCommand) -> Result<(), CliError> {
             let path = pool_path(&name, if force { "?force=true" } else { "" })?;
             remote.call(Call::new(Method::DELETE, &path), output::members)
         }
-        PoolCommand::Add { name, upload, remote } => {
-            upload.send(&remote, Method::POST, &pool_path(&name, "/numbers")?, Vec::new())
+        PoolCommand::Add { name, upload, dry_run, remote } => {
+            let path = pool_path(&name, "/numbers")?;
+            upload.send(&remote, Method::POST, &path, dry_run_parameter(dry_run))
         }
         PoolCommand::Retire(args) => retire_or_reinstate(&args, "/retire"),
         PoolCommand::Reinstate(args) => retire_or_reinstate(&args, "/reinstate"),
@@ -247,6 +255,10 @@ fn post(args: &PoolOnly, action: &str) -> Result<(), CliError> {
 }
 
 fn retire_or_reinstate(args: &RetireArgs, action: &str) -> Result<(), CliError> {
-    let parameters = if args.dry_run { vec![("dry_run", "true".to_owned())] } else { Vec::new() };
+    let parameters = dry_run_parameter(args.dry_run);
     args.upload.send(&args.remote, Method::POST, &pool_path(&args.name, action)?, parameters)
+}
+
+fn dry_run_parameter(dry_run: bool) -> Vec<(&'static str, String)> {
+    if dry_run { vec![("dry_run", "true".to_owned())] } else { Vec::new() }
 }

@@ -18,10 +18,12 @@ use crate::engine::segment::opened::OpenedSegment;
 use crate::engine::segment::{Segment, Segments};
 use crate::engine::shared::Shared;
 use crate::journal::on_damage::OnDamage;
+use crate::numbers::list::content::{Content, open_bitmap};
 use crate::numbers::list::error::ListError;
 use crate::numbers::list::merged::NumberList;
-use crate::numbers::list::read::read_list;
+use crate::numbers::list::read::read_text;
 use crate::numbers::list::states::StateRow;
+use crate::numbers::list::survey::Survey;
 use crate::numbers::list::{InvalidLine, ListOptions};
 use crate::numbers::number::{Number, NumberRange};
 use crate::numbers::set::error::Format;
@@ -68,6 +70,8 @@ pub struct ImportReport {
     pub invalid: u64,
     /// The first of the invalid lines.
     pub first_invalid: Vec<InvalidLine>,
+    /// What the lines look like, if that was asked for.
+    pub survey: Option<Survey>,
 }
 
 /// The result of adding numbers.
@@ -92,10 +96,14 @@ impl Numbers {
     /// Reads a source to its end and validates all of it.
     pub(crate) fn read(source: NumberSource<'_>, shared: &Shared) -> Result<Self, ImportError> {
         match source {
-            NumberSource::List { input, options, progress } => {
-                Ok(Self::List(read_list(input, &options, progress)?))
+            NumberSource::List { input, options, progress } => match Content::open(input, &options)? {
+                Content::Roaring(_) if options.are_for_text() => Err(ListError::Roaring.into()),
+                Content::Roaring(bitmap) => read_roaring(&mut bitmap.whole(), progress, shared),
+                Content::Text(text) => Ok(Self::List(read_text(text, &options, progress)?)),
+            },
+            NumberSource::Roaring { input, progress } => {
+                read_roaring(&mut open_bitmap(input)?, progress, shared)
             }
-            NumberSource::Roaring { input, progress } => read_roaring(input, progress, shared),
             NumberSource::Ranges(ranges) => Ok(Self::Ranges(ranges.to_vec())),
         }
     }
@@ -107,6 +115,7 @@ impl Numbers {
                 duplicates: list.duplicates,
                 invalid: list.invalid,
                 first_invalid: list.first_invalid.clone(),
+                survey: list.survey.clone(),
             },
             Self::Set { set, .. } => ImportReport { numbers: set.len(), ..ImportReport::default() },
             Self::Ranges(ranges) => ImportReport {
@@ -144,7 +153,7 @@ impl Numbers {
 }
 
 fn read_roaring(
-    input: &mut (dyn Read + Send),
+    input: &mut dyn Read,
     progress: &(dyn Fn(u64) + Sync),
     shared: &Shared,
 ) -> Result<Numbers, ImportError> {

@@ -12,6 +12,7 @@ pub(crate) mod lease_once;
 pub mod map;
 pub(crate) mod merge;
 pub(crate) mod picker;
+pub(crate) mod preview;
 pub mod release;
 pub mod renew_return;
 pub(crate) mod restore_states;

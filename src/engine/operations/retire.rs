@@ -12,10 +12,10 @@ use crate::state::state_set::StateSet;
 use crate::state::word::Word;
 use crate::sys::slot::Slot;
 
-use super::import::{ImportError, NumberSource, Numbers};
+use super::import::{ImportError, ImportReport, NumberSource, Numbers};
 
 /// The result of retiring, reinstating or releasing a list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RetireReport {
     /// How many numbers changed, or would change in a dry run.
     pub changed: u64,
@@ -26,6 +26,8 @@ pub struct RetireReport {
     pub unknown: u64,
     /// How many of the changed numbers were leased; those leases are over.
     pub leased: u64,
+    /// What the list contained.
+    pub loaded: ImportReport,
 }
 
 /// What happens to each number.
@@ -81,7 +83,8 @@ impl Pool {
                 }
             }
         }
-        marked.unknown = numbers.loaded().numbers - found;
+        marked.loaded = numbers.loaded();
+        marked.unknown = marked.loaded.numbers - found;
         if !dry_run {
             self.settle().map_err(ChangeError::from)?;
             if self.mode() == Mode::Deleted {

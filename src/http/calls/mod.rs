@@ -15,6 +15,7 @@ pub(crate) mod one_lease;
 pub(crate) mod openapi;
 pub(crate) mod page;
 pub(crate) mod pools;
+pub(crate) mod preview;
 pub(crate) mod release;
 pub(crate) mod renew_return;
 pub(crate) mod stats;

@@ -1,16 +1,19 @@
 //! Operators' calls on the numbers of a pool: add, look up, retire and reinstate.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
-use hyper::Request;
 use hyper::body::Incoming;
+use hyper::{Request, Response};
 
+use crate::engine::operations::import::ImportReport;
 use crate::engine::pool::Pool;
 use crate::http::actor::Actor;
-use crate::http::calls::{Api, Handled, Reply, number_not_found, pool_of, query_of, upload};
+use crate::http::calls::{Api, Handled, Reply, number_not_found, pool_of, preview, query_of, upload};
 use crate::http::request::number_list::{LIST_PARAMETERS, Source};
 use crate::http::request::path;
 use crate::http::request::query::{self, Query};
+use crate::http::response::body::Body;
 use crate::http::response::json::{self, push_first_invalid};
 use crate::http::response::problem::Problem;
 
@@ -19,18 +22,17 @@ pub(crate) fn add(api: &Arc<Api>, actor: &Actor, request: Request<Incoming>) -> 
     let pool = pool_of(api, &request)?;
     let query = Query::parse(query_of(&request), &LIST_PARAMETERS)?;
     let source = Source::of(request.headers(), &query)?;
-    Handled::later(add_from(Arc::clone(api), actor.clone(), pool, source, request.into_body()))
+    let (api, actor, body) = (Arc::clone(api), actor.clone(), request.into_body());
+    if query.flag("dry_run")? {
+        return Handled::later(preview::of_addition(api, actor, pool, source, body));
+    }
+    Handled::later(add_from(api, actor, pool, source, body))
 }
 
 async fn add_from(api: Arc<Api>, actor: Actor, pool: Arc<Pool>, source: Source, body: Incoming) -> Reply {
     let added = upload(&api, &actor, body, move |input| Ok(pool.add_numbers(source.over(input))?)).await?;
-    let mut text = format!(
-        "{{\"added\":{},\"existing\":{},\"duplicates\":{},\"invalid\":{}",
-        added.added, added.existing, added.loaded.duplicates, added.loaded.invalid
-    );
-    push_first_invalid(&mut text, &added.loaded.first_invalid);
-    text.push('}');
-    Ok(json::ok_json(text))
+    let counts = format!("{{\"added\":{},\"existing\":{}", added.added, added.existing);
+    Ok(with_lines(counts, &added.loaded))
 }
 
 /// `POST /v1/pools/{pool}/retire`
@@ -40,10 +42,11 @@ pub(crate) fn retire(api: &Arc<Api>, actor: &Actor, request: Request<Incoming>) 
     Handled::later(async move {
         let report =
             upload(&api, &actor, body, move |input| Ok(pool.retire(source.over(input), dry_run)?)).await?;
-        Ok(json::ok_json(format!(
-            "{{\"retired\":{},\"already\":{},\"unknown\":{},\"leased\":{}}}",
+        let counts = format!(
+            "{{\"retired\":{},\"already\":{},\"unknown\":{},\"leased\":{}",
             report.changed, report.already, report.unknown, report.leased
-        )))
+        );
+        Ok(with_lines(counts, &report.loaded))
     })
 }
 
@@ -58,16 +61,26 @@ pub(crate) fn reinstate(
     Handled::later(async move {
         let report =
             upload(&api, &actor, body, move |input| Ok(pool.reinstate(source.over(input), dry_run)?)).await?;
-        Ok(json::ok_json(format!(
-            "{{\"reinstated\":{},\"already\":{},\"unknown\":{}}}",
+        let counts = format!(
+            "{{\"reinstated\":{},\"already\":{},\"unknown\":{}",
             report.changed, report.already, report.unknown
-        )))
+        );
+        Ok(with_lines(counts, &report.loaded))
     })
+}
+
+/// An answer with what was skipped of a list. `text` is its begin.
+pub(super) fn with_lines(mut text: String, loaded: &ImportReport) -> Response<Body> {
+    // Writing to a string does not fail.
+    let _ = write!(text, ",\"duplicates\":{},\"invalid\":{}", loaded.duplicates, loaded.invalid);
+    push_first_invalid(&mut text, &loaded.first_invalid);
+    text.push('}');
+    json::ok_json(text)
 }
 
 fn read_retire(api: &Api, request: &Request<Incoming>) -> Result<(Arc<Pool>, bool, Source), Problem> {
     let pool = pool_of(api, request)?;
-    let query = Query::parse(query_of(request), &[LIST_PARAMETERS.as_slice(), &["dry_run"]].concat())?;
+    let query = Query::parse(query_of(request), &LIST_PARAMETERS)?;
     let dry_run = query.flag("dry_run")?;
     Ok((pool, dry_run, Source::of(request.headers(), &query)?))
 }

@@ -10,7 +10,7 @@ use crate::engine::operations::import::ImportReport;
 use crate::engine::pool::{ChangeError, Pool};
 use crate::http::actor::Actor;
 use crate::http::blocking::blocking;
-use crate::http::calls::{Api, Handled, Reply, over_pools, pool_of, pools_of, query_of, upload};
+use crate::http::calls::{Api, Handled, Reply, over_pools, pool_of, pools_of, preview, query_of, upload};
 use crate::http::request::content_type::check_json;
 use crate::http::request::number_list::{LIST_PARAMETERS, Source};
 use crate::http::request::query::{self, Query};
@@ -87,7 +87,11 @@ pub(crate) fn create(api: &Arc<Api>, actor: &Actor, request: Request<Incoming>) 
     }
     let settings = settings_of(&query)?;
     let source = Source::of(request.headers(), &query)?;
-    Handled::later(create_from(Arc::clone(api), actor.clone(), name, settings, source, request.into_body()))
+    let (api, actor, body) = (Arc::clone(api), actor.clone(), request.into_body());
+    if query.flag("dry_run")? {
+        return Handled::later(preview::of_new_pool(api, actor, name, source, body));
+    }
+    Handled::later(create_from(api, actor, name, settings, source, body))
 }
 
 async fn create_from(
@@ -104,7 +108,7 @@ async fn create_from(
         Ok(engine.create_pool(&name, settings, source.over(input))?)
     })
     .await?;
-    let ImportReport { numbers, duplicates, invalid, first_invalid } = loaded;
+    let ImportReport { numbers, duplicates, invalid, first_invalid, .. } = loaded;
     let mut text =
         format!("{{\"pool\":{pool},\"numbers\":{numbers},\"duplicates\":{duplicates},\"invalid\":{invalid}");
     push_first_invalid(&mut text, &first_invalid);

@@ -10,6 +10,7 @@ use crate::engine::operations::release::RELEASED_STATES;
 use crate::engine::pool::Pool;
 use crate::http::actor::Actor;
 use crate::http::blocking;
+use crate::http::calls::numbers::with_lines;
 use crate::http::calls::{Api, Handled, Reply, pool_of, query_of, upload};
 use crate::http::lanes::Lane;
 use crate::http::request::number_list::{LIST_PARAMETERS, Source};
@@ -25,7 +26,7 @@ const WHAT_TO_GIVE: &str = "give a list of numbers as the body, or state=leased,
 /// `POST /v1/pools/{pool}/release`
 pub(crate) fn release(api: &Arc<Api>, actor: &Actor, request: Request<Incoming>) -> Result<Handled, Problem> {
     let pool = pool_of(api, &request)?;
-    let own = ["dry_run", "state", "within", "holder"];
+    let own = ["state", "within", "holder"];
     let query = Query::parse(query_of(&request), &[LIST_PARAMETERS.as_slice(), &own].concat())?;
     if query.text("holder").is_some() {
         return Err(Problem::bad_request(format!(
@@ -40,7 +41,8 @@ pub(crate) fn release(api: &Arc<Api>, actor: &Actor, request: Request<Incoming>)
         if has_body {
             return Err(Problem::bad_request("state goes without a list: leave out the one or the other"));
         }
-        if let Some(name) = LIST_PARAMETERS.into_iter().find(|name| query.text(name).is_some()) {
+        let of_a_list = LIST_PARAMETERS.into_iter().filter(|name| *name != "dry_run");
+        if let Some(name) = of_a_list.into_iter().find(|name| query.text(name).is_some()) {
             return Err(Problem::bad_request(format!("{name} is for a list: leave it out with state")));
         }
         return Handled::later(of_states(pool, states, within, dry_run));
@@ -55,7 +57,8 @@ pub(crate) fn release(api: &Arc<Api>, actor: &Actor, request: Request<Incoming>)
     let (api, actor, body) = (Arc::clone(api), actor.clone(), request.into_body());
     Handled::later(async move {
         let release = move |input: &mut _| Ok(pool.release(source.over(input), dry_run)?);
-        Ok(json::ok_json(report_json(upload(&api, &actor, body, release).await?)))
+        let report = upload(&api, &actor, body, release).await?;
+        Ok(with_lines(counts_json(&report), &report.loaded))
     })
 }
 
@@ -79,12 +82,13 @@ async fn of_states(pool: Arc<Pool>, states: StateSet, within: Option<WithinField
         let within = within.map(|field| pool.within(&field.0));
         Ok(pool.release_states(states, within.as_ref(), dry_run)?)
     });
-    Ok(json::ok_json(report_json(report.await?)))
+    Ok(json::ok_json(format!("{}}}", counts_json(&report.await?))))
 }
 
-fn report_json(report: RetireReport) -> String {
+/// The beginning of the answer.
+fn counts_json(report: &RetireReport) -> String {
     format!(
-        "{{\"released\":{},\"already\":{},\"unknown\":{},\"leased\":{}}}",
+        "{{\"released\":{},\"already\":{},\"unknown\":{},\"leased\":{}",
         report.changed, report.already, report.unknown, report.leased
     )
 }

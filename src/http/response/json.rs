@@ -23,11 +23,15 @@ pub(crate) fn push_first_invalid(text: &mut String, lines: &[InvalidLine]) {
         // Writing to a string does not fail.
         let _ = write!(
             text,
-            "{separator}{{\"line\":{},\"text\":{},\"reason\":{}}}",
+            "{separator}{{\"line\":{},\"text\":{},\"reason\":{}",
             line.line,
             quoted(&line.text),
-            quoted(&line.reason.to_string())
+            quoted(&line.described())
         );
+        if let Some(column) = &line.column {
+            let _ = write!(text, ",\"column\":{}", quoted(column));
+        }
+        text.push('}');
         separator = ",";
     }
     if !lines.is_empty() {

@@ -376,6 +376,13 @@ impl From<ImportError> for Problem {
             ImportError::TooManySegments => Code::Overloaded,
             ImportError::Io(_) | ImportError::Segment(_) => Code::Internal,
         };
-        Self::new(code, error.to_string())
+        let problem = Self::new(code, error.to_string());
+        match &error {
+            ImportError::Import(error) => match error.line() {
+                Some(line) => problem.with_members(format!(",\"line\":{line}")),
+                None => problem,
+            },
+            _ => problem,
+        }
     }
 }

@@ -1,175 +1,174 @@
 //! Reads a list from CSV: from a column of numbers, or from two columns with the ends of ranges.
 
-use std::cell::Cell;
-use std::io::{self, Cursor, Read};
+use std::borrow::Cow;
+use std::io::Read;
 
-use csv::{ByteRecord, ErrorKind, Position, ReaderBuilder, Terminator};
+use csv::{ByteRecord, ReaderBuilder};
 
-use crate::numbers::list::{InvalidLine, LineFault, ListOptions, OnInvalid, parse_line, parse_number};
 use crate::numbers::number::NumberRange;
 
+use super::characters::clean;
+use super::collect::Collected;
+use super::column_spec::Part;
+use super::columns::{Cells, FoundColumns, header_names, refuse_names, with_help};
+use super::content::Headed;
+use super::dialect::Dialect;
 use super::error::{ListError, Progress};
-use super::merged::{MAX_KEPT_INVALID, NumberList};
-use super::states::StateColumns;
-use super::text::BYTE_ORDER_MARK;
-
-/// Column with the numbers if no other is named.
-pub const NUMBER_COLUMN: &str = "number";
-/// Columns with the ends of ranges.
-pub const RANGE_COLUMNS: [&str; 2] = ["first", "last"];
-/// Longest row. It keeps an unclosed quote from reading the rest of the file into memory.
-pub const MAX_ROW_BYTES: usize = 1024 * 1024;
-const BUFFER_BYTES: usize = 256 * 1024;
-
-/// Where the numbers of a row are.
-enum Columns {
-    Number(usize),
-    Range(usize, usize),
-}
+use super::fault::{InvalidLine, LineFault};
+use super::line::LineReader;
+use super::merged::NumberList;
+use super::options::{ListOptions, OnInvalid};
+use super::rows::Rows;
+use super::written::refuse_spreadsheet_number;
 
 pub(crate) fn read_csv(
-    input: impl Read,
+    input: Headed<'_>,
     options: &ListOptions,
     progress: Progress<'_>,
 ) -> Result<NumberList, ListError> {
-    let row_bytes = Cell::new(0);
-    let cut_at = Cell::new(None);
-    let input = without_byte_order_mark(input)?;
-    let metered = Metered { input, bytes_read: 0, row_bytes: &row_bytes, cut_at: &cut_at, progress };
-    let mut reader = ReaderBuilder::new()
-        .flexible(true)
-        // Line numbers are exact only if a row ends with its line; the carriage return is trimmed from the
-        // cell.
-        .terminator(Terminator::Any(b'\n'))
-        .comment(Some(b'#'))
-        .buffer_capacity(BUFFER_BYTES)
-        .from_reader(metered);
-    let (columns, state_columns) = find_columns(reader.byte_headers().map_err(import_error)?, options)?;
-    let (mut singles, mut ranges, mut states) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut invalid, mut first_invalid) = (0, Vec::new());
-    let mut row = ByteRecord::new();
-    while reader.read_byte_record(&mut row).map_err(import_error)? {
-        row_bytes.set(0);
-        if row.iter().all(|cell| cell.trim_ascii().is_empty()) && row.len() == 1 {
-            continue;
+    let dialect = Dialect::find(input.head(), options.delimiter);
+    let lines_before = u64::from(dialect.skipped_bytes > 0);
+    let input = input.skip(dialect.skipped_bytes);
+    let delimiter = likeliest(&dialect.delimiters, input.head(), options);
+    let mut rows = Rows::new(input.whole(), delimiter, lines_before, progress);
+    if rows.next()?.is_none() {
+        return Ok(NumberList::default());
+    }
+    let columns = match FoundColumns::find(rows.row(), options) {
+        Ok(columns) => columns,
+        Err(error) => {
+            let names = header_names(rows.row());
+            return Err(with_help(error, rows.next()?, options, &names).into());
         }
-        let read = parse_row(&row, &columns, options).and_then(|range| {
-            let state = state_columns.as_ref().map(|columns| columns.parse(&row, range)).transpose()?;
-            Ok((range, state))
-        });
-        match read {
-            Ok((_, Some(state))) => states.push(state),
-            Ok((range, None)) if range.len() == 1 => singles.push(range.first()),
-            Ok((range, None)) => ranges.push(range),
-            Err(reason) => {
-                let line = first_line(&row, reader.position(), cut_at.get());
-                let text = row.iter().collect::<Vec<_>>().join(&b',');
-                let refused = InvalidLine::new(line, &text, reason);
-                if options.on_invalid == OnInvalid::Refuse {
-                    return Err(ListError::InvalidLine(refused));
-                }
-                invalid += 1;
-                if first_invalid.len() < MAX_KEPT_INVALID {
-                    first_invalid.push(refused);
-                }
+    };
+    let mut more = !columns.has_header || rows.next()?.is_some();
+    if more && let Some(error) = refuse_names(rows.row(), rows.line(), &columns, options) {
+        return Err(error.into());
+    }
+    let mut collected = Collected::new(options);
+    let mut reader = RowReader { columns: &columns, reader: LineReader::new(options), options };
+    while more {
+        collect(&mut rows, &mut reader, &mut collected)?;
+        more = rows.next()?.is_some();
+    }
+    Ok(collected.into_list())
+}
+
+/// Reads the current row.
+fn collect<R: Read>(
+    rows: &mut Rows<'_, R>,
+    reader: &mut RowReader<'_>,
+    collected: &mut Collected,
+) -> Result<(), ListError> {
+    let row = rows.row();
+    // A row of several lines with other cells than the header has: a quote opens in it by mistake.
+    if row.len() != reader.columns.names.len() && row.as_slice().contains(&b'\n') {
+        return Err(ListError::UnclosedQuote { line: rows.line() });
+    }
+    let line = || (rows.line(), reader.columns.shown(row));
+    match reader.read(row) {
+        Ok((range, None)) => collected.push(range, line),
+        Ok((_, Some(state))) => collected.push_state(state, line),
+        Err(fault) => {
+            let invalid = reader.invalid_line(rows.line(), row, fault);
+            if reader.options.on_invalid == OnInvalid::Refuse {
+                return Err(ListError::InvalidLine(invalid));
             }
+            collected.skip(invalid);
         }
     }
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let list = match state_columns {
-        None => NumberList::new(singles, ranges, threads),
-        Some(_) => NumberList::with_states(states, threads),
+    Ok(())
+}
+
+/// The delimiter under which the columns are found, or the likeliest.
+fn likeliest(delimiters: &[u8], head: &[u8], options: &ListOptions) -> u8 {
+    let finds = |delimiter: &&u8| {
+        let mut first = ByteRecord::new();
+        let mut reader =
+            ReaderBuilder::new().delimiter(**delimiter).has_headers(false).flexible(true).from_reader(head);
+        reader.read_byte_record(&mut first).is_ok() && FoundColumns::find(&first, options).is_ok()
     };
-    Ok(list.with_invalid(invalid, first_invalid))
+    let found = delimiters.iter().find(finds).or(delimiters.first());
+    found.copied().unwrap_or(b',')
 }
 
-/// The line on which `row` starts, computed from the reader's position `after` it: the row's own position
-/// lies before the blank lines and comments above it. `cut_at` is the length of an input whose last line has
-/// no end.
-fn first_line(row: &ByteRecord, after: &Position, cut_at: Option<u64>) -> u64 {
-    let inside = memchr::memchr_iter(b'\n', row.as_slice()).count() as u64;
-    let ended = u64::from(cut_at != Some(after.byte()));
-    after.line().saturating_sub(inside + ended)
+/// A fault, and the columns in which it is.
+type RowFault<'a> = (LineFault, Option<&'a [Part]>);
+
+/// Reads the numbers of rows.
+struct RowReader<'a> {
+    columns: &'a FoundColumns,
+    reader: LineReader<'a>,
+    options: &'a ListOptions,
 }
 
-/// The columns with the numbers, and those with their states if these are to be read.
-fn find_columns(
-    header: &ByteRecord,
-    options: &ListOptions,
-) -> Result<(Columns, Option<StateColumns>), ListError> {
-    let names: Vec<&str> = header
-        .iter()
-        .map(std::str::from_utf8)
-        .collect::<Result<_, _>>()
-        .map_err(|_| ListError::NotUtf8Csv)?;
-    let find = |wanted: &str| names.iter().position(|name| name.trim().eq_ignore_ascii_case(wanted));
-    let states = StateColumns::find(find, options.states);
-    let wanted = options.column.as_deref().unwrap_or(NUMBER_COLUMN);
-    if let Some(number) = find(wanted) {
-        return Ok((Columns::Number(number), states));
+impl<'a> RowReader<'a> {
+    /// The numbers of a row, and the state of the number if there are states.
+    fn read(
+        &mut self,
+        row: &ByteRecord,
+    ) -> Result<(NumberRange, Option<super::states::StateRow>), RowFault<'a>> {
+        let range = match &self.columns.cells {
+            Cells::Number(parts) => {
+                self.number(row, parts).map_err(|fault| (fault, Some(parts.as_slice())))?
+            }
+            Cells::Range(first, last) => {
+                let in_first = |fault| (fault, Some(first.as_slice()));
+                let in_last = |fault| (fault, Some(last.as_slice()));
+                let low = value(row, first).and_then(|cell| self.reader.end(&cell)).map_err(in_first)?;
+                let high = value(row, last).and_then(|cell| self.reader.end(&cell)).map_err(in_last)?;
+                let range = self.reader.between(low, high).map_err(in_first)?;
+                self.checked(range, first).map_err(in_first)?
+            }
+        };
+        let state = self.columns.states.as_ref().map(|columns| columns.parse(row, range)).transpose();
+        Ok((range, state.map_err(|fault| (fault, None))?))
     }
-    if options.column.is_none()
-        && let (Some(first), Some(last)) = (find(RANGE_COLUMNS[0]), find(RANGE_COLUMNS[1]))
-    {
-        return Ok((Columns::Range(first, last), states));
+
+    fn number(&mut self, row: &ByteRecord, parts: &[Part]) -> Result<NumberRange, LineFault> {
+        let range = self.reader.cell(&value(row, parts)?)?;
+        self.checked(range, parts)
     }
-    let found = InvalidLine::new(1, names.join(",").as_bytes(), LineFault::NoValue).text;
-    Err(ListError::MissingColumn { wanted: wanted.to_owned(), found })
+
+    /// Numbers that were put together may have a trunk prefix in their middle.
+    fn checked(&mut self, range: NumberRange, parts: &[Part]) -> Result<NumberRange, LineFault> {
+        let is_planned = self.options.region.is_some() || self.options.country_code.is_some();
+        if parts.len() > 1 && !is_planned { self.reader.check_joined(range) } else { Ok(range) }
+    }
+
+    fn invalid_line(&self, line: u64, row: &ByteRecord, (fault, parts): RowFault<'_>) -> InvalidLine {
+        let whole = || row.iter().collect::<Vec<_>>().join(&b',');
+        let text = match parts {
+            Some(parts) if fault != LineFault::NoValue => {
+                parts.iter().filter_map(|part| row.get(part.column)).collect::<Vec<_>>().join(&b'+')
+            }
+            _ => whole(),
+        };
+        let column = parts.map(|parts| self.columns.label(parts));
+        InvalidLine { column, ..InvalidLine::new(line, &text, fault, self.options.wording) }
+    }
 }
 
-fn parse_row(row: &ByteRecord, columns: &Columns, options: &ListOptions) -> Result<NumberRange, LineFault> {
-    let cell = |column: usize| {
-        row.get(column).map(<[u8]>::trim_ascii).filter(|cell| !cell.is_empty()).ok_or(LineFault::NoValue)
+/// The text of a value: the cells of its parts, put together.
+fn value<'a>(row: &'a ByteRecord, parts: &[Part]) -> Result<Cow<'a, [u8]>, LineFault> {
+    let cell = |part: &Part| {
+        row.get(part.column).map(<[u8]>::trim_ascii).filter(|cell| !cell.is_empty()).ok_or(LineFault::NoValue)
     };
-    match *columns {
-        Columns::Number(number) => parse_line(cell(number)?, options)?.ok_or(LineFault::NoValue),
-        Columns::Range(first, last) => {
-            let first = parse_number(cell(first)?, options.region)?;
-            Ok(NumberRange::new(first, parse_number(cell(last)?, options.region)?)?)
+    if let [part @ Part { width: 0, .. }] = parts {
+        return cell(part).map(Cow::Borrowed);
+    }
+    let mut joined = Vec::new();
+    for part in parts {
+        let text = clean(cell(part)?)?;
+        refuse_spreadsheet_number(&text)?;
+        if text.is_empty() {
+            return Err(LineFault::NoValue);
         }
-    }
-}
-
-fn without_byte_order_mark(mut input: impl Read) -> io::Result<impl Read> {
-    let mut start = Vec::new();
-    input.by_ref().take(BYTE_ORDER_MARK.len() as u64).read_to_end(&mut start)?;
-    if start == BYTE_ORDER_MARK {
-        start.clear();
-    }
-    Ok(Cursor::new(start).chain(input))
-}
-
-/// Reports the progress, and fails inside a row that is too long.
-struct Metered<'a, R> {
-    input: R,
-    bytes_read: u64,
-    /// Bytes read since the last row ended.
-    row_bytes: &'a Cell<usize>,
-    /// Bytes read so far, while the last of them ends no line.
-    cut_at: &'a Cell<Option<u64>>,
-    progress: Progress<'a>,
-}
-
-impl<R: Read> Read for Metered<'_, R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.row_bytes.get() > MAX_ROW_BYTES {
-            return Err(io::Error::from(io::ErrorKind::FileTooLarge));
+        if part.width > 0 {
+            let missing = part.width.checked_sub(text.len()).ok_or(LineFault::TooWide)?;
+            joined.extend(std::iter::repeat_n(b'0', missing));
         }
-        let count = self.input.read(buffer)?;
-        self.row_bytes.set(self.row_bytes.get() + count);
-        self.bytes_read += count as u64;
-        if let Some(last) = buffer[..count].last() {
-            self.cut_at.set((*last != b'\n').then_some(self.bytes_read));
-        }
-        (self.progress)(self.bytes_read);
-        Ok(count)
+        joined.extend_from_slice(&text);
     }
-}
-
-fn import_error(error: csv::Error) -> ListError {
-    match error.into_kind() {
-        ErrorKind::Io(error) if error.kind() == io::ErrorKind::FileTooLarge => ListError::RowTooLong,
-        ErrorKind::Io(error) => ListError::Io(error),
-        _ => ListError::NotUtf8Csv,
-    }
+    Ok(Cow::Owned(joined))
 }

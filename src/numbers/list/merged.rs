@@ -2,9 +2,11 @@
 
 use std::thread;
 
-use crate::numbers::list::InvalidLine;
-use crate::numbers::list::states::StateRow;
 use crate::numbers::number::{Number, NumberRange};
+
+use super::fault::InvalidLine;
+use super::states::StateRow;
+use super::survey::Survey;
 
 /// With fewer numbers a second thread costs more than it saves.
 const MIN_PARALLEL_NUMBERS: usize = 1 << 16;
@@ -27,6 +29,8 @@ pub struct NumberList {
     pub invalid: u64,
     /// The first [`MAX_KEPT_INVALID`] of them.
     pub first_invalid: Vec<InvalidLine>,
+    /// What its lines look like, if that was asked for.
+    pub survey: Option<Survey>,
 }
 
 impl NumberList {

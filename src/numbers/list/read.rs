@@ -2,12 +2,13 @@
 
 use std::io::Read;
 
-use crate::numbers::list::{ListFormat, ListOptions};
 use crate::numbers::number::MAX_SET_NUMBERS;
 
+use super::content::{Content, Headed};
 use super::csv::read_csv;
 use super::error::{ListError, Progress};
-use super::text::{BLOCK_BYTES, read_text};
+use super::options::{ListFormat, ListOptions};
+use super::text::{BLOCK_BYTES, read_lines};
 
 pub use super::merged::{MAX_KEPT_INVALID, NumberList};
 
@@ -28,9 +29,30 @@ pub fn read_list_in_blocks(
     progress: Progress<'_>,
     block_bytes: usize,
 ) -> Result<NumberList, ListError> {
+    match Content::open(input, options)? {
+        Content::Roaring(_) => Err(ListError::Roaring),
+        Content::Text(text) => read_in_blocks(text, options, progress, block_bytes),
+    }
+}
+
+/// Reads the text of a list to its end.
+pub fn read_text(
+    text: Headed<'_>,
+    options: &ListOptions,
+    progress: Progress<'_>,
+) -> Result<NumberList, ListError> {
+    read_in_blocks(text, options, progress, BLOCK_BYTES)
+}
+
+fn read_in_blocks(
+    text: Headed<'_>,
+    options: &ListOptions,
+    progress: Progress<'_>,
+    block_bytes: usize,
+) -> Result<NumberList, ListError> {
     let list = match options.format {
-        ListFormat::Text => read_text(input, options, progress, block_bytes.max(1))?,
-        ListFormat::Csv => read_csv(input, options, progress)?,
+        ListFormat::Text => read_lines(text.whole(), options, progress, block_bytes.max(1))?,
+        ListFormat::Csv => read_csv(text, options, progress)?,
     };
     match list.numbers() {
         0 => Err(ListError::Empty),
@@ -42,7 +64,8 @@ pub fn read_list_in_blocks(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::numbers::list::OnInvalid;
+    use crate::numbers::list::error::ColumnsError;
+    use crate::numbers::list::options::{Columns, OnInvalid};
     use crate::numbers::number::NumberRange;
 
     fn read(text: &[u8], options: &ListOptions) -> Result<NumberList, ListError> {
@@ -64,9 +87,9 @@ mod tests {
 
     #[test]
     fn a_text_list_is_sorted_and_merged() {
-        let text = b"\xEF\xBB\xBF79123456790\r\n\r\n# more\n79123456789\n79123456789\n5-7\n6-9\n+1 (2) 3";
+        let text = b"\xEF\xBB\xBF79123456790\r\n\r\n# more\n79123456789\n79123456789\n10005-10007\n10006-10009\n+7 (912) 3456788";
         let list = read(text, &ListOptions::default()).unwrap();
-        assert_eq!(lengths(&list), [(5, 5), (123, 1), (79_123_456_789, 2)]);
+        assert_eq!(lengths(&list), [(10_005, 5), (79_123_456_788, 3)]);
         assert_eq!((list.numbers(), list.duplicates, list.invalid), (8, 3, 0));
     }
 
@@ -107,29 +130,32 @@ mod tests {
     fn empty_and_too_large_lists_are_refused() {
         assert!(matches!(read(b"", &ListOptions::default()), Err(ListError::Empty)));
         assert!(matches!(read(b"# nothing\n\n", &ListOptions::default()), Err(ListError::Empty)));
-        let error = read(b"1-999999999999999\n", &ListOptions::default()).unwrap_err();
+        let error = read(b"first,last\n1,999999999999999\n", &csv()).unwrap_err();
         assert!(matches!(error, ListError::TooMany { numbers: 999_999_999_999_999 }), "{error}");
     }
 
     #[test]
     fn csv_columns_are_found_by_name() {
-        let list = read(b"\xEF\xBB\xBFname, Number\nx,+7 912\n\"a,\nb\",7913\n# c\n", &csv()).unwrap();
-        assert_eq!(lengths(&list), [(7912, 2)]);
+        let list =
+            read(b"\xEF\xBB\xBFname, Number\nx,+79123456788\n\"a,\nb\",79123456789\n", &csv()).unwrap();
+        assert_eq!(lengths(&list), [(79_123_456_788, 2)]);
         let list = read(b"first,last,carrier\n10,20,T2\n12,13,Motiv\n", &csv()).unwrap();
         assert_eq!((lengths(&list), list.duplicates), (vec![(10, 11)], 2));
-        let options = ListOptions { column: Some("phone".into()), ..csv() };
+        let options = ListOptions { columns: Columns::Number("phone".parse().unwrap()), ..csv() };
         assert_eq!(lengths(&read(b"number,phone\n1,2\n", &options).unwrap()), [(2, 1)]);
         let error = read(b"first,last\n1,2\n", &options).unwrap_err().to_string();
         assert!(error.contains("no column phone") && error.contains("first,last"), "{error}");
-        assert!(matches!(read(b"79123456789\n", &csv()), Err(ListError::MissingColumn { .. })));
-        assert!(matches!(read(b"\xFF\n", &csv()), Err(ListError::NotUtf8Csv)));
+        let error = read(b"79123456789\n", &csv()).unwrap_err();
+        assert!(matches!(error, ListError::Columns(ColumnsError::NoHeader { .. })), "{error}");
+        let error = read(b"\xFF\n", &csv()).unwrap_err();
+        assert!(matches!(error, ListError::Columns(ColumnsError::Missing { .. })), "{error}");
     }
 
     #[test]
     fn a_bad_csv_row_is_named() {
         for (text, line) in [
             ("number\n1\n\nx\n", 4),
-            ("number\n1\n# c\nx", 4),
+            ("number\n1\n# c\nx", 3),
             ("number\r\n1\r\n\r\nx\r\n", 4),
             ("number\r\n1\r\nx", 3),
             ("number\r\n\"1\"\r\n\"x\"\r\n", 3),
@@ -146,6 +172,10 @@ mod tests {
     #[test]
     fn an_unclosed_quote_does_not_swallow_the_file() {
         let text = [b"number\n\"".as_slice(), &b"1\n".repeat(4 << 20)].concat();
-        assert!(matches!(read_list(text.as_slice(), &csv(), &|_| {}), Err(ListError::RowTooLong)));
+        let error = read_list(text.as_slice(), &csv(), &|_| {}).unwrap_err();
+        assert!(matches!(error, ListError::RowTooLong { line: 2 }), "{error}");
+        let text = b"number\n1\n\"2\n3\n".as_slice();
+        let error = read_list(text, &csv(), &|_| {}).unwrap_err();
+        assert!(matches!(error, ListError::UnclosedQuote { line: 3 }), "{error}");
     }
 }

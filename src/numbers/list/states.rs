@@ -6,7 +6,8 @@ use csv::ByteRecord;
 
 use crate::numbers::number::{Number, NumberRange};
 
-use super::{LineFault, ReadStates};
+use super::fault::LineFault;
+use super::options::ReadStates;
 
 /// The columns with the states. Only a list that has all of them has states: a list of addresses may well
 /// have a column that is called state.

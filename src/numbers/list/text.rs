@@ -9,12 +9,16 @@ use std::thread;
 use crossbeam::channel::{Receiver, Sender, bounded};
 use memchr::{memchr, memrchr};
 
-use crate::numbers::list::{InvalidLine, ListOptions, MAX_LINE_BYTES, OnInvalid, parse_line};
-use crate::numbers::number::{Number, NumberRange};
+use crate::numbers::number::Number;
 use crate::sys::parallel;
 
+use super::MAX_LINE_BYTES;
+use super::collect::Collected;
 use super::error::{ListError, Progress};
+use super::fault::InvalidLine;
+use super::line::LineReader;
 use super::merged::{MAX_KEPT_INVALID, NumberList};
+use super::options::{ListOptions, OnInvalid};
 
 /// Bytes that one thread parses at a time: few enough to stay in its cache.
 pub(crate) const BLOCK_BYTES: usize = 512 * 1024;
@@ -22,8 +26,6 @@ pub(crate) const BLOCK_BYTES: usize = 512 * 1024;
 const QUEUED_BLOCKS: usize = 4;
 /// Few parsers keep up with the reader; more only use memory.
 const MAX_PARSERS: usize = 4;
-/// What editors on Windows put before UTF-8 text.
-pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 /// A guess for the first allocation: bytes of a line with an 11-digit number.
 const USUAL_LINE_BYTES: usize = 12;
 
@@ -33,20 +35,16 @@ struct Block {
     text: Vec<u8>,
 }
 
-/// The content of a block.
+/// The content of a block. Its lines are counted from the block's first.
 #[derive(Default)]
 struct Parsed {
     sequence: usize,
     lines: u64,
-    singles: Vec<Number>,
-    ranges: Vec<NumberRange>,
-    invalid: u64,
-    /// The first refused lines, with line numbers that count from the block's first line.
-    first_invalid: Vec<InvalidLine>,
+    collected: Collected,
 }
 
 /// Reads the list in blocks of about `block_bytes`.
-pub(crate) fn read_text(
+pub(crate) fn read_lines(
     input: impl Read,
     options: &ListOptions,
     progress: Progress<'_>,
@@ -76,20 +74,15 @@ pub(crate) fn read_text(
     let mut parsed: Vec<Parsed> =
         parsed.map_err(|_| ListError::ParserFailed)?.into_iter().flatten().collect();
     parsed.sort_unstable_by_key(|block| block.sequence);
-    let (invalid, first_invalid) = collect_invalid(&mut parsed);
+    let parts = parsed.into_iter().map(|block| (block.collected, block.lines)).collect();
+    let collected = Collected::join(parts, options);
     if options.on_invalid == OnInvalid::Refuse
-        && let Some(first) = first_invalid.first()
+        && let Some(first) = collected.first_invalid().first()
     {
         return Err(ListError::InvalidLine(first.clone()));
     }
     read?;
-    let mut singles = Vec::with_capacity(parsed.iter().map(|block| block.singles.len()).sum());
-    let mut ranges = Vec::new();
-    for block in parsed {
-        singles.extend(block.singles);
-        ranges.extend(block.ranges);
-    }
-    Ok(NumberList::new(singles, ranges, parsers).with_invalid(invalid, first_invalid))
+    Ok(collected.into_list())
 }
 
 /// Cuts the input at line ends until it ends or `send` declines.
@@ -114,7 +107,7 @@ fn cut_blocks(
         if count > 0 {
             let Some(end) = memrchr(b'\n', &text) else {
                 // A line this long is refused whatever follows, so its rest is dropped.
-                text.truncate(MAX_LINE_BYTES + BYTE_ORDER_MARK.len() + 1);
+                text.truncate(MAX_LINE_BYTES + 1);
                 carried = text;
                 continue;
             };
@@ -134,14 +127,15 @@ fn parse_blocks(
     options: &ListOptions,
     refused: &AtomicBool,
 ) -> Vec<Parsed> {
+    let mut reader = LineReader::new(options);
     let mut kept = 0;
     let mut all = Vec::new();
     for block in blocks {
-        let mut parsed = parse_block(&block, options);
+        let mut parsed = parse_block(&block, &mut reader, options);
         // A parser sees its blocks in file order, so the first ten of all are among the first ten of each.
-        parsed.first_invalid.truncate(MAX_KEPT_INVALID - kept);
-        kept += parsed.first_invalid.len();
-        if parsed.invalid > 0 && options.on_invalid == OnInvalid::Refuse {
+        parsed.collected.keep_invalid(MAX_KEPT_INVALID - kept);
+        kept += parsed.collected.first_invalid().len();
+        if parsed.collected.invalid() > 0 && options.on_invalid == OnInvalid::Refuse {
             refused.store(true, Relaxed);
         }
         all.push(parsed);
@@ -151,35 +145,27 @@ fn parse_blocks(
     all
 }
 
-fn parse_block(block: &Block, options: &ListOptions) -> Parsed {
-    let mut parsed = Parsed { sequence: block.sequence, ..Parsed::default() };
-    parsed.singles.reserve(block.text.len() / USUAL_LINE_BYTES + 1);
+fn parse_block(block: &Block, reader: &mut LineReader<'_>, options: &ListOptions) -> Parsed {
+    let mut parsed = Parsed { sequence: block.sequence, lines: 0, collected: Collected::new(options) };
+    parsed.collected.reserve(block.text.len() / USUAL_LINE_BYTES + 1);
+    let is_plain = options.is_plain();
     let mut rest = block.text.as_slice();
-    if block.sequence == 0 {
-        rest = rest.strip_prefix(BYTE_ORDER_MARK).unwrap_or(rest);
-    }
     while !rest.is_empty() {
         parsed.lines += 1;
-        // With a region plain digits may be a national form.
-        if options.region.is_none()
-            && let Some((number, bytes)) = plain_line(rest)
-        {
-            parsed.singles.push(number);
+        let lines = parsed.lines;
+        if is_plain && let Some((number, bytes)) = plain_line(rest) {
+            parsed.collected.push_single(number, || (lines, rest[..bytes].trim_ascii().to_vec()));
             rest = &rest[bytes..];
             continue;
         }
         let end = memchr(b'\n', rest).unwrap_or(rest.len());
         let line = &rest[..end];
         rest = rest.get(end + 1..).unwrap_or_default();
-        match parse_line(line, options) {
+        match reader.line(line) {
             Ok(None) => {}
-            Ok(Some(range)) if range.len() == 1 => parsed.singles.push(range.first()),
-            Ok(Some(range)) => parsed.ranges.push(range),
+            Ok(Some(range)) => parsed.collected.push(range, || (lines, line.to_vec())),
             Err(reason) => {
-                parsed.invalid += 1;
-                if parsed.first_invalid.len() < MAX_KEPT_INVALID {
-                    parsed.first_invalid.push(InvalidLine::new(parsed.lines, line, reason));
-                }
+                parsed.collected.skip(InvalidLine::new(lines, line, reason, options.wording));
                 if options.on_invalid == OnInvalid::Refuse {
                     return parsed;
                 }
@@ -187,24 +173,6 @@ fn parse_block(block: &Block, options: &ListOptions) -> Parsed {
         }
     }
     parsed
-}
-
-/// Counts the refused lines, and gives the first of them their line numbers in the file. `parsed` is in file
-/// order.
-fn collect_invalid(parsed: &mut [Parsed]) -> (u64, Vec<InvalidLine>) {
-    let (mut lines_before, mut invalid) = (0, 0);
-    let mut first = Vec::new();
-    for block in parsed {
-        for mut line in block.first_invalid.drain(..) {
-            if first.len() < MAX_KEPT_INVALID {
-                line.line += lines_before;
-                first.push(line);
-            }
-        }
-        lines_before += block.lines;
-        invalid += block.invalid;
-    }
-    (invalid, first)
 }
 
 /// A line of 8 to 15 plain digits at the start of `rest`, and its length with its line end. `None` if it is
@@ -249,6 +217,8 @@ fn eight_digits(digits: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::numbers::list::parse_line;
+    use crate::numbers::number::NumberRange;
 
     #[test]
     fn the_fast_path_reads_what_parse_line_reads() {

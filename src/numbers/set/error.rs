@@ -70,12 +70,6 @@ pub enum SetError {
         /// Where the container's values are.
         offset: u64,
     },
-    /// The set holds 0.
-    #[error("the container at byte {offset} holds the number 0: remove it, numbers start at 1")]
-    NumberZero {
-        /// Where the container's values are.
-        offset: u64,
-    },
     /// The set holds something above [`crate::numbers::number::Number::MAX`].
     #[error("the container described at byte {offset} holds a number of more than 15 digits: remove it")]
     NumberTooHigh {

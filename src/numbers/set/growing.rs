@@ -19,11 +19,14 @@ const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 /// Ranges up to this length are looked up number by number, longer ones by reading all numbers.
 const MAX_LOOKED_UP: u64 = 16;
 
+/// Stands in the place of a lost number. No number is as high.
+const LOST: u64 = u64::MAX;
+
 /// A set of numbers in the order of their addition.
 #[derive(Debug)]
 pub struct GrowingSet {
     pub(crate) id: SetId,
-    /// 0 where a number is lost.
+    /// [`LOST`] where a number is lost.
     numbers: Box<[AtomicU64]>,
     /// Open addressing: the rank of a number plus 1, or 0 for none.
     slots: Box<[AtomicU32]>,
@@ -36,7 +39,7 @@ impl GrowingSet {
         let slots = (capacity as usize * SLOTS_PER_NUMBER).next_power_of_two();
         Self {
             id: SetId::new(),
-            numbers: (0..capacity).map(|_| AtomicU64::new(0)).collect(),
+            numbers: (0..capacity).map(|_| AtomicU64::new(LOST)).collect(),
             slots: (0..slots).map(|_| AtomicU32::new(0)).collect(),
             len: AtomicU32::new(0),
         }

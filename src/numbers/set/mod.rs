@@ -73,9 +73,6 @@ impl<B: AsRef<[u8]>> NumberSet<B> {
                 Fault::Order => SetError::ContainerOrder { offset },
                 Fault::Count => SetError::ContainerCount { offset },
             })?;
-            if entry.key() == 0 && self.sampled(entry, cardinality).find(0).is_ok() {
-                return Err(SetError::NumberZero { offset });
-            }
             let highest = self.run_at(Rank(entry.first_rank + (cardinality - 1)));
             if highest.is_some_and(|run| run.first_number + u64::from(run.len - 1) > Number::MAX.get()) {
                 return Err(SetError::NumberTooHigh { offset });
@@ -269,9 +266,9 @@ impl<B: AsRef<[u8]>> Iterator for Ranges<'_, B> {
                 (None, None) => return None,
                 (pending, next) => std::mem::replace(pending, next),
             };
-            // A damaged set may hold 0 or numbers of more than 15 digits: those are left out.
+            // A damaged set may hold numbers of more than 15 digits: those are left out.
             if let Some((first, last)) = done
-                && let Ok(first) = Number::new(first.max(1))
+                && let Ok(first) = Number::new(first)
                 && let Ok(last) = Number::new(last.min(Number::MAX.get()))
                 && let Ok(range) = NumberRange::new(first, last)
             {
@@ -346,11 +343,11 @@ mod tests {
     }
 
     #[test]
-    fn zero_and_sixteen_digits_are_refused() {
+    fn zero_is_a_number_and_sixteen_digits_are_refused() {
         let zero = NumberSet::open(serialized([0, 1])).unwrap();
-        assert!(matches!(zero.validate(), Err(SetError::NumberZero { .. })));
-        assert_eq!(zero.select(Rank(0)), None);
-        assert_eq!(zero.ranges().next(), Some(NumberRange::single(number(1))));
+        zero.validate().unwrap();
+        assert_eq!(zero.select(Rank(0)), Some(number(0)));
+        assert_eq!(zero.ranges().next(), NumberRange::new(number(0), number(1)).ok());
         let just_above = NumberSet::open(serialized([Number::MAX.get() + 1])).unwrap();
         assert!(matches!(just_above.validate(), Err(SetError::NumberTooHigh { .. })));
         assert_eq!(just_above.ranges().next(), None);

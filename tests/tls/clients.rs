@@ -12,7 +12,8 @@ fn required(authority: &Authority) -> Vec<String> {
 #[test]
 fn a_required_certificate_lets_its_holder_in_alone() {
     let daemon = TlsDaemon::start(required);
-    let (client, stranger) = (daemon.authority.client("dialer", 7), Authority::new().client("dialer", 7));
+    let others = Authority::new();
+    let (client, stranger) = (daemon.authority.client("dialer", 7), others.client("dialer", 7));
     let list = ["pool", "list"];
     assert_eq!(daemon.command_as(&client, &list).status.code(), Some(0));
     one_line_failure(&daemon.command(&list).output().unwrap(), 1, "--client-certificate and --client-key");

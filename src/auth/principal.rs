@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::state::time::Timestamp;
 
+use super::live_leases::LiveLeases;
 use super::quota::Quota;
 use super::role::{Permission, Permissions, Role};
 use super::scope::Scope;
@@ -50,6 +51,8 @@ pub struct Principal {
     quota: Quota,
     expires: Option<Timestamp>,
     usage: Arc<Usage>,
+    /// `None` if they are not limited.
+    live: Option<Arc<LiveLeases>>,
 }
 
 /// Whether a text may be a principal's name: 1 to [`MAX_NAME_BYTES`] of `[A-Za-z0-9._@:+-]`, which stand in a log
@@ -62,7 +65,7 @@ pub fn is_name(text: &str) -> bool {
 impl Principal {
     pub(super) fn new(settings: PrincipalSettings, usage: Arc<Usage>) -> Self {
         let PrincipalSettings { name, role, scope, shows_numbers, may_retire, quota, expires } = settings;
-        let permissions = role.permissions();
+        let (permissions, live) = (role.permissions(), usage.live_leases(&quota));
         Self {
             name,
             role,
@@ -72,6 +75,7 @@ impl Principal {
             quota,
             expires,
             usage,
+            live,
         }
     }
 
@@ -111,6 +115,12 @@ impl Principal {
     /// When it ends.
     pub fn expires(&self) -> Option<Timestamp> {
         self.expires
+    }
+
+    /// Its live leases and how many they may be, if they are limited.
+    #[inline]
+    pub(crate) fn live_leases(&self) -> Option<(&LiveLeases, u64)> {
+        self.live.as_deref().zip(self.quota.live_leases)
     }
 
     /// What it uses.

@@ -56,7 +56,7 @@ impl Names {
         if self.counted.len() < MAX_NAMES {
             self.counted.push(Arc::clone(name));
         }
-        let usage = Arc::new(Usage::new(index));
+        let usage = Arc::new(Usage::new(index, name));
         self.usage.insert(Arc::clone(name), Arc::clone(&usage));
         usage
     }

@@ -118,7 +118,7 @@ mod tests {
         for bad in ["", "**", "a*b", "*a", "ru**", "a b", "/", ".hidden*", "\u{e9}*", "?"] {
             assert!(matches!(Scope::of(&[bad]), Err(ScopeError::Pattern(_))), "{bad}");
         }
-        assert_eq!(Scope::of::<&str>(&[]), Err(ScopeError::Count(0)));
+        assert_eq!(Scope::of(&[""; 0]), Err(ScopeError::Count(0)));
         assert!(matches!(Scope::of(&["a"; MAX_PATTERNS + 1]), Err(ScopeError::Count(_))));
     }
 }

@@ -1,8 +1,11 @@
 //! What a principal uses, shared by all workers and kept under its name across changes of the tokens file.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::domain::key_owner::KeyOwner;
+
+use super::live_leases::LiveLeases;
 use super::quota::Quota;
 use super::rate::Rate;
 
@@ -11,9 +14,13 @@ use super::rate::Rate;
 pub struct Usage {
     /// The place of its counters in the statistics of each worker.
     pub(crate) index: NameIndex,
-    pub(super) requests: Rate,
-    pub(super) numbers: Rate,
+    pub(crate) requests: Rate,
+    pub(crate) numbers: Rate,
     connections: AtomicU32,
+    /// Changed when principals are made, and only looked at then.
+    live: Mutex<Option<Arc<LiveLeases>>>,
+    /// Its idempotency keys.
+    pub(crate) keys: Arc<KeyOwner>,
 }
 
 /// The place of a principal's name among those of the statistics.
@@ -21,8 +28,28 @@ pub struct Usage {
 pub(crate) struct NameIndex(pub(crate) u16);
 
 impl Usage {
-    pub(super) fn new(index: NameIndex) -> Self {
-        Self { index, requests: Rate::default(), numbers: Rate::default(), connections: AtomicU32::new(0) }
+    pub(super) fn new(index: NameIndex, name: &str) -> Self {
+        Self {
+            index,
+            requests: Rate::default(),
+            numbers: Rate::default(),
+            connections: AtomicU32::new(0),
+            live: Mutex::default(),
+            keys: Arc::new(KeyOwner::new(name)),
+        }
+    }
+
+    /// The count of live leases, if `quota` limits them.
+    pub(super) fn live_leases(&self, quota: &Quota) -> Option<Arc<LiveLeases>> {
+        let (Some(_), Some(ttl_seconds)) = (quota.live_leases, quota.ttl_seconds) else { return None };
+        let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+        let fitting = match live.take() {
+            Some(counted) if counted.fits(ttl_seconds) => counted,
+            Some(counted) => Arc::new(counted.moved(ttl_seconds)),
+            None => Arc::new(LiveLeases::new(ttl_seconds)),
+        };
+        *live = Some(Arc::clone(&fitting));
+        Some(fitting)
     }
 }
 

@@ -3,6 +3,8 @@
 
 use tracing::{error, info, warn};
 
+use crate::auth::authority::TokenTable;
+use crate::auth::tokens_file::TokensFileError;
 use crate::daemon::config::args::ServeArgs;
 use crate::http::server::control::Control;
 use crate::http::server::tls::error::TlsError;
@@ -24,23 +26,28 @@ impl Reloader {
         Self { args, running }
     }
 
-    /// Reads the file and the certificates again. Flags and the environment still take precedence. If any of
+    /// Reads the file, the certificates and the tokens again. Flags and the environment still take precedence. If any of
     /// it is refused, nothing changes.
     pub(crate) fn reload(&mut self, control: &Control) {
         service_manager::reloading();
         let path = self.args.config.as_ref().map(|path| path.display().to_string());
-        if path.is_none() && self.running.tls.is_none() {
+        if path.is_none() && self.running.tls.is_none() && self.running.tokens.is_none() {
             warn!(event = "reload_failed", "there is no config file to read again: start with --config FILE");
             return;
         }
         let read = self.args.clone().into_config().map_err(|error| error.to_string());
-        let read = read.and_then(|config| match load_tls(&config, control) {
-            Ok(tls) => Ok((config, tls)),
-            Err(error) => Err(error.to_string()),
+        let read = read.and_then(|config| {
+            let tls = load_tls(&config, control).map_err(|error| error.to_string())?;
+            let tokens = read_tokens(&config, control).map_err(|error| error.to_string())?;
+            Ok((config, tls, tokens))
         });
         match read {
-            Ok((config, tls)) => {
+            Ok((config, tls, tokens)) => {
                 self.take(&config, control);
+                if let (Some(table), Some(authority)) = (tokens, control.authority()) {
+                    authority.exchange(table);
+                    startup_log::tokens(authority);
+                }
                 if let (Some(loaded), Some(running)) = (tls, control.tls()) {
                     startup_log::certificate(&loaded);
                     running.exchange(loaded);
@@ -53,7 +60,7 @@ impl Reloader {
                     log_numbers = shows_numbers,
                     slow_call_ms,
                     max_connections = self.running.max_connections,
-                    "the config file and the certificates were read again"
+                    "the config file, the certificates and the tokens were read again"
                 );
             }
             Err(error) => error!(event = "reload_failed", config = path, "nothing was changed: {error}"),
@@ -77,6 +84,14 @@ fn load_tls(config: &Config, control: &Control) -> Result<Option<LoadedTls>, Tls
     files.map(TlsFiles::load).transpose()
 }
 
+/// The tokens of a configuration, if the running daemon has any.
+fn read_tokens(config: &Config, control: &Control) -> Result<Option<TokenTable>, TokensFileError> {
+    match (&config.tokens, control.authority()) {
+        (Some(path), Some(authority)) => authority.read(path).map(Some),
+        _ => Ok(None),
+    }
+}
+
 /// The keys whose settings differ and cannot change while the daemon runs.
 fn fixed_that_differ(running: &Config, new: &Config) -> Vec<&'static str> {
     // Destructured in full, so that a new setting cannot be left out.
@@ -85,6 +100,7 @@ fn fixed_that_differ(running: &Config, new: &Config) -> Vec<&'static str> {
         listen,
         // The files that it names are read and exchanged; whether there are any is a matter of `listen`.
         tls: _,
+        tokens,
         allow_plain_text,
         allow_anyone,
         allow_hosts,
@@ -101,6 +117,8 @@ fn fixed_that_differ(running: &Config, new: &Config) -> Vec<&'static str> {
     let differ = [
         ("data", *data_dir != running.data_dir),
         ("listen", *listen != running.listen),
+        // Another file is read; whether there is one decides who is served at all.
+        ("tokens", tokens.is_some() != running.tokens.is_some()),
         ("allow_plain_text", *allow_plain_text != running.allow_plain_text),
         ("allow_anyone", *allow_anyone != running.allow_anyone),
         ("allow_host", *allow_hosts != running.allow_hosts),

@@ -9,6 +9,9 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::info;
 
+use crate::auth::authority::Authority;
+use crate::auth::registry::Registry;
+use crate::auth::tokens_file::TokensFileError;
 use crate::disk::bus_error;
 use crate::engine::registry::Engine;
 use crate::engine::startup::config::EngineConfig;
@@ -49,6 +52,9 @@ pub(crate) enum DaemonError {
     /// The certificates cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The tokens file is refused.
+    #[error(transparent)]
+    Tokens(#[from] TokensFileError),
     /// The data directory cannot be used.
     #[error(transparent)]
     Open(#[from] OpenError),
@@ -73,17 +79,22 @@ pub(crate) fn runtime() -> Result<Runtime, DaemonError> {
     Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
 }
 
-/// What connections need: bound addresses, and certificates if one of them speaks TLS.
+/// What connections need: bound addresses, certificates if one of them speaks TLS, and who may call.
 pub(crate) struct Bound {
     listeners: Vec<Listener>,
     tls: Option<LoadedTls>,
+    authority: Option<Arc<Authority>>,
+    registry: Arc<Registry>,
 }
 
-/// Reads the certificates and binds every address.
+/// Reads the certificates and the tokens, and binds every address.
 pub(crate) fn bind(config: &Config) -> Result<Bound, DaemonError> {
     let tls = config.tls.as_ref().map(TlsFiles::load).transpose()?;
+    let registry = Arc::new(Registry::default());
+    let authority =
+        config.tokens.as_deref().map(|path| Authority::open(path, Arc::clone(&registry))).transpose()?;
     let listeners = config.listen.iter().map(Listener::bind).collect::<Result<_, _>>()?;
-    Ok(Bound { listeners, tls })
+    Ok(Bound { listeners, tls, authority: authority.map(Arc::new), registry })
 }
 
 /// Opens the data directory. `json` is whether the log is JSON.
@@ -120,7 +131,7 @@ pub(crate) fn serve<E: From<DaemonError>>(
 ) -> Result<(), E> {
     runtime.block_on(async {
         let shutdown = shutdown()?;
-        let Bound { listeners, tls } = bound;
+        let Bound { listeners, tls, authority, registry } = bound;
         let addresses = server::addresses(&listeners).map_err(DaemonError::from)?;
         // The sockets are listening: connections from now on will be served.
         announce(&addresses)?;
@@ -128,12 +139,17 @@ pub(crate) fn serve<E: From<DaemonError>>(
         if let Some(tls) = &tls {
             startup_log::certificate(tls);
         }
+        if let Some(authority) = &authority {
+            startup_log::tokens(authority);
+        }
         let server_config = ServerConfig {
             workers: config.workers,
             max_connections: config.max_connections,
             allow_hosts: config.allow_hosts.clone(),
             limits: Limits::default(),
             tls: tls.map(|tls| Arc::new(ServerTls::new(tls))),
+            authority,
+            registry,
         };
         let server =
             Server::start(listeners, Arc::clone(&engine), server_config).map_err(DaemonError::from)?;

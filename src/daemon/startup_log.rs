@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
+use crate::auth::authority::Authority;
 use crate::engine::open_report::OpenReport;
 use crate::engine::registry::Engine;
 use crate::http::address::ListenAddress;
@@ -47,10 +48,17 @@ pub(crate) fn certificate(loaded: &LoadedTls) {
     info!(event = "certificate", expires = %expires, "the certificate is valid until {expires}");
 }
 
+/// Logged when a tokens file comes into force.
+pub(crate) fn tokens(authority: &Authority) {
+    let principals = authority.principals();
+    info!(event = "tokens", principals, "the tokens file is in force: it names {principals} principals");
+}
+
 /// Warns of what the settings give up.
 pub(crate) fn exposed(config: &Config) {
     let requires = config.tls.as_ref().is_some_and(|tls| tls.client_required);
-    let is_open = |listener: &&ListenerConfig| !(listener.tls && requires);
+    let has_tokens = config.tokens.is_some();
+    let is_open = |listener: &&ListenerConfig| !has_tokens && !(listener.tls && requires);
     let open: Vec<_> = config.listen.iter().filter(is_open).collect();
     if !open.is_empty() {
         warn!(
@@ -88,6 +96,7 @@ pub(crate) fn ready(
         data_dir,
         listen: _,
         tls,
+        tokens,
         allow_plain_text,
         allow_anyone,
         allow_hosts,
@@ -111,6 +120,7 @@ pub(crate) fn ready(
         version = env!("CARGO_PKG_VERSION"),
         pid = std::process::id(),
         listen = %listen.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
+        tokens = tokens.as_ref().map(|path| path.display().to_string()),
         tls_certificate = tls.as_ref().map(|tls| tls.certificate.display().to_string()),
         tls_client_ca = tls.as_ref().and_then(|tls| tls.client_ca.as_ref()).map(|path| path.display().to_string()),
         tls_client_required = tls.as_ref().map(|tls| tls.client_required),

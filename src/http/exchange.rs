@@ -4,23 +4,28 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::header::{CONNECTION, HeaderValue};
 use hyper::{Request, Response, StatusCode};
 
-use crate::http::calls::lease::plain_lease;
+use crate::auth::role::Permission;
+use crate::auth::usage::NameIndex;
+use crate::http::calls::lease::{plain_lease, pool_of_plain_lease};
 use crate::http::counters::requests::Call;
 use crate::http::request::headers::RequestHeaders;
+use crate::http::request::path;
 use crate::http::response::body::Body;
 use crate::http::response::json::ok_json;
 use crate::http::response::problem::{Code, Problem};
 use crate::sys::monotonic::monotonic_nanos;
 
+use super::access::Access;
+use super::actor::Actor;
 use super::caller::Caller;
 use super::calls::{Api, Handled, Reply};
 use super::commit_gate::Gate;
 use super::request_log::{self, OwnedRequestInfo, RequestInfo};
-use super::{routes, worker_state};
+use super::{permissions, routes, worker_state};
 
 /// A response that is ready or still being made. It is moved from hand to hand before it is polled, so it is
 /// small.
@@ -47,6 +52,8 @@ pub(crate) struct InFlight {
     started_nanos: u64,
     /// Whether the request has an id, which the response may have to repeat.
     has_id: bool,
+    /// The principal that made it, if any.
+    principal: Option<NameIndex>,
 }
 
 impl InFlight {
@@ -80,6 +87,9 @@ impl InFlight {
         let took_nanos = monotonic_nanos().saturating_sub(self.started_nanos);
         worker_state::with(|state| {
             state.stats.requests.record(self.call, status, took_nanos);
+            if let Some(principal) = self.principal {
+                state.stats.principals.request(principal, refused.is_some());
+            }
             if let Some(code) = refused {
                 state.stats.refusals.record(code, state.calls.clock.now().seconds());
             }
@@ -88,7 +98,8 @@ impl InFlight {
                 gate.raise(state.calls.engine.position(!body.is_of_own_changes()));
             }
         });
-        (self.has_id || request_log::should_log(self.call, status, took_nanos)).then_some(took_nanos)
+        let should_log = request_log::should_log(self.call, status, took_nanos);
+        (self.has_id || should_log).then_some(took_nanos)
     }
 }
 
@@ -99,7 +110,12 @@ impl Pending {
 
     /// The response, once it is ready.
     #[inline]
-    pub(crate) fn poll(&mut self, gate: &Gate, cx: &mut Context<'_>) -> Poll<Response<Body>> {
+    pub(crate) fn poll(
+        &mut self,
+        gate: &Gate,
+        caller: &Caller,
+        cx: &mut Context<'_>,
+    ) -> Poll<Response<Body>> {
         match self {
             Self::Json(body) => {
                 let body = std::mem::take(body);
@@ -114,7 +130,7 @@ impl Pending {
             },
             Self::Later(later) => {
                 let reply = ready!(later.future.as_mut().poll(cx));
-                let response = later.in_flight.finish(|| later.kept.info(), reply, gate);
+                let response = later.in_flight.finish(|| later.kept.info(caller), reply, gate);
                 *self = Self::Ready(None);
                 Poll::Ready(response)
             }
@@ -122,41 +138,61 @@ impl Pending {
     }
 }
 
-/// Starts to handle a request.
+/// Starts to handle a request. `access` is what the connection remembers of its callers.
 #[inline]
-pub(crate) fn answer(api: &Arc<Api>, gate: &Gate, caller: &Caller, request: Request<Incoming>) -> Pending {
+pub(crate) fn answer(
+    api: &Arc<Api>,
+    gate: &Gate,
+    caller: &Caller,
+    access: &Access,
+    request: Request<Incoming>,
+) -> Pending {
     let started_nanos = monotonic_nanos();
     let given = RequestHeaders::of(&request);
-    let in_flight = |call| InFlight { call, started_nanos, has_id: given.request_id.is_some() };
-    let info = || RequestInfo::of(&request, &given);
-    if let Err(problem) = api.names.check(caller.via, &request, &given) {
-        return Pending::ready(in_flight(Call::Other).finish(info, Err(problem), gate));
-    }
-    match plain_lease(&request, &given) {
-        Some(Ok(body)) => {
-            let in_flight = in_flight(Call::Lease);
-            match in_flight.count(StatusCode::OK, &body, None, gate) {
-                None => Pending::Json(body),
-                Some(took_nanos) => {
-                    let mut response = ok_json(body);
-                    info().answered(Call::Lease, took_nanos, &mut response);
-                    Pending::ready(response)
-                }
+    let has_id = given.request_id.is_some();
+    let (actor, refusal) = match api.names.check(caller.via, &request, &given) {
+        Ok(()) => match access.actor(api, caller, &given, started_nanos) {
+            Ok(actor) => (actor, None),
+            Err(problem) => (Actor::NOBODY, Some(problem)),
+        },
+        Err(problem) => {
+            let in_flight = InFlight { call: Call::Other, started_nanos, has_id, principal: None };
+            let info = || RequestInfo::of(&request, &given, caller, &Actor::NOBODY);
+            return Pending::ready(in_flight.finish(info, Err(problem), gate));
+        }
+    };
+    let in_flight = |call| InFlight { call, started_nanos, has_id, principal: actor.index() };
+    let info = || RequestInfo::of(&request, &given, caller, &actor);
+    let Some(pool) = pool_of_plain_lease(&request, &given) else {
+        let (in_flight, kept) = (in_flight(Call::Other), info().keep());
+        return route(api, gate, caller, (actor, refusal), in_flight, kept, request);
+    };
+    let leased = match refusal {
+        Some(problem) => Err(problem),
+        None => actor
+            .admit(Call::Lease, Some(pool), 0, started_nanos)
+            .and_then(|()| plain_lease(pool, request.uri().query(), &actor)),
+    };
+    let in_flight = in_flight(Call::Lease);
+    match leased {
+        Ok(body) => match in_flight.count(StatusCode::OK, &body, None, gate) {
+            None => Pending::Json(body),
+            Some(took_nanos) => {
+                let mut response = ok_json(body);
+                info().answered(Call::Lease, took_nanos, &mut response);
+                Pending::ready(response)
             }
-        }
-        Some(Err(problem)) => Pending::ready(in_flight(Call::Lease).finish(info, Err(problem), gate)),
-        None => {
-            let (in_flight, kept) = (in_flight(Call::Other), info().keep());
-            route(api, gate, caller, in_flight, kept, request)
-        }
+        },
+        Err(problem) => Pending::ready(in_flight.finish(info, Err(problem), gate)),
     }
 }
 
-/// Hands a request to its call.
+/// Hands a request to its call. `refusal` is why its actor is not known, if it is not.
 fn route(
     api: &Arc<Api>,
     gate: &Gate,
     caller: &Caller,
+    (actor, refusal): (Actor, Option<Problem>),
     in_flight: InFlight,
     kept: OwnedRequestInfo,
     request: Request<Incoming>,
@@ -164,28 +200,37 @@ fn route(
     let route = routes::find(request.method(), request.uri().path());
     let call = route.as_ref().map_or(Call::Other, |route| route.call);
     let in_flight = InFlight { call, ..in_flight };
-    let served = route.and_then(|route| match caller.calls.has(route.call) {
-        true => (route.handler)(api, request),
-        false => Err(Problem::not_served_here()),
-    });
+    let served = match refusal.filter(|_| permissions::of(call) != Permission::Open) {
+        Some(problem) => Err(problem),
+        None => route.and_then(|route| {
+            if !caller.calls.has(call) {
+                return Err(Problem::not_served_here());
+            }
+            let pool = path::split_pool(request.uri().path()).map(|(pool, _)| pool);
+            actor.admit(call, pool, request.body().size_hint().lower(), in_flight.started_nanos)?;
+            (route.handler)(api, &actor, request)
+        }),
+    };
     match served {
         Ok(Handled::Later(future)) => Pending::Later(Box::new(Later { in_flight, kept, future })),
-        Ok(Handled::Ready(response)) => Pending::ready(in_flight.finish(|| kept.info(), Ok(response), gate)),
-        Err(problem) => Pending::ready(in_flight.finish(|| kept.info(), Err(problem), gate)),
+        Ok(Handled::Ready(response)) => {
+            Pending::ready(in_flight.finish(|| kept.info(caller), Ok(response), gate))
+        }
+        Err(problem) => Pending::ready(in_flight.finish(|| kept.info(caller), Err(problem), gate)),
     }
 }
 
 /// Refuses a request on a connection beyond the limit.
-pub(crate) fn refuse(gate: &Gate, request: &Request<Incoming>) -> Pending {
+pub(crate) fn refuse(gate: &Gate, caller: &Caller, request: &Request<Incoming>) -> Pending {
     let problem = Problem::new(
         Code::Overloaded,
         "The server has reached its connection limit: reuse the connections you have, try later, or raise \
          --max-connections",
     );
     let given = RequestHeaders::of(request);
-    let has_id = given.request_id.is_some();
-    let in_flight = InFlight { call: Call::Other, started_nanos: monotonic_nanos(), has_id };
-    let info = || RequestInfo::of(request, &given);
+    let (call, started_nanos, has_id) = (Call::Other, monotonic_nanos(), given.request_id.is_some());
+    let in_flight = InFlight { call, started_nanos, has_id, principal: None };
+    let info = || RequestInfo::of(request, &given, caller, &Actor::NOBODY);
     let mut response = in_flight.finish(info, Err(problem), gate);
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     Pending::ready(response)

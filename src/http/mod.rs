@@ -5,6 +5,8 @@
 //! a file per group of calls, [`response`] writes the response, and `request_log` decides what is logged.
 //! `commit_gate` holds responses back until they are durable.
 
+pub(crate) mod access;
+pub(crate) mod actor;
 pub mod address;
 pub(crate) mod blocking;
 pub(crate) mod caller;
@@ -13,8 +15,10 @@ mod commit_gate;
 pub mod counters;
 pub(crate) mod exchange;
 pub(crate) mod lanes;
+pub(crate) mod lease_quota;
 pub mod limits;
 pub mod listen;
+pub(crate) mod permissions;
 pub mod request;
 mod request_log;
 pub mod response;

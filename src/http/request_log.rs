@@ -14,6 +14,9 @@ use rand::TryRng as _;
 use rand::rngs::SysRng;
 use tracing::{debug, error, info, warn};
 
+use crate::auth::principal::Principal;
+use crate::http::actor::Actor;
+use crate::http::caller::Caller;
 use crate::http::counters::requests::Call;
 use crate::http::request::headers::{REQUEST_ID, RequestHeaders};
 use crate::http::request::path;
@@ -30,6 +33,8 @@ pub(crate) struct RequestInfo<'a> {
     /// Includes the query.
     path: Option<&'a PathAndQuery>,
     id: Option<&'a HeaderValue>,
+    caller: &'a Caller,
+    actor: &'a Actor,
 }
 
 /// [`RequestInfo`] for a request that its handler consumes.
@@ -38,6 +43,7 @@ pub(crate) struct OwnedRequestInfo {
     // Shared with the request: a copy, or a box, would be an allocation for every renewal and return.
     path: Option<PathAndQuery>,
     id: Option<HeaderValue>,
+    actor: Actor,
 }
 
 /// How a request ended.
@@ -51,13 +57,23 @@ struct Outcome<'a> {
 
 impl<'a> RequestInfo<'a> {
     #[inline]
-    pub(crate) fn of(request: &'a Request<Incoming>, given: &RequestHeaders<'a>) -> Self {
+    pub(crate) fn of(
+        request: &'a Request<Incoming>,
+        given: &RequestHeaders<'a>,
+        caller: &'a Caller,
+        actor: &'a Actor,
+    ) -> Self {
         let id = given.request_id.filter(|id| is_safe(id.as_bytes()));
-        Self { method: request.method(), path: request.uri().path_and_query(), id }
+        Self { method: request.method(), path: request.uri().path_and_query(), id, caller, actor }
     }
 
     pub(crate) fn keep(self) -> OwnedRequestInfo {
-        OwnedRequestInfo { method: self.method.clone(), path: self.path.cloned(), id: self.id.cloned() }
+        OwnedRequestInfo {
+            method: self.method.clone(),
+            path: self.path.cloned(),
+            id: self.id.cloned(),
+            actor: self.actor.clone(),
+        }
     }
 
     /// Echoes the request's id in its response, and logs the request if it should be logged.
@@ -88,12 +104,17 @@ impl<'a> RequestInfo<'a> {
                 call = end.call.as_str(),
                 status = end.status.as_u16(),
                 took_us = end.took.as_micros() as u64,
+                principal = self.principal(),
+                peer = %self.caller.peer,
+                listener = &*self.caller.listener,
                 request_id = id,
                 "answered"
             );
         }
         if end.status.is_server_error() {
             self.log_failure(end, &id);
+        } else if self.is_access_refused(end.status) {
+            self.log_refusal(end, &id);
         } else if end.status.is_success()
             && let Some((event, message)) = event_of(end.call)
         {
@@ -103,6 +124,9 @@ impl<'a> RequestInfo<'a> {
                 path = self.path(),
                 status = end.status.as_u16(),
                 took_ms = end.took.as_millis() as u64,
+                principal = self.principal(),
+                peer = %self.caller.peer,
+                listener = &*self.caller.listener,
                 request_id = id,
                 "{message}"
             );
@@ -137,6 +161,35 @@ impl<'a> RequestInfo<'a> {
         if end.status == StatusCode::INTERNAL_SERVER_ERROR { failed!(error) } else { failed!(warn) }
     }
 
+    /// Whether the request was refused for who made it. A pool that its actor does not see is refused as if it
+    /// did not exist.
+    fn is_access_refused(self, status: StatusCode) -> bool {
+        matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS)
+            || (status == StatusCode::NOT_FOUND
+                && self.pool_name().is_some_and(|pool| !self.actor.sees(pool)))
+    }
+
+    fn log_refusal(self, end: Outcome<'_>, id: &str) {
+        let Some(suppressed) = limit::ACCESS_REFUSED.admit() else { return };
+        let (code, detail) = problem_of(end.body);
+        warn!(
+            event = "access_refused",
+            method = %self.method,
+            path = self.path(),
+            pool = self.pool(),
+            call = end.call.as_str(),
+            status = end.status.as_u16(),
+            code,
+            principal = self.principal(),
+            peer = %self.caller.peer,
+            listener = &*self.caller.listener,
+            request_id = id,
+            suppressed,
+            "{}",
+            log::text(&detail)
+        );
+    }
+
     fn log_slowness(self, end: Outcome<'_>, id: &str) {
         let Some(suppressed) = limit::SLOW_CALL.admit() else { return };
         warn!(
@@ -160,20 +213,35 @@ impl<'a> RequestInfo<'a> {
 
     /// The pool that the path names; empty for none.
     fn pool(self) -> String {
-        let path = self.path.map_or("", PathAndQuery::path);
-        log::text(path::split_pool(path).map_or("", |(pool, _)| pool))
+        log::text(self.pool_name().unwrap_or_default())
     }
+
+    fn pool_name(self) -> Option<&'a str> {
+        Some(path::split_pool(self.path?.path())?.0)
+    }
+
+    /// The name of the principal; none for nobody in particular.
+    fn principal(self) -> Option<&'a str> {
+        self.actor.principal().map(Principal::name)
+    }
+}
+
+/// Whether the log may have to show an error with this status: the daemon failed, or refused for who called. A
+/// pool that is not there may be one that its caller must not see.
+fn is_audited(status: u16) -> bool {
+    matches!(status, 401 | 403 | 404 | 429 | 500..)
 }
 
 /// Whether a request with this outcome is logged.
 #[inline]
 pub(crate) fn should_log(call: Call, status: u16, took_nanos: u64) -> bool {
-    status >= 500 || log::logs_call_of(took_nanos) || event_of(call).is_some()
+    (status >= 400 && is_audited(status)) || log::logs_call_of(took_nanos) || event_of(call).is_some()
 }
 
 impl OwnedRequestInfo {
-    pub(crate) fn info(&self) -> RequestInfo<'_> {
-        RequestInfo { method: &self.method, path: self.path.as_ref(), id: self.id.as_ref() }
+    pub(crate) fn info<'a>(&'a self, caller: &'a Caller) -> RequestInfo<'a> {
+        let Self { method, path, id, actor } = self;
+        RequestInfo { method, path: path.as_ref(), id: id.as_ref(), caller, actor }
     }
 }
 

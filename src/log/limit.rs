@@ -40,16 +40,20 @@ pub(crate) static ACCEPT_FAILED: Limit = Limit::new("accept_failed");
 /// TLS handshakes that were not completed.
 pub(crate) static HANDSHAKE_FAILED: Limit = Limit::new("handshake_failed");
 
+/// Requests that were refused for who made them.
+pub(crate) static ACCESS_REFUSED: Limit = Limit::new("access_refused");
+
 /// Totals that could not be saved.
 pub(crate) static TOTALS_FAILED: Limit = Limit::new("totals_failed");
 
-const ALL: [&Limit; 8] = [
+const ALL: [&Limit; 9] = [
     &SLOW_CALL,
     &SLOW_SYNC,
     &REQUEST_FAILED,
     &CHECKPOINT_FAILED,
     &MERGE_FAILED,
     &ACCEPT_FAILED,
+    &ACCESS_REFUSED,
     &HANDSHAKE_FAILED,
     &TOTALS_FAILED,
 ];

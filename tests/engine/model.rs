@@ -249,7 +249,7 @@ impl Run {
         let record = self.model.numbers.get_mut(&lease.number.get()).unwrap();
         let same = record.generation == lease.generation;
         match results[0] {
-            RenewResult::Renewed { expires_at } => {
+            RenewResult::Renewed { expires_at, .. } => {
                 assert!(same && record.holder, "{record:?} {lease:?}");
                 assert!(expires_at >= self.engine.now().after(ttl));
                 record.until = Some(expires_at);
@@ -272,7 +272,7 @@ impl Run {
             assert_eq!(results[0], ReturnResult::Stale);
             return;
         }
-        let ReturnResult::Returned { state, available_at } = results[0] else {
+        let ReturnResult::Returned { state, available_at, .. } = results[0] else {
             panic!("{results:?} {record:?}")
         };
         if record.holder {

@@ -197,7 +197,7 @@ impl Subject<'_> {
             Err(error) => panic!("{error}"),
         }
         Ok(match results[0] {
-            RenewResult::Renewed { expires_at } => {
+            RenewResult::Renewed { expires_at, .. } => {
                 Answer::Renewed { until: expires_at.seconds() + ttl - asked }
             }
             RenewResult::Stale => Answer::Stale,
@@ -218,7 +218,7 @@ impl Subject<'_> {
         let position = self.pool.return_leases(worker, &[item], &mut results).map_err(of_journal)?;
         self.waits_for.set(Some(position));
         match results[0] {
-            ReturnResult::Returned { state, available_at } => {
+            ReturnResult::Returned { state, available_at, .. } => {
                 assert_eq!(state == State::Resting, available_at.is_some(), "{:?}", results[0]);
                 Ok(Answer::Returned { until: available_at.map(Timestamp::seconds) })
             }

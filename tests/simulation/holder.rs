@@ -61,7 +61,7 @@ impl Caller {
         self.tell(position, move |model, at| {
             check(model, place, &told, during, now, result == RenewResult::Stale, "a renewal");
             match result {
-                RenewResult::Renewed { expires_at } => {
+                RenewResult::Renewed { expires_at, .. } => {
                     let number = model.number(place);
                     if let Some(lease) = number.lease_mut(generation) {
                         lease.untils.push((at, expires_at.seconds()));

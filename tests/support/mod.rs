@@ -62,6 +62,8 @@ impl Server {
             allow_hosts,
             limits,
             tls: None,
+            authority: None,
+            registry: std::sync::Arc::default(),
         };
         let (shutdown, ended) = tokio::sync::oneshot::channel::<()>();
         let thread = std::thread::spawn(move || {

@@ -37,6 +37,9 @@ pub struct ServeArgs {
     /// Speak TLS 1.2 too, for old clients
     #[arg(long, env = "ALLOTD_TLS_1_2", num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
     pub tls_1_2: Option<bool>,
+    /// File of the tokens by which callers are known; without it everybody who connects may make all calls
+    #[arg(long, env = "ALLOTD_TOKENS", value_name = "FILE")]
+    pub tokens: Option<PathBuf>,
     /// Name under which the daemon is reached besides its addresses, NAME or NAME:PORT; may be repeated
     #[arg(long, env = "ALLOTD_ALLOW_HOST", value_name = "NAME", value_delimiter = ',')]
     pub allow_host: Vec<String>,
@@ -100,6 +103,7 @@ impl ServeArgs {
             data: self.data.or(file.data),
             listen: if self.listen.is_empty() { file.listen } else { self.listen },
             allow_host: if self.allow_host.is_empty() { file.allow_host } else { self.allow_host },
+            tokens: self.tokens.or(file.tokens),
             tls_certificate: self.tls_certificate.or(file.tls_certificate),
             tls_key: self.tls_key.or(file.tls_key),
             tls_client_ca: self.tls_client_ca.or(file.tls_client_ca),

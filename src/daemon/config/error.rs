@@ -48,8 +48,8 @@ pub enum ConfigError {
     PlainText(ListenAddress),
     /// An address that other machines can reach, where everybody may do everything.
     #[error(
-        "{0} can be reached by other machines, and everybody who connects could make all calls: require \
-         clients' certificates (--tls-client-ca, --tls-client-required), listen on 127.0.0.1 or a unix:PATH, \
+        "{0} can be reached by other machines, and everybody who connects could make all calls: give \
+         --tokens FILE, require clients' certificates (--tls-client-ca, --tls-client-required), listen on 127.0.0.1 or a unix:PATH, \
          or add --allow-anyone if the network itself is closed"
     )]
     Anyone(ListenAddress),

@@ -37,6 +37,8 @@ pub struct Config {
     pub listen: Vec<ListenerConfig>,
     /// Certificates; `None` if no listener speaks TLS.
     pub tls: Option<TlsFiles>,
+    /// File of the tokens; `None` if callers need none.
+    pub tokens: Option<PathBuf>,
     /// Whether other machines may connect without TLS.
     pub allow_plain_text: bool,
     /// Whether other machines may connect and do everything, whoever they are.
@@ -78,7 +80,7 @@ impl ServeArgs {
         let tls = exposure::tls_files(&given)?;
         exposure::check_tls(&listen, tls.as_ref())?;
         let protection = Protection {
-            has_tokens: false,
+            has_tokens: given.tokens.is_some(),
             requires_certificates: tls.as_ref().is_some_and(|tls| tls.client_required),
             allows_plain_text: given.allow_plain_text.unwrap_or(false),
             allows_anyone: given.allow_anyone.unwrap_or(false),
@@ -104,6 +106,7 @@ impl ServeArgs {
             data_dir,
             listen,
             tls,
+            tokens: given.tokens,
             allow_plain_text: protection.allows_plain_text,
             allow_anyone: protection.allows_anyone,
             allow_hosts,
@@ -306,6 +309,7 @@ mod tests {
             backup_dir,
             recover_damaged,
             accept_clock,
+            tokens,
             tls_certificate,
             tls_key,
             tls_client_ca,

@@ -1,7 +1,8 @@
 //! One use of an `Idempotency-Key`: the leases that its call made.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
+use crate::domain::key_owner::KeyOwner;
 use crate::journal::record::{KeyLeaseRecord, KeyRecord, Record};
 use crate::numbers::number::Number;
 use crate::state::time::Timestamp;
@@ -31,6 +32,8 @@ pub(crate) struct KeyEntry {
     pub(crate) pool: u64,
     /// Hash of the request's body.
     pub(super) body: u64,
+    /// Whose leases are counted; `None` after a restart too, as the journal does not name owners.
+    pub(super) owner: Option<Arc<KeyOwner>>,
     /// Not set while the call is under way; without leases if it made none.
     stored: OnceLock<StoredLeases>,
     /// Second until which the key is kept without looking at the words again.
@@ -39,14 +42,14 @@ pub(crate) struct KeyEntry {
 
 impl KeyEntry {
     /// A use whose call is under way.
-    pub(super) fn under_way(pool: u64, body: u64) -> Self {
-        Self { pool, body, stored: OnceLock::new(), kept_until: AtomicU32::new(0) }
+    pub(super) fn under_way(pool: u64, body: u64, owner: Option<Arc<KeyOwner>>) -> Self {
+        Self { pool, body, owner, stored: OnceLock::new(), kept_until: AtomicU32::new(0) }
     }
 
     /// A use whose leases are known.
     pub(crate) fn completed(pool: u64, body: u64, stored: StoredLeases) -> Self {
         let kept_until = AtomicU32::new(stored.until.seconds());
-        Self { pool, body, stored: OnceLock::from(stored), kept_until }
+        Self { pool, body, owner: None, stored: OnceLock::from(stored), kept_until }
     }
 
     /// The leases; none while the call is under way, or if it made none.

@@ -15,6 +15,7 @@ use std::sync::{Arc, PoisonError, TryLockError};
 
 use siphasher::sip128::{Hasher128, SipHasher24 as SipHasher128};
 
+use crate::domain::key_owner::KeyOwner;
 use crate::domain::lease_token::SECRET_BYTES;
 use crate::journal::record::Record;
 use crate::state::time::Timestamp;
@@ -38,6 +39,21 @@ const JOURNAL_FILE_SHARE: u64 = 4;
 /// Journal bytes per lease under a key, including its share of the key's record.
 const BYTES_PER_LEASE: u64 = 2 * crate::journal::record::RECORD_BYTES as u64;
 
+/// An owner's keys may stand for one part in this many of all leases under keys.
+const OWNER_SHARE: u64 = 4;
+/// What is hashed before an owner's key: with it the text is longer than that of any key without an owner, so
+/// that no two of them are equal.
+const OWNED_PREFIX: [u8; MAX_KEY_BYTES] = [0; MAX_KEY_BYTES];
+
+/// Whose key a call uses, and for how many leases its keys may stand.
+#[derive(Debug, Clone, Copy)]
+pub struct KeyShare<'a> {
+    /// The owner.
+    pub owner: &'a Arc<KeyOwner>,
+    /// At most a quarter of what all keys may stand for, if this is more.
+    pub most_leases: u64,
+}
+
 /// What a call with a key has to do.
 pub(crate) enum Begun {
     /// Lease, then complete the entry by [`Keys::complete`].
@@ -53,6 +69,8 @@ pub(crate) enum Begun {
     OtherBody,
     /// There are too many leases under keys.
     Full,
+    /// There are too many under the owner's keys.
+    OwnerFull,
 }
 
 type Entries = HashMap<KeyHash, Arc<KeyEntry>>;
@@ -81,10 +99,15 @@ impl Keys {
         }
     }
 
-    /// The hash of a pool's key.
-    pub(crate) fn hash(&self, pool: u64, key: &[u8]) -> KeyHash {
+    /// The hash of a pool's key. Without an owner it is that of versions that knew none.
+    pub(crate) fn hash(&self, pool: u64, owner: Option<&KeyOwner>, key: &[u8]) -> KeyHash {
         let mut hasher = self.hasher;
         std::hash::Hasher::write_u64(&mut hasher, pool);
+        if let Some(owner) = owner {
+            std::hash::Hasher::write(&mut hasher, &OWNED_PREFIX);
+            std::hash::Hasher::write_u64(&mut hasher, owner.name().len() as u64);
+            std::hash::Hasher::write(&mut hasher, owner.name().as_bytes());
+        }
         std::hash::Hasher::write(&mut hasher, key);
         hasher.finish128().as_bytes()
     }
@@ -108,8 +131,21 @@ impl Keys {
         }
     }
 
+    /// Whether a key stands for leases.
+    pub(crate) fn has(&self, key: &KeyHash) -> bool {
+        let entries = self.try_lock(key);
+        entries.is_some_and(|entries| entries.get(key).is_some_and(|entry| !entry.leases().is_empty()))
+    }
+
     /// Begins a call that leases up to `count` numbers of a pool under a key.
-    pub(crate) fn begin(&self, key: &KeyHash, pool: u64, body: u64, count: u32, now: Timestamp) -> Begun {
+    pub(crate) fn begin(
+        &self,
+        key: &KeyHash,
+        (pool, body): (u64, u64),
+        count: u32,
+        share: Option<KeyShare<'_>>,
+        now: Timestamp,
+    ) -> Begun {
         let Some(mut entries) = self.try_lock(key) else { return Begun::Pending };
         if let Some(entry) = entries.get(key) {
             match entry.stored() {
@@ -123,7 +159,14 @@ impl Keys {
         if !self.reserve(count) {
             return Begun::Full;
         }
-        let entry = Arc::new(KeyEntry::under_way(pool, body));
+        if let Some(KeyShare { owner, most_leases }) = share
+            && !owner.reserve(count, most_leases.min(self.most_leases / OWNER_SHARE))
+        {
+            self.leases.fetch_sub(count.into(), Ordering::Relaxed);
+            return Begun::OwnerFull;
+        }
+        let owner = share.map(|share| Arc::clone(share.owner));
+        let entry = Arc::new(KeyEntry::under_way(pool, body, owner));
         entries.insert(*key, Arc::clone(&entry));
         Begun::First(entry)
     }
@@ -138,7 +181,14 @@ impl Keys {
     pub(crate) fn complete(&self, entry: &KeyEntry, count: u32, stored: StoredLeases) {
         let unused = u64::from(count) - stored.leases.len() as u64;
         entry.complete(stored);
-        self.leases.fetch_sub(unused, Ordering::Relaxed);
+        self.release(entry, unused);
+    }
+
+    fn release(&self, entry: &KeyEntry, leases: u64) {
+        self.leases.fetch_sub(leases, Ordering::Relaxed);
+        if let Some(owner) = &entry.owner {
+            owner.release(leases);
+        }
     }
 
     /// Forgets a use of a key. Returns whether it is gone; if not, another thread has the lock.
@@ -146,7 +196,7 @@ impl Keys {
         let Some(mut entries) = self.try_lock(key) else { return false };
         if entries.get(key).is_some_and(|other| Arc::ptr_eq(other, entry)) {
             entries.remove(key);
-            self.leases.fetch_sub(entry.leases().len() as u64, Ordering::Relaxed);
+            self.release(entry, entry.leases().len() as u64);
             if entries.is_empty() {
                 entries.shrink_to_fit();
             }
@@ -243,7 +293,9 @@ mod tests {
     }
 
     fn insert(keys: &Keys, key: &KeyHash, leases: u32, until: u32) {
-        let Begun::First(entry) = keys.begin(key, 5, 9, leases, at(1)) else { panic!("the first use") };
+        let Begun::First(entry) = keys.begin(key, (5, 9), leases, None, at(1)) else {
+            panic!("the first use")
+        };
         keys.complete(&entry, leases, stored(until, leases));
     }
 
@@ -266,8 +318,8 @@ mod tests {
     #[test]
     fn keys_are_restored_from_their_records_and_forgotten_at_their_end() {
         let keys = Keys::new(&SECRET, 1 << 20);
-        let (a, b) = (keys.hash(5, b"a"), keys.hash(5, b"b"));
-        assert_ne!(a, keys.hash(6, b"a"));
+        let (a, b) = (keys.hash(5, None, b"a"), keys.hash(5, None, b"b"));
+        assert_ne!(a, keys.hash(6, None, b"a"));
         insert(&keys, &a, 3, 100);
         let of_a = keys.records();
         insert(&keys, &b, 2, 50);
@@ -277,50 +329,50 @@ mod tests {
         let read = || recover(of_a[..1].iter().chain(&records).chain(&of_a[2..]));
         let restored = Keys::new(&SECRET, 1 << 20);
         restored.restore(read(), at(60), |_, lease| lease.generation != 2, none);
-        assert!(matches!(restored.begin(&b, 5, 9, 2, at(60)), Begun::First(_)), "it has ended");
+        assert!(matches!(restored.begin(&b, (5, 9), 2, None, at(60)), Begun::First(_)), "it has ended");
         // Unless a lease was renewed.
         let renewed = Keys::new(&SECRET, 1 << 20);
         renewed.restore(read(), at(60), |_, _| true, |entry| (entry.leases().len() == 2).then_some(at(90)));
-        assert!(matches!(renewed.begin(&b, 5, 9, 2, at(89)), Begun::Stored(_)));
-        let Begun::Stored(entry) = restored.begin(&a, 5, 9, 3, at(99)) else { panic!("stored") };
+        assert!(matches!(renewed.begin(&b, (5, 9), 2, None, at(89)), Begun::Stored(_)));
+        let Begun::Stored(entry) = restored.begin(&a, (5, 9), 3, None, at(99)) else { panic!("stored") };
         let all = stored(100, 3).leases;
         assert_eq!(entry.leases(), [all[0], all[2]], "the word of the second is lost");
-        assert!(matches!(restored.begin(&a, 5, 8, 3, at(99)), Begun::OtherBody));
-        assert!(matches!(restored.begin(&a, 5, 9, 3, at(100)), Begun::Ended(_)));
+        assert!(matches!(restored.begin(&a, (5, 8), 3, None, at(99)), Begun::OtherBody));
+        assert!(matches!(restored.begin(&a, (5, 9), 3, None, at(100)), Begun::Ended(_)));
     }
 
     #[test]
     fn a_key_is_kept_while_a_lease_lives() {
         let keys = Keys::new(&SECRET, 1 << 20);
-        let a = keys.hash(5, b"a");
+        let a = keys.hash(5, None, b"a");
         insert(&keys, &a, 1, 100);
         let purge = |now, live: Option<u32>| {
             (0..SHARDS as u64 / PURGED_SHARDS).for_each(|_| keys.purge_some(at(now), |_| live.map(at)));
         };
         purge(100, Some(300));
-        assert!(matches!(keys.begin(&a, 5, 9, 1, at(299)), Begun::Stored(_)));
+        assert!(matches!(keys.begin(&a, (5, 9), 1, None, at(299)), Begun::Stored(_)));
         purge(300, None);
-        assert!(matches!(keys.begin(&a, 5, 9, 1, at(299)), Begun::First(_)));
+        assert!(matches!(keys.begin(&a, (5, 9), 1, None, at(299)), Begun::First(_)));
     }
 
     #[test]
     fn a_call_under_way_is_pending_and_a_failed_one_is_forgotten() {
         let keys = Keys::new(&SECRET, 1 << 20);
-        let a = keys.hash(5, b"a");
-        let Begun::First(entry) = keys.begin(&a, 5, 9, 1, at(1)) else { panic!("the first use") };
-        assert!(matches!(keys.begin(&a, 5, 9, 1, at(1)), Begun::Pending));
+        let a = keys.hash(5, None, b"a");
+        let Begun::First(entry) = keys.begin(&a, (5, 9), 1, None, at(1)) else { panic!("the first use") };
+        assert!(matches!(keys.begin(&a, (5, 9), 1, None, at(1)), Begun::Pending));
         assert_eq!(keys.records().len(), 0);
         keys.complete(&entry, 1, stored(0, 0));
-        assert!(matches!(keys.begin(&a, 5, 9, 1, at(1)), Begun::First(_)));
+        assert!(matches!(keys.begin(&a, (5, 9), 1, None, at(1)), Begun::First(_)));
     }
 
     #[test]
     fn a_key_with_a_lease_missing_is_not_restored() {
         let keys = Keys::new(&SECRET, 1 << 20);
-        let a = keys.hash(5, b"a");
+        let a = keys.hash(5, None, b"a");
         let records: Vec<_> = KeyEntry::completed(5, 9, stored(100, 3)).records(&a).take(3).collect();
         keys.restore(recover(&records), at(1), |_, _| true, none);
-        assert!(matches!(keys.begin(&a, 5, 9, 1, at(1)), Begun::First(_)));
+        assert!(matches!(keys.begin(&a, (5, 9), 1, None, at(1)), Begun::First(_)));
     }
 
     #[test]
@@ -328,14 +380,43 @@ mod tests {
         let keys = Keys::new(&SECRET, 64 << 10);
         let most = keys.most_leases as u32;
         assert_eq!(most, 256);
-        let (a, b) = (keys.hash(5, b"a"), keys.hash(5, b"b"));
+        let (a, b) = (keys.hash(5, None, b"a"), keys.hash(5, None, b"b"));
         // What a call under way may lease counts.
-        let Begun::First(entry) = keys.begin(&a, 5, 9, most, at(1)) else { panic!("room") };
-        assert!(matches!(keys.begin(&b, 5, 9, 1, at(1)), Begun::Full));
+        let Begun::First(entry) = keys.begin(&a, (5, 9), most, None, at(1)) else { panic!("room") };
+        assert!(matches!(keys.begin(&b, (5, 9), 1, None, at(1)), Begun::Full));
         keys.complete(&entry, most, stored(100, 10));
-        let Begun::First(entry) = keys.begin(&b, 5, 9, most - 10, at(1)) else { panic!("room again") };
+        let Begun::First(entry) = keys.begin(&b, (5, 9), most - 10, None, at(1)) else {
+            panic!("room again")
+        };
         keys.complete(&entry, most - 10, stored(0, 0));
         (0..SHARDS as u64 / PURGED_SHARDS).for_each(|_| keys.purge_some(at(100), none));
-        assert!(matches!(keys.begin(&a, 5, 9, most, at(100)), Begun::First(_)));
+        assert!(matches!(keys.begin(&a, (5, 9), most, None, at(100)), Begun::First(_)));
+    }
+
+    #[test]
+    fn keys_of_owners_differ_and_each_has_its_share() {
+        let keys = Keys::new(&SECRET, 1 << 20);
+        let (one, other) = (Arc::new(KeyOwner::new("one")), Arc::new(KeyOwner::new("other")));
+        let a = keys.hash(5, Some(&one), b"a");
+        assert_eq!(a, keys.hash(5, Some(&KeyOwner::new("one")), b"a"));
+        assert_ne!(a, keys.hash(5, Some(&other), b"a"));
+        assert_ne!(a, keys.hash(5, None, b"a"));
+        assert_ne!(keys.hash(5, Some(&KeyOwner::new("on")), b"ea"), keys.hash(5, Some(&one), b"a"));
+        let begin = |key, count, owner, most_leases| {
+            keys.begin(key, (5, 9), count, Some(KeyShare { owner, most_leases }), at(1))
+        };
+        let most = (keys.most_leases / OWNER_SHARE) as u32;
+        assert!(matches!(begin(&a, most + 1, &one, u64::MAX), Begun::OwnerFull));
+        assert!(matches!(begin(&a, 3, &one, 2), Begun::OwnerFull));
+        let Begun::First(entry) = begin(&a, most, &one, u64::MAX) else { panic!("its share") };
+        let b = keys.hash(5, Some(&other), b"b");
+        assert!(matches!(begin(&b, 1, &one, u64::MAX), Begun::OwnerFull));
+        assert!(matches!(begin(&b, 1, &other, 1), Begun::First(_)));
+        keys.complete(&entry, most, stored(100, 2));
+        let c = keys.hash(5, Some(&one), b"c");
+        assert!(matches!(begin(&c, most - 1, &one, u64::MAX), Begun::OwnerFull));
+        let Begun::First(_) = begin(&c, most - 2, &one, u64::MAX) else { panic!("what was not used") };
+        assert!(keys.forget(&a, &entry));
+        assert!(matches!(begin(&a, 2, &one, u64::MAX), Begun::First(_)));
     }
 }

@@ -105,6 +105,11 @@ pub enum LeaseError {
     /// No more keys can be stored now.
     #[error("too many leases under an Idempotency-Key are live: wait for some to end, or leave the key out")]
     TooManyKeys,
+    /// No more keys of this caller can be stored now.
+    #[error(
+        "too many leases under this caller's Idempotency-Keys are live: wait for some to end, or leave the key out"
+    )]
+    TooManyOwnKeys,
     /// The pool is being deleted.
     #[error("the pool is being deleted: try again")]
     Deleting,

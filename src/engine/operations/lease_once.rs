@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::engine::idempotency::Begun;
 use crate::engine::idempotency::entry::{KeyEntry, KeyHash, StoredLease, StoredLeases};
+use crate::engine::idempotency::{Begun, KeyShare};
 use crate::engine::pool::Pool;
 use crate::engine::worker::Worker;
 use crate::journal::queue::Position;
@@ -15,7 +15,36 @@ use crate::state::word::Word;
 
 use super::lease::{Lease, LeaseError, LeaseRequest};
 
+/// The key of a call, by which a repetition is recognized.
+#[derive(Debug, Clone, Copy)]
+pub struct Once<'a> {
+    /// The `Idempotency-Key`.
+    pub key: &'a [u8],
+    /// The body of the call.
+    pub body: &'a [u8],
+    /// Whose key it is; `None` for that of anybody.
+    pub share: Option<KeyShare<'a>>,
+}
+
+/// What a call with a key was told.
+#[derive(Debug, Clone, Copy)]
+pub struct LeasedOnce {
+    /// What must be committed before it is told.
+    pub position: Position,
+    /// Whether the leases are those of an earlier call.
+    pub is_repeated: bool,
+}
+
 impl Pool {
+    /// Whether a call repeats one whose leases are stored.
+    pub fn knows_key(&self, once: &Once<'_>) -> bool {
+        self.shared.keys.has(&self.key_hash(once))
+    }
+
+    fn key_hash(&self, once: &Once<'_>) -> KeyHash {
+        self.shared.keys.hash(self.id, once.share.map(|share| &**share.owner), once.key)
+    }
+
     /// Like [`Self::lease`], but a repeated call with the same key and body is told of the same leases, as far
     /// as their numbers' words still say so, for as long as any of them lives. With
     /// [`LeaseError::KeyStale`] `leases` holds those that are over. With [`LeaseError::KeyPending`] another
@@ -23,19 +52,24 @@ impl Pool {
     pub fn lease_once(
         &self,
         worker: &mut Worker,
-        key: &[u8],
-        body: &[u8],
+        once: &Once<'_>,
         request: &LeaseRequest<'_>,
         leases: &mut Vec<Lease>,
-    ) -> Result<Position, LeaseError> {
+    ) -> Result<LeasedOnce, LeaseError> {
         leases.clear();
         let keys = &self.shared.keys;
-        let (key, body) = (keys.hash(self.id, key), keys.hash_body(body));
+        let (key, body) = (self.key_hash(once), keys.hash_body(once.body));
         let now = self.shared.clock.now();
         loop {
-            match keys.begin(&key, self.id, body, request.count, now) {
-                Begun::First(entry) => return self.lease_first(worker, &key, &entry, request, leases),
-                Begun::Stored(entry) => return self.tell(worker, &entry, leases),
+            match keys.begin(&key, (self.id, body), request.count, once.share, now) {
+                Begun::First(entry) => {
+                    let position = self.lease_first(worker, &key, &entry, request, leases)?;
+                    return Ok(LeasedOnce { position, is_repeated: false });
+                }
+                Begun::Stored(entry) => {
+                    let position = self.tell(worker, &entry, leases)?;
+                    return Ok(LeasedOnce { position, is_repeated: true });
+                }
                 Begun::Ended(entry) => match self.live_until(&entry) {
                     Some(until) => entry.keep_until(until),
                     None if keys.forget(&key, &entry) => {}
@@ -44,6 +78,7 @@ impl Pool {
                 Begun::Pending => return Err(LeaseError::KeyPending),
                 Begun::OtherBody => return Err(LeaseError::KeyMismatch),
                 Begun::Full => return Err(LeaseError::TooManyKeys),
+                Begun::OwnerFull => return Err(LeaseError::TooManyOwnKeys),
             }
         }
     }

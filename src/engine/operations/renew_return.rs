@@ -51,6 +51,8 @@ pub enum RenewResult {
     Renewed {
         /// When the lease ends.
         expires_at: Timestamp,
+        /// When it would have ended without this call.
+        before: Timestamp,
     },
     /// The lease is over, or the token is wrong.
     Stale,
@@ -67,6 +69,8 @@ pub enum ReturnResult {
         state: State,
         /// When its rest ends.
         available_at: Option<Timestamp>,
+        /// When the lease would have ended, if this call ended it.
+        before: Option<Timestamp>,
     },
     /// Another caller has leased the number since, or the token is wrong.
     Stale,
@@ -139,7 +143,10 @@ impl Pool {
                 let renewed = self.renew_one(segment, rank, *item, until, worker.slot);
                 observed |= renewed.is_none_or(|(before, after)| before == after);
                 results.push(match renewed {
-                    Some((_, after)) => RenewResult::Renewed { expires_at: after.due().unwrap_or(until) },
+                    Some((before, after)) => RenewResult::Renewed {
+                        expires_at: after.due().unwrap_or(until),
+                        before: before.due().unwrap_or(until),
+                    },
                     None => RenewResult::Stale,
                 });
             },
@@ -197,15 +204,18 @@ impl Pool {
                 let Some((segment, rank)) = place else { return results.push(ReturnResult::Unknown) };
                 let returned = self.return_one(segment, rank, item, worker.slot);
                 observed |= returned.is_none_or(|(before, after)| before == after);
-                results.push(returned.map_or(ReturnResult::Stale, |(_, after)| self.returned(after)));
+                results.push(
+                    returned.map_or(ReturnResult::Stale, |(before, after)| self.returned(before, after)),
+                );
             },
         );
         Ok(worker.position(observed))
     }
 
-    fn returned(&self, after: Word) -> ReturnResult {
+    fn returned(&self, before: Word, after: Word) -> ReturnResult {
         let seen = if after.state() == State::Available { after } else { self.seen(after) };
-        ReturnResult::Returned { state: seen.state(), available_at: seen.due() }
+        let before = if before == after { None } else { before.due() };
+        ReturnResult::Returned { state: seen.state(), available_at: seen.due(), before }
     }
 
     /// The word before and after. They are equal if an earlier return, perhaps over another connection, already

@@ -8,6 +8,7 @@ use hyper::body::{Body as _, Incoming};
 use serde::Deserialize;
 
 use crate::backup::BackupName;
+use crate::http::actor::Actor;
 use crate::http::blocking;
 use crate::http::calls::{Api, Handled, Reply, query_of};
 use crate::http::lanes::Lane;
@@ -23,16 +24,16 @@ struct BackupBody {
 }
 
 /// Makes a backup on a thread that may block; other calls continue meanwhile.
-pub(crate) fn make(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handled, Problem> {
+pub(crate) fn make(api: &Arc<Api>, actor: &Actor, request: Request<Incoming>) -> Result<Handled, Problem> {
     query::none(query_of(&request))?;
     if !request.body().is_end_stream() {
         check_json(request.headers())?;
     }
-    Handled::later(make_from(Arc::clone(api), request.into_body()))
+    Handled::later(make_from(Arc::clone(api), actor.max_body_bytes(), request.into_body()))
 }
 
-async fn make_from(api: Arc<Api>, body: Incoming) -> Reply {
-    let bytes = api.bodies.collect_json(body).await?;
+async fn make_from(api: Arc<Api>, most_bytes: u64, body: Incoming) -> Reply {
+    let bytes = api.bodies.collect_json(body, most_bytes).await?;
     let wanted = if bytes.is_empty() { BackupBody::default() } else { fields::parse(&bytes)? };
     let name: Option<BackupName> = wanted.name.as_deref().map(str::parse).transpose()?;
     blocking::answer(Lane::Long, move || {

@@ -11,6 +11,7 @@ use hyper::{HeaderMap, Request, Response};
 
 use crate::engine::operations::export::Export;
 use crate::engine::pool::{NumberState, Pool};
+use crate::http::actor::Actor;
 use crate::http::blocking::{self, blocking};
 use crate::http::calls::{Api, Handled, Reply, pool_of, query_of};
 use crate::http::lanes::Lane;
@@ -78,7 +79,7 @@ fn states_of(query: &Query) -> Result<StateSet, Problem> {
 }
 
 /// `GET /v1/pools/{pool}/numbers`
-pub(crate) fn export(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handled, Problem> {
+pub(crate) fn export(api: &Arc<Api>, _actor: &Actor, request: Request<Incoming>) -> Result<Handled, Problem> {
     let pool = pool_of(api, &request)?;
     let query = Query::parse(query_of(&request), &["state", "within"])?;
     let states = states_of(&query)?;

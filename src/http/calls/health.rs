@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use hyper::Request;
 use hyper::body::Incoming;
 
+use crate::http::actor::Actor;
 use crate::http::calls::{Api, Handled, query_of};
 use crate::http::request::query;
 use crate::http::response::json;
@@ -13,13 +14,13 @@ use crate::http::response::problem::{Code, Problem};
 use crate::journal::handle::JournalError;
 
 /// `GET /healthz`: the process responds.
-pub(crate) fn alive(_api: &Arc<Api>, request: Request<Incoming>) -> Result<Handled, Problem> {
+pub(crate) fn alive(_api: &Arc<Api>, _actor: &Actor, request: Request<Incoming>) -> Result<Handled, Problem> {
     query::none(query_of(&request))?;
     Ok(json::ok_json("{\"status\":\"alive\"}".to_owned()).into())
 }
 
 /// `GET /readyz`: the daemon accepts work.
-pub(crate) fn ready(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handled, Problem> {
+pub(crate) fn ready(api: &Arc<Api>, _actor: &Actor, request: Request<Incoming>) -> Result<Handled, Problem> {
     query::none(query_of(&request))?;
     if let Err(error @ JournalError::Poisoned) = api.engine.journal().check() {
         return Err(error.into());

@@ -8,14 +8,19 @@ use hyper::header::HeaderValue;
 use hyper::{Method, Request};
 use serde::Deserialize;
 
+use crate::auth::principal::Principal;
 use crate::domain::counts::Counts;
-use crate::engine::idempotency::MAX_KEY_BYTES;
+use crate::engine::idempotency::{KeyShare, MAX_KEY_BYTES};
 use crate::engine::operations::lease::{LeaseError, LeaseRequest};
+use crate::engine::operations::lease_once::{LeasedOnce, Once};
 use crate::engine::operations::renew_return::RenewResult;
 use crate::engine::pool::Pool;
 use crate::engine::segment::within::Within;
+use crate::http::actor::Actor;
 use crate::http::blocking::blocking;
 use crate::http::calls::{Api, Handled, Reply, pool_of, query_of};
+use crate::http::counters::WorkerStats;
+use crate::http::lease_quota::{TakenQuota, within_quota};
 use crate::http::request::content_type::check_json;
 use crate::http::request::fields::{Count, NotYet, TtlSeconds};
 use crate::http::request::headers::RequestHeaders;
@@ -65,31 +70,38 @@ fn key_of(given: &RequestHeaders<'_>) -> Result<Key, Problem> {
     Ok(Some(key.clone()))
 }
 
-/// The body of the response to a lease without a body or key, if the request is one. It is checked before the
-/// routes and only borrows the request: a lease is the call whose cost matters most, and moving requests and
-/// responses costs time.
+/// The pool of a lease without a body or key, if the request is one. It is checked before the routes and only
+/// borrows the request: a lease is the call whose cost matters most, and moving requests and responses costs
+/// time.
 #[inline]
-pub(crate) fn plain_lease(
-    request: &Request<Incoming>,
+pub(crate) fn pool_of_plain_lease<'r>(
+    request: &'r Request<Incoming>,
     headers: &RequestHeaders<'_>,
-) -> Option<Result<Body, Problem>> {
+) -> Option<&'r str> {
     let pool = request.uri().path().strip_prefix(path::POOLS_PATH)?.strip_suffix("/lease")?;
     let is_plain = headers.key.is_none() && request.body().is_end_stream();
-    if pool.contains('/') || *request.method() != Method::POST || !is_plain {
-        return None;
-    }
-    Some(worker_state::with(|state| {
+    (!pool.contains('/') && *request.method() == Method::POST && is_plain).then_some(pool)
+}
+
+/// The body of the response to a lease without a body or key.
+#[inline]
+pub(crate) fn plain_lease(pool: &str, query: Option<&str>, actor: &Actor) -> Result<Body, Problem> {
+    worker_state::with(|state| {
         // As for any call, a pool that does not exist comes first.
         let Some(pool) = state.pools.load().get(pool) else {
             return Err(Problem::pool_not_found());
         };
-        query::none(query_of(request))?;
-        plain(pool, &mut state.calls)
-    }))
+        query::none(query)?;
+        plain(pool, &mut state.calls, actor, &state.stats)
+    })
 }
 
 /// `POST /v1/pools/{pool}/lease`
-pub(crate) fn lease_with_body(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handled, Problem> {
+pub(crate) fn lease_with_body(
+    api: &Arc<Api>,
+    actor: &Actor,
+    request: Request<Incoming>,
+) -> Result<Handled, Problem> {
     let pool = pool_of(api, &request)?;
     query::none(query_of(&request))?;
     let key = key_of(&RequestHeaders::of(&request))?;
@@ -97,7 +109,7 @@ pub(crate) fn lease_with_body(api: &Arc<Api>, request: Request<Incoming>) -> Res
     if !request.body().is_end_stream() {
         check_json(request.headers())?;
     }
-    Handled::later(with_body(Arc::clone(api), pool, key, request.into_body()))
+    Handled::later(with_body(Arc::clone(api), actor.clone(), pool, key, request.into_body()))
 }
 
 /// Why a lease got nothing.
@@ -109,8 +121,13 @@ enum Refused {
 }
 
 /// The body of the response to a call without a body or key: all work happens on the worker.
-fn plain(pool: &Pool, state: &mut CallState) -> Result<Body, Problem> {
-    lease(pool, state, &PLAIN, None).map_err(|refused| match refused {
+#[inline]
+fn plain(pool: &Pool, state: &mut CallState, actor: &Actor, stats: &WorkerStats) -> Result<Body, Problem> {
+    let leased = match actor.principal() {
+        None => lease(pool, state, &PLAIN, None),
+        Some(principal) => lease_for(principal, pool, state, &PLAIN, None, stats),
+    };
+    leased.map_err(|refused| match refused {
         Refused::Exhausted => {
             let now = state.clock.now();
             exhausted(&pool.counts(), pool.next_available_at(None), now)
@@ -121,8 +138,14 @@ fn plain(pool: &Pool, state: &mut CallState) -> Result<Body, Problem> {
 }
 
 /// The response to a call with a body or a key.
-async fn with_body(api: Arc<Api>, pool: Arc<Pool>, key: Key, body: hyper::body::Incoming) -> Reply {
-    let bytes = api.bodies.collect_json(body).await?;
+async fn with_body(
+    api: Arc<Api>,
+    actor: Actor,
+    pool: Arc<Pool>,
+    key: Key,
+    body: hyper::body::Incoming,
+) -> Reply {
+    let bytes = api.bodies.collect_json(body, actor.max_body_bytes()).await?;
     let wanted: LeaseBody = if bytes.is_empty() { LeaseBody::default() } else { bytes.parse().await? };
     let within = match wanted.within {
         Some(field) => Some(field.of(&pool).await?),
@@ -133,10 +156,19 @@ async fn with_body(api: Arc<Api>, pool: Arc<Pool>, key: Key, body: hyper::body::
         ttl_seconds: wanted.ttl.map(|ttl| ttl.0),
         within: within.as_ref(),
     };
-    let once = key.as_ref().map(|key| (key.as_bytes(), &**bytes));
+    let share = actor.principal().map(|principal| KeyShare {
+        owner: &principal.usage().keys,
+        most_leases: principal.quota().keyed_leases.unwrap_or(u64::MAX),
+    });
+    let once = key.as_ref().map(|key| Once { key: key.as_bytes(), body: &bytes, share });
+    let once = once.as_ref();
     let started = Instant::now();
     loop {
-        match worker_state::with(|state| lease(&pool, &mut state.calls, &request, once)) {
+        let leased = worker_state::with(|state| match actor.principal() {
+            None => lease(&pool, &mut state.calls, &request, once),
+            Some(principal) => lease_for(principal, &pool, &mut state.calls, &request, once, &state.stats),
+        });
+        match leased {
             Ok(body) => return Ok(json::ok_json(body)),
             Err(Refused::Pending) if started.elapsed() < KEY_WAIT => tokio::time::sleep(KEY_PAUSE).await,
             Err(Refused::Pending) => return Err(LeaseError::KeyPending.into()),
@@ -150,21 +182,65 @@ async fn with_body(api: Arc<Api>, pool: Arc<Pool>, key: Key, body: hyper::body::
     }
 }
 
-/// `once` is the call's idempotency key and its body.
+/// Leases for nobody in particular. `once` is the call's idempotency key.
 #[inline]
 fn lease(
     pool: &Pool,
     state: &mut CallState,
     request: &LeaseRequest<'_>,
-    once: Option<(&[u8], &[u8])>,
+    once: Option<&Once<'_>>,
 ) -> Result<Body, Refused> {
-    let CallState { engine, leases, times, .. } = state;
-    let result = match once {
-        None => pool.lease(engine, request, leases),
-        Some((key, body)) => pool.lease_once(engine, key, body, request, leases),
+    let leased = lease_numbers(pool, state, request, once);
+    respond(leased, state)
+}
+
+/// Leases within a principal's quota, and counts the leases as its own.
+fn lease_for(
+    principal: &Principal,
+    pool: &Pool,
+    state: &mut CallState,
+    request: &LeaseRequest<'_>,
+    once: Option<&Once<'_>>,
+    stats: &WorkerStats,
+) -> Result<Body, Refused> {
+    let request = within_quota(principal, pool, request).map_err(Refused::Problem)?;
+    let taken = match TakenQuota::take(principal, request.count, state.clock.now()) {
+        Ok(taken) => taken,
+        // A repeated call leases nothing: it is told of its leases, though there may be no more.
+        Err(_) if once.is_some_and(|once| pool.knows_key(once)) => TakenQuota::nothing(principal),
+        Err(problem) => return Err(Refused::Problem(problem)),
     };
-    match result {
-        Ok(position) => Ok(Body::confirmed(json::leases(leases, times), position)),
+    let leased = lease_numbers(pool, state, &request, once);
+    let made = match leased {
+        Ok(LeasedOnce { is_repeated: false, .. }) => &state.leases[..],
+        _ => &[],
+    };
+    taken.settle(made);
+    stats.principals.leases(principal.usage().index, made.len());
+    respond(leased, state)
+}
+
+#[inline]
+fn lease_numbers(
+    pool: &Pool,
+    state: &mut CallState,
+    request: &LeaseRequest<'_>,
+    once: Option<&Once<'_>>,
+) -> Result<LeasedOnce, LeaseError> {
+    let CallState { engine, leases, .. } = state;
+    match once {
+        None => {
+            pool.lease(engine, request, leases).map(|position| LeasedOnce { position, is_repeated: false })
+        }
+        Some(once) => pool.lease_once(engine, once, request, leases),
+    }
+}
+
+#[inline]
+fn respond(leased: Result<LeasedOnce, LeaseError>, state: &mut CallState) -> Result<Body, Refused> {
+    let CallState { leases, times, .. } = state;
+    match leased {
+        Ok(LeasedOnce { position, .. }) => Ok(Body::confirmed(json::leases(leases, times), position)),
         Err(LeaseError::Exhausted) => Err(Refused::Exhausted),
         Err(LeaseError::KeyPending) => Err(Refused::Pending),
         Err(LeaseError::KeyStale) => {

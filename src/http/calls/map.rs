@@ -8,6 +8,7 @@ use hyper::body::Incoming;
 
 use crate::engine::operations::map::{DEFAULT_MAP_BUCKETS, MAX_MAP_BUCKETS, Map};
 use crate::engine::pool::Pool;
+use crate::http::actor::Actor;
 use crate::http::blocking::blocking;
 use crate::http::calls::{Api, Handled, pool_of, query_of};
 use crate::http::request::query::Query;
@@ -19,7 +20,7 @@ use crate::http::response::problem::Problem;
 const BUCKET_BYTES: usize = 96;
 
 /// The map of a pool: `buckets` and `within` in the query.
-pub(crate) fn show(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handled, Problem> {
+pub(crate) fn show(api: &Arc<Api>, _actor: &Actor, request: Request<Incoming>) -> Result<Handled, Problem> {
     let pool = pool_of(api, &request)?;
     let query = Query::parse(query_of(&request), &["buckets", "within"])?;
     let buckets = query.integer("buckets", "how many parts")?.unwrap_or(DEFAULT_MAP_BUCKETS);

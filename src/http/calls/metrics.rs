@@ -23,7 +23,9 @@ use crate::domain::counts::{Counts, Totals};
 use crate::engine::counters::history::Rates;
 use crate::engine::pool::Pool;
 use crate::histogram::DistributionSnapshot;
-use crate::http::calls::{Api, Handled, over_pools, query_of};
+use crate::http::actor::Actor;
+use crate::http::calls::{Api, Handled, over_pools, pools_of, principals_of, query_of};
+use crate::http::counters::principals::PrincipalCounts;
 use crate::http::request::query;
 use crate::http::response::body::Body;
 use crate::http::response::problem::Problem;
@@ -45,14 +47,14 @@ const NANOS_PER_SECOND: f64 = 1e9;
 const MILLIS_PER_SECOND: f64 = 1e3;
 
 /// `GET /metrics`. Reads no number's word, so the cost does not depend on the size of the pools.
-pub(crate) fn show(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handled, Problem> {
+pub(crate) fn show(api: &Arc<Api>, actor: &Actor, request: Request<Incoming>) -> Result<Handled, Problem> {
     query::none(query_of(&request))?;
     let accepted =
         request.headers().get(ACCEPT).and_then(|accepted| accepted.to_str().ok()).unwrap_or_default();
     let open_metrics = accepted.contains("application/openmetrics-text");
-    over_pools(api, move |api| {
+    over_pools(api, actor, move |api, actor| {
         let mut registry = Registry::default();
-        registry.register_collector(Box::new(Metrics(Arc::clone(api))));
+        registry.register_collector(Box::new(Metrics(Arc::clone(api), actor.clone())));
         let mut body = String::new();
         text::encode(&mut body, &registry).map_err(|error| Problem::internal(&error))?;
         let (body, content_type) =
@@ -85,7 +87,7 @@ fn plain_text(open_metrics: &str) -> String {
     text
 }
 
-struct Metrics(Arc<Api>);
+struct Metrics(Arc<Api>, Actor);
 
 impl fmt::Debug for Metrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -98,8 +100,9 @@ impl Collector for Metrics {
         let mut writer = Writer(encoder);
         put_daemon(&mut writer, &self.0)?;
         put_requests(&mut writer, &self.0)?;
+        put_principals(&mut writer, &principals_of(&self.0, &self.1))?;
         put_journal(&mut writer, &self.0)?;
-        put_pools(&mut writer, &self.0)
+        put_pools(&mut writer, &pools_of(&self.0, &self.1))
     }
 }
 
@@ -242,6 +245,20 @@ fn put_requests(out: &mut Writer<'_>, api: &Api) -> fmt::Result {
     out.counters("allotd_refusals", "Requests refused, by error code", None, by_code)
 }
 
+/// Absent while no principal has ever been known.
+fn put_principals(out: &mut Writer<'_>, principals: &[(Arc<str>, PrincipalCounts)]) -> fmt::Result {
+    let values: [(_, _, fn(&PrincipalCounts) -> u64); 3] = [
+        ("allotd_principal_requests", "Requests, by principal", |counts| counts.requests),
+        ("allotd_principal_refusals", "Requests refused, by principal", |counts| counts.refusals),
+        ("allotd_principal_leases", "Numbers leased, by principal", |counts| counts.leases),
+    ];
+    for (name, help, value) in values.into_iter().filter(|_| !principals.is_empty()) {
+        let by_name = principals.iter().map(|(name, counts)| ([("principal", &**name)], value(counts)));
+        out.counters(name, help, None, by_name)?;
+    }
+    Ok(())
+}
+
 fn status_text(status: u16) -> String {
     if status == 0 { "other".to_owned() } else { status.to_string() }
 }
@@ -369,8 +386,7 @@ const TOTALS: [(&str, &str, fn(&Totals) -> u64); 6] = [
     ),
 ];
 
-fn put_pools(out: &mut Writer<'_>, api: &Api) -> fmt::Result {
-    let all = api.engine.pools();
+fn put_pools(out: &mut Writer<'_>, all: &[Arc<Pool>]) -> fmt::Result {
     let pools: Vec<_> = all.iter().map(|pool| PoolMetrics::new(pool)).collect();
     out.gauges(
         "allotd_pool_numbers",

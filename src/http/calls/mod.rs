@@ -22,8 +22,11 @@ use std::sync::atomic::AtomicBool;
 use hyper::body::Incoming;
 use hyper::{Request, Response};
 
+use crate::auth::authority::Authority;
+use crate::auth::registry::Registry;
 use crate::engine::pool::Pool;
 use crate::engine::registry::Engine;
+use crate::http::actor::Actor;
 use crate::http::blocking::blocking;
 use crate::http::request::body::Bodies;
 use crate::http::request::origin::Names;
@@ -33,6 +36,7 @@ use crate::http::response::body::Body;
 use crate::http::response::problem::Problem;
 
 use super::counters::Stats;
+use super::counters::principals::PrincipalCounts;
 
 /// Most pools whose figures the worker itself gathers.
 const MAX_POOLS_AT_ONCE: usize = 64;
@@ -47,6 +51,10 @@ pub struct Api {
     pub draining: AtomicBool,
     /// The names under which the server may be called.
     pub(crate) names: Names,
+    /// The tokens in force; `None` if the daemon serves everybody.
+    pub(crate) authority: Option<Arc<Authority>>,
+    /// The names of principals.
+    pub(crate) registry: Arc<Registry>,
     /// What the bodies of requests share.
     pub(crate) bodies: Arc<Bodies>,
 }
@@ -55,7 +63,7 @@ pub struct Api {
 pub(crate) type Reply = Result<Response<Body>, Problem>;
 
 /// The handler of a route.
-pub(crate) type Handler = fn(&Arc<Api>, Request<Incoming>) -> Result<Handled, Problem>;
+pub(crate) type Handler = fn(&Arc<Api>, &Actor, Request<Incoming>) -> Result<Handled, Problem>;
 
 /// A response that is ready, or one that waits for a body or for a thread that may block.
 pub(crate) enum Handled {
@@ -86,22 +94,42 @@ fn pool_of<B>(api: &Api, request: &Request<B>) -> Result<Arc<Pool>, Problem> {
 /// Runs `work` over the body of a request once it is complete.
 async fn upload<T: Send + 'static>(
     api: &Api,
+    actor: &Actor,
     body: Incoming,
     work: impl FnOnce(&mut Upload) -> Result<T, Problem> + Send + 'static,
 ) -> Result<T, Problem> {
-    upload::upload(Arc::clone(&api.engine), Arc::clone(&api.bodies), body, work).await
+    let most_bytes = actor.max_body_bytes();
+    upload::upload(Arc::clone(&api.engine), Arc::clone(&api.bodies), body, most_bytes, work).await
 }
 
-/// Responds with figures of all pools. With many pools they are gathered on a thread that may block.
+/// Responds with figures of all pools that the actor sees. With many pools they are gathered on a thread that
+/// may block.
 fn over_pools(
     api: &Arc<Api>,
-    answer: impl FnOnce(&Arc<Api>) -> Reply + Send + 'static,
+    actor: &Actor,
+    answer: impl FnOnce(&Arc<Api>, &Actor) -> Reply + Send + 'static,
 ) -> Result<Handled, Problem> {
     if api.engine.pool_count() <= MAX_POOLS_AT_ONCE {
-        return answer(api).map(Handled::Ready);
+        return answer(api, actor).map(Handled::Ready);
     }
-    let api = Arc::clone(api);
-    Handled::later(blocking(move || answer(&api)))
+    let (api, actor) = (Arc::clone(api), actor.clone());
+    Handled::later(blocking(move || answer(&api, &actor)))
+}
+
+/// The pools that the actor sees, by name.
+fn pools_of(api: &Api, actor: &Actor) -> Vec<Arc<Pool>> {
+    let mut pools = api.engine.pools();
+    if !actor.sees_all() {
+        pools.retain(|pool| actor.sees(pool.name().as_str()));
+    }
+    pools
+}
+
+/// What is counted of the principals that the actor sees: all, or itself alone if it does not see all pools.
+fn principals_of(api: &Api, actor: &Actor) -> Vec<(Arc<str>, PrincipalCounts)> {
+    let names = api.registry.counted_names();
+    let sees = |name: &str| actor.sees_all() || *name == *actor.name();
+    names.into_iter().zip(api.stats.principals()).filter(|(name, _)| sees(name)).collect()
 }
 
 /// The query of a request.

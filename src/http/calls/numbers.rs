@@ -6,6 +6,7 @@ use hyper::Request;
 use hyper::body::Incoming;
 
 use crate::engine::pool::Pool;
+use crate::http::actor::Actor;
 use crate::http::calls::{Api, Handled, Reply, pool_of, query_of, upload};
 use crate::http::request::number_list::{LIST_PARAMETERS, Source};
 use crate::http::request::path;
@@ -15,15 +16,15 @@ use crate::http::response::problem::{Code, Problem};
 use crate::numbers::number::Number;
 
 /// `POST /v1/pools/{pool}/numbers`
-pub(crate) fn add(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handled, Problem> {
+pub(crate) fn add(api: &Arc<Api>, actor: &Actor, request: Request<Incoming>) -> Result<Handled, Problem> {
     let pool = pool_of(api, &request)?;
     let query = Query::parse(query_of(&request), &LIST_PARAMETERS)?;
     let source = Source::of(request.headers(), &query)?;
-    Handled::later(add_from(Arc::clone(api), pool, source, request.into_body()))
+    Handled::later(add_from(Arc::clone(api), actor.clone(), pool, source, request.into_body()))
 }
 
-async fn add_from(api: Arc<Api>, pool: Arc<Pool>, source: Source, body: Incoming) -> Reply {
-    let added = upload(&api, body, move |input| Ok(pool.add_numbers(source.over(input))?)).await?;
+async fn add_from(api: Arc<Api>, actor: Actor, pool: Arc<Pool>, source: Source, body: Incoming) -> Reply {
+    let added = upload(&api, &actor, body, move |input| Ok(pool.add_numbers(source.over(input))?)).await?;
     let mut text = format!(
         "{{\"added\":{},\"existing\":{},\"duplicates\":{},\"invalid\":{}",
         added.added, added.existing, added.loaded.duplicates, added.loaded.invalid
@@ -34,11 +35,12 @@ async fn add_from(api: Arc<Api>, pool: Arc<Pool>, source: Source, body: Incoming
 }
 
 /// `POST /v1/pools/{pool}/retire`
-pub(crate) fn retire(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handled, Problem> {
+pub(crate) fn retire(api: &Arc<Api>, actor: &Actor, request: Request<Incoming>) -> Result<Handled, Problem> {
     let (pool, dry_run, source) = read_retire(api, &request)?;
-    let (api, body) = (Arc::clone(api), request.into_body());
+    let (api, actor, body) = (Arc::clone(api), actor.clone(), request.into_body());
     Handled::later(async move {
-        let report = upload(&api, body, move |input| Ok(pool.retire(source.over(input), dry_run)?)).await?;
+        let report =
+            upload(&api, &actor, body, move |input| Ok(pool.retire(source.over(input), dry_run)?)).await?;
         Ok(json::ok_json(format!(
             "{{\"retired\":{},\"already\":{},\"unknown\":{},\"leased\":{}}}",
             report.changed, report.already, report.unknown, report.leased
@@ -47,12 +49,16 @@ pub(crate) fn retire(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handl
 }
 
 /// `POST /v1/pools/{pool}/reinstate`
-pub(crate) fn reinstate(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handled, Problem> {
+pub(crate) fn reinstate(
+    api: &Arc<Api>,
+    actor: &Actor,
+    request: Request<Incoming>,
+) -> Result<Handled, Problem> {
     let (pool, dry_run, source) = read_retire(api, &request)?;
-    let (api, body) = (Arc::clone(api), request.into_body());
+    let (api, actor, body) = (Arc::clone(api), actor.clone(), request.into_body());
     Handled::later(async move {
         let report =
-            upload(&api, body, move |input| Ok(pool.reinstate(source.over(input), dry_run)?)).await?;
+            upload(&api, &actor, body, move |input| Ok(pool.reinstate(source.over(input), dry_run)?)).await?;
         Ok(json::ok_json(format!(
             "{{\"reinstated\":{},\"already\":{},\"unknown\":{}}}",
             report.changed, report.already, report.unknown
@@ -68,7 +74,7 @@ fn read_retire(api: &Api, request: &Request<Incoming>) -> Result<(Arc<Pool>, boo
 }
 
 /// `GET /v1/pools/{pool}/numbers/{number}`
-pub(crate) fn lookup(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handled, Problem> {
+pub(crate) fn lookup(api: &Arc<Api>, _actor: &Actor, request: Request<Incoming>) -> Result<Handled, Problem> {
     query::none(query_of(&request))?;
     let pool = pool_of(api, &request)?;
     let digits = path::last_segment(&request);

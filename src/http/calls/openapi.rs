@@ -6,6 +6,7 @@ use bytes::Bytes;
 use hyper::Request;
 use hyper::body::Incoming;
 
+use crate::http::actor::Actor;
 use crate::http::calls::{Api, Handled, query_of};
 use crate::http::request::query;
 use crate::http::response::json;
@@ -15,7 +16,7 @@ use crate::http::response::problem::Problem;
 const DOCUMENT: &str = include_str!("../openapi.json");
 
 /// `GET /openapi.json`
-pub(crate) fn show(_api: &Arc<Api>, request: Request<Incoming>) -> Result<Handled, Problem> {
+pub(crate) fn show(_api: &Arc<Api>, _actor: &Actor, request: Request<Incoming>) -> Result<Handled, Problem> {
     query::none(query_of(&request))?;
     Ok(json::ok_json(Bytes::from_static(DOCUMENT.as_bytes())).into())
 }

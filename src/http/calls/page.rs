@@ -14,6 +14,7 @@ use hyper::header::{
 };
 use hyper::{Request, Response, StatusCode};
 
+use crate::http::actor::Actor;
 use crate::http::calls::{Api, Handled, Reply, query_of};
 use crate::http::request::query;
 use crate::http::response::body::Body;
@@ -97,13 +98,13 @@ static TAGS: LazyLock<Vec<HeaderValue>> = LazyLock::new(|| {
 });
 
 /// `GET /`
-pub(crate) fn index(_api: &Arc<Api>, request: Request<Incoming>) -> Result<Handled, Problem> {
+pub(crate) fn index(_api: &Arc<Api>, _actor: &Actor, request: Request<Incoming>) -> Result<Handled, Problem> {
     query::none(query_of(&request))?;
     Ok(show("", request.headers())?.into())
 }
 
 /// `GET /page/{file}`
-pub(crate) fn file(_api: &Arc<Api>, request: Request<Incoming>) -> Result<Handled, Problem> {
+pub(crate) fn file(_api: &Arc<Api>, _actor: &Actor, request: Request<Incoming>) -> Result<Handled, Problem> {
     let path = request.uri().path().strip_prefix(FILES_PATH).filter(|path| !path.is_empty());
     Ok(show(path.ok_or_else(Problem::not_found)?, request.headers())?.into())
 }

@@ -8,8 +8,9 @@ use hyper::{Request, StatusCode};
 use crate::domain::settings::{PoolName, Settings, SettingsChange};
 use crate::engine::operations::import::ImportReport;
 use crate::engine::pool::{ChangeError, Pool};
+use crate::http::actor::Actor;
 use crate::http::blocking::blocking;
-use crate::http::calls::{Api, Handled, Reply, over_pools, pool_of, query_of, upload};
+use crate::http::calls::{Api, Handled, Reply, over_pools, pool_of, pools_of, query_of, upload};
 use crate::http::request::content_type::check_json;
 use crate::http::request::number_list::{LIST_PARAMETERS, Source};
 use crate::http::request::query::{self, Query};
@@ -34,17 +35,17 @@ fn pool_json(pool: &Pool) -> Result<String, Problem> {
 }
 
 /// `GET /v1/pools`
-pub(crate) fn list(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handled, Problem> {
+pub(crate) fn list(api: &Arc<Api>, actor: &Actor, request: Request<Incoming>) -> Result<Handled, Problem> {
     query::none(query_of(&request))?;
-    over_pools(api, |api| {
+    over_pools(api, actor, |api, actor| {
         let pools: Vec<_> =
-            api.engine.pools().iter().map(|pool| pool_json(pool)).collect::<Result<_, _>>()?;
+            pools_of(api, actor).iter().map(|pool| pool_json(pool)).collect::<Result<_, _>>()?;
         Ok(json::ok_json(format!("{{\"pools\":[{}]}}", pools.join(","))))
     })
 }
 
 /// `GET /v1/pools/{pool}`
-pub(crate) fn show(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handled, Problem> {
+pub(crate) fn show(api: &Arc<Api>, _actor: &Actor, request: Request<Incoming>) -> Result<Handled, Problem> {
     query::none(query_of(&request))?;
     Ok(json::ok_json(pool_json(&*pool_of(api, &request)?)?).into())
 }
@@ -65,7 +66,7 @@ fn settings_of(query: &Query) -> Result<Settings, Problem> {
 }
 
 /// `PUT /v1/pools/{pool}`
-pub(crate) fn create(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handled, Problem> {
+pub(crate) fn create(api: &Arc<Api>, actor: &Actor, request: Request<Incoming>) -> Result<Handled, Problem> {
     let name: PoolName = path::pool_name(&request).parse()?;
     let known = [SETTING_PARAMETERS.as_slice(), &LIST_PARAMETERS].concat();
     let query = Query::parse(query_of(&request), &known)?;
@@ -77,11 +78,12 @@ pub(crate) fn create(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handl
     }
     let settings = settings_of(&query)?;
     let source = Source::of(request.headers(), &query)?;
-    Handled::later(create_from(Arc::clone(api), name, settings, source, request.into_body()))
+    Handled::later(create_from(Arc::clone(api), actor.clone(), name, settings, source, request.into_body()))
 }
 
 async fn create_from(
     api: Arc<Api>,
+    actor: Actor,
     name: PoolName,
     settings: Settings,
     source: Source,
@@ -89,8 +91,10 @@ async fn create_from(
 ) -> Reply {
     let pool = json::quoted(name.as_str());
     let engine = Arc::clone(&api.engine);
-    let loaded =
-        upload(&api, body, move |input| Ok(engine.create_pool(&name, settings, source.over(input))?)).await?;
+    let loaded = upload(&api, &actor, body, move |input| {
+        Ok(engine.create_pool(&name, settings, source.over(input))?)
+    })
+    .await?;
     let ImportReport { numbers, duplicates, invalid, first_invalid } = loaded;
     let mut text =
         format!("{{\"pool\":{pool},\"numbers\":{numbers},\"duplicates\":{duplicates},\"invalid\":{invalid}");
@@ -102,13 +106,13 @@ async fn create_from(
 }
 
 /// `PATCH /v1/pools/{pool}`
-pub(crate) fn change(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handled, Problem> {
+pub(crate) fn change(api: &Arc<Api>, actor: &Actor, request: Request<Incoming>) -> Result<Handled, Problem> {
     let pool = pool_of(api, &request)?;
     query::none(query_of(&request))?;
     check_json(request.headers())?;
-    let (api, body) = (Arc::clone(api), request.into_body());
+    let (api, body, most_bytes) = (Arc::clone(api), request.into_body(), actor.max_body_bytes());
     Handled::later(async move {
-        let bytes = api.bodies.collect_json(body).await?;
+        let bytes = api.bodies.collect_json(body, most_bytes).await?;
         let change: SettingsChange = fields::parse(&bytes)?;
         blocking(move || {
             pool.change_settings(&change)?;
@@ -119,7 +123,7 @@ pub(crate) fn change(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handl
 }
 
 /// `DELETE /v1/pools/{pool}`
-pub(crate) fn delete(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handled, Problem> {
+pub(crate) fn delete(api: &Arc<Api>, _actor: &Actor, request: Request<Incoming>) -> Result<Handled, Problem> {
     let name = pool_of(api, &request)?.name().clone();
     let force = Query::parse(query_of(&request), &["force"])?.flag("force")?;
     let api = Arc::clone(api);
@@ -130,12 +134,12 @@ pub(crate) fn delete(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handl
 }
 
 /// `POST /v1/pools/{pool}/pause`
-pub(crate) fn pause(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handled, Problem> {
+pub(crate) fn pause(api: &Arc<Api>, _actor: &Actor, request: Request<Incoming>) -> Result<Handled, Problem> {
     set_paused(api, &request, Pool::pause)
 }
 
 /// `POST /v1/pools/{pool}/resume`
-pub(crate) fn resume(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handled, Problem> {
+pub(crate) fn resume(api: &Arc<Api>, _actor: &Actor, request: Request<Incoming>) -> Result<Handled, Problem> {
     set_paused(api, &request, Pool::resume)
 }
 
@@ -153,7 +157,11 @@ fn set_paused(
 }
 
 /// `POST /v1/pools/{pool}/rounds`
-pub(crate) fn start_round(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handled, Problem> {
+pub(crate) fn start_round(
+    api: &Arc<Api>,
+    _actor: &Actor,
+    request: Request<Incoming>,
+) -> Result<Handled, Problem> {
     let pool = pool_of(api, &request)?;
     query::none(query_of(&request))?;
     Handled::later(blocking(move || {

@@ -8,10 +8,13 @@ use hyper::{Request, Response};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use crate::auth::principal::Principal;
 use crate::domain::settings::{NextState, SettingsError, check_outcome_name};
 use crate::engine::operations::renew_return::{LeaseRef, MAX_ITEMS, RenewResult, ReturnItem, ReturnResult};
 use crate::engine::pool::Pool;
+use crate::http::actor::Actor;
 use crate::http::calls::{Api, Handled, Reply, pool_of, query_of};
+use crate::http::lease_quota;
 use crate::http::request::content_type::check_json;
 use crate::http::request::fields::{NumberField, TokenField, TtlSeconds};
 use crate::http::request::query;
@@ -70,20 +73,29 @@ fn check_items(count: usize) -> Result<(), Problem> {
 }
 
 /// `POST /v1/pools/{pool}/renew`
-pub(crate) fn renew_leases(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handled, Problem> {
-    with_body(api, request, renew_items)
+pub(crate) fn renew_leases(
+    api: &Arc<Api>,
+    actor: &Actor,
+    request: Request<Incoming>,
+) -> Result<Handled, Problem> {
+    with_body(api, actor, request, renew_items)
 }
 
 /// `POST /v1/pools/{pool}/return`
-pub(crate) fn return_leases(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handled, Problem> {
-    with_body(api, request, return_items)
+pub(crate) fn return_leases(
+    api: &Arc<Api>,
+    actor: &Actor,
+    request: Request<Incoming>,
+) -> Result<Handled, Problem> {
+    with_body(api, actor, request, return_items)
 }
 
 /// Calls `answer` once the body has arrived.
 fn with_body<T: DeserializeOwned + Send + 'static>(
     api: &Arc<Api>,
+    actor: &Actor,
     request: Request<Incoming>,
-    answer: fn(&Pool, T) -> Reply,
+    answer: fn(&Pool, &Actor, T) -> Reply,
 ) -> Result<Handled, Problem> {
     let pool = pool_of(api, &request)?;
     query::none(query_of(&request))?;
@@ -92,18 +104,33 @@ fn with_body<T: DeserializeOwned + Send + 'static>(
         check_json(request.headers())?;
     }
     // Moves only the body into the future: the whole request would be copied into it and out of it.
-    let (api, body) = (Arc::clone(api), request.into_body());
-    Handled::later(async move { answer(&pool, api.bodies.collect_json(body).await?.parse().await?) })
+    let (api, actor, body) = (Arc::clone(api), actor.clone(), request.into_body());
+    Handled::later(async move {
+        let bytes = api.bodies.collect_json(body, actor.max_body_bytes()).await?;
+        answer(&pool, &actor, bytes.parse().await?)
+    })
 }
 
-fn renew_items(pool: &Pool, wanted: RenewBody) -> Reply {
+fn renew_items(pool: &Pool, actor: &Actor, wanted: RenewBody) -> Reply {
     check_items(wanted.leases.len())?;
     let ttl_seconds = wanted.ttl.map(|ttl| ttl.0);
+    let ttl_seconds = match actor.principal() {
+        Some(principal) => lease_quota::ttl(principal, pool, ttl_seconds)?,
+        None => ttl_seconds,
+    };
     worker_state::with(|WorkerState { calls: state, .. }| {
         state.held.clear();
         let items = wanted.leases.iter();
         state.held.extend(items.map(|item| LeaseRef { number: item.number.0, token: item.token.0 }));
         let position = pool.renew(&mut state.engine, &state.held, ttl_seconds, &mut state.renewed)?;
+        if let Some((live, _)) = actor.principal().and_then(Principal::live_leases) {
+            let now = state.clock.now();
+            for result in &state.renewed {
+                if let RenewResult::Renewed { before, expires_at } = *result {
+                    live.renew(before, expires_at, now);
+                }
+            }
+        }
         let succeeded = state.renewed.iter().any(|result| matches!(result, RenewResult::Renewed { .. }));
         let numbers = state.held.iter().map(|item| item.number);
         let body = json::renew_results(numbers.zip(state.renewed.drain(..)), &mut state.times);
@@ -111,8 +138,9 @@ fn renew_items(pool: &Pool, wanted: RenewBody) -> Reply {
     })
 }
 
-fn return_items(pool: &Pool, wanted: ReturnBody) -> Reply {
+fn return_items(pool: &Pool, actor: &Actor, wanted: ReturnBody) -> Reply {
     check_items(wanted.leases.len())?;
+    let may_retire = actor.principal().is_none_or(Principal::may_retire);
     let settings = pool.settings();
     let check =
         |then: Option<NextState>, outcome: Option<&str>| -> Result<Option<NextState>, SettingsError> {
@@ -130,6 +158,9 @@ fn return_items(pool: &Pool, wanted: ReturnBody) -> Reply {
                 (None, None) => settings.then_for(then_of_all, wanted.outcome.as_deref()),
                 (then, outcome) => settings.then_for(then, outcome),
             };
+            if then == NextState::Retired && !may_retire {
+                return Err(lease_quota::may_not_retire());
+            }
             let outcome = match item.outcome.as_deref() {
                 Some(own) => Some(pool.outcome(own)),
                 None => outcome_of_all,
@@ -138,6 +169,13 @@ fn return_items(pool: &Pool, wanted: ReturnBody) -> Reply {
             state.to_return.push(ReturnItem { lease, then, outcome });
         }
         let position = pool.return_leases(&mut state.engine, &state.to_return, &mut state.returned)?;
+        if let Some((live, _)) = actor.principal().and_then(Principal::live_leases) {
+            let ends = state.returned.iter().filter_map(|result| match result {
+                ReturnResult::Returned { before, .. } => *before,
+                ReturnResult::Stale | ReturnResult::Unknown => None,
+            });
+            ends.for_each(|end| live.remove(end));
+        }
         let succeeded = state.returned.iter().any(|result| matches!(result, ReturnResult::Returned { .. }));
         let numbers = state.to_return.iter().map(|item| item.lease.number);
         let body = json::return_results(numbers.zip(state.returned.drain(..)), &mut state.times);

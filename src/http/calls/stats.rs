@@ -9,30 +9,32 @@ use hyper::body::Incoming;
 
 use crate::engine::pool::Pool;
 use crate::histogram::DistributionSnapshot;
-use crate::http::calls::{Api, Handled, over_pools, query_of};
+use crate::http::actor::Actor;
+use crate::http::calls::{Api, Handled, over_pools, pools_of, principals_of, query_of};
+use crate::http::counters::principals::PrincipalCounts;
 use crate::http::counters::refusals::Refused;
 use crate::http::counters::requests::CallSnapshot;
 use crate::http::request::query;
 use crate::http::response::json;
 use crate::http::response::problem::Problem;
 use crate::http::response::stats::{
-    CallStats, Connections, Disk, JournalStats, Latency, Lateness, Memory, PoolStats, Rates, RefusalStats,
-    Stats, Totals,
+    CallStats, Connections, Disk, JournalStats, Latency, Lateness, Memory, PoolStats, PrincipalStats, Rates,
+    RefusalStats, Stats, Totals,
 };
 use crate::journal::handle::JournalError;
 use crate::state::time::Timestamp;
 use crate::sys::memory::resident_bytes;
 
 /// `GET /v1/stats`. Reads no number's word, so the cost does not depend on the size of the pools.
-pub(crate) fn show(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handled, Problem> {
+pub(crate) fn show(api: &Arc<Api>, actor: &Actor, request: Request<Incoming>) -> Result<Handled, Problem> {
     query::none(query_of(&request))?;
-    over_pools(api, |api| {
-        let text = serde_json::to_string(&stats_of(api)).map_err(|error| Problem::internal(&error))?;
+    over_pools(api, actor, |api, actor| {
+        let text = serde_json::to_string(&stats_of(api, actor)).map_err(|error| Problem::internal(&error))?;
         Ok(json::ok_json(text))
     })
 }
 
-fn stats_of(api: &Api) -> Stats {
+fn stats_of(api: &Api, actor: &Actor) -> Stats {
     let connections = api.stats.connections();
     let space = api.engine.disk_space();
     Stats {
@@ -40,7 +42,7 @@ fn stats_of(api: &Api) -> Stats {
         uptime_seconds: api.stats.uptime_seconds(),
         durability: api.engine.journal().durability().as_str().to_owned(),
         state: state(api).to_owned(),
-        pools: api.engine.pools().iter().map(|pool| (pool.name().to_string(), pool_stats(pool))).collect(),
+        pools: pools_of(api, actor).iter().map(|pool| (pool.name().to_string(), pool_stats(pool))).collect(),
         requests: api.stats.requests().iter().map(|call| call_stats(api, call)).collect(),
         refusals: api
             .stats
@@ -48,6 +50,7 @@ fn stats_of(api: &Api) -> Stats {
             .iter()
             .map(|(code, refused)| refusal_stats(api, code, refused))
             .collect(),
+        principals: principals_of(api, actor).into_iter().map(principal_stats).collect(),
         connections: Connections { open: connections.open, accepted: connections.accepted },
         journal: journal_stats(api),
         disk: Disk {
@@ -148,6 +151,11 @@ fn refusal_stats(api: &Api, code: &str, refused: &Refused) -> (String, RefusalSt
         last_at: Timestamp::new(refused.last_at_seconds).to_string(),
     };
     (code.to_owned(), stats)
+}
+
+fn principal_stats((name, counts): (Arc<str>, PrincipalCounts)) -> (String, PrincipalStats) {
+    let PrincipalCounts { requests, refusals, leases } = counts;
+    (name.to_string(), PrincipalStats { requests, refusals, leases })
 }
 
 fn journal_stats(api: &Api) -> JournalStats {

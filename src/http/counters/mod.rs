@@ -1,6 +1,7 @@
 //! The daemon's own counters: requests by call and status, their latency, and connections. Each worker thread
 //! writes its own counters; a reader of the stats adds them up.
 
+pub mod principals;
 pub mod recent;
 pub mod refusals;
 pub mod requests;
@@ -11,6 +12,7 @@ use std::time::Instant;
 
 use crate::histogram::{Distribution, DistributionSnapshot};
 
+use principals::{PrincipalCounters, PrincipalCounts};
 use recent::Recent;
 use refusals::{RefusalCounters, Refusals};
 use requests::{CallSnapshot, RequestCounters};
@@ -25,6 +27,8 @@ pub struct WorkerStats {
     pub requests: RequestCounters,
     /// Refused requests by code.
     pub refusals: RefusalCounters,
+    /// Requests by principal.
+    pub principals: PrincipalCounters,
     /// How long responses waited until the changes they report were committed, in nanoseconds. Those that did
     /// not wait are left out.
     pub commit_wait_nanoseconds: Distribution,
@@ -40,6 +44,7 @@ impl Default for WorkerStats {
         Self {
             requests: RequestCounters::default(),
             refusals: RefusalCounters::default(),
+            principals: PrincipalCounters::default(),
             commit_wait_nanoseconds: Distribution::new(grouping_power, max_value_power),
             open_connections: AtomicU64::new(0),
             accepted_connections: AtomicU64::new(0),
@@ -103,6 +108,11 @@ impl Stats {
     /// Refused requests by code.
     pub fn refusals(&self) -> Refusals {
         refusals::snapshot(self.workers.iter().map(|worker| &worker.refusals))
+    }
+
+    /// What is counted of principals, by the places of their names.
+    pub fn principals(&self) -> Vec<PrincipalCounts> {
+        principals::snapshot(self.workers.iter().map(|worker| &worker.principals))
     }
 
     /// See [`WorkerStats::commit_wait_nanoseconds`].

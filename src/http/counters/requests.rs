@@ -9,7 +9,8 @@ const GROUPING_POWER: u8 = 5;
 /// Latencies are kept in nanoseconds up to 2^38 (4.6 minutes); longer ones count as that.
 const MAX_VALUE_POWER: u8 = 38;
 /// The statuses that have their own counter; the last counter, 0, is for all others.
-const STATUSES: [u16; 15] = [200, 201, 304, 400, 403, 404, 405, 409, 413, 415, 422, 500, 503, 507, 0];
+const STATUSES: [u16; 17] =
+    [200, 201, 304, 400, 401, 403, 404, 405, 409, 413, 415, 422, 429, 500, 503, 507, 0];
 
 macro_rules! calls {
     ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {

@@ -65,10 +65,10 @@ impl Bodies {
         Self { limits, memory, stages: Arc::new(Semaphore::new(MAX_STAGED_UPLOADS)) }
     }
 
-    /// Collects a whole body of at most [`MAX_JSON_BODY_BYTES`].
-    pub(crate) async fn collect_json(&self, body: Incoming) -> Result<JsonBody, Problem> {
+    /// Collects a whole body of at most [`MAX_JSON_BODY_BYTES`], and `most_bytes` of its caller.
+    pub(crate) async fn collect_json(&self, body: Incoming, most_bytes: u64) -> Result<JsonBody, Problem> {
         let known_bytes = body.size_hint().lower();
-        let mut body = PacedBody::new(body, &self.limits, self.limits.json_body);
+        let mut body = PacedBody::new(body, &self.limits, self.limits.json_body).at_most(most_bytes);
         if known_bytes > MAX_JSON_BODY_BYTES as u64 {
             discard(&mut body).await;
             return Err(too_large());

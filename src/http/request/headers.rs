@@ -2,7 +2,7 @@
 //! in the map would hash a name.
 
 use hyper::Request;
-use hyper::header::{HOST, HeaderName, HeaderValue, ORIGIN};
+use hyper::header::{AUTHORIZATION, HOST, HeaderName, HeaderValue, ORIGIN};
 
 /// Says whether the page that makes a request is of the same site. Every current browser sends it.
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -19,6 +19,10 @@ pub(crate) struct RequestHeaders<'r> {
     /// How many `Host` headers there are.
     pub(crate) hosts: usize,
     pub(crate) origin: Option<&'r HeaderValue>,
+    /// The last `Authorization`.
+    pub(crate) authorization: Option<&'r HeaderValue>,
+    /// How many `Authorization` headers there are.
+    pub(crate) authorizations: usize,
     /// `Sec-Fetch-Site`
     pub(crate) site: Option<&'r HeaderValue>,
     pub(crate) request_id: Option<&'r HeaderValue>,
@@ -38,6 +42,9 @@ impl<'r> RequestHeaders<'r> {
                 given.hosts += 1;
             } else if *name == ORIGIN {
                 given.origin = Some(value);
+            } else if *name == AUTHORIZATION {
+                given.authorization = Some(value);
+                given.authorizations += 1;
             } else if *name == SEC_FETCH_SITE {
                 given.site = Some(value);
             } else if *name == REQUEST_ID {

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Incoming};
 use tokio::time::{Instant, timeout_at};
 
+use crate::http::actor::body_too_large;
 use crate::http::limits::Limits;
 use crate::http::response::problem::Problem;
 
@@ -28,12 +29,19 @@ pub(crate) struct PacedBody<'a> {
     /// When the body was first waited for. Nearly always it is there already, and no clock is read.
     started: Option<Instant>,
     received_bytes: u64,
+    /// The most that its caller may send.
+    most_bytes: u64,
 }
 
 impl<'a> PacedBody<'a> {
     /// A body that may take `total`.
     pub(crate) fn new(body: Incoming, limits: &'a Limits, total: Duration) -> Self {
-        Self { body, limits, total, started: None, received_bytes: 0 }
+        Self { body, limits, total, started: None, received_bytes: 0, most_bytes: u64::MAX }
+    }
+
+    /// The same body, of at most `most_bytes`.
+    pub(crate) fn at_most(self, most_bytes: u64) -> Self {
+        Self { most_bytes, ..self }
     }
 
     /// The next chunk; `None` at the end.
@@ -68,6 +76,9 @@ impl<'a> PacedBody<'a> {
                 Some(Ok(frame)) => {
                     if let Ok(data) = frame.into_data() {
                         self.received_bytes += data.len() as u64;
+                        if self.received_bytes > self.most_bytes {
+                            return Some(Err(body_too_large(self.most_bytes)));
+                        }
                         return Some(Ok(data));
                     }
                 }

@@ -50,19 +50,25 @@ impl Read for Upload {
     }
 }
 
-/// Stages a body, then runs `work` over it on a thread for long calls.
+/// Stages a body of at most `most_bytes`, then runs `work` over it on a thread for long calls.
 pub(crate) async fn upload<T: Send + 'static>(
     engine: Arc<Engine>,
     bodies: Arc<Bodies>,
     body: Incoming,
+    most_bytes: u64,
     work: impl FnOnce(&mut Upload) -> Result<T, Problem> + Send + 'static,
 ) -> Result<T, Problem> {
-    let mut staged = stage(&engine, &bodies, body).await?;
+    let mut staged = stage(&engine, &bodies, body, most_bytes).await?;
     blocking::answer(Lane::Long, move || work(&mut staged)).await
 }
 
-async fn stage(engine: &Arc<Engine>, bodies: &Bodies, body: Incoming) -> Result<Upload, Problem> {
-    let mut body = PacedBody::new(body, &bodies.limits, bodies.limits.upload);
+async fn stage(
+    engine: &Arc<Engine>,
+    bodies: &Bodies,
+    body: Incoming,
+    most_bytes: u64,
+) -> Result<Upload, Problem> {
+    let mut body = PacedBody::new(body, &bodies.limits, bodies.limits.upload).at_most(most_bytes);
     let mut held = bodies.memory.hold();
     let mut part = BytesMut::new();
     let mut file: Option<(StagedFile, Stage)> = None;

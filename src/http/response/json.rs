@@ -162,7 +162,7 @@ pub(crate) fn renew_results(
     times: &mut TimeText,
 ) -> BytesMut {
     results(items, |out, result| match result {
-        RenewResult::Renewed { expires_at } => {
+        RenewResult::Renewed { expires_at, .. } => {
             out.put_slice(b",\"result\":\"renewed\"");
             put_time(out, b",\"expires_at\":\"", expires_at, times);
         }
@@ -177,7 +177,7 @@ pub(crate) fn return_results(
     times: &mut TimeText,
 ) -> BytesMut {
     results(items, |out, result| match result {
-        ReturnResult::Returned { state, available_at } => {
+        ReturnResult::Returned { state, available_at, .. } => {
             out.put_slice(b",\"result\":\"returned\",\"state\":\"");
             out.put_slice(state.as_str().as_bytes());
             out.put_u8(b'"');

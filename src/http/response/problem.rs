@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use hyper::{Response, StatusCode};
 
 use crate::backup::error::BackupError;
@@ -20,10 +20,16 @@ use super::json;
 /// `Retry-After` of `overloaded` and `not_ready`, in seconds.
 pub(crate) const RETRY_AFTER_SECONDS: u64 = 1;
 
+/// `WWW-Authenticate` without a token,
+const CHALLENGE: &str = "Bearer realm=\"allotd\"";
+/// and with one that is not valid.
+const CHALLENGE_INVALID: &str = "Bearer realm=\"allotd\", error=\"invalid_token\"";
+
 /// The stable code of an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Code {
     BadRequest,
+    Unauthorized,
     Forbidden,
     PoolNotFound,
     NumberNotFound,
@@ -37,6 +43,7 @@ pub(crate) enum Code {
     TooLarge,
     UnsupportedMediaType,
     IdempotencyMismatch,
+    QuotaExceeded,
     Overloaded,
     NotReady,
     StorageFull,
@@ -47,6 +54,7 @@ impl Code {
     /// Every code. The length comes from the last one, so that none is forgotten.
     const ALL: [Self; Self::Internal as usize + 1] = [
         Self::BadRequest,
+        Self::Unauthorized,
         Self::Forbidden,
         Self::PoolNotFound,
         Self::NumberNotFound,
@@ -60,6 +68,7 @@ impl Code {
         Self::TooLarge,
         Self::UnsupportedMediaType,
         Self::IdempotencyMismatch,
+        Self::QuotaExceeded,
         Self::Overloaded,
         Self::NotReady,
         Self::StorageFull,
@@ -70,6 +79,7 @@ impl Code {
     fn parts(self) -> (StatusCode, &'static str, &'static str) {
         match self {
             Self::BadRequest => (StatusCode::BAD_REQUEST, "bad_request", "The request is not understood"),
+            Self::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized", "The caller is not known"),
             Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "The request is not allowed"),
             Self::PoolNotFound => (StatusCode::NOT_FOUND, "pool_not_found", "No such pool"),
             Self::NumberNotFound => (StatusCode::NOT_FOUND, "number_not_found", "No such number in the pool"),
@@ -93,6 +103,9 @@ impl Code {
                 "idempotency_mismatch",
                 "The Idempotency-Key was used for another request",
             ),
+            Self::QuotaExceeded => {
+                (StatusCode::TOO_MANY_REQUESTS, "quota_exceeded", "The caller uses more than it may")
+            }
             Self::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "overloaded", "The server is overloaded"),
             Self::NotReady => (StatusCode::SERVICE_UNAVAILABLE, "not_ready", "The server is not ready"),
             Self::StorageFull => (StatusCode::INSUFFICIENT_STORAGE, "storage_full", "The disk is full"),
@@ -119,6 +132,7 @@ struct Parts {
     code: Code,
     detail: Cow<'static, str>,
     allow: Option<String>,
+    authenticate: Option<&'static str>,
     retry_after_seconds: Option<u64>,
     /// Additional members of the body, as JSON that begins with a comma; empty for none.
     members: String,
@@ -133,6 +147,7 @@ impl Problem {
             code,
             detail: detail.into(),
             allow: None,
+            authenticate: None,
             retry_after_seconds,
             members: String::new(),
         }))
@@ -141,6 +156,33 @@ impl Problem {
     /// `bad_request` with a detail that names the field and what to give.
     pub(crate) fn bad_request(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Code::BadRequest, detail)
+    }
+
+    /// `unauthorized`: no token was given.
+    pub(crate) fn no_token() -> Self {
+        let mut problem = Self::new(
+            Code::Unauthorized,
+            "This daemon serves callers with a token: send Authorization: Bearer with the one you were given",
+        );
+        problem.0.authenticate = Some(CHALLENGE);
+        problem
+    }
+
+    /// `unauthorized`: what was given is not a valid token.
+    pub(crate) fn invalid_token(detail: impl Into<Cow<'static, str>>) -> Self {
+        let mut problem = Self::new(Code::Unauthorized, detail);
+        problem.0.authenticate = Some(CHALLENGE_INVALID);
+        problem
+    }
+
+    /// `forbidden`, with what to do.
+    pub(crate) fn forbidden(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Code::Forbidden, detail)
+    }
+
+    /// `quota_exceeded`, with the seconds until it is worth to try again.
+    pub(crate) fn quota_exceeded(detail: impl Into<Cow<'static, str>>, retry_after_seconds: u64) -> Self {
+        Self::new(Code::QuotaExceeded, detail).retry_after(retry_after_seconds)
     }
 
     /// `pool_not_found`.
@@ -222,6 +264,9 @@ impl Problem {
         if let Some(allow) = self.0.allow.and_then(|allow| HeaderValue::try_from(allow).ok()) {
             headers.insert(ALLOW, allow);
         }
+        if let Some(challenge) = self.0.authenticate {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
         if let Some(seconds) = self.0.retry_after_seconds {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
@@ -253,6 +298,9 @@ impl From<LeaseError> for Problem {
             LeaseError::Deleted => return Self::pool_not_found(),
             LeaseError::Busy | LeaseError::TooManyKeys | LeaseError::KeyPending | LeaseError::Deleting => {
                 Code::Overloaded
+            }
+            LeaseError::TooManyOwnKeys => {
+                return Self::quota_exceeded(error.to_string(), RETRY_AFTER_SECONDS);
             }
             LeaseError::KeyStale => Code::Stale,
             LeaseError::KeyMismatch => Code::IdempotencyMismatch,

@@ -14,6 +14,8 @@ pub(crate) struct Stats {
     pub(crate) pools: BTreeMap<String, PoolStats>,
     pub(crate) requests: BTreeMap<String, CallStats>,
     pub(crate) refusals: BTreeMap<String, RefusalStats>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) principals: BTreeMap<String, PrincipalStats>,
     pub(crate) connections: Connections,
     pub(crate) journal: JournalStats,
     pub(crate) disk: Disk,
@@ -99,6 +101,13 @@ pub(crate) struct RefusalStats {
     pub(crate) count: u64,
     pub(crate) count_1m: u64,
     pub(crate) last_at: String,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct PrincipalStats {
+    pub(crate) requests: u64,
+    pub(crate) refusals: u64,
+    pub(crate) leases: u64,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -13,6 +13,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::http::access::Access;
 use crate::http::caller::Caller;
 use crate::http::calls::Api;
 use crate::http::commit_gate::Gate;
@@ -41,8 +42,10 @@ const DRAIN: u32 = 1;
 const CLOSE: u32 = 2;
 
 /// The state that a worker and a connection share.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct ConnectionState {
+    /// Who is at the other end.
+    caller: Caller,
     /// Requests that have begun; only the worker's thread writes it.
     begun: AtomicU64,
     /// Requests of these that have been answered.
@@ -56,6 +59,18 @@ pub(crate) struct ConnectionState {
 }
 
 impl ConnectionState {
+    fn new(caller: Caller) -> Self {
+        Self {
+            caller,
+            begun: AtomicU64::new(0),
+            answered: AtomicU64::new(0),
+            command: AtomicU32::new(SERVE),
+            waker: OnceLock::new(),
+            gate: Arc::default(),
+            outflow: Arc::default(),
+        }
+    }
+
     fn send(&self, command: u32) {
         self.command.fetch_max(command, Ordering::Relaxed);
         if let Some(waker) = self.waker.get() {
@@ -80,8 +95,8 @@ struct Entry {
 }
 
 impl Connections {
-    fn add(&self) -> Arc<ConnectionState> {
-        let state = Arc::new(ConnectionState::default());
+    fn add(&self, caller: Caller) -> Arc<ConnectionState> {
+        let state = Arc::new(ConnectionState::new(caller));
         let entry = Entry { state: Arc::clone(&state), seen_begun: 0, idle_ticks: 0, stalled_ticks: 0 };
         self.lock().push(entry);
         state
@@ -139,7 +154,7 @@ pub(crate) enum Admission {
 /// Handles the requests of one connection.
 struct ConnectionService {
     welcome: Admission,
-    caller: Caller,
+    access: Access,
     api: Arc<Api>,
     state: Arc<ConnectionState>,
 }
@@ -155,7 +170,7 @@ impl Future for Tracked {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        this.answering.poll(&this.state.gate, cx).map(Ok)
+        this.answering.poll(&this.state.gate, &this.state.caller, cx).map(Ok)
     }
 }
 
@@ -178,11 +193,13 @@ impl Service<Request<Incoming>> for ConnectionService {
             self.state.outflow.hold();
         }
         let answering = match self.welcome {
-            Admission::Served => answer(&self.api, &self.state.gate, &self.caller, request),
+            Admission::Served => {
+                answer(&self.api, &self.state.gate, &self.state.caller, &self.access, request)
+            }
             Admission::Refused => {
                 // HTTP/2 has no `Connection: close`.
                 self.state.send(DRAIN);
-                refuse(&self.state.gate, &request)
+                refuse(&self.state.gate, &self.state.caller, &request)
             }
         };
         Tracked { answering, state: Arc::clone(&self.state) }
@@ -199,9 +216,9 @@ pub(crate) async fn serve<S>(
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let state = connections.add();
+    let state = connections.add(caller);
     let gated = Gated::new(stream, Arc::clone(&state.gate), Arc::clone(&state.outflow));
-    let service = ConnectionService { welcome, caller, api, state: Arc::clone(&state) };
+    let service = ConnectionService { welcome, access: Access::default(), api, state: Arc::clone(&state) };
     let mut builder = Builder::new(TokioExecutor::new());
     // hyper's own flushing of pipelines would buffer responses without bound: see `Outflow`.
     builder.http1().pipeline_flush(false).writev(false).max_buf_size(MAX_BUFFER_BYTES);

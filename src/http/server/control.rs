@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use crate::auth::authority::Authority;
 use crate::http::calls::Api;
 
 use super::tls::ServerTls;
@@ -29,6 +30,11 @@ impl Control {
     /// The certificates of the listeners with TLS.
     pub fn tls(&self) -> Option<&ServerTls> {
         self.tls.as_deref()
+    }
+
+    /// The tokens in force, if there are any.
+    pub(crate) fn authority(&self) -> Option<&Authority> {
+        self.api.authority.as_deref()
     }
 
     /// How many connections are open.

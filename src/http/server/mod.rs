@@ -23,6 +23,7 @@ use thiserror::Error;
 use tokio::sync::{Notify, mpsc};
 use tracing::info;
 
+use crate::auth::authority::Authority;
 use crate::auth::registry::Registry;
 use crate::engine::registry::Engine;
 use crate::http::counters::recent;
@@ -81,6 +82,10 @@ pub struct ServerConfig {
     pub limits: Limits,
     /// The certificates of the listeners with TLS.
     pub tls: Option<Arc<ServerTls>>,
+    /// Who may call; `None` for everybody.
+    pub authority: Option<Arc<Authority>>,
+    /// The names of principals.
+    pub registry: Arc<Registry>,
 }
 
 /// A running server.
@@ -98,8 +103,15 @@ impl Server {
         engine: Arc<Engine>,
         config: ServerConfig,
     ) -> Result<Self, ServeError> {
-        let ServerConfig { workers: threads_to_serve, max_connections, allow_hosts, limits, tls } = config;
-        let registry = Arc::new(Registry::default());
+        let ServerConfig {
+            workers: threads_to_serve,
+            max_connections,
+            allow_hosts,
+            limits,
+            tls,
+            authority,
+            registry,
+        } = config;
         let entrances = Entrance::all(&mut listeners, tls.as_ref(), &registry)?;
         let addresses = addresses(&listeners)?;
         let stats = Arc::new(Stats::new(threads_to_serve));
@@ -108,6 +120,8 @@ impl Server {
             stats: Arc::clone(&stats),
             draining: AtomicBool::new(false),
             names: Names::new(&addresses, allow_hosts),
+            authority,
+            registry,
             bodies: Arc::new(Bodies::new(limits.clone())),
         });
         let mut workers = Vec::new();

@@ -1,0 +1,219 @@
+//! Finds out who makes a request: by its token, or by its connection.
+//!
+//! A connection remembers the last token that it was given, and who holds it: nearly always the next request
+//! has the same, and one comparison tells. What it remembers ends with the table of tokens that it is from.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use hyper::header::HeaderValue;
+
+use crate::auth::access_token::TokenHash;
+use crate::auth::authority::Authority;
+use crate::auth::principal::Principal;
+use crate::auth::usage::ConnectionShare;
+
+use super::actor::Actor;
+use super::caller::{Caller, Known};
+use super::calls::Api;
+use super::request::headers::RequestHeaders;
+use super::response::problem::{Problem, RETRY_AFTER_SECONDS};
+
+const NANOS_PER_SECOND: u64 = 1_000_000_000;
+/// How long a token that expires is believed before its time is looked at again.
+const RECHECK_NANOS: u64 = NANOS_PER_SECOND;
+const SCHEME: &[u8] = b"bearer";
+
+/// Whom a connection's requests were from.
+#[derive(Debug, Default)]
+pub(crate) struct Access {
+    last: RefCell<Option<Last>>,
+}
+
+/// Who presented a token last.
+#[derive(Debug)]
+struct Last {
+    /// The whole header; `None` for the principal of the connection itself.
+    presented: Option<Box<[u8]>>,
+    /// The version of the table that it was found in; 0 for none.
+    version: u64,
+    believed_until_nanos: u64,
+    actor: Actor,
+}
+
+impl Access {
+    /// Who makes a request. Fails if the daemon serves only whom it knows.
+    #[inline]
+    pub(crate) fn actor(
+        &self,
+        api: &Api,
+        caller: &Caller,
+        given: &RequestHeaders<'_>,
+        now_nanos: u64,
+    ) -> Result<Actor, Problem> {
+        match (&api.authority, &caller.known) {
+            (None, Known::Anyone) => Ok(Actor::NOBODY),
+            (authority, known) => {
+                self.known_actor(api, authority.as_deref(), caller, known, given, now_nanos)
+            }
+        }
+    }
+
+    fn known_actor(
+        &self,
+        api: &Api,
+        authority: Option<&Authority>,
+        caller: &Caller,
+        known: &Known,
+        given: &RequestHeaders<'_>,
+        now_nanos: u64,
+    ) -> Result<Actor, Problem> {
+        match (authority, given.authorization, known) {
+            (Some(authority), Some(token), _) => {
+                self.by_token(api, authority, (token, given.authorizations), now_nanos)
+            }
+            (_, _, Known::Principal(principal)) => self.by_connection(0, || Ok(Arc::clone(principal))),
+            (Some(authority), None, Known::Anyone) => match &caller.identity {
+                Some(identity) => self.by_connection(authority.version(), || {
+                    authority.find_certificate(identity).ok_or_else(Problem::no_token)
+                }),
+                None => Err(Problem::no_token()),
+            },
+            (Some(_), None, Known::Nobody) => Err(Problem::no_token()),
+            (None, _, Known::Nobody) => Err(Problem::forbidden(
+                "This user has no role at this socket: ask the operator for one (peers of --listen)",
+            )),
+            (None, _, Known::Anyone) => Ok(Actor::NOBODY),
+        }
+    }
+
+    fn by_token(
+        &self,
+        api: &Api,
+        authority: &Authority,
+        (header, headers): (&HeaderValue, usize),
+        now_nanos: u64,
+    ) -> Result<Actor, Problem> {
+        let header = header.as_bytes();
+        // Before the table: what is found in a newer one is only looked up once more.
+        let version = authority.version();
+        let mut last = self.last.borrow_mut();
+        if let Some(last) = &*last
+            && last.version == version
+            && headers == 1
+            && now_nanos < last.believed_until_nanos
+            && last.presented.as_deref().is_some_and(|presented| is_equal(presented, header))
+        {
+            return Ok(last.actor.clone());
+        }
+        let actor = match look_up(api, authority, header, headers) {
+            Ok(principal) => enter(last.take(), principal)?,
+            Err(problem) => {
+                *last = None;
+                return Err(problem);
+            }
+        };
+        let expires = actor.principal().and_then(Principal::expires);
+        *last = Some(Last {
+            presented: Some(header.into()),
+            version,
+            believed_until_nanos: expires.map_or(u64::MAX, |_| now_nanos.saturating_add(RECHECK_NANOS)),
+            actor: actor.clone(),
+        });
+        Ok(actor)
+    }
+
+    /// The principal that the connection itself shows. `find` is asked again when the version changes.
+    fn by_connection(
+        &self,
+        version: u64,
+        find: impl FnOnce() -> Result<Arc<Principal>, Problem>,
+    ) -> Result<Actor, Problem> {
+        let mut last = self.last.borrow_mut();
+        if let Some(last) = last.as_ref().filter(|last| last.presented.is_none() && last.version == version) {
+            return Ok(last.actor.clone());
+        }
+        let actor = enter(last.take(), find()?)?;
+        let believed_until_nanos = u64::MAX;
+        *last = Some(Last { presented: None, version, believed_until_nanos, actor: actor.clone() });
+        Ok(actor)
+    }
+}
+
+/// Who presents a token.
+fn look_up(
+    api: &Api,
+    authority: &Authority,
+    header: &[u8],
+    headers: usize,
+) -> Result<Arc<Principal>, Problem> {
+    if headers > 1 {
+        return Err(Problem::invalid_token("There are several Authorization headers: send one"));
+    }
+    let token = bearer_token(header).ok_or_else(|| {
+        Problem::invalid_token("Authorization is not understood: send Bearer, a space and the token")
+    })?;
+    let hash = TokenHash::of_token(token).map_err(|error| {
+        Problem::invalid_token(format!("The token is refused, as {error}: send the one you were given"))
+    })?;
+    let principal = authority.find(&hash).ok_or_else(|| {
+        Problem::invalid_token("The token is not known, or no longer: ask the operator for another")
+    })?;
+    match principal.expires() {
+        Some(expires) if expires <= api.engine.now() => Err(Problem::invalid_token(format!(
+            "The token expired at {expires}: ask the operator for another"
+        ))),
+        _ => Ok(principal),
+    }
+}
+
+/// The token of an `Authorization` header: the scheme in any case, spaces, and what follows.
+fn bearer_token(header: &[u8]) -> Option<&[u8]> {
+    let (scheme, rest) = header.split_at_checked(SCHEME.len())?;
+    let token = rest.trim_ascii();
+    (scheme.eq_ignore_ascii_case(SCHEME) && rest.starts_with(b" ") && !token.is_empty()).then_some(token)
+}
+
+/// Counts the connection as one of a principal's, and no longer as one of whom it was of before.
+fn enter(before: Option<Last>, principal: Arc<Principal>) -> Result<Actor, Problem> {
+    let usage = principal.usage();
+    let share = before.as_ref().and_then(|last| last.actor.on_connection()).map(|on| &on.share);
+    if let Some(share) = share.filter(|share| share.is_of(usage)) {
+        return Ok(Actor::of(Arc::clone(&principal), Arc::clone(share)));
+    }
+    drop(before);
+    let Some(share) = ConnectionShare::take(usage, principal.quota()) else {
+        let most = principal.quota().connections.unwrap_or_default();
+        let detail = format!("This caller may use {most} connections at a time: close others, or reuse them");
+        return Err(Problem::quota_exceeded(detail, RETRY_AFTER_SECONDS));
+    };
+    Ok(Actor::of(principal, Arc::new(share)))
+}
+
+/// Compares in a time that does not depend on where the texts differ: a proxy may send the requests of several
+/// callers over one connection.
+#[inline]
+fn is_equal(one: &[u8], other: &[u8]) -> bool {
+    one.len() == other.len() && one.iter().zip(other).fold(0, |all, (a, b)| all | (a ^ b)) == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_token_is_what_follows_the_scheme() {
+        for good in ["Bearer x", "bearer  x", "BEARER x "] {
+            assert_eq!(bearer_token(good.as_bytes()), Some(&b"x"[..]), "{good}");
+        }
+        for bad in ["", "Bearer", "Bearer ", "Bearerx", "Basic eDp4", "Bearer\tx", " Bearer x", "Token x"] {
+            assert_eq!(bearer_token(bad.as_bytes()), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn texts_are_compared_to_their_end() {
+        assert!(is_equal(b"abc", b"abc") && is_equal(b"", b""));
+        assert!(!is_equal(b"abc", b"abd") && !is_equal(b"abc", b"ab") && !is_equal(b"xbc", b"abc"));
+    }
+}

@@ -205,7 +205,8 @@ fn json_in_the_docs_is_json() {
 /// Every command with its long flags, by its whole name.
 fn commands() -> BTreeMap<String, BTreeSet<String>> {
     fn add(command: &Command, name: &str, found: &mut BTreeMap<String, BTreeSet<String>>) {
-        let flags = command.get_arguments().filter_map(|argument| argument.get_long());
+        let flags = command.get_arguments().filter(|argument| !argument.is_hide_set());
+        let flags = flags.filter_map(|argument| argument.get_long());
         found.insert(name.to_owned(), flags.map(|flag| format!("--{flag}")).collect());
         for command in command.get_subcommands().filter(|command| !command.is_hide_set()) {
             add(command, &format!("{name} {}", command.get_name()), found);

@@ -55,7 +55,7 @@ pub(crate) fn connections(options: &Options, dir: &Path) -> Curve {
     let body = daemons[0].1.send(client::Call::new(Method::POST, "/v1/pools/p/lease"));
     let mut command = Command::new(fs::read_link("/proc/self/exe").unwrap());
     let (bare, address) = Process::start_listening(command.args([bare::FLAG, &body]), &dir.join("bare.log"));
-    let (bare, bare_server) = (&bare, &Server::Tcp(address.to_string()));
+    let (bare, bare_server) = (&bare, &Server::tcp(address));
     let requests: &Arc<[Vec<u8>]> = &Arc::from([plain_lease("p")]);
     let mut jobs = Vec::new();
     for connections in CONNECTIONS {

@@ -32,7 +32,7 @@ fn open(address: SocketAddr, operation: Operation) -> io::Result<(OwnedFd, Boxed
         }
         Operation::LeaseReturn => Caller::leasing_and_returning(LEASE_REQUEST, RETURN_HEAD),
     };
-    Ok((connect(&Server::Tcp(address.to_string()))?, Box::new(caller)))
+    Ok((connect(&Server::tcp(address))?, Box::new(caller)))
 }
 
 /// `allotd serve` with one worker.
@@ -59,7 +59,7 @@ impl Allotd {
         let payload = Payload::files(&[PathBuf::from(file)], |_| ()).unwrap();
         let call = Call { content_type: Some("text/plain"), payload, ..Call::new(Method::PUT, &path) };
         let started = Instant::now();
-        client::send(&Server::Tcp(address.to_string()), call).unwrap();
+        client::send(&Server::tcp(address), call).unwrap();
         let load_seconds = started.elapsed().as_secs_f64();
         let resident = process.resident_bytes().saturating_sub(empty_bytes);
         process.stop(Signal::TERM);
@@ -81,7 +81,7 @@ impl Allotd {
     }
 
     fn server(&self) -> Server {
-        Server::Tcp(self.address.to_string())
+        Server::tcp(self.address)
     }
 
     /// The body of a lease's answer.

@@ -95,7 +95,7 @@ impl Daemon {
     }
 
     pub(crate) fn server(&self) -> Server {
-        Server::Tcp(self.address.to_string())
+        Server::tcp(self.address)
     }
 
     /// A call that must succeed; returns its answer.

@@ -10,7 +10,9 @@ use thiserror::Error;
 
 use crate::state::time::{EPOCH_UNIX_SECONDS, Timestamp};
 
-use super::access_token::{TokenHash, without_tokens};
+use crate::log::mask::without_tokens;
+
+use super::access_token::TokenHash;
 use super::principal::{MAX_NAME_BYTES, PrincipalSettings, is_name};
 use super::quota::Quota;
 use super::role::Role;
@@ -154,7 +156,7 @@ pub fn parse(text: &str) -> Result<Vec<Entry>, Vec<Fault>> {
     let (mut hashes, mut certificates) = (HashSet::new(), HashSet::new());
     for (index, value) in tokens.into_iter().enumerate() {
         let name = value.get("name").and_then(toml::Value::as_str).filter(|name| is_name(name));
-        let name = name.map(|name| without_tokens(name).clone());
+        let name = name.map(|name| without_tokens(name));
         let fault = |message: String| Fault { entry: Some((index + 1, name.clone())), message };
         match entry_of(value) {
             Ok(entry) => {

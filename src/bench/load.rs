@@ -189,7 +189,7 @@ mod tests {
     }
 
     fn put_load(after: After, load: &Load) -> Result<Measured, LoadError> {
-        let server = Server::Tcp(small_server(load.connections, after).to_string());
+        let server = Server::tcp(small_server(load.connections, after));
         let requests: Arc<[Vec<u8>]> = Arc::from([REQUEST.to_vec()]);
         let open =
             |index| Ok((connect(&server)?, Caller::rotating(Arc::clone(&requests), index, Call::Lookup, 1)));

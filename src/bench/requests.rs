@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use crate::client::Server;
 use crate::domain::settings::PoolName;
 
 use super::items::{LeaseText, OwnedLease, put_item};
@@ -10,6 +9,7 @@ use super::plan::Plan;
 
 /// The requests of a run, as bytes.
 pub(crate) struct Requests {
+    /// The value of `Host`, and a line with the token if there is one.
     host: String,
     pool: PoolName,
     /// A lease.
@@ -20,10 +20,11 @@ pub(crate) struct Requests {
 
 impl Requests {
     pub(crate) fn new(plan: &Plan) -> Self {
-        let host = match &plan.server {
-            Server::Tcp(authority) | Server::Tls(authority, _) => authority.clone(),
-            Server::Unix(_) => "localhost".to_owned(),
-        };
+        let mut host = plan.server.host().to_owned();
+        if let Some(bearer) = plan.server.bearer().and_then(|bearer| bearer.to_str().ok()) {
+            host.push_str("\r\nAuthorization: ");
+            host.push_str(bearer);
+        }
         let body = match (plan.count, plan.ttl_seconds) {
             (1, None) => String::new(),
             (count, None) => format!("{{\"count\":{count}}}"),

@@ -8,8 +8,8 @@ use std::os::unix::net::UnixStream;
 use rustix::io::Errno;
 use rustls::ClientConnection;
 
-use crate::client::Server;
 use crate::client::tls::ClientTls;
+use crate::client::{Endpoint, Server};
 
 /// A connected socket.
 pub struct Transport {
@@ -25,10 +25,10 @@ impl From<OwnedFd> for Transport {
 
 /// Opens a connection to a server.
 pub fn connect(server: &Server) -> io::Result<Transport> {
-    match server {
-        Server::Tcp(authority) => Ok(connect_tcp(authority)?.into()),
-        Server::Tls(authority, tls) => connect_tls(authority, tls),
-        Server::Unix(path) => Ok(OwnedFd::from(UnixStream::connect(path)?).into()),
+    match &server.endpoint {
+        Endpoint::Tcp(authority) => Ok(connect_tcp(authority)?.into()),
+        Endpoint::Tls(authority, tls) => connect_tls(authority, tls),
+        Endpoint::Unix(path) => Ok(OwnedFd::from(UnixStream::connect(path)?).into()),
     }
 }
 

@@ -17,6 +17,7 @@ mod renew;
 mod return_lease;
 mod serve;
 mod stats;
+mod token;
 mod upload;
 
 use std::io::{self, Write as _};
@@ -51,6 +52,9 @@ enum Command {
     Return(return_lease::ReturnArgs),
     /// Show what the daemon counts
     Stats(stats::StatsArgs),
+    /// Make tokens for a daemon's callers, and check its tokens file
+    #[command(subcommand)]
+    Token(token::TokenCommand),
     /// Put load on a daemon, and show how it performs
     Bench(bench::BenchArgs),
     /// Make the daemon back up all its pools
@@ -88,6 +92,7 @@ impl Cli {
             Command::Renew(args) => renew::run(&args),
             Command::Return(args) => return_lease::run(args),
             Command::Stats(args) => stats::run(&args),
+            Command::Token(command) => token::run(command),
             Command::Bench(args) => bench::run(&args),
             Command::Backup(args) => backup::back_up(&args),
             Command::Restore(args) => backup::run_restore(&args),

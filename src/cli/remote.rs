@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::auth::secret_file;
 use crate::client::tls::ClientFiles;
 use crate::client::{self, Call, ClientError, Server};
 
@@ -25,12 +26,24 @@ pub(crate) struct ServerArgs {
     /// Key of that certificate, in PEM
     #[arg(long, env = "ALLOTD_CLIENT_KEY", hide_env_values = true, value_name = "FILE", help_heading = DAEMON_HEADING)]
     client_key: Option<PathBuf>,
+    /// File with the token to show to the daemon; others must not be able to read it
+    #[arg(long, env = "ALLOTD_TOKEN_FILE", hide_env_values = true, value_name = "FILE", help_heading = DAEMON_HEADING)]
+    token_file: Option<PathBuf>,
 }
 
 impl ServerArgs {
     pub(crate) fn server(&self) -> Result<Server, CliError> {
         let (ca, certificate) = (self.ca.clone(), self.client_certificate.clone());
-        Ok(Server::new(&self.server, &ClientFiles { ca, certificate, key: self.client_key.clone() })?)
+        let server =
+            Server::new(&self.server, &ClientFiles { ca, certificate, key: self.client_key.clone() })?;
+        match &self.token_file {
+            None => Ok(server),
+            Some(path) => {
+                let token = secret_file::read_token(path)
+                    .map_err(|error| CliError::Failed(format!("the token file {error}")))?;
+                Ok(server.with_token(token.reveal())?)
+            }
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use std::str::FromStr;
 
 use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1::SendRequest;
-use hyper::header::{ACCEPT, CONTENT_TYPE, HOST};
+use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use thiserror::Error;
@@ -26,9 +26,18 @@ use tls::{ClientFiles, ClientTls, ClientTlsError};
 /// Longest response that is kept in memory, in bytes.
 const MAX_ANSWER_BYTES: usize = 256 << 20;
 
+/// The daemon, and the token that it is to be shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// Where it is.
+    pub endpoint: Endpoint,
+    /// `Authorization`; marked as sensitive, so that no message shows it.
+    bearer: Option<HeaderValue>,
+}
+
 /// The address of the daemon.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Server {
+pub enum Endpoint {
     /// `host:port`.
     Tcp(String),
     /// `host:port`, by TLS.
@@ -128,7 +137,7 @@ impl Server {
     pub fn new(text: &str, files: &ClientFiles) -> Result<Self, ClientError> {
         let unknown = || ClientError::Address(text.to_owned());
         if let Some(path) = text.strip_prefix("unix:") {
-            return if path.is_empty() { Err(unknown()) } else { Ok(Self::Unix(path.into())) };
+            return if path.is_empty() { Err(unknown()) } else { Ok(Endpoint::Unix(path.into()).into()) };
         }
         let (authority, by_tls) = match (text.strip_prefix("http://"), text.strip_prefix("https://")) {
             (Some(authority), _) => (authority.trim_end_matches('/'), false),
@@ -142,14 +151,54 @@ impl Server {
         };
         if by_tls {
             let tls = files.tls(parsed.host()).map_err(|_| unknown())?;
-            Ok(Self::Tls(with_port(443), tls?))
+            Ok(Endpoint::Tls(with_port(443), tls?).into())
         } else {
-            Ok(Self::Tcp(with_port(80)))
+            Ok(Endpoint::Tcp(with_port(80)).into())
         }
     }
 }
 
+impl From<Endpoint> for Server {
+    fn from(endpoint: Endpoint) -> Self {
+        Self { endpoint, bearer: None }
+    }
+}
+
+impl Server {
+    /// The daemon at an address without TLS.
+    pub fn tcp(authority: impl std::fmt::Display) -> Self {
+        Endpoint::Tcp(authority.to_string()).into()
+    }
+
+    /// The same daemon, which is shown a token.
+    pub fn with_token(self, token: &str) -> Result<Self, ClientError> {
+        let header = HeaderValue::try_from(format!("Bearer {token}"));
+        let mut bearer = header.map_err(|error| ClientError::Request(error.into()))?;
+        bearer.set_sensitive(true);
+        Ok(Self { bearer: Some(bearer), ..self })
+    }
+
+    /// What requests have as `Host`.
+    pub fn host(&self) -> &str {
+        match &self.endpoint {
+            Endpoint::Tcp(authority) | Endpoint::Tls(authority, _) => authority,
+            Endpoint::Unix(_) => "localhost",
+        }
+    }
+
+    /// The header that shows the token, if there is one.
+    pub(crate) fn bearer(&self) -> Option<&HeaderValue> {
+        self.bearer.as_ref()
+    }
+}
+
 impl std::fmt::Display for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.endpoint.fmt(f)
+    }
+}
+
+impl std::fmt::Display for Endpoint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Tcp(authority) => write!(f, "http://{authority}"),
@@ -250,9 +299,11 @@ fn text(answer: Vec<u8>) -> Result<String, ClientError> {
 
 async fn connect(server: &Server) -> Result<SendRequest<Payload>, ClientError> {
     let unreachable = |error| ClientError::Unreachable { server: server.to_string(), error };
-    match server {
-        Server::Tcp(authority) => handshake(TcpStream::connect(authority).await.map_err(unreachable)?).await,
-        Server::Tls(authority, tls) => {
+    match &server.endpoint {
+        Endpoint::Tcp(authority) => {
+            handshake(TcpStream::connect(authority).await.map_err(unreachable)?).await
+        }
+        Endpoint::Tls(authority, tls) => {
             let stream = TcpStream::connect(authority).await.map_err(unreachable)?;
             let refused = |error: io::Error| match tls_cause(&error) {
                 Some(cause) => ClientError::tls(cause),
@@ -260,7 +311,7 @@ async fn connect(server: &Server) -> Result<SendRequest<Payload>, ClientError> {
             };
             handshake(tls.connect(stream).await.map_err(refused)?).await
         }
-        Server::Unix(path) => handshake(UnixStream::connect(path).await.map_err(unreachable)?).await,
+        Endpoint::Unix(path) => handshake(UnixStream::connect(path).await.map_err(unreachable)?).await,
     }
 }
 
@@ -279,12 +330,11 @@ async fn exchange(
     call: Call<'_>,
     out: &mut dyn io::Write,
 ) -> Result<(), ClientError> {
-    let host = match server {
-        Server::Tcp(authority) | Server::Tls(authority, _) => authority,
-        Server::Unix(_) => "localhost",
-    };
     sender.ready().await?;
-    let mut request = Request::builder().method(call.method).uri(call.path).header(HOST, host);
+    let mut request = Request::builder().method(call.method).uri(call.path).header(HOST, server.host());
+    if let Some(bearer) = server.bearer() {
+        request = request.header(AUTHORIZATION, bearer);
+    }
     if let Some(content_type) = call.content_type {
         request = request.header(CONTENT_TYPE, content_type);
     }

@@ -34,6 +34,7 @@ pub use crate::store::manifest::ManifestError;
 pub use crate::store::open_error::OpenError;
 
 pub use open_report::OpenReport;
+pub use operations::lease_once::{LeasedOnce, Once};
 pub use operations::retire::RetireReport;
 pub use operations::rounds::RoundStarted;
 pub use pool::{ChangeError, DeleteError, NumberState, Pool};

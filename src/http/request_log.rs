@@ -21,6 +21,7 @@ use crate::http::counters::requests::Call;
 use crate::http::request::headers::{REQUEST_ID, RequestHeaders};
 use crate::http::request::path;
 use crate::http::response::body::Body;
+use crate::log::mask::TOKEN_PREFIX;
 use crate::log::{self, limit};
 
 /// Longest `X-Request-Id` that is accepted from a caller, in bytes.
@@ -245,9 +246,11 @@ impl OwnedRequestInfo {
     }
 }
 
-/// Whether an id is safe to repeat in the log and in a header.
+/// Whether an id is safe to repeat in the log and in a header: no token is.
 fn is_safe(id: &[u8]) -> bool {
-    (1..=MAX_REQUEST_ID_BYTES).contains(&id.len())
+    let prefix = TOKEN_PREFIX.as_bytes();
+    !id.windows(prefix.len()).any(|part| part == prefix)
+        && (1..=MAX_REQUEST_ID_BYTES).contains(&id.len())
         && id.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:/+=@~".contains(byte))
 }
 
@@ -307,7 +310,7 @@ mod tests {
         for safe in ["a", "0af7651916cd43dd", "01J-x_y.z:1/2+3=@~", &"a".repeat(MAX_REQUEST_ID_BYTES)] {
             assert!(is_safe(safe.as_bytes()), "{safe}");
         }
-        for bad in ["", "a b", "a\"b", "a\nb", "\u{e9}", &"a".repeat(MAX_REQUEST_ID_BYTES + 1)] {
+        for bad in ["", "a b", "a\"b", "a\nb", "alt_x", "\u{e9}", &"a".repeat(MAX_REQUEST_ID_BYTES + 1)] {
             assert!(!is_safe(bad.as_bytes()), "{bad}");
         }
     }

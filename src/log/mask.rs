@@ -1,4 +1,4 @@
-//! Masks telephone numbers for the log.
+//! Masks telephone numbers, and the tokens of callers, for the log.
 
 /// This many digits in a row or more are treated as a telephone number in a text.
 pub const MIN_NUMBER_DIGITS: usize = 7;
@@ -12,6 +12,26 @@ const HIDDEN: &str = "***";
 const MAX_PATH_LETTERS: usize = 256;
 /// The part of a path after which a single number follows.
 const NUMBER_PATH: &str = "/numbers/";
+
+/// What every token of a caller begins with.
+pub const TOKEN_PREFIX: &str = "alt_";
+
+/// A text with every token in it cut to its beginning: a token may stand where it does not belong, such as in a
+/// query.
+pub fn without_tokens(text: &str) -> String {
+    let is_of_token = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    let mut parts = text.split(TOKEN_PREFIX);
+    let mut clean = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        clean.push_str(TOKEN_PREFIX);
+        let rest = part.trim_start_matches(is_of_token);
+        if rest.len() < part.len() {
+            clean.push_str(HIDDEN);
+        }
+        clean.push_str(rest);
+    }
+    clean
+}
 
 /// Masks a number as `7912***4567`; of fewer than [`MIN_NUMBER_DIGITS`] digits none is shown.
 pub fn number(digits: &str) -> String {
@@ -49,7 +69,8 @@ pub fn text(text: &str) -> String {
 /// The first [`MAX_PATH_LETTERS`] characters of a path with its query. Its numbers are masked unless
 /// `shows_numbers`; in the path of a single number, also a short number and one with signs in it.
 pub(super) fn path(path: &str, shows_numbers: bool) -> String {
-    let whole = if shows_numbers { path.to_owned() } else { masked_path(path) };
+    let path = without_tokens(path);
+    let whole = if shows_numbers { path } else { masked_path(&path) };
     match whole.char_indices().nth(MAX_PATH_LETTERS) {
         Some((end, _)) => format!("{}...", &whole[..end]),
         None => whole,
@@ -73,6 +94,14 @@ fn masked_path(path: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_token_stays_in_a_text() {
+        let token = format!("{TOKEN_PREFIX}Ab-_09");
+        assert_eq!(without_tokens(&format!("\"{token}\", and {token}")), "\"alt_***\", and alt_***");
+        assert_eq!(without_tokens("nothing, alt_"), "nothing, alt_");
+        assert_eq!(path(&format!("/v1/pools?token={token}&a=1"), true), "/v1/pools?token=alt_***&a=1");
+    }
 
     #[test]
     fn a_number_shows_its_ends_only() {

@@ -235,7 +235,8 @@ pub(crate) fn is_slow(took_nanos: u64) -> bool {
 
 /// A text for the log: its numbers are masked unless they are logged in full.
 pub(crate) fn text(text: &str) -> String {
-    if SHOWS_NUMBERS.load(Ordering::Relaxed) { text.to_owned() } else { mask::text(text) }
+    let text = mask::without_tokens(text);
+    if SHOWS_NUMBERS.load(Ordering::Relaxed) { text } else { mask::text(&text) }
 }
 
 /// A path and its query for the log, masked in the same way.

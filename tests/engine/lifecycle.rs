@@ -6,7 +6,7 @@ use allotd::check::check_directory;
 use allotd::domain::settings::{Settings, SettingsChange};
 use allotd::engine::operations::import::{ImportError, NumberSource};
 use allotd::engine::operations::lease::{LeaseError, LeaseRequest};
-use allotd::engine::{DeleteError, Engine, OpenError};
+use allotd::engine::{DeleteError, Engine, Once, OpenError};
 
 use super::{config, create, open, range};
 
@@ -153,6 +153,11 @@ fn check_finds_nothing_in_a_sound_directory_and_every_fault_in_a_damaged_one() {
     assert_eq!(check_directory(dir.path()).unwrap().faults.len(), 3);
 }
 
+/// A call with the key of nobody in particular.
+fn once(body: &[u8]) -> Once<'_> {
+    Once { key: b"key", body, share: None }
+}
+
 /// Keys live as long as their leases: over restarts with and without a close, and over the files of the
 /// journal, which are small here and used again several times.
 #[test]
@@ -163,7 +168,7 @@ fn a_key_survives_restarts_and_checkpoints() {
     let mut worker = engine.worker();
     let (mut first, mut again, mut others) = (Vec::new(), Vec::new(), Vec::new());
     let request = LeaseRequest { count: 50, ttl_seconds: Some(600), within: None };
-    pool.lease_once(&mut worker, b"key", b"body", &request, &mut first).unwrap();
+    pool.lease_once(&mut worker, &once(b"body"), &request, &mut first).unwrap();
     for close in [false, true, false] {
         let before = engine.journal().stats().checkpoints;
         while engine.journal().stats().checkpoints < before + 3 {
@@ -179,10 +184,10 @@ fn a_key_survives_restarts_and_checkpoints() {
         engine = open(dir.path());
         pool = engine.pool("p").unwrap();
         worker = engine.worker();
-        pool.lease_once(&mut worker, b"key", b"body", &request, &mut again).unwrap();
+        pool.lease_once(&mut worker, &once(b"body"), &request, &mut again).unwrap();
         assert_eq!(again, first);
         assert_eq!(
-            pool.lease_once(&mut worker, b"key", b"other", &request, &mut again),
+            pool.lease_once(&mut worker, &once(b"other"), &request, &mut again),
             Err(LeaseError::KeyMismatch)
         );
     }

@@ -16,8 +16,8 @@ export const launch = (args = []) =>
   });
 
 export class Page {
-  /** Opens the page of a daemon in a context of its own and waits for its figures. */
-  static async open(browser, url, { viewport = DESKTOP, scheme = "light", path = "/" } = {}) {
+  /** Opens the page of a daemon in a context of its own and waits for its figures, unless not `live`. */
+  static async open(browser, url, { viewport = DESKTOP, scheme = "light", path = "/", live = true } = {}) {
     const page = new Page();
     page.context = await browser.createBrowserContext();
     page.tab = await page.context.newPage();
@@ -28,7 +28,7 @@ export class Page {
     await page.tab.setViewport(viewport);
     await page.tab.emulateMediaFeatures([{ name: "prefers-color-scheme", value: scheme }]);
     await page.tab.goto(url + path);
-    await page.tab.waitForSelector("#live[data-live=yes]");
+    if (live) await page.tab.waitForSelector("#live[data-live=yes]");
     return page;
   }
 

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 
-const BINARY = process.env.ALLOTD_BINARY ?? new URL("../../target/debug/allotd", import.meta.url).pathname;
+export const BINARY = process.env.ALLOTD_BINARY ?? new URL("../../target/debug/allotd", import.meta.url).pathname;
 /** No wait of a test is longer, in milliseconds. */
 export const PATIENCE_MILLISECONDS = 20_000;
 
@@ -41,8 +41,9 @@ const ended = (child) => new Promise((done) => (child.exitCode ?? child.signalCo
 export class Daemon {
   /** Starts on an address (port 0 picks one) with data in a directory, which is made and removed if it is not given; `tracer` is a command that
    *  runs it. */
-  static async start({ address = "127.0.0.1:0", data, flags = [], tracer = [] } = {}) {
+  static async start({ address = "127.0.0.1:0", data, flags = [], tracer = [], token } = {}) {
     const daemon = new Daemon();
+    daemon.token = token;
     daemon.own = data ? null : await mkdtemp(join(tmpdir(), "allotd-page-"));
     daemon.data = data ?? join(daemon.own, "data");
     const args = ["serve", "--listen", address, "--data", daemon.data, "--journal-file-mib", "2", ...flags];
@@ -57,7 +58,8 @@ export class Daemon {
   }
 
   async call(method, path, text, type = "text/plain") {
-    const options = { method, ...(text === undefined ? {} : { body: text, headers: { "content-type": type } }) };
+    const shown = this.token ? { authorization: `Bearer ${this.token}` } : {};
+    const options = { method, headers: shown, ...(text === undefined ? {} : { body: text, headers: { "content-type": type, ...shown } }) };
     const response = await fetch(this.url + path, options);
     return { status: response.status, json: await response.json() };
   }

@@ -10,6 +10,7 @@ import { endAll } from "./daemon.js";
 import { figuresTests } from "./figures.js";
 import { foreignTests } from "./foreign.js";
 import { screenshots } from "./screenshots.js";
+import { tokenTests } from "./token.js";
 
 let running = null;
 const browser = () => running;
@@ -24,4 +25,4 @@ after(async () => {
 });
 
 if (process.argv.includes("--screenshots")) screenshots(browser);
-else for (const tests of [figuresTests, actionsTests, causesTests, foreignTests, accessTests]) tests(browser);
+else for (const tests of [figuresTests, actionsTests, causesTests, foreignTests, accessTests, tokenTests]) tests(browser);

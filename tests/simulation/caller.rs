@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use allotd::engine::Once;
 use allotd::engine::operations::lease::{Lease, LeaseError, LeaseRequest};
 use allotd::engine::{NumberState, Pool, Worker};
 use allotd::journal::{JournalError, Position};
@@ -111,7 +112,9 @@ impl Caller {
     ) -> Result<Position, LeaseError> {
         let begun = world::now();
         loop {
-            let result = pool.lease_once(&mut self.worker, &[b'k', key], &[body], request, leases);
+            let once = Once { key: &[b'k', key], body: &[body], share: None };
+            let result = pool.lease_once(&mut self.worker, &once, request, leases);
+            let result = result.map(|leased| leased.position);
             if result != Err(LeaseError::KeyPending) || world::now() - begun > KEY_WAIT {
                 return result;
             }

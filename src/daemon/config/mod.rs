@@ -324,6 +324,7 @@ mod tests {
             log_numbers,
             slow_call_ms,
         } = toml::from_str(&example_without(&[])).unwrap();
+        assert!(tokens.is_some());
         assert!(allow_host.is_empty(), "the example shows the default");
         assert!(!listen.is_empty());
         assert!(data.is_some() && workers.is_some() && max_connections.is_some());

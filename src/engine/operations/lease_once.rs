@@ -27,7 +27,7 @@ pub struct Once<'a> {
 }
 
 /// What a call with a key was told.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LeasedOnce {
     /// What must be committed before it is told.
     pub position: Position,

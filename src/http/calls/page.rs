@@ -83,6 +83,7 @@ const FILES: &[File] = files! {
     SCRIPT "refusals.js",
     SCRIPT "states.js",
     SCRIPT "status.js",
+    SCRIPT "token.js",
     SCRIPT "uplot/uPlot.iife.min.js",
     STYLE "uplot/uPlot.min.css",
     TEXT "uplot/LICENSE",

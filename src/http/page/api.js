@@ -1,5 +1,7 @@
 // Calls to the daemon, the same as any client makes.
 
+import { ask, shown } from "./token.js";
+
 const PATIENCE_MILLISECONDS = 30_000;
 const STATS_PATIENCE_MILLISECONDS = 5_000;
 
@@ -13,20 +15,24 @@ export class Refused extends Error {
   }
 }
 
-/** Makes a call and returns its JSON. Throws `Refused`, or another error if there is no response. */
-export async function call(method, path, { text, signal } = {}) {
-  const options = { method, cache: "no-store", signal: signal ?? AbortSignal.timeout(PATIENCE_MILLISECONDS) };
-  if (text !== undefined) {
-    options.body = text;
-    options.headers = { "Content-Type": "text/plain" };
+/** Makes a call and returns its JSON. Asks for a token if the daemon wants one. Throws `Refused`, or another
+ *  error if there is no response. */
+export async function call(method, path, { text, patience = PATIENCE_MILLISECONDS } = {}) {
+  for (;;) {
+    const token = shown();
+    const options = { method, cache: "no-store", signal: AbortSignal.timeout(patience) };
+    options.headers = text === undefined ? token : { "Content-Type": "text/plain", ...token };
+    if (text !== undefined) options.body = text;
+    const response = await fetch(path, options);
+    const answer = await response.json().catch(() => ({}));
+    if (response.ok) return answer;
+    const refused = new Refused(response.status, answer);
+    if (response.status !== 401) throw refused;
+    await ask(token, refused.message);
   }
-  const response = await fetch(path, options);
-  const answer = await response.json().catch(() => ({}));
-  if (!response.ok) throw new Refused(response.status, answer);
-  return answer;
 }
 
-export const stats = () => call("GET", "/v1/stats", { signal: AbortSignal.timeout(STATS_PATIENCE_MILLISECONDS) });
+export const stats = () => call("GET", "/v1/stats", { patience: STATS_PATIENCE_MILLISECONDS });
 
 /** The path of a pool, or of something under it. */
 export const poolPath = (pool, below = "") => `/v1/pools/${encodeURIComponent(pool)}${below}`;

@@ -12,7 +12,7 @@ const MEANS = {
   stale: "the lease had ended, or its token was wrong",
   idempotency_mismatch: "an Idempotency-Key was reused for another request",
   not_available: "this version does not have what was requested",
-  forbidden: "a foreign web page, or a name that is not the daemon's",
+  forbidden: "the caller's role or limits, a foreign web page, or a name that is not the daemon's",
   unauthorized: "no token, or a wrong one",
   quota_exceeded: "the caller's own limit was reached",
   bad_request: "the request was invalid; the response says where",

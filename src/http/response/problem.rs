@@ -13,6 +13,7 @@ use crate::engine::operations::renew_return::ReturnError;
 use crate::engine::pool::ChangeError;
 use crate::engine::pool::DeleteError;
 use crate::journal::handle::JournalError;
+use crate::log::mask::without_tokens;
 
 use super::body::Body;
 use super::json;
@@ -253,7 +254,7 @@ impl Problem {
             "{{\"type\":\"about:blank\",\"title\":{},\"status\":{},\"code\":\"{code}\",\"detail\":{}",
             json::quoted(title),
             status.as_u16(),
-            json::quoted(&self.0.detail),
+            json::quoted(&without_tokens(&self.0.detail)),
         );
         text.push_str(&self.0.members);
         text.push('}');

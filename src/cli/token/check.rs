@@ -1,0 +1,53 @@
+//! `allotd token check`
+
+use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use clap::Args;
+
+use crate::auth::tokens_file::{self, Entry, TokensFileError};
+use crate::cli::error::CliError;
+use crate::cli::output;
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// The tokens file
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+}
+
+pub(super) fn run(args: &CheckArgs) -> Result<(), CliError> {
+    let entries = match tokens_file::read(&args.file) {
+        Ok(entries) => entries,
+        Err(TokensFileError::Faults { faults, .. }) => {
+            output::print(&faults.iter().map(|fault| format!("{fault}\n")).collect::<String>())?;
+            return Err(CliError::Failed(format!(
+                "{} has {} faults: a daemon would not take it",
+                args.file.display(),
+                faults.len()
+            )));
+        }
+        Err(error @ TokensFileError::File(_)) => return Err(CliError::Failed(error.to_string())),
+    };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let rows = entries.iter().map(|entry| row(entry, now));
+    let mut text: String = rows.collect();
+    text.push_str(&format!("{} principals, no faults\n", entries.len()));
+    output::print(&text)
+}
+
+fn row(Entry { principal, hashes, certificates }: &Entry, now_unix_seconds: u64) -> String {
+    let expires = match principal.expires {
+        None => "stays valid".to_owned(),
+        Some(at) if at.unix_seconds() <= now_unix_seconds => format!("EXPIRED {at}"),
+        Some(at) => format!("expires {at}"),
+    };
+    format!(
+        "{}: {}, pools {}, {} tokens, {} certificates, {expires}\n",
+        principal.name,
+        principal.role,
+        principal.scope,
+        hashes.len(),
+        certificates.len()
+    )
+}

@@ -46,7 +46,9 @@ fn certificates_are_exchanged_under_load() {
             }
         }
         stop.store(true, Ordering::Relaxed);
-        loads.into_iter().for_each(|load| load.join().unwrap());
+        for load in loads {
+            load.join().unwrap();
+        }
     });
     assert_ne!(shown(&old), in_file(&daemon.pair.certificate));
     assert_eq!(call(&mut old, "GET", "/healthz").unwrap().status, 200, "an old connection stays");

@@ -37,7 +37,7 @@ use super::counters::Stats;
 use acceptor::start_acceptor;
 use control::Control;
 use entrance::{Entrance, EntranceError};
-use listener::Listener;
+use listener::{Listener, Waker};
 use tls::ServerTls;
 use worker_thread::{Task, WorkerHandle, start_worker};
 
@@ -92,7 +92,7 @@ pub struct ServerConfig {
 pub struct Server {
     engine: Arc<Engine>,
     control: Control,
-    addresses: Vec<ListenAddress>,
+    wakers: Vec<Waker>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -114,6 +114,7 @@ impl Server {
         } = config;
         let entrances = Entrance::all(&mut listeners, tls.as_ref(), &registry)?;
         let addresses = addresses(&listeners)?;
+        let wakers = listeners.iter().map(Listener::waker).collect::<io::Result<_>>()?;
         let stats = Arc::new(Stats::new(threads_to_serve));
         let api = Arc::new(Api {
             engine: Arc::clone(&engine),
@@ -136,7 +137,7 @@ impl Server {
         for (listener, entrance) in listeners.into_iter().zip(entrances) {
             threads.push(start_acceptor(listener, entrance, control.clone())?);
         }
-        Ok(Self { engine, control, addresses, threads })
+        Ok(Self { engine, control, wakers, threads })
     }
 
     /// A handle to query and change the server while it runs.
@@ -146,7 +147,7 @@ impl Server {
 
     /// Serves until `shutdown` resolves, then drains the connections and closes the engine.
     pub async fn serve(self, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
-        let Self { engine, control, addresses, threads } = self;
+        let Self { engine, control, wakers, threads } = self;
         let poisoned = Arc::new(Notify::new());
         let poison = Arc::clone(&poisoned);
         engine.journal().on_poison(move || poison.notify_one());
@@ -156,7 +157,7 @@ impl Server {
             () = keep_samples(&control.api.stats) => {}
         }
         control.api.draining.store(true, Ordering::SeqCst);
-        addresses.iter().for_each(Listener::wake);
+        wakers.iter().for_each(Waker::wake);
         let started = Instant::now();
         let limit = started + Duration::from_secs(DRAIN_LIMIT_SECONDS);
         for worker in &control.workers {

@@ -236,7 +236,8 @@ fn the_command_line_page_has_every_command_and_flag_and_none_else() {
     let known: BTreeSet<_> = commands.keys().map(String::as_str).filter(|name| *name != "allotd").collect();
     assert_eq!(titles, known);
     // Said once, before the commands.
-    let common = BTreeSet::from(["--server", "--token-file", "--json", "--help", "--version"].map(str::to_owned));
+    let common =
+        BTreeSet::from(["--server", "--token-file", "--json", "--help", "--version"].map(str::to_owned));
     let (head, _) = page.text.split_once("\n## ").unwrap();
     assert!(common.is_subset(&flags(head)), "{:?}", flags(head));
     for (name, known) in commands.iter().filter(|(name, _)| *name != "allotd") {

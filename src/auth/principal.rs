@@ -49,6 +49,7 @@ pub struct Principal {
     scope: Scope,
     may_retire: bool,
     quota: Quota,
+    limits_leases: bool,
     expires: Option<Timestamp>,
     usage: Arc<Usage>,
     /// `None` if they are not limited.
@@ -72,6 +73,7 @@ impl Principal {
             permissions: if shows_numbers { permissions.and(Permission::Numbers) } else { permissions },
             scope,
             may_retire: may_retire.unwrap_or(role.may_retire()),
+            limits_leases: quota.limits_leases(),
             quota,
             expires,
             usage,
@@ -110,6 +112,12 @@ impl Principal {
     #[inline]
     pub fn quota(&self) -> &Quota {
         &self.quota
+    }
+
+    /// Whether its quota limits anything of a lease, besides the leases under a key.
+    #[inline]
+    pub(crate) fn limits_leases(&self) -> bool {
+        self.limits_leases
     }
 
     /// When it ends.

@@ -85,6 +85,7 @@ impl Actor {
     }
 }
 
+#[inline]
 fn admit(
     principal: &Principal,
     call: Call,

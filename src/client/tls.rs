@@ -160,7 +160,7 @@ impl ClientTls {
 pub(super) fn advice(error: &rustls::Error) -> &'static str {
     use rustls::{AlertDescription, CertificateError, Error};
     match error {
-        Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
+        Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
             "give the certificate of the daemon's authority with --ca"
         }
         Error::InvalidCertificate(

@@ -6,7 +6,7 @@
 pub(crate) mod acceptor;
 pub mod connection;
 pub mod control;
-pub(crate) mod entrance;
+pub mod entrance;
 pub(crate) mod gated_stream;
 pub mod listener;
 pub(crate) mod outflow;
@@ -36,7 +36,7 @@ use super::calls::Api;
 use super::counters::Stats;
 use acceptor::start_acceptor;
 use control::Control;
-use entrance::Entrance;
+use entrance::{Entrance, EntranceError};
 use listener::Listener;
 use tls::ServerTls;
 use worker_thread::{Task, WorkerHandle, start_worker};
@@ -54,9 +54,9 @@ pub enum ServeError {
     /// A thread or a runtime could not be made.
     #[error("the server's threads could not be started: {0}. Raise the limits on threads and open files")]
     Threads(#[from] io::Error),
-    /// A listener with TLS, and no certificate.
-    #[error("{0} is to speak TLS and there is no certificate: give --tls-certificate and --tls-key")]
-    NoCertificate(ListenAddress),
+    /// A listener cannot have connections.
+    #[error(transparent)]
+    Listener(#[from] EntranceError),
     /// The words could not be written at shutdown.
     #[error(
         "the state of the numbers could not be written to the disk: {0}. Check the disk, then run \"allotd check\""

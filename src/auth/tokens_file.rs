@@ -156,7 +156,7 @@ pub fn parse(text: &str) -> Result<Vec<Entry>, Vec<Fault>> {
     let (mut hashes, mut certificates) = (HashSet::new(), HashSet::new());
     for (index, value) in tokens.into_iter().enumerate() {
         let name = value.get("name").and_then(toml::Value::as_str).filter(|name| is_name(name));
-        let name = name.map(|name| without_tokens(name));
+        let name = name.map(without_tokens);
         let fault = |message: String| Fault { entry: Some((index + 1, name.clone())), message };
         match entry_of(value) {
             Ok(entry) => {

@@ -184,7 +184,9 @@ fn entry_of(value: toml::Value) -> Result<Entry, String> {
     let text: EntryText =
         value.try_into().map_err(|error: toml::de::Error| without_tokens(error.message()))?;
     if !is_name(&text.name) {
-        return Err(format!("name takes 1 to {MAX_NAME_BYTES} letters, digits, and . _ @ : + -"));
+        return Err(format!(
+            "name takes 1 to {MAX_NAME_BYTES} letters, digits, and . _ @ : + -, and is not \"other\""
+        ));
     }
     let role: Role = text.role.parse().map_err(|error| without_tokens(&format!("{error}")))?;
     let scope = Scope::of(&text.pools).map_err(|error| without_tokens(&error.to_string()))?;

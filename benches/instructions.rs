@@ -11,14 +11,18 @@ mod bare;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
 
 use bytes::Bytes;
 use rustix::process::{Pid, Signal, kill_process};
 
+/// Instructions of a lease whose token is checked per lease whose token is not looked at: the check may take 2 %.
+const MAX_TOKEN_RATIO: f64 = 1.02;
 /// Instructions of a lease per instruction of the bare answer, with a margin for other machines.
 const MAX_RATIO: f64 = 1.75;
+const ALLOTD: &str = env!("CARGO_BIN_EXE_allotd");
 const NUMBERS: &str = "100000";
 const WARM_UP_CALLS: usize = 1_600;
 const CALLS: usize = 16_000;
@@ -36,13 +40,13 @@ fn main() -> ExitCode {
     }
     let dir = tempfile::tempdir().unwrap();
     let this = std::env::current_exe().unwrap();
-    let bare = count(&dir.path().join("bare"), &this, &[bare::FLAG, BODY]);
+    let bare = count(&dir.path().join("bare"), &this, &[bare::FLAG, BODY], LEASE);
     let data = dir.path().join("data");
     let demo = ["demo", "--numbers", NUMBERS, "--listen", "127.0.0.1:0", "--workers", "1", "--data"];
     let demo = [demo.as_slice(), &[data.to_str().unwrap()]].concat();
     let ratio_of = |durability: &str| {
         let args = [demo.as_slice(), &["--durability", durability]].concat();
-        let lease = count(&dir.path().join(durability), Path::new(env!("CARGO_BIN_EXE_allotd")), &args);
+        let lease = count(&dir.path().join(durability), Path::new(ALLOTD), &args, LEASE);
         fs::remove_dir_all(&data).unwrap();
         println!("a lease ({durability}): {lease:.0} instructions, {:.3} of a bare answer's", lease / bare);
         lease / bare
@@ -53,11 +57,40 @@ fn main() -> ExitCode {
         println!("FAILED: that is more than {MAX_RATIO}: find what a lease does that it did not do before");
         return ExitCode::FAILURE;
     }
+    let (token, tokens) = issue(dir.path());
+    let shown = format!(
+        "POST /v1/pools/demo/lease HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n"
+    );
+    let of_token = |name: &str, flags: &[&str]| {
+        let args = [demo.as_slice(), &["--durability", "none"], flags].concat();
+        let lease = count(&dir.path().join(name), Path::new(ALLOTD), &args, shown.as_bytes());
+        fs::remove_dir_all(&data).unwrap();
+        println!("a lease with a token ({name}): {lease:.0} instructions");
+        lease
+    };
+    let ignored = of_token("ignored", &[]);
+    let checked = of_token("checked", &["--tokens", &tokens]);
+    println!("the check of a token: {:.4} of a lease", checked / ignored - 1.0);
+    if checked / ignored > MAX_TOKEN_RATIO {
+        println!("FAILED: a lease whose token is checked takes more than {MAX_TOKEN_RATIO} of one without");
+        return ExitCode::FAILURE;
+    }
     ExitCode::SUCCESS
 }
 
-/// Instructions of one answer of a server.
-fn count(out: &Path, program: &Path, args: &[&str]) -> f64 {
+/// A client's token, and the path of the tokens file that has it.
+fn issue(dir: &Path) -> (String, String) {
+    let (secret, tokens) = (dir.join("token"), dir.join("tokens.toml"));
+    let args = ["token", "new", "shop", "--role", "client", "--pools", "*", "--out"];
+    let output = Command::new(ALLOTD).args(args).arg(&secret).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    fs::write(&tokens, output.stdout).unwrap();
+    fs::set_permissions(&tokens, fs::Permissions::from_mode(0o600)).unwrap();
+    (fs::read_to_string(secret).unwrap().trim().to_owned(), tokens.to_str().unwrap().to_owned())
+}
+
+/// Instructions of one answer of a server to a request.
+fn count(out: &Path, program: &Path, args: &[&str], request: &[u8]) -> f64 {
     let mut valgrind = Command::new("valgrind");
     valgrind.args(["--tool=callgrind", "--instr-atstart=no"]);
     valgrind.arg(format!("--callgrind-out-file={}", out.display())).arg(program).args(args);
@@ -72,9 +105,9 @@ fn count(out: &Path, program: &Path, args: &[&str]) -> f64 {
         }
     };
     let mut stream = TcpStream::connect(address).unwrap();
-    call(&mut stream, WARM_UP_CALLS);
+    call(&mut stream, request, WARM_UP_CALLS);
     instrumentation(&server, "on");
-    call(&mut stream, CALLS);
+    call(&mut stream, request, CALLS);
     instrumentation(&server, "off");
     kill_process(Pid::from_child(&server), Signal::TERM).unwrap();
     server.wait().unwrap();
@@ -90,12 +123,12 @@ fn instrumentation(server: &Child, state: &str) {
 }
 
 /// Makes `calls` calls, [`DEPTH`] at a time; each answer is as long as the first.
-fn call(stream: &mut TcpStream, calls: usize) {
+fn call(stream: &mut TcpStream, request: &[u8], calls: usize) {
     let mut buffer = vec![0; 1 << 16];
     let mut one_answer = 0;
     for turn in 0..=calls / DEPTH {
         let depth = if turn == 0 { 1 } else { DEPTH };
-        stream.write_all(&LEASE.repeat(depth)).unwrap();
+        stream.write_all(&request.repeat(depth)).unwrap();
         let mut received = 0;
         while received < one_answer * depth || received == 0 {
             let read = stream.read(&mut buffer).unwrap();

@@ -348,6 +348,7 @@ mod tests {
         // These have no default, or one that another test compares.
         let (_directory, shown) = args(&example_without(&[
             "workers",
+            "tokens",
             "sync_interval_ms",
             "backup_dir",
             "tls_certificate",

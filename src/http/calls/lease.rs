@@ -11,7 +11,7 @@ use serde::Deserialize;
 use crate::auth::principal::Principal;
 use crate::domain::counts::Counts;
 use crate::engine::idempotency::{KeyShare, MAX_KEY_BYTES};
-use crate::engine::operations::lease::{LeaseError, LeaseRequest};
+use crate::engine::operations::lease::{Lease, LeaseError, LeaseRequest};
 use crate::engine::operations::lease_once::{LeasedOnce, Once};
 use crate::engine::operations::renew_return::RenewResult;
 use crate::engine::pool::Pool;
@@ -122,10 +122,10 @@ enum Refused {
 
 /// The body of the response to a call without a body or key: all work happens on the worker.
 #[inline]
-fn plain(pool: &Pool, state: &mut CallState, actor: &Actor, stats: &WorkerStats) -> Result<Body, Problem> {
+fn plain(pool: &Pool, state: &mut CallState, actor: &Actor, counters: &WorkerStats) -> Result<Body, Problem> {
     let leased = match actor.principal() {
         None => lease(pool, state, &PLAIN, None),
-        Some(principal) => lease_for(principal, pool, state, &PLAIN, None, stats),
+        Some(principal) => lease_for(principal, pool, state, &PLAIN, None, counters),
     };
     leased.map_err(|refused| match refused {
         Refused::Exhausted => {
@@ -201,8 +201,14 @@ fn lease_for(
     state: &mut CallState,
     request: &LeaseRequest<'_>,
     once: Option<&Once<'_>>,
-    stats: &WorkerStats,
+    counters: &WorkerStats,
 ) -> Result<Body, Refused> {
+    let index = principal.usage().index;
+    if !principal.limits_leases() {
+        let leased = lease_numbers(pool, state, request, once);
+        counters.principals.leases(index, made(&leased, &state.leases).len());
+        return respond(leased, state);
+    }
     let request = within_quota(principal, pool, request).map_err(Refused::Problem)?;
     let taken = match TakenQuota::take(principal, request.count, state.clock.now()) {
         Ok(taken) => taken,
@@ -211,13 +217,19 @@ fn lease_for(
         Err(problem) => return Err(Refused::Problem(problem)),
     };
     let leased = lease_numbers(pool, state, &request, once);
-    let made = match leased {
-        Ok(LeasedOnce { is_repeated: false, .. }) => &state.leases[..],
-        _ => &[],
-    };
+    let made = made(&leased, &state.leases);
     taken.settle(made);
-    stats.principals.leases(principal.usage().index, made.len());
+    counters.principals.leases(index, made.len());
     respond(leased, state)
+}
+
+/// The leases that a call made itself.
+#[inline]
+fn made<'l>(result: &Result<LeasedOnce, LeaseError>, leases: &'l [Lease]) -> &'l [Lease] {
+    match result {
+        Ok(LeasedOnce { is_repeated: false, .. }) => leases,
+        _ => &[],
+    }
 }
 
 #[inline]

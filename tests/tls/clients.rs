@@ -88,3 +88,25 @@ fn a_certificate_is_the_caller_that_the_tokens_file_says() {
     one_line_failure(&daemon.command_as(stranger, &["lease", "ru"]), 1, "(unauthorized)");
     one_line_failure(&daemon.command(&["lease", "ru"]).output().unwrap(), 1, "(unauthorized)");
 }
+
+/// A listener that was allowed because it requires certificates goes on to require them.
+#[test]
+fn a_reload_does_not_let_in_who_was_kept_out() {
+    let mut config = std::path::PathBuf::new();
+    let text = |authority: &Authority, more: &str| format!("tls_client_ca = {:?}\n{more}\n", authority.ca());
+    let daemon = TlsDaemon::start(|authority| {
+        config = authority.path("allotd.toml");
+        std::fs::write(&config, text(authority, "tls_client_required = true")).unwrap();
+        vec!["--config".to_owned(), config.to_str().unwrap().to_owned()]
+    });
+    let client = daemon.authority.client("dialer", 7);
+    for more in ["tls_client_required = false", ""] {
+        std::fs::write(&config, text(&daemon.authority, more)).unwrap();
+        daemon.reload("reloaded", daemon.logged.named("reloaded").len() + 1);
+        let last = daemon.logged.named("restart_needed").pop().unwrap();
+        assert_eq!(last["setting"], "tls_client_required");
+        let output = daemon.command(&["pool", "list"]).output().unwrap();
+        one_line_failure(&output, 1, "--client-certificate and --client-key");
+        assert_eq!(daemon.command_as(&client, &["pool", "list"]).status.code(), Some(0));
+    }
+}

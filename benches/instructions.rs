@@ -12,16 +12,20 @@ mod bare;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
 
 use bytes::Bytes;
 use rustix::process::{Pid, Signal, kill_process};
 
+/// Instructions of a lease whose token is checked per lease whose token is not looked at: the check may take 2 %.
+const MAX_TOKEN_RATIO: f64 = 1.02;
 /// Instructions of a lease per instruction of the bare answer, with a margin for other machines.
 const MAX_RATIO: f64 = 1.75;
 /// Instructions of a plain return per instruction of a plain lease.
 const MAX_RETURN_RATIO: f64 = 1.1;
+const ALLOTD: &str = env!("CARGO_BIN_EXE_allotd");
 const NUMBERS: &str = "100000";
 const WARM_UP_CALLS: usize = 1_600;
 const CALLS: usize = 16_000;
@@ -33,9 +37,9 @@ const BODY: &str = r#"{"leases":[{"number":79022961123,"token":"n0uKAMSBhPA","ge
 
 /// What the calls are.
 #[derive(Clone, Copy, PartialEq)]
-enum Calls {
-    /// [`LEASE`], which a bare server answers as well.
-    Leases,
+enum Calls<'a> {
+    /// This request, again and again.
+    Of(&'a [u8]),
     /// Returns of as many numbers, which are leased before.
     Returns,
 }
@@ -48,21 +52,20 @@ fn main() -> ExitCode {
     }
     let dir = tempfile::tempdir().unwrap();
     let this = std::env::current_exe().unwrap();
-    let bare = count(&dir.path().join("bare"), &this, &[bare::FLAG, BODY], Calls::Leases);
+    let bare = count(&dir.path().join("bare"), &this, &[bare::FLAG, BODY], Calls::Of(LEASE));
     let data = dir.path().join("data");
     let demo = ["demo", "--numbers", NUMBERS, "--listen", "127.0.0.1:0", "--workers", "1", "--data"];
     let demo = [demo.as_slice(), &[data.to_str().unwrap()]].concat();
-    let of_daemon = |durability: &str, calls: Calls| {
+    let of_daemon = |durability: &str, calls: Calls<'_>| {
         let args = [demo.as_slice(), &["--durability", durability]].concat();
-        let counted =
-            count(&dir.path().join(durability), Path::new(env!("CARGO_BIN_EXE_allotd")), &args, calls);
+        let counted = count(&dir.path().join(durability), Path::new(ALLOTD), &args, calls);
         fs::remove_dir_all(&data).unwrap();
         counted
     };
     println!("a bare answer: {bare:.0} instructions");
     let mut is_too_much = false;
     for durability in ["none", "sync"] {
-        let lease = of_daemon(durability, Calls::Leases);
+        let lease = of_daemon(durability, Calls::Of(LEASE));
         println!("a lease ({durability}): {lease:.0} instructions, {:.3} of a bare answer's", lease / bare);
         let returned = of_daemon(durability, Calls::Returns);
         println!("a return ({durability}): {returned:.0} instructions, {:.3} of a lease's", returned / lease);
@@ -77,11 +80,40 @@ fn main() -> ExitCode {
         );
         return ExitCode::FAILURE;
     }
+    let (token, tokens) = issue(dir.path());
+    let shown = format!(
+        "POST /v1/pools/demo/lease HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n"
+    );
+    let of_token = |name: &str, flags: &[&str]| {
+        let args = [demo.as_slice(), &["--durability", "none"], flags].concat();
+        let lease = count(&dir.path().join(name), Path::new(ALLOTD), &args, Calls::Of(shown.as_bytes()));
+        fs::remove_dir_all(&data).unwrap();
+        println!("a lease with a token ({name}): {lease:.0} instructions");
+        lease
+    };
+    let ignored = of_token("ignored", &[]);
+    let checked = of_token("checked", &["--tokens", &tokens]);
+    println!("the check of a token: {:.4} of a lease", checked / ignored - 1.0);
+    if checked / ignored > MAX_TOKEN_RATIO {
+        println!("FAILED: a lease whose token is checked takes more than {MAX_TOKEN_RATIO} of one without");
+        return ExitCode::FAILURE;
+    }
     ExitCode::SUCCESS
 }
 
+/// A client's token, and the path of the tokens file that has it.
+fn issue(dir: &Path) -> (String, String) {
+    let (secret, tokens) = (dir.join("token"), dir.join("tokens.toml"));
+    let args = ["token", "new", "shop", "--role", "client", "--pools", "*", "--out"];
+    let output = Command::new(ALLOTD).args(args).arg(&secret).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    fs::write(&tokens, output.stdout).unwrap();
+    fs::set_permissions(&tokens, fs::Permissions::from_mode(0o600)).unwrap();
+    (fs::read_to_string(secret).unwrap().trim().to_owned(), tokens.to_str().unwrap().to_owned())
+}
+
 /// Instructions of one answer of a server.
-fn count(out: &Path, program: &Path, args: &[&str], calls: Calls) -> f64 {
+fn count(out: &Path, program: &Path, args: &[&str], calls: Calls<'_>) -> f64 {
     let mut valgrind = Command::new("valgrind");
     valgrind.args(["--tool=callgrind", "--instr-atstart=no"]);
     valgrind.arg(format!("--callgrind-out-file={}", out.display())).arg(program).args(args);
@@ -97,7 +129,7 @@ fn count(out: &Path, program: &Path, args: &[&str], calls: Calls) -> f64 {
     };
     let mut stream = TcpStream::connect(address).unwrap();
     let requests = match calls {
-        Calls::Leases => vec![LEASE.to_vec(); WARM_UP_CALLS + CALLS],
+        Calls::Of(request) => vec![request.to_vec(); WARM_UP_CALLS + CALLS],
         Calls::Returns => returns(&mut stream),
     };
     let (warm_up, counted) = requests.split_at(WARM_UP_CALLS);

@@ -75,7 +75,7 @@ fn wrong_usage_is_2_and_failure_is_1() {
         (&["serve"][..], 2, "--data"),
         (&["serve", "--data", "/tmp/a", "--durability", "often"], 2, "give sync, interval or none"),
         (&["serve", "--data", "/tmp/a", "--sync-interval-ms", "5"], 2, "leave it out"),
-        (&["serve", "--data", "/tmp/a", "--listen", "0.0.0.0:1"], 2, "--insecure"),
+        (&["serve", "--data", "/tmp/a", "--listen", "0.0.0.0:1"], 2, "--allow-plain-text"),
         (&["serve", "--data", "/tmp/a", "--listen", "7979"], 2, "127.0.0.1:7979"),
         (&["serve", "--data", "/tmp/a", "--max-connections", "0"], 2, "give 1 or more"),
         (&["serve", "--data", "/tmp/a", "--workers", "257"], 2, "give 1 to 256"),

@@ -128,7 +128,7 @@ fn libraries_tell_nothing() {
     runtime.block_on(work);
     logged.wait_for("request", 1);
     let events: Vec<_> = logged.events().iter().map(|event| string(event, "event").to_owned()).collect();
-    assert_eq!(events, ["starting", "ready", "request"]);
+    assert_eq!(events, ["starting", "no_tokens", "ready", "request"]);
 }
 
 #[test]

@@ -85,7 +85,10 @@ fn trace(directory: &Path) -> Option<String> {
     let mut command = Command::new("strace");
     command.args(["-D", "-f", "-o"]).arg(&log).arg(allotd().get_program());
     command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(directory.join("data"));
-    command.arg("--listen").arg(format!("unix:{}", directory.join("socket").display()));
+    let group = rustix::process::getgid().as_raw();
+    let socket = directory.join("socket");
+    let socket = format!("unix:{},mode=660,group={group},peer=user:root:admin", socket.display());
+    command.arg("--listen").arg(socket);
     command.arg("--config").arg(&config).env("ALLOTD_LOG_LEVEL", "warn");
     let daemon = Daemon::spawn(command).unwrap();
     let mut client = daemon.client();

@@ -1,11 +1,11 @@
 //! beanstalkd: a number is a job; a lease is `reserve`, a return is `release`. Neither goes to its binlog, so
 //! with `-f0` a job is deleted instead of released: that is logged, and synced before it is answered.
 
+use allotd::bench::transport::Transport;
 use std::collections::VecDeque;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::TcpStream;
-use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -119,7 +119,7 @@ impl Peer for Beanstalkd {
         super::pipelined_cases(&[Operation::LeaseReturn])
     }
 
-    fn open(&self, operation: Operation) -> io::Result<(OwnedFd, BoxedTalk)> {
+    fn open(&self, operation: Operation) -> io::Result<(Transport, BoxedTalk)> {
         let stream = TcpStream::connect(("127.0.0.1", self.port))?;
         stream.set_nodelay(true)?;
         let end: &[u8] = if self.class == Class::Sync { b"delete " } else { b"release " };

@@ -1,9 +1,9 @@
 //! allotd in each durability mode, and the bare hyper server.
 
+use allotd::bench::transport::Transport;
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use super::support::daemon::{MAX_BATCH, touch_pages, wait_for_returns};
 const LEASE_REQUEST: &[u8] = b"POST /v1/pools/p/lease HTTP/1.1\r\nHost: localhost\r\n\r\n";
 const RETURN_HEAD: &[u8] = b"POST /v1/pools/p/return HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: ";
 
-fn open(address: SocketAddr, operation: Operation) -> io::Result<(OwnedFd, BoxedTalk)> {
+fn open(address: SocketAddr, operation: Operation) -> io::Result<(Transport, BoxedTalk)> {
     let caller = match operation {
         Operation::Lease => {
             let requests: Arc<[Vec<u8>]> = Arc::from([LEASE_REQUEST.to_vec()]);
@@ -112,7 +112,7 @@ impl Peer for Allotd {
         super::pipelined_cases(&[Operation::Lease, Operation::LeaseReturn])
     }
 
-    fn open(&self, operation: Operation) -> io::Result<(OwnedFd, BoxedTalk)> {
+    fn open(&self, operation: Operation) -> io::Result<(Transport, BoxedTalk)> {
         open(self.address, operation)
     }
 
@@ -177,7 +177,7 @@ impl Peer for Bare {
         super::pipelined_cases(&[Operation::Lease])
     }
 
-    fn open(&self, operation: Operation) -> io::Result<(OwnedFd, BoxedTalk)> {
+    fn open(&self, operation: Operation) -> io::Result<(Transport, BoxedTalk)> {
         open(self.address, operation)
     }
 

@@ -1,7 +1,7 @@
 //! A server as the comparison sees it.
 
+use allotd::bench::transport::Transport;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -109,7 +109,7 @@ pub(crate) trait Peer {
     fn facts(&self) -> Facts;
     fn cases(&self) -> Vec<Case>;
     /// A new connection.
-    fn open(&self, operation: Operation) -> io::Result<(OwnedFd, BoxedTalk)>;
+    fn open(&self, operation: Operation) -> io::Result<(Transport, BoxedTalk)>;
     /// Processor time so far.
     fn cpu(&self) -> io::Result<Duration>;
     /// Called before each round.

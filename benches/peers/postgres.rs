@@ -4,12 +4,12 @@
 //! - the best forms found: a search from a random row on, by the primary key, or by an index of the free
 //!   rows alone (dearer to change, but its cost does not grow with the fill).
 
+use allotd::bench::transport::Transport;
 use std::collections::VecDeque;
 use std::ffi::CString;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
-use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -346,7 +346,7 @@ impl Peer for FormOf {
         }
     }
 
-    fn open(&self, operation: Operation) -> io::Result<(OwnedFd, BoxedTalk)> {
+    fn open(&self, operation: Operation) -> io::Result<(Transport, BoxedTalk)> {
         let commit = if self.class == Class::Sync { "on" } else { "off" };
         let mut session = Session::open(self.server.port, commit)?;
         session.prepare("l", &self.form.lease_sql(&self.table))?;

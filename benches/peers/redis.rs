@@ -2,11 +2,11 @@
 //! expires; a return checks the token and puts the member back. (An expired number does not become
 //! available: a service that uses this adds a sweep of its own, which is not measured.)
 
+use allotd::bench::transport::Transport;
 use std::collections::VecDeque;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -235,7 +235,7 @@ impl Peer for Redis {
         super::pipelined_cases(&[Operation::Lease, Operation::LeaseReturn])
     }
 
-    fn open(&self, operation: Operation) -> io::Result<(OwnedFd, BoxedTalk)> {
+    fn open(&self, operation: Operation) -> io::Result<(Transport, BoxedTalk)> {
         let stream = TcpStream::connect(("127.0.0.1", self.port))?;
         stream.set_nodelay(true)?;
         let talk = Scripts {

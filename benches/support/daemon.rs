@@ -1,8 +1,8 @@
 //! allotd as a process of its own, with the calls that benches make.
 
+use allotd::bench::transport::Transport;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -178,7 +178,7 @@ impl Daemon {
 }
 
 /// A connection and its protocol.
-pub(crate) type Opened = io::Result<(OwnedFd, Caller)>;
+pub(crate) type Opened = io::Result<(Transport, Caller)>;
 
 /// A lease of one number for the pool's time.
 pub(crate) fn plain_lease(pool: &str) -> Vec<u8> {

@@ -54,14 +54,13 @@ pub enum PeerRuleError {
     },
 }
 
-impl FromStr for PeerKind {
-    type Err = ();
+impl PeerKind {
+    const ALL: [Self; 2] = [Self::User, Self::Group];
 
-    fn from_str(text: &str) -> Result<Self, ()> {
-        match text {
-            "user" => Ok(Self::User),
-            "group" => Ok(Self::Group),
-            _ => Err(()),
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Group => "group",
         }
     }
 }
@@ -80,7 +79,7 @@ impl PeerRule {
     pub fn new(who: &str, role: &str) -> Result<Self, PeerRuleError> {
         let refused = || PeerRuleError::Rule(format!("{who}:{role}"));
         let (kind, name) = who.split_once(':').ok_or_else(refused)?;
-        let kind = kind.parse().map_err(|()| refused())?;
+        let kind = PeerKind::ALL.into_iter().find(|one| one.as_str() == kind).ok_or_else(refused)?;
         if name.is_empty() {
             return Err(refused());
         }
@@ -88,12 +87,13 @@ impl PeerRule {
     }
 
     fn id(&self) -> Result<u32, PeerRuleError> {
-        let (what, find): (_, fn(&str) -> io::Result<Option<u32>>) = match self.kind {
-            PeerKind::User => ("user", users::user_id),
-            PeerKind::Group => ("group", users::group_id),
+        let what = || format!("{} \"{}\"", self.kind.as_str(), self.name);
+        let found = match (self.name.parse(), self.kind) {
+            (Ok(id), _) => Ok(Some(id)),
+            (Err(_), PeerKind::User) => users::user_id(&self.name),
+            (Err(_), PeerKind::Group) => users::group_id(&self.name),
         };
-        let what = || format!("{what} \"{}\"", self.name);
-        match self.name.parse().map_or_else(|_| find(&self.name), |id| Ok(Some(id))) {
+        match found {
             Ok(Some(id)) => Ok(id),
             Ok(None) => Err(PeerRuleError::Unknown(what())),
             Err(error) => Err(PeerRuleError::LookUp { what: what(), error }),
@@ -103,8 +103,7 @@ impl PeerRule {
 
 impl fmt::Display for PeerRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = if self.kind == PeerKind::User { "user" } else { "group" };
-        write!(f, "{kind}:{}:{}", self.name, self.role)
+        write!(f, "{}:{}:{}", self.kind.as_str(), self.name, self.role)
     }
 }
 

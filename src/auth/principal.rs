@@ -13,6 +13,9 @@ use super::usage::Usage;
 /// Longest name of a principal, in bytes.
 pub const MAX_NAME_BYTES: usize = 64;
 
+/// The name in the statistics of all principals beyond the first; no principal has it.
+pub const OTHER: &str = "other";
+
 /// What a principal is made of; see [`super::registry::Registry::principal`].
 #[derive(Debug, Clone)]
 pub struct PrincipalSettings {
@@ -49,6 +52,7 @@ pub struct Principal {
     scope: Scope,
     may_retire: bool,
     quota: Quota,
+    limits_leases: bool,
     expires: Option<Timestamp>,
     usage: Arc<Usage>,
     /// `None` if they are not limited.
@@ -56,9 +60,10 @@ pub struct Principal {
 }
 
 /// Whether a text may be a principal's name: 1 to [`MAX_NAME_BYTES`] of `[A-Za-z0-9._@:+-]`, which stand in a log
-/// and in a metric as they are.
+/// and in a metric as they are, and not [`OTHER`].
 pub fn is_name(text: &str) -> bool {
-    (1..=MAX_NAME_BYTES).contains(&text.len())
+    text != OTHER
+        && (1..=MAX_NAME_BYTES).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._@:+-".contains(&byte))
 }
 
@@ -72,6 +77,7 @@ impl Principal {
             permissions: if shows_numbers { permissions.and(Permission::Numbers) } else { permissions },
             scope,
             may_retire: may_retire.unwrap_or(role.may_retire()),
+            limits_leases: quota.limits_leases(),
             quota,
             expires,
             usage,
@@ -112,6 +118,12 @@ impl Principal {
         &self.quota
     }
 
+    /// Whether its quota limits anything of a lease, besides the leases under a key.
+    #[inline]
+    pub(crate) fn limits_leases(&self) -> bool {
+        self.limits_leases
+    }
+
     /// When it ends.
     pub fn expires(&self) -> Option<Timestamp> {
         self.expires
@@ -140,7 +152,7 @@ mod tests {
         for good in ["shop", "a.b_c-d", "uid:1000", "CN+x", "me@host"] {
             assert!(is_name(good), "{good}");
         }
-        for bad in ["", "a b", "a\"", "a\n", "\u{e9}", &"x".repeat(MAX_NAME_BYTES + 1)] {
+        for bad in ["", OTHER, "a b", "a\"", "a\n", "\u{e9}", &"x".repeat(MAX_NAME_BYTES + 1)] {
             assert!(!is_name(bad), "{bad}");
         }
     }

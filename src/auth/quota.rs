@@ -20,3 +20,11 @@ pub struct Quota {
     /// Live leases. Needs [`Self::ttl_seconds`].
     pub live_leases: Option<u64>,
 }
+
+impl Quota {
+    /// Whether anything of a lease is limited, besides the leases under a key.
+    pub(super) fn limits_leases(&self) -> bool {
+        let numbers = [self.numbers_per_second, self.count, self.ttl_seconds];
+        self.live_leases.is_some() || numbers.iter().any(Option::is_some)
+    }
+}

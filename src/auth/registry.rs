@@ -3,13 +3,11 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::principal::{Principal, PrincipalSettings};
+use super::principal::{OTHER, Principal, PrincipalSettings};
 use super::usage::{NameIndex, Usage};
 
 /// Most principals that the statistics name; the figures of all others are added up.
 pub const MAX_NAMES: usize = 256;
-/// The name in the statistics of all principals beyond [`MAX_NAMES`].
-pub const OTHER: &str = "other";
 
 /// What each principal uses, by name. A name stays for as long as the process lives, so that the counts of a
 /// principal go on when the tokens file is exchanged.

@@ -156,7 +156,7 @@ pub fn parse(text: &str) -> Result<Vec<Entry>, Vec<Fault>> {
     let (mut hashes, mut certificates) = (HashSet::new(), HashSet::new());
     for (index, value) in tokens.into_iter().enumerate() {
         let name = value.get("name").and_then(toml::Value::as_str).filter(|name| is_name(name));
-        let name = name.map(|name| without_tokens(name));
+        let name = name.map(without_tokens);
         let fault = |message: String| Fault { entry: Some((index + 1, name.clone())), message };
         match entry_of(value) {
             Ok(entry) => {
@@ -184,7 +184,9 @@ fn entry_of(value: toml::Value) -> Result<Entry, String> {
     let text: EntryText =
         value.try_into().map_err(|error: toml::de::Error| without_tokens(error.message()))?;
     if !is_name(&text.name) {
-        return Err(format!("name takes 1 to {MAX_NAME_BYTES} letters, digits, and . _ @ : + -"));
+        return Err(format!(
+            "name takes 1 to {MAX_NAME_BYTES} letters, digits, and . _ @ : + -, and is not \"other\""
+        ));
     }
     let role: Role = text.role.parse().map_err(|error| without_tokens(&format!("{error}")))?;
     let scope = Scope::of(&text.pools).map_err(|error| without_tokens(&error.to_string()))?;

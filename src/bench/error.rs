@@ -19,7 +19,7 @@ pub enum BenchError {
     #[error("{server}: {error}")]
     Load {
         /// Which server.
-        server: Server,
+        server: Box<Server>,
         /// What happened.
         error: LoadError,
     },

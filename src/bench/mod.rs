@@ -82,7 +82,7 @@ pub fn run(plan: &Plan) -> Result<Report, BenchError> {
     };
     let probe = plan.server_pid.map(|pid| move || cpu::of_process(pid));
     let probe = probe.as_ref().map(|probe| probe as &dyn Fn() -> std::io::Result<std::time::Duration>);
-    let failed = |error| BenchError::Load { server: plan.server.clone(), error };
+    let failed = |error| BenchError::Load { server: Box::new(plan.server.clone()), error };
     let measured = load::run(&load, open, probe).map_err(failed)?;
     let occupancy = Occupancy { occupied, before, after: pool.occupancy()?, leased: leased.len() as u64 };
     Ok(Report::new(plan, measured, occupancy))

@@ -23,6 +23,12 @@ impl From<OwnedFd> for Transport {
     }
 }
 
+impl From<TcpStream> for Transport {
+    fn from(stream: TcpStream) -> Self {
+        OwnedFd::from(stream).into()
+    }
+}
+
 /// Opens a connection to a server.
 pub fn connect(server: &Server) -> io::Result<Transport> {
     match &server.endpoint {

@@ -9,6 +9,7 @@ use serde_json::json;
 use crate::backup::restore::restore;
 use crate::client::Call;
 use crate::disk::device::RealDisk;
+use crate::sys::umask;
 
 use super::error::CliError;
 use super::output;
@@ -41,6 +42,7 @@ pub(super) fn back_up(args: &BackupArgs) -> Result<(), CliError> {
 
 /// Creates a data directory from a backup.
 pub(super) fn run_restore(args: &RestoreArgs) -> Result<(), CliError> {
+    umask::keep_private();
     let restored = restore(&RealDisk, &args.backup, &args.dir)
         .map_err(|error| CliError::Failed(format!("nothing was restored: {error}")))?;
     output::print(&format!(

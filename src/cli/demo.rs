@@ -13,6 +13,7 @@ use crate::engine::operations::import::NumberSource;
 use crate::engine::registry::Engine;
 use crate::log::{self, Level};
 use crate::numbers::sample::{Spread, ru_mobile_sample};
+use crate::sys::umask;
 
 use super::error::CliError;
 use super::{output, serve};
@@ -48,6 +49,7 @@ pub(super) fn run(mut args: DemoArgs) -> Result<(), CliError> {
     if args.serve.config.is_none() {
         args.serve.log_level.get_or_insert_with(|| Level::Warn.to_string());
     }
+    umask::keep_private();
     let config = args.serve.into_config()?;
     let json = log::start(&config.log);
     serve::log_failure(|| demo(&config, args.numbers, json))

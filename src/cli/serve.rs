@@ -8,11 +8,13 @@ use crate::daemon::reload::Reloader;
 use crate::daemon::run::{self, OnHangup};
 use crate::http::address::ListenAddress;
 use crate::log;
+use crate::sys::umask;
 
 use super::error::CliError;
 use super::output;
 
 pub(super) fn run(args: ServeArgs) -> Result<(), CliError> {
+    umask::keep_private();
     let config = args.clone().into_config()?;
     let json = log::start(&config.log);
     log_failure(|| {

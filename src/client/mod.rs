@@ -69,7 +69,7 @@ pub enum ClientError {
     #[error("TLS with the daemon failed: {error}. {}{}", .advice[..1].to_uppercase(), &.advice[1..])]
     Tls {
         /// What is wrong.
-        error: rustls::Error,
+        error: Box<rustls::Error>,
         /// What to do.
         advice: &'static str,
     },
@@ -110,7 +110,7 @@ impl From<hyper::Error> for ClientError {
 
 impl ClientError {
     fn tls(error: rustls::Error) -> Self {
-        Self::Tls { advice: tls::advice(&error), error }
+        Self::Tls { advice: tls::advice(&error), error: Box::new(error) }
     }
 }
 

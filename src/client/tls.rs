@@ -54,14 +54,16 @@ const KEY: &str = "--client-key";
 
 /// TLS to one daemon.
 #[derive(Clone)]
-pub struct ClientTls {
+pub struct ClientTls(Arc<Settings>);
+
+struct Settings {
     config: Arc<ClientConfig>,
     name: ServerName<'static>,
 }
 
 impl PartialEq for ClientTls {
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.config, &other.config) && self.name == other.name
+        Arc::ptr_eq(&self.0, &other.0)
     }
 }
 
@@ -69,7 +71,7 @@ impl Eq for ClientTls {}
 
 impl fmt::Debug for ClientTls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("ClientTls").field(&self.name).finish()
+        f.debug_tuple("ClientTls").field(&self.0.name).finish()
     }
 }
 
@@ -77,7 +79,7 @@ impl ClientFiles {
     pub(super) fn tls(&self, host: &str) -> Result<Result<ClientTls, ClientTlsError>, InvalidDnsNameError> {
         let host = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
         let name = ServerName::try_from(host.to_owned())?;
-        Ok(self.config().map(|config| ClientTls { config: Arc::new(config), name }))
+        Ok(self.config().map(|config| ClientTls(Arc::new(Settings { config: Arc::new(config), name }))))
     }
 
     fn config(&self) -> Result<ClientConfig, ClientTlsError> {
@@ -100,25 +102,22 @@ impl ClientFiles {
 
     fn roots(&self) -> Result<RootCertStore, ClientTlsError> {
         let mut roots = RootCertStore::empty();
-        match &self.ca {
-            Some(path) => {
-                for certificate in read_certificates(CA, path)? {
-                    let refused = |error: rustls::Error| ClientTlsError::File {
-                        flag: CA,
-                        path: path.clone(),
-                        message: error.to_string(),
-                    };
-                    roots.add(certificate).map_err(refused)?;
-                }
+        if let Some(path) = &self.ca {
+            for certificate in read_certificates(CA, path)? {
+                let refused = |error: rustls::Error| ClientTlsError::File {
+                    flag: CA,
+                    path: path.clone(),
+                    message: error.to_string(),
+                };
+                roots.add(certificate).map_err(refused)?;
             }
-            None => {
-                let system = rustls_native_certs::load_native_certs();
-                // Systems have authorities that are not understood; the others suffice.
-                if roots.add_parsable_certificates(system.certs).0 == 0 {
-                    let why = system.errors.first().map(|error| format!(" ({error})"));
-                    return Err(ClientTlsError::NoAuthorities(why.unwrap_or_default()));
-                }
-            }
+            return Ok(roots);
+        }
+        let system = rustls_native_certs::load_native_certs();
+        // Systems have authorities that are not understood; the others suffice.
+        if roots.add_parsable_certificates(system.certs).0 == 0 {
+            let why = system.errors.first().map(|error| format!(" ({error})"));
+            return Err(ClientTlsError::NoAuthorities(why.unwrap_or_default()));
         }
         Ok(roots)
     }
@@ -128,7 +127,7 @@ fn read_certificates(
     flag: &'static str,
     path: &Path,
 ) -> Result<Vec<CertificateDer<'static>>, ClientTlsError> {
-    let certificates = CertificateDer::pem_file_iter(path).and_then(|all| all.collect::<Result<Vec<_>, _>>());
+    let certificates = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     match certificates {
         Ok(certificates) if certificates.is_empty() => Err(refused(flag, path, &pem::Error::NoItemsFound)),
         Ok(certificates) => Ok(certificates),
@@ -147,12 +146,12 @@ fn refused(flag: &'static str, path: &Path, error: &pem::Error) -> ClientTlsErro
 
 impl ClientTls {
     pub(super) async fn connect(&self, stream: TcpStream) -> std::io::Result<TlsStream<TcpStream>> {
-        TlsConnector::from(Arc::clone(&self.config)).connect(self.name.clone(), stream).await
+        TlsConnector::from(Arc::clone(&self.0.config)).connect(self.0.name.clone(), stream).await
     }
 
     /// A connection whose bytes are moved by its caller.
     pub fn unbuffered_by_a_runtime(&self) -> Result<ClientConnection, rustls::Error> {
-        ClientConnection::new(Arc::clone(&self.config), self.name.clone())
+        ClientConnection::new(Arc::clone(&self.0.config), self.0.name.clone())
     }
 }
 
@@ -160,7 +159,7 @@ impl ClientTls {
 pub(super) fn advice(error: &rustls::Error) -> &'static str {
     use rustls::{AlertDescription, CertificateError, Error};
     match error {
-        Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
+        Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
             "give the certificate of the daemon's authority with --ca"
         }
         Error::InvalidCertificate(

@@ -37,7 +37,7 @@ impl Reloader {
         }
         let read = self.args.clone().into_config().map_err(|error| error.to_string());
         let read = read.and_then(|config| {
-            let tls = load_tls(&config, control).map_err(|error| error.to_string())?;
+            let tls = self.load_tls(&config, control).map_err(|error| error.to_string())?;
             let tokens = read_tokens(&config, control).map_err(|error| error.to_string())?;
             Ok((config, tls, tokens))
         });
@@ -67,6 +67,15 @@ impl Reloader {
         }
     }
 
+    /// The certificates that a configuration names, if the running listeners have any. What these were allowed
+    /// to listen with stays: they may be where others reach them, whatever the new configuration says of it.
+    fn load_tls(&self, config: &Config, control: &Control) -> Result<Option<LoadedTls>, TlsError> {
+        if control.tls().is_none() || loosens(&self.running, config) {
+            return Ok(None);
+        }
+        config.tls.as_ref().map(TlsFiles::load).transpose()
+    }
+
     fn take(&mut self, config: &Config, control: &Control) {
         for setting in fixed_that_differ(&self.running, config) {
             warn!(event = "restart_needed", setting, "{setting} changed in the file: it needs a restart");
@@ -78,10 +87,14 @@ impl Reloader {
     }
 }
 
-/// The certificates that a configuration names, if the running listeners have any.
-fn load_tls(config: &Config, control: &Control) -> Result<Option<LoadedTls>, TlsError> {
-    let files = config.tls.as_ref().filter(|_| control.tls().is_some());
-    files.map(TlsFiles::load).transpose()
+/// Whether clients without a certificate are refused.
+fn requires_certificates(config: &Config) -> bool {
+    config.tls.as_ref().is_some_and(|tls| tls.client_required)
+}
+
+/// Whether clients without a certificate would be served by listeners that were to refuse them.
+fn loosens(running: &Config, new: &Config) -> bool {
+    requires_certificates(running) && !requires_certificates(new)
 }
 
 /// The tokens of a configuration, if the running daemon has any.
@@ -98,7 +111,7 @@ fn fixed_that_differ(running: &Config, new: &Config) -> Vec<&'static str> {
     let Config {
         data_dir,
         listen,
-        // The files that it names are read and exchanged; whether there are any is a matter of `listen`.
+        // The files that it names are read and exchanged.
         tls: _,
         tokens,
         allow_plain_text,
@@ -119,6 +132,7 @@ fn fixed_that_differ(running: &Config, new: &Config) -> Vec<&'static str> {
         ("listen", *listen != running.listen),
         // Another file is read; whether there is one decides who is served at all.
         ("tokens", tokens.is_some() != running.tokens.is_some()),
+        ("tls_client_required", loosens(running, new)),
         ("allow_plain_text", *allow_plain_text != running.allow_plain_text),
         ("allow_anyone", *allow_anyone != running.allow_anyone),
         ("allow_host", *allow_hosts != running.allow_hosts),

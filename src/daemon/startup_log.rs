@@ -58,7 +58,8 @@ pub(crate) fn tokens(authority: &Authority) {
 pub(crate) fn exposed(config: &Config) {
     let requires = config.tls.as_ref().is_some_and(|tls| tls.client_required);
     let has_tokens = config.tokens.is_some();
-    let is_open = |listener: &&ListenerConfig| !has_tokens && !(listener.tls && requires);
+    let is_open =
+        |listener: &&ListenerConfig| !has_tokens && listener.peers.is_empty() && !(listener.tls && requires);
     let open: Vec<_> = config.listen.iter().filter(is_open).collect();
     if !open.is_empty() {
         warn!(

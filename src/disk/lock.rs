@@ -1,7 +1,8 @@
 //! The lock of a directory: one daemon per data directory.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions, Permissions, TryLockError};
 use std::io;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::PathBuf;
 
 /// A lock on a directory, held as long as this lives, also against other processes.
@@ -10,10 +11,22 @@ pub struct DirectoryLock {
     file: File,
 }
 
+/// Whoever may open the file may lock it, and stop the next start: only its owner may.
+const OWNERS_MODE: u32 = 0o600;
+
+/// Takes permissions away that an earlier version or a copy has left.
+fn keep_private(file: &File) -> io::Result<()> {
+    let mode = file.metadata()?.permissions().mode() & 0o777;
+    if mode & !OWNERS_MODE == 0 { Ok(()) } else { file.set_permissions(Permissions::from_mode(OWNERS_MODE)) }
+}
+
 impl DirectoryLock {
     /// Takes the lock through the file `path`. `None` if another process holds it.
     pub fn take(path: PathBuf) -> io::Result<Option<Self>> {
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(OWNERS_MODE);
+        let file = options.open(path)?;
+        keep_private(&file)?;
         match file.try_lock() {
             Ok(()) => Ok(Some(Self { file })),
             Err(TryLockError::WouldBlock) => Ok(None),
@@ -44,6 +57,9 @@ mod tests {
         // A process that is being started has such a copy.
         let _copy = held.file.try_clone().unwrap();
         drop(held);
-        assert!(DirectoryLock::take(path).unwrap().is_some());
+        assert!(DirectoryLock::take(path.clone()).unwrap().is_some());
+        std::fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+        assert!(DirectoryLock::take(path.clone()).unwrap().is_some());
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, OWNERS_MODE);
     }
 }

@@ -63,6 +63,11 @@ impl Actor {
         self.principal().is_none_or(|principal| principal.scope().is_all())
     }
 
+    /// Whether it may make calls of a kind.
+    pub(crate) fn may(&self, permission: Permission) -> bool {
+        self.principal().is_none_or(|principal| principal.may(permission))
+    }
+
     /// Largest body of its requests, in bytes.
     pub(crate) fn max_body_bytes(&self) -> u64 {
         self.principal().and_then(|principal| principal.quota().body_bytes).unwrap_or(u64::MAX)
@@ -85,6 +90,7 @@ impl Actor {
     }
 }
 
+#[inline]
 fn admit(
     principal: &Principal,
     call: Call,

@@ -67,7 +67,9 @@ pub enum ListenError {
     #[error("--listen has calls=\"{0}\": give all or lease")]
     Calls(String),
     /// A mode that is none.
-    #[error("--listen has mode=\"{0}\": give the mode of the socket file in octal digits, such as 660")]
+    #[error(
+        "--listen has mode=\"{0}\": give the mode of the socket file in octal digits, such as 660, with 6 for its owner"
+    )]
     Mode(String),
     /// An invalid peer.
     #[error("--listen: {0}")]
@@ -126,6 +128,7 @@ impl FromStr for ListenerConfig {
 /// Reads the mode of a socket file.
 pub fn parse_mode(text: &str) -> Result<u32, ListenError> {
     let mode = u32::from_str_radix(text, 8).ok().filter(|mode| mode & !MODE_BITS == 0);
+    let mode = mode.filter(|mode| mode & DEFAULT_SOCKET_MODE == DEFAULT_SOCKET_MODE);
     mode.ok_or_else(|| ListenError::Mode(text.to_owned()))
 }
 
@@ -235,6 +238,7 @@ mod tests {
             ("unix:/s,peer=user:alice:king", "no role \"king\""),
             ("127.0.0.1:1,peer=user:a:admin", "for socket files"),
             ("unix:/s,mode=4660", "in octal"),
+            ("unix:/s,mode=060", "with 6 for its owner"),
             ("127.0.0.1:1,", "\"\" is not an address"),
             ("here", "is not an address"),
         ] {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! data/
-//!   LOCK                     held by the one daemon that uses the directory; names the format
+//!   LOCK                     held by the one daemon that uses the directory (mode 0600); names the format
 //!   secret                   key of the tokens (mode 0600), then its CRC32C
 //!   keys                     live `Idempotency-Key`s as of the last checkpoint
 //!   totals-0, totals-1       what the pools have counted, see `super::totals_file`
@@ -16,6 +16,7 @@
 //!   pools/ru/0001.sums       checksums of the words
 //! ```
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
@@ -27,6 +28,8 @@ use super::open_error::OpenError;
 
 /// The content of `LOCK` in a directory of this version.
 const FORMAT_LINE: &[u8] = b"allotd data directory, format 2\n";
+/// The permission of everybody to change a directory.
+const OTHERS_WRITE: u32 = 0o002;
 /// Maximum length of `LOCK`.
 const MAX_LOCK_BYTES: u64 = 4_096;
 
@@ -57,6 +60,10 @@ pub(crate) fn lock_directory(disk: &dyn Disk, data_dir: &Path) -> Result<Directo
         }
         _ => OpenError::Io(data_dir.to_owned(), error),
     })?;
+    let mode = fs::metadata(data_dir).map_err(io(data_dir))?.permissions().mode();
+    if mode & OTHERS_WRITE != 0 {
+        return Err(OpenError::OpenToOthers(data_dir.to_owned()));
+    }
     let path = data_dir.join("LOCK");
     if !path.exists() && fs::read_dir(data_dir).map_err(io(data_dir))?.next().is_some() {
         return Err(OpenError::NotADataDirectory(data_dir.to_owned()));

@@ -60,6 +60,12 @@ pub enum OpenError {
         "{0} cannot be a directory because a file is in the way: give a directory, or a path where one can be made"
     )]
     NotADirectory(PathBuf),
+    /// Everybody may change the directory.
+    #[error(
+        "every user of this machine may write to {0}, and so replace its files: chmod o-w it, or give a \
+         --data directory within it"
+    )]
+    OpenToOthers(PathBuf),
     /// A file or directory cannot be used.
     #[error("{0} cannot be used: {1}. Check its permissions and its disk, or give another --data directory")]
     Io(PathBuf, #[source] io::Error),

@@ -13,4 +13,5 @@ pub(crate) mod random;
 pub mod simulation;
 pub mod slot;
 pub(crate) mod sync;
+pub(crate) mod umask;
 pub(crate) mod users;

@@ -121,11 +121,15 @@ fn lists_have_only_the_pools_of_the_scope() {
     let stats = board.call("GET", "/v1/stats").json();
     assert_eq!(stats["pools"].as_object().unwrap().keys().collect::<Vec<_>>(), ["ru"]);
     assert_eq!(stats["principals"].as_object().unwrap().keys().collect::<Vec<_>>(), ["board"]);
+    // The map shows no single numbers.
+    assert_eq!(board.call("GET", "/v1/pools/ru/map?within=1000").problem(), (403, "forbidden".to_owned()));
+    assert_eq!(board.call("GET", "/v1/pools/ru/map?buckets=1000").json()["bucket_width"], 100);
+    assert_eq!(guarded.root().call("GET", "/v1/pools/ru/map?buckets=1000").json()["bucket_width"], 1);
     let metrics = board.call("GET", "/metrics").body;
     assert!(metrics.contains("pool=\"ru\"") && !metrics.contains("pool=\"de\""), "{metrics}");
     assert!(metrics.contains("allotd_principal_requests_total{principal=\"board\"}"), "{metrics}");
     assert!(!metrics.contains("root"), "{metrics}");
     let all = guarded.stats();
     assert_eq!(all["pools"].as_object().unwrap().len(), 2);
-    assert_eq!(all["principals"]["board"]["requests"], 3);
+    assert_eq!(all["principals"]["board"]["requests"], 5);
 }

@@ -20,7 +20,8 @@ pub(super) fn run(args: &CheckArgs) -> Result<(), CliError> {
     let entries = match tokens_file::read(&args.file) {
         Ok(entries) => entries,
         Err(TokensFileError::Faults { faults, .. }) => {
-            output::print(&faults.iter().map(|fault| format!("{fault}\n")).collect::<String>())?;
+            let lines: Vec<_> = faults.iter().map(ToString::to_string).collect();
+            output::print(&format!("{}\n", lines.join("\n")))?;
             return Err(CliError::Failed(format!(
                 "{} has {} faults: a daemon would not take it",
                 args.file.display(),
@@ -30,10 +31,8 @@ pub(super) fn run(args: &CheckArgs) -> Result<(), CliError> {
         Err(error @ TokensFileError::File(_)) => return Err(CliError::Failed(error.to_string())),
     };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let rows = entries.iter().map(|entry| row(entry, now));
-    let mut text: String = rows.collect();
-    text.push_str(&format!("{} principals, no faults\n", entries.len()));
-    output::print(&text)
+    let rows: String = entries.iter().map(|entry| row(entry, now)).collect();
+    output::print(&format!("{rows}{} principals, no faults\n", entries.len()))
 }
 
 fn row(Entry { principal, hashes, certificates }: &Entry, now_unix_seconds: u64) -> String {

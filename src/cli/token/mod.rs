@@ -10,7 +10,7 @@ use super::error::CliError;
 #[derive(Debug, Subcommand)]
 pub(crate) enum TokenCommand {
     /// Make a token, and print its entry for the tokens file
-    New(new::NewArgs),
+    New(Box<new::NewArgs>),
     /// List the entries of a tokens file, and what is wrong with it
     Check(check::CheckArgs),
 }

@@ -79,8 +79,6 @@ pub(super) fn run(args: &NewArgs) -> Result<(), CliError> {
         Some(path) => secret_file::write_token(path, &token)
             .map_err(|error| failed(&format!("{} cannot be written: {error}", path.display())))?,
         None => {
-            // Comments, so that the whole output may be added to the tokens file by mistake and does no harm
-            // but to have the secret in it, which `allotd token check` would report.
             output::print(&format!(
                 "Give this token to {}. It is shown only now:\n{}\n\nAdd this to the tokens file:\n",
                 args.name,

@@ -39,6 +39,7 @@ pub(super) fn tls_files(given: &ServeArgs) -> Result<Option<TlsFiles>, ConfigErr
 
 /// What was given up, and what keeps strangers out.
 #[derive(Debug, Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "four answers that are independent of each other")]
 pub(super) struct Protection {
     pub(super) has_tokens: bool,
     pub(super) requires_certificates: bool,

@@ -30,6 +30,7 @@ pub const DEFAULT_LISTEN: &str = "127.0.0.1:7979";
 
 /// The daemon's settings, validated.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct Config {
     /// Directory of the pools.
     pub data_dir: PathBuf,
@@ -347,6 +348,7 @@ mod tests {
         // These have no default, or one that another test compares.
         let (_directory, shown) = args(&example_without(&[
             "workers",
+            "tokens",
             "sync_interval_ms",
             "backup_dir",
             "tls_certificate",

@@ -12,7 +12,7 @@ use crate::auth::principal::Principal;
 use crate::domain::counts::Counts;
 use crate::engine::idempotency::{KeyShare, MAX_KEY_BYTES};
 use crate::engine::operations::hours::Closed;
-use crate::engine::operations::lease::{LeaseError, LeaseRequest};
+use crate::engine::operations::lease::{Lease, LeaseError, LeaseRequest};
 use crate::engine::operations::lease_once::{LeasedOnce, Once};
 use crate::engine::operations::renew_return::RenewResult;
 use crate::engine::pool::Pool;
@@ -249,6 +249,12 @@ fn lease_for(
     request: &LeaseRequest<'_>,
     once: Option<&Once<'_>>,
 ) -> Result<Body, Refused> {
+    let index = principal.usage().index;
+    if !principal.limits_leases() {
+        let leased = lease_numbers(pool, state, request, once);
+        state.stats.principals.leases(index, made(&leased, &state.leases).len());
+        return respond(leased, state);
+    }
     let request = within_quota(principal, pool, request).map_err(Refused::Problem)?;
     let taken = match TakenQuota::take(principal, request.count, state.clock.now()) {
         Ok(taken) => taken,
@@ -257,13 +263,19 @@ fn lease_for(
         Err(problem) => return Err(Refused::Problem(problem)),
     };
     let leased = lease_numbers(pool, state, &request, once);
-    let made = match leased {
-        Ok(LeasedOnce { is_repeated: false, .. }) => &state.leases[..],
-        _ => &[],
-    };
+    let made = made(&leased, &state.leases);
     taken.settle(made);
-    state.stats.principals.leases(principal.usage().index, made.len());
+    state.stats.principals.leases(index, made.len());
     respond(leased, state)
+}
+
+/// The leases that a call made itself.
+#[inline]
+fn made<'l>(result: &Result<LeasedOnce, LeaseError>, leases: &'l [Lease]) -> &'l [Lease] {
+    match result {
+        Ok(LeasedOnce { is_repeated: false, .. }) => leases,
+        _ => &[],
+    }
 }
 
 #[inline]

@@ -247,16 +247,18 @@ fn put_requests(out: &mut Writer<'_>, api: &Api) -> fmt::Result {
 
 /// Absent while no principal has ever been known.
 fn put_principals(out: &mut Writer<'_>, principals: &[(Arc<str>, PrincipalCounts)]) -> fmt::Result {
-    let values: [(_, _, fn(&PrincipalCounts) -> u64); 3] = [
-        ("allotd_principal_requests", "Requests, by principal", |counts| counts.requests),
-        ("allotd_principal_refusals", "Requests refused, by principal", |counts| counts.refusals),
-        ("allotd_principal_leases", "Numbers leased, by principal", |counts| counts.leases),
-    ];
-    for (name, help, value) in values.into_iter().filter(|_| !principals.is_empty()) {
-        let by_name = principals.iter().map(|(name, counts)| ([("principal", &**name)], value(counts)));
-        out.counters(name, help, None, by_name)?;
+    if principals.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    let by_name = |value: fn(&PrincipalCounts) -> u64| {
+        principals.iter().map(move |(name, counts)| ([("principal", &**name)], value(counts)))
+    };
+    let requests = by_name(|counts| counts.requests);
+    out.counters("allotd_principal_requests", "Requests, by principal", None, requests)?;
+    let refusals = by_name(|counts| counts.refusals);
+    out.counters("allotd_principal_refusals", "Requests refused, by principal", None, refusals)?;
+    let leases = by_name(|counts| counts.leases);
+    out.counters("allotd_principal_leases", "Numbers leased, by principal", None, leases)
 }
 
 fn status_text(status: u16) -> String {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use rustix::net::sockopt::socket_peercred;
 use rustls::pki_types::CertificateDer;
+use thiserror::Error;
 
 use crate::auth::identity::Identity;
 use crate::auth::peer::Peer;
@@ -18,9 +19,19 @@ use crate::http::listen::{Calls, ListenerConfig};
 use crate::http::request::origin::Via;
 use crate::sys::users;
 
-use super::ServeError;
 use super::listener::Listener;
 use super::tls::ServerTls;
+
+/// Why a listener cannot have connections.
+#[derive(Debug, Error)]
+pub enum EntranceError {
+    /// A listener with TLS, and no certificate.
+    #[error("{0} is to speak TLS and there is no certificate: give --tls-certificate and --tls-key")]
+    NoCertificate(ListenAddress),
+    /// The system does not say where it listens.
+    #[error("the address of a listener is unknown: {0}")]
+    Address(#[from] io::Error),
+}
 
 /// A listener as its connections see it.
 #[derive(Debug)]
@@ -40,7 +51,7 @@ impl Entrance {
         listeners: &mut [Listener],
         tls: Option<&Arc<ServerTls>>,
         registry: &Arc<Registry>,
-    ) -> Result<Vec<Arc<Self>>, ServeError> {
+    ) -> Result<Vec<Arc<Self>>, EntranceError> {
         let entrance = |listener: &mut Listener| {
             let (name, peers) = (listener.address()?.to_string().into(), listener.take_peers());
             let (via, tls) = via(listener.config(), tls)?;
@@ -90,12 +101,12 @@ impl Caller {
 fn via(
     config: &ListenerConfig,
     tls: Option<&Arc<ServerTls>>,
-) -> Result<(Via, Option<Arc<ServerTls>>), ServeError> {
+) -> Result<(Via, Option<Arc<ServerTls>>), EntranceError> {
     match (&config.address, config.tls) {
         (ListenAddress::Unix(_), _) => Ok((Via::Unix, None)),
         (ListenAddress::Tcp(_), false) => Ok((Via::Tcp, None)),
         (ListenAddress::Tcp(_), true) => {
-            let tls = tls.ok_or_else(|| ServeError::NoCertificate(config.address.clone()))?;
+            let tls = tls.ok_or_else(|| EntranceError::NoCertificate(config.address.clone()))?;
             Ok((Via::Tls, Some(Arc::clone(tls))))
         }
     }

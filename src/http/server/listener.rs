@@ -1,7 +1,7 @@
 //! Listens on TCP and Unix sockets.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -139,19 +139,25 @@ impl Listener {
         }
     }
 
-    /// Makes the thread that waits in [`Self::accept`] return once, by connecting to it.
-    pub(crate) fn wake(address: &ListenAddress) {
-        // If the connection fails, no thread is waiting.
-        match address {
-            ListenAddress::Tcp(address) => {
-                let mut address = *address;
-                if address.ip().is_unspecified() {
-                    address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
-                }
-                drop(TcpStream::connect_timeout(&address, std::time::Duration::from_secs(1)));
-            }
-            ListenAddress::Unix(path) => drop(UnixStream::connect(path)),
-        }
+    /// What makes the thread that waits in [`Self::accept`] return.
+    pub(crate) fn waker(&self) -> io::Result<Waker> {
+        let socket = match &self.socket {
+            Socket::Tcp(socket) => socket.as_fd(),
+            Socket::Unix(socket) => socket.as_fd(),
+        };
+        Ok(Waker(socket.try_clone_to_owned()?))
+    }
+}
+
+/// Ends the wait for connections of one listener.
+#[derive(Debug)]
+pub(crate) struct Waker(OwnedFd);
+
+impl Waker {
+    /// From now on the listener's socket accepts nothing. Nobody has to be able to connect to it for that.
+    pub(crate) fn wake(&self) {
+        // An error would say that the socket does not listen, and so nobody waits.
+        let _ = rustix::net::shutdown(&self.0, rustix::net::Shutdown::Both);
     }
 }
 
@@ -191,7 +197,7 @@ fn bind_unix(path: &Path, mode: u32, group: Option<u32>) -> io::Result<UnixListe
         // What was made is removed; the error that is reported is the first.
         let _ = fs::remove_file(path);
     }
-    listening.map(|()| UnixListener::from(std::os::fd::OwnedFd::from(socket)))
+    listening.map(|()| UnixListener::from(OwnedFd::from(socket)))
 }
 
 fn group_id(name: &str) -> Result<u32, BindError> {

@@ -6,7 +6,7 @@
 pub(crate) mod acceptor;
 pub mod connection;
 pub mod control;
-pub(crate) mod entrance;
+pub mod entrance;
 pub(crate) mod gated_stream;
 pub mod listener;
 pub(crate) mod outflow;
@@ -36,8 +36,8 @@ use super::calls::Api;
 use super::counters::Stats;
 use acceptor::start_acceptor;
 use control::Control;
-use entrance::Entrance;
-use listener::Listener;
+use entrance::{Entrance, EntranceError};
+use listener::{Listener, Waker};
 use tls::ServerTls;
 use worker_thread::{Task, WorkerHandle, start_worker};
 
@@ -56,9 +56,9 @@ pub enum ServeError {
     /// A thread or a runtime could not be made.
     #[error("the server's threads could not be started: {0}. Raise the limits on threads and open files")]
     Threads(#[from] io::Error),
-    /// A listener with TLS, and no certificate.
-    #[error("{0} is to speak TLS and there is no certificate: give --tls-certificate and --tls-key")]
-    NoCertificate(ListenAddress),
+    /// A listener cannot have connections.
+    #[error(transparent)]
+    Listener(#[from] EntranceError),
     /// The words could not be written at shutdown.
     #[error(
         "the state of the numbers could not be written to the disk: {0}. Check the disk, then run \"allotd check\""
@@ -94,7 +94,7 @@ pub struct ServerConfig {
 pub struct Server {
     engine: Arc<Engine>,
     control: Control,
-    addresses: Vec<ListenAddress>,
+    wakers: Vec<Waker>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -116,6 +116,7 @@ impl Server {
         } = config;
         let entrances = Entrance::all(&mut listeners, tls.as_ref(), &registry)?;
         let addresses = addresses(&listeners)?;
+        let wakers = listeners.iter().map(Listener::waker).collect::<io::Result<_>>()?;
         let stats = Arc::new(Stats::new(threads_to_serve));
         let api = Arc::new(Api {
             engine: Arc::clone(&engine),
@@ -138,7 +139,7 @@ impl Server {
         for (listener, entrance) in listeners.into_iter().zip(entrances) {
             threads.push(start_acceptor(listener, entrance, control.clone())?);
         }
-        Ok(Self { engine, control, addresses, threads })
+        Ok(Self { engine, control, wakers, threads })
     }
 
     /// A handle to query and change the server while it runs.
@@ -148,7 +149,7 @@ impl Server {
 
     /// Serves until `shutdown` resolves, then drains the connections and closes the engine.
     pub async fn serve(self, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
-        let Self { engine, control, addresses, threads } = self;
+        let Self { engine, control, wakers, threads } = self;
         let poisoned = Arc::new(Notify::new());
         let poison = Arc::clone(&poisoned);
         engine.journal().on_poison(move || poison.notify_one());
@@ -158,7 +159,7 @@ impl Server {
             () = keep_samples(&control.api.stats) => {}
         }
         control.api.draining.store(true, Ordering::SeqCst);
-        addresses.iter().for_each(Listener::wake);
+        wakers.iter().for_each(Waker::wake);
         let started = Instant::now();
         let limit = started + Duration::from_secs(DRAIN_LIMIT_SECONDS);
         for worker in &control.workers {

@@ -27,7 +27,7 @@ pub const TLS_BUFFER_BYTES: usize = 64 << 10;
 const SPEAK_TLS: &str = "HTTP/1.1 400 Bad Request\r\n\
     content-type: application/problem+json\r\n\
     connection: close\r\n\
-    content-length: 158\r\n\
+    content-length: 162\r\n\
     \r\n\
     {\"type\":\"about:blank\",\"title\":\"Bad Request\",\"status\":400,\"code\":\"bad_request\",\
     \"detail\":\"This address speaks TLS: use an https:// URL. What you sent was readable\"}";

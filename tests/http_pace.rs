@@ -146,7 +146,8 @@ fn the_figures_of_many_pools_are_prompt() {
     let server = Server::start();
     let mut client = server.client();
     for index in 0..POOLS {
-        let created = client.send("PUT", &format!("/v1/pools/p{index}"), "text/csv", b"first,last\n100,199\n");
+        let created =
+            client.send("PUT", &format!("/v1/pools/p{index}"), "text/csv", b"first,last\n100,199\n");
         assert_eq!(created.unwrap().status, 201);
     }
     let pools = client.call("GET", "/v1/pools").unwrap().json();

@@ -35,7 +35,10 @@ fn give_back(client: &mut Client, leases: &[Value], then: &Value) {
 /// A pool `ru` with numbers in every state, some of them leased more than once.
 fn in_every_state(client: &mut Client) {
     assert_eq!(
-        client.send("PUT", "/v1/pools/ru?order=lowest", "text/csv", b"first,last\n1000,1999\n").unwrap().status,
+        client
+            .send("PUT", "/v1/pools/ru?order=lowest", "text/csv", b"first,last\n1000,1999\n")
+            .unwrap()
+            .status,
         201
     );
     for _ in 0..3 {
@@ -47,7 +50,10 @@ fn in_every_state(client: &mut Client) {
         give_back(client, &leases, &then);
     }
     lease(client, "ru", 20);
-    assert_eq!(client.send("POST", "/v1/pools/ru/retire", "text/csv", b"first,last\n1990,1999\n").unwrap().status, 200);
+    assert_eq!(
+        client.send("POST", "/v1/pools/ru/retire", "text/csv", b"first,last\n1990,1999\n").unwrap().status,
+        200
+    );
 }
 
 #[test]

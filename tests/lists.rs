@@ -63,7 +63,8 @@ fn ranges(export: &str) -> String {
             _ => ranges.push((number, number)),
         }
     }
-    let shown = |(first, last): (u64, u64)| if first == last { first.to_string() } else { format!("{first}-{last}") };
+    let shown =
+        |(first, last): (u64, u64)| if first == last { first.to_string() } else { format!("{first}-{last}") };
     ranges.into_iter().map(shown).collect::<Vec<_>>().join(" ")
 }
 
@@ -113,13 +114,21 @@ fn what_is_skipped_is_shown_whatever_the_list_is_for() {
     for action in ["create", "add", "retire", "reinstate"] {
         let pool = if action == "create" { "other" } else { "ru" };
         let told = daemon.ok(&["pool", action, pool, file, "--on-invalid", "skip"]);
-        for expected in ["invalid", "2", "line:2", "7912123456O", "\"O\" (U+004F)", "line:3", "79121234563 x"] {
+        for expected in ["invalid", "2", "line:2", "7912123456O", "\"O\" (U+004F)", "line:3", "79121234563 x"]
+        {
             assert!(told.contains(expected), "{action}: {expected} in {told}");
         }
-        one_line_failure(&daemon.run(&["pool", action, "ru", file]), 1, if action == "create" { "pool_exists" } else { "line 2" });
+        one_line_failure(
+            &daemon.run(&["pool", action, "ru", file]),
+            1,
+            if action == "create" { "pool_exists" } else { "line 2" },
+        );
     }
     let told = daemon.ok(&["pool", "retire", "ru", file, "--on-invalid", "skip", "--dry-run", "--json"]);
-    assert!(told.starts_with("{\"retired\":1,") && told.contains("\"invalid\":2,\"first_invalid\":["), "{told}");
+    assert!(
+        told.starts_with("{\"retired\":1,") && told.contains("\"invalid\":2,\"first_invalid\":["),
+        "{told}"
+    );
 }
 
 #[test]
@@ -172,9 +181,9 @@ fn unescaped(text: &str) -> Vec<u8> {
 fn query(flags: &str) -> String {
     let words = split(flags);
     let encoded = |text: &str| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
-    let pairs = words.chunks(2).map(|pair| {
-        format!("{}={}", pair[0].trim_start_matches("--").replace('-', "_"), encoded(&pair[1]))
-    });
+    let pairs = words
+        .chunks(2)
+        .map(|pair| format!("{}={}", pair[0].trim_start_matches("--").replace('-', "_"), encoded(&pair[1])));
     pairs.collect::<Vec<_>>().join("&")
 }
 
@@ -198,7 +207,9 @@ fn every_list_of_the_table_becomes_what_was_meant() {
             format!("refused: {}", answer.json()["detail"].as_str().unwrap_or_default())
         };
         let is_met = match expected.strip_prefix("refused:") {
-            Some(told) => found.starts_with("refused:") && told.split('&').all(|told| found.contains(told.trim())),
+            Some(told) => {
+                found.starts_with("refused:") && told.split('&').all(|told| found.contains(told.trim()))
+            }
             None => answer.status == 201 && found == merged(expected),
         };
         if !is_met {
@@ -210,11 +221,12 @@ fn every_list_of_the_table_becomes_what_was_meant() {
 
 /// The examples in docs/number-lists.md: list, options and what it becomes.
 fn documented() -> Vec<[String; 3]> {
-    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/number-lists.md")).unwrap();
+    let page =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/number-lists.md")).unwrap();
     let section = page.split("\n## Examples\n").nth(1).unwrap().split("\n## ").next().unwrap();
     let rows = section.lines().filter(|line| line.starts_with("| `"));
     let cells = rows.map(|row| {
-        let mut cells = row.trim_matches('|').split(" | ").map(|cell| cell.trim().trim_matches('`').to_owned());
+        let mut cells = row.trim_matches('|').split('|').map(|cell| cell.trim().trim_matches('`').to_owned());
         std::array::from_fn(|_| cells.next().unwrap_or_else(|| panic!("{row}")))
     });
     cells.collect()
@@ -231,7 +243,9 @@ fn the_examples_of_the_documents_are_true() {
         let pool = format!("p{index}");
         let answer = put(&mut client, &pool, "text/plain", &flags.join(" "), &unescaped(list));
         match becomes.strip_prefix("refused:") {
-            Some(told) => assert!(answer.status == 400 && answer.body.contains(told.trim()), "{list}: {}", answer.body),
+            Some(told) => {
+                assert!(answer.status == 400 && answer.body.contains(told.trim()), "{list}: {}", answer.body)
+            }
             None => {
                 assert_eq!(answer.status, 201, "{list}: {}", answer.body);
                 let export = client.get_as(&format!("/v1/pools/{pool}/numbers"), "text/plain").unwrap();
@@ -246,7 +260,8 @@ fn a_dry_run_shows_what_would_be_read_and_changes_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let daemon = Daemon::start(&directory.path().join("data"));
     let file = directory.path().join("list.txt");
-    fs::write(&file, "8 912 123-45-67\n+44 (0)20 7946 0018\n79000000000-79001999999\n79121234567\nx\n").unwrap();
+    fs::write(&file, "8 912 123-45-67\n+44 (0)20 7946 0018\n79000000000-79001999999\n79121234567\nx\n")
+        .unwrap();
     let file = file.to_str().unwrap();
     let flags = ["--region", "RU", "--on-invalid", "skip", "--dry-run"];
     let told = daemon.ok(&[&["pool", "create", "ru", file][..], &flags].concat());
@@ -269,7 +284,10 @@ fn a_dry_run_shows_what_would_be_read_and_changes_nothing() {
     one_line_failure(&daemon.run(&["pool", "show", "ru"]), 1, "(pool_not_found)");
     daemon.ok(&[&["pool", "create", "ru", file][..], &flags[..4]].concat());
     let told = daemon.ok(&[&["pool", "add", "ru", file, "--json"][..], &flags].concat());
-    assert!(told.starts_with("{\"added\":0,\"existing\":2000002,\"dry_run\":true,\"numbers\":2000002,"), "{told}");
+    assert!(
+        told.starts_with("{\"added\":0,\"existing\":2000002,\"dry_run\":true,\"numbers\":2000002,"),
+        "{told}"
+    );
 }
 
 #[test]

@@ -60,7 +60,11 @@ fn assert_same(bytes: &[u8], set: &NumberSet<&[u8]>, reference: &Bitmap64, also:
         );
         let Ok(range) = NumberRange::new(*number, *far) else { continue };
         let ranks = set.rank_range(range);
-        assert_eq!(u64::from(ranks.start.0), value.checked_sub(1).map_or(0, |below| reference.rank(below)), "start of {range:?}");
+        assert_eq!(
+            u64::from(ranks.start.0),
+            value.checked_sub(1).map_or(0, |below| reference.rank(below)),
+            "start of {range:?}"
+        );
         assert_eq!(u64::from(ranks.end.0), reference.rank(far.get()), "end of {range:?}");
     }
     assert_same_ranges(set, reference);

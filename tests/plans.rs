@@ -22,8 +22,13 @@ struct Case {
     expected: Option<u64>,
 }
 
-const FORMS: [&str; 5] =
-    ["national", "international", "+ and digits", "digits of the national form", "digits of the international form"];
+const FORMS: [&str; 5] = [
+    "national",
+    "international",
+    "+ and digits",
+    "digits of the national form",
+    "digits of the international form",
+];
 
 fn digits(text: &str) -> String {
     text.chars().filter(char::is_ascii_digit).collect()
@@ -87,7 +92,8 @@ fn compare(cases: &[Case]) -> [Tally; FORMS.len()] {
                 (Some(_), _) | (None, None) => tally.wrong += 1,
             }
             if number != case.expected {
-                writeln!(faults, "{} {}: {number:?}, not {:?}", case.region, case.text, case.expected).unwrap();
+                writeln!(faults, "{} {}: {number:?}, not {:?}", case.region, case.text, case.expected)
+                    .unwrap();
             }
         }
     }
@@ -102,7 +108,11 @@ fn assert_right(cases: &[Case]) {
     for (form, tally) in FORMS.iter().zip(compare(cases)) {
         let all = f64::from(tally.same + tally.refused + tally.wrong);
         assert_eq!(tally.wrong, 0, "{form}: read wrongly");
-        assert!(f64::from(tally.refused) <= all * MAX_REFUSED_SHARE, "{form}: {} refused of {all}", tally.refused);
+        assert!(
+            f64::from(tally.refused) <= all * MAX_REFUSED_SHARE,
+            "{form}: {} refused of {all}",
+            tally.refused
+        );
     }
 }
 

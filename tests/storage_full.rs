@@ -57,7 +57,8 @@ fn a_full_disk_is_507_and_leaves_nothing_half_made() {
     let data = disk.path.join("data");
     let daemon = Daemon::start_with(&data, &SMALL_JOURNAL);
     let mut client = daemon.client();
-    let created = client.send("PUT", "/v1/pools/ru?order=lowest", "text/csv", b"first,last\n100,199\n").unwrap();
+    let created =
+        client.send("PUT", "/v1/pools/ru?order=lowest", "text/csv", b"first,last\n100,199\n").unwrap();
     assert_eq!(created.status, 201);
     let before = kept(&data);
 

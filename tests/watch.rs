@@ -22,7 +22,8 @@ fn with_pool(data: &std::path::Path) -> Daemon {
     let daemon = Daemon::start(data);
     let mut client = daemon.client();
     for pool in ["de", "ru"] {
-        let created = client.send("PUT", &format!("/v1/pools/{pool}"), "text/csv", b"first,last\n1,1000000\n").unwrap();
+        let created =
+            client.send("PUT", &format!("/v1/pools/{pool}"), "text/csv", b"first,last\n1,1000000\n").unwrap();
         assert_eq!(created.status, 201);
     }
     daemon

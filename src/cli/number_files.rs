@@ -67,7 +67,8 @@ pub(super) fn shared_format(files: &[PathBuf], given: Option<Format>) -> Result<
     }
     if first != Format::Text && files.len() > 1 {
         return Err(CliError::Usage(
-            "only text files can be sent together: send CSV, Roaring and workbook files one by one".to_owned(),
+            "only text files can be sent together: send CSV, Roaring and workbook files one by one"
+                .to_owned(),
         ));
     }
     Ok(first)

@@ -20,7 +20,8 @@ pub(super) fn to_csv(path: &Path, content: Vec<u8>, sheet: Option<&str>) -> Resu
     let names = workbook.sheet_names();
     let mut sheets = Vec::new();
     for name in names.iter().filter(|name| sheet.is_none_or(|wanted| wanted == name.as_str())) {
-        let range = workbook.worksheet_range(name).map_err(|error| failed(format!("the sheet {name}: {error}")))?;
+        let range =
+            workbook.worksheet_range(name).map_err(|error| failed(format!("the sheet {name}: {error}")))?;
         if sheet.is_some() || !range.is_empty() {
             sheets.push((name, range));
         }
@@ -30,7 +31,10 @@ pub(super) fn to_csv(path: &Path, content: Vec<u8>, sheet: Option<&str>) -> Resu
         [] => Err(failed(format!("the workbook has no such sheet with rows: it has {}", names.join(", ")))),
         several => {
             let names: Vec<_> = several.iter().map(|(name, _)| name.as_str()).collect();
-            Err(failed(format!("the workbook has several sheets ({}): give one as --sheet NAME", names.join(", "))))
+            Err(failed(format!(
+                "the workbook has several sheets ({}): give one as --sheet NAME",
+                names.join(", ")
+            )))
         }
     }
 }

@@ -204,7 +204,10 @@ fn small_backup(directory: &Path) -> PathBuf {
     let data = directory.join("data");
     let daemon = Daemon::start_with(&data, &["--journal-file-mib", "2"]);
     let mut client = daemon.client();
-    assert_eq!(client.send("PUT", "/v1/pools/ru", "text/csv", b"first,last\n100,9999\n").unwrap().status, 201);
+    assert_eq!(
+        client.send("PUT", "/v1/pools/ru", "text/csv", b"first,last\n100,9999\n").unwrap().status,
+        201
+    );
     assert_eq!(client.post("/v1/pools/ru/lease", &json!({"count": 100})).unwrap().status, 200);
     assert!(daemon.ok(&["backup", "--name", "b"]).contains("backup   b"));
     assert_eq!(daemon.stop(), Some(0));
@@ -337,7 +340,10 @@ fn a_full_disk_leaves_nothing_half_made() {
     let flags = ["--journal-file-mib", "2", "--backup-dir", backups.to_str().unwrap()];
     let daemon = Daemon::start_with(&directory.path().join("data"), &flags);
     let mut client = daemon.client();
-    assert_eq!(client.send("PUT", "/v1/pools/ru", "text/csv", b"first,last\n1,100000\n").unwrap().status, 201);
+    assert_eq!(
+        client.send("PUT", "/v1/pools/ru", "text/csv", b"first,last\n1,100000\n").unwrap().status,
+        201
+    );
     for spare in [0, 4_096, 65_536, 500_000] {
         let ballast = disk.fill(spare);
         let refused = client.post("/v1/backup", &json!({"name": "b"})).unwrap();

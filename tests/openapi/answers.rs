@@ -79,7 +79,8 @@ impl Checked {
 
     /// With a list of numbers.
     fn list(&self, method: &str, path: &str, body: &str, status: u16) -> Value {
-        let answer = self.client.borrow_mut().send(method, path, "text/csv", ranges_csv(body).as_bytes()).unwrap();
+        let answer =
+            self.client.borrow_mut().send(method, path, "text/csv", ranges_csv(body).as_bytes()).unwrap();
         self.check(method, path, status, &answer)
     }
 

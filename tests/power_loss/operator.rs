@@ -57,9 +57,7 @@ impl Operator {
             let sent = log.now();
             let answer = match change {
                 Change::Pool => connection.call("PUT", &late_pool(nth), "text/csv", "first,last\n1,10\n"),
-                Change::Numbers => {
-                    connection.call("POST", &format!("{POOL}/numbers"), "text/csv", &numbers)
-                }
+                Change::Numbers => connection.call("POST", &format!("{POOL}/numbers"), "text/csv", &numbers),
                 Change::Ttl => {
                     let settings = json!({ "ttl": TTL_SECONDS + nth }).to_string();
                     connection.call("PATCH", POOL, "application/json", &settings)

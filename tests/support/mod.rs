@@ -80,7 +80,8 @@ impl Server {
     /// A server with a pool `ru` of these numbers: one or a range per line.
     pub(crate) fn with_pool(settings: &str, numbers: &str) -> Self {
         let server = Self::start();
-        let created = server.send("PUT", &format!("/v1/pools/ru?{settings}"), "text/csv", &ranges_csv(numbers));
+        let created =
+            server.send("PUT", &format!("/v1/pools/ru?{settings}"), "text/csv", &ranges_csv(numbers));
         assert_eq!(created.status, 201, "{}", created.body);
         server
     }

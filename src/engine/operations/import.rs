@@ -18,12 +18,12 @@ use crate::engine::segment::opened::OpenedSegment;
 use crate::engine::segment::{Segment, Segments};
 use crate::engine::shared::Shared;
 use crate::journal::on_damage::OnDamage;
+use crate::numbers::list::content::{Content, open_bitmap};
 use crate::numbers::list::error::ListError;
 use crate::numbers::list::merged::NumberList;
-use crate::numbers::list::content::{Content, open_bitmap};
 use crate::numbers::list::read::read_text;
-use crate::numbers::list::survey::Survey;
 use crate::numbers::list::states::StateRow;
+use crate::numbers::list::survey::Survey;
 use crate::numbers::list::{InvalidLine, ListOptions};
 use crate::numbers::number::{Number, NumberRange};
 use crate::numbers::set::error::Format;
@@ -96,13 +96,11 @@ impl Numbers {
     /// Reads a source to its end and validates all of it.
     pub(crate) fn read(source: NumberSource<'_>, shared: &Shared) -> Result<Self, ImportError> {
         match source {
-            NumberSource::List { input, options, progress } => {
-                match Content::open(input, &options)? {
-                    Content::Roaring(_) if options.are_for_text() => Err(ListError::Roaring.into()),
-                    Content::Roaring(bitmap) => read_roaring(&mut bitmap.whole(), progress, shared),
-                    Content::Text(text) => Ok(Self::List(read_text(text, &options, progress)?)),
-                }
-            }
+            NumberSource::List { input, options, progress } => match Content::open(input, &options)? {
+                Content::Roaring(_) if options.are_for_text() => Err(ListError::Roaring.into()),
+                Content::Roaring(bitmap) => read_roaring(&mut bitmap.whole(), progress, shared),
+                Content::Text(text) => Ok(Self::List(read_text(text, &options, progress)?)),
+            },
             NumberSource::Roaring { input, progress } => {
                 read_roaring(&mut open_bitmap(input)?, progress, shared)
             }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use hyper::body::Incoming;
 use hyper::{Request, Response};
 
-use crate::engine::pool::Pool;
 use crate::engine::operations::import::ImportReport;
+use crate::engine::pool::Pool;
 use crate::http::calls::{Api, Handled, Reply, pool_of, preview, query_of, upload};
 use crate::http::request::number_list::{LIST_PARAMETERS, Source};
 use crate::http::request::path;

@@ -120,7 +120,9 @@ fn options(headers: &HeaderMap, query: &Query, format: ListFormat) -> Result<Lis
     };
     let columns = columns(query)?;
     if holds == Holds::Prefixes && matches!(columns, Columns::Range(..)) {
-        return Err(Problem::bad_request("as=prefix is for one column: give column= instead of first= and last="));
+        return Err(Problem::bad_request(
+            "as=prefix is for one column: give column= instead of first= and last=",
+        ));
     }
     let is_flags = headers.get(WORDING_HEADER).is_some_and(|given| given == FLAGS);
     let options = ListOptions {
@@ -178,7 +180,9 @@ fn country_code(query: &Query) -> Result<Option<u32>, Problem> {
 fn delimiter(query: &Query) -> Result<Option<u8>, Problem> {
     let delimiter = query.text("delimiter").map(|text| match text.as_bytes() {
         b"tab" => Ok(b'\t'),
-        [byte] if byte.is_ascii() && !byte.is_ascii_alphanumeric() && !matches!(byte, b'"' | b'\n' | b'\r') => {
+        [byte]
+            if byte.is_ascii() && !byte.is_ascii_alphanumeric() && !matches!(byte, b'"' | b'\n' | b'\r') =>
+        {
             Ok(*byte)
         }
         _ => Err(choice("delimiter", text, "one character that is no letter, digit or quote, or tab")),
@@ -201,7 +205,9 @@ fn check_encoding(headers: &HeaderMap) -> Result<(), Problem> {
         "" | "identity" | "gzip" | "x-gzip" | "zstd" => Ok(()),
         other => Err(Problem::new(
             Code::UnsupportedMediaType,
-            format!("The content-encoding \"{other}\" is not accepted here: give gzip or zstd, or send it as it is"),
+            format!(
+                "The content-encoding \"{other}\" is not accepted here: give gzip or zstd, or send it as it is"
+            ),
         )),
     }
 }

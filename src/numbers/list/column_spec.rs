@@ -15,7 +15,9 @@ pub struct ColumnSpec(String);
 
 /// A specification without a name.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("give the name of a column, or several as NAME+NAME, each with a :WIDTH to fill up with zeros if need be")]
+#[error(
+    "give the name of a column, or several as NAME+NAME, each with a :WIDTH to fill up with zeros if need be"
+)]
 pub struct BadColumnSpec;
 
 impl FromStr for ColumnSpec {

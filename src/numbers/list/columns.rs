@@ -53,7 +53,8 @@ impl FoundColumns {
 
     /// The name of a value for people: those of its columns.
     pub(super) fn label(&self, parts: &[Part]) -> Box<str> {
-        let names: Vec<_> = parts.iter().map(|part| self.names.get(part.column).map_or("?", String::as_str)).collect();
+        let names: Vec<_> =
+            parts.iter().map(|part| self.names.get(part.column).map_or("?", String::as_str)).collect();
         printable(names.join("+").as_bytes()).into()
     }
 }
@@ -84,7 +85,9 @@ fn named(first: &ByteRecord, options: &ListOptions) -> Result<FoundColumns, Colu
         Columns::Range(first, last) => find(first).and_then(|first| Ok(Cells::Range(first, find(last)?))),
     };
     let cells = cells.map_err(|error| match error {
-        ColumnsError::Missing { .. } if options.header == Header::Auto && !number_columns(first).is_empty() => {
+        ColumnsError::Missing { .. }
+            if options.header == Header::Auto && !number_columns(first).is_empty() =>
+        {
             let positions: Vec<_> = (1..=names.len()).map(|position| position.to_string()).collect();
             let help = format!(
                 "give {} and {}",
@@ -155,7 +158,12 @@ fn columns_to_give(row: &ByteRecord, names: &[String], options: &ListOptions) ->
 }
 
 /// Adds to an error what a row below the header shows.
-pub(super) fn with_help(error: ColumnsError, row: Option<&ByteRecord>, options: &ListOptions, names: &[String]) -> ColumnsError {
+pub(super) fn with_help(
+    error: ColumnsError,
+    row: Option<&ByteRecord>,
+    options: &ListOptions,
+    names: &[String],
+) -> ColumnsError {
     match error {
         ColumnsError::Missing { wanted, found, .. } => {
             let given = row.map_or_else(
@@ -169,9 +177,15 @@ pub(super) fn with_help(error: ColumnsError, row: Option<&ByteRecord>, options: 
 }
 
 /// The error of columns `first` and `last` that hold something else than numbers in `row`, if they do.
-pub(super) fn refuse_names(row: &ByteRecord, line: u64, found: &FoundColumns, options: &ListOptions) -> Option<ColumnsError> {
+pub(super) fn refuse_names(
+    row: &ByteRecord,
+    line: u64,
+    found: &FoundColumns,
+    options: &ListOptions,
+) -> Option<ColumnsError> {
     let Cells::Range(first, last) = &found.cells else { return None };
-    let has_digits = |part: &Part| row.get(part.column).is_some_and(|cell| cell.iter().any(u8::is_ascii_digit));
+    let has_digits =
+        |part: &Part| row.get(part.column).is_some_and(|cell| cell.iter().any(u8::is_ascii_digit));
     if !found.are_guessed_ranges || first.iter().chain(last).any(has_digits) {
         return None;
     }

@@ -104,9 +104,14 @@ struct RowReader<'a> {
 
 impl<'a> RowReader<'a> {
     /// The numbers of a row, and the state of the number if there are states.
-    fn read(&mut self, row: &ByteRecord) -> Result<(NumberRange, Option<super::states::StateRow>), RowFault<'a>> {
+    fn read(
+        &mut self,
+        row: &ByteRecord,
+    ) -> Result<(NumberRange, Option<super::states::StateRow>), RowFault<'a>> {
         let range = match &self.columns.cells {
-            Cells::Number(parts) => self.number(row, parts).map_err(|fault| (fault, Some(parts.as_slice())))?,
+            Cells::Number(parts) => {
+                self.number(row, parts).map_err(|fault| (fault, Some(parts.as_slice())))?
+            }
             Cells::Range(first, last) => {
                 let in_first = |fault| (fault, Some(first.as_slice()));
                 let in_last = |fault| (fault, Some(last.as_slice()));

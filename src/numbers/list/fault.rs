@@ -105,12 +105,16 @@ impl LineFault {
                 "its byte 0x{byte:02X} is not UTF-8: save the file as UTF-8, or give its encoding, such as {}",
                 option("encoding", "windows-1252")
             ),
-            Self::Decimal => "it is a decimal: the column was exported as a number. Format it as text, or as a number \
+            Self::Decimal => {
+                "it is a decimal: the column was exported as a number. Format it as text, or as a number \
                  without decimals, and export it again"
-                .to_owned(),
-            Self::Exponent => "digits are lost: the column was exported as a number with an exponent. Format it as \
+                    .to_owned()
+            }
+            Self::Exponent => {
+                "digits are lost: the column was exported as a number with an exponent. Format it as \
                  text and export it again"
-                .to_owned(),
+                    .to_owned()
+            }
             Self::MoreThanOne => "it holds more than one number: write one per line or cell".to_owned(),
             Self::LooksLikeCsv => format!(
                 "it holds several values: give {} if this is CSV, or write one number per line",
@@ -129,7 +133,9 @@ impl LineFault {
                 "it could be the range {first} to {last} or the number {single}: write the number without the hyphen, \
                  or the range as CSV with the columns first and last"
             ),
-            Self::UnequalEnds => "the two ends of the range differ in their count of digits: correct them".to_owned(),
+            Self::UnequalEnds => {
+                "the two ends of the range differ in their count of digits: correct them".to_owned()
+            }
             Self::NotInRegion(fault) => format!(
                 "it is not a number of the region ({fault}): correct it, or write it with + and its country code"
             ),
@@ -163,24 +169,29 @@ impl LineFault {
                  and its country code",
                 option("length", "…")
             ),
-            Self::NoValue => {
-                "the row has no value in the column: fill it in or remove the row".to_owned()
-            }
+            Self::NoValue => "the row has no value in the column: fill it in or remove the row".to_owned(),
             Self::TooWide => {
-                "the value is longer than the width given for its column: correct it, or give a larger width".to_owned()
+                "the value is longer than the width given for its column: correct it, or give a larger width"
+                    .to_owned()
             }
-            Self::StateOfRange => "a row with a state holds one number: write a row per number, or leave out the state \
+            Self::StateOfRange => {
+                "a row with a state holds one number: write a row per number, or leave out the state \
                  columns"
-                .to_owned(),
+                    .to_owned()
+            }
             Self::BadState => {
                 "its state is none of available, leased, resting, done and retired: correct it".to_owned()
             }
-            Self::BadGeneration => "its generation must be a whole number up to 1073741823, and not 0 if leased, \
+            Self::BadGeneration => {
+                "its generation must be a whole number up to 1073741823, and not 0 if leased, \
                  resting or done: correct it"
-                .to_owned(),
-            Self::BadUntil => "its until must be a time such as 2026-11-23T22:05:00Z, as soon as a lease and a rest \
+                    .to_owned()
+            }
+            Self::BadUntil => {
+                "its until must be a time such as 2026-11-23T22:05:00Z, as soon as a lease and a rest \
                  can end, if leased or resting, else empty: correct it"
-                .to_owned(),
+                    .to_owned()
+            }
         }
     }
 }
@@ -269,7 +280,8 @@ mod tests {
 
     #[test]
     fn a_refused_text_is_cut_and_printable() {
-        let line = |number, text: &[u8]| InvalidLine::new(number, text, LineFault::LineTooLong, Wording::Parameters);
+        let line =
+            |number, text: &[u8]| InvalidLine::new(number, text, LineFault::LineTooLong, Wording::Parameters);
         assert_eq!(line(3, "\u{1b}[31m тест \u{0}".as_bytes()).text, "\u{fffd}[31m тест \u{fffd}");
         assert_eq!(line(3, "79\u{200b}12".as_bytes()).text, "79<U+200B>12");
         let long = line(4, "й".repeat(5_000).as_bytes());

@@ -89,7 +89,8 @@ impl<'a> LineReader<'a> {
         let single = self.number(text);
         // A plus sign before one end holds for both.
         let plus = first.contains(&b'+') || last.contains(&b'+');
-        let end = |text: &[u8]| if plus && !text.contains(&b'+') { [b"+", text].concat() } else { text.to_vec() };
+        let end =
+            |text: &[u8]| if plus && !text.contains(&b'+') { [b"+", text].concat() } else { text.to_vec() };
         let range = self.number(&end(first)).and_then(|first| {
             let last = self.number(&end(last))?;
             if digits_of(first) != digits_of(last) {

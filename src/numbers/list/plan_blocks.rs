@@ -24,8 +24,8 @@ const MOST_EXAMINED_DIGITS: usize = 8;
 const MAX_FREE_DIGITS: usize = 4;
 /// Regions whose plans, or international prefixes, look at more digits than others do.
 const DEEP_REGIONS: [[u8; 2]; 15] = [
-    *b"AU", *b"BR", *b"CC", *b"CN", *b"CR", *b"CX", *b"FO", *b"GB", *b"GG", *b"GR", *b"HU", *b"IM", *b"LI", *b"LU",
-    *b"PE",
+    *b"AU", *b"BR", *b"CC", *b"CN", *b"CR", *b"CX", *b"FO", *b"GB", *b"GG", *b"GR", *b"HU", *b"IM", *b"LI",
+    *b"LU", *b"PE",
 ];
 /// Their country codes.
 const DEEP_CODES: [u16; 11] = [61, 55, 86, 506, 298, 44, 30, 36, 423, 352, 51];
@@ -123,7 +123,8 @@ impl Blocks {
         let text = number.to_string();
         let national_digits = text.len() - code.to_string().len();
         let same = digits.iter().rev().zip(text.bytes().rev()).take_while(|(given, read)| **given == *read);
-        let is_deep = DEEP_CODES.contains(&code) || DEEP_REGIONS.map(u16::from_le_bytes).contains(&key.region);
+        let is_deep =
+            DEEP_CODES.contains(&code) || DEEP_REGIONS.map(u16::from_le_bytes).contains(&key.region);
         let examined = if is_deep { MOST_EXAMINED_DIGITS } else { USUAL_EXAMINED_DIGITS };
         let free = same.count().min(national_digits).saturating_sub(examined).min(MAX_FREE_DIGITS);
         if free == 0 {

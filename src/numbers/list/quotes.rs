@@ -107,7 +107,10 @@ mod tests {
 
     fn check(text: &str, part: usize) -> Result<(), u64> {
         let mut check = QuoteCheck::new(b',', 1);
-        text.as_bytes().chunks(part).try_for_each(|bytes| check.check(bytes)).map_err(|unclosed| unclosed.0)?;
+        text.as_bytes()
+            .chunks(part)
+            .try_for_each(|bytes| check.check(bytes))
+            .map_err(|unclosed| unclosed.0)?;
         check.finish().map_err(|unclosed| unclosed.0)
     }
 

@@ -136,7 +136,8 @@ mod tests {
 
     #[test]
     fn csv_columns_are_found_by_name() {
-        let list = read(b"\xEF\xBB\xBFname, Number\nx,+79123456788\n\"a,\nb\",79123456789\n", &csv()).unwrap();
+        let list =
+            read(b"\xEF\xBB\xBFname, Number\nx,+79123456788\n\"a,\nb\",79123456789\n", &csv()).unwrap();
         assert_eq!(lengths(&list), [(79_123_456_788, 2)]);
         let list = read(b"first,last,carrier\n10,20,T2\n12,13,Motiv\n", &csv()).unwrap();
         assert_eq!((lengths(&list), list.duplicates), (vec![(10, 11)], 2));

@@ -86,7 +86,9 @@ impl<'a, R: Read> Rows<'a, R> {
                 let unclosed = self.reader.get_ref().meter.unclosed.get();
                 ListError::UnclosedQuote { line: unclosed.map_or(line, |unclosed| unclosed.0) }
             }
-            ErrorKind::Io(error) if error.kind() == io::ErrorKind::FileTooLarge => ListError::RowTooLong { line },
+            ErrorKind::Io(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+                ListError::RowTooLong { line }
+            }
             ErrorKind::Io(error) => error.into(),
             // Rows of bytes and of any length have no other errors.
             other => ListError::Io(io::Error::other(format!("{other:?}"))),

@@ -71,7 +71,8 @@ impl Survey {
         self.lines += 1;
         let digits: Vec<u8> = text.iter().copied().filter(u8::is_ascii_digit).collect();
         let first = range.first().to_string();
-        let is_international = digits.is_empty() || digits.starts_with(first.as_bytes()) || is_stem(&digits, range);
+        let is_international =
+            digits.is_empty() || digits.starts_with(first.as_bytes()) || is_stem(&digits, range);
         *(if is_international { &mut self.international } else { &mut self.national }) += 1;
         if range.len() > LARGE_RANGE_NUMBERS {
             self.large_count += 1;
@@ -179,7 +180,10 @@ mod tests {
         for sample in survey.samples() {
             assert_eq!(sample.range.first().get(), 79_120_000_000 + sample.line);
         }
-        assert_eq!((survey.lengths().collect::<Vec<_>>(), survey.oddities()), (vec![(11, 10_000)], Vec::new()));
+        assert_eq!(
+            (survey.lengths().collect::<Vec<_>>(), survey.oddities()),
+            (vec![(11, 10_000)], Vec::new())
+        );
     }
 
     #[test]

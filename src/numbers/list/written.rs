@@ -79,7 +79,8 @@ pub(super) fn refuse_spreadsheet_number(text: &[u8]) -> Result<(), LineFault> {
         let exponent = &text[at + 1..];
         let exponent = exponent.strip_prefix(b"+").or(exponent.strip_prefix(b"-")).unwrap_or(exponent);
         let (whole, decimals) = split_at_point(&text[..at]);
-        if is_digits(whole) && (decimals.is_none() || decimals.is_some_and(is_digits)) && is_digits(exponent) {
+        if is_digits(whole) && (decimals.is_none() || decimals.is_some_and(is_digits)) && is_digits(exponent)
+        {
             return Err(LineFault::Exponent);
         }
     }
@@ -170,9 +171,15 @@ mod tests {
 
     #[test]
     fn what_spreadsheets_made_of_numbers_is_told_apart() {
-        for text in ["79121234567.0", "+79121234567.0", "79121234567,0", "79121234567.00", "+7 912 123-45-67.0",
-            "79121234567.5", "79121234567.000"]
-        {
+        for text in [
+            "79121234567.0",
+            "+79121234567.0",
+            "79121234567,0",
+            "79121234567.00",
+            "+7 912 123-45-67.0",
+            "79121234567.5",
+            "79121234567.000",
+        ] {
             assert_eq!(refuse_spreadsheet_number(text.as_bytes()), Err(LineFault::Decimal), "{text}");
         }
         for text in ["7.91212E+10", "7,91212E+10", "7.9e10", "8E+10", "+7.9E10", "79121E6"] {
@@ -185,7 +192,9 @@ mod tests {
 
     #[test]
     fn two_numbers_in_one_text_are_seen() {
-        for text in ["+7 495 123-45-67/68", "79121234567 79121234568", "79121234567/79121234568", "030 123456/57"] {
+        for text in
+            ["+7 495 123-45-67/68", "79121234567 79121234568", "79121234567/79121234568", "030 123456/57"]
+        {
             assert!(is_evidently_two(text.as_bytes()), "{text}");
         }
         for text in ["+7.912.345/67.89", "030/123456", "0171 12345678", "+44 20 7946 0018"] {
@@ -196,13 +205,15 @@ mod tests {
     #[test]
     fn ends_of_ranges_have_the_same_count_of_digits() {
         let ends = |text: &'static str| {
-            range_ends(text.as_bytes()).map(|(first, last)| {
-                (str::from_utf8(first).unwrap(), str::from_utf8(last).unwrap())
-            })
+            range_ends(text.as_bytes())
+                .map(|(first, last)| (str::from_utf8(first).unwrap(), str::from_utf8(last).unwrap()))
         };
         assert_eq!(ends("79120000000 - 79120000010"), Some(("79120000000", "79120000010")));
         assert_eq!(ends("79120000000..79120000010"), Some(("79120000000", "79120000010")));
-        assert_eq!(ends("+7 912 000-00-00 - +7 912 000-00-10"), Some(("+7 912 000-00-00", "+7 912 000-00-10")));
+        assert_eq!(
+            ends("+7 912 000-00-00 - +7 912 000-00-10"),
+            Some(("+7 912 000-00-00", "+7 912 000-00-10"))
+        );
         for text in ["495-1234567", "100-199", "79120000000", "-7912000", "7912000-", "8912-123-45-67"] {
             assert_eq!(ends(text), None, "{text}");
         }

@@ -177,7 +177,7 @@ mod tests {
 
     #[test]
     fn digits_are_read_strictly() {
-        let cases: [(&[u8], Result<u64, NumberError>); 9] = [
+        let cases: [(&[u8], Result<u64, NumberError>); 10] = [
             (b"79123456789", Ok(79_123_456_789)),
             (b"999999999999999", Ok(999_999_999_999_999)),
             (b"1", Ok(1)),

@@ -146,6 +146,18 @@ fn an_export_that_becomes_a_pool_keeps_every_state() {
     daemon.ok(&["pool", "create", "again", export.to_str().unwrap()]);
     assert_eq!(daemon.ok(&["pool", "export", "again", "--csv"]), exported);
     assert_eq!(daemon.ok(&["pool", "export", "again", "--state", "retired"]), "79121234561\n");
+    // An addition too: what must not be called is not, in a pool that has a part of the numbers.
+    let other = directory.path().join("other.txt");
+    fs::write(&other, "79121234562\n79121234563\n").unwrap();
+    daemon.ok(&["pool", "create", "third", other.to_str().unwrap()]);
+    daemon.ok(&["pool", "retire", "third", other.to_str().unwrap()]);
+    let added = daemon.ok(&["pool", "add", "third", export.to_str().unwrap(), "--json"]);
+    assert!(added.starts_with("{\"added\":1,\"existing\":1,"), "{added}");
+    assert_eq!(
+        daemon.ok(&["pool", "export", "third", "--state", "retired"]),
+        "79121234561\n79121234562\n79121234563\n"
+    );
+    one_line_failure(&daemon.run(&["lease", "third"]), 1, "(exhausted)");
 }
 
 /// The bytes that a cell of the table stands for.

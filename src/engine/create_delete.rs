@@ -9,7 +9,7 @@ use crate::domain::counts::Counts;
 use crate::domain::settings::{PoolName, Settings};
 use crate::engine::operations::import::{ImportError, ImportReport, NumberSource, Numbers, open_new_segment};
 use crate::engine::operations::restore_states::{with_states, word};
-use crate::store::manifest::Manifest;
+use crate::store::manifest::{FIRST_ROUND, Manifest};
 use crate::store::pool_dir::HIDDEN_PREFIX;
 use crate::store::segment_writer::make_segment_of;
 use crate::store::staging::{self, Staging, random_id};
@@ -95,7 +95,7 @@ impl Engine {
 /// Builds the complete directory of a new pool, ready to be moved into place.
 pub(crate) fn make_pool(staging: &Staging, settings: Settings, numbers: &Numbers) -> Result<(), ImportError> {
     let disk = &*staging.disk;
-    let words = numbers.states().map(|states| states.iter().map(word));
+    let words = numbers.states().map(|states| states.iter().map(|row| word(row, FIRST_ROUND)));
     let write_set = |path: &Path| numbers.write_set(disk, path);
     let entry = make_segment_of(disk, staging.path(), SegmentId(1), write_set, words)?;
     Manifest::new(random_id()?, settings, vec![entry]).write(disk, staging.path())?;

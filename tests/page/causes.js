@@ -67,7 +67,7 @@ export function causesTests(browser) {
     const { json } = await daemon.lease("ru", { count: 20 });
     await daemon.giveBack("ru", json.leases, "done");
     await page.says("#status", "every number that is in use is done (20)");
-    await daemon.call("POST", "/v1/pools/ru/retire", "100-119");
+    await daemon.call("POST", "/v1/pools/ru/retire", "first,last\n100,119", "text/csv");
     await page.says("#status", "every number is retired (20)");
     await until("no time of a next number", async () => (await page.text("#fig-next")) === "never");
     await page.close();

@@ -64,8 +64,11 @@ export class Daemon {
     return { status: response.status, json: await response.json() };
   }
 
+  /** Numbers and ranges such as `100-199`, one per line. A text list would not take a range that short. */
   async createPool(name, numbers, settings = "") {
-    const { status, json } = await this.call("PUT", `/v1/pools/${name}?${settings}`, numbers);
+    const row = (line) => `${line.split("-")[0]},${line.split("-").at(-1)}`;
+    const csv = ["first,last", ...numbers.split("\n").filter(Boolean).map(row)].join("\n");
+    const { status, json } = await this.call("PUT", `/v1/pools/${name}?${settings}`, csv, "text/csv");
     if (status !== 201) throw new Error(JSON.stringify(json));
   }
 

@@ -30,12 +30,13 @@ use crate::numbers::set::error::Format;
 use crate::numbers::set::writer::{WriteError, Written};
 use crate::numbers::set::{NumberSet, open_any, wrap_32bit_header};
 use crate::store::manifest::SegmentEntry;
-use crate::store::segment_writer::{make_segment, write_ranges};
+use crate::store::segment_writer::{make_segment, make_segment_of, write_ranges};
 use crate::store::staging::Staging;
 use crate::sys::sync::{Instant, thread};
 
 use super::grow::STAGED;
 pub use super::import_error::ImportError;
+use super::restore_states::{rows_in, with_states, word};
 
 /// Where numbers come from.
 pub enum NumberSource<'a> {
@@ -210,13 +211,13 @@ const MERGE_PAUSE: Duration = Duration::from_millis(5);
 const MAX_MERGE_WAIT: Duration = Duration::from_secs(10);
 
 impl Pool {
-    /// Adds the numbers of the source that the pool does not have. Does not affect current leases. Few numbers
-    /// go to a segment that grows, many make a new one.
+    /// Adds the numbers of the source that the pool does not have, in their states if it is an exported CSV. Does
+    /// not affect current leases. Few new numbers go to a segment that grows, many make a new one.
     pub fn add_numbers(&self, source: NumberSource<'_>) -> Result<Added, ImportError> {
-        let numbers = Numbers::read(source, &self.shared)?;
+        let numbers = Numbers::read(with_states(source, self.shared.clock.now()), &self.shared)?;
         let loaded = numbers.loaded();
         self.wait_for_merges()?;
-        let added = if loaded.numbers > self.max_appended() {
+        let added = if loaded.numbers > self.max_appended() || numbers.states().is_some() {
             self.add_segment(&numbers)?
         } else {
             let each = numbers.ranges().flat_map(|range| range.first().get()..=range.last().get());
@@ -244,7 +245,16 @@ impl Pool {
         let disk = &*self.shared.disk;
         let staging = Staging::new(&self.shared.disk, &self.shared.staging_dir)?;
         let new = numbers.ranges().flat_map(|range| segments.missing(range));
-        let entry = make_segment(disk, staging.path(), STAGED, |path| write_ranges(disk, path, new))?;
+        let round = self.round();
+        let entry = match numbers.states() {
+            None => make_segment(disk, staging.path(), STAGED, |path| write_ranges(disk, path, new))?,
+            Some(states) => {
+                let new: Vec<_> = new.collect();
+                let words = rows_in(states, &new).map(|row| word(row, round));
+                let write = |path: &Path| write_ranges(disk, path, new.iter().copied());
+                make_segment_of(disk, staging.path(), STAGED, write, Some(words))?
+            }
+        };
         if entry.numbers == 0 {
             return Ok(0);
         }
@@ -257,6 +267,10 @@ impl Pool {
         let add = |segments: &Segments, segment: &Arc<Segment>| segments.with_segment(Arc::clone(segment));
         self.publish(&staging, &entry, activate, add)?;
         self.shared.operate(|slot| self.counters.found(slot, found));
+        if self.round() != round {
+            // The scan that opened a round meanwhile did not see these numbers.
+            self.finish_round();
+        }
         Ok(entry.numbers)
     }
 }

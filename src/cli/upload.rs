@@ -55,6 +55,11 @@ fn format_by_name(path: &Path) -> Format {
 }
 
 impl UploadArgs {
+    /// Whether no file is given.
+    pub(super) fn is_empty(&self) -> bool {
+        self.files.is_empty()
+    }
+
     /// The format that all files share.
     fn format(&self) -> Result<Format, CliError> {
         let mut formats = self.files.iter().map(|path| self.format.unwrap_or_else(|| format_by_name(path)));

@@ -2,5 +2,6 @@
 
 pub mod counts;
 pub mod lease_token;
+pub mod list_name;
 pub(crate) mod name;
 pub mod settings;

@@ -11,6 +11,7 @@ use crossbeam::utils::CachePadded;
 use crate::coordinates::Rank;
 use crate::domain::counts::{Counts, Totals};
 use crate::domain::lease_token::TokenKeys;
+use crate::domain::list_name::ListName;
 use crate::domain::settings::{NextState, PoolName, Settings, SettingsError};
 use crate::engine::counters::history::{History, Rates, Sample};
 use crate::engine::counters::lateness;
@@ -34,6 +35,8 @@ use crate::sys::sync::{Instant, Mutex, MutexGuard};
 
 use super::counters::PoolCounters;
 use super::growth::Growth;
+use super::lists::NoSuchList;
+use super::lists::blocking::Blocking;
 use super::segment::{Segment, Segments};
 use super::shared::{OPERATOR_SLOT, SWEEPER_SLOT, Shared};
 use super::worker::Cursor;
@@ -44,6 +47,9 @@ pub enum ChangeError {
     /// The settings are invalid.
     #[error(transparent)]
     Settings(#[from] SettingsError),
+    /// They name a list that does not exist.
+    #[error(transparent)]
+    List(#[from] NoSuchList),
     /// The pool's rounds are used up.
     #[error("this pool has used all its rounds: create a new pool")]
     NoMoreRounds,
@@ -103,8 +109,8 @@ pub struct NumberState {
 }
 
 impl NumberState {
-    pub(crate) fn new(number: Number, seen: Word) -> Self {
-        Self { number, state: seen.state(), generation: seen.generation(), until: seen.due() }
+    pub(crate) fn new(number: Number, state: State, seen: Word) -> Self {
+        Self { number, state, generation: seen.generation(), until: seen.due() }
     }
 }
 
@@ -119,6 +125,7 @@ pub struct Pool {
     pub(crate) settings: ArcSwap<Settings>,
     pub(crate) segments: ArcSwap<Segments>,
     pub(crate) growth: Growth,
+    pub(crate) blocking: Blocking,
     /// The manifest on disk. Locked during a change, so that changes are serialized.
     manifest: Lock<Manifest>,
     /// Held while numbers are added, one addition at a time.
@@ -175,6 +182,7 @@ impl Pool {
             shared,
             settings: ArcSwap::from_pointee(manifest.settings.clone()),
             growth: Growth::new(&segments, &manifest),
+            blocking: Blocking::new(),
             segments: ArcSwap::from_pointee(segments),
             round: AtomicU32::new(manifest.round),
             mode: AtomicU32::new(mode as u32),
@@ -237,7 +245,10 @@ impl Pool {
 
     /// How many numbers are in each state. Sums counters; reads no word.
     pub fn counts(&self) -> Counts {
-        self.counters.counts()
+        let mut counts = self.counters.counts();
+        // The words of those that are blocked say available.
+        counts.block(self.segments.load().list.iter().map(|segment| segment.state.free.blocked().parked()).sum());
+        counts
     }
 
     /// How often each event happened since the pool was created.
@@ -291,7 +302,8 @@ impl Pool {
 
     pub(crate) fn on_expiry(&self) -> ExpiryRule {
         match self.settings.load().on_expiry {
-            NextState::Available => ExpiryRule::Available,
+            // A list is refused as a setting.
+            NextState::Available | NextState::List(_) => ExpiryRule::Available,
             NextState::Rest(seconds) => ExpiryRule::Rest(seconds),
             NextState::Done => ExpiryRule::Done(self.round()),
             NextState::Retired => ExpiryRule::Retired,
@@ -315,7 +327,13 @@ impl Pool {
     pub fn lookup(&self, number: Number) -> Option<NumberState> {
         let segments = self.segments.load();
         let (segment, rank) = segments.locate(number, &mut LastRun::default())?;
-        Some(NumberState::new(number, self.look(segments.get(segment), rank)))
+        let seen = self.look(segments.get(segment), rank);
+        Some(NumberState::new(number, segments.get(segment).shown(rank, seen), seen))
+    }
+
+    /// The names of the lists that block a number, which may be leased or resting.
+    pub fn blocked_by(&self, number: Number) -> Vec<ListName> {
+        self.blocking.lists_with(number)
     }
 
     /// The manifest that is on disk and in use. Waits for a change in progress.

@@ -1,10 +1,14 @@
 //! Renewing and returning leases.
 
+use std::sync::Arc;
+
 use crate::coordinates::Rank;
 use crate::domain::lease_token::Token;
 use crate::domain::settings::NextState;
 use crate::engine::counters::Total;
 use crate::engine::counters::outcomes::OutcomeId;
+use crate::engine::lists::NoSuchList;
+use crate::engine::lists::list::{List, TooManyNumbers};
 use crate::engine::pool::Pool;
 use crate::engine::segment::spans::SegmentIndex;
 use crate::engine::segment::{Segment, Segments};
@@ -52,6 +56,11 @@ pub enum RenewResult {
         /// When the lease ends.
         expires_at: Timestamp,
     },
+    /// The number is on a list that blocks the pool: the lease goes on until `expires_at` and is not renewed.
+    Blocked {
+        /// When the lease ends.
+        expires_at: Timestamp,
+    },
     /// The lease is over, or the token is wrong.
     Stale,
     /// No such number.
@@ -86,6 +95,12 @@ pub enum ReturnError {
         Timestamp::MAX
     )]
     RestEndsTooLate,
+    /// A number is to go onto a list that does not exist.
+    #[error(transparent)]
+    List(#[from] NoSuchList),
+    /// A number is to go onto a list that is full.
+    #[error(transparent)]
+    ListFull(#[from] TooManyNumbers),
 }
 
 /// How much earlier than the last time a rest must end when a call begins, in seconds.
@@ -140,7 +155,7 @@ impl Pool {
                 observed |= renewed.is_none_or(|(before, after)| before == after);
                 results.push(match renewed {
                     Some((_, after)) => RenewResult::Renewed { expires_at: after.due().unwrap_or(until) },
-                    None => RenewResult::Stale,
+                    None => self.refused(segment, rank, *item),
                 });
             },
         );
@@ -158,9 +173,12 @@ impl Pool {
         slot: Slot,
     ) -> Option<(Word, Word)> {
         let transition = self.begin_transition(slot);
+        // Asked at the word's place, each time before its compare-exchange. Who blocks the number waits for this
+        // thread to come to rest.
+        let is_blocked = || segment.place_is_blocked(rank);
         let (segment, rank, changed) = segment.change(rank, slot, |word| {
             self.check_token(item, word)?;
-            word.renew(until)
+            if is_blocked() { Err(LeaseOver) } else { word.renew(until) }
         });
         let Ok((before, after)) = changed else {
             self.counters.count(slot, Total::Stale, 1);
@@ -169,6 +187,21 @@ impl Pool {
         transition.changed(segment, rank, before, after);
         self.counters.count(slot, Total::Renewals, 1);
         Some((before, after))
+    }
+
+    /// Why a lease was not renewed.
+    fn refused(&self, segment: &Segment, rank: Rank, item: LeaseRef) -> RenewResult {
+        let word = segment.word(rank);
+        match self.seen(word).due() {
+            Some(expires_at)
+                if word.state() == State::Leased
+                    && self.check_token(item, word).is_ok()
+                    && segment.place_is_blocked(rank) =>
+            {
+                RenewResult::Blocked { expires_at }
+            }
+            _ => RenewResult::Stale,
+        }
     }
 
     /// Returns leases; `results` gets one result per item, in order. Fails only if the journal accepts no
@@ -188,6 +221,7 @@ impl Pool {
         }) {
             return Err(ReturnError::RestEndsTooLate);
         }
+        let lists = self.lists_of(items)?;
         let mut observed = false;
         self.for_each(
             worker,
@@ -195,30 +229,57 @@ impl Pool {
             |item| item.lease.number,
             |worker, item, place| {
                 let Some((segment, rank)) = place else { return results.push(ReturnResult::Unknown) };
-                let returned = self.return_one(segment, rank, item, worker.slot);
+                let list = lists.iter().find(|list| item.then.list() == Some(list.name()));
+                let returned = self.return_one(segment, rank, item, list, worker.slot);
                 observed |= returned.is_none_or(|(before, after)| before == after);
-                results.push(returned.map_or(ReturnResult::Stale, |(_, after)| self.returned(after)));
+                results.push(match returned {
+                    None => ReturnResult::Stale,
+                    Some((_, after)) => self.returned(segment, rank, after),
+                });
             },
         );
-        Ok(worker.position(observed))
+        Ok(if lists.is_empty() { worker.position(observed) } else { worker.settled_position() })
     }
 
-    fn returned(&self, after: Word) -> ReturnResult {
+    /// The lists that numbers are to go onto.
+    fn lists_of(&self, items: &[ReturnItem]) -> Result<Vec<Arc<List>>, ReturnError> {
+        let mut lists: Vec<Arc<List>> = Vec::new();
+        for name in items.iter().filter_map(|item| item.then.list()) {
+            if lists.iter().all(|list| list.name() != name) {
+                let list = self.shared.lists.get(name)?;
+                list.check_room(items.len() as u64)?;
+                lists.push(list);
+            }
+        }
+        Ok(lists)
+    }
+
+    fn returned(&self, segment: &Segment, rank: Rank, after: Word) -> ReturnResult {
         let seen = if after.state() == State::Available { after } else { self.seen(after) };
-        ReturnResult::Returned { state: seen.state(), available_at: seen.due() }
+        ReturnResult::Returned { state: segment.shown(rank, seen), available_at: seen.due() }
     }
 
     /// The word before and after. They are equal if an earlier return, perhaps over another connection, already
     /// did this, or if the lease had ended. `None` if the number was leased since or the token is wrong.
+    ///
+    /// A number that is to go onto a list does so first: its record is before that of the return, so that no crash
+    /// leaves it returned and not on the list, and it is blocked before it becomes available. It also goes onto the
+    /// list if the lease had ended, as long as nobody has leased the number since.
     fn return_one(
         &self,
         segment: &Segment,
         rank: Rank,
         item: &ReturnItem,
+        list: Option<&Arc<List>>,
         slot: Slot,
     ) -> Option<(Word, Word)> {
         let next_word = self.next_word(item.then);
         let transition = self.begin_transition(slot);
+        if let Some(list) = list
+            && self.check_token(item.lease, segment.word(rank)).is_ok()
+        {
+            self.shared.lists.put_one(list, item.lease.number, slot, transition.changing());
+        }
         let (segment, rank, changed) = segment.change(rank, slot, |word| {
             self.check_token(item.lease, word)?;
             word.return_lease(next_word)
@@ -239,7 +300,7 @@ impl Pool {
 
     fn next_word(&self, then: NextState) -> NextWord {
         match then {
-            NextState::Available => NextWord::Available,
+            NextState::Available | NextState::List(_) => NextWord::Available,
             NextState::Rest(seconds) => {
                 // `return_leases` has checked that it fits.
                 NextWord::Rest(self.shared.clock.deadline(seconds).unwrap_or(Timestamp::MAX))

@@ -9,8 +9,10 @@ use crate::disk::device::Disk;
 use crate::disk::mapping::Sharing;
 use crate::domain::counts::Counts;
 use crate::domain::lease_token::Epoch;
+use crate::domain::list_name::ListName;
 use crate::domain::settings::PoolName;
 use crate::engine::idempotency::recovered::RecoveredKeys;
+use crate::engine::lists::NoSuchList;
 use crate::engine::open_report::OpenReport;
 use crate::engine::pool::{Pool, Pools};
 use crate::engine::segment::Segments;
@@ -18,10 +20,13 @@ use crate::engine::segment::opened::OpenedSegment;
 use crate::engine::segment::plausible::Plausible;
 use crate::engine::shared::Shared;
 use crate::journal::frame::Frame;
-use crate::journal::record::{KeyLeaseRecord, OldKeyLeaseRecord, Record, WordRecord};
+use crate::journal::on_damage::OnDamage;
+use crate::journal::record::{KeyLeaseRecord, ListRecord, OldKeyLeaseRecord, Record, WordRecord};
 use crate::journal::recovery::{Damage, Journaled, Recovered};
 use crate::state::time::Timestamp;
 use crate::store::damage::SegmentError;
+use crate::store::data_dir;
+use crate::store::list_files::ListFileError;
 use crate::store::manifest::Manifest;
 use crate::store::open_error::OpenError;
 use crate::store::pool_dir::{pool_dirs, remove_strays};
@@ -72,6 +77,8 @@ pub(crate) struct OpenedPools {
     /// By pool id and segment id: the places in `pools` and its `segments`.
     places: HashMap<(u64, SegmentId), Place>,
     keys: RecoveredKeys,
+    /// Changes of lists.
+    list_records: Vec<ListRecord>,
 }
 
 impl OpenedPools {
@@ -119,6 +126,7 @@ impl OpenedPools {
                 *journaled = generation.max(*journaled);
             }
             self.take_key_records(&taken.keys);
+            self.list_records.extend(taken.lists);
         }
     }
 
@@ -133,7 +141,7 @@ impl OpenedPools {
                         self.keys.lease(&record);
                     }
                 }
-                Record::Word(_) => {}
+                Record::Word(_) | Record::List(_) => {}
             }
         }
     }
@@ -171,6 +179,11 @@ impl OpenedPools {
             }
         }
         Ok(())
+    }
+
+    /// Moves the changes of lists out.
+    pub(crate) fn take_list_records(&mut self) -> Vec<ListRecord> {
+        std::mem::take(&mut self.list_records)
     }
 
     /// Moves the keys out.
@@ -253,12 +266,42 @@ impl OpenedPools {
             let name = raw.name.to_string();
             let segments = Segments::new(list);
             let kept = kept.get(&raw.manifest.pool_id()).unwrap_or(&none);
-            let pool = Pool::new(raw.name, raw.dir, shared.clone(), raw.manifest, segments, counts, kept);
+            let mut manifest = raw.manifest;
+            if drop_missing_lists(&mut manifest, &name, shared, config)? {
+                report.paused.push(raw.name.clone());
+                let written = manifest.write(&*config.disk, &raw.dir);
+                written.map_err(|error| OpenError::Io(raw.dir.clone(), error))?;
+            }
+            let settings = manifest.settings.clone();
+            let pool = Pool::new(raw.name, raw.dir, shared.clone(), manifest, segments, counts, kept);
+            let pool = Arc::new(pool);
+            // All that they name exist.
+            let _ = pool.use_lists(&settings);
             pool.finish_round();
-            pools.insert(name, Arc::new(pool));
+            pools.insert(name, pool);
         }
         Ok(pools)
     }
+}
+
+/// Refuses a pool that names a list which does not exist, or pauses it and forgets the list if damage is given up.
+/// Returns whether it is paused for that.
+fn drop_missing_lists(
+    manifest: &mut Manifest,
+    pool: &str,
+    shared: &Shared,
+    config: &EngineConfig,
+) -> Result<bool, ListFileError> {
+    let Err(NoSuchList(list)) = shared.lists.check(&manifest.settings) else { return Ok(false) };
+    if config.on_damage() == OnDamage::Refuse {
+        let lists = data_dir::lists_dir(&config.data_dir);
+        return Err(ListFileError::Missing { pool: pool.to_owned(), list, lists });
+    }
+    let exists = |list: &ListName| shared.lists.get(*list).is_ok();
+    manifest.settings.blocked_by.retain(exists);
+    manifest.settings.outcomes.retain(|_, then| then.list().is_none_or(|list| exists(&list)));
+    manifest.paused = true;
+    Ok(true)
 }
 
 /// Completes the merges that an earlier process began. Returns the segments without those that are merged:
@@ -285,6 +328,8 @@ struct ReplayCounts {
     largest: HashMap<Place, u32>,
     /// Records of keys, in order.
     keys: Vec<Record>,
+    /// Changes of lists.
+    lists: Vec<ListRecord>,
 }
 
 /// Replays records on one thread.
@@ -306,9 +351,16 @@ impl<'a> Replayer<'a> {
             let seconds = frame.head.time_nanos / NANOS_PER_SECOND;
             let written_at = Timestamp::new(u32::try_from(seconds).unwrap_or(u32::MAX));
             for record in frame.records() {
-                let Record::Word(record) = record else {
-                    self.taken.keys.push(record);
-                    continue;
+                let record = match record {
+                    Record::Word(record) => record,
+                    Record::List(record) => {
+                        self.taken.lists.push(record);
+                        continue;
+                    }
+                    other => {
+                        self.taken.keys.push(other);
+                        continue;
+                    }
                 };
                 let Some(place) = self.place(&record) else {
                     self.taken.of_deleted_pools += 1;

@@ -240,9 +240,9 @@ fn exhausted(counts: &Counts, next: Option<Timestamp>, now: Timestamp) -> Proble
         "The pool has no numbers within the given prefixes and ranges: give others, or add numbers".to_owned()
     } else {
         format!(
-            "Of the {} numbers that the call can choose from, {} are leased, {} are resting, {} are done and \
-             {} are retired; {when}",
-            counts.numbers, counts.leased, counts.resting, counts.done, counts.retired
+            "Of the {} numbers that the call can choose from, {} are leased, {} are resting, {} are done, {} are \
+             retired and {} are blocked by lists; {when}",
+            counts.numbers, counts.leased, counts.resting, counts.done, counts.retired, counts.blocked
         )
     };
     let retry_after = next.map_or(EXHAUSTED_RETRY_AFTER_SECONDS, |next| {

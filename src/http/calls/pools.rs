@@ -5,7 +5,8 @@ use std::sync::Arc;
 use hyper::body::Incoming;
 use hyper::{Request, StatusCode};
 
-use crate::domain::settings::{PoolName, Settings, SettingsChange};
+use crate::domain::list_name::ListName;
+use crate::domain::settings::{PoolName, Settings, SettingsChange, SettingsError};
 use crate::engine::operations::import::ImportReport;
 use crate::engine::pool::{ChangeError, Pool};
 use crate::http::blocking::blocking;
@@ -17,7 +18,8 @@ use crate::http::request::{fields, path};
 use crate::http::response::json::{self, push_first_invalid};
 use crate::http::response::problem::{Code, Problem};
 
-const SETTING_PARAMETERS: [&str; 6] = ["order", "ttl", "ttl_max", "rest", "on_expiry", "holders"];
+const SETTING_PARAMETERS: [&str; 7] =
+    ["order", "ttl", "ttl_max", "rest", "on_expiry", "holders", "blocked_by"];
 
 /// One pool as the list shows it.
 fn pool_json(pool: &Pool) -> Result<String, Problem> {
@@ -49,6 +51,12 @@ pub(crate) fn show(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handled
     Ok(json::ok_json(pool_json(&*pool_of(api, &request)?)?).into())
 }
 
+/// The names of lists, separated by commas.
+fn list_names(text: &str) -> Result<Vec<ListName>, Problem> {
+    let names = text.split(',').filter(|name| !name.is_empty());
+    names.map(|name| Ok(name.parse().map_err(SettingsError::from)?)).collect()
+}
+
 fn settings_of(query: &Query) -> Result<Settings, Problem> {
     if query.flag("holders")? {
         return Err(Problem::bad_request("holders is not available in this version yet: leave it out"));
@@ -60,6 +68,7 @@ fn settings_of(query: &Query) -> Result<Settings, Problem> {
         rest: query.integer("rest", "seconds")?,
         on_expiry: query.parsed("on_expiry")?,
         outcomes: None,
+        blocked_by: query.text("blocked_by").map(list_names).transpose()?,
     };
     Ok(Settings::default().changed(&change)?)
 }

@@ -5,6 +5,7 @@
 mod exhausted;
 mod growth;
 mod lifecycle;
+mod lists;
 mod model;
 mod threads;
 

@@ -229,3 +229,48 @@ impl Snapshot {
         self.changes.records(self.manifest.id())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn range(first: u64, last: u64) -> NumberRange {
+        NumberRange::new(Number::new(first).unwrap(), Number::new(last).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn what_changes_during_an_exchange_stays() {
+        let manifest = ListManifest::new(7, 0, None);
+        let list =
+            List::new("a".parse().unwrap(), PathBuf::new(), manifest, None, Vec::new(), 0);
+        let change = |first, last, on| list.change(range(first, last), on).collect::<Vec<_>>();
+        change(1, 10, true);
+        let before = list.snapshot();
+        // The new set is written meanwhile: it has none of these numbers.
+        let record = change(3, 4, true)[0];
+        assert_eq!((record.first, record.more, record.on, record.sequence), (3, 1, true, 2));
+        change(9, 9, false);
+        list.exchange(ListManifest::new(7, before.sequence, None), None);
+        let numbers: Vec<_> = list.snapshot().ranges().collect();
+        assert_eq!((numbers, list.numbers()), (vec![range(3, 4)], 2));
+        assert!(!list.contains(Number::new(1).unwrap()) && list.contains(Number::new(4).unwrap()));
+        // A start has the same from the records.
+        let records = list.snapshot().records();
+        let again = ListManifest::new(7, before.sequence, None);
+        let again = List::new("a".parse().unwrap(), PathBuf::new(), again, None, records, 0);
+        assert_eq!((again.numbers(), again.snapshot().sequence), (2, 3));
+        assert_eq!(again.change(range(5, 5), true).next().map(|record| record.sequence), Some(4));
+    }
+
+    #[test]
+    fn long_ranges_are_several_records() {
+        let list =
+            List::new("a".parse().unwrap(), PathBuf::new(), ListManifest::new(7, 0, None), None, Vec::new(), 0);
+        let records: Vec<_> = list.change(range(1, 10_000_000_000), false).collect();
+        assert_eq!(records.len(), 3);
+        assert!(records.iter().all(|record| record.sequence == 1));
+        let ends: Vec<_> = records.iter().map(|record| record.first + u64::from(record.more)).collect();
+        assert_eq!(ends, [1 << 32, 1 << 33, 10_000_000_000]);
+        assert!(list.check_room(MAX_SET_NUMBERS).is_ok() && list.check_room(MAX_SET_NUMBERS + 1).is_err());
+    }
+}

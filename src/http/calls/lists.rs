@@ -10,7 +10,7 @@ use hyper::{Request, Response, StatusCode};
 
 use crate::domain::list_name::ListName;
 use crate::engine::lists::list::{List, Snapshot};
-use crate::engine::lists::operations::{ListChange, ListReport};
+use crate::engine::lists::operations::{ListChange, ListError, ListReport};
 use crate::engine::operations::import::ImportReport;
 use crate::engine::registry::Engine;
 use crate::http::blocking::{self, blocking};
@@ -60,8 +60,11 @@ pub(crate) fn show(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handled
 
 /// `PUT /v1/lists/{list}`: empty without a body.
 pub(crate) fn create(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handled, Problem> {
-    let name = name_of(&request)?;
     let query = Query::parse(query_of(&request), &LIST_PARAMETERS)?;
+    let name = name_of(&request)?;
+    if api.engine.list(name).is_ok() {
+        return Err(ListError::Exists(name).into());
+    }
     let source = if request.body().is_end_stream() {
         None
     } else {
@@ -118,9 +121,9 @@ pub(crate) fn replace(api: &Arc<Api>, request: Request<Incoming>) -> Result<Hand
 }
 
 fn change(api: &Arc<Api>, request: Request<Incoming>, change: ListChange) -> Result<Handled, Problem> {
-    let name = list_of(api, &request)?.name();
     let query = Query::parse(query_of(&request), &[LIST_PARAMETERS.as_slice(), &["dry_run"]].concat())?;
     let dry_run = query.flag("dry_run")?;
+    let name = list_of(api, &request)?.name();
     let source = Source::of(request.headers(), &query)?;
     let (api, body) = (Arc::clone(api), request.into_body());
     Handled::later(async move {

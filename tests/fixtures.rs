@@ -10,9 +10,7 @@ use allotd::coordinates::{Rank, SegmentId};
 use allotd::journal::file::path_of;
 use allotd::journal::frame::{FrameHead, HEAD_BYTES, Head, frame_bytes, put_record};
 use allotd::journal::on_damage::OnDamage;
-use allotd::journal::record::{
-    KeyLeaseRecord, KeyRecord, ListRecord, OldKeyLeaseRecord, Record, WordRecord,
-};
+use allotd::journal::record::{KeyLeaseRecord, KeyRecord, ListRecord, OldKeyLeaseRecord, Record, WordRecord};
 use allotd::journal::recovery::read;
 use allotd::state::time::Timestamp;
 use allotd::state::word::{NextWord, Word};

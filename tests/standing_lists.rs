@@ -114,7 +114,11 @@ fn the_commands_tell_what_they_do() {
     let dir = tempfile::tempdir().unwrap();
     let daemon = Daemon::start(&dir.path().join("data"));
     let (few, many) = (file(dir.path(), "few.txt", "3\n4\n"), file(dir.path(), "many.txt", "1-10\n"));
-    one_line_failure(&daemon.run(&["pool", "create", "ru", &many, "--blocked-by", "optouts"]), 1, "no list optouts");
+    one_line_failure(
+        &daemon.run(&["pool", "create", "ru", &many, "--blocked-by", "optouts"]),
+        1,
+        "no list optouts",
+    );
     daemon.ok(&["list", "create", "optouts"]);
     daemon.ok(&["list", "create", "national", &few]);
     daemon.ok(&["pool", "create", "ru", &many, "--blocked-by", "optouts,national"]);

@@ -85,7 +85,8 @@ mod tests {
             assert_eq!((name.as_str(), serde_json::to_string(&name).unwrap()), (good, format!("\"{good}\"")));
             assert_eq!(serde_json::from_str::<ListName>(&format!("\"{good}\"")).unwrap(), name);
         }
-        for bad in ["", ".", "..", ".hidden", "-x", "a/b", "a b", "é", &"x".repeat(MAX_LIST_NAME_BYTES + 1)] {
+        for bad in ["", ".", "..", ".hidden", "-x", "a/b", "a b", "é", &"x".repeat(MAX_LIST_NAME_BYTES + 1)]
+        {
             assert!(bad.parse::<ListName>().is_err(), "{bad}");
         }
         let name = |name: &str| name.parse::<ListName>().unwrap();

@@ -394,7 +394,18 @@ mod tests {
             assert_eq!(serde_json::from_str::<NextState>(json).unwrap(), then);
         }
         assert_eq!("rest:0".parse(), Ok(NextState::Available));
-        for bad in ["", "rest", "rest:", "rest:-1", "rest:1h", "rest:4294967295", "Done", "list:", "list:../x", "list"] {
+        for bad in [
+            "",
+            "rest",
+            "rest:",
+            "rest:-1",
+            "rest:1h",
+            "rest:4294967295",
+            "Done",
+            "list:",
+            "list:../x",
+            "list",
+        ] {
             assert!(bad.parse::<NextState>().is_err(), "{bad}");
         }
     }
@@ -411,14 +422,8 @@ mod tests {
             SettingsChange { ttl: Some(MAX_TTL_SECONDS + 1), ..SettingsChange::default() },
             SettingsChange { rest: Some(u32::MAX), ..SettingsChange::default() },
             SettingsChange { on_expiry: Some(NextState::Rest(u32::MAX)), ..SettingsChange::default() },
-            SettingsChange {
-                on_expiry: Some("list:optouts".parse().unwrap()),
-                ..SettingsChange::default()
-            },
-            SettingsChange {
-                blocked_by: Some(vec!["a".parse().unwrap(); 2]),
-                ..SettingsChange::default()
-            },
+            SettingsChange { on_expiry: Some("list:optouts".parse().unwrap()), ..SettingsChange::default() },
+            SettingsChange { blocked_by: Some(vec!["a".parse().unwrap(); 2]), ..SettingsChange::default() },
             SettingsChange {
                 blocked_by: Some((0..17).map(|list| format!("l{list}").parse().unwrap()).collect()),
                 ..SettingsChange::default()

@@ -247,7 +247,9 @@ impl Pool {
     pub fn counts(&self) -> Counts {
         let mut counts = self.counters.counts();
         // The words of those that are blocked say available.
-        counts.block(self.segments.load().list.iter().map(|segment| segment.state.free.blocked().parked()).sum());
+        counts.block(
+            self.segments.load().list.iter().map(|segment| segment.state.free.blocked().parked()).sum(),
+        );
         counts
     }
 

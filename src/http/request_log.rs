@@ -213,7 +213,9 @@ fn event_of(call: Call) -> Option<(&'static str, &'static str)> {
         Call::DeleteList => ("list_deleted", "a list was deleted"),
         Call::AddToList => ("list_added", "numbers were put on a list, or counted by a dry run"),
         Call::RemoveFromList => ("list_removed", "numbers were taken off a list, or counted by a dry run"),
-        Call::ReplaceList => ("list_replaced", "the numbers of a list were replaced, or counted by a dry run"),
+        Call::ReplaceList => {
+            ("list_replaced", "the numbers of a list were replaced, or counted by a dry run")
+        }
         Call::Backup => ("backup_made", "a backup was made"),
         _ => return None,
     })

@@ -129,8 +129,15 @@ mod tests {
         assert_eq!(call(Method::GET, "/v1/lists"), Ok(Call::ListLists));
         assert_eq!(call(Method::PUT, "/v1/lists/optouts"), Ok(Call::CreateList));
         assert_eq!(call(Method::GET, "/v1/lists/optouts/numbers/7"), Ok(Call::LookupInList));
-        for path in ["/v1/lists/", "/v1/lists/a/b", "/v1/pools/", "/v1/pools/ru/", "/v1/pools/ru/numbers/7/8", "/v1", "/v1/pools/ru/lease/x"]
-        {
+        for path in [
+            "/v1/lists/",
+            "/v1/lists/a/b",
+            "/v1/pools/",
+            "/v1/pools/ru/",
+            "/v1/pools/ru/numbers/7/8",
+            "/v1",
+            "/v1/pools/ru/lease/x",
+        ] {
             assert_eq!(call(Method::POST, path), Err("not_found"), "{path}");
         }
         for path in ["/v1/pools/ru/lease", "/v1/backup", "/v1/pools/ru/numbers"] {

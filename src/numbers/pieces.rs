@@ -47,7 +47,9 @@ pub(crate) fn differences(
     after: impl Iterator<Item = NumberRange>,
 ) -> impl Iterator<Item = (NumberRange, bool)> {
     let pieces = pieces(before, after.map(|range| (range, ())));
-    pieces.filter(|piece| piece.in_first != piece.in_second.is_some()).map(|piece| (piece.range, !piece.in_first))
+    pieces
+        .filter(|piece| piece.in_first != piece.in_second.is_some())
+        .map(|piece| (piece.range, !piece.in_first))
 }
 
 /// The numbers that are in both.
@@ -83,7 +85,13 @@ fn rest<T: Copy>(sequence: &mut (impl Iterator<Item = (NumberRange, T)>, Rest<T>
 fn end<T>(start: u64, rest: &Rest<T>) -> u64 {
     match rest {
         None => u64::MAX,
-        Some((first, last, _)) => if *first == start { *last } else { *first - 1 },
+        Some((first, last, _)) => {
+            if *first == start {
+                *last
+            } else {
+                *first - 1
+            }
+        }
     }
 }
 
@@ -141,7 +149,9 @@ mod tests {
     }
 
     fn each(ranges: impl Iterator<Item = (NumberRange, bool)>) -> BTreeMap<u64, bool> {
-        ranges.flat_map(|(range, on)| (range.first().get()..=range.last().get()).map(move |n| (n, on))).collect()
+        ranges
+            .flat_map(|(range, on)| (range.first().get()..=range.last().get()).map(move |n| (n, on)))
+            .collect()
     }
 
     proptest! {

@@ -106,7 +106,12 @@ impl FreeIndex {
                 .collect();
             levels.push(nodes.into_iter().map(AtomicU64::new).collect::<Box<[_]>>());
             if levels.last().is_none_or(|level| level.len() == 1) {
-                return Self { len, levels, blocked: Blocked::new(len), mutations: Mutations::new(slots, len) };
+                return Self {
+                    len,
+                    levels,
+                    blocked: Blocked::new(len),
+                    mutations: Mutations::new(slots, len),
+                };
             }
             nodes = above;
         }
@@ -469,6 +474,43 @@ mod tests {
         assert!(index.unblock(Rank(70), SLOT) && !index.unblock(Rank(70), SLOT));
         assert_eq!((index.count(), index.blocked().parked(), index.contains(Rank(70))), (1_000, 0, true));
         assert_eq!(index.mutations.begun(&all()), index.mutations.finished(&all()));
+    }
+
+    /// One thread blocks and unblocks ranks, two take and put them back. No bit is lost or doubled, and all are
+    /// where they belong in the end.
+    #[test]
+    fn no_bit_is_lost_between_the_index_and_the_side() {
+        const RANKS: u32 = 3;
+        let leaf = (1 << RANKS) - 1;
+        let index = FreeIndex::build(RANKS, 3, [leaf]);
+        std::thread::scope(|scope| {
+            for slot in 1..3 {
+                let index = &index;
+                scope.spawn(move || {
+                    for turn in 0..200_000_u32 {
+                        let rank = Rank(turn % RANKS);
+                        // As a lease, and as a change of an available word.
+                        let taken = if turn % 2 == 0 {
+                            index.take(ranks(0..RANKS), 1, Slot(slot)).and_then(|taken| taken.ranks().next())
+                        } else {
+                            index.claim(rank, Slot(slot)).then_some(rank)
+                        };
+                        if let Some(rank) = taken {
+                            index.put(rank, Slot(slot));
+                        }
+                    }
+                });
+            }
+            for turn in 0..200_000_u32 {
+                let rank = Rank(turn % RANKS);
+                assert!(index.block(rank, SLOT));
+                assert!(index.unblock(rank, SLOT));
+            }
+            index.block(Rank(1), SLOT);
+        });
+        assert_eq!((index.count(), index.contains(Rank(1)), index.blocked().parked()), (2, false, 1));
+        assert!(index.unblock(Rank(1), SLOT) && index.contains(Rank(1)));
+        assert_eq!(index.mutations.begun(&ranks(0..RANKS)), index.mutations.finished(&ranks(0..RANKS)));
     }
 
     proptest! {

@@ -172,7 +172,8 @@ pub(crate) fn open_set(list_dir: &Path, entry: &SetEntry) -> Result<NumberSet<Ma
         let what = format!("its checksum is not the one in {LIST_FILE}");
         return Err(ListFileError::Damaged(path, what));
     }
-    let set = NumberSet::open(bytes).map_err(|error| ListFileError::Damaged(path.clone(), error.to_string()))?;
+    let set =
+        NumberSet::open(bytes).map_err(|error| ListFileError::Damaged(path.clone(), error.to_string()))?;
     if set.len() != entry.numbers {
         let what = format!("it holds {} numbers, {LIST_FILE} says {}", set.len(), entry.numbers);
         return Err(ListFileError::Damaged(path, what));

@@ -187,5 +187,9 @@ fn a_confirmed_list_survives_the_power() {
     let first = &failures[..3.min(failures.len())];
     assert!(failures.is_empty(), "{} of {done} failed, the first: {first:#?}", failures.len());
     let (done, failures) = campaign(CRASH_POINTS / 3, seed(), true);
-    assert!(failures.len() as u64 * 3 > done, "of a disk that does not sync {} of {done} fail", failures.len());
+    assert!(
+        failures.len() as u64 * 3 > done,
+        "of a disk that does not sync {} of {done} fail",
+        failures.len()
+    );
 }

@@ -217,7 +217,9 @@ fn no_listed_number_is_leased() {
 fn what_comes_later_is_blocked_at_once() {
     let dir = tempfile::tempdir().unwrap();
     let engine = open(dir.path());
-    engine.create_list(name("national"), Some(NumberSource::Ranges(&[range(10, 19), range(500, 999)]))).unwrap();
+    engine
+        .create_list(name("national"), Some(NumberSource::Ranges(&[range(10, 19), range(500, 999)])))
+        .unwrap();
     engine.create_list(name("optouts"), None).unwrap();
     let both = blocked_by(&["national", "optouts"]);
     let pool = create(&engine, "p", &[range(1, 30)], &both);
@@ -251,7 +253,10 @@ fn what_comes_later_is_blocked_at_once() {
     pool.retire(NumberSource::Ranges(&one), false).unwrap();
     assert_eq!(pool.lookup(number(1)).unwrap().state, State::Retired);
     pool.reinstate(NumberSource::Ranges(&one), false).unwrap();
-    assert_eq!((pool.lookup(number(1)).unwrap().state, lease(&pool, &mut worker, 1)), (State::Blocked, vec![]));
+    assert_eq!(
+        (pool.lookup(number(1)).unwrap().state, lease(&pool, &mut worker, 1)),
+        (State::Blocked, vec![])
+    );
     pool.change_settings(&blocked_by(&["national"])).unwrap();
     assert_eq!(numbers(&lease(&pool, &mut worker, 1_000)), [1, 10]);
 }
@@ -330,7 +335,11 @@ fn a_list_survives_the_process_and_its_backup() {
     let expected = NumberRange::disjoint([expected, odd, vec![range(2_999, 3_000)]].concat());
     assert_eq!(content(&engine, "optouts"), expected);
     let mut worker = engine.worker();
-    assert!(numbers(&lease(&pool, &mut worker, 10)).iter().all(|n| !engine.list(name("optouts")).unwrap().contains(number(*n))));
+    assert!(
+        numbers(&lease(&pool, &mut worker, 10))
+            .iter()
+            .all(|n| !engine.list(name("optouts")).unwrap().contains(number(*n)))
+    );
     let backup = engine.backup(Some(&"one".parse().unwrap()), &|| false).unwrap();
     change(&engine, "optouts", ListChange::Replace, &[range(7, 7)]);
     assert_eq!((content(&engine, "optouts"), pool.counts().blocked), (vec![range(7, 7)], 1));

@@ -248,7 +248,9 @@ impl Run {
             .model
             .numbers
             .iter()
-            .filter(|(n, r)| self.model.shown(**n, r) == State::Available && within.is_none_or(|w| w.contains(number(**n))))
+            .filter(|(n, r)| {
+                self.model.shown(**n, r) == State::Available && within.is_none_or(|w| w.contains(number(**n)))
+            })
             .map(|(n, _)| *n)
             .collect();
         if answer == Err(LeaseError::Exhausted) {
@@ -452,8 +454,12 @@ impl Run {
         while export.next_block(&mut rows) {
             exported.extend(rows.iter().map(|row| (row.number.get(), row.state, row.generation, row.until)));
         }
-        let model: Vec<_> =
-            self.model.numbers.iter().map(|(n, r)| (*n, self.model.shown(*n, r), r.generation, r.until)).collect();
+        let model: Vec<_> = self
+            .model
+            .numbers
+            .iter()
+            .map(|(n, r)| (*n, self.model.shown(*n, r), r.generation, r.until))
+            .collect();
         assert_eq!(exported, model);
         for buckets in [1, 2, 3, 50, MAX_MAP_BUCKETS] {
             self.compare_map(None, buckets);

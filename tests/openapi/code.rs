@@ -4,9 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use allotd::domain::list_name::MAX_LIST_NAME_BYTES;
 use allotd::domain::settings::{
-    MAX_BLOCKING_LISTS,
-    DEFAULT_TTL_MAX_SECONDS, DEFAULT_TTL_SECONDS, MAX_OUTCOME_BYTES, MAX_OUTCOMES, MAX_POOL_NAME_BYTES,
-    MAX_REST_SECONDS, MAX_TTL_SECONDS,
+    DEFAULT_TTL_MAX_SECONDS, DEFAULT_TTL_SECONDS, MAX_BLOCKING_LISTS, MAX_OUTCOME_BYTES, MAX_OUTCOMES,
+    MAX_POOL_NAME_BYTES, MAX_REST_SECONDS, MAX_TTL_SECONDS,
 };
 use allotd::engine::idempotency::MAX_KEY_BYTES;
 use allotd::engine::operations::lease::MAX_LEASE_COUNT;

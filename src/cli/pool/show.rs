@@ -82,7 +82,9 @@ mod tests {
         assert!(list(&serde_json::json!({"pools": []})).contains("pool create"));
         let text = list(&serde_json::json!({"pools": [answer]}));
         assert!(
-            text.ends_with("\nru      1,000        999  99.9 %       1        0     0        0      0      1  no\n"),
+            text.ends_with(
+                "\nru      1,000        999  99.9 %       1        0     0        0      0      1  no\n"
+            ),
             "{text}"
         );
     }

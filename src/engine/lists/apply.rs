@@ -1,5 +1,6 @@
 //! Applies lists to the ranks of pools.
 
+use std::ops::Range;
 use std::sync::{Arc, Weak};
 
 use crate::coordinates::{self, Rank};
@@ -7,14 +8,14 @@ use crate::domain::list_name::ListName;
 use crate::domain::settings::Settings;
 use crate::engine::pool::{Mode, Pool};
 use crate::engine::segment::{Segment, Segments};
-use crate::engine::shared::{BURST_RECORDS, Shared};
+use crate::engine::shared::{BURST_RECORDS, OPERATOR_SLOT, Shared};
 use crate::journal::handle::Changing;
 use crate::numbers::number::{Number, NumberRange};
 use crate::numbers::pieces::common;
 use crate::state::number_state::State;
 use crate::sys::slot::Slot;
 
-use super::list::List;
+use super::list::{List, Snapshot};
 use super::{Lists, NoSuchList, PoolEffect, User};
 
 /// Pools that use a list, and what a change of it means for each.
@@ -149,13 +150,7 @@ impl Lists {
     /// of what the thread does next. Confirm it only at [`Journal::settled_position`].
     ///
     /// [`Journal::settled_position`]: crate::journal::handle::Journal::settled_position
-    pub(crate) fn put_one(
-        &self,
-        list: &List,
-        number: Number,
-        slot: Slot,
-        changing: &Changing<'_>,
-    ) {
+    pub(crate) fn put_one(&self, list: &List, number: Number, slot: Slot, changing: &Changing<'_>) {
         let records = list.change(NumberRange::single(number), true);
         records.for_each(|record| changing.record_list(record));
         self.refresh_users(list, number, &mut Effects::new(self, list), slot, changing);
@@ -191,6 +186,12 @@ impl Lists {
             }
         }
     }
+}
+
+/// The ranks of a segment whose numbers are on a list.
+fn listed_ranks<'a>(list: &'a Snapshot, segment: &'a Segment) -> impl Iterator<Item = Range<Rank>> + 'a {
+    let listed = common(list.ranges(), segment.set.runs());
+    listed.flat_map(|range| segment.set.rank_ranges(range))
 }
 
 /// Sets the bit of a rank. Returns whether that changed it.
@@ -229,6 +230,21 @@ impl Pool {
         Ok(())
     }
 
+    /// Begins to use the lists that settings name, at a start: no other thread knows the pool or the lists yet.
+    pub(crate) fn use_lists_at_start(self: &Arc<Self>, settings: &Settings) -> Result<(), NoSuchList> {
+        self.enter_lists(settings)?;
+        for list in self.blocking.lists().iter() {
+            let snapshot = list.snapshot();
+            for segment in &self.segments.load().list {
+                let ranks = listed_ranks(&snapshot, segment).flat_map(|ranks| coordinates::each(&ranks));
+                for rank in ranks {
+                    segment.state.free.block(rank, OPERATOR_SLOT);
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Begins to use the lists that settings name. The caller has [`Lists::begin_change`], and refreshes all numbers
     /// afterwards.
     pub(crate) fn enter_lists(self: &Arc<Self>, settings: &Settings) -> Result<(), NoSuchList> {
@@ -254,8 +270,7 @@ impl Pool {
 
     fn block_by(&self, list: &List, segment: &Segment) {
         let snapshot = list.snapshot();
-        let listed = common(snapshot.ranges(), segment.set.runs());
-        let ranks = listed.flat_map(|range| segment.set.rank_ranges(range));
+        let ranks = listed_ranks(&snapshot, segment);
         self.refresh_ranks(segment, ranks.flat_map(|ranks| coordinates::each(&ranks)));
     }
 

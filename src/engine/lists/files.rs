@@ -10,16 +10,18 @@ use crate::disk::files;
 use crate::disk::paced::Pacer;
 use crate::domain::list_name::ListName;
 use crate::engine::shared::Shared;
+use crate::journal::on_damage::OnDamage;
 use crate::journal::record::ListRecord;
 use crate::numbers::number::NumberRange;
 use crate::numbers::set::writer::WriteError;
 use crate::store::list_files::{self, ListFileError, ListManifest, MAX_CHANGES, SetEntry};
+use crate::store::manifest::Manifest;
 use crate::store::segment_writer::write_ranges;
 use crate::store::staging::Staging;
 use crate::sys::sync::MutexGuard;
 
-use super::Lists;
 use super::list::{List, Snapshot};
+use super::{Lists, NoSuchList};
 
 /// The name of a set in the staging directory.
 const STAGED_SET: &str = "set";
@@ -71,6 +73,25 @@ impl OpenedLists {
 }
 
 impl Lists {
+    /// Refuses a pool that names a list which does not exist, or pauses it and forgets the list if damage is given
+    /// up. Returns whether it is paused for that.
+    pub(crate) fn drop_missing(
+        &self,
+        manifest: &mut Manifest,
+        pool: &str,
+        on_damage: OnDamage,
+    ) -> Result<bool, ListFileError> {
+        let Err(NoSuchList(list)) = self.check(&manifest.settings) else { return Ok(false) };
+        if on_damage == OnDamage::Refuse {
+            return Err(ListFileError::Missing { pool: pool.to_owned(), list, lists: self.dir.clone() });
+        }
+        let exists = |list: &ListName| self.get(*list).is_ok();
+        manifest.settings.blocked_by.retain(exists);
+        manifest.settings.outcomes.retain(|_, then| then.list().is_none_or(|list| exists(&list)));
+        manifest.paused = true;
+        Ok(true)
+    }
+
     /// Makes all changes so far durable in the files of the lists.
     pub(crate) fn checkpoint(&self, shared: &Shared, pacer: &Pacer<'_>) -> io::Result<()> {
         self.all().iter().try_for_each(|list| list.checkpoint(shared, pacer))

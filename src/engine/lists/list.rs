@@ -115,7 +115,14 @@ impl List {
                 content.apply(range, record.on, record.sequence);
             }
         }
-        Self { name, id, dir, content: Mutex::new(content), exchanging: Mutex::new(()), deleted: Mutex::new(false) }
+        Self {
+            name,
+            id,
+            dir,
+            content: Mutex::new(content),
+            exchanging: Mutex::new(()),
+            deleted: Mutex::new(false),
+        }
     }
 
     pub(super) fn content(&self) -> MutexGuard<'_, Content> {
@@ -212,7 +219,8 @@ impl Snapshot {
 
     /// The numbers inside a range, ascending.
     pub fn ranges_in(&self, range: NumberRange) -> impl Iterator<Item = NumberRange> + '_ {
-        let inside = move |set: &'_ Set| (!set.rank_range(range).is_empty()).then(|| set.rank_range(range).start);
+        let inside =
+            move |set: &'_ Set| (!set.rank_range(range).is_empty()).then(|| set.rank_range(range).start);
         let from = self.set.iter().filter_map(move |set| Some((set, inside(set)?)));
         let set = from.flat_map(|(set, start)| set.ranges_from(start));
         let set = set.map_while(move |run| run.intersection(range));
@@ -241,8 +249,7 @@ mod tests {
     #[test]
     fn what_changes_during_an_exchange_stays() {
         let manifest = ListManifest::new(7, 0, None);
-        let list =
-            List::new("a".parse().unwrap(), PathBuf::new(), manifest, None, Vec::new(), 0);
+        let list = List::new("a".parse().unwrap(), PathBuf::new(), manifest, None, Vec::new(), 0);
         let change = |first, last, on| list.change(range(first, last), on).collect::<Vec<_>>();
         change(1, 10, true);
         let before = list.snapshot();
@@ -264,8 +271,14 @@ mod tests {
 
     #[test]
     fn long_ranges_are_several_records() {
-        let list =
-            List::new("a".parse().unwrap(), PathBuf::new(), ListManifest::new(7, 0, None), None, Vec::new(), 0);
+        let list = List::new(
+            "a".parse().unwrap(),
+            PathBuf::new(),
+            ListManifest::new(7, 0, None),
+            None,
+            Vec::new(),
+            0,
+        );
         let records: Vec<_> = list.change(range(1, 10_000_000_000), false).collect();
         assert_eq!(records.len(), 3);
         assert!(records.iter().all(|record| record.sequence == 1));

@@ -166,7 +166,8 @@ impl Lists {
         blocking.set(blocked_by);
         if settings.lists().next().is_some() {
             self.users.rcu(|users| {
-                let is_other = |other: &&Weak<dyn User>| other.strong_count() > 0 && !Weak::ptr_eq(other, user);
+                let is_other =
+                    |other: &&Weak<dyn User>| other.strong_count() > 0 && !Weak::ptr_eq(other, user);
                 let others = users.iter().filter(is_other).cloned();
                 others.chain([Weak::clone(user)]).collect::<Vec<_>>()
             });

@@ -265,8 +265,11 @@ impl Engine {
         list.check_room(report.added)?;
         // All that is given goes onto the list, also what is on it: an exchange of the set that is under way may
         // be about to take it off. Nothing is taken off that is not there.
-        let given: Box<dyn Iterator<Item = NumberRange>> =
-            if on { numbers.ranges() } else { Box::new(effect(change, &before, numbers).map(|(range, _)| range)) };
+        let given: Box<dyn Iterator<Item = NumberRange>> = if on {
+            numbers.ranges()
+        } else {
+            Box::new(effect(change, &before, numbers).map(|(range, _)| range))
+        };
         let mut effects = Effects::new(lists, list);
         for range in given {
             let mut records = list.change(range, on).peekable();

@@ -9,10 +9,8 @@ use crate::disk::device::Disk;
 use crate::disk::mapping::Sharing;
 use crate::domain::counts::Counts;
 use crate::domain::lease_token::Epoch;
-use crate::domain::list_name::ListName;
 use crate::domain::settings::PoolName;
 use crate::engine::idempotency::recovered::RecoveredKeys;
-use crate::engine::lists::NoSuchList;
 use crate::engine::open_report::OpenReport;
 use crate::engine::pool::{Pool, Pools};
 use crate::engine::segment::Segments;
@@ -20,13 +18,10 @@ use crate::engine::segment::opened::OpenedSegment;
 use crate::engine::segment::plausible::Plausible;
 use crate::engine::shared::Shared;
 use crate::journal::frame::Frame;
-use crate::journal::on_damage::OnDamage;
 use crate::journal::record::{KeyLeaseRecord, ListRecord, OldKeyLeaseRecord, Record, WordRecord};
 use crate::journal::recovery::{Damage, Journaled, Recovered};
 use crate::state::time::Timestamp;
 use crate::store::damage::SegmentError;
-use crate::store::data_dir;
-use crate::store::list_files::ListFileError;
 use crate::store::manifest::Manifest;
 use crate::store::open_error::OpenError;
 use crate::store::pool_dir::{pool_dirs, remove_strays};
@@ -267,7 +262,7 @@ impl OpenedPools {
             let segments = Segments::new(list);
             let kept = kept.get(&raw.manifest.pool_id()).unwrap_or(&none);
             let mut manifest = raw.manifest;
-            if drop_missing_lists(&mut manifest, &name, shared, config)? {
+            if shared.lists.drop_missing(&mut manifest, &name, config.on_damage())? {
                 report.paused.push(raw.name.clone());
                 let written = manifest.write(&*config.disk, &raw.dir);
                 written.map_err(|error| OpenError::Io(raw.dir.clone(), error))?;
@@ -276,32 +271,12 @@ impl OpenedPools {
             let pool = Pool::new(raw.name, raw.dir, shared.clone(), manifest, segments, counts, kept);
             let pool = Arc::new(pool);
             // All that they name exist.
-            let _ = pool.use_lists(&settings);
+            let _ = pool.use_lists_at_start(&settings);
             pool.finish_round();
             pools.insert(name, pool);
         }
         Ok(pools)
     }
-}
-
-/// Refuses a pool that names a list which does not exist, or pauses it and forgets the list if damage is given up.
-/// Returns whether it is paused for that.
-fn drop_missing_lists(
-    manifest: &mut Manifest,
-    pool: &str,
-    shared: &Shared,
-    config: &EngineConfig,
-) -> Result<bool, ListFileError> {
-    let Err(NoSuchList(list)) = shared.lists.check(&manifest.settings) else { return Ok(false) };
-    if config.on_damage() == OnDamage::Refuse {
-        let lists = data_dir::lists_dir(&config.data_dir);
-        return Err(ListFileError::Missing { pool: pool.to_owned(), list, lists });
-    }
-    let exists = |list: &ListName| shared.lists.get(*list).is_ok();
-    manifest.settings.blocked_by.retain(exists);
-    manifest.settings.outcomes.retain(|_, then| then.list().is_none_or(|list| exists(&list)));
-    manifest.paused = true;
-    Ok(true)
 }
 
 /// Completes the merges that an earlier process began. Returns the segments without those that are merged:

@@ -28,7 +28,8 @@ use crate::numbers::number::{Number, NumberRange};
 /// The name of the list that a request names.
 fn name_of<B>(request: &Request<B>) -> Result<ListName, Problem> {
     let name = path::list_name(request);
-    name.parse().map_err(|error: crate::domain::list_name::NotAListName| Problem::bad_request(error.to_string()))
+    name.parse()
+        .map_err(|error: crate::domain::list_name::NotAListName| Problem::bad_request(error.to_string()))
 }
 
 fn list_of<B>(api: &Api, request: &Request<B>) -> Result<Arc<List>, Problem> {
@@ -65,11 +66,8 @@ pub(crate) fn create(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handl
     if api.engine.list(name).is_ok() {
         return Err(ListError::Exists(name).into());
     }
-    let source = if request.body().is_end_stream() {
-        None
-    } else {
-        Some(Source::of(request.headers(), &query)?)
-    };
+    let source =
+        if request.body().is_end_stream() { None } else { Some(Source::of(request.headers(), &query)?) };
     let (api, body) = (Arc::clone(api), request.into_body());
     Handled::later(async move {
         let engine = Arc::clone(&api.engine);
@@ -99,7 +97,8 @@ fn push_loaded(text: &mut String, loaded: &ImportReport) {
 pub(crate) fn delete(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handled, Problem> {
     query::none(query_of(&request))?;
     let (api, name) = (Arc::clone(api), name_of(&request)?);
-    Handled::later(blocking(move || {
+    // It waits for an exchange in progress.
+    Handled::later(blocking::answer(Lane::Long, move || {
         api.engine.delete_list(name)?;
         Ok(json::ok_json(format!("{{\"deleted\":{}}}", json::quoted(name.as_str()))))
     }))

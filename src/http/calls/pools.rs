@@ -9,8 +9,9 @@ use crate::domain::list_name::ListName;
 use crate::domain::settings::{PoolName, Settings, SettingsChange, SettingsError};
 use crate::engine::operations::import::ImportReport;
 use crate::engine::pool::{ChangeError, Pool};
-use crate::http::blocking::blocking;
+use crate::http::blocking::{self, blocking};
 use crate::http::calls::{Api, Handled, Reply, over_pools, pool_of, query_of, upload};
+use crate::http::lanes::Lane;
 use crate::http::request::content_type::check_json;
 use crate::http::request::number_list::{LIST_PARAMETERS, Source};
 use crate::http::request::query::{self, Query};
@@ -119,7 +120,9 @@ pub(crate) fn change(api: &Arc<Api>, request: Request<Incoming>) -> Result<Handl
     Handled::later(async move {
         let bytes = api.bodies.collect_json(body).await?;
         let change: SettingsChange = fields::parse(&bytes)?;
-        blocking(move || {
+        // Large lists take as long as an import.
+        let lane = if change.blocked_by.is_some() { Lane::Long } else { Lane::Short };
+        blocking::answer(lane, move || {
             pool.change_settings(&change)?;
             Ok(json::ok_json(pool_json(&pool)?))
         })

@@ -101,7 +101,8 @@ fn with_body<T: Items>(api: &Arc<Api>, request: Request<Incoming>) -> Result<Han
     Handled::later(async move {
         let items: T = api.bodies.collect_json(body).await?.parse().await?;
         check_items(items.count())?;
-        worker_state::with_items(items.count(), T::RECORDS_PER_ITEM, move |state| items.run(&pool, state)).await?
+        worker_state::with_items(items.count(), T::RECORDS_PER_ITEM, move |state| items.run(&pool, state))
+            .await?
     })
 }
 

@@ -9,15 +9,18 @@ use crate::coordinates::Rank;
 use crate::disk::device::RealDisk;
 use crate::disk::files;
 use crate::disk::mapping::{Sharing, WORD_BYTES};
+use crate::domain::list_name::ListName;
 use crate::engine::clock::{Clock, SystemClocks};
 use crate::engine::segment::opened::{self, OpenedSegment};
 use crate::engine::segment::plausible::Plausible;
 use crate::engine::startup::config::EngineConfig;
 use crate::engine::startup::replay::OpenedPools;
 use crate::journal::on_damage::OnDamage;
+use crate::journal::record::ListRecord;
 use crate::journal::recovery;
 use crate::store::data_dir::{self, CONTENTS_FILE, lock_directory};
 use crate::store::growing_file;
+use crate::store::list_files::{self, CHANGES_FILE, ListFileError, ListManifest};
 use crate::store::manifest::{MANIFEST_FILE, Manifest, SegmentEntry};
 use crate::store::open_error::OpenError;
 use crate::store::pool_dir::{SegmentPaths, pool_dirs};
@@ -48,6 +51,8 @@ pub struct Checked {
     pub pools: usize,
     /// How many numbers.
     pub numbers: u64,
+    /// How many lists.
+    pub lists: usize,
     /// How many journal records.
     pub journal_records: u64,
     /// All faults found.
@@ -78,12 +83,16 @@ pub fn check_directory(data_dir: &Path) -> Result<Checked, OpenError> {
     if let Err(error) = idempotency_file::read(&keys) {
         checked.fault(&keys, error);
     }
+    let lists = check_lists(&data_dir::lists_dir(data_dir), &mut checked);
     let pools_dir = data_dir::pools_dir(data_dir);
     let mut raw = OpenedPools::default();
     match pool_dirs(&pools_dir) {
         Ok(dirs) => {
             for (name, dir) in dirs {
                 let Some(manifest) = check_pool_files(&dir, &mut checked) else { continue };
+                for list in manifest.settings.lists().filter(|list| !lists.contains(list)) {
+                    checked.fault(&dir, format!("names the list {list}, which does not exist"));
+                }
                 let config = EngineConfig { recover_damaged: true, ..EngineConfig::new(data_dir, 1) };
                 if let Err(error) = raw.open_pool(&config, name, dir.clone(), manifest, Sharing::Private) {
                     checked.fault(&dir, error);
@@ -94,6 +103,55 @@ pub fn check_directory(data_dir: &Path) -> Result<Checked, OpenError> {
     }
     check_states(data_dir, raw, &mut checked);
     Ok(checked)
+}
+
+/// Checks the files of all lists. Returns the names of those that there are.
+fn check_lists(lists_dir: &Path, checked: &mut Checked) -> BTreeSet<ListName> {
+    let dirs = match list_files::list_dirs(lists_dir) {
+        Ok(dirs) => dirs,
+        Err(error) => {
+            checked.fault(lists_dir, error);
+            return BTreeSet::new();
+        }
+    };
+    checked.lists = dirs.len();
+    let mut ids = BTreeMap::new();
+    for (name, dir) in &dirs {
+        match check_list(dir, checked) {
+            Ok(id) => {
+                if let Some(other) = ids.insert(id, *name) {
+                    checked.fault(dir, format!("has the id of the list {other}"));
+                }
+            }
+            Err(error) => checked.fault(dir, error),
+        }
+    }
+    dirs.into_iter().map(|(name, _)| name).collect()
+}
+
+/// Checks the files of one list. Returns its id.
+fn check_list(dir: &Path, checked: &mut Checked) -> Result<u64, ListFileError> {
+    let manifest = ListManifest::read(dir)?;
+    if let Some(entry) = &manifest.numbers {
+        match list_files::open_set(dir, entry).map(|set| set.validate()) {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => checked.fault(&list_files::set_path(dir, entry.file), error),
+            Err(error) => checked.fault(dir, error),
+        }
+    }
+    let changes = list_files::read_changes(dir, manifest.id())?;
+    let end = |record: &ListRecord| record.first.saturating_add(record.more.into());
+    if !changes.windows(2).all(|pair| end(&pair[0]) < pair[1].first) {
+        checked.fault(&dir.join(CHANGES_FILE), "its changes do not ascend");
+    }
+    let known = list_files::known_files(dir, &manifest);
+    let entries = fs::read_dir(dir).map_err(|error| ListFileError::Io(dir.to_owned(), error))?;
+    for path in entries.flatten().map(|entry| entry.path()) {
+        if !known.contains(&path) && !is_unfinished(&path) {
+            checked.fault(&path, "is not a file of the list");
+        }
+    }
+    Ok(manifest.id())
 }
 
 /// Checks the files of a backup, if the directory is one.

@@ -10,7 +10,7 @@ use allotd::coordinates::{Rank, SegmentId};
 use allotd::journal::file::path_of;
 use allotd::journal::frame::{FrameHead, HEAD_BYTES, Head, frame_bytes, put_record};
 use allotd::journal::on_damage::OnDamage;
-use allotd::journal::record::{KeyLeaseRecord, KeyRecord, OldKeyLeaseRecord, Record, WordRecord};
+use allotd::journal::record::{KeyLeaseRecord, KeyRecord, ListRecord, OldKeyLeaseRecord, Record, WordRecord};
 use allotd::journal::recovery::read;
 use allotd::state::time::Timestamp;
 use allotd::state::word::{NextWord, Word};
@@ -19,8 +19,9 @@ fn fixture(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
 }
 
-/// One record of each kind, and what can become of a word. `lease` is the lease of a key.
-fn records(lease: Record) -> Vec<Vec<Record>> {
+/// One record of each kind, and what can become of a word. `lease` is the lease of a key, `list` the change of a list,
+/// which formats 1 and 2 do not have.
+fn records(lease: Record, list: Option<Record>) -> Vec<Vec<Record>> {
     let leased = Word::NEW.lease(Timestamp::new(1_000), 0).unwrap();
     let words = [
         leased,
@@ -33,7 +34,8 @@ fn records(lease: Record) -> Vec<Vec<Record>> {
         Record::Word(WordRecord { pool: 11, segment: SegmentId(2), rank: Rank(rank), word, holder: 5 })
     };
     let key = KeyRecord { key: *b"0123456789abcdef", body: 13, leases: 1, until_seconds: 1_000 };
-    vec![(0..).zip(words).map(word).collect(), vec![Record::Key(key), lease]]
+    let others = [Record::Key(key), lease].into_iter().chain(list);
+    vec![(0..).zip(words).map(word).collect(), others.collect()]
 }
 
 /// A lease of a key as format 1 has it.
@@ -47,8 +49,12 @@ fn new_lease() -> Record {
     Record::KeyLease(KeyLeaseRecord { pool, number, key_start: *b"01234567", generation: 1, until_tag })
 }
 
+fn list_change() -> Record {
+    Record::List(ListRecord { list: 19, on: true, first: 79_123_456_789, more: 99, sequence: 23 })
+}
+
 fn journal() -> Vec<u8> {
-    let frames = records(new_lease());
+    let frames = records(new_lease(), Some(list_change()));
     let lengths = frames.iter().map(|records| frame_bytes(records.len()));
     let mut bytes = vec![0; HEAD_BYTES + lengths.sum::<usize>()];
     let file_bytes = bytes.len() as u64;
@@ -75,7 +81,7 @@ fn journal() -> Vec<u8> {
 
 #[test]
 fn journals_of_this_format_are_written_the_same() {
-    let path = fixture("format-2.journal");
+    let path = fixture("format-3.journal");
     if std::env::var_os("ALLOTD_WRITE_FIXTURES").is_some() && !path.exists() {
         fs::write(&path, journal()).unwrap();
     }
@@ -85,7 +91,11 @@ fn journals_of_this_format_are_written_the_same() {
 
 #[test]
 fn journals_of_each_format_are_read() {
-    for (name, lease) in [("format-1.journal", old_lease()), ("format-2.journal", new_lease())] {
+    for (name, lease, list) in [
+        ("format-1.journal", old_lease(), None),
+        ("format-2.journal", new_lease(), None),
+        ("format-3.journal", new_lease(), Some(list_change())),
+    ] {
         let dir = tempfile::tempdir().unwrap();
         fs::copy(fixture(name), path_of(dir.path(), 3)).unwrap();
         let mut found = Vec::new();
@@ -93,7 +103,7 @@ fn journals_of_each_format_are_read() {
             found.push((frame.sequence, *record));
         })
         .unwrap();
-        let expected = (41..).zip(records(lease)).flat_map(|(frame, records)| {
+        let expected = (41..).zip(records(lease, list)).flat_map(|(frame, records)| {
             records.into_iter().map(move |record| (frame, record)).collect::<Vec<_>>()
         });
         assert_eq!(found, expected.collect::<Vec<_>>(), "{name}");

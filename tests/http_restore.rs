@@ -139,7 +139,7 @@ fn bad_states_are_refused_with_their_line() {
         assert_eq!(refused.problem(), (400, "bad_request".to_owned()), "{row}");
         assert!(refused.body.contains("line 3") && refused.body.contains(what), "{row}: {refused:?}");
     }
-    let skipped = put("7,blocked,1,\n8,retired,1073741823,\n", "?on_invalid=skip").json();
+    let skipped = put("7,barred,1,\n8,retired,1073741823,\n", "?on_invalid=skip").json();
     assert_eq!((&skipped["numbers"], &skipped["invalid"]), (&json!(2), &json!(1)));
     assert_eq!(server.call("GET", "/v1/pools/ru/numbers/8").json()["generation"], 1_073_741_823);
 }

@@ -15,6 +15,9 @@
 //!    and steps 3 and 4 are repeated. A pool that was deleted meanwhile is left out; recovery ignores its
 //!    records.
 //!
+//! 5. The lists are copied with the manifests, so they are not older than either. A list that a manifest names is
+//!    in the backup: neither changes in between.
+//!
 //! With durability `none` words have no records: each word is as it was when it was copied.
 //!
 //! The directory gets its name once all of it is durable. Until then it is hidden. If the daemon ends before,
@@ -24,6 +27,7 @@ pub(crate) mod contents;
 pub mod error;
 mod file_copy;
 mod journal_copy;
+mod list_copies;
 mod pool_copies;
 pub(crate) mod restore;
 mod unfinished;
@@ -154,7 +158,7 @@ impl Engine {
         let mut journal = JournalCopy::new(disk, self.journal.dir(), root, pin)?;
         let mut pools = PoolCopies::new(disk, root);
         let mut as_of;
-        let mut files = loop {
+        let (mut files, lists) = loop {
             as_of = following(&mut journal, is_ending, |check| {
                 pools.copy_new(&self.pools(), check)?;
                 let as_of = SystemTime::now();
@@ -166,10 +170,13 @@ impl Engine {
                 thread::sleep(FIRST_FRAME_PAUSE);
                 continue;
             }
+            // No list that a manifest names is deleted before it is copied.
+            let _changing = self.shared.lists.begin_change();
             if let Some(files) = pools.write_manifests(&self.pools())? {
-                break files;
+                break (files, list_copies::snapshots(&self.lists()));
             }
         };
+        files.extend(list_copies::write(disk, root, &lists)?);
         files.extend(journal.finish()?);
         for name in ["LOCK", "secret"] {
             let path = self.dirs.data.join(name);

@@ -8,6 +8,7 @@ mod demo;
 pub(crate) mod error;
 mod figures;
 mod lease;
+mod list;
 mod man;
 mod number_files;
 pub(crate) mod output;
@@ -47,6 +48,9 @@ enum Command {
     /// Create, show and change pools
     #[command(subcommand)]
     Pool(pool::PoolCommand),
+    /// Create, show and change the lists of numbers that pools must not lease
+    #[command(subcommand)]
+    List(list::ListCommand),
     /// Lease numbers
     Lease(lease::LeaseArgs),
     /// Renew leases
@@ -91,6 +95,7 @@ impl Cli {
             Command::Serve(args) => serve::run(args),
             Command::Demo(args) => demo::run(args),
             Command::Pool(command) => pool::run(command),
+            Command::List(command) => list::run(command),
             Command::Lease(args) => lease::run(args),
             Command::Renew(args) => renew::run(&args),
             Command::Return(args) => return_lease::run(args),

@@ -71,6 +71,11 @@ pub(super) struct UploadArgs {
 }
 
 impl UploadArgs {
+    /// Whether no file is given.
+    pub(super) fn is_empty(&self) -> bool {
+        self.files.is_empty()
+    }
+
     /// The query parameters for these flags.
     fn parameters(&self) -> Vec<(&'static str, String)> {
         let given = [

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::state::block_counts::StateCounts;
 use crate::state::number_state::State;
 
-/// How many states there are.
-pub(crate) const STATES: usize = State::ALL.len();
+/// How many states a word can have: all but `Blocked`.
+pub(crate) const STATES: usize = State::Retired as usize + 1;
 
 /// How many numbers are in each state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -23,6 +23,8 @@ pub struct Counts {
     pub done: u64,
     /// Not handed out until reinstated.
     pub retired: u64,
+    /// Would be available, but are on a list that blocks them.
+    pub blocked: u64,
 }
 
 impl Counts {
@@ -35,6 +37,7 @@ impl Counts {
             State::Resting => &mut self.resting,
             State::Done => &mut self.done,
             State::Retired => &mut self.retired,
+            State::Blocked => &mut self.blocked,
         } += 1;
     }
 
@@ -46,13 +49,24 @@ impl Counts {
         self.resting += other.resting;
         self.done += other.done;
         self.retired += other.retired;
+        self.blocked += other.blocked;
     }
 
-    /// Adds the counts of a block of words.
-    pub(crate) fn add_block(&mut self, block: StateCounts) {
+    /// Counts some of the available numbers as blocked.
+    pub(crate) fn block(&mut self, blocked: u64) {
+        // Both are counted while numbers change, one after the other.
+        let blocked = blocked.min(self.available);
+        self.available -= blocked;
+        self.blocked += blocked;
+    }
+
+    /// Adds the counts of a block of words, of whose available ones some are blocked.
+    pub(crate) fn add_block(&mut self, block: StateCounts, blocked: u64) {
         let [available, leased, resting, done, retired] = block.map(u64::from);
         let numbers = available + leased + resting + done + retired;
-        self.merge(Self { numbers, available, leased, resting, done, retired });
+        let mut counts = Self { numbers, available, leased, resting, done, retired, blocked: 0 };
+        counts.block(blocked);
+        self.merge(counts);
     }
 
     pub(crate) fn from_states(states: [u64; STATES]) -> Self {
@@ -66,6 +80,7 @@ impl Counts {
             resting,
             done,
             retired,
+            blocked: 0,
         }
     }
 }

@@ -4,6 +4,7 @@ pub mod counts;
 pub mod hours;
 pub mod key_owner;
 pub mod lease_token;
+pub mod list_name;
 pub(crate) mod name;
 pub mod note;
 pub mod settings;

@@ -8,6 +8,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::hours::{Hours, HoursError};
+use super::list_name::{ListName, NotAListName};
 use super::name;
 use super::note::Note;
 
@@ -25,6 +26,8 @@ pub const MAX_POOL_NAME_BYTES: usize = 64;
 pub const MAX_OUTCOME_BYTES: usize = 64;
 /// Maximum outcome rules per pool.
 pub const MAX_OUTCOMES: usize = 64;
+/// Maximum lists that block the numbers of one pool.
+pub const MAX_BLOCKING_LISTS: usize = 16;
 
 /// An invalid setting. The message says what to give instead.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -73,6 +76,18 @@ pub enum SettingsError {
     /// There are more outcome rules than a pool can have.
     #[error("{0} outcome rules: a pool keeps at most {MAX_OUTCOMES}")]
     TooManyOutcomes(usize),
+    /// A list's name breaks its rules.
+    #[error(transparent)]
+    ListName(#[from] NotAListName),
+    /// A number cannot go onto a list in this place.
+    #[error("{0} cannot be a list: give available, rest:SECONDS, done or retired")]
+    ListNotAllowed(&'static str),
+    /// A pool is blocked by more lists than it can be.
+    #[error("blocked_by names {0} lists: a pool is blocked by at most {MAX_BLOCKING_LISTS}")]
+    TooManyLists(usize),
+    /// A list is named twice.
+    #[error("blocked_by names the list {0} twice: name it once")]
+    ListTwice(ListName),
 }
 
 /// The name of a pool: 1 to 64 of `[A-Za-z0-9._-]`, beginning with a letter or digit, so it is safe as a path
@@ -135,8 +150,9 @@ impl FromStr for Order {
     }
 }
 
-/// The state of a number after its lease. In JSON `"available"`, `{"rest":14400}`,
-/// `"done"` or `"retired"`; in a query or on a command line `available`, `rest:14400`, `done`, `retired`.
+/// The state of a number after its lease. In JSON `"available"`, `{"rest":14400}`, `"done"`, `"retired"` or
+/// `{"list":"optouts"}`; in a query or on a command line `available`, `rest:14400`, `done`, `retired`,
+/// `list:optouts`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NextState {
@@ -149,6 +165,8 @@ pub enum NextState {
     Done,
     /// It is not handed out until an operator reinstates it.
     Retired,
+    /// It goes onto a list, and is available but for that.
+    List(ListName),
 }
 
 impl NextState {
@@ -161,8 +179,13 @@ impl NextState {
     pub(crate) fn rest_seconds(self) -> Option<u32> {
         match self {
             Self::Rest(seconds) => Some(seconds),
-            Self::Available | Self::Done | Self::Retired => None,
+            Self::Available | Self::Done | Self::Retired | Self::List(_) => None,
         }
+    }
+
+    /// The list that the number goes onto, if it does.
+    pub fn list(self) -> Option<ListName> {
+        if let Self::List(list) = self { Some(list) } else { None }
     }
 
     /// Refuses a rest longer than [`MAX_REST_SECONDS`].
@@ -184,13 +207,16 @@ impl FromStr for NextState {
         let unknown = || SettingsError::Word {
             field: "then",
             value: word.to_owned(),
-            expected: "available, rest:SECONDS, done or retired",
+            expected: "available, rest:SECONDS, done, retired or list:NAME",
         };
         match word {
             "available" => Ok(Self::Available),
             "done" => Ok(Self::Done),
             "retired" => Ok(Self::Retired),
             _ => {
+                if let Some(list) = word.strip_prefix("list:") {
+                    return Ok(Self::List(list.parse()?));
+                }
                 let seconds = word.strip_prefix("rest:").ok_or_else(unknown)?;
                 Self::Rest(seconds.parse().map_err(|_| unknown())?).checked("rest")
             }
@@ -218,6 +244,9 @@ pub struct Settings {
     /// When its numbers may be leased; always if `None`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hours: Option<Hours>,
+    /// The lists whose numbers are not leased from this pool.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub blocked_by: Vec<ListName>,
 }
 
 impl Default for Settings {
@@ -230,6 +259,7 @@ impl Default for Settings {
             on_expiry: NextState::Available,
             outcomes: BTreeMap::new(),
             hours: None,
+            blocked_by: Vec::new(),
         }
     }
 }
@@ -263,6 +293,9 @@ pub struct SettingsChange {
     /// The pool's note, which is kept beside its [`Settings`]; an empty one removes it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<Note>,
+    /// See [`Settings::blocked_by`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub blocked_by: Option<Vec<ListName>>,
 }
 
 /// A member that is there, also as `null`.
@@ -289,6 +322,9 @@ impl Settings {
         }
         if let Some(hours) = &change.hours {
             next.hours.clone_from(hours);
+        }
+        if let Some(lists) = &change.blocked_by {
+            next.blocked_by.clone_from(lists);
         }
         next.check()?;
         Ok(next)
@@ -318,7 +354,23 @@ impl Settings {
             check_outcome_name(name)?;
             then.checked("outcomes")?;
         }
-        Ok(())
+        if self.on_expiry.list().is_some() {
+            return Err(SettingsError::ListNotAllowed("on_expiry"));
+        }
+        if self.blocked_by.len() > MAX_BLOCKING_LISTS {
+            return Err(SettingsError::TooManyLists(self.blocked_by.len()));
+        }
+        let mut lists = self.blocked_by.iter().enumerate();
+        match lists.find(|(at, list)| self.blocked_by[..*at].contains(list)) {
+            Some((_, list)) => Err(SettingsError::ListTwice(*list)),
+            None => Ok(()),
+        }
+    }
+
+    /// All lists that the settings name.
+    pub fn lists(&self) -> impl Iterator<Item = ListName> {
+        let of_outcomes = self.outcomes.values().filter_map(|then| then.list());
+        self.blocked_by.iter().copied().chain(of_outcomes)
     }
 
     /// The next state of a returned number: from the call if it sets one, otherwise from the pool's rule for
@@ -361,13 +413,25 @@ mod tests {
             ("rest:60", "{\"rest\":60}", NextState::Rest(60)),
             ("done", "\"done\"", NextState::Done),
             ("retired", "\"retired\"", NextState::Retired),
+            ("list:optouts", "{\"list\":\"optouts\"}", NextState::List("optouts".parse().unwrap())),
         ] {
             assert_eq!(word.parse(), Ok(then));
             assert_eq!(serde_json::to_string(&then).unwrap(), json);
             assert_eq!(serde_json::from_str::<NextState>(json).unwrap(), then);
         }
         assert_eq!("rest:0".parse(), Ok(NextState::Available));
-        for bad in ["", "rest", "rest:", "rest:-1", "rest:1h", "rest:4294967295", "Done"] {
+        for bad in [
+            "",
+            "rest",
+            "rest:",
+            "rest:-1",
+            "rest:1h",
+            "rest:4294967295",
+            "Done",
+            "list:",
+            "list:../x",
+            "list",
+        ] {
             assert!(bad.parse::<NextState>().is_err(), "{bad}");
         }
     }
@@ -384,6 +448,12 @@ mod tests {
             SettingsChange { ttl: Some(MAX_TTL_SECONDS + 1), ..SettingsChange::default() },
             SettingsChange { rest: Some(u32::MAX), ..SettingsChange::default() },
             SettingsChange { on_expiry: Some(NextState::Rest(u32::MAX)), ..SettingsChange::default() },
+            SettingsChange { on_expiry: Some("list:optouts".parse().unwrap()), ..SettingsChange::default() },
+            SettingsChange { blocked_by: Some(vec!["a".parse().unwrap(); 2]), ..SettingsChange::default() },
+            SettingsChange {
+                blocked_by: Some((0..17).map(|list| format!("l{list}").parse().unwrap()).collect()),
+                ..SettingsChange::default()
+            },
             SettingsChange {
                 outcomes: Some(BTreeMap::from([(String::new(), NextState::Done)])),
                 ..SettingsChange::default()

@@ -33,25 +33,31 @@ impl Engine {
         source: NumberSource<'_>,
     ) -> Result<ImportReport, ImportError> {
         self.refuse_existing(name)?;
+        self.shared.lists.check(&settings)?;
         self.shared.journal.check()?;
         let staging = Staging::new(&self.shared.disk, &self.shared.staging_dir)?;
         let numbers = Numbers::read(with_states(source, self.now()), &self.shared)?;
-        make_pool(&staging, settings, &numbers)?;
+        make_pool(&staging, settings.clone(), &numbers)?;
         let loaded = numbers.loaded();
         drop(numbers);
-        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        self.refuse_existing(name)?;
         let dir = self.dirs.pools.join(name.as_str());
         let disk = &*self.shared.fail_stop_disk;
         // Opened before the rename: what is done can then be undone without another descriptor.
         let pools = disk.open_directory(&self.dirs.pools)?;
+        let _created = self.reserve(name)?;
         disk.rename(staging.path(), &dir)?;
         let opened = disk
             .sync_opened(&pools, &self.dirs.pools)
             .map_err(ImportError::from)
-            .and_then(|()| open_new_pool(name.clone(), dir.clone(), &self.shared));
+            .and_then(|()| open_new_pool(name.clone(), dir.clone(), &self.shared))
+            .map(Arc::new)
+            // Nobody leases from it yet.
+            .and_then(|pool| Ok(pool.use_lists(&settings).map(|()| pool)?));
         match opened {
-            Ok(pool) => self.change_pools(|pools| pools.insert(name.to_string(), Arc::new(pool))),
+            Ok(pool) => {
+                let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+                self.change_pools(|pools| pools.insert(name.to_string(), pool))
+            }
             Err(error) => {
                 // Durably: a pool that was refused must not come back.
                 let undone = disk.rename(&dir, staging.path());
@@ -62,6 +68,17 @@ impl Engine {
             }
         };
         Ok(loaded)
+    }
+
+    /// Keeps others from creating a pool of this name, until the result is dropped.
+    fn reserve(&self, name: &PoolName) -> Result<Reserved<'_>, ImportError> {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.refuse_existing(name)?;
+        let mut creating = self.creating.lock().unwrap_or_else(PoisonError::into_inner);
+        if !creating.insert(name.to_string()) {
+            return Err(ImportError::PoolExists(name.clone()));
+        }
+        Ok(Reserved { engine: self, name: name.to_string() })
     }
 
     fn refuse_existing(&self, name: &PoolName) -> Result<(), ImportError> {
@@ -89,6 +106,18 @@ impl Engine {
         // The pool is deleted. The next start removes what cannot be removed now.
         let _ = disk.remove_directory(&hidden);
         Ok(())
+    }
+}
+
+/// The name of a pool that is being created.
+struct Reserved<'a> {
+    engine: &'a Engine,
+    name: String,
+}
+
+impl Drop for Reserved<'_> {
+    fn drop(&mut self) {
+        self.engine.creating.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.name);
     }
 }
 

@@ -7,6 +7,7 @@
 //!   [`operations`]: one file per operation on a pool.
 //! * `transition`: journals and counts each change of a word.
 //! * [`worker`]: the handle of a calling thread. [`idempotency`]: leases made under an `Idempotency-Key`.
+//! * [`lists`]: lists of numbers that pools are blocked by.
 //! * [`counters`]: what a pool counts. [`clock`]: the engine's time.
 //! * `background`: the sweeper, the merger, the recorder and the checkpoint.
 //!
@@ -20,6 +21,7 @@ pub mod counters;
 pub mod create_delete;
 pub(crate) mod growth;
 pub mod idempotency;
+pub mod lists;
 pub mod open_report;
 pub mod operations;
 pub mod pool;

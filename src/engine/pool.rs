@@ -11,6 +11,7 @@ use crossbeam::utils::CachePadded;
 use crate::coordinates::Rank;
 use crate::domain::counts::{Counts, Totals};
 use crate::domain::lease_token::TokenKeys;
+use crate::domain::list_name::ListName;
 use crate::domain::note::Note;
 use crate::domain::settings::{NextState, PoolName, Settings, SettingsError};
 use crate::domain::zone_table::ZoneTable;
@@ -36,6 +37,8 @@ use crate::sys::sync::{Instant, Mutex, MutexGuard};
 
 use super::counters::PoolCounters;
 use super::growth::Growth;
+use super::lists::NoSuchList;
+use super::lists::blocking::Blocking;
 use super::segment::{Segment, Segments};
 use super::shared::{OPERATOR_SLOT, SWEEPER_SLOT, Shared};
 use super::worker::Cursor;
@@ -46,6 +49,9 @@ pub enum ChangeError {
     /// The settings are invalid.
     #[error(transparent)]
     Settings(#[from] SettingsError),
+    /// They name a list that does not exist.
+    #[error(transparent)]
+    List(#[from] NoSuchList),
     /// The pool's rounds are used up.
     #[error("this pool has used all its rounds: create a new pool")]
     NoMoreRounds,
@@ -105,8 +111,8 @@ pub struct NumberState {
 }
 
 impl NumberState {
-    pub(crate) fn new(number: Number, seen: Word) -> Self {
-        Self { number, state: seen.state(), generation: seen.generation(), until: seen.due() }
+    pub(crate) fn new(number: Number, state: State, seen: Word) -> Self {
+        Self { number, state, generation: seen.generation(), until: seen.due() }
     }
 }
 
@@ -124,6 +130,7 @@ pub struct Pool {
     /// The time zones of the numbers.
     pub(crate) zones: ArcSwapOption<ZoneTable>,
     pub(crate) growth: Growth,
+    pub(crate) blocking: Blocking,
     /// The manifest on disk. Locked during a change, so that changes are serialized.
     manifest: Lock<Manifest>,
     /// Held while numbers are added, one addition at a time.
@@ -181,6 +188,7 @@ impl Pool {
             settings: ArcSwap::from_pointee(manifest.settings.clone()),
             note: ArcSwapOption::from_pointee(manifest.note.clone()),
             growth: Growth::new(&segments, &manifest),
+            blocking: Blocking::new(),
             segments: ArcSwap::from_pointee(segments),
             zones: ArcSwapOption::empty(),
             round: AtomicU32::new(manifest.round),
@@ -244,7 +252,12 @@ impl Pool {
 
     /// How many numbers are in each state. Sums counters; reads no word.
     pub fn counts(&self) -> Counts {
-        self.counters.counts()
+        let mut counts = self.counters.counts();
+        // The words of those that are blocked say available.
+        counts.block(
+            self.segments.load().list.iter().map(|segment| segment.state.free.blocked().parked()).sum(),
+        );
+        counts
     }
 
     /// How often each event happened since the pool was created.
@@ -298,7 +311,8 @@ impl Pool {
 
     pub(crate) fn on_expiry(&self) -> ExpiryRule {
         match self.settings.load().on_expiry {
-            NextState::Available => ExpiryRule::Available,
+            // A list is refused as a setting.
+            NextState::Available | NextState::List(_) => ExpiryRule::Available,
             NextState::Rest(seconds) => ExpiryRule::Rest(seconds),
             NextState::Done => ExpiryRule::Done(self.round()),
             NextState::Retired => ExpiryRule::Retired,
@@ -322,7 +336,13 @@ impl Pool {
     pub fn lookup(&self, number: Number) -> Option<NumberState> {
         let segments = self.segments.load();
         let (segment, rank) = segments.locate(number, &mut LastRun::default())?;
-        Some(NumberState::new(number, self.look(segments.get(segment), rank)))
+        let seen = self.look(segments.get(segment), rank);
+        Some(NumberState::new(number, segments.get(segment).shown(rank, seen), seen))
+    }
+
+    /// The names of the lists that block a number, which may be leased or resting.
+    pub fn blocked_by(&self, number: Number) -> Vec<ListName> {
+        self.blocking.lists_with(number)
     }
 
     /// The manifest that is on disk and in use. Waits for a change in progress.

@@ -1,5 +1,6 @@
 //! The engine of one data directory: its pools, and the handles of its threads.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
@@ -40,6 +41,8 @@ pub struct Engine {
     report: OpenReport,
     /// Held while the map of pools changes.
     pub(crate) changing: Lock<()>,
+    /// The names of pools that are being created.
+    pub(crate) creating: Mutex<BTreeSet<String>>,
     next_slot: Mutex<usize>,
     background: [BackgroundThread; 3],
     _lock: DirectoryLock,
@@ -62,6 +65,7 @@ impl Engine {
             journal,
             report,
             changing: Lock::new(()),
+            creating: Mutex::default(),
             next_slot: Mutex::new(OWN_SLOTS),
             background,
             _lock: lock,

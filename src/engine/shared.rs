@@ -12,6 +12,7 @@ use crate::sys::sync::{Condvar, Mutex};
 
 use super::clock::Clock;
 use super::idempotency::Keys;
+use super::lists::Lists;
 
 /// The state that all pools of an engine share.
 pub(crate) struct Shared {
@@ -29,6 +30,9 @@ pub(crate) struct Shared {
     /// Number of slots: one per calling thread, and the engine's own ([`OWN_SLOTS`]).
     pub(crate) slots: usize,
     pub(crate) operator: Operator,
+    pub(crate) lists: Lists,
+    /// Held while words are moved on the merger's slot.
+    pub(crate) merging: Mutex<()>,
     /// Numbers that a segment that grows has room for.
     pub(crate) growing_numbers: u32,
     /// Where files are built before they are moved into place.

@@ -34,6 +34,11 @@ impl Transition<'_> {
         self.pool.count_change(segment, self.slot, rank, before, after);
     }
 
+    /// Says that the thread is changing words.
+    pub(crate) fn changing(&self) -> &Changing<'_> {
+        &self.changing
+    }
+
     /// Journals the lease of a number that was available. [`Self::finish`] counts it.
     #[inline]
     pub(crate) fn leased(&mut self, segment: &Segment, rank: Rank, after: Word) {

@@ -117,6 +117,11 @@ fn admit(
                 Problem::pool_not_found()
             });
         }
+        _ if permissions::concerns_lists(call) && !scope.is_all() => {
+            return Err(Problem::forbidden(format!(
+                "Lists are shared by all pools, and this caller's are {scope}: use a token with pools = [\"*\"]"
+            )));
+        }
         _ if call == Call::Backup && !scope.is_all() => {
             return Err(Problem::forbidden(format!(
                 "A backup has all pools, and this caller's are {scope}: use a token with pools = [\"*\"]"

@@ -12,19 +12,45 @@ pub(crate) const fn of(call: Call) -> Permission {
         Call::OpenApi | Call::Other => Permission::Any,
         Call::Lease | Call::Renew | Call::Return => Permission::Lease,
         Call::ShowPool | Call::Note => Permission::Show,
-        Call::ListPools | Call::ShowHours | Call::ShowZones | Call::Map | Call::Stats | Call::Metrics => {
-            Permission::Observe
-        }
-        Call::Export | Call::Lookup => Permission::Numbers,
+        Call::ListPools
+        | Call::ListLists
+        | Call::ShowList
+        | Call::ShowHours
+        | Call::ShowZones
+        | Call::Map
+        | Call::Stats
+        | Call::Metrics => Permission::Observe,
+        Call::Export | Call::Lookup | Call::ExportList | Call::LookupInList => Permission::Numbers,
         Call::ChangePool
         | Call::AddNumbers
         | Call::Retire
         | Call::Reinstate
         | Call::ChangeZones
         | Call::Release
+        | Call::AddToList
+        | Call::RemoveFromList
+        | Call::ReplaceList
         | Call::StartRound
         | Call::Pause
         | Call::Resume => Permission::Operate,
-        Call::CreatePool | Call::DeletePool | Call::Backup => Permission::Manage,
+        Call::CreatePool | Call::DeletePool | Call::CreateList | Call::DeleteList | Call::Backup => {
+            Permission::Manage
+        }
     }
+}
+
+/// Whether a call is on a list, which blocks any pool that names it.
+pub(crate) const fn concerns_lists(call: Call) -> bool {
+    matches!(
+        call,
+        Call::ListLists
+            | Call::ShowList
+            | Call::CreateList
+            | Call::DeleteList
+            | Call::ExportList
+            | Call::AddToList
+            | Call::LookupInList
+            | Call::RemoveFromList
+            | Call::ReplaceList
+    )
 }

@@ -282,6 +282,13 @@ fn event_of(call: Call) -> Option<(&'static str, &'static str)> {
         Call::ChangeZones => ("zones_changed", "the time zones of a pool's numbers were replaced or removed"),
         Call::Pause => ("pool_paused", "a pool was paused: it refuses new leases until it is resumed"),
         Call::Resume => ("pool_resumed", "a pool was resumed"),
+        Call::CreateList => ("list_created", "a list was created"),
+        Call::DeleteList => ("list_deleted", "a list was deleted"),
+        Call::AddToList => ("list_added", "numbers were put on a list, or counted by a dry run"),
+        Call::RemoveFromList => ("list_removed", "numbers were taken off a list, or counted by a dry run"),
+        Call::ReplaceList => {
+            ("list_replaced", "the numbers of a list were replaced, or counted by a dry run")
+        }
         Call::Backup => ("backup_made", "a backup was made"),
         _ => return None,
     })
@@ -292,11 +299,17 @@ fn is_slow_by_nature(call: Call) -> bool {
     matches!(
         call,
         Call::CreatePool
+            | Call::ChangePool
             | Call::AddNumbers
             | Call::Export
             | Call::Retire
             | Call::Reinstate
             | Call::Release
+            | Call::CreateList
+            | Call::ExportList
+            | Call::AddToList
+            | Call::RemoveFromList
+            | Call::ReplaceList
             | Call::Backup
     )
 }

@@ -3,8 +3,8 @@
 use hyper::Method;
 
 use crate::http::calls::{
-    backup, export, health, hours, lease, map, metrics, note, numbers, one_lease, openapi, page, pools,
-    release, renew_return, stats,
+    backup, export, health, hours, lease, lists, map, metrics, note, numbers, one_lease, openapi, page,
+    pools, release, renew_return, stats,
 };
 use crate::http::counters::requests::Call;
 use crate::http::request::path;
@@ -28,10 +28,11 @@ const fn route(method: Method, path: &'static str, call: Call, handler: Handler)
 }
 
 /// The paths that do not name a pool.
-static DAEMON: [Route; 9] = [
+static DAEMON: [Route; 10] = [
     route(Method::GET, "/", Call::Page, page::index),
     route(Method::GET, "/page/{file}", Call::Page, page::file),
     route(Method::GET, "/v1/pools", Call::ListPools, pools::list),
+    route(Method::GET, "/v1/lists", Call::ListLists, lists::list),
     route(Method::GET, "/v1/stats", Call::Stats, stats::show),
     route(Method::POST, "/v1/backup", Call::Backup, backup::make),
     route(Method::GET, "/metrics", Call::Metrics, metrics::show),
@@ -68,6 +69,18 @@ static POOL: [Route; 24] = [
     route(Method::POST, "/resume", Call::Resume, pools::resume),
 ];
 
+/// The paths of a list: the part after `/v1/lists/{list}`.
+static LIST: [Route; 8] = [
+    route(Method::GET, "", Call::ShowList, lists::show),
+    route(Method::PUT, "", Call::CreateList, lists::create),
+    route(Method::DELETE, "", Call::DeleteList, lists::delete),
+    route(Method::GET, "/numbers", Call::ExportList, lists::export),
+    route(Method::POST, "/numbers", Call::AddToList, lists::add),
+    route(Method::GET, "/numbers/{number}", Call::LookupInList, lists::lookup),
+    route(Method::POST, "/remove", Call::RemoveFromList, lists::remove),
+    route(Method::POST, "/replace", Call::ReplaceList, lists::replace),
+];
+
 impl Route {
     #[inline]
     fn has_path(&self, path: &str) -> bool {
@@ -87,7 +100,11 @@ pub(crate) fn find(method: &Method, whole_path: &str) -> Result<&'static Route, 
     let (routes, path) = match path::split_pool(whole_path) {
         Some(("", "")) => return Err(Problem::not_found()),
         Some((_, rest)) => (POOL.as_slice(), rest),
-        None => (DAEMON.as_slice(), whole_path),
+        None => match path::split_list(whole_path) {
+            Some(("", "")) => return Err(Problem::not_found()),
+            Some((_, rest)) => (LIST.as_slice(), rest),
+            None => (DAEMON.as_slice(), whole_path),
+        },
     };
     let mut there = routes.iter().filter(|route| route.has_path(path)).peekable();
     if there.peek().is_none() {
@@ -118,8 +135,18 @@ mod tests {
         assert_eq!(call(Method::GET, "/v1/pools/ru/numbers/7/renew"), Err("method_not_allowed"));
         assert_eq!(call(Method::GET, "/v1/pools/ru/numbers"), Ok(Call::Export));
         assert_eq!(call(Method::GET, "/page/uplot/LICENSE"), Ok(Call::Page));
-        for path in ["/v1/pools/", "/v1/pools/ru/", "/v1/pools/ru/numbers/7/8", "/v1", "/v1/pools/ru/lease/x"]
-        {
+        assert_eq!(call(Method::GET, "/v1/lists"), Ok(Call::ListLists));
+        assert_eq!(call(Method::PUT, "/v1/lists/optouts"), Ok(Call::CreateList));
+        assert_eq!(call(Method::GET, "/v1/lists/optouts/numbers/7"), Ok(Call::LookupInList));
+        for path in [
+            "/v1/lists/",
+            "/v1/lists/a/b",
+            "/v1/pools/",
+            "/v1/pools/ru/",
+            "/v1/pools/ru/numbers/7/8",
+            "/v1",
+            "/v1/pools/ru/lease/x",
+        ] {
             assert_eq!(call(Method::POST, path), Err("not_found"), "{path}");
         }
         for path in ["/v1/pools/ru/lease", "/v1/backup", "/v1/pools/ru/numbers"] {

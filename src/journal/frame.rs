@@ -31,8 +31,8 @@ use crate::disk::mapping::PAGE_BYTES;
 use super::record::{RECORD_BYTES, Record};
 
 /// Version of the format of heads, frames and records.
-pub const FORMAT: u32 = 2;
-/// The oldest version that is read: its leases of keys are by rank.
+pub const FORMAT: u32 = 3;
+/// The oldest version that is read: its leases of keys are by rank. Format 2 has no changes of lists.
 const OLDEST_FORMAT: u32 = 1;
 /// Bytes of a file's head.
 pub const HEAD_BYTES: usize = PAGE_BYTES;

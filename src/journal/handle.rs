@@ -15,7 +15,7 @@ use crate::sys::sync::thread::Thread;
 
 use super::durability::Durability;
 use super::queue::{Position, Queues};
-use super::record::Record;
+use super::record::{ListRecord, Record};
 use super::stats::{JournalSnapshot, JournalStats};
 
 /// A thread that never runs out of work wakes the writer after this many records.
@@ -94,12 +94,11 @@ impl Journal {
         }
     }
 
-    /// Returns a guard to hold while the slot's thread changes words. It takes their records.
+    /// Returns a guard to hold while the slot's thread changes words, or takes or places bits of a free index.
+    /// It takes the records. A thread has one at a time.
     #[inline]
     pub fn change(&self, slot: Slot) -> Changing<'_> {
-        if self.records_words {
-            self.queues.enter(slot);
-        }
+        self.queues.enter(slot);
         Changing { journal: self, slot }
     }
 
@@ -176,6 +175,24 @@ impl Journal {
         Position { own: self.queues.pushed(slot), group }
     }
 
+    /// What must be committed before a reply may confirm that this thread has blocked a rank of a free index.
+    ///
+    /// Two times all threads that were changing words must have come to rest. After the first, nobody is left
+    /// who asked before the rank was blocked and still places its bit. A lease may have taken that bit in
+    /// between; it is made, and committed, after the second. The thread that takes a bit, or reads whether a rank
+    /// is blocked, has been marked as changing words before that, with a read-modify-write in between.
+    pub fn settled_position(&self, slot: Slot) -> Position {
+        let group = match self.queues.observe() {
+            0 => self.queues.observe(),
+            // The group after it begins when it is committed.
+            first => first + 1,
+        };
+        if group > 0 {
+            self.wake_writer();
+        }
+        Position { own: self.queues.pushed(slot), group }
+    }
+
     /// Whether all of a position is committed.
     #[inline]
     pub fn is_committed(&self, slot: Slot, position: Position) -> bool {
@@ -189,8 +206,12 @@ impl Journal {
 
     /// Blocks until all that this thread saw so far is committed. For threads that may block.
     pub fn settle(&self, slot: Slot) -> Result<(), JournalError> {
+        self.wait_for(slot, self.observed_position(slot))
+    }
+
+    /// Blocks until a position is committed. For threads that may block.
+    pub(crate) fn wait_for(&self, slot: Slot, position: Position) -> Result<(), JournalError> {
         lock::assert_none_held();
-        let position = self.observed_position(slot);
         while !self.is_committed(slot, position) {
             if self.has_ended() {
                 return Err(JournalError::Poisoned);
@@ -337,7 +358,12 @@ pub struct Changing<'a> {
 }
 
 impl Changing<'_> {
-    /// Records a change whose compare-exchange succeeded.
+    /// Records a change of a list, in every durability mode: no table has it.
+    pub fn record_list(&self, record: ListRecord) {
+        self.journal.push(self.slot, Record::List(record));
+    }
+
+    /// Records a change of a word whose compare-exchange succeeded.
     #[inline]
     pub fn record(&self, record: impl FnOnce() -> Record) {
         if self.journal.records_words {
@@ -349,8 +375,6 @@ impl Changing<'_> {
 impl Drop for Changing<'_> {
     #[inline]
     fn drop(&mut self) {
-        if self.journal.records_words {
-            self.journal.queues.finish(self.slot);
-        }
+        self.journal.queues.finish(self.slot);
     }
 }

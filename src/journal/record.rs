@@ -10,11 +10,19 @@
 //!     24  holder           u64                                 number                 u64
 //! ```
 //!
+//! Kind 5 is a change of a list:
+//!
+//! ```text
+//!      0  list's id           u64     8  1 if on it, 0 if off    u16    10  kind = 5  u16
+//!     12  how many, less one  u32    16  first number            u64    24  sequence  u64
+//! ```
+//!
 //! Kind 3, of format 1, is a lease of a key by segment (8, u16) and rank (12, u32), with the key's first half
 //! (16, u64) and the generation (24, u32).
 //!
 //! All little-endian. A key record states how many lease records follow it, not always next to it. Together
-//! they are the leases made under an `Idempotency-Key`. Each of these numbers has its word record too.
+//! they are the leases made under an `Idempotency-Key`. Each of these numbers has its word record too. Of two
+//! changes of a list at one number, the one with the larger sequence counts, whatever their order is.
 //!
 //! To add a kind: take the next number, raise [`super::frame::FORMAT`], and keep reading the earlier kinds.
 
@@ -27,6 +35,7 @@ const KIND_WORD: u16 = 1;
 const KIND_KEY: u16 = 2;
 const KIND_OLD_KEY_LEASE: u16 = 3;
 const KIND_KEY_LEASE: u16 = 4;
+const KIND_LIST: u16 = 5;
 
 /// The word of a number after a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,6 +95,21 @@ pub struct OldKeyLeaseRecord {
     pub generation: u32,
 }
 
+/// Consecutive numbers that were put on a list, or taken off it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ListRecord {
+    /// The list's id. It also differs from that of a deleted list of the same name.
+    pub list: u64,
+    /// Whether the numbers are on the list from now on.
+    pub on: bool,
+    /// The first number.
+    pub first: u64,
+    /// How many numbers follow it.
+    pub more: u32,
+    /// The place of the change among those of the list.
+    pub sequence: u64,
+}
+
 /// One record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Record {
@@ -97,6 +121,8 @@ pub enum Record {
     KeyLease(KeyLeaseRecord),
     /// The same in format 1. Read, never written.
     OldKeyLease(OldKeyLeaseRecord),
+    /// A change of a list.
+    List(ListRecord),
 }
 
 /// The bytes are not those of a record.
@@ -141,6 +167,14 @@ impl Record {
                 bytes[16..24].copy_from_slice(&record.key_start);
                 bytes[24..28].copy_from_slice(&record.generation.to_le_bytes());
             }
+            Self::List(record) => {
+                bytes[..8].copy_from_slice(&record.list.to_le_bytes());
+                bytes[8..10].copy_from_slice(&u16::from(record.on).to_le_bytes());
+                bytes[10..12].copy_from_slice(&KIND_LIST.to_le_bytes());
+                bytes[12..16].copy_from_slice(&record.more.to_le_bytes());
+                bytes[16..24].copy_from_slice(&record.first.to_le_bytes());
+                bytes[24..].copy_from_slice(&record.sequence.to_le_bytes());
+            }
         }
         bytes
     }
@@ -179,6 +213,13 @@ impl Record {
                 key_start: std::array::from_fn(|i| bytes[16 + i]),
                 generation: u32_at(24),
             })),
+            KIND_LIST => Ok(Self::List(ListRecord {
+                list: u64_at(0),
+                on: u16_at(8) != 0,
+                more: u32_at(12),
+                first: u64_at(16),
+                sequence: u64_at(24),
+            })),
             other => Err(UnknownKind(other)),
         }
     }
@@ -198,6 +239,9 @@ mod tests {
             lease().prop_map(|(pool, until_tag, generation, key_start, low)| {
                 let number = u64::from(low);
                 Record::KeyLease(KeyLeaseRecord { pool, number, key_start, generation, until_tag })
+            }),
+            word.clone().prop_map(|(list, on, more, first, sequence)| {
+                Record::List(ListRecord { list, on: on % 2 == 1, first, more, sequence })
             }),
             lease().prop_map(|(pool, segment, rank, key_start, generation)| {
                 Record::OldKeyLease(OldKeyLeaseRecord {
@@ -230,12 +274,12 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_a_record_or_an_error(mut bytes: [u8; RECORD_BYTES], kind in 0_u16..6) {
+        fn any_bytes_are_a_record_or_an_error(mut bytes: [u8; RECORD_BYTES], kind in 0_u16..7) {
             bytes[10] = kind as u8;
             bytes[11] = 0;
             match Record::decode(&bytes) {
                 Ok(record) => prop_assert_eq!(Record::decode(&record.encode()), Ok(record)),
-                Err(UnknownKind(other)) => prop_assert!(other == kind && !(1..=4).contains(&kind)),
+                Err(UnknownKind(other)) => prop_assert!(other == kind && !(1..=5).contains(&kind)),
             }
         }
     }

@@ -5,5 +5,6 @@
 
 pub mod list;
 pub mod number;
+pub(crate) mod pieces;
 pub mod sample;
 pub mod set;

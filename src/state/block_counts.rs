@@ -26,7 +26,7 @@ pub struct BlockCounts {
     blocks: Box<[AtomicU64]>,
 }
 
-/// The number of words in each state, indexed by [`State`].
+/// The number of words in each state, indexed by [`State`]: all but `Blocked`, which no word says.
 pub type StateCounts = [u32; State::Retired as usize + 1];
 
 /// What one word in a state adds to the counts of its block; 0 for `Available`.

@@ -16,6 +16,19 @@
 //!    count as under way in [`Mutations`], so the search is not believed.
 //! 4. *A bit above with nothing below* remains where few ranks are free, and after 2. A search that meets one
 //!    clears it as in 2.
+//!
+//! A rank that is [blocked](super::blocked) has its bit beside the index instead of in it. The bit of an
+//! available number is in one of the two places, or some thread has it. [`FreeIndex::place`] is the one function
+//! by which a bit enters the index, whatever the reason is:
+//!
+//! 5. *A rank is blocked while another thread places its bit.* Who places the bit then reads whether the rank is
+//!    blocked; who blocks (or unblocks) the rank then takes the bit from where it is wrong by now. In the single
+//!    order of these `SeqCst` operations one of the two sees what the other has done, and `fetch_and` decides
+//!    which of them moves the bit. So once both are done the bit is where it belongs.
+//! 6. *In the middle of 5* the bit of a blocked rank can be in the index for a moment, and a lease can take it.
+//!    The thread that placed it had asked before the rank was blocked. So it is gone when all threads that were
+//!    changing words then have come to rest, and the lease is made when those that were changing words after
+//!    that have. Whoever confirms that a rank is blocked waits for both (`Journal::settled_position`).
 
 use std::ops::Range;
 
@@ -24,6 +37,7 @@ use crate::sys::atomics::{AtomicU64, Ordering, total_order_for_loom};
 use crate::sys::prefetch::prefetch;
 use crate::sys::slot::Slot;
 
+use super::blocked::Blocked;
 use super::mutations::Mutations;
 
 /// Bits per node: 64, or few under loom so that small models have all levels.
@@ -58,6 +72,7 @@ pub struct FreeIndex {
     len: u32,
     /// `levels[0]` are the leaves; the last level is one node.
     levels: Vec<Box<[AtomicU64]>>,
+    blocked: Blocked,
     mutations: Mutations,
 }
 
@@ -78,7 +93,8 @@ fn lowest(bits: u64, count: u32) -> u64 {
 }
 
 impl FreeIndex {
-    /// An index of `len` ranks whose leaf `i` is `leaf(i)`; bits past the end must be clear.
+    /// An index of `len` ranks whose leaf `i` is `leaf(i)`; bits past the end must be clear. No rank is blocked:
+    /// block those that are before the index is used.
     pub fn build(len: u32, slots: usize, leaves: impl IntoIterator<Item = u64>) -> Self {
         let mut nodes: Vec<u64> = leaves.into_iter().collect();
         nodes.resize(len.div_ceil(NODE_BITS).max(1) as usize, 0);
@@ -90,7 +106,12 @@ impl FreeIndex {
                 .collect();
             levels.push(nodes.into_iter().map(AtomicU64::new).collect::<Box<[_]>>());
             if levels.last().is_none_or(|level| level.len() == 1) {
-                return Self { len, levels, mutations: Mutations::new(slots, len) };
+                return Self {
+                    len,
+                    levels,
+                    blocked: Blocked::new(len),
+                    mutations: Mutations::new(slots, len),
+                };
             }
             nodes = above;
         }
@@ -122,15 +143,78 @@ impl FreeIndex {
         prefetch(self.node(0, rank.0 >> NODE_SHIFT));
     }
 
-    /// Marks a rank as free. Call after its word became available.
+    /// Which ranks are blocked.
+    #[inline]
+    pub fn blocked(&self) -> &Blocked {
+        &self.blocked
+    }
+
+    /// Marks a rank as free, or parks it if it is blocked. Call after its word became available, during a
+    /// transition.
     #[inline]
     pub fn put(&self, rank: Rank, slot: Slot) {
-        debug_assert!(rank.0 < self.len);
         let _mutation = self.mutations.begin(slot, rank);
-        let leaf = rank.0 >> NODE_SHIFT;
-        if self.node(0, leaf).fetch_or(1 << (rank.0 % NODE_BITS), Ordering::SeqCst) == 0 {
-            self.announce(0, leaf);
+        self.place(rank, slot);
+    }
+
+    /// Puts the bit of a rank, which the caller has, where it belongs.
+    #[inline]
+    fn place(&self, rank: Rank, slot: Slot) {
+        debug_assert!(rank.0 < self.len);
+        loop {
+            let is_blocked = self.blocked.contains(rank);
+            if is_blocked {
+                self.blocked.park(rank);
+            } else {
+                let leaf = rank.0 >> NODE_SHIFT;
+                if self.node(0, leaf).fetch_or(1 << (rank.0 % NODE_BITS), Ordering::SeqCst) == 0 {
+                    self.announce(0, leaf);
+                }
+            }
+            total_order_for_loom();
+            if self.blocked.contains(rank) == is_blocked {
+                return;
+            }
+            let has_bit =
+                if is_blocked { self.blocked.unpark(rank) } else { self.take_one(rank, slot).is_some() };
+            if !has_bit {
+                return;
+            }
         }
+    }
+
+    /// Blocks a rank. Returns whether it was not blocked. A lease of it may be in progress: see 6 above.
+    pub fn block(&self, rank: Rank, slot: Slot) -> bool {
+        let _mutation = self.mutations.begin(slot, rank);
+        let is_new = self.blocked.insert(rank);
+        total_order_for_loom();
+        if self.take_one(rank, slot).is_some() {
+            self.place(rank, slot);
+        }
+        is_new
+    }
+
+    /// Makes a rank as if it had not been blocked. Returns whether it was.
+    pub fn unblock(&self, rank: Rank, slot: Slot) -> bool {
+        // Begun before: from the moment that it is not blocked, no search that misses it may be believed.
+        let _mutation = self.mutations.begin(slot, rank);
+        let was = self.blocked.remove(rank);
+        total_order_for_loom();
+        if self.blocked.unpark(rank) {
+            self.place(rank, slot);
+        }
+        was
+    }
+
+    /// Takes the bit of a rank, whether the rank is blocked or not. Returns whether the caller has it now, and
+    /// with it the right to make the number unavailable. If not, another thread has it or moves it.
+    pub fn claim(&self, rank: Rank, slot: Slot) -> bool {
+        self.take_one(rank, slot).is_some() || self.blocked.unpark(rank)
+    }
+
+    #[inline]
+    fn take_one(&self, rank: Rank, slot: Slot) -> Option<Taken> {
+        self.take_near(rank..Rank(rank.0 + 1), 1, slot)
     }
 
     /// Sets the bits above a node that is not zero, up to the first that is set already: a thread that clears
@@ -386,6 +470,65 @@ mod tests {
         assert_eq!(index.take(ranks(100..10_000), 64, SLOT).unwrap().base, Rank(64));
         assert_eq!(index.take(ranks(100..10_000), 64, SLOT), None);
         assert_eq!(index.take_scanning(ranks(100..10_000), 64, SLOT).unwrap().base, Rank(128));
+    }
+
+    #[test]
+    fn a_blocked_rank_is_in_the_index_again_only_once_it_is_unblocked() {
+        let index = full(1_000);
+        let all = || ranks(0..1_000);
+        assert!(index.block(Rank(70), SLOT) && !index.block(Rank(70), SLOT));
+        assert_eq!((index.count(), index.blocked().parked(), index.contains(Rank(70))), (999, 1, false));
+        index.put(Rank(70), SLOT);
+        assert!(!index.contains(Rank(70)));
+        assert!(index.claim(Rank(70), SLOT) && !index.claim(Rank(70), SLOT));
+        // Unblocked while another thread has the bit: that thread puts it back.
+        assert!(index.unblock(Rank(70), SLOT) && !index.contains(Rank(70)));
+        index.put(Rank(70), SLOT);
+        assert!(index.contains(Rank(70)) && index.claim(Rank(70), SLOT));
+        // Blocked while another thread has the bit.
+        assert!(index.block(Rank(70), SLOT));
+        index.put(Rank(70), SLOT);
+        assert_eq!((index.contains(Rank(70)), index.blocked().parked()), (false, 1));
+        assert!(index.unblock(Rank(70), SLOT) && !index.unblock(Rank(70), SLOT));
+        assert_eq!((index.count(), index.blocked().parked(), index.contains(Rank(70))), (1_000, 0, true));
+        assert_eq!(index.mutations.begun(&all()), index.mutations.finished(&all()));
+    }
+
+    /// One thread blocks and unblocks ranks, two take and put them back. No bit is lost or doubled, and all are
+    /// where they belong in the end.
+    #[test]
+    fn no_bit_is_lost_between_the_index_and_the_side() {
+        const RANKS: u32 = 3;
+        let leaf = (1 << RANKS) - 1;
+        let index = FreeIndex::build(RANKS, 3, [leaf]);
+        std::thread::scope(|scope| {
+            for slot in 1..3 {
+                let index = &index;
+                scope.spawn(move || {
+                    for turn in 0..200_000_u32 {
+                        let rank = Rank(turn % RANKS);
+                        // As a lease, and as a change of an available word.
+                        let taken = if turn % 2 == 0 {
+                            index.take(ranks(0..RANKS), 1, Slot(slot)).and_then(|taken| taken.ranks().next())
+                        } else {
+                            index.claim(rank, Slot(slot)).then_some(rank)
+                        };
+                        if let Some(rank) = taken {
+                            index.put(rank, Slot(slot));
+                        }
+                    }
+                });
+            }
+            for turn in 0..200_000_u32 {
+                let rank = Rank(turn % RANKS);
+                assert!(index.block(rank, SLOT));
+                assert!(index.unblock(rank, SLOT));
+            }
+            index.block(Rank(1), SLOT);
+        });
+        assert_eq!((index.count(), index.contains(Rank(1)), index.blocked().parked()), (2, false, 1));
+        assert!(index.unblock(Rank(1), SLOT) && index.contains(Rank(1)));
+        assert_eq!(index.mutations.begun(&ranks(0..RANKS)), index.mutations.finished(&ranks(0..RANKS)));
     }
 
     proptest! {

@@ -3,6 +3,7 @@
 
 pub mod block;
 pub mod block_counts;
+pub mod blocked;
 pub mod dirty_blocks;
 pub mod due_hints;
 pub mod free_index;

@@ -380,3 +380,21 @@ fn models_retire_against_a_lease() {
         index_agrees(&shared);
     });
 }
+
+/// A rank is blocked while another thread puts it into the index, and a third may take it there.
+#[test]
+fn models_a_block_and_a_put() {
+    check(|| {
+        let shared = Arc::new(index(2, &[]));
+        let (putting, blocking) = (shared.clone(), shared.clone());
+        let put = thread::spawn(move || putting.put(Rank(1), Slot(1)));
+        let block = thread::spawn(move || blocking.block(Rank(1), Slot(2)));
+        let taken = take_one(&shared, Slot(0));
+        put.join().unwrap();
+        assert!(block.join().unwrap());
+        assert!(!shared.contains(Rank(1)), "it is blocked");
+        assert_eq!(shared.blocked().parked(), u64::from(taken.is_none()));
+        assert!(shared.unblock(Rank(1), Slot(2)));
+        assert_eq!(take_one(&shared, Slot(0)).is_some(), taken.is_none());
+    });
+}

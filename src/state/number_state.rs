@@ -16,16 +16,19 @@ pub enum State {
     Done,
     /// It is never leased.
     Retired,
+    /// It would be available, but is on a list that blocks it. No word says so.
+    Blocked,
 }
 
 /// The text names no state.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("\"{0}\" is not a state: give available, leased, resting, done or retired")]
+#[error("\"{0}\" is not a state: give available, leased, resting, done, retired or blocked")]
 pub struct NotAState(String);
 
 impl State {
     /// Every state, in display order.
-    pub const ALL: [Self; 5] = [Self::Available, Self::Leased, Self::Resting, Self::Done, Self::Retired];
+    pub const ALL: [Self; 6] =
+        [Self::Available, Self::Leased, Self::Resting, Self::Done, Self::Retired, Self::Blocked];
 
     /// The state as the API names it.
     pub fn as_str(self) -> &'static str {
@@ -35,6 +38,7 @@ impl State {
             Self::Resting => "resting",
             Self::Done => "done",
             Self::Retired => "retired",
+            Self::Blocked => "blocked",
         }
     }
 }

@@ -113,7 +113,7 @@ impl<W: AsRef<[AtomicU64]>> SegmentState<W> {
     ) -> Result<Option<(Word, Word)>, E> {
         // Until the word is changed or the rank is back, a search that finds nothing must not be believed.
         let _mutation = self.free.mutations().begin(slot, rank);
-        if self.free.take_near(rank..Rank(rank.0 + 1), 1, slot).is_none() {
+        if !self.free.claim(rank, slot) {
             return Ok(None);
         }
         loop {

@@ -9,6 +9,7 @@
 //!   journal/                 see `crate::journal`
 //!   staging/                 unfinished files; emptied at each start
 //!   backups/                 see `crate::backup`, unless they are kept elsewhere
+//!   lists/optouts/…         a list that pools are blocked by, see `super::list_files`
 //!   pools/ru/pool.toml       settings and the list of segments, replaced atomically
 //!   pools/ru/0001.numbers    portable 64-bit Roaring, immutable, CRC in pool.toml
 //!   pools/ru/0002.growing    numbers in the order of their addition, see `super::growing_file`
@@ -46,6 +47,11 @@ pub(crate) fn journal_dir(data_dir: &Path) -> PathBuf {
 /// Where the pools are.
 pub(crate) fn pools_dir(data_dir: &Path) -> PathBuf {
     data_dir.join("pools")
+}
+
+/// Where the lists are.
+pub(crate) fn lists_dir(data_dir: &Path) -> PathBuf {
+    data_dir.join("lists")
 }
 
 /// Locks a data directory. Initializes an empty one.

@@ -22,8 +22,8 @@ use super::checksummed::{with_checksum, without_checksum};
 use super::zones_file::ZonesEntry;
 
 /// Version of the manifest and of the files it names.
-pub(crate) const FORMAT: u32 = 3;
-/// The oldest version that is read: it has no epochs.
+pub(crate) const FORMAT: u32 = 4;
+/// The oldest version that is read: it has no epochs. Format 3 names no lists.
 const OLDEST_FORMAT: u32 = 2;
 /// The manifest's name in the pool's directory.
 pub(crate) const MANIFEST_FILE: &str = "pool.toml";
@@ -261,6 +261,26 @@ mod tests {
                             [settings]\norder = \"random\"\nttl = 60\nttl_max = 3600\nrest = 0\non_expiry = \"available\"\n\n\
                             [settings.outcomes]\n\n[[segments]]\nid = 1\nnumbers = 5\nnumbers_bytes = 40\n\
                             numbers_crc32c = 7\n";
+
+    /// As format 3 was written.
+    const FORMAT_3: &str = "crc32c = \"CHECKSUM\"\nformat = 3\nid = \"00000000000000ab\"\nround = 1\npaused = false\n\n\
+                            [settings]\norder = \"lowest\"\nttl = 60\nttl_max = 3600\nrest = 0\n\n\
+                            [settings.on_expiry]\nrest = 5\n\n[settings.outcomes]\nno = \"retired\"\n\n[[epochs]]\n\
+                            floor = 4\nid = \"0000000000000001\"\n";
+
+    #[test]
+    fn format_3_is_read_and_becomes_format_4_with_lists() {
+        let dir = tempfile::tempdir().unwrap();
+        let rest = FORMAT_3.split_once('\n').unwrap().1;
+        std::fs::write(dir.path().join(MANIFEST_FILE), with_checksum(rest)).unwrap();
+        let mut manifest = Manifest::read(dir.path()).unwrap();
+        assert_eq!((manifest.settings.blocked_by.len(), manifest.epochs().len()), (0, 1));
+        manifest.settings.blocked_by = vec!["optouts".parse().unwrap()];
+        manifest.settings.outcomes.insert("do_not_call".to_owned(), "list:optouts".parse().unwrap());
+        manifest.write(&RealDisk, dir.path()).unwrap();
+        let read = Manifest::read(dir.path()).unwrap();
+        assert_eq!((read.format, &read), (4, &manifest));
+    }
 
     #[test]
     fn format_2_is_read_and_epochs_are_kept_in_order() {

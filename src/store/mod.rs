@@ -7,6 +7,7 @@ pub(crate) mod data_dir;
 pub(crate) mod fail_stop_disk;
 pub(crate) mod growing_file;
 pub mod idempotency_file;
+pub mod list_files;
 pub mod manifest;
 pub mod open_error;
 pub(crate) mod pool_dir;

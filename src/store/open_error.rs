@@ -8,6 +8,7 @@ use crate::journal::running::StartError;
 
 use super::damage::SegmentError;
 use super::idempotency_file::KeyFileError;
+use super::list_files::ListFileError;
 use super::manifest::ManifestError;
 use super::zones_file::ZonesFileError;
 
@@ -84,6 +85,9 @@ pub enum OpenError {
     /// The keys cannot be read.
     #[error(transparent)]
     Keys(#[from] KeyFileError),
+    /// The files of a list cannot be used.
+    #[error("{0}; `allotd check` reports all damage")]
+    Lists(#[from] ListFileError),
     /// The journal cannot be read.
     #[error(transparent)]
     Recovery(#[from] RecoveryError),

@@ -10,6 +10,7 @@ mod faults;
 mod faulty;
 mod flips;
 mod history;
+mod lists;
 mod modes;
 mod power;
 mod power_loss;

@@ -6,6 +6,7 @@ mod exhausted;
 mod growth;
 mod hours;
 mod lifecycle;
+mod lists;
 mod model;
 mod threads;
 

@@ -1,10 +1,12 @@
 //! A pool against a model that keeps a plain record for each number, under random calls and time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use allotd::domain::counts::Counts;
+use allotd::domain::list_name::ListName;
 use allotd::domain::settings::{NextState, Order, SettingsChange};
+use allotd::engine::lists::operations::ListChange;
 use allotd::engine::operations::export::Export;
 use allotd::engine::operations::import::NumberSource;
 use allotd::engine::operations::lease::{Lease, LeaseError, LeaseRequest};
@@ -47,9 +49,28 @@ struct Model {
     on_expiry: NextState,
     round: u32,
     paused: bool,
+    lists: [BTreeSet<u64>; LISTS.len()],
+    /// Which of them block the pool.
+    blocked_by: [bool; LISTS.len()],
+}
+
+const LISTS: [&str; 2] = ["optouts", "national"];
+
+fn list_name(list: usize) -> ListName {
+    LISTS[list].parse().unwrap()
 }
 
 impl Model {
+    fn is_blocked(&self, number: u64) -> bool {
+        (0..LISTS.len()).any(|list| self.blocked_by[list] && self.lists[list].contains(&number))
+    }
+
+    /// The state that a number is shown in.
+    fn shown(&self, number: u64, record: &Record) -> State {
+        let is_blocked = record.state == State::Available && self.is_blocked(number);
+        if is_blocked { State::Blocked } else { record.state }
+    }
+
     /// Lets time pass: what has ended is over.
     fn tick(&mut self, now: Timestamp) {
         for record in self.numbers.values_mut() {
@@ -70,13 +91,14 @@ impl Model {
                         record.round = self.round;
                     }
                     NextState::Retired => record.state = State::Retired,
+                    NextState::List(_) => panic!("refused as a rule for expiry"),
                 }
             }
         }
     }
 
     fn count(&self, state: State) -> u64 {
-        self.numbers.values().filter(|record| record.state == state).count() as u64
+        self.numbers.iter().filter(|(n, record)| self.shown(**n, record) == state).count() as u64
     }
 }
 
@@ -95,6 +117,8 @@ enum Event {
     Round,
     Pause(bool),
     ExpiryRule(NextState),
+    List { list: usize, change: ListChange, first: u64, len: u64 },
+    BlockedBy([bool; LISTS.len()]),
     Restart,
 }
 
@@ -110,6 +134,10 @@ fn then() -> impl Strategy<Value = NextState> {
     ]
 }
 
+fn list_change() -> impl Strategy<Value = ListChange> {
+    prop_oneof![3 => Just(ListChange::Add), 2 => Just(ListChange::Remove), 1 => Just(ListChange::Replace)]
+}
+
 fn event() -> impl Strategy<Value = Event> {
     let place = || (0..SPREAD).prop_map(|offset| FIRST + offset);
     prop_oneof![
@@ -117,6 +145,11 @@ fn event() -> impl Strategy<Value = Event> {
             .prop_map(|(count, ttl, within)| Event::Lease { count, ttl, within }),
         4 => (any::<usize>(), 1u32..100).prop_map(|(which, ttl)| Event::Renew { which, ttl }),
         8 => (any::<usize>(), then()).prop_map(|(which, then)| Event::Return { which, then }),
+        2 => (any::<usize>(), 0..LISTS.len())
+            .prop_map(|(which, list)| Event::Return { which, then: NextState::List(list_name(list)) }),
+        6 => (0..LISTS.len(), list_change(), place(), 1..SPREAD / 8)
+            .prop_map(|(list, change, first, len)| Event::List { list, change, first, len }),
+        2 => any::<[bool; LISTS.len()]>().prop_map(Event::BlockedBy),
         6 => (0u32..60).prop_map(|seconds| Event::Skip { seconds }),
         1 => (place(), 1..SPREAD / 8).prop_map(|(first, len)| Event::Retire { first, len }),
         1 => (place(), 1..SPREAD / 4).prop_map(|(first, len)| Event::Reinstate { first, len }),
@@ -150,11 +183,14 @@ impl Run {
         let dir = tempfile::tempdir().unwrap();
         let engine = open(dir.path());
         let change = SettingsChange { order: Some(order), ..SettingsChange::default() };
+        LISTS.iter().for_each(|list| drop(engine.create_list(list.parse().unwrap(), None).unwrap()));
         let pool = create(&engine, "p", ranges, &change);
         let new = Record { state: State::Available, generation: 0, until: None, round: 0, holder: false };
         let numbers =
             ranges.iter().flat_map(|r| r.first().get()..=r.last().get()).map(|n| (n, new)).collect();
-        let model = Model { numbers, on_expiry: NextState::Available, round: 1, paused: false };
+        let on_expiry = NextState::Available;
+        let (lists, blocked_by) = Default::default();
+        let model = Model { numbers, on_expiry, round: 1, paused: false, lists, blocked_by };
         Self {
             worker: engine.worker(),
             dir,
@@ -201,6 +237,13 @@ impl Run {
                 self.pool.change_settings(&change).unwrap();
                 self.model.on_expiry = then;
             }
+            Event::List { list, change, first, len } => self.list(list, change, first, len),
+            Event::BlockedBy(blocked_by) => {
+                let names = (0..LISTS.len()).filter(|list| blocked_by[*list]).map(list_name).collect();
+                let change = SettingsChange { blocked_by: Some(names), ..SettingsChange::default() };
+                self.pool.change_settings(&change).unwrap();
+                self.model.blocked_by = blocked_by;
+            }
             Event::Restart => self.restart(),
         }
     }
@@ -225,7 +268,9 @@ impl Run {
             .model
             .numbers
             .iter()
-            .filter(|(n, r)| r.state == State::Available && within.is_none_or(|w| w.contains(number(**n))))
+            .filter(|(n, r)| {
+                self.model.shown(**n, r) == State::Available && within.is_none_or(|w| w.contains(number(**n)))
+            })
             .map(|(n, _)| *n)
             .collect();
         if answer == Err(LeaseError::Exhausted) {
@@ -266,16 +311,24 @@ impl Run {
         let mut results = Vec::new();
         let held = LeaseRef { number: lease.number, token: Some(lease.token) };
         self.pool.renew(&mut self.worker, &[held], Some(ttl), &mut results).unwrap();
+        let is_blocked = self.model.is_blocked(lease.number.get());
         let record = self.model.numbers.get_mut(&lease.number.get()).unwrap();
         let same = record.generation == lease.generation;
         match results[0] {
+            RenewResult::Blocked { expires_at } => {
+                assert!(same && is_blocked && record.state == State::Leased, "{record:?} {lease:?}");
+                assert_eq!(record.until, Some(expires_at));
+            }
             RenewResult::Renewed { expires_at, .. } => {
-                assert!(same && record.holder, "{record:?} {lease:?}");
+                assert!(same && record.holder && !is_blocked, "{record:?} {lease:?}");
                 assert!(expires_at >= self.engine.now().after(ttl));
                 record.until = Some(expires_at);
                 record.state = State::Leased;
             }
-            RenewResult::Stale => assert!(!same || !record.holder, "{record:?} {lease:?}"),
+            RenewResult::Stale => {
+                let is_over = !same || !record.holder || is_blocked && record.state != State::Leased;
+                assert!(is_over, "{record:?} {lease:?}");
+            }
             RenewResult::Unknown => panic!("unknown"),
         }
     }
@@ -297,7 +350,7 @@ impl Run {
         };
         if record.holder {
             record.state = match then {
-                NextState::Available => State::Available,
+                NextState::Available | NextState::List(_) => State::Available,
                 NextState::Rest(_) => State::Resting,
                 NextState::Done => State::Done,
                 NextState::Retired => State::Retired,
@@ -306,7 +359,41 @@ impl Run {
             record.round = self.model.round;
         }
         record.holder = false;
-        assert_eq!(state, record.state);
+        let record = *record;
+        if let NextState::List(list) = then {
+            let list = LISTS.iter().position(|name| *name == list.as_str()).unwrap();
+            self.model.lists[list].insert(lease.number.get());
+        }
+        assert_eq!(state, self.model.shown(lease.number.get(), &record));
+    }
+
+    /// Changes a list by every third number of a range, after a dry run.
+    fn list(&mut self, list: usize, change: ListChange, first: u64, len: u64) {
+        let numbers: BTreeSet<u64> = (first..first + len).step_by(3).collect();
+        let ranges: Vec<_> = numbers.iter().map(|number| range(*number, *number)).collect();
+        let (before, blocked) = (self.model.lists[list].clone(), self.blocked());
+        let after: BTreeSet<u64> = match change {
+            ListChange::Add => before.union(&numbers).copied().collect(),
+            ListChange::Remove => before.difference(&numbers).copied().collect(),
+            ListChange::Replace => numbers,
+        };
+        let (added, removed) = (after.difference(&before).count(), before.difference(&after).count());
+        self.model.lists[list] = after;
+        let now_blocked = self.blocked();
+        let expected = (now_blocked.difference(&blocked).count(), blocked.difference(&now_blocked).count());
+        for dry_run in [true, false] {
+            let source = NumberSource::Ranges(&ranges);
+            let report = self.engine.change_list(list_name(list), change, source, dry_run).unwrap();
+            assert_eq!((report.added, report.removed), (added as u64, removed as u64));
+            let effects = report.pools.iter().map(|pool| (pool.blocked as usize, pool.unblocked as usize));
+            let expected = self.model.blocked_by[list].then_some(expected);
+            assert_eq!(effects.collect::<Vec<_>>(), Vec::from_iter(expected), "dry run: {dry_run}");
+        }
+    }
+
+    /// The pool's numbers that are blocked, whatever their state is.
+    fn blocked(&self) -> BTreeSet<u64> {
+        self.model.numbers.keys().copied().filter(|number| self.model.is_blocked(*number)).collect()
     }
 
     fn mark(&mut self, first: u64, len: u64, retire: bool) {
@@ -420,18 +507,22 @@ impl Run {
     fn compare(&mut self) {
         self.sweep_all();
         let counts = self.pool.counts();
-        let expected = [State::Available, State::Leased, State::Resting, State::Done, State::Retired]
-            .map(|s| self.model.count(s));
+        let expected = State::ALL.map(|s| self.model.count(s));
         let (now, all) = (counts, self.pool.counts_within(Some(&self.pool.within(&[NumberRange::ALL]))));
-        assert_eq!([now.available, now.leased, now.resting, now.done, now.retired], expected, "counted");
-        assert_eq!([all.available, all.leased, all.resting, all.done, all.retired], expected, "by the words");
+        let by_state = |c: Counts| [c.available, c.leased, c.resting, c.done, c.retired, c.blocked];
+        assert_eq!(by_state(now), expected, "counted");
+        assert_eq!(by_state(all), expected, "by the words");
         let mut export = Export::new(self.pool.clone(), StateSet::all(), None);
         let (mut rows, mut exported) = (Vec::new(), Vec::new());
         while export.next_block(&mut rows) {
             exported.extend(rows.iter().map(|row| (row.number.get(), row.state, row.generation, row.until)));
         }
-        let model: Vec<_> =
-            self.model.numbers.iter().map(|(n, r)| (*n, r.state, r.generation, r.until)).collect();
+        let model: Vec<_> = self
+            .model
+            .numbers
+            .iter()
+            .map(|(n, r)| (*n, self.model.shown(*n, r), r.generation, r.until))
+            .collect();
         assert_eq!(exported, model);
         for buckets in [1, 2, 3, 50, MAX_MAP_BUCKETS] {
             self.compare_map(None, buckets);
@@ -441,6 +532,16 @@ impl Run {
                 Some(&[range(first, middle), range(middle, middle), range(first, first)]),
                 buckets,
             );
+        }
+    }
+
+    fn compare_lists(&self) {
+        for (list, model) in self.model.lists.iter().enumerate() {
+            let list = self.engine.list(list_name(list)).unwrap();
+            let snapshot = list.snapshot();
+            let numbers = snapshot.ranges().flat_map(|range| range.first().get()..=range.last().get());
+            assert_eq!(&numbers.collect::<BTreeSet<_>>(), model);
+            assert_eq!(list.numbers(), model.len() as u64);
         }
     }
 
@@ -457,7 +558,7 @@ impl Run {
         assert!(map.buckets.len() <= buckets as usize);
         let mut expected = vec![Counts::default(); map.buckets.len()];
         for (n, record) in chosen {
-            expected[((*n - *first) / map.bucket_width) as usize].add(record.state);
+            expected[((*n - *first) / map.bucket_width) as usize].add(self.model.shown(*n, record));
         }
         assert_eq!(map.buckets, expected);
     }
@@ -479,5 +580,6 @@ proptest! {
             run.apply(event);
         }
         run.compare();
+        run.compare_lists();
     }
 }

@@ -201,6 +201,7 @@ impl Subject<'_> {
                 Answer::Renewed { until: expires_at.seconds() + ttl - asked }
             }
             RenewResult::Stale => Answer::Stale,
+            RenewResult::Blocked { .. } => panic!("no list blocks {number}"),
             RenewResult::Unknown => panic!("{number} is not in the pool"),
         })
     }
@@ -249,10 +250,10 @@ impl Subject<'_> {
     }
 }
 
-/// The journal's error: no rest of a test is too long.
+/// The journal's error: no rest of a test is too long, and there are no lists.
 fn of_journal(error: ReturnError) -> JournalError {
     match error {
         ReturnError::Journal(error) => error,
-        other @ ReturnError::RestEndsTooLate => panic!("{other}"),
+        other => panic!("{other}"),
     }
 }

@@ -98,6 +98,7 @@ fn answers_of_every_call_are_as_the_document_says() {
     pools(&checked);
     leases(&checked);
     lists(&checked);
+    standing_lists(&checked);
     daemon(&checked);
     of_another_site(&checked);
     checked.call("DELETE", "/v1/pools/ru?force=true", 200);
@@ -131,6 +132,55 @@ fn pools(checked: &Checked) {
     checked.call("DELETE", "/v1/pools/nope", 404);
     checked.call("DELETE", "/v1/pools/whole", 200);
     checked.call("DELETE", "/v1/pools/ru?force=perhaps", 400);
+}
+
+fn standing_lists(checked: &Checked) {
+    checked.call("PUT", "/v1/lists/optouts", 201);
+    checked.call("PUT", "/v1/lists/optouts", 409);
+    checked.list("PUT", "/v1/lists/national?on_invalid=skip", "150-160\nx\n", 201);
+    checked.list("PUT", "/v1/lists/bad", "x", 400);
+    checked.list("PUT", "/v1/pools/listed?blocked_by=optouts,national&order=lowest", "100-199", 201);
+    checked.list("PUT", "/v1/pools/other?blocked_by=nope", "100-199", 404);
+    checked.json("PATCH", "/v1/pools/listed", &json!({"blocked_by": ["nope"]}), 404);
+    checked.json("PATCH", "/v1/pools/listed", &json!({"on_expiry": {"list": "optouts"}}), 400);
+    let rules = json!({"blocked_by": ["national", "optouts"], "outcomes": {"no": {"list": "optouts"}}});
+    checked.json("PATCH", "/v1/pools/listed", &rules, 200);
+    let leases = checked.json("POST", "/v1/pools/listed/lease", &json!({"count": 3}), 200);
+    let body = json!({"leases": held(&leases, 0..1), "outcome": "no"});
+    let returned = checked.json("POST", "/v1/pools/listed/return", &body, 200);
+    assert_eq!(returned["results"][0]["state"], "blocked");
+    let body = json!({"leases": held(&leases, 1..2), "then": {"list": "nope"}});
+    checked.json("POST", "/v1/pools/listed/return", &body, 404);
+    let shown = checked.call("GET", "/v1/pools/listed/numbers/100", 200);
+    assert_eq!((&shown["state"], &shown["blocked_by"]), (&json!("blocked"), &json!(["optouts"])));
+    for dry_run in ["?dry_run=true", ""] {
+        let added = checked.list("POST", &format!("/v1/lists/optouts/numbers{dry_run}"), "100-102\n", 200);
+        let effect = json!([{"pool": "listed", "blocked": 2, "unblocked": 0, "leased": 2}]);
+        assert_eq!((&added["added"], &added["existing"], &added["pools"]), (&json!(2), &json!(1), &effect));
+    }
+    let body = json!({"leases": held(&leases, 1..3)});
+    let renewed = checked.json("POST", "/v1/pools/listed/renew", &body, 409);
+    assert_eq!(renewed["results"][0]["result"], "blocked");
+    let removed = checked.list("POST", "/v1/lists/optouts/remove", "100\n999\n", 200);
+    assert_eq!((&removed["removed"], &removed["unknown"]), (&json!(1), &json!(1)));
+    let replaced = checked.list("POST", "/v1/lists/national/replace", "160-170\n", 200);
+    assert_eq!((&replaced["added"], &replaced["removed"]), (&json!(10), &json!(10)));
+    checked.list("POST", "/v1/lists/nope/replace", "1", 404);
+    checked.list("POST", "/v1/lists/national/remove", "x", 400);
+    checked.call("GET", "/v1/lists", 200);
+    let list = checked.call("GET", "/v1/lists/national", 200);
+    assert_eq!(list, json!({"list": "national", "numbers": 11, "pools": ["listed"]}));
+    checked.call("GET", "/v1/lists/nope", 404);
+    let text = checked.call("GET", "/v1/lists/optouts/numbers", 200);
+    assert_eq!(text, "101\n102\n");
+    assert_eq!(checked.get_as("/v1/lists/optouts/numbers", "text/csv"), "number\n101\n102\n");
+    let shown = checked.call("GET", "/v1/lists/optouts/numbers/102", 200);
+    assert_eq!(shown, json!({"number": 102, "list": "optouts", "listed": true}));
+    checked.call("GET", "/v1/lists/optouts/numbers/x", 400);
+    checked.call("DELETE", "/v1/lists/optouts", 409);
+    checked.call("DELETE", "/v1/pools/listed?force=true", 200);
+    checked.call("DELETE", "/v1/lists/optouts", 200);
+    checked.call("DELETE", "/v1/lists/optouts", 404);
 }
 
 /// A list of the held of these leases, and of some that are not.

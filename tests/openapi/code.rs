@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use allotd::domain::list_name::MAX_LIST_NAME_BYTES;
 use allotd::domain::note::MAX_NOTE_BYTES;
 use allotd::domain::settings::{
-    DEFAULT_TTL_MAX_SECONDS, DEFAULT_TTL_SECONDS, MAX_OUTCOME_BYTES, MAX_OUTCOMES, MAX_POOL_NAME_BYTES,
-    MAX_REST_SECONDS, MAX_TTL_SECONDS,
+    DEFAULT_TTL_MAX_SECONDS, DEFAULT_TTL_SECONDS, MAX_BLOCKING_LISTS, MAX_OUTCOME_BYTES, MAX_OUTCOMES,
+    MAX_POOL_NAME_BYTES, MAX_REST_SECONDS, MAX_TTL_SECONDS,
 };
 use allotd::engine::idempotency::MAX_KEY_BYTES;
 use allotd::engine::operations::lease::MAX_LEASE_COUNT;
@@ -59,6 +60,8 @@ pub(crate) fn limits() -> Vec<(&'static str, Value)> {
         ("/components/schemas/Number/minimum", json!(Number::MIN.get())),
         ("/components/schemas/Number/maximum", json!(Number::MAX.get())),
         ("/components/schemas/PoolName/maxLength", json!(MAX_POOL_NAME_BYTES)),
+        ("/components/schemas/ListName/maxLength", json!(MAX_LIST_NAME_BYTES)),
+        ("/components/schemas/BlockedBy/maxItems", json!(MAX_BLOCKING_LISTS)),
         ("/components/schemas/Outcome/maxLength", json!(MAX_OUTCOME_BYTES)),
         ("/components/schemas/OutcomeRules/maxProperties", json!(MAX_OUTCOMES)),
         ("/components/schemas/OutcomeRules/propertyNames/maxLength", json!(MAX_OUTCOME_BYTES)),

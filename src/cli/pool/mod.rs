@@ -17,6 +17,7 @@ use hyper::Method;
 use serde_json::json;
 
 use crate::client::Call;
+use crate::domain::list_name::ListName;
 use crate::domain::settings::{NextState, Order, SettingsChange};
 
 use super::error::CliError;
@@ -55,6 +56,9 @@ pub(super) struct SettingArgs {
     /// done or retired
     #[arg(long, value_name = "THEN", help_heading = SETTINGS_HEADING)]
     on_expiry: Option<NextState>,
+    /// The lists whose numbers are never leased from this pool, separated by commas; empty for none
+    #[arg(long, value_name = "LISTS", help_heading = SETTINGS_HEADING)]
+    blocked_by: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -86,8 +90,8 @@ pub(super) enum PoolCommand {
         name: String,
         #[command(flatten)]
         settings: SettingArgs,
-        /// What happens to numbers returned with this outcome, such as `no_answer=rest:14400`;
-        /// repeatable, and replaces all earlier rules
+        /// What happens to numbers returned with this outcome, such as `no_answer=rest:14400` or
+        /// `do_not_call=list:optouts`; repeatable, and replaces all earlier rules
         #[arg(long = "outcome", value_name = "NAME=THEN", help_heading = SETTINGS_HEADING)]
         outcomes: Vec<String>,
         /// When numbers may be leased: a JSON file with rules, or none for always
@@ -161,6 +165,11 @@ pub(super) struct RetireArgs {
     remote: Remote,
 }
 
+/// The name of a list as an argument.
+pub(super) fn list_name(name: &str) -> Result<ListName, CliError> {
+    name.parse().map_err(|error: crate::domain::list_name::NotAListName| CliError::Usage(error.to_string()))
+}
+
 /// The word for an order, in JSON and queries alike.
 fn order_word(order: Order) -> String {
     output::cell(&json!(order))
@@ -169,6 +178,7 @@ fn order_word(order: Order) -> String {
 fn then_word(then: NextState) -> String {
     match then {
         NextState::Rest(seconds) => format!("rest:{seconds}"),
+        NextState::List(list) => format!("list:{list}"),
         other => output::cell(&json!(other)),
     }
 }
@@ -182,6 +192,7 @@ impl SettingArgs {
             ("ttl_max", seconds(self.ttl_max)),
             ("rest", seconds(self.rest)),
             ("on_expiry", self.on_expiry.map(then_word)),
+            ("blocked_by", self.blocked_by.clone()),
         ];
         given.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
     }
@@ -196,6 +207,8 @@ impl SettingArgs {
             Ok::<_, CliError>((name.to_owned(), then))
         };
         let rules = outcomes.iter().map(rule).collect::<Result<BTreeMap<_, _>, _>>()?;
+        let lists = self.blocked_by.iter().flat_map(|lists| lists.split(',')).filter(|list| !list.is_empty());
+        let lists = lists.map(list_name).collect::<Result<Vec<_>, _>>()?;
         Ok(SettingsChange {
             order: self.order,
             ttl: self.ttl,
@@ -205,6 +218,7 @@ impl SettingArgs {
             outcomes: (!outcomes.is_empty()).then_some(rules),
             hours: None,
             note: None,
+            blocked_by: self.blocked_by.as_ref().map(|_| lists),
         })
     }
 }

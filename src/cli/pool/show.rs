@@ -6,7 +6,7 @@ use crate::cli::figures::{grouped, percent};
 use crate::cli::output::{Shown, cell, figures, pairs, table, words};
 
 /// The counts of a pool, in the order they are shown.
-const COUNTS: [&str; 6] = ["numbers", "available", "leased", "resting", "done", "retired"];
+const COUNTS: [&str; 7] = ["numbers", "available", "leased", "resting", "done", "retired", "blocked"];
 
 fn count(pool: &Value, name: &str) -> u64 {
     pool[name].as_u64().unwrap_or(0)
@@ -104,7 +104,9 @@ mod tests {
         assert!(list(&serde_json::json!({"pools": []})).contains("pool create"));
         let text = list(&serde_json::json!({"pools": [answer]}));
         assert!(
-            text.ends_with("\nru      1,000        999  99.9 %       1        0     0        0      1  no\n"),
+            text.ends_with(
+                "\nru      1,000        999  99.9 %       1        0     0        0      0      1  no\n"
+            ),
             "{text}"
         );
     }

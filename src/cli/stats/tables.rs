@@ -72,7 +72,8 @@ fn of_pools(
 }
 
 fn states(pools: &BTreeMap<String, PoolStats>) -> Option<String> {
-    let columns = ["numbers", "available", "", "leased", "resting", "done", "retired", "round"].map(figures);
+    let columns =
+        ["numbers", "available", "", "leased", "resting", "done", "retired", "blocked", "round"].map(figures);
     of_pools(pools, &[&columns[..], &[words("paused")]].concat(), |pool| {
         let counts = pool.states().map(|(_, count)| grouped(count));
         let mut cells = vec![grouped(pool.numbers)];

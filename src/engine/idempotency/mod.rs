@@ -305,7 +305,7 @@ mod tests {
             match record {
                 Record::Key(record) => recovered.key(record),
                 Record::KeyLease(record) => recovered.lease(record),
-                Record::Word(_) | Record::OldKeyLease(_) => unreachable!(),
+                Record::Word(_) | Record::OldKeyLease(_) | Record::List(_) => unreachable!(),
             }
         }
         recovered

@@ -37,7 +37,7 @@ impl Pool {
         for span in within.spans.list.iter().filter(|span| segments.is_visible(span.segment)) {
             let segment = segments.get(span.segment);
             coordinates::each(&span.ranks)
-                .for_each(|rank| counts.add(segment.word(rank).seen(now, on_expiry).state()));
+                .for_each(|rank| counts.add(segment.shown(rank, segment.word(rank).seen(now, on_expiry))));
         }
         counts
     }
@@ -63,7 +63,8 @@ impl Pool {
                 seen.push(block);
                 let ranks = segment.state.due.ranks_of(block);
                 let ranks = ranks.start.max(span.ranks.start)..ranks.end.min(span.ranks.end);
-                for rank in coordinates::each(&ranks) {
+                let blocked = segment.state.free.blocked();
+                for rank in coordinates::each(&ranks).filter(|rank| !blocked.contains(*rank)) {
                     let at = segment.state.words.get(rank).available_at(on_expiry);
                     next = [next, at].into_iter().flatten().min();
                 }

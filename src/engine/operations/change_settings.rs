@@ -5,13 +5,22 @@ use std::sync::Arc;
 use crate::domain::note::Note;
 use crate::domain::settings::{Settings, SettingsChange};
 use crate::engine::pool::{ChangeError, Mode, Pool};
+use crate::engine::shared::SWEEPER_SLOT;
 
 impl Pool {
-    /// Changes settings and returns the new ones.
-    pub fn change_settings(&self, change: &SettingsChange) -> Result<Arc<Settings>, ChangeError> {
-        self.change_manifest(
+    /// Changes settings and returns the new ones. When this returns, no lease of a number is given that is on a list
+    /// which blocks the pool.
+    pub fn change_settings(self: &Arc<Self>, change: &SettingsChange) -> Result<Arc<Settings>, ChangeError> {
+        let names_lists = change.outcomes.is_some() || change.blocked_by.is_some();
+        // Before the manifest's lock, so that no list is deleted that the settings name.
+        let changing = names_lists.then(|| self.shared.lists.begin_change());
+        let settings = self.change_manifest(
             |manifest| -> Result<(), ChangeError> {
-                manifest.settings = manifest.settings.changed(change)?;
+                let next = manifest.settings.changed(change)?;
+                if names_lists {
+                    self.shared.lists.check(&next)?;
+                }
+                manifest.settings = next;
                 if let Some(note) = &change.note {
                     manifest.note = note.clone();
                 }
@@ -28,9 +37,15 @@ impl Pool {
                 if change.note.is_some() {
                     self.note.store(Some(Arc::new(manifest.note.clone())));
                 }
-                settings
+                if names_lists { self.enter_lists(&settings).map(|()| settings) } else { Ok(settings) }
             },
-        )
+        )??;
+        drop(changing);
+        if change.blocked_by.is_some() {
+            self.refresh_blocked();
+            self.shared.journal.wait_for(SWEEPER_SLOT, self.shared.journal.settled_position(SWEEPER_SLOT))?;
+        }
+        Ok(settings)
     }
 
     /// What the operator has to say, unless it is nothing.

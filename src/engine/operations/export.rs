@@ -54,8 +54,9 @@ impl Export {
             let parts = self.parts.iter_mut().filter(|part| part.next.is_some());
             let Some(part) = parts.min_by_key(|part| part.next) else { return looked_at > 0 };
             let Some(number) = part.next else { return looked_at > 0 };
-            let seen = self.pool.look(self.segments.get(part.segment), part.ranks.start);
-            let row = NumberState::new(number, seen);
+            let (segment, rank) = (self.segments.get(part.segment), part.ranks.start);
+            let seen = self.pool.look(segment, rank);
+            let row = NumberState::new(number, segment.shown(rank, seen), seen);
             if self.states.contains(row.state) {
                 rows.push(row);
             }

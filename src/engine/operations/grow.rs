@@ -93,7 +93,10 @@ impl Pool {
             set.push(Some(*number));
         }
         let ranks = Rank(first)..Rank(first + new.len() as u32);
+        // They are found by their numbers from here on, so a list that has one blocks it now or has blocked it.
+        self.refresh_ranks(&segment, coordinates::each(&ranks));
         self.shared.operate(|slot| {
+            let _changing = self.shared.journal.change(slot);
             self.counters.found(slot, Counts { numbers: count, available: count, ..Counts::default() });
             coordinates::each(&ranks).for_each(|rank| segment.state.free.put(rank, slot));
         });
@@ -137,7 +140,8 @@ impl Pool {
         );
         match (published, opened) {
             (Ok(()), Some(segment)) => {
-                self.segments.rcu(|segments| list(segments, &segment));
+                let publish = || self.segments.rcu(|segments| list(segments, &segment));
+                self.block_incoming(&segment, publish);
                 Ok(segment)
             }
             (Ok(()), None) => Err(ImportError::Deleted),

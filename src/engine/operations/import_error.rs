@@ -4,6 +4,7 @@ use std::io;
 
 use crate::disk::files;
 use crate::domain::settings::PoolName;
+use crate::engine::lists::NoSuchList;
 use crate::engine::pool::ChangeError;
 use crate::journal::handle::JournalError;
 use crate::numbers::list::error::ListError;
@@ -35,6 +36,9 @@ pub enum ImportError {
     /// The disk has no space left.
     #[error("the disk of the data directory is full: free some space and try again")]
     StorageFull,
+    /// The settings of the new pool name a list that does not exist.
+    #[error(transparent)]
+    List(#[from] NoSuchList),
     /// The pool was deleted meanwhile.
     #[error("the pool was deleted")]
     Deleted,

@@ -10,7 +10,6 @@ use crate::numbers::number::{Number, NumberRange};
 use crate::numbers::set::run::LastRun;
 use crate::state::block::BlockIndex;
 use crate::state::number_state::State;
-use crate::state::word::Word;
 
 /// Maximum buckets of one map. Each end of a bucket reads up to one block of words, so this bounds the cost
 /// of a map regardless of the size of the pool.
@@ -41,7 +40,7 @@ impl Pool {
         let bucket_width = span.len().div_ceil(u64::from(buckets.clamp(1, MAX_MAP_BUCKETS)));
         let buckets = span.len().div_ceil(bucket_width);
         let (now, on_expiry) = (self.shared.clock.now(), self.on_expiry());
-        let seen = &|word: Word| word.seen(now, on_expiry).state();
+        let shown = &|segment: &Segment, rank| segment.shown(rank, segment.word(rank).seen(now, on_expiry));
         // Decided once: a merge may begin at any moment.
         let (counted, others): (Vec<_>, Vec<_>) =
             segments.visible().map(|(_, segment)| segment).partition(|segment| has_block_counts(segment));
@@ -53,7 +52,7 @@ impl Pool {
             let from = ranges.partition_point(|range| range.last() < begin);
             for range in ranges[from..].iter().map_while(|range| range.intersection(bucket)) {
                 for segment in &counted {
-                    segment.set.rank_ranges(range).for_each(|r| count_ranks(segment, r, seen, &mut counts));
+                    segment.set.rank_ranges(range).for_each(|r| count_ranks(segment, r, shown, &mut counts));
                 }
             }
             Some(counts)
@@ -63,7 +62,7 @@ impl Pool {
             for (number, rank) in numbers_in(segment, &ranges) {
                 let bucket = (number.get() - first.get()) / bucket_width;
                 if let Some(bucket) = buckets.get_mut(bucket as usize) {
-                    bucket.add(seen(segment.word(rank)));
+                    bucket.add(shown(segment, rank));
                 }
             }
         }
@@ -86,8 +85,13 @@ fn numbers_in(segment: &Segment, ranges: &[NumberRange]) -> impl Iterator<Item =
         .filter_map(move |rank| Some((segment.set.select_near(rank, &mut last)?, rank)))
 }
 
-/// Adds the counts of some ranks of a segment; `seen` returns the state that a word is seen in.
-fn count_ranks(segment: &Segment, ranks: Range<Rank>, seen: &impl Fn(Word) -> State, counts: &mut Counts) {
+/// Adds the counts of some ranks of a segment; `shown` returns the state that a number is shown in.
+fn count_ranks(
+    segment: &Segment,
+    ranks: Range<Rank>,
+    shown: &impl Fn(&Segment, Rank) -> State,
+    counts: &mut Counts,
+) {
     let len = segment.state.free.len();
     let mut rank = ranks.start;
     while rank < ranks.end {
@@ -95,13 +99,14 @@ fn count_ranks(segment: &Segment, ranks: Range<Rank>, seen: &impl Fn(Word) -> St
         let of_block = segment.state.blocks.of_block(&block);
         let end = block.end.min(ranks.end);
         let (part, words) = (coordinates::count(&(rank..end)), coordinates::count(&block));
+        let blocked = u64::from(segment.state.free.blocked().parked_in(&(rank..end)));
         if part == words {
-            counts.add_block(of_block);
+            counts.add_block(of_block, blocked);
         } else if of_block.contains(&words) {
-            // The whole block is in one state.
-            counts.add_block(of_block.map(|count| if count == words { part } else { 0 }));
+            // All words of the block are in one state.
+            counts.add_block(of_block.map(|count| if count == words { part } else { 0 }), blocked);
         } else {
-            coordinates::each(&(rank..end)).for_each(|rank| counts.add(seen(segment.word(rank))));
+            coordinates::each(&(rank..end)).for_each(|rank| counts.add(shown(segment, rank)));
         }
         rank = end;
     }

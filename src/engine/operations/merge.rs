@@ -9,7 +9,7 @@
 use std::cell::Cell;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use crate::coordinates::{self, Rank, SegmentId};
@@ -85,8 +85,9 @@ impl Pool {
     }
 
     /// Merges what there is to merge, until there is nothing or the pace says stop. `slot` is only used by
-    /// merges: one thread at a time uses it in one pool.
+    /// merges: one thread at a time uses it.
     pub(crate) fn merge(&self, slot: Slot, pace: &Pace<'_>) -> Result<(), ImportError> {
+        let _one_on_the_slot = self.shared.merging.lock().unwrap_or_else(PoisonError::into_inner);
         let _one_at_a_time = self.growth.merging();
         if self.growth.has_recovered_merge() {
             self.end_recovered_merges(slot, pace)?;
@@ -170,6 +171,7 @@ impl Pool {
     }
 
     fn move_word(&self, source: &Segment, rank: Rank, slot: Slot) -> Moved {
+        let _changing = self.shared.journal.change(slot);
         let moved = source.move_word(rank, slot);
         if let (Moved::Done(Some((place, word))), Some(target)) = (moved, source.merging.target())
             && word.state() == State::Done

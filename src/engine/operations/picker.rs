@@ -75,12 +75,23 @@ impl Picker<'_> {
             let of = |span: &Span| (self.segment(span), coordinates::each(&span.ranks));
             // During a merge each number once, wherever its word is.
             let spans = self.within.list.iter().filter(|span| self.segments.is_visible(span.segment));
-            spans.map(of).flat_map(|(segment, ranks)| ranks.map(move |rank| segment.word(rank)))
+            spans.map(of).flat_map(|(segment, ranks)| {
+                ranks.map(move |rank| (segment.word(rank), segment.state.free.blocked().contains(rank)))
+            })
         };
+        let unblocked = self.unblocked();
         words.clear();
-        words.extend(all());
-        let is_none = words.iter().all(|word| !word.is_available() && word.due().is_none_or(|due| due > now));
-        is_none && all().eq(words.iter().copied())
+        let is_none = all().all(|(word, is_blocked)| {
+            words.push(word);
+            is_blocked || !word.is_available() && word.due().is_none_or(|due| due > now)
+        });
+        // While no rank stops being blocked, what is blocked only grows too.
+        is_none && all().map(|(word, _)| word).eq(words.iter().copied()) && self.unblocked() == unblocked
+    }
+
+    /// How often a rank stopped being blocked in the segments that can be picked from.
+    fn unblocked(&self) -> u64 {
+        self.within.list.iter().map(|span| self.segment(span).state.free.blocked().unblocked()).sum()
     }
 
     /// The next random place.

@@ -1,10 +1,14 @@
 //! Renewing and returning leases.
 
+use std::sync::Arc;
+
 use crate::coordinates::Rank;
 use crate::domain::lease_token::Token;
 use crate::domain::settings::NextState;
 use crate::engine::counters::Total;
 use crate::engine::counters::outcomes::OutcomeId;
+use crate::engine::lists::NoSuchList;
+use crate::engine::lists::list::{List, TooManyNumbers};
 use crate::engine::pool::Pool;
 use crate::engine::segment::spans::SegmentIndex;
 use crate::engine::segment::{Segment, Segments};
@@ -54,6 +58,11 @@ pub enum RenewResult {
         /// When it would have ended without this call.
         before: Timestamp,
     },
+    /// The number is on a list that blocks the pool: the lease goes on until `expires_at` and is not renewed.
+    Blocked {
+        /// When the lease ends.
+        expires_at: Timestamp,
+    },
     /// The lease is over, or the token is wrong.
     Stale,
     /// No such number.
@@ -90,6 +99,12 @@ pub enum ReturnError {
         Timestamp::MAX
     )]
     RestEndsTooLate,
+    /// A number is to go onto a list that does not exist.
+    #[error(transparent)]
+    List(#[from] NoSuchList),
+    /// A number is to go onto a list that is full.
+    #[error(transparent)]
+    ListFull(#[from] TooManyNumbers),
 }
 
 /// How much earlier than the last time a rest must end when a call begins, in seconds.
@@ -142,13 +157,7 @@ impl Pool {
                 let Some((segment, rank)) = place else { return results.push(RenewResult::Unknown) };
                 let renewed = self.renew_one(segment, rank, *item, until, worker.slot);
                 observed |= has_observed(renewed);
-                results.push(match renewed {
-                    Some((before, after)) => RenewResult::Renewed {
-                        expires_at: after.due().unwrap_or(until),
-                        before: before.due().unwrap_or(until),
-                    },
-                    None => RenewResult::Stale,
-                });
+                results.push(self.renewed(segment, rank, *item, until, renewed));
             },
         );
         Ok(worker.position(observed))
@@ -165,9 +174,12 @@ impl Pool {
         slot: Slot,
     ) -> Option<(Word, Word)> {
         let transition = self.begin_transition(slot);
+        // Asked at the word's place, each time before its compare-exchange. Who blocks the number waits for this
+        // thread to come to rest.
+        let is_blocked = || segment.place_is_blocked(rank);
         let (segment, rank, changed) = segment.change(rank, slot, |word| {
             self.check_token(item, word)?;
-            word.renew(until)
+            if is_blocked() { Err(LeaseOver) } else { word.renew(until) }
         });
         let Ok((before, after)) = changed else {
             self.counters.count(slot, Total::Stale, 1);
@@ -176,6 +188,21 @@ impl Pool {
         transition.changed(segment, rank, before, after);
         self.counters.count(slot, Total::Renewals, 1);
         Some((before, after))
+    }
+
+    /// Why a lease was not renewed.
+    fn refused(&self, segment: &Segment, rank: Rank, item: LeaseRef) -> RenewResult {
+        let word = segment.word(rank);
+        match self.seen(word).due() {
+            Some(expires_at)
+                if word.state() == State::Leased
+                    && self.check_token(item, word).is_ok()
+                    && segment.place_is_blocked(rank) =>
+            {
+                RenewResult::Blocked { expires_at }
+            }
+            _ => RenewResult::Stale,
+        }
     }
 
     /// Returns leases; `results` gets one result per item, in order. Fails only if the journal accepts no
@@ -189,6 +216,7 @@ impl Pool {
         results.clear();
         self.shared.journal.check()?;
         self.check_rest(items.iter().filter_map(|item| item.then.rest_seconds()).max())?;
+        let lists = self.lists_of(items)?;
         let mut observed = false;
         self.for_each(
             worker,
@@ -196,14 +224,13 @@ impl Pool {
             |item| item.lease.number,
             |worker, item, place| {
                 let Some((segment, rank)) = place else { return results.push(ReturnResult::Unknown) };
-                let returned = self.return_one(segment, rank, item, worker.slot);
+                let list = lists.iter().find(|list| item.then.list() == Some(list.name()));
+                let returned = self.return_one(segment, rank, item, list, worker.slot);
                 observed |= has_observed(returned);
-                results.push(
-                    returned.map_or(ReturnResult::Stale, |(before, after)| self.returned(before, after)),
-                );
+                results.push(self.returned(segment, rank, returned));
             },
         );
-        Ok(worker.position(observed))
+        Ok(if lists.is_empty() { worker.position(observed) } else { worker.settled_position() })
     }
 
     /// Fails if the longest rest of a call would end too late.
@@ -227,14 +254,11 @@ impl Pool {
         let ttl_seconds = lease::ttl(&self.settings(), ttl_seconds)?;
         let until = self.shared.clock.deadline(ttl_seconds).ok_or(LeaseError::EndsTooLate)?;
         let renewed = self.for_one(worker, lease.number, |segment, rank, slot| {
-            self.renew_one(segment, rank, lease, until, slot)
+            let renewed = self.renew_one(segment, rank, lease, until, slot);
+            (self.renewed(segment, rank, lease, until, renewed), has_observed(renewed))
         });
-        let Some(renewed) = renewed else { return Ok((RenewResult::Unknown, worker.position(false))) };
-        let result = renewed.map_or(RenewResult::Stale, |(before, after)| RenewResult::Renewed {
-            expires_at: after.due().unwrap_or(until),
-            before: before.due().unwrap_or(until),
-        });
-        Ok((result, worker.position(has_observed(renewed))))
+        let (result, observed) = renewed.unwrap_or((RenewResult::Unknown, false));
+        Ok((result, worker.position(observed)))
     }
 
     /// Returns one lease, as [`Self::return_leases`] does; no vector is touched.
@@ -246,12 +270,17 @@ impl Pool {
     ) -> Result<(ReturnResult, Position), ReturnError> {
         self.shared.journal.check()?;
         self.check_rest(item.then.rest_seconds())?;
+        let list = match item.then.list() {
+            None => None,
+            Some(_) => self.lists_of(std::slice::from_ref(item))?.pop(),
+        };
         let returned = self.for_one(worker, item.lease.number, |segment, rank, slot| {
-            self.return_one(segment, rank, item, slot)
+            let returned = self.return_one(segment, rank, item, list.as_ref(), slot);
+            (self.returned(segment, rank, returned), has_observed(returned))
         });
-        let Some(returned) = returned else { return Ok((ReturnResult::Unknown, worker.position(false))) };
-        let result = returned.map_or(ReturnResult::Stale, |(before, after)| self.returned(before, after));
-        Ok((result, worker.position(has_observed(returned))))
+        let (result, observed) = returned.unwrap_or((ReturnResult::Unknown, false));
+        let position = if list.is_some() { worker.settled_position() } else { worker.position(observed) };
+        Ok((result, position))
     }
 
     /// Calls `change` with where a number is; a lease that is due has ended. `None` if the pool does not have it.
@@ -270,23 +299,66 @@ impl Pool {
         Some(change(segment, rank, worker.slot))
     }
 
-    fn returned(&self, before: Word, after: Word) -> ReturnResult {
+    /// The lists that numbers are to go onto.
+    fn lists_of(&self, items: &[ReturnItem]) -> Result<Vec<Arc<List>>, ReturnError> {
+        let mut lists: Vec<Arc<List>> = Vec::new();
+        for name in items.iter().filter_map(|item| item.then.list()) {
+            if lists.iter().all(|list| list.name() != name) {
+                let list = self.shared.lists.get(name)?;
+                list.check_room(items.len() as u64)?;
+                lists.push(list);
+            }
+        }
+        Ok(lists)
+    }
+
+    /// The result of a renewal that left these words before and after.
+    fn renewed(
+        &self,
+        segment: &Segment,
+        rank: Rank,
+        lease: LeaseRef,
+        until: Timestamp,
+        words: Option<(Word, Word)>,
+    ) -> RenewResult {
+        match words {
+            Some((before, after)) => RenewResult::Renewed {
+                expires_at: after.due().unwrap_or(until),
+                before: before.due().unwrap_or(until),
+            },
+            None => self.refused(segment, rank, lease),
+        }
+    }
+
+    /// The result of a return that left these words before and after.
+    fn returned(&self, segment: &Segment, rank: Rank, words: Option<(Word, Word)>) -> ReturnResult {
+        let Some((before, after)) = words else { return ReturnResult::Stale };
         let seen = if after.state() == State::Available { after } else { self.seen(after) };
         let before = if before == after { None } else { before.due() };
-        ReturnResult::Returned { state: seen.state(), available_at: seen.due(), before }
+        ReturnResult::Returned { state: segment.shown(rank, seen), available_at: seen.due(), before }
     }
 
     /// The word before and after. They are equal if an earlier return, perhaps over another connection, already
     /// did this, or if the lease had ended. `None` if the number was leased since or the token is wrong.
+    ///
+    /// A number that is to go onto a list does so first: its record is before that of the return, so that no crash
+    /// leaves it returned and not on the list, and it is blocked before it becomes available. It also goes onto the
+    /// list if the lease had ended, as long as nobody has leased the number since.
     fn return_one(
         &self,
         segment: &Segment,
         rank: Rank,
         item: &ReturnItem,
+        list: Option<&Arc<List>>,
         slot: Slot,
     ) -> Option<(Word, Word)> {
         let next_word = self.next_word(item.then);
         let transition = self.begin_transition(slot);
+        if let Some(list) = list
+            && self.check_token(item.lease, segment.word(rank)).is_ok()
+        {
+            self.shared.lists.put_one(list, item.lease.number, slot, transition.changing());
+        }
         let (segment, rank, changed) = segment.change(rank, slot, |word| {
             self.check_token(item.lease, word)?;
             word.return_lease(next_word)
@@ -307,7 +379,7 @@ impl Pool {
 
     fn next_word(&self, then: NextState) -> NextWord {
         match then {
-            NextState::Available => NextWord::Available,
+            NextState::Available | NextState::List(_) => NextWord::Available,
             NextState::Rest(seconds) => {
                 // `return_leases` has checked that it fits.
                 NextWord::Rest(self.shared.clock.deadline(seconds).unwrap_or(Timestamp::MAX))

@@ -63,6 +63,7 @@ impl Pool {
     }
 
     fn open_one(&self, segment: &Segment, rank: Rank, round: u32, slot: Slot) -> bool {
+        let _changing = self.shared.journal.change(slot);
         let (segment, rank, opened) = segment.change(rank, slot, |word| word.open_round(round).ok_or(()));
         if let Ok((before, after)) = opened {
             self.count_change(segment, slot, rank, before, after);

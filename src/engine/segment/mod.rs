@@ -19,8 +19,10 @@ use crate::disk::mapping::MappedWords;
 use crate::engine::calendar::Calendar;
 use crate::numbers::number::{Number, NumberRange};
 use crate::numbers::set::run::LastRun;
+use crate::state::number_state::State;
 use crate::state::segment_state::SegmentState;
 use crate::state::time::Timestamp;
+use crate::state::word::Word;
 use crate::store::table::TableFile;
 
 use merging::Merging;
@@ -61,6 +63,15 @@ impl Segment {
     /// Closes the files after the last checkpoint.
     pub(crate) fn close(&self) -> std::io::Result<()> {
         self.table.close(&self.state.words)
+    }
+
+    /// The state that a number is shown in whose word, by its rank here, is seen as `seen`: blocked instead of
+    /// available if a list blocks it.
+    #[inline]
+    pub(crate) fn shown(&self, rank: Rank, seen: Word) -> State {
+        let state = seen.state();
+        let is_blocked = state == State::Available && self.state.free.blocked().contains(rank);
+        if is_blocked { State::Blocked } else { state }
     }
 
     /// The ranks in use.

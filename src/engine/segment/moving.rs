@@ -12,7 +12,8 @@
 //! word goes on to the target ([`Segment::place`]).
 //!
 //! An available word moves only by a thread that has its bit in the source's free index: the right to make it
-//! unavailable there. While it has no bit, the search for free ranks is not believed.
+//! unavailable there. While it has no bit, the search for free ranks is not believed. The target has the same
+//! ranks blocked before the first word moves, and what blocks a rank later does so in both.
 //!
 //! Moves have no journal records. The word that a number had in its source is in the source's table or in the
 //! journal. Both are kept until the target has been written to its table after the last move. A checkpoint of
@@ -99,6 +100,13 @@ impl Segment {
         segment.state.words.get(rank)
     }
 
+    /// Whether the rank is blocked where the word of a number is now, by its rank here.
+    #[inline]
+    pub(crate) fn place_is_blocked(&self, rank: Rank) -> bool {
+        let (segment, rank) = self.place(rank);
+        segment.state.free.blocked().contains(rank)
+    }
+
     /// Whether the word of a rank counts for nothing yet: a merge has copied it, but not moved it.
     pub(crate) fn is_inert(&self, rank: Rank) -> bool {
         if self.merging.is_complete() {
@@ -137,7 +145,7 @@ impl Segment {
     /// Moves a word that was seen to be available.
     fn move_available(&self, rank: Rank, target: &Segment, place: Rank, slot: Slot) -> Moved {
         let _mutation = self.state.free.mutations().begin(slot, rank);
-        if self.state.free.take_near(rank..Rank(rank.0 + 1), 1, slot).is_none() {
+        if !self.state.free.claim(rank, slot) {
             return Moved::Later;
         }
         loop {

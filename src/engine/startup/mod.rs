@@ -27,10 +27,13 @@ use crate::store::fail_stop_disk::FailStopDisk;
 use crate::store::open_error::OpenError;
 use crate::store::totals_file::TotalsFile;
 use crate::store::{idempotency_file, pool_dir, secret};
+use crate::sys::sync::Mutex;
 
 use super::clock::Clock;
 use super::idempotency::Keys;
 use super::idempotency::entry::{KeyEntry, StoredLease};
+use super::lists::Lists;
+use super::lists::files::OpenedLists;
 use super::open_report::OpenReport;
 use super::pool::{Pool, Pools};
 use super::registry::{Directories, Engine};
@@ -52,6 +55,9 @@ fn prepare(config: &EngineConfig) -> io::Result<PathBuf> {
     // Even if they exist: the process that created them may have been killed before its sync.
     disk.sync_directory(data_dir)?;
     pool_dir::remove_hidden(disk, &data_dir::pools_dir(data_dir))?;
+    if data_dir::lists_dir(data_dir).is_dir() {
+        pool_dir::remove_hidden(disk, &data_dir::lists_dir(data_dir))?;
+    }
     Ok(staging_dir)
 }
 
@@ -77,11 +83,13 @@ impl Engine {
         recovery::read_ahead(&data_dir::journal_dir(data_dir));
         // The words stay open on it.
         let words_config = EngineConfig { disk: Arc::clone(&fail_stop_disk), ..config.clone() };
+        let mut lists = OpenedLists::open(&data_dir::lists_dir(data_dir))?;
         let mut raw = OpenedPools::open(&words_config, &data_dir::pools_dir(data_dir), sharing)?;
         let journaled = recovery::scan(&data_dir::journal_dir(data_dir), config.on_damage())?;
         raw.take_key_records(&idempotency_file::read(&idempotency_file::path_in(data_dir))?);
         prefault::prefault(&raw, &journaled);
         raw.apply(&journaled, &mut report);
+        lists.take(&raw.take_list_records());
         report.journal = journaled.into_recovered();
         if let Some(damage) = raw.missing_journal(&data_dir::journal_dir(data_dir), &report.journal) {
             if config.on_damage() == OnDamage::Refuse {
@@ -101,6 +109,8 @@ impl Engine {
             secret,
             slots,
             operator: Operator::default(),
+            merging: Mutex::default(),
+            lists: Lists::new(data_dir::lists_dir(data_dir), lists.activate(&**disk)?),
             growing_numbers: config.growing_numbers.clamp(1, u16::MAX.into()),
             staging_dir,
         });

@@ -18,7 +18,7 @@ use crate::engine::segment::opened::OpenedSegment;
 use crate::engine::segment::plausible::Plausible;
 use crate::engine::shared::Shared;
 use crate::journal::frame::Frame;
-use crate::journal::record::{KeyLeaseRecord, OldKeyLeaseRecord, Record, WordRecord};
+use crate::journal::record::{KeyLeaseRecord, ListRecord, OldKeyLeaseRecord, Record, WordRecord};
 use crate::journal::recovery::{Damage, Journaled, Recovered};
 use crate::state::time::Timestamp;
 use crate::store::damage::SegmentError;
@@ -72,6 +72,8 @@ pub(crate) struct OpenedPools {
     /// By pool id and segment id: the places in `pools` and its `segments`.
     places: HashMap<(u64, SegmentId), Place>,
     keys: RecoveredKeys,
+    /// Changes of lists.
+    list_records: Vec<ListRecord>,
 }
 
 impl OpenedPools {
@@ -119,6 +121,7 @@ impl OpenedPools {
                 *journaled = generation.max(*journaled);
             }
             self.take_key_records(&taken.keys);
+            self.list_records.extend(taken.lists);
         }
     }
 
@@ -133,7 +136,7 @@ impl OpenedPools {
                         self.keys.lease(&record);
                     }
                 }
-                Record::Word(_) => {}
+                Record::Word(_) | Record::List(_) => {}
             }
         }
     }
@@ -171,6 +174,11 @@ impl OpenedPools {
             }
         }
         Ok(())
+    }
+
+    /// Moves the changes of lists out.
+    pub(crate) fn take_list_records(&mut self) -> Vec<ListRecord> {
+        std::mem::take(&mut self.list_records)
     }
 
     /// Moves the keys out.
@@ -254,10 +262,20 @@ impl OpenedPools {
             let segments = Segments::new(list);
             let kept = kept.get(&raw.manifest.pool_id()).unwrap_or(&none);
             let zones = raw.manifest.zones.map(|zones| zones.read(&raw.dir)).transpose()?;
-            let pool = Pool::new(raw.name, raw.dir, shared.clone(), raw.manifest, segments, counts, kept);
+            let mut manifest = raw.manifest;
+            if shared.lists.drop_missing(&mut manifest, &name, config.on_damage())? {
+                report.paused.push(raw.name.clone());
+                let written = manifest.write(&*config.disk, &raw.dir);
+                written.map_err(|error| OpenError::Io(raw.dir.clone(), error))?;
+            }
+            let settings = manifest.settings.clone();
+            let pool = Pool::new(raw.name, raw.dir, shared.clone(), manifest, segments, counts, kept);
             pool.set_zones(zones.map(Arc::new));
+            let pool = Arc::new(pool);
+            // All that they name exist.
+            let _ = pool.use_lists_at_start(&settings);
             pool.finish_round();
-            pools.insert(name, Arc::new(pool));
+            pools.insert(name, pool);
         }
         Ok(pools)
     }
@@ -287,6 +305,8 @@ struct ReplayCounts {
     largest: HashMap<Place, u32>,
     /// Records of keys, in order.
     keys: Vec<Record>,
+    /// Changes of lists.
+    lists: Vec<ListRecord>,
 }
 
 /// Replays records on one thread.
@@ -308,9 +328,16 @@ impl<'a> Replayer<'a> {
             let seconds = frame.head.time_nanos / NANOS_PER_SECOND;
             let written_at = Timestamp::new(u32::try_from(seconds).unwrap_or(u32::MAX));
             for record in frame.records() {
-                let Record::Word(record) = record else {
-                    self.taken.keys.push(record);
-                    continue;
+                let record = match record {
+                    Record::Word(record) => record,
+                    Record::List(record) => {
+                        self.taken.lists.push(record);
+                        continue;
+                    }
+                    other => {
+                        self.taken.keys.push(other);
+                        continue;
+                    }
                 };
                 let Some(place) = self.place(&record) else {
                     self.taken.of_deleted_pools += 1;

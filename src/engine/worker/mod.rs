@@ -65,6 +65,11 @@ impl Worker {
         if observed { self.observed_position() } else { self.journal.own_position(self.slot) }
     }
 
+    /// What the journal must have committed before it may be told that this thread put a number on a list.
+    pub(crate) fn settled_position(&self) -> Position {
+        self.journal.settled_position(self.slot)
+    }
+
     /// What the journal must have committed before anything may be told that this thread saw so far.
     #[inline]
     pub fn observed_position(&self) -> Position {

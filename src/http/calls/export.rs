@@ -25,20 +25,21 @@ use crate::state::number_state::State;
 use crate::state::state_set::StateSet;
 
 /// Approximate bytes of a part, which is handed to the connection at once.
-const PART_BYTES: usize = 128 << 10;
+pub(super) const PART_BYTES: usize = 128 << 10;
 /// Most blocks that are looked at for one part: few numbers may be in the states that are wanted.
 const BLOCKS_PER_PART: usize = 32;
 
 /// The format of an export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Format {
+pub(super) enum Format {
     Text,
     Csv,
     Roaring,
 }
 
 impl Format {
-    fn media_type(self) -> &'static str {
+    /// The content type.
+    pub(super) fn media_type(self) -> &'static str {
         match self {
             Self::Text => "text/plain; charset=utf-8",
             Self::Csv => "text/csv; charset=utf-8",
@@ -47,7 +48,7 @@ impl Format {
     }
 
     /// The first type in `Accept` that an export can have; text if `Accept` allows any type or is missing.
-    fn accepted(headers: &HeaderMap) -> Result<Self, Problem> {
+    pub(super) fn accepted(headers: &HeaderMap) -> Result<Self, Problem> {
         let Some(accept) = headers.get(ACCEPT) else { return Ok(Self::Text) };
         let mut types = accept.to_str().unwrap_or_default().split(',');
         types
@@ -191,6 +192,21 @@ fn roaring_file(export: &mut Export) -> Result<File, Problem> {
     Ok(file)
 }
 
+/// Writes ranges as a set into a temporary file.
+pub(super) fn set_file(ranges: impl Iterator<Item = NumberRange>) -> Result<File, Problem> {
+    let failed = |error: &dyn std::fmt::Display| {
+        Problem::new(Code::Internal, format!("The export could not be written to a temporary file: {error}"))
+    };
+    let file = temporary_file().map_err(|error| failed(&error))?;
+    let mut set = SetWriter::new(io::BufWriter::new(&file)).map_err(|error| failed(&error))?;
+    for range in ranges {
+        set.push(range).map_err(|error| failed(&error))?;
+    }
+    set.finish().map_err(|error| failed(&error))?;
+    (&file).rewind().map_err(|error| failed(&error))?;
+    Ok(file)
+}
+
 /// A file in the system's temporary directory that is removed when it is closed.
 fn temporary_file() -> io::Result<File> {
     let flags = rustix::fs::OFlags::TMPFILE | rustix::fs::OFlags::RDWR | rustix::fs::OFlags::CLOEXEC;
@@ -199,7 +215,7 @@ fn temporary_file() -> io::Result<File> {
 }
 
 /// The content of a file.
-struct FileParts(File);
+pub(super) struct FileParts(pub(super) File);
 
 impl Parts for FileParts {
     fn next_part(&mut self) -> io::Result<Option<Bytes>> {

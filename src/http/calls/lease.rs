@@ -358,13 +358,15 @@ fn exhausted(counted: &Counted, now: Timestamp) -> Problem {
     let detail = if counts.numbers == 0 {
         "The pool has no numbers within the given prefixes and ranges: give others, or add numbers".to_owned()
     } else {
-        let rest = match closed {
-            None => format!("{} are done and {} are retired", counts.done, counts.retired),
-            Some(Closed { numbers, .. }) => format!(
-                "{} are done, {} are retired and {numbers} are outside their hours",
-                counts.done, counts.retired
-            ),
-        };
+        let rest = format!(
+            "{} are done, {} are retired{} and {} are blocked by lists",
+            counts.done,
+            counts.retired,
+            closed.map_or(String::new(), |Closed { numbers, .. }| format!(
+                ", {numbers} are outside their hours"
+            )),
+            counts.blocked
+        );
         format!(
             "Of the {} numbers that the call can choose from, {} are leased, {} are resting, {rest}; {when}",
             counts.numbers, counts.leased, counts.resting

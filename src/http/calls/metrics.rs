@@ -353,13 +353,14 @@ impl PoolMetrics {
     }
 
     fn by_state(&self) -> impl Iterator<Item = ([(&'static str, &str); 2], f64)> {
-        let Counts { available, leased, resting, done, retired, .. } = self.counts;
+        let Counts { available, leased, resting, done, retired, blocked, .. } = self.counts;
         let states = [
             ("available", available),
             ("leased", leased),
             ("resting", resting),
             ("done", done),
             ("retired", retired),
+            ("blocked", blocked),
         ];
         states
             .into_iter()

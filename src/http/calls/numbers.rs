@@ -92,8 +92,11 @@ pub(crate) fn lookup(api: &Arc<Api>, _actor: &Actor, request: Request<Incoming>)
     let number = path::number(path::last_segment(&request))?;
     let found = pool.lookup(number).ok_or_else(|| number_not_found(&pool, number))?;
     let until = found.until.map(|until| format!(",\"until\":\"{until}\"")).unwrap_or_default();
+    let lists: Vec<_> = pool.blocked_by(number).iter().map(|list| json::quoted(list.as_str())).collect();
+    let blocked_by =
+        if lists.is_empty() { String::new() } else { format!(",\"blocked_by\":[{}]", lists.join(",")) };
     Ok(json::ok_json(format!(
-        "{{\"number\":{},\"state\":\"{}\",\"generation\":{}{until}}}",
+        "{{\"number\":{},\"state\":\"{}\",\"generation\":{}{until}{blocked_by}}}",
         number.get(),
         found.state.as_str(),
         found.generation,

@@ -170,6 +170,12 @@ fn renew_one(
             let body = json::renewed(lease.number, expires_at, &mut state.times);
             Ok(state.confirmed(body, position))
         }
+        (RenewResult::Blocked { expires_at }, _) => Err(Problem::new(
+            Code::Stale,
+            format!(
+                "The number is on a list that blocks the pool: the lease goes on until {expires_at} and is not renewed"
+            ),
+        )),
         (RenewResult::Stale, _) => Err(Problem::new(Code::Stale, STALE_DETAIL)),
         (RenewResult::Unknown, _) => Err(number_not_found(pool, lease.number)),
     }

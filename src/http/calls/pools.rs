@@ -5,12 +5,14 @@ use std::sync::Arc;
 use hyper::body::Incoming;
 use hyper::{Request, StatusCode};
 
-use crate::domain::settings::{PoolName, Settings, SettingsChange};
+use crate::domain::list_name::ListName;
+use crate::domain::settings::{PoolName, Settings, SettingsChange, SettingsError};
 use crate::engine::operations::import::ImportReport;
 use crate::engine::pool::{ChangeError, Pool};
 use crate::http::actor::Actor;
-use crate::http::blocking::blocking;
+use crate::http::blocking::{self, blocking};
 use crate::http::calls::{Api, Handled, Reply, over_pools, pool_of, pools_of, preview, query_of, upload};
+use crate::http::lanes::Lane;
 use crate::http::request::content_type::check_json;
 use crate::http::request::number_list::{LIST_PARAMETERS, Source};
 use crate::http::request::query::{self, Query};
@@ -18,7 +20,8 @@ use crate::http::request::{fields, path};
 use crate::http::response::json::{self, push_first_invalid};
 use crate::http::response::problem::{Code, Problem};
 
-const SETTING_PARAMETERS: [&str; 6] = ["order", "ttl", "ttl_max", "rest", "on_expiry", "holders"];
+const SETTING_PARAMETERS: [&str; 7] =
+    ["order", "ttl", "ttl_max", "rest", "on_expiry", "holders", "blocked_by"];
 
 /// One pool as the list shows it.
 fn pool_json(pool: &Pool) -> Result<String, Problem> {
@@ -57,6 +60,12 @@ pub(crate) fn show(api: &Arc<Api>, _actor: &Actor, request: Request<Incoming>) -
     Ok(json::ok_json(pool_json(&pool)?).into())
 }
 
+/// The names of lists, separated by commas.
+fn list_names(text: &str) -> Result<Vec<ListName>, Problem> {
+    let names = text.split(',').filter(|name| !name.is_empty());
+    names.map(|name| Ok(name.parse().map_err(SettingsError::from)?)).collect()
+}
+
 fn settings_of(query: &Query) -> Result<Settings, Problem> {
     if query.flag("holders")? {
         return Err(Problem::bad_request("holders is not available in this version yet: leave it out"));
@@ -70,6 +79,7 @@ fn settings_of(query: &Query) -> Result<Settings, Problem> {
         outcomes: None,
         hours: None,
         note: None,
+        blocked_by: query.text("blocked_by").map(list_names).transpose()?,
     };
     Ok(Settings::default().changed(&change)?)
 }
@@ -127,7 +137,9 @@ pub(crate) fn change(api: &Arc<Api>, actor: &Actor, request: Request<Incoming>) 
     Handled::later(async move {
         let bytes = api.bodies.collect_json(body, most_bytes).await?;
         let change: SettingsChange = fields::parse(&bytes)?;
-        blocking(move || {
+        // Large lists take as long as an import.
+        let lane = if change.blocked_by.is_some() { Lane::Long } else { Lane::Short };
+        blocking::answer(lane, move || {
             pool.change_settings(&change)?;
             Ok(json::ok_json(pool_json(&pool)?))
         })

@@ -91,6 +91,8 @@ pub(crate) fn return_leases(
 
 /// The body of a call that changes leases one by one.
 trait Items: DeserializeOwned + Send + 'static {
+    /// Most records of one.
+    const RECORDS_PER_ITEM: usize;
     /// How many there are.
     fn count(&self) -> usize;
     /// Changes them.
@@ -114,11 +116,16 @@ fn with_body<T: Items>(
     Handled::later(async move {
         let items: T = api.bodies.collect_json(body, actor.max_body_bytes()).await?.parse().await?;
         check_items(items.count())?;
-        worker_state::with_items(items.count(), 1, move |state| items.run(&pool, &actor, state)).await?
+        worker_state::with_items(items.count(), T::RECORDS_PER_ITEM, move |state| {
+            items.run(&pool, &actor, state)
+        })
+        .await?
     })
 }
 
 impl Items for RenewBody {
+    const RECORDS_PER_ITEM: usize = 1;
+
     fn count(&self) -> usize {
         self.leases.len()
     }
@@ -149,6 +156,9 @@ impl Items for RenewBody {
 }
 
 impl Items for ReturnBody {
+    /// The other one puts the number on a list.
+    const RECORDS_PER_ITEM: usize = 2;
+
     fn count(&self) -> usize {
         self.leases.len()
     }

@@ -81,6 +81,7 @@ fn pool_stats(pool: &Pool) -> PoolStats {
         resting: counts.resting,
         done: counts.done,
         retired: counts.retired,
+        blocked: counts.blocked,
         round: pool.round().into(),
         paused: pool.is_paused(),
         totals: Totals {

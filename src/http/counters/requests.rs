@@ -75,6 +75,24 @@ calls! {
     Pause = "pause",
     /// `POST /v1/pools/{pool}/resume`
     Resume = "resume",
+    /// `GET /v1/lists`
+    ListLists = "list_lists",
+    /// `GET /v1/lists/{list}`
+    ShowList = "show_list",
+    /// `PUT /v1/lists/{list}`
+    CreateList = "create_list",
+    /// `DELETE /v1/lists/{list}`
+    DeleteList = "delete_list",
+    /// `GET /v1/lists/{list}/numbers`
+    ExportList = "export_list",
+    /// `POST /v1/lists/{list}/numbers`
+    AddToList = "add_to_list",
+    /// `GET /v1/lists/{list}/numbers/{number}`
+    LookupInList = "lookup_in_list",
+    /// `POST /v1/lists/{list}/remove`
+    RemoveFromList = "remove_from_list",
+    /// `POST /v1/lists/{list}/replace`
+    ReplaceList = "replace_list",
     /// `POST /v1/backup`
     Backup = "backup",
     /// `GET /v1/stats`

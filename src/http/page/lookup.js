@@ -34,11 +34,12 @@ export async function lookUp(digits = input.value) {
   }
 }
 
-function describe({ number, state, generation, until, holder }) {
+function describe({ number, state, generation, until, holder, blocked_by: lists }) {
   const { name, means } = STATES.find(({ key }) => key === state);
   const facts = [`leased or reinstated ${generation === 1 ? "once" : `${count(generation)} times`}`];
   if (until) facts.unshift(`until ${clock(until)} (${relative(until)})`);
   if (holder) facts.unshift(`held by ${holder}`);
+  if (lists) facts.unshift(`on ${lists.join(", ")}`);
   const act = state === "retired" ? "reinstate" : "retire";
   return [
     make("p", { className: "found" }, make("i", { className: `swatch ${state}`, "aria-hidden": "true" }), make("b", {}, String(number)), ` ${name}`, make("small", {}, ` ${means}`)),

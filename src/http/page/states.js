@@ -1,4 +1,4 @@
-// The five states of a number: their order, names and colours are the same everywhere on the page.
+// The six states of a number: their order, names and colours are the same everywhere on the page.
 
 import { colour } from "./dom.js";
 
@@ -8,6 +8,7 @@ export const STATES = [
   { key: "resting", name: "Resting", means: "available again when its rest ends" },
   { key: "done", name: "Done", means: "finished until the next round" },
   { key: "retired", name: "Retired", means: "out of use until it is reinstated" },
+  { key: "blocked", name: "Blocked", means: "on a list that blocks the pool" },
 ];
 
 export const colourOf = (key) => colour(`--state-${key}`);

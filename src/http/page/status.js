@@ -34,6 +34,9 @@ export function troubleOf(name, pool) {
       `${next ? `The first of these leases ends at ${next} at the earliest, unless a number is returned sooner.` : "Wait for one to be returned."} Add numbers: ${add} If holders forget to return numbers, make new leases shorter: allotd pool set ${name} --ttl SECONDS.${round}`, act);
   }
   if (done) return bad(`every number that is in use is done (${count(done)}).`, "Start the next round: all done numbers become available again.", "round");
+  if (pool.blocked) {
+    return bad(`every number that is in use is blocked by lists (${count(pool.blocked)}).`, `Add numbers: ${add} Which lists block the pool: allotd pool show ${name}`);
+  }
   return bad(`every number is retired (${count(pool.retired)}).`, "Reinstate some, or add numbers.", "reinstate");
 }
 

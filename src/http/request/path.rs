@@ -20,6 +20,20 @@ pub(crate) fn pool_name<B>(request: &Request<B>) -> &str {
     split_pool(request.uri().path()).map_or("", |(pool, _)| pool)
 }
 
+/// The prefix of the paths of lists.
+const LISTS_PATH: &str = "/v1/lists/";
+
+/// The list that a path names, and the rest after its name, as [`split_pool`].
+pub(crate) fn split_list(path: &str) -> Option<(&str, &str)> {
+    let rest = path.strip_prefix(LISTS_PATH)?;
+    Some(rest.split_at(rest.find('/').unwrap_or(rest.len())))
+}
+
+/// The list that a request names; empty for none.
+pub(crate) fn list_name<B>(request: &Request<B>) -> &str {
+    split_list(request.uri().path()).map_or("", |(list, _)| list)
+}
+
 /// The part of a request's path after the last slash.
 pub(crate) fn last_segment<B>(request: &Request<B>) -> &str {
     request.uri().path().rsplit('/').next().unwrap_or_default()

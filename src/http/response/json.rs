@@ -177,6 +177,10 @@ pub(crate) fn renew_results(
             out.put_slice(b",\"result\":\"renewed\"");
             put_time(out, b",\"expires_at\":\"", expires_at, times);
         }
+        RenewResult::Blocked { expires_at } => {
+            out.put_slice(b",\"result\":\"blocked\"");
+            put_time(out, b",\"expires_at\":\"", expires_at, times);
+        }
         RenewResult::Stale => out.put_slice(b",\"result\":\"stale\""),
         RenewResult::Unknown => out.put_slice(b",\"result\":\"unknown\""),
     })
@@ -233,8 +237,8 @@ pub(crate) fn returned(
 /// Counts by state as members of an object: `"available":1,"leased":0,…`.
 pub(crate) fn counts(counts: &Counts) -> String {
     format!(
-        "\"available\":{},\"leased\":{},\"resting\":{},\"done\":{},\"retired\":{}",
-        counts.available, counts.leased, counts.resting, counts.done, counts.retired
+        "\"available\":{},\"leased\":{},\"resting\":{},\"done\":{},\"retired\":{},\"blocked\":{}",
+        counts.available, counts.leased, counts.resting, counts.done, counts.retired, counts.blocked
     )
 }
 

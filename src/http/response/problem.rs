@@ -7,6 +7,8 @@ use hyper::{Response, StatusCode};
 
 use crate::backup::error::BackupError;
 use crate::domain::settings::SettingsError;
+use crate::engine::lists::NoSuchList;
+use crate::engine::lists::operations::ListError;
 use crate::engine::operations::import::ImportError;
 use crate::engine::operations::lease::LeaseError;
 use crate::engine::operations::renew_return::ReturnError;
@@ -41,6 +43,9 @@ pub(crate) enum Code {
     Stale,
     PoolExists,
     InUse,
+    ListNotFound,
+    ListExists,
+    ListInUse,
     Paused,
     TooLarge,
     UnsupportedMediaType,
@@ -67,6 +72,9 @@ impl Code {
         Self::Stale,
         Self::PoolExists,
         Self::InUse,
+        Self::ListNotFound,
+        Self::ListExists,
+        Self::ListInUse,
         Self::Paused,
         Self::TooLarge,
         Self::UnsupportedMediaType,
@@ -95,6 +103,9 @@ impl Code {
             Self::Stale => (StatusCode::CONFLICT, "stale", "None of the leases is held any more"),
             Self::PoolExists => (StatusCode::CONFLICT, "pool_exists", "The pool already exists"),
             Self::InUse => (StatusCode::CONFLICT, "in_use", "Numbers of the pool are leased"),
+            Self::ListNotFound => (StatusCode::NOT_FOUND, "list_not_found", "No such list"),
+            Self::ListExists => (StatusCode::CONFLICT, "list_exists", "The list already exists"),
+            Self::ListInUse => (StatusCode::CONFLICT, "list_in_use", "Pools use the list"),
             Self::Paused => (StatusCode::CONFLICT, "paused", "The pool is paused"),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too_large", "The request is too large"),
             Self::UnsupportedMediaType => (
@@ -323,7 +334,8 @@ impl From<ReturnError> for Problem {
     fn from(error: ReturnError) -> Self {
         match error {
             ReturnError::Journal(error) => error.into(),
-            ReturnError::RestEndsTooLate => Self::bad_request(error.to_string()),
+            ReturnError::RestEndsTooLate | ReturnError::ListFull(_) => Self::bad_request(error.to_string()),
+            ReturnError::List(error) => error.into(),
         }
     }
 }
@@ -332,11 +344,35 @@ impl From<ChangeError> for Problem {
     fn from(error: ChangeError) -> Self {
         match error {
             ChangeError::Settings(error) => error.into(),
+            ChangeError::List(error) => error.into(),
             ChangeError::Deleted => Self::pool_not_found(),
             ChangeError::NoMoreRounds => Self::new(Code::BadRequest, error.to_string()),
             ChangeError::Io(source) => ImportError::from(source).into(),
             ChangeError::Journal(error) => error.into(),
         }
+    }
+}
+
+impl From<NoSuchList> for Problem {
+    fn from(error: NoSuchList) -> Self {
+        let detail = format!("{error}: PUT /v1/lists/{} creates it, GET /v1/lists names all", error.0);
+        Self::new(Code::ListNotFound, detail)
+    }
+}
+
+impl From<ListError> for Problem {
+    fn from(error: ListError) -> Self {
+        let code = match &error {
+            ListError::NotFound(error) => return (*error).into(),
+            ListError::Exists(_) => Code::ListExists,
+            ListError::InUse { .. } => Code::ListInUse,
+            ListError::TooMany(_) | ListError::TooManyNumbers(_) => Code::BadRequest,
+            ListError::Import(_) => {
+                let ListError::Import(error) = error else { return Self::internal(&error) };
+                return error.into();
+            }
+        };
+        Self::new(code, error.to_string())
     }
 }
 
@@ -370,6 +406,7 @@ impl From<ImportError> for Problem {
         let code = match &error {
             ImportError::PoolExists(_) => Code::PoolExists,
             ImportError::Deleted => return Self::pool_not_found(),
+            ImportError::List(error) => return (*error).into(),
             ImportError::Journal(error) => return (*error).into(),
             ImportError::StorageFull => Code::StorageFull,
             ImportError::Import(_) | ImportError::Set(_) | ImportError::TooManyPools(_) => Code::BadRequest,

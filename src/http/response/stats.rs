@@ -30,6 +30,8 @@ pub(crate) struct PoolStats {
     pub(crate) resting: u64,
     pub(crate) done: u64,
     pub(crate) retired: u64,
+    #[serde(default)]
+    pub(crate) blocked: u64,
     pub(crate) round: u64,
     pub(crate) paused: bool,
     pub(crate) totals: Totals,
@@ -41,13 +43,14 @@ pub(crate) struct PoolStats {
 
 impl PoolStats {
     /// Each state and how many numbers are in it.
-    pub(crate) fn states(&self) -> [(&'static str, u64); 5] {
+    pub(crate) fn states(&self) -> [(&'static str, u64); 6] {
         [
             ("available", self.available),
             ("leased", self.leased),
             ("resting", self.resting),
             ("done", self.done),
             ("retired", self.retired),
+            ("blocked", self.blocked),
         ]
     }
 }

@@ -102,7 +102,8 @@ impl StateColumns {
             (b"available", _) => ListedState::Available,
             (b"leased" | b"resting", Some(until)) => ListedState::Resting(until),
             (b"done", _) => ListedState::Done,
-            (b"retired", _) => ListedState::Retired,
+            // The list is not part of the file: the number must not become one that can be leased.
+            (b"retired" | b"blocked", _) => ListedState::Retired,
             _ => return Err(LineFault::BadState),
         };
         if generation == 0 && matches!(state, ListedState::Resting(_) | ListedState::Done) {

@@ -15,7 +15,7 @@ use super::theme::Theme;
 
 /// The shape of each state in the bar, in the order of [`PoolStats::states`]: without colours the shapes
 /// distinguish them.
-const SHAPES: [char; 5] = ['█', '▓', '▒', '░', '·'];
+const SHAPES: [char; 6] = ['█', '▓', '▒', '░', '·', '×'];
 /// Most lines of the sparkline.
 const SPARK_LINES: usize = 3;
 /// Fewest lines of the section.

@@ -48,6 +48,7 @@ impl Theme {
             "leased" => Color::Blue,
             "resting" => Color::Yellow,
             "done" => Color::Magenta,
+            "blocked" => Color::Red,
             _ => Color::DarkGray,
         })
     }

@@ -151,8 +151,9 @@ fn other_columns_are_no_states() {
     let created =
         server.send("PUT", "/v1/pools/us", "text/csv", "number,state\n12025550100,DC\n12125550100,NY\n");
     assert_eq!(created.status, 201, "{created:?}");
-    // Only a new pool takes states.
+    // Numbers that the pool has keep their states; new ones get theirs.
     let csv = "number,state,generation,until\n12025550100,retired,3,\n12025550101,retired,3,\n";
     assert_eq!(server.send("POST", "/v1/pools/us/numbers", "text/csv", csv).json()["added"], 1);
-    assert_eq!(server.call("GET", "/v1/pools/us").json()["available"], 3);
+    assert_eq!(server.call("GET", "/v1/pools/us").json()["available"], 2);
+    assert_eq!(server.call("GET", "/v1/pools/us/numbers/12025550101").json()["generation"], 3);
 }

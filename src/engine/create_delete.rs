@@ -8,7 +8,7 @@ use crate::coordinates::SegmentId;
 use crate::domain::counts::Counts;
 use crate::domain::settings::{PoolName, Settings};
 use crate::engine::operations::import::{ImportError, ImportReport, NumberSource, Numbers, open_new_segment};
-use crate::engine::operations::restore_states::{with_states, word};
+use crate::engine::operations::restore_states::word;
 use crate::store::manifest::{FIRST_ROUND, Manifest};
 use crate::store::pool_dir::HIDDEN_PREFIX;
 use crate::store::segment_writer::make_segment_of;
@@ -36,7 +36,7 @@ impl Engine {
         self.shared.lists.check(&settings)?;
         self.shared.journal.check()?;
         let staging = Staging::new(&self.shared.disk, &self.shared.staging_dir)?;
-        let numbers = Numbers::read(with_states(source, self.now()), &self.shared)?;
+        let numbers = Numbers::read(source.with_states(self.now()), &self.shared)?;
         make_pool(&staging, settings.clone(), &numbers)?;
         let loaded = numbers.loaded();
         drop(numbers);

@@ -29,6 +29,7 @@ use crate::numbers::number::{Number, NumberRange};
 use crate::numbers::set::error::Format;
 use crate::numbers::set::writer::{WriteError, Written};
 use crate::numbers::set::{NumberSet, open_any, wrap_32bit_header};
+use crate::state::time::Timestamp;
 use crate::store::manifest::SegmentEntry;
 use crate::store::segment_writer::{make_segment, make_segment_of, write_ranges};
 use crate::store::staging::Staging;
@@ -36,7 +37,7 @@ use crate::sys::sync::{Instant, thread};
 
 use super::grow::STAGED;
 pub use super::import_error::ImportError;
-use super::restore_states::{rows_in, with_states, word};
+use super::restore_states::{read_states, rows_in, word};
 
 /// Where numbers come from.
 pub enum NumberSource<'a> {
@@ -58,6 +59,18 @@ pub enum NumberSource<'a> {
     },
     /// Ranges, ascending and disjoint.
     Ranges(&'a [NumberRange]),
+}
+
+impl NumberSource<'_> {
+    /// The same source, with its states to be read if it has them.
+    pub(crate) fn with_states(self, now: Timestamp) -> Self {
+        match self {
+            Self::List { input, options, progress } => {
+                Self::List { input, options: ListOptions { states: read_states(now), ..options }, progress }
+            }
+            other => other,
+        }
+    }
 }
 
 /// What a source contained.
@@ -214,7 +227,7 @@ impl Pool {
     /// Adds the numbers of the source that the pool does not have, in their states if it is an exported CSV. Does
     /// not affect current leases. Few new numbers go to a segment that grows, many make a new one.
     pub fn add_numbers(&self, source: NumberSource<'_>) -> Result<Added, ImportError> {
-        let numbers = Numbers::read(with_states(source, self.shared.clock.now()), &self.shared)?;
+        let numbers = Numbers::read(source.with_states(self.shared.clock.now()), &self.shared)?;
         let loaded = numbers.loaded();
         self.wait_for_merges()?;
         let added = if loaded.numbers > self.max_appended() || numbers.states().is_some() {

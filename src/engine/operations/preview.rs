@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 use crate::engine::pool::Pool;
 use crate::engine::registry::Engine;
 use crate::engine::shared::Shared;
-use crate::numbers::list::plan;
+use crate::numbers::list::country;
 use crate::numbers::number::{Number, NumberRange};
 
 use super::import::{ImportError, ImportReport, NumberSource, Numbers};
-use super::restore_states::with_states;
 
 /// What a source contains.
 #[derive(Debug)]
@@ -29,7 +28,7 @@ pub struct Preview {
 impl Engine {
     /// What a new pool would contain.
     pub fn preview(&self, source: NumberSource<'_>) -> Result<Preview, ImportError> {
-        preview(with_states(source, self.now()), &self.shared, |range| range.len())
+        preview(source.with_states(self.now()), &self.shared, NumberRange::len)
     }
 }
 
@@ -54,7 +53,7 @@ fn preview(
         first = first.min(range.first());
         last = range.last();
         missing += missing_of(range);
-        for (code, part) in plan::countries(range) {
+        for (code, part) in country::countries(range) {
             *country_codes.entry(code).or_insert(0) += part.len();
         }
     }

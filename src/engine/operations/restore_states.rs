@@ -1,6 +1,5 @@
 //! The states of an exported list, as the words of new numbers.
 
-use crate::engine::operations::import::NumberSource;
 use crate::engine::segment::plausible::Plausible;
 use crate::numbers::list::ReadStates;
 use crate::numbers::list::states::{ListedState, MAX_LISTED_GENERATION, StateRow};
@@ -11,17 +10,11 @@ use crate::store::manifest::FIRST_ROUND;
 
 const _: () = assert!(MAX_LISTED_GENERATION == MAX_GENERATION);
 
-/// The same source, with its states to be read if it has them.
-pub(crate) fn with_states(source: NumberSource<'_>, now: Timestamp) -> NumberSource<'_> {
-    match source {
-        NumberSource::List { input, mut options, progress } => {
-            let latest = Plausible::new(now, FIRST_ROUND).latest();
-            // A timestamp is before 2088, which is before 2106.
-            options.states = ReadStates::Yes { latest_unix_seconds: latest.unix_seconds() as u32 };
-            NumberSource::List { input, options, progress }
-        }
-        other => other,
-    }
+/// Reads the states of a list, if it has them.
+pub(crate) fn read_states(now: Timestamp) -> ReadStates {
+    let latest = Plausible::new(now, FIRST_ROUND).latest();
+    // A timestamp is before 2088, which is before 2106.
+    ReadStates::Yes { latest_unix_seconds: latest.unix_seconds() as u32 }
 }
 
 /// The word of a new number. What is done is done in `round`.

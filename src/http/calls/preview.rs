@@ -70,8 +70,7 @@ fn report(mut text: String, preview: &Preview) -> String {
 fn push_survey(text: &mut String, survey: &Survey) {
     let lengths = survey.lengths().map(|(digits, lines)| format!("\"{digits}\":{lines}"));
     let samples = survey.samples().into_iter().map(sample);
-    let odd = survey.oddities();
-    let odd = odd.iter().map(|sentence| quoted(sentence).to_string());
+    let odd = survey.oddities().into_iter().map(|sentence| quoted(&sentence));
     let _ = write!(
         text,
         ",\"lengths\":{{{}}},\"samples\":[{}],\"odd\":[{}]",

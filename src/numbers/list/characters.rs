@@ -4,15 +4,7 @@
 use std::borrow::Cow;
 
 use super::fault::LineFault;
-
-/// Whether a character is not seen at all and means nothing in a number.
-pub(super) fn is_invisible(character: char) -> bool {
-    matches!(
-        character,
-        '\u{AD}' | '\u{34F}' | '\u{61C}' | '\u{180E}' | '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}'
-            | '\u{2060}'..='\u{2064}' | '\u{2066}'..='\u{206F}' | '\u{FE00}'..='\u{FE0F}' | '\u{FEFF}'
-    )
-}
+use super::invisible::is_invisible;
 
 /// The ASCII character that another one looks like.
 fn looks_like(character: char) -> Option<char> {
@@ -37,7 +29,6 @@ fn looks_like(character: char) -> Option<char> {
         '\u{FF01}'..='\u{FF5E}' => char::from_u32(u32::from(character) - 0xFF01 + u32::from('!'))?,
         '\u{2018}' | '\u{2019}' => '\'',
         '\u{201C}' | '\u{201D}' => '"',
-        '\u{2026}' => return None,
         '\u{2215}' | '\u{2044}' => '/',
         '\u{2217}' => '*',
         _ => return None,

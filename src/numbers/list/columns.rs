@@ -2,10 +2,11 @@
 
 use csv::ByteRecord;
 
-use super::characters::{clean, is_invisible};
+use super::characters::clean;
 use super::column_spec::{ColumnSpec, NotFound, Part};
 use super::error::ColumnsError;
 use super::fault::printable;
+use super::invisible::is_invisible;
 use super::options::{Columns, Header, ListOptions};
 use super::states::StateColumns;
 use super::written::Written;

@@ -4,15 +4,19 @@ use std::fmt;
 
 use crate::numbers::number::{Number, NumberError};
 
+use super::invisible::is_invisible;
 use super::plan::PlanFault;
 use super::wording::Wording;
+
+/// Longest line, without its line end. Longer lines are refused.
+pub const MAX_LINE_BYTES: usize = 1024;
 
 /// Why a line is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LineFault {
     /// Not a number, range or prefix in itself.
     Number(NumberError),
-    /// Over [`super::MAX_LINE_BYTES`].
+    /// Over [`MAX_LINE_BYTES`].
     LineTooLong,
     /// A character that no form of a number contains.
     BadCharacter(char),
@@ -208,7 +212,7 @@ pub(super) fn named(character: char) -> String {
 
 /// Whether a reader sees a character.
 fn is_visible(character: char) -> bool {
-    !character.is_whitespace() && !super::characters::is_invisible(character)
+    !character.is_whitespace() && !is_invisible(character)
 }
 
 /// A refused line, for people.
@@ -254,7 +258,7 @@ impl fmt::Display for InvalidLine {
 /// A text for people: control characters replaced, invisible ones by their code points, cut to
 /// [`InvalidLine::MAX_TEXT_CHARS`].
 pub(super) fn printable(text: &[u8]) -> String {
-    let text = String::from_utf8_lossy(&text[..text.len().min(super::MAX_LINE_BYTES)]);
+    let text = String::from_utf8_lossy(&text[..text.len().min(MAX_LINE_BYTES)]);
     let mut shown = String::new();
     for (count, character) in text.trim().chars().enumerate() {
         if count == InvalidLine::MAX_TEXT_CHARS {

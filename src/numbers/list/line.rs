@@ -2,11 +2,11 @@
 
 use crate::numbers::number::{MAX_NUMBER_DIGITS, Number, NumberRange, prefix_range};
 
-use super::MAX_LINE_BYTES;
 use super::characters::clean;
-use super::fault::LineFault;
+use super::fault::{LineFault, MAX_LINE_BYTES};
 use super::options::{Holds, LeadingZeros, ListOptions};
-use super::plan::{Dialled, Plan, PlanFault, read_prefix, read_uncached};
+use super::plan::{Plan, PlanFault, read_prefix, read_uncached};
+use super::region::Dialled;
 use super::written::{Written, halves, is_evidently_two, range_ends, refuse_spreadsheet_number};
 
 /// Fewest digits of a number that is not its plan's own.

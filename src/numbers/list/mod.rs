@@ -10,12 +10,14 @@ mod collect;
 pub mod column_spec;
 pub mod columns;
 pub mod content;
+pub mod country;
 mod csv;
 mod decode;
 mod decompress;
 mod dialect;
 pub mod error;
 pub mod fault;
+mod invisible;
 mod line;
 pub(crate) mod merged;
 pub mod options;
@@ -23,6 +25,7 @@ pub mod plan;
 mod plan_blocks;
 mod quotes;
 pub mod read;
+pub mod region;
 pub mod rows;
 pub mod states;
 pub mod survey;
@@ -30,9 +33,6 @@ mod text;
 pub mod wording;
 mod written;
 
-pub use fault::{InvalidLine, LineFault};
+pub use fault::{InvalidLine, LineFault, MAX_LINE_BYTES};
 pub use line::{LineReader, parse_line};
 pub use options::{ListFormat, ListOptions, OnInvalid, ReadStates};
-
-/// Longest line, without its line end. Longer lines are refused.
-pub const MAX_LINE_BYTES: usize = 1024;

@@ -1,7 +1,7 @@
 //! How to read a list.
 
 use super::column_spec::ColumnSpec;
-use super::plan::Region;
+use super::region::Region;
 use super::wording::Wording;
 
 /// How a list is written.

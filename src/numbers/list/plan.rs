@@ -1,58 +1,16 @@
 //! The numbering plans of all countries, by libphonenumber's rules: what digits mean as dialled in a region,
 //! or after a plus sign.
 
-use std::fmt;
-use std::str::FromStr;
-
 use rlibphonenumber::{NumberLengthType, PHONE_NUMBER_UTIL, ParseError, PhoneNumberFormat, ValidationError};
 use thiserror::Error;
 
-use crate::numbers::number::{MAX_NUMBER_DIGITS, Number, NumberRange};
+use crate::numbers::number::{MAX_NUMBER_DIGITS, Number};
 
 use super::plan_blocks::{Blocks, Key};
+use super::region::Dialled;
 
 /// Most digits that a text for the plan may have: a number with an international prefix before it.
 pub(super) const MAX_DIALLED_DIGITS: usize = 24;
-/// Most digits of a country code.
-const MAX_COUNTRY_DIGITS: usize = 3;
-
-/// A region whose numbering plan gives national forms their meaning.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Region(rlibphonenumber::Region);
-
-/// Not a region that libphonenumber knows.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("there is no region {0}: give a two-letter ISO 3166 code such as RU")]
-pub struct UnknownRegion(String);
-
-impl FromStr for Region {
-    type Err = UnknownRegion;
-
-    /// Reads a two-letter ISO 3166 code in either case.
-    fn from_str(code: &str) -> Result<Region, UnknownRegion> {
-        let unknown = || UnknownRegion(code.chars().filter(|c| !c.is_control()).take(16).collect());
-        if code.len() != 2 {
-            return Err(unknown());
-        }
-        let region = code.to_ascii_uppercase().parse().map_err(|_| unknown())?;
-        let has_plan = PHONE_NUMBER_UTIL.get_country_code_for_region(region).is_some();
-        has_plan.then_some(Region(region)).ok_or_else(unknown)
-    }
-}
-
-impl Region {
-    /// The two letters of its code.
-    pub(super) fn code(self) -> [u8; 2] {
-        self.0.as_region_str().as_str().as_bytes().first_chunk().copied().unwrap_or_default()
-    }
-}
-
-impl fmt::Display for Region {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(self.0.as_region_str().as_str())
-    }
-}
-
 /// Why a plan has no such number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum PlanFault {
@@ -70,15 +28,6 @@ pub enum PlanFault {
     WrongLength,
 }
 
-/// How digits are dialled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dialled {
-    /// After a plus sign: the country code first.
-    International,
-    /// As in the region.
-    In(Region),
-}
-
 /// Reads numbers by their plans, and remembers blocks of numbers that mean the same.
 #[derive(Debug, Default)]
 pub struct Plan {
@@ -94,7 +43,7 @@ impl Plan {
         }
         let number = read_uncached(dialled, digits)?;
         if let Some(key) = key {
-            self.blocks.learn(key, digits, number);
+            self.blocks.learn(key, dialled, digits, number);
         }
         Ok(number)
     }
@@ -111,7 +60,7 @@ pub fn read_uncached(dialled: Dialled, digits: &[u8]) -> Result<Number, PlanFaul
             text.push('+');
             None
         }
-        Dialled::In(region) => Some(region.0),
+        Dialled::In(region) => Some(region.plan()),
     };
     text.extend(digits.iter().map(|digit| char::from(*digit)));
     let parsed = PHONE_NUMBER_UTIL.parse(&text, region).map_err(|error| match error {
@@ -142,32 +91,6 @@ fn is_valid(parsed: &rlibphonenumber::PhoneNumber) -> bool {
 /// Whether the plan has numbers like this one: it does not only have a possible length, its digits are given out.
 pub(super) fn is_allocated(number: Number) -> bool {
     PHONE_NUMBER_UTIL.parse(format!("+{number}"), None).is_ok_and(|parsed| is_valid(&parsed))
-}
-
-/// The country code that a number begins with.
-pub fn country_code(number: Number) -> Option<u16> {
-    let digits = number.to_string();
-    (1..=MAX_COUNTRY_DIGITS.min(digits.len())).find_map(|length| {
-        let code: u16 = digits[..length].parse().ok()?;
-        PHONE_NUMBER_UTIL.get_region_for_country_code(code.into()).map(|_| code)
-    })
-}
-
-/// The parts of a range by the country code that their numbers begin with; `None` for those that begin with
-/// none.
-pub fn countries(range: NumberRange) -> impl Iterator<Item = (Option<u16>, NumberRange)> {
-    let mut next = Some(range.first());
-    std::iter::from_fn(move || {
-        let first = next?;
-        let code = country_code(first);
-        // All numbers with the same digits up to the end of the longest code share the code.
-        let digits = first.get().checked_ilog10().map_or(1, |log| log as usize + 1);
-        let block = 10_u64.pow(digits.saturating_sub(MAX_COUNTRY_DIGITS) as u32);
-        let end = Number::new(first.get() / block * block + (block - 1)).unwrap_or(Number::MAX);
-        let last = end.min(range.last());
-        next = Number::new(last.get() + 1).ok().filter(|number| *number <= range.last());
-        Some((code, NumberRange::new(first, last).ok()?))
-    })
 }
 
 /// The numbers that `digits`, which may begin with a trunk zero, are prefixes of. `length` is that of whole
@@ -219,14 +142,6 @@ mod tests {
     fn read(region: &str, digits: &str) -> Result<u64, PlanFault> {
         let dialled = Dialled::In(region.parse().unwrap());
         Plan::default().read(dialled, digits.as_bytes()).map(Number::get)
-    }
-
-    #[test]
-    fn regions_are_checked() {
-        assert_eq!("ru".parse::<Region>().unwrap().to_string(), "RU");
-        for code in ["", "R", "ZZ", "RUS", "7", "\u{444}", "001", "UN"] {
-            assert!(code.parse::<Region>().is_err(), "{code}");
-        }
     }
 
     #[test]
@@ -283,18 +198,5 @@ mod tests {
             assert_eq!(read.as_deref(), Some(expected.as_bytes()), "{digits}");
         }
         assert_eq!(read_prefix(ru, b"8912", 15), None);
-    }
-
-    #[test]
-    fn a_number_begins_with_its_country() {
-        for (number, code) in [(79_123_456_789, Some(7)), (3_758_011_234_567, Some(375)), (5, None)] {
-            assert_eq!(country_code(Number::new(number).unwrap()), code);
-        }
-        let all = NumberRange::new(Number::new(0).unwrap(), Number::new(1_000_000).unwrap()).unwrap();
-        let parts: Vec<_> = countries(all).collect();
-        assert_eq!(parts.iter().map(|(_, part)| part.len()).sum::<u64>(), 1_000_001);
-        for (code, part) in parts {
-            assert_eq!((country_code(part.first()), country_code(part.last())), (code, code), "{part:?}");
-        }
     }
 }

@@ -9,7 +9,8 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 use crate::numbers::number::Number;
 
-use super::plan::{Dialled, country_code};
+use super::country::country_code;
+use super::region::Dialled;
 
 /// Most blocks that are remembered: 4 MiB.
 const MAX_BLOCKS: usize = 1 << 17;
@@ -83,7 +84,9 @@ impl Hasher for KeyHasher {
     }
 
     fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|byte| self.add(u64::from(*byte)));
+        for byte in bytes {
+            self.add(u64::from(*byte));
+        }
     }
 
     fn write_u8(&mut self, value: u8) {
@@ -118,7 +121,7 @@ impl Blocks {
     }
 
     /// Remembers what became of `digits`.
-    pub(super) fn learn(&mut self, key: Key, digits: &[u8], number: Number) {
+    pub(super) fn learn(&mut self, key: Key, dialled: Dialled, digits: &[u8], number: Number) {
         let Some(code) = country_code(number) else { return };
         let text = number.to_string();
         let national_digits = text.len() - code.to_string().len();
@@ -126,7 +129,12 @@ impl Blocks {
         let is_deep =
             DEEP_CODES.contains(&code) || DEEP_REGIONS.map(u16::from_le_bytes).contains(&key.region);
         let examined = if is_deep { MOST_EXAMINED_DIGITS } else { USUAL_EXAMINED_DIGITS };
-        let free = same.count().min(national_digits).saturating_sub(examined).min(MAX_FREE_DIGITS);
+        let free = same
+            .count()
+            .min(national_digits)
+            .min(after_own_code(dialled, digits))
+            .saturating_sub(examined)
+            .min(MAX_FREE_DIGITS);
         if free == 0 {
             return;
         }
@@ -136,4 +144,14 @@ impl Blocks {
         self.used[free] = true;
         self.leads.insert(key.block(free), number.get() - key.value % POWERS[free]);
     }
+}
+
+/// How many digits follow the country code of the region, if they begin with it. The plan looks at them as at
+/// a national number too, even if it then takes all digits for one.
+fn after_own_code(dialled: Dialled, digits: &[u8]) -> usize {
+    let code = match dialled {
+        Dialled::In(region) => region.country_code().map(|code| code.to_string()).unwrap_or_default(),
+        Dialled::International => String::new(),
+    };
+    digits.strip_prefix(code.as_bytes()).unwrap_or(digits).len()
 }

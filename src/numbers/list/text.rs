@@ -12,10 +12,9 @@ use memchr::{memchr, memrchr};
 use crate::numbers::number::Number;
 use crate::sys::parallel;
 
-use super::MAX_LINE_BYTES;
 use super::collect::Collected;
 use super::error::{ListError, Progress};
-use super::fault::InvalidLine;
+use super::fault::{InvalidLine, MAX_LINE_BYTES};
 use super::line::LineReader;
 use super::merged::{MAX_KEPT_INVALID, NumberList};
 use super::options::{ListOptions, OnInvalid};

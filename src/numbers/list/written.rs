@@ -79,8 +79,7 @@ pub(super) fn refuse_spreadsheet_number(text: &[u8]) -> Result<(), LineFault> {
         let exponent = &text[at + 1..];
         let exponent = exponent.strip_prefix(b"+").or(exponent.strip_prefix(b"-")).unwrap_or(exponent);
         let (whole, decimals) = split_at_point(&text[..at]);
-        if is_digits(whole) && (decimals.is_none() || decimals.is_some_and(is_digits)) && is_digits(exponent)
-        {
+        if is_digits(whole) && decimals.is_none_or(is_digits) && is_digits(exponent) {
             return Err(LineFault::Exponent);
         }
     }
@@ -145,8 +144,7 @@ fn trim(mut text: &[u8]) -> &[u8] {
 pub(super) fn range_ends(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let count = |text: &[u8]| text.iter().filter(|byte| byte.is_ascii_digit()).count();
     let splits = (0..text.len()).filter_map(|at| match &text[at..] {
-        [b'.', b'.', rest @ ..] => Some((text[..at].trim_ascii(), rest.trim_ascii())),
-        [b'-', rest @ ..] => Some((text[..at].trim_ascii(), rest.trim_ascii())),
+        [b'.', b'.', rest @ ..] | [b'-', rest @ ..] => Some((text[..at].trim_ascii(), rest.trim_ascii())),
         _ => None,
     });
     let mut splits = splits.filter(|(first, last)| {

@@ -113,7 +113,7 @@ fn answers_of_every_call_are_as_the_document_says() {
 fn pools(checked: &Checked) {
     let invalid =
         checked.list("PUT", "/v1/pools/ru?order=lowest&ttl=60&on_invalid=skip", "100-199\n100\nx\n", 201);
-    assert_eq!((&invalid["numbers"], &invalid["first_invalid"][0]["line"]), (&json!(100), &json!(3)));
+    assert_eq!((&invalid["numbers"], &invalid["first_invalid"][0]["line"]), (&json!(100), &json!(4)));
     checked.list("PUT", "/v1/pools/whole?on_expiry=rest:9", "1-9\n", 201);
     checked.list("PUT", "/v1/pools/ru", "1", 409);
     checked.list("PUT", "/v1/pools/bad", "x", 400);

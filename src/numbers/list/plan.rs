@@ -170,7 +170,7 @@ mod tests {
             ("", PlanFault::TooShort),
             ("8", PlanFault::TooShort),
             ("112", PlanFault::TooShort),
-            ("891234567890", PlanFault::TooLong),
+            ("891234567890", PlanFault::WrongLength),
             ("8912345678901234567890123456", PlanFault::TooLong),
         ] {
             assert_eq!(read("RU", digits), Err(fault), "{digits}");

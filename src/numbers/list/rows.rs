@@ -27,6 +27,8 @@ pub(super) struct Rows<'a, R> {
     reader: Reader<Metered<'a, R>>,
     row: ByteRecord,
     lines_before: u64,
+    /// Where the row begins that is read next, counted by the reader.
+    next_line: u64,
 }
 
 impl<'a, R: Read> Rows<'a, R> {
@@ -48,7 +50,7 @@ impl<'a, R: Read> Rows<'a, R> {
             .terminator(Terminator::Any(b'\n'))
             .buffer_capacity(BUFFER_BYTES)
             .from_reader(metered);
-        Self { reader, row: ByteRecord::new(), lines_before }
+        Self { reader, row: ByteRecord::new(), lines_before, next_line: 1 }
     }
 
     /// The next row that is not empty.
@@ -58,6 +60,7 @@ impl<'a, R: Read> Rows<'a, R> {
             if !read.map_err(|error| self.error(error))? {
                 return Ok(None);
             }
+            self.next_line = self.reader.position().line();
             self.reader.get_ref().meter.row_bytes.set(0);
             if self.row.iter().any(|cell| !cell.trim_ascii().is_empty()) {
                 return Ok(Some(&self.row));
@@ -80,7 +83,7 @@ impl<'a, R: Read> Rows<'a, R> {
     }
 
     fn error(&self, error: csv::Error) -> ListError {
-        let line = self.lines_before + self.reader.position().line();
+        let line = self.lines_before + self.next_line;
         match error.into_kind() {
             ErrorKind::Io(_) if self.reader.get_ref().meter.unclosed.get().is_some() => {
                 let unclosed = self.reader.get_ref().meter.unclosed.get();

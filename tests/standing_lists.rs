@@ -6,6 +6,7 @@ mod support;
 
 use std::fs;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use support::daemon::{Daemon, allotd, one_line_failure};
@@ -78,6 +79,26 @@ fn a_kill_after_the_reply_undoes_nothing() {
     }
 }
 
+/// A confirmation waits for two groups of the journal, not for other callers or the next second.
+#[test]
+fn confirmations_come_soon() {
+    let dir = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start(&dir.path().join("data"));
+    let mut client = daemon.client();
+    send(&mut client, "PUT", "/v1/lists/optouts", "");
+    send(&mut client, "PUT", "/v1/pools/ru?order=lowest&blocked_by=optouts", "1-100");
+    let started = Instant::now();
+    for _ in 0..50 {
+        let lease = client.call("POST", "/v1/pools/ru/lease").unwrap().json()["leases"][0].clone();
+        let held = json!([{"number": lease["number"], "token": lease["token"]}]);
+        let body = json!({"leases": held, "then": {"list": "optouts"}});
+        assert_eq!(client.post("/v1/pools/ru/return", &body).unwrap().status, 200);
+    }
+    // Well below 50 times the second after which the journal writes the time.
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    assert_eq!(client.call("GET", "/v1/lists/optouts").unwrap().json()["numbers"], 50);
+}
+
 #[test]
 fn a_list_is_exported_as_it_was_given() {
     let server = Server::start();
@@ -131,7 +152,7 @@ fn the_commands_tell_what_they_do() {
     assert!(number.contains("blocked") && number.contains("optouts"), "{number}");
     daemon.ok(&["pool", "set", "ru", "--blocked-by", "national", "--outcome", "no=list:optouts"]);
     one_line_failure(&daemon.run(&["list", "delete", "optouts"]), 1, "used by ru");
-    one_line_failure(&daemon.run(&["list", "show", "-x"]), 2, "");
+    one_line_failure(&daemon.run(&["list", "show", "a/b"]), 2, "not a name of a list");
     daemon.ok(&["list", "remove", "national", &few]);
     assert_eq!(daemon.ok(&["list", "export", "optouts"]), "3\n4\n");
     assert!(daemon.ok(&["pool", "show", "ru"]).contains("blocked"));

@@ -417,3 +417,36 @@ fn pools_come_and_go() {
     assert_eq!(engine.pools().iter().map(|pool| pool.counts().blocked).sum::<u64>(), 0);
     assert_eq!(engine.pools_using(name("optouts")).len(), 8);
 }
+
+/// How long large changes take: a million numbers onto a list that ten pools of four million use, and the exchange of
+/// a list of forty million that differs in one of a hundred. `cargo test --test engine large_changes -- --ignored
+/// --nocapture`.
+#[test]
+#[ignore = "prints times, takes a gigabyte"]
+fn large_changes() {
+    const POOL: u64 = 4_000_000;
+    let dir = tempfile::tempdir().unwrap();
+    let engine = Engine::open(&EngineConfig::new(dir.path(), 2)).unwrap();
+    engine.create_list(name("optouts"), None).unwrap();
+    engine.create_list(name("national"), Some(NumberSource::Ranges(&[range(POOL + 1, 11 * POOL)]))).unwrap();
+    for pool in 0..10 {
+        create(&engine, &format!("p{pool}"), &[range(1, POOL)], &blocked_by(&["optouts", "national"]));
+    }
+    let timed = |what: &str, work: &dyn Fn() -> ListReport| {
+        let started = Instant::now();
+        let report = work();
+        let took = started.elapsed();
+        println!("{what}: {took:?}, {} added, {} removed", report.added, report.removed);
+        report
+    };
+    let million: Vec<_> = (0..1_000_000).map(|n| range(4 * n + 1, 4 * n + 1)).collect();
+    let report = timed("a million, ten pools", &|| change(&engine, "optouts", ListChange::Add, &million));
+    assert!(report.pools.iter().all(|effect| effect.blocked == 1_000_000));
+    let next: Vec<_> = (0..400_000).map(|n| range(POOL + 100 * n + 1, POOL + 100 * n + 99)).collect();
+    let report =
+        timed("an exchange of forty million", &|| change(&engine, "national", ListChange::Replace, &next));
+    assert_eq!(report.removed, 400_000);
+    let report =
+        timed("of single numbers", &|| change(&engine, "optouts", ListChange::Remove, &million[..60_000]));
+    assert_eq!(report.removed, 60_000);
+}

@@ -121,6 +121,10 @@ impl Queues {
     #[inline]
     pub fn enter(&self, slot: Slot) {
         let changing = &self.slots[slot.0].producer.changing;
+        debug_assert!(
+            changing.load(Ordering::Relaxed).is_multiple_of(2),
+            "the thread is changing words already"
+        );
         // Only this thread writes it. Release: a thread that sees this change begin sees the last one's
         // records.
         changing.store(changing.load(Ordering::Relaxed) + 1, Ordering::Release);

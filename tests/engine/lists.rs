@@ -418,6 +418,58 @@ fn pools_come_and_go() {
     assert_eq!(engine.pools_using(name("optouts")).len(), 8);
 }
 
+/// Pools begin and cease to use a list, and numbers are added to them, while numbers go onto the list and off it. In the
+/// end the bits are what the lists say.
+#[test]
+fn uses_and_changes_of_a_list_at_once() {
+    const NUMBERS: u64 = 300;
+    let dir = tempfile::tempdir().unwrap();
+    let engine = open(dir.path());
+    engine.create_list(name("optouts"), None).unwrap();
+    engine
+        .create_list(name("national"), Some(NumberSource::Ranges(&[range(1, 20), range(290, 310)])))
+        .unwrap();
+    let pools: Vec<Arc<Pool>> = (0..3)
+        .map(|pool| create(&engine, &format!("p{pool}"), &[range(1, 100)], &SettingsChange::default()))
+        .collect();
+    std::thread::scope(|scope| {
+        for pool in &pools {
+            scope.spawn(move || {
+                for turn in 0..60 {
+                    let lists: &[&str] = [&["optouts"][..], &[], &["national", "optouts"]][turn % 3];
+                    pool.change_settings(&blocked_by(lists)).unwrap();
+                }
+            });
+            scope.spawn(move || {
+                for value in 101..=NUMBERS {
+                    pool.add_numbers(NumberSource::Ranges(&[range(value, value)])).unwrap();
+                }
+            });
+        }
+        for first in [0, 1] {
+            let engine = &engine;
+            scope.spawn(move || {
+                // Each thread has numbers of its own.
+                for turn in 0..150 {
+                    let value = 2 * (turn * 7 % 150) + 1 + first;
+                    change(engine, "optouts", ListChange::Add, &[range(value, value)]);
+                    if turn % 3 == 0 {
+                        change(engine, "optouts", ListChange::Remove, &[range(value, value)]);
+                    }
+                }
+            });
+        }
+    });
+    let lists = ["optouts", "national"].map(|list| engine.list(name(list)).unwrap());
+    let expected: Vec<u64> =
+        (1..=NUMBERS).filter(|n| lists.iter().all(|list| !list.contains(number(*n)))).collect();
+    assert!(expected.len() > 50 && expected.len() < 200, "{}", expected.len());
+    let mut worker = engine.worker();
+    for pool in &pools {
+        assert_eq!(numbers(&lease(pool, &mut worker, 1_000)), expected);
+    }
+}
+
 /// How long large changes take: a million numbers onto a list that ten pools of four million use, and the exchange of
 /// a list of forty million that differs in one of a hundred. `cargo test --test engine large_changes -- --ignored
 /// --nocapture`.

@@ -18,6 +18,11 @@ fn send(client: &mut Client, method: &str, path: &str, body: &str) -> Value {
     answer.json()
 }
 
+/// Numbers, one per line.
+fn lines(numbers: impl Iterator<Item = u64>) -> String {
+    numbers.flat_map(|number| [number.to_string(), "\n".to_owned()]).collect()
+}
+
 /// All numbers that the pool still leases.
 fn leased(client: &mut Client, pool: &str) -> Vec<u64> {
     let path = format!("/v1/pools/{pool}/lease");
@@ -66,7 +71,7 @@ fn a_kill_after_the_reply_undoes_nothing() {
         let expected: Vec<u64> = (1..=100).filter(|number| !blocked(number)).collect();
         assert_eq!(leased(&mut client, "other"), expected, "{durability}");
         // Written anew, and then one more that goes through the journal.
-        let many: String = (0..70_000).map(|n| format!("{}\n", 2 * n + 50)).collect();
+        let many = lines((0..70_000).map(|n| 2 * n + 50));
         send(&mut client, "POST", "/v1/lists/optouts/replace", &many);
         send(&mut client, "POST", "/v1/lists/optouts/numbers", "3");
         daemon = restart(daemon);
@@ -102,7 +107,7 @@ fn confirmations_come_soon() {
 #[test]
 fn a_list_is_exported_as_it_was_given() {
     let server = Server::start();
-    let numbers: String = (1..=40_000_u64).map(|n| format!("{}\n", n * 3)).collect();
+    let numbers = lines((1..=40_000).map(|n| n * 3));
     server.send("PUT", "/v1/lists/x", "text/plain", &numbers);
     server.send("POST", "/v1/lists/x/remove", "text/plain", "3\n120000\n");
     server.send("POST", "/v1/lists/x/numbers", "text/plain", "4-5\n");

@@ -93,6 +93,12 @@ impl Told {
         }
     }
 
+    fn set_all(&self, numbers: &[u64], on: bool) {
+        for number in numbers {
+            self.set(*number, on);
+        }
+    }
+
     fn set(&self, number: u64, on: bool) {
         let times = &self.0[number as usize];
         if (times.load(Ordering::SeqCst) % 2 == 1) != on {
@@ -145,10 +151,10 @@ fn operator(engine: &Engine, told: &Told, seed: u64, until: Instant) {
         match random.random_range(0..10) {
             0..5 if !chosen.is_empty() => {
                 change(engine, "optouts", ListChange::Add, &singles(&chosen));
-                chosen.iter().for_each(|number| told.set(*number, true));
+                told.set_all(&chosen, true);
             }
             5..9 if !chosen.is_empty() => {
-                chosen.iter().for_each(|number| told.set(*number, false));
+                told.set_all(&chosen, false);
                 change(engine, "optouts", ListChange::Remove, &singles(&chosen));
             }
             _ => {
@@ -157,7 +163,7 @@ fn operator(engine: &Engine, told: &Told, seed: u64, until: Instant) {
                 all.filter(|number| !is_chosen(number)).for_each(|number| told.set(number, false));
                 let after: Vec<_> = (1..=NUMBERS).filter(is_chosen).collect();
                 change(engine, "optouts", ListChange::Replace, &singles(&after));
-                chosen.iter().for_each(|number| told.set(*number, true));
+                told.set_all(&chosen, true);
             }
         }
     }

@@ -160,7 +160,8 @@ fn operator(engine: &Engine, told: &Told, seed: u64, until: Instant) {
             _ => {
                 let is_chosen = |number: &u64| chosen.contains(number) || is_for_good(*number);
                 let all = (1..=NUMBERS).filter(|number| !is_for_good(*number));
-                all.filter(|number| !is_chosen(number)).for_each(|number| told.set(number, false));
+                let dropped: Vec<_> = all.filter(|number| !is_chosen(number)).collect();
+                told.set_all(&dropped, false);
                 let after: Vec<_> = (1..=NUMBERS).filter(is_chosen).collect();
                 change(engine, "optouts", ListChange::Replace, &singles(&after));
                 told.set_all(&chosen, true);

@@ -117,7 +117,7 @@ fn pools_are_created_listed_and_deleted() {
     let created =
         server.send("PUT", "/v1/pools/ru?ttl=5&order=lowest", "text/csv", "first,last\n7,7\n5,6\n5,5\n");
     assert_eq!(created.body, "{\"pool\":\"ru\",\"numbers\":3,\"duplicates\":1,\"invalid\":0}");
-    let shown = "{\"pool\":\"ru\",\"numbers\":3,\"available\":3,\"leased\":0,\"resting\":0,\"done\":0,\"retired\":0,\
+    let shown = "{\"pool\":\"ru\",\"numbers\":3,\"available\":3,\"leased\":0,\"resting\":0,\"done\":0,\"retired\":0,\"blocked\":0,\
                  \"round\":1,\"paused\":false,\"settings\":{\"order\":\"lowest\",\"ttl\":5,\"ttl_max\":86400,\"rest\":0,\
                  \"on_expiry\":\"available\",\"outcomes\":{}}}";
     assert_eq!(server.call("GET", "/v1/pools/ru").body, shown);

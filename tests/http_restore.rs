@@ -121,7 +121,7 @@ fn bad_states_are_refused_with_their_line() {
         server.send("PUT", &format!("/v1/pools/ru{query}"), "text/csv", &csv)
     };
     for (row, what) in [
-        ("7,blocked,1,", "state"),
+        ("7,barred,1,", "state"),
         ("7,,1,", "state"),
         ("7,available,,", "generation"),
         ("7,available,-1,", "generation"),
@@ -139,8 +139,10 @@ fn bad_states_are_refused_with_their_line() {
         assert_eq!(refused.problem(), (400, "bad_request".to_owned()), "{row}");
         assert!(refused.body.contains("line 3") && refused.body.contains(what), "{row}: {refused:?}");
     }
-    let skipped = put("7,barred,1,\n8,retired,1073741823,\n", "?on_invalid=skip").json();
-    assert_eq!((&skipped["numbers"], &skipped["invalid"]), (&json!(2), &json!(1)));
+    let skipped = put("7,barred,1,\n8,retired,1073741823,\n9,blocked,2,\n", "?on_invalid=skip").json();
+    assert_eq!((&skipped["numbers"], &skipped["invalid"]), (&json!(3), &json!(1)));
+    // Its list is not part of the file: it must not be leased.
+    assert_eq!(server.call("GET", "/v1/pools/ru/numbers/9").json()["state"], "retired");
     assert_eq!(server.call("GET", "/v1/pools/ru/numbers/8").json()["generation"], 1_073_741_823);
 }
 

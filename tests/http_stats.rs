@@ -225,7 +225,7 @@ fn a_map_tells_where_the_numbers_are() {
         (&map["pool"], &map["first"], &map["last"], &map["bucket_width"]),
         (&json!("ru"), &json!(1_000), &json!(5_999), &json!(1_000))
     );
-    let bucket = |first: u64, available: u64, leased: u64| json!({"first": first, "available": available, "leased": leased, "resting": 0, "done": 0, "retired": 0});
+    let bucket = |first: u64, available: u64, leased: u64| json!({"first": first, "available": available, "leased": leased, "resting": 0, "done": 0, "retired": 0, "blocked": 0});
     let expected = [
         bucket(1_000, 0, 1_000),
         bucket(2_000, 0, 0),

@@ -6,6 +6,7 @@ mod support;
 
 use std::fs;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use support::daemon::{Daemon, allotd, one_line_failure};
@@ -15,6 +16,11 @@ fn send(client: &mut Client, method: &str, path: &str, body: &str) -> Value {
     let answer = client.send(method, path, "text/plain", body.as_bytes()).unwrap();
     assert!(answer.status < 300, "{method} {path}: {}", answer.body);
     answer.json()
+}
+
+/// Numbers, one per line.
+fn lines(numbers: impl Iterator<Item = u64>) -> String {
+    numbers.flat_map(|number| [number.to_string(), "\n".to_owned()]).collect()
 }
 
 /// All numbers that the pool still leases.
@@ -65,7 +71,7 @@ fn a_kill_after_the_reply_undoes_nothing() {
         let expected: Vec<u64> = (1..=100).filter(|number| !blocked(number)).collect();
         assert_eq!(leased(&mut client, "other"), expected, "{durability}");
         // Written anew, and then one more that goes through the journal.
-        let many: String = (0..70_000).map(|n| format!("{}\n", 2 * n + 50)).collect();
+        let many = lines((0..70_000).map(|n| 2 * n + 50));
         send(&mut client, "POST", "/v1/lists/optouts/replace", &many);
         send(&mut client, "POST", "/v1/lists/optouts/numbers", "3");
         daemon = restart(daemon);
@@ -78,10 +84,30 @@ fn a_kill_after_the_reply_undoes_nothing() {
     }
 }
 
+/// A confirmation waits for two groups of the journal, not for other callers or the next second.
+#[test]
+fn confirmations_come_soon() {
+    let dir = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start(&dir.path().join("data"));
+    let mut client = daemon.client();
+    send(&mut client, "PUT", "/v1/lists/optouts", "");
+    send(&mut client, "PUT", "/v1/pools/ru?order=lowest&blocked_by=optouts", "1-100");
+    let started = Instant::now();
+    for _ in 0..50 {
+        let lease = client.call("POST", "/v1/pools/ru/lease").unwrap().json()["leases"][0].clone();
+        let held = json!([{"number": lease["number"], "token": lease["token"]}]);
+        let body = json!({"leases": held, "then": {"list": "optouts"}});
+        assert_eq!(client.post("/v1/pools/ru/return", &body).unwrap().status, 200);
+    }
+    // Well below 50 times the second after which the journal writes the time.
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    assert_eq!(client.call("GET", "/v1/lists/optouts").unwrap().json()["numbers"], 50);
+}
+
 #[test]
 fn a_list_is_exported_as_it_was_given() {
     let server = Server::start();
-    let numbers: String = (1..=40_000_u64).map(|n| format!("{}\n", n * 3)).collect();
+    let numbers = lines((1..=40_000).map(|n| n * 3));
     server.send("PUT", "/v1/lists/x", "text/plain", &numbers);
     server.send("POST", "/v1/lists/x/remove", "text/plain", "3\n120000\n");
     server.send("POST", "/v1/lists/x/numbers", "text/plain", "4-5\n");
@@ -131,7 +157,7 @@ fn the_commands_tell_what_they_do() {
     assert!(number.contains("blocked") && number.contains("optouts"), "{number}");
     daemon.ok(&["pool", "set", "ru", "--blocked-by", "national", "--outcome", "no=list:optouts"]);
     one_line_failure(&daemon.run(&["list", "delete", "optouts"]), 1, "used by ru");
-    one_line_failure(&daemon.run(&["list", "show", "-x"]), 2, "");
+    one_line_failure(&daemon.run(&["list", "show", "a/b"]), 2, "not a name of a list");
     daemon.ok(&["list", "remove", "national", &few]);
     assert_eq!(daemon.ok(&["list", "export", "optouts"]), "3\n4\n");
     assert!(daemon.ok(&["pool", "show", "ru"]).contains("blocked"));

@@ -37,7 +37,7 @@ impl Engine {
         self.shared.journal.check()?;
         let staging = Staging::new(&self.shared.disk, &self.shared.staging_dir)?;
         let numbers = Numbers::read(source.with_states(self.now()), &self.shared)?;
-        make_pool(&staging, settings.clone(), &numbers)?;
+        make_pool(&staging, settings, &numbers)?;
         let loaded = numbers.loaded();
         drop(numbers);
         let dir = self.dirs.pools.join(name.as_str());
@@ -52,7 +52,7 @@ impl Engine {
             .and_then(|()| open_new_pool(name.clone(), dir.clone(), &self.shared))
             .map(Arc::new)
             // Nobody leases from it yet.
-            .and_then(|pool| Ok(pool.use_lists(&settings).map(|()| pool)?));
+            .and_then(|pool| Ok(pool.use_lists(&pool.settings.load_full()).map(|()| pool)?));
         match opened {
             Ok(pool) => {
                 let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);

@@ -188,6 +188,8 @@ impl Journal {
             first => first + 1,
         };
         if group > 0 {
+            // Before it is woken: it looks for this after each group.
+            self.queues.want(group);
             self.wake_writer();
         }
         Position { own: self.queues.pushed(slot), group }

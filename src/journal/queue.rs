@@ -102,6 +102,8 @@ pub struct Queues {
     begun: CachePadded<AtomicU64>,
     /// Groups that are committed.
     committed: CachePadded<AtomicU64>,
+    /// The latest group that somebody waits for and whose beginning nobody may announce.
+    wanted: CachePadded<AtomicU64>,
 }
 
 impl Queues {
@@ -111,6 +113,7 @@ impl Queues {
             slots: (0..slots).map(|_| SlotQueue::new()).collect(),
             begun: CachePadded::new(AtomicU64::new(0)),
             committed: CachePadded::new(AtomicU64::new(0)),
+            wanted: CachePadded::new(AtomicU64::new(0)),
         }
     }
 
@@ -118,6 +121,10 @@ impl Queues {
     #[inline]
     pub fn enter(&self, slot: Slot) {
         let changing = &self.slots[slot.0].producer.changing;
+        debug_assert!(
+            changing.load(Ordering::Relaxed).is_multiple_of(2),
+            "the thread is changing words already"
+        );
         // Only this thread writes it. Release: a thread that sees this change begin sees the last one's
         // records.
         changing.store(changing.load(Ordering::Relaxed) + 1, Ordering::Release);
@@ -184,6 +191,16 @@ impl Queues {
     /// The next group that begins after this.
     pub fn next_group(&self) -> u64 {
         self.begun.fetch_add(0, Ordering::AcqRel) + 1
+    }
+
+    /// Requests that the groups up to this one begin without waiting for work.
+    pub fn want(&self, group: u64) {
+        self.wanted.fetch_max(group, Ordering::SeqCst);
+    }
+
+    /// Whether a group after this one is requested. For the writer.
+    pub fn is_later_wanted(&self, group: u64) -> bool {
+        self.wanted.load(Ordering::SeqCst) > group
     }
 
     /// Whether all of a position is committed.

@@ -240,7 +240,7 @@ mod tests {
                 let number = u64::from(low);
                 Record::KeyLease(KeyLeaseRecord { pool, number, key_start, generation, until_tag })
             }),
-            word.clone().prop_map(|(list, on, more, first, sequence)| {
+            word.prop_map(|(list, on, more, first, sequence)| {
                 Record::List(ListRecord { list, on: on % 2 == 1, first, more, sequence })
             }),
             lease().prop_map(|(pool, segment, rank, key_start, generation)| {

@@ -119,6 +119,9 @@ impl Writer {
             if last || self.journal.is_poisoned() {
                 return self;
             }
+            if self.journal.queues.is_later_wanted(group) {
+                continue;
+            }
             // Returns at once if a thread ran out of work since the group began: it waits for the next one.
             thread::park_timeout(self.pause());
         }

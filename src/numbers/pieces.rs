@@ -82,7 +82,7 @@ fn rest<T: Copy>(sequence: &mut (impl Iterator<Item = (NumberRange, T)>, Rest<T>
 }
 
 /// Where a piece that begins at `start` must end because of a range.
-fn end<T>(start: u64, rest: &Rest<T>) -> u64 {
+fn end<T>(start: u64, rest: Option<&(u64, u64, T)>) -> u64 {
     match rest {
         None => u64::MAX,
         Some((first, last, _)) => {
@@ -116,7 +116,7 @@ where
         let (first, second) = (rest(&mut self.first), rest(&mut self.second));
         let starts = [first.map(|rest| rest.0), second.map(|rest| rest.0)];
         let start = starts.into_iter().flatten().min()?;
-        let end = end(start, &first).min(end(start, &second));
+        let end = end(start, first.as_ref()).min(end(start, second.as_ref()));
         let range = NumberRange::new(Number::new(start).ok()?, Number::new(end).ok()?).ok()?;
         let in_first = first.is_some_and(|rest| rest.0 == start);
         let in_second = second.filter(|rest| rest.0 == start).map(|rest| rest.2);

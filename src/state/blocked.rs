@@ -104,8 +104,9 @@ impl Blocked {
     pub(super) fn park(&self, rank: Rank) {
         let (word, bit) = place(rank);
         let bits = self.make_bits();
-        bits.parked_count.fetch_add(1, Ordering::Relaxed);
-        bits.parked[word].fetch_or(bit, Ordering::SeqCst);
+        if bits.parked[word].fetch_or(bit, Ordering::SeqCst) & bit == 0 {
+            bits.parked_count.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// Takes a parked rank. Returns whether the caller has taken it.
@@ -121,7 +122,9 @@ impl Blocked {
 
     /// How many ranks are parked: their numbers would be available, but for being blocked.
     pub fn parked(&self) -> u64 {
-        self.bits().map_or(0, |bits| bits.parked_count.load(Ordering::Relaxed))
+        let count = self.bits().map_or(0, |bits| bits.parked_count.load(Ordering::Relaxed));
+        // Who takes a rank can count before who has just parked it.
+        count.cast_signed().max(0).cast_unsigned()
     }
 
     /// How many of some ranks are parked.

@@ -165,11 +165,11 @@ fn campaign(points: u64, seed: u64, mutant: bool) -> (u64, Vec<String>) {
     drop((worker, engine));
     let (mut replay, events) = disk.trace();
     replay.ignores_sync = mutant;
-    let chance = (points as f64 / events.len() as f64).min(1.0);
+    let share = (points as f64 / events.len() as f64).min(1.0);
     let (mut done, mut failures) = (0, Vec::new());
     for (at, event) in (1..).zip(&events) {
         replay.apply(event);
-        if at >= ready && random.random_bool(chance) {
+        if at >= ready && random.random_bool(share) {
             let scratch = scratch();
             let (dir, kept) = (scratch.path().join("a"), any_kept(random));
             replay.lose_power(&dir, kept, random);

@@ -48,7 +48,7 @@ fn another_version_or_another_directory_is_refused_and_left_alone() {
     fs::write(&manifest, format!("crc32c = \"{:08x}\"\n{settings}", crc32c::crc32c(settings.as_bytes())))
         .unwrap();
     let error = try_open(dir.path()).err().unwrap().to_string();
-    assert!(error.contains("format 4") && error.contains("pool.toml"), "{error}");
+    assert!(error.contains("format 5") && error.contains("pool.toml"), "{error}");
 }
 
 #[test]

@@ -93,6 +93,12 @@ impl Told {
         }
     }
 
+    fn set_all(&self, numbers: &[u64], on: bool) {
+        for number in numbers {
+            self.set(*number, on);
+        }
+    }
+
     fn set(&self, number: u64, on: bool) {
         let times = &self.0[number as usize];
         if (times.load(Ordering::SeqCst) % 2 == 1) != on {
@@ -145,19 +151,20 @@ fn operator(engine: &Engine, told: &Told, seed: u64, until: Instant) {
         match random.random_range(0..10) {
             0..5 if !chosen.is_empty() => {
                 change(engine, "optouts", ListChange::Add, &singles(&chosen));
-                chosen.iter().for_each(|number| told.set(*number, true));
+                told.set_all(&chosen, true);
             }
             5..9 if !chosen.is_empty() => {
-                chosen.iter().for_each(|number| told.set(*number, false));
+                told.set_all(&chosen, false);
                 change(engine, "optouts", ListChange::Remove, &singles(&chosen));
             }
             _ => {
                 let is_chosen = |number: &u64| chosen.contains(number) || is_for_good(*number);
                 let all = (1..=NUMBERS).filter(|number| !is_for_good(*number));
-                all.filter(|number| !is_chosen(number)).for_each(|number| told.set(number, false));
+                let dropped: Vec<_> = all.filter(|number| !is_chosen(number)).collect();
+                told.set_all(&dropped, false);
                 let after: Vec<_> = (1..=NUMBERS).filter(is_chosen).collect();
                 change(engine, "optouts", ListChange::Replace, &singles(&after));
-                chosen.iter().for_each(|number| told.set(*number, true));
+                told.set_all(&chosen, true);
             }
         }
     }
@@ -416,4 +423,89 @@ fn pools_come_and_go() {
     assert!(report.pools.iter().all(|effect| effect.unblocked == 10));
     assert_eq!(engine.pools().iter().map(|pool| pool.counts().blocked).sum::<u64>(), 0);
     assert_eq!(engine.pools_using(name("optouts")).len(), 8);
+}
+
+/// Pools begin and cease to use a list, and numbers are added to them, while numbers go onto the list and off it. In the
+/// end the bits are what the lists say.
+#[test]
+fn uses_and_changes_of_a_list_at_once() {
+    const NUMBERS: u64 = 300;
+    let dir = tempfile::tempdir().unwrap();
+    let engine = open(dir.path());
+    engine.create_list(name("optouts"), None).unwrap();
+    engine
+        .create_list(name("national"), Some(NumberSource::Ranges(&[range(1, 20), range(290, 310)])))
+        .unwrap();
+    let pools: Vec<Arc<Pool>> = (0..3)
+        .map(|pool| create(&engine, &format!("p{pool}"), &[range(1, 100)], &SettingsChange::default()))
+        .collect();
+    std::thread::scope(|scope| {
+        for pool in &pools {
+            scope.spawn(move || {
+                for turn in 0..60 {
+                    let lists: &[&str] = [&["optouts"][..], &[], &["national", "optouts"]][turn % 3];
+                    pool.change_settings(&blocked_by(lists)).unwrap();
+                }
+            });
+            scope.spawn(move || {
+                for value in 101..=NUMBERS {
+                    pool.add_numbers(NumberSource::Ranges(&[range(value, value)])).unwrap();
+                }
+            });
+        }
+        for first in [0, 1] {
+            let engine = &engine;
+            scope.spawn(move || {
+                // Each thread has numbers of its own.
+                for turn in 0..150 {
+                    let value = 2 * (turn * 7 % 150) + 1 + first;
+                    change(engine, "optouts", ListChange::Add, &[range(value, value)]);
+                    if turn % 3 == 0 {
+                        change(engine, "optouts", ListChange::Remove, &[range(value, value)]);
+                    }
+                }
+            });
+        }
+    });
+    let lists = ["optouts", "national"].map(|list| engine.list(name(list)).unwrap());
+    let expected: Vec<u64> =
+        (1..=NUMBERS).filter(|n| lists.iter().all(|list| !list.contains(number(*n)))).collect();
+    assert!(expected.len() > 50 && expected.len() < 200, "{}", expected.len());
+    let mut worker = engine.worker();
+    for pool in &pools {
+        assert_eq!(numbers(&lease(pool, &mut worker, 1_000)), expected);
+    }
+}
+
+/// How long large changes take: a million numbers onto a list that ten pools of four million use, and the exchange of
+/// a list of forty million that differs in one of a hundred. `cargo test --test engine large_changes -- --ignored
+/// --nocapture`.
+#[test]
+#[ignore = "prints times, takes a gigabyte"]
+fn large_changes() {
+    const POOL: u64 = 4_000_000;
+    let dir = tempfile::tempdir().unwrap();
+    let engine = Engine::open(&EngineConfig::new(dir.path(), 2)).unwrap();
+    engine.create_list(name("optouts"), None).unwrap();
+    engine.create_list(name("national"), Some(NumberSource::Ranges(&[range(POOL + 1, 11 * POOL)]))).unwrap();
+    for pool in 0..10 {
+        create(&engine, &format!("p{pool}"), &[range(1, POOL)], &blocked_by(&["optouts", "national"]));
+    }
+    let timed = |what: &str, work: &dyn Fn() -> ListReport| {
+        let started = Instant::now();
+        let report = work();
+        let took = started.elapsed();
+        println!("{what}: {took:?}, {} added, {} removed", report.added, report.removed);
+        report
+    };
+    let million: Vec<_> = (0..1_000_000).map(|n| range(4 * n + 1, 4 * n + 1)).collect();
+    let report = timed("a million, ten pools", &|| change(&engine, "optouts", ListChange::Add, &million));
+    assert!(report.pools.iter().all(|effect| effect.blocked == 1_000_000));
+    let next: Vec<_> = (0..400_000).map(|n| range(POOL + 100 * n + 1, POOL + 100 * n + 99)).collect();
+    let report =
+        timed("an exchange of forty million", &|| change(&engine, "national", ListChange::Replace, &next));
+    assert_eq!(report.removed, 400_000);
+    let report =
+        timed("of single numbers", &|| change(&engine, "optouts", ListChange::Remove, &million[..60_000]));
+    assert_eq!(report.removed, 60_000);
 }

@@ -183,7 +183,9 @@ impl Run {
         let dir = tempfile::tempdir().unwrap();
         let engine = open(dir.path());
         let change = SettingsChange { order: Some(order), ..SettingsChange::default() };
-        LISTS.iter().for_each(|list| drop(engine.create_list(list.parse().unwrap(), None).unwrap()));
+        for list in 0..LISTS.len() {
+            engine.create_list(list_name(list), None).unwrap();
+        }
         let pool = create(&engine, "p", ranges, &change);
         let new = Record { state: State::Available, generation: 0, until: None, round: 0, holder: false };
         let numbers =

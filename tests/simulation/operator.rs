@@ -163,7 +163,7 @@ impl Life {
         name: &'static str,
         value: T,
         register: impl Fn(&mut PoolModel) -> &mut Register<T>,
-        act: impl FnOnce(&Pool) -> Result<R, ChangeError>,
+        act: impl FnOnce(&Arc<Pool>) -> Result<R, ChangeError>,
     ) -> Option<R> {
         let found_at = world::steps();
         let pool = self.pool(name)?;

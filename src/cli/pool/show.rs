@@ -105,7 +105,7 @@ mod tests {
         let text = list(&serde_json::json!({"pools": [answer]}));
         assert!(
             text.ends_with(
-                "\nru      1,000        999  99.9 %       1        0     0        0      0      1  no\n"
+                "\nru      1,000        999  99.9 %       1        0     0        0        0      1  no\n"
             ),
             "{text}"
         );

@@ -163,10 +163,10 @@ impl List {
         content.apply(range, on, sequence);
         let last = range.last().get();
         let firsts = (range.first().get()..=last).step_by(MAX_RECORD_NUMBERS as usize);
-        let list = self.id;
+        let id = self.id;
         firsts.map(move |first: u64| {
             let more = (last - first).min(MAX_RECORD_NUMBERS - 1) as u32;
-            ListRecord { list, on, first, more, sequence }
+            ListRecord { list: id, on, first, more, sequence }
         })
     }
 

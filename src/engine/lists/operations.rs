@@ -265,13 +265,13 @@ impl Engine {
         list.check_room(report.added)?;
         // All that is given goes onto the list, also what is on it: an exchange of the set that is under way may
         // be about to take it off. Nothing is taken off that is not there.
-        let given: Box<dyn Iterator<Item = NumberRange>> = if on {
-            numbers.ranges()
-        } else {
+        let given = || -> Box<dyn Iterator<Item = NumberRange>> {
+            if on {
+                return numbers.ranges();
+            }
             Box::new(effect(change, &before, numbers).map(|(range, _)| range))
         };
-        let mut effects = Effects::new(lists, list);
-        for range in given {
+        for range in given() {
             let mut records = list.change(range, on).peekable();
             while records.peek().is_some() {
                 let burst = records.by_ref().take(BURST_RECORDS as usize);
@@ -280,8 +280,10 @@ impl Engine {
                     burst.for_each(|record| changing.record_list(record));
                 });
             }
-            lists.refresh_all(shared, list, numbers_in(range), &mut effects);
         }
+        // After the list has changed: a pool that begins to use it later sees the change.
+        let mut effects = Effects::new(lists, list);
+        lists.refresh_all(shared, list, given().flat_map(numbers_in), &mut effects);
         report.pools = effects.report();
         Ok(())
     }

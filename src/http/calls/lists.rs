@@ -94,7 +94,10 @@ pub(crate) fn create(api: &Arc<Api>, actor: &Actor, request: Request<Incoming>) 
 
 /// Ends an object with what a source contained.
 fn push_loaded(text: &mut String, loaded: &ImportReport) {
-    text.push_str(&format!(",\"duplicates\":{},\"invalid\":{}", loaded.duplicates, loaded.invalid));
+    text.push_str(",\"duplicates\":");
+    text.push_str(&loaded.duplicates.to_string());
+    text.push_str(",\"invalid\":");
+    text.push_str(&loaded.invalid.to_string());
     push_first_invalid(text, &loaded.first_invalid);
     text.push('}');
 }
@@ -162,7 +165,9 @@ fn report_json(change: ListChange, report: &ListReport) -> String {
         )
     };
     let pools: Vec<_> = pools.iter().map(pool).collect();
-    text.push_str(&format!(",\"pools\":[{}]", pools.join(",")));
+    text.push_str(",\"pools\":[");
+    text.push_str(&pools.join(","));
+    text.push(']');
     push_loaded(&mut text, loaded);
     text
 }

@@ -24,7 +24,7 @@ use crate::http::worker_state::{self, CallState};
 use crate::journal::queue::Position;
 
 const STALE_DETAIL: &str = "Someone else has leased them since, the leases ended and the pool's on_expiry decided \
-                            what became of them, the tokens are wrong, or the numbers are not in the pool: lease again";
+                            what became of them, the tokens are wrong, lists block the numbers, or they are not in the pool: lease again";
 
 #[derive(Debug, Deserialize)]
 #[serde(

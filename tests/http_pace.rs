@@ -5,8 +5,7 @@
 mod support;
 
 use std::convert::Infallible;
-use std::io::{BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{Read, Write};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -16,7 +15,7 @@ use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame};
 use support::daemon::Daemon;
-use support::{Client, Server, read_answer};
+use support::{Client, Server, read_answer, slow_reader};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -24,7 +23,6 @@ use tokio::task::JoinHandle;
 const PROMPT_SECONDS: u64 = 1;
 /// More than any worker has threads.
 const SLOW_CLIENTS: usize = 20;
-const RECEIVE_BUFFER_BYTES: usize = 16 << 10;
 
 /// Of the daemon's memory: a part, and what its connection buffers.
 const MAX_BYTES_PER_EXPORT: u64 = 8 << 20;
@@ -32,16 +30,6 @@ const EXPORT: &str = "GET /v1/pools/ru/numbers HTTP/1.1\r\nhost: localhost\r\nac
 
 /// How a chunked body ends.
 const END: &[u8] = b"\r\n0\r\n\r\n";
-
-/// A client whose socket takes little that it has not read.
-fn slow_reader(address: SocketAddr) -> Client {
-    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES).unwrap();
-    socket.connect(&address.into()).unwrap();
-    let stream = TcpStream::from(socket);
-    stream.set_read_timeout(Some(Duration::from_secs(support::PATIENCE_SECONDS))).unwrap();
-    Client { connection: BufReader::new(stream) }
-}
 
 fn start(data: &std::path::Path) -> Daemon {
     let daemon = Daemon::start_with(data, &["--workers", "1"]);
@@ -205,10 +193,10 @@ fn memory_bytes(daemon: &Daemon) -> u64 {
 fn short() -> Limits {
     Limits {
         idle: Duration::from_millis(600),
+        answer: Duration::from_millis(600),
         body_pause: Duration::from_millis(400),
-        body_grace: Duration::from_millis(800),
-        min_body_bytes_per_second: 1_000,
-        json_body: Duration::from_millis(1_500),
+        json_body: Duration::from_millis(800),
+        json_bytes_per_second: 1_000,
         ..Limits::default()
     }
 }
@@ -298,7 +286,7 @@ fn slow_bodies_are_refused() {
         assert_eq!(answer.problem(), (400, "bad_request".to_owned()));
         assert!(answer.body.contains(detail), "{answer:?}");
     }
-    let server = Server::start_with_limits(None, &[], Limits { min_body_bytes_per_second: 1, ..short() });
+    let server = Server::start_with_limits(None, &[], Limits { json_bytes_per_second: 1, ..short() });
     server.send("PUT", "/v1/pools/ru", "text/plain", "100-199");
     let (answer, took) = slow_lease(&server, 100, Duration::from_millis(20));
     assert_eq!(answer.problem(), (400, "bad_request".to_owned()));

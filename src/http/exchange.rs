@@ -6,15 +6,17 @@ use std::task::{Context, Poll, ready};
 
 use hyper::body::Incoming;
 use hyper::header::{CONNECTION, HeaderValue};
-use hyper::{Request, Response, StatusCode};
+use hyper::{Request, Response, StatusCode, Version};
 
 use crate::http::calls::lease::plain_lease;
 use crate::http::counters::requests::Call;
+use crate::http::request::framing;
 use crate::http::request::headers::RequestHeaders;
-use crate::http::request::origin::Via;
+use crate::http::request::origin::{Via, is_probe};
 use crate::http::response::body::Body;
 use crate::http::response::json::ok_json;
 use crate::http::response::problem::{Code, Problem};
+use crate::http::response::protection::protect;
 use crate::sys::monotonic::monotonic_nanos;
 
 use super::calls::{Api, Handled, Reply};
@@ -61,6 +63,7 @@ impl InFlight {
                 (problem.into_response(), Some(code))
             }
         };
+        protect(response.headers_mut());
         if let Some(took_nanos) = self.count(response.status(), response.body(), refused, gate) {
             info().answered(self.call, took_nanos, &mut response);
         }
@@ -129,17 +132,24 @@ pub(crate) fn answer(api: &Arc<Api>, gate: &Gate, via: Via, request: Request<Inc
     let given = RequestHeaders::of(&request);
     let in_flight = |call| InFlight { call, started_nanos, has_id: given.request_id.is_some() };
     let info = || RequestInfo::of(&request, &given);
-    if let Err(problem) = api.names.check(via, &request, &given) {
+    let checked = api.names.check(via, &request, &given).and_then(|()| match given.expect {
+        None => Ok(()),
+        Some(expect) => framing::check_expect(expect),
+    });
+    if let Err(problem) = checked {
         return Pending::ready(in_flight(Call::Other).finish(info, Err(problem), gate));
     }
     match plain_lease(&request, &given) {
         Some(Ok(body)) => {
             let in_flight = in_flight(Call::Lease);
             match in_flight.count(StatusCode::OK, &body, None, gate) {
-                None => Pending::Json(body),
-                Some(took_nanos) => {
+                None if !given.is_of_browser() => Pending::Json(body),
+                took_nanos => {
                     let mut response = ok_json(body);
-                    info().answered(Call::Lease, took_nanos, &mut response);
+                    protect(response.headers_mut());
+                    if let Some(took_nanos) = took_nanos {
+                        info().answered(Call::Lease, took_nanos, &mut response);
+                    }
                     Pending::ready(response)
                 }
             }
@@ -170,18 +180,28 @@ fn route(
     }
 }
 
-/// Refuses a request on a connection beyond the limit.
-pub(crate) fn refuse(gate: &Gate, request: &Request<Incoming>) -> Pending {
+/// Answers a request on a connection beyond the limit: only a health probe is served.
+pub(crate) fn refuse(api: &Arc<Api>, gate: &Gate, via: Via, request: Request<Incoming>) -> Pending {
+    if is_probe(&request) {
+        return answer(api, gate, via, request);
+    }
     let problem = Problem::new(
         Code::Overloaded,
         "The server has reached its connection limit: reuse the connections you have, try later, or raise \
          --max-connections",
     );
+    refuse_with(gate, &request, problem)
+}
+
+/// Refuses a request and closes its connection.
+pub(crate) fn refuse_with(gate: &Gate, request: &Request<Incoming>, problem: Problem) -> Pending {
     let given = RequestHeaders::of(request);
     let has_id = given.request_id.is_some();
     let in_flight = InFlight { call: Call::Other, started_nanos: monotonic_nanos(), has_id };
     let info = || RequestInfo::of(request, &given);
     let mut response = in_flight.finish(info, Err(problem), gate);
-    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    if request.version() < Version::HTTP_2 {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     Pending::ready(response)
 }

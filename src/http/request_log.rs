@@ -18,6 +18,8 @@ use crate::http::counters::requests::Call;
 use crate::http::request::headers::{REQUEST_ID, RequestHeaders};
 use crate::http::request::path;
 use crate::http::response::body::Body;
+use crate::http::response::problem::{Code, Problem};
+use crate::http::response::protection::protect;
 use crate::log::{self, limit};
 
 /// Longest `X-Request-Id` that is accepted from a caller, in bytes.
@@ -68,17 +70,16 @@ impl<'a> RequestInfo<'a> {
         }
         let status = response.status();
         if should_log(call, status.as_u16(), took_nanos) {
-            self.tell(Outcome {
-                call,
-                status,
-                took: Duration::from_nanos(took_nanos),
-                body: response.body(),
-            });
+            let took = Duration::from_nanos(took_nanos);
+            let id = self.id.and_then(|id| id.to_str().ok()).map_or_else(made_id, str::to_owned);
+            self.tell(Outcome { call, status, took, body: response.body() }, &id);
+            if status == StatusCode::INTERNAL_SERVER_ERROR {
+                *response = failed(&id);
+            }
         }
     }
 
-    fn tell(self, end: Outcome<'_>) {
-        let id = self.id.and_then(|id| id.to_str().ok()).map_or_else(made_id, str::to_owned);
+    fn tell(self, end: Outcome<'_>, id: &str) {
         if log::logs_requests() {
             debug!(
                 event = "request",
@@ -93,7 +94,7 @@ impl<'a> RequestInfo<'a> {
             );
         }
         if end.status.is_server_error() {
-            self.log_failure(end, &id);
+            self.log_failure(end, id);
         } else if end.status.is_success()
             && let Some((event, message)) = event_of(end.call)
         {
@@ -108,7 +109,7 @@ impl<'a> RequestInfo<'a> {
             );
         }
         if log::is_slow(end.took.as_nanos() as u64) && !is_slow_by_nature(end.call) {
-            self.log_slowness(end, &id);
+            self.log_slowness(end, id);
         }
     }
 
@@ -163,6 +164,20 @@ impl<'a> RequestInfo<'a> {
         let path = self.path.map_or("", PathAndQuery::path);
         log::text(path::split_pool(path).map_or("", |(pool, _)| pool))
     }
+}
+
+/// What a caller is told of a failure of the server. Its reason may name files, so it is in the log only.
+fn failed(id: &str) -> Response<Body> {
+    let detail = format!(
+        "The call failed inside the server: the reason is in its log, in the event request_failed with \
+         request_id {id}"
+    );
+    let mut response = Problem::new(Code::Internal, detail).into_response();
+    protect(response.headers_mut());
+    if let Ok(id) = HeaderValue::from_str(id) {
+        response.headers_mut().insert(&REQUEST_ID, id);
+    }
+    response
 }
 
 /// Whether a request with this outcome is logged.

@@ -14,7 +14,7 @@ use crate::http::response::problem::{Code, Problem};
 
 use super::fields;
 use super::memory::{BodyMemory, HeldMemory};
-use super::pace::PacedBody;
+use super::pace::{Pace, PacedBody};
 
 /// Longest JSON body of a request, in bytes.
 pub const MAX_JSON_BODY_BYTES: usize = 8 << 20;
@@ -68,7 +68,7 @@ impl Bodies {
     /// Collects a whole body of at most [`MAX_JSON_BODY_BYTES`].
     pub(crate) async fn collect_json(&self, body: Incoming) -> Result<JsonBody, Problem> {
         let known_bytes = body.size_hint().lower();
-        let mut body = PacedBody::new(body, &self.limits, self.limits.json_body);
+        let mut body = PacedBody::new(body, Pace::of_json(&self.limits));
         if known_bytes > MAX_JSON_BODY_BYTES as u64 {
             discard(&mut body).await;
             return Err(too_large());
@@ -110,7 +110,7 @@ pub(super) fn overloaded(detail: &'static str) -> Problem {
 }
 
 /// Reads on, so that a client that sends everything before it reads still sees the response.
-pub(super) async fn discard(body: &mut PacedBody<'_>) {
+pub(super) async fn discard(body: &mut PacedBody) {
     let mut discarded_bytes = 0;
     while let Some(Ok(chunk)) = body.next_chunk().await {
         discarded_bytes += chunk.len();

@@ -19,7 +19,7 @@ use crate::store::staging::StagedFile;
 
 use super::body::{Bodies, discard, overloaded};
 use super::memory::HeldMemory;
-use super::pace::PacedBody;
+use super::pace::{Pace, PacedBody};
 
 /// A body up to this size stays in memory; a larger one is written to its file in parts of this size.
 const PART_BYTES: usize = 256 << 10;
@@ -62,7 +62,7 @@ pub(crate) async fn upload<T: Send + 'static>(
 }
 
 async fn stage(engine: &Arc<Engine>, bodies: &Bodies, body: Incoming) -> Result<Upload, Problem> {
-    let mut body = PacedBody::new(body, &bodies.limits, bodies.limits.upload);
+    let mut body = PacedBody::new(body, Pace::of_upload(&bodies.limits));
     let mut held = bodies.memory.hold();
     let mut part = BytesMut::new();
     let mut file: Option<(StagedFile, Stage)> = None;

@@ -36,7 +36,9 @@ pub(crate) enum Code {
     Paused,
     TooLarge,
     UnsupportedMediaType,
+    ExpectationFailed,
     IdempotencyMismatch,
+    UnsupportedCoding,
     Overloaded,
     NotReady,
     StorageFull,
@@ -59,7 +61,9 @@ impl Code {
         Self::Paused,
         Self::TooLarge,
         Self::UnsupportedMediaType,
+        Self::ExpectationFailed,
         Self::IdempotencyMismatch,
+        Self::UnsupportedCoding,
         Self::Overloaded,
         Self::NotReady,
         Self::StorageFull,
@@ -88,6 +92,12 @@ impl Code {
                 "unsupported_media_type",
                 "The content type is not supported",
             ),
+            Self::ExpectationFailed => {
+                (StatusCode::EXPECTATION_FAILED, "expectation_failed", "The expectation is not known")
+            }
+            Self::UnsupportedCoding => {
+                (StatusCode::NOT_IMPLEMENTED, "unsupported_coding", "The transfer coding is not supported")
+            }
             Self::IdempotencyMismatch => (
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "idempotency_mismatch",

@@ -1,13 +1,14 @@
 //! Queries and changes a running server.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
 use crate::http::calls::Api;
 
+use super::shares::Shares;
 use super::worker_thread::{Task, WorkerHandle};
 
 /// A handle to a running server: its state, and the settings that can change.
@@ -15,13 +16,13 @@ use super::worker_thread::{Task, WorkerHandle};
 pub struct Control {
     pub(crate) api: Arc<Api>,
     pub(crate) workers: Vec<WorkerHandle>,
-    pub(crate) max_connections: Arc<AtomicU64>,
+    pub(crate) shares: Arc<Shares>,
 }
 
 impl Control {
     /// Changes how many connections are served at the same time. Open connections stay open.
     pub fn set_max_connections(&self, max_connections: u64) {
-        self.max_connections.store(max_connections, Ordering::Relaxed);
+        self.shares.set_max_connections(max_connections);
     }
 
     /// How many connections are open.

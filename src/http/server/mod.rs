@@ -5,15 +5,18 @@
 
 pub(crate) mod acceptor;
 pub mod connection;
+pub(crate) mod connections;
 pub mod control;
 pub(crate) mod gated_stream;
+pub(crate) mod inflow;
 pub mod listener;
 pub(crate) mod outflow;
+pub mod shares;
 pub(crate) mod worker_thread;
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -33,6 +36,7 @@ use super::counters::Stats;
 use acceptor::start_acceptor;
 use control::Control;
 use listener::Listener;
+use shares::Shares;
 use worker_thread::{Task, WorkerHandle, start_worker};
 
 /// Default of [`ServerConfig::max_connections`].
@@ -105,7 +109,8 @@ impl Server {
             workers.push(WorkerHandle { tasks, stats: stats.worker(index) });
             threads.push(start_worker(index, Arc::clone(&api), stats.worker(index), &limits, receiver)?);
         }
-        let control = Control { api, workers, max_connections: Arc::new(AtomicU64::new(max_connections)) };
+        let shares = Arc::new(Shares::new(max_connections, limits.connections_per_address));
+        let control = Control { api, workers, shares };
         for listener in listeners {
             threads.push(start_acceptor(listener, control.clone())?);
         }

@@ -85,6 +85,8 @@ pub(crate) fn open(config: &Config, json: bool) -> Result<Opened, DaemonError> {
         journal_file_bytes: config.journal_file_bytes,
         recover_damaged: config.recover_damaged,
         accept_clock: config.accept_clock,
+        max_numbers: config.max_numbers,
+        max_backups: config.max_backups,
         ..EngineConfig::new(&config.data_dir, config.workers)
     };
     if let Some(backup_dir) = &config.backup_dir {
@@ -115,7 +117,12 @@ pub(crate) fn serve<E: From<DaemonError>>(
             workers: config.workers,
             max_connections: config.max_connections,
             allow_hosts: config.allow_hosts.clone(),
-            limits: Limits::default(),
+            limits: Limits {
+                json_body_bytes: config.max_json_bytes,
+                upload_bytes: config.max_upload_bytes,
+                connections_per_address: config.max_connections_per_address,
+                ..Limits::default()
+            },
         };
         let server =
             Server::start(listeners, Arc::clone(&engine), server_config).map_err(DaemonError::from)?;

@@ -183,7 +183,14 @@ fn route(
 /// Answers a request on a connection beyond the limit: only a health probe is served.
 pub(crate) fn refuse(api: &Arc<Api>, gate: &Gate, via: Via, request: Request<Incoming>) -> Pending {
     if is_probe(&request) {
-        return answer(api, gate, via, request);
+        let closes = request.version() < Version::HTTP_2;
+        let mut pending = answer(api, gate, via, request);
+        if let Pending::Ready(Some(response)) = &mut pending
+            && closes
+        {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        return pending;
     }
     let problem = Problem::new(
         Code::Overloaded,

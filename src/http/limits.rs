@@ -23,9 +23,13 @@ pub const UPLOAD_GRACE_SECONDS: u64 = 10;
 pub const MIN_UPLOAD_BYTES_PER_SECOND: u64 = 10_000;
 /// How long a list of numbers may take, in seconds.
 pub const UPLOAD_SECONDS: u64 = 6 * 3_600;
-/// Longest JSON body, in bytes.
+/// Longest JSON body by default, in bytes.
 pub const JSON_BODY_BYTES: u64 = 1 << 20;
-/// Longest list of numbers, in bytes.
+/// Most that the longest JSON body can be set to, in bytes: parsed, a body takes several times its length.
+pub const MAX_JSON_BODY_BYTES: u64 = 8 << 20;
+/// The least that it can be set to, in bytes.
+pub const MIN_JSON_BODY_BYTES: u64 = 1 << 10;
+/// Longest list of numbers by default, in bytes.
 pub const UPLOAD_BYTES: u64 = 4 << 30;
 /// Memory of all bodies that are under way, in bytes. A body that is complete when it is first looked at is
 /// not counted: no more is needed than the buffer of its connection.

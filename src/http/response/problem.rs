@@ -7,6 +7,7 @@ use hyper::{Response, StatusCode};
 
 use crate::backup::error::BackupError;
 use crate::domain::settings::SettingsError;
+use crate::engine::budgets::BudgetError;
 use crate::engine::operations::import::ImportError;
 use crate::engine::operations::lease::LeaseError;
 use crate::engine::operations::renew_return::ReturnError;
@@ -303,7 +304,7 @@ impl From<BackupError> for Problem {
         let code = match &error {
             BackupError::Name(_) | BackupError::Exists(_) => Code::BadRequest,
             BackupError::Busy | BackupError::TooSlow => Code::Overloaded,
-            BackupError::StorageFull => Code::StorageFull,
+            BackupError::StorageFull | BackupError::Space(_) | BackupError::TooMany(_) => Code::StorageFull,
             BackupError::Ended => Code::NotReady,
             BackupError::Journal(error) => return (*error).into(),
             BackupError::Damaged(..) | BackupError::Io(..) => Code::Internal,
@@ -318,7 +319,11 @@ impl From<ImportError> for Problem {
             ImportError::PoolExists(_) => Code::PoolExists,
             ImportError::Deleted => return Self::pool_not_found(),
             ImportError::Journal(error) => return (*error).into(),
-            ImportError::StorageFull => Code::StorageFull,
+            ImportError::StorageFull
+            | ImportError::Budget(BudgetError::Space { .. } | BudgetError::Numbers { .. }) => {
+                Code::StorageFull
+            }
+            ImportError::Budget(BudgetError::Descriptors) => Code::Overloaded,
             ImportError::Import(_) | ImportError::Set(_) | ImportError::TooManyPools(_) => Code::BadRequest,
             ImportError::TooManySegments => Code::Overloaded,
             ImportError::Io(_) | ImportError::Segment(_) => Code::Internal,

@@ -100,7 +100,7 @@ impl Server {
             stats: Arc::clone(&stats),
             draining: AtomicBool::new(false),
             names: Names::new(&addresses, allow_hosts),
-            bodies: Arc::new(Bodies::new(limits.clone())),
+            bodies: Arc::new(Bodies::new(limits.clone(), threads_to_serve)),
         });
         let mut workers = Vec::new();
         let mut threads = Vec::new();

@@ -9,7 +9,7 @@ use crate::numbers::list::{InvalidLine, LineFault, ListOptions, OnInvalid, parse
 use crate::numbers::number::NumberRange;
 
 use super::error::{ListError, Progress};
-use super::merged::{MAX_KEPT_INVALID, NumberList};
+use super::merged::{Gathered, MAX_KEPT_INVALID, NumberList};
 use super::states::StateColumns;
 use super::text::BYTE_ORDER_MARK;
 
@@ -19,6 +19,8 @@ pub const NUMBER_COLUMN: &str = "number";
 pub const RANGE_COLUMNS: [&str; 2] = ["first", "last"];
 /// Longest row. It keeps an unclosed quote from reading the rest of the file into memory.
 pub const MAX_ROW_BYTES: usize = 1024 * 1024;
+/// How much is read between two looks at how much memory it takes.
+const COMPACT_BYTES: u64 = 4 << 20;
 const BUFFER_BYTES: usize = 256 * 1024;
 
 /// Where the numbers of a row are.
@@ -45,11 +47,17 @@ pub(crate) fn read_csv(
         .buffer_capacity(BUFFER_BYTES)
         .from_reader(metered);
     let (columns, state_columns) = find_columns(reader.byte_headers().map_err(import_error)?, options)?;
-    let (mut singles, mut ranges, mut states) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut gathered, mut states) = (Gathered::default(), Vec::new());
+    let mut compacted_at = 0;
     let (mut invalid, mut first_invalid) = (0, Vec::new());
     let mut row = ByteRecord::new();
     while reader.read_byte_record(&mut row).map_err(import_error)? {
         row_bytes.set(0);
+        let read_bytes = reader.position().byte();
+        if read_bytes >= compacted_at {
+            gathered.compact(read_bytes as usize);
+            compacted_at = read_bytes + COMPACT_BYTES;
+        }
         if row.iter().all(|cell| cell.trim_ascii().is_empty()) && row.len() == 1 {
             continue;
         }
@@ -59,8 +67,7 @@ pub(crate) fn read_csv(
         });
         match read {
             Ok((_, Some(state))) => states.push(state),
-            Ok((range, None)) if range.len() == 1 => singles.push(range.first()),
-            Ok((range, None)) => ranges.push(range),
+            Ok((range, None)) => gathered.push(range),
             Err(reason) => {
                 let line = first_line(&row, reader.position(), cut_at.get());
                 let text = row.iter().collect::<Vec<_>>().join(&b',');
@@ -77,7 +84,7 @@ pub(crate) fn read_csv(
     }
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let list = match state_columns {
-        None => NumberList::new(singles, ranges, threads),
+        None => NumberList::new(gathered, threads),
         Some(_) => NumberList::with_states(states, threads),
     };
     Ok(list.with_invalid(invalid, first_invalid))

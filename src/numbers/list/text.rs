@@ -10,11 +10,11 @@ use crossbeam::channel::{Receiver, Sender, bounded};
 use memchr::{memchr, memrchr};
 
 use crate::numbers::list::{InvalidLine, ListOptions, MAX_LINE_BYTES, OnInvalid, parse_line};
-use crate::numbers::number::{Number, NumberRange};
+use crate::numbers::number::Number;
 use crate::sys::parallel;
 
 use super::error::{ListError, Progress};
-use super::merged::{MAX_KEPT_INVALID, NumberList};
+use super::merged::{Gathered, MAX_KEPT_INVALID, NumberList};
 
 /// Bytes that one thread parses at a time: few enough to stay in its cache.
 pub(crate) const BLOCK_BYTES: usize = 512 * 1024;
@@ -38,8 +38,7 @@ struct Block {
 struct Parsed {
     sequence: usize,
     lines: u64,
-    singles: Vec<Number>,
-    ranges: Vec<NumberRange>,
+    gathered: Gathered,
     invalid: u64,
     /// The first refused lines, with line numbers that count from the block's first line.
     first_invalid: Vec<InvalidLine>,
@@ -83,13 +82,10 @@ pub(crate) fn read_text(
         return Err(ListError::InvalidLine(first.clone()));
     }
     read?;
-    let mut singles = Vec::with_capacity(parsed.iter().map(|block| block.singles.len()).sum());
-    let mut ranges = Vec::new();
-    for block in parsed {
-        singles.extend(block.singles);
-        ranges.extend(block.ranges);
-    }
-    Ok(NumberList::new(singles, ranges, parsers).with_invalid(invalid, first_invalid))
+    let mut gathered = Gathered::default();
+    gathered.singles.reserve_exact(parsed.iter().map(|block| block.gathered.singles.len()).sum());
+    parsed.into_iter().for_each(|block| gathered.append(block.gathered));
+    Ok(NumberList::new(gathered, parsers).with_invalid(invalid, first_invalid))
 }
 
 /// Cuts the input at line ends until it ends or `send` declines.
@@ -138,6 +134,7 @@ fn parse_blocks(
     let mut all = Vec::new();
     for block in blocks {
         let mut parsed = parse_block(&block, options);
+        parsed.gathered.compact(block.text.len());
         // A parser sees its blocks in file order, so the first ten of all are among the first ten of each.
         parsed.first_invalid.truncate(MAX_KEPT_INVALID - kept);
         kept += parsed.first_invalid.len();
@@ -153,7 +150,7 @@ fn parse_blocks(
 
 fn parse_block(block: &Block, options: &ListOptions) -> Parsed {
     let mut parsed = Parsed { sequence: block.sequence, ..Parsed::default() };
-    parsed.singles.reserve(block.text.len() / USUAL_LINE_BYTES + 1);
+    parsed.gathered.singles.reserve(block.text.len() / USUAL_LINE_BYTES + 1);
     let mut rest = block.text.as_slice();
     if block.sequence == 0 {
         rest = rest.strip_prefix(BYTE_ORDER_MARK).unwrap_or(rest);
@@ -164,7 +161,7 @@ fn parse_block(block: &Block, options: &ListOptions) -> Parsed {
         if options.region.is_none()
             && let Some((number, bytes)) = plain_line(rest)
         {
-            parsed.singles.push(number);
+            parsed.gathered.singles.push(number);
             rest = &rest[bytes..];
             continue;
         }
@@ -173,8 +170,7 @@ fn parse_block(block: &Block, options: &ListOptions) -> Parsed {
         rest = rest.get(end + 1..).unwrap_or_default();
         match parse_line(line, options) {
             Ok(None) => {}
-            Ok(Some(range)) if range.len() == 1 => parsed.singles.push(range.first()),
-            Ok(Some(range)) => parsed.ranges.push(range),
+            Ok(Some(range)) => parsed.gathered.push(range),
             Err(reason) => {
                 parsed.invalid += 1;
                 if parsed.first_invalid.len() < MAX_KEPT_INVALID {
@@ -249,6 +245,7 @@ fn eight_digits(digits: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::numbers::number::NumberRange;
 
     #[test]
     fn the_fast_path_reads_what_parse_line_reads() {

@@ -88,16 +88,49 @@ fn a_backup_that_cannot_be_made_answers_its_error() {
     let file = directory.path().join("file");
     fs::write(&file, "not a directory").unwrap();
     let below = file.join("backups");
-    let data = directory.path().join("data");
-    let daemon = Daemon::start_with(&data, &["--backup-dir", below.to_str().unwrap()]);
+    let daemon = limited(directory.path(), "true", &["--backup-dir", below.to_str().unwrap()]);
     let mut client = daemon.client();
     assert_eq!(client.send("PUT", "/v1/pools/ru", "text/plain", b"100-199\n").unwrap().status, 201);
     for _ in 0..2 {
         let backup = client.call("POST", "/v1/backup").unwrap();
         assert_eq!(backup.problem(), (500, "internal".to_owned()));
-        assert!(backup.body.contains("Not a directory"), "{backup:?}");
+        // The caller is told an id, and the log the reason.
+        assert!(!backup.body.contains(directory.path().to_str().unwrap()), "{backup:?}");
+        let id = backup.header("x-request-id").unwrap();
+        assert!(backup.body.contains(id), "{backup:?}");
+        let failed = events(directory.path(), "request_failed");
+        let of_it = failed.iter().find(|event| event["request_id"] == id).unwrap();
+        assert!(of_it["message"].as_str().unwrap().contains("Not a directory"), "{of_it}");
     }
     assert_eq!(client.call("GET", "/readyz").unwrap().status, 200);
     assert_eq!(client.call("POST", "/v1/pools/ru/lease").unwrap().status, 200);
+    assert_eq!(daemon.stop(), Some(0));
+}
+
+#[test]
+fn parts_of_pools_leave_the_descriptors_that_the_daemon_needs() {
+    let directory = tempfile::tempdir().unwrap();
+    let daemon = limited(directory.path(), &format!("ulimit -n {DESCRIPTORS}"), &[]);
+    let mut client = daemon.client();
+    let mut created = 0;
+    let refused = loop {
+        let answer =
+            client.send("PUT", &format!("/v1/pools/p{created}"), "text/plain", b"100-199\n").unwrap();
+        if answer.status != 201 {
+            break answer;
+        }
+        created += 1;
+        assert!(created < DESCRIPTORS, "it makes pools without end");
+    };
+    assert_eq!(refused.problem(), (503, "overloaded".to_owned()));
+    assert!(refused.body.contains("LimitNOFILE="), "{refused:?}");
+    assert!(created > 20, "{created}");
+    // The daemon goes on: with leases, backups, its totals, and the same after a restart.
+    assert_eq!(client.call("POST", "/v1/pools/p0/lease").unwrap().status, 200);
+    assert_eq!(client.call("POST", "/v1/backup").unwrap().status, 200);
+    sleep(SEVERAL_SAVES);
+    assert_eq!(client.call("DELETE", "/v1/pools/p1").unwrap().status, 200);
+    assert_eq!(client.send("PUT", "/v1/pools/again", "text/plain", b"100-199\n").unwrap().status, 201);
+    assert_eq!(events(directory.path(), "poisoned").len(), 0);
     assert_eq!(daemon.stop(), Some(0));
 }

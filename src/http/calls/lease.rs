@@ -25,11 +25,14 @@ use crate::http::response::body::Body;
 use crate::http::response::json;
 use crate::http::response::problem::{Code, Problem};
 use crate::http::worker_state::{self, CallState};
+use crate::journal::queue::Position;
 use crate::state::time::Timestamp;
 
 /// Most words that the worker itself reads for the counts of an `exhausted`; more are read on a thread that
 /// may block.
 const MAX_WORDS_COUNTED_AT_ONCE: u64 = 4_096;
+/// Most numbers that the worker leases before it lets other connections go on.
+pub(crate) const LEASES_AT_ONCE: u32 = 4_096;
 /// How long a call waits for another one with the same key that is under way,
 const KEY_WAIT: Duration = Duration::from_secs(10);
 /// and how long it pauses before it looks again.
@@ -136,7 +139,12 @@ async fn with_body(api: Arc<Api>, pool: Arc<Pool>, key: Key, body: hyper::body::
     let once = key.as_ref().map(|key| (key.as_bytes(), &**bytes));
     let started = Instant::now();
     loop {
-        match worker_state::with(|state| lease(&pool, &mut state.calls, &request, once)) {
+        let leased = if once.is_none() && request.count > LEASES_AT_ONCE {
+            lease_in_parts(&pool, &request).await
+        } else {
+            worker_state::with(|state| lease(&pool, &mut state.calls, &request, once))
+        };
+        match leased {
             Ok(body) => return Ok(json::ok_json(body)),
             Err(Refused::Pending) if started.elapsed() < KEY_WAIT => tokio::time::sleep(KEY_PAUSE).await,
             Err(Refused::Pending) => return Err(LeaseError::KeyPending.into()),
@@ -173,6 +181,39 @@ fn lease(
             Err(Refused::Problem(Problem::from(LeaseError::KeyStale).with_results(&results)))
         }
         Err(error) => Err(Refused::Problem(error.into())),
+    }
+}
+
+/// Leases many numbers, and lets other connections of the worker go on between the parts. If a part gets nothing,
+/// the call has got those before it.
+async fn lease_in_parts(pool: &Pool, request: &LeaseRequest<'_>) -> Result<Body, Refused> {
+    let mut all = Vec::new();
+    let mut waits_for = Position { own: 0, group: 0 };
+    loop {
+        let count = (request.count - all.len() as u32).min(LEASES_AT_ONCE);
+        let part = LeaseRequest { count, ..*request };
+        let leased = worker_state::with(|state| {
+            let CallState { engine, leases, .. } = &mut state.calls;
+            pool.lease(engine, &part, leases).map(|position| {
+                all.extend_from_slice(leases);
+                (position, leases.len() as u32)
+            })
+        });
+        let got = match leased {
+            Ok((position, got)) => {
+                waits_for.own = waits_for.own.max(position.own);
+                waits_for.group = waits_for.group.max(position.group);
+                got
+            }
+            Err(LeaseError::Exhausted) if all.is_empty() => return Err(Refused::Exhausted),
+            Err(error) if all.is_empty() => return Err(Refused::Problem(error.into())),
+            Err(_) => 0,
+        };
+        if got < count || all.len() as u32 == request.count {
+            let text = worker_state::with(|state| json::leases(&all, &mut state.calls.times));
+            return Ok(Body::confirmed(text, waits_for));
+        }
+        tokio::task::yield_now().await;
     }
 }
 

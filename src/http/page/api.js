@@ -26,7 +26,11 @@ export async function call(method, path, { text, signal } = {}) {
   return answer;
 }
 
-export const stats = () => call("GET", "/v1/stats", { signal: AbortSignal.timeout(STATS_PATIENCE_MILLISECONDS) });
+/** The stats. Their pools have no prototype: a pool that is asked for by the address may have any name, such as `constructor`. */
+export async function stats() {
+  const answer = await call("GET", "/v1/stats", { signal: AbortSignal.timeout(STATS_PATIENCE_MILLISECONDS) });
+  return { ...answer, pools: Object.assign(Object.create(null), answer.pools) };
+}
 
 /** The path of a pool, or of something under it. */
 export const poolPath = (pool, below = "") => `/v1/pools/${encodeURIComponent(pool)}${below}`;

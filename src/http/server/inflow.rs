@@ -47,6 +47,8 @@ pub(crate) struct Inflow {
     ends_blank: AtomicBool,
     /// How much is to come of the body under way; [`UNKNOWN`] without a length.
     to_come_bytes: AtomicI64,
+    /// Whether [`Self::heads`] has any.
+    keeps: AtomicBool,
     heads: Mutex<Heads>,
 }
 
@@ -93,6 +95,7 @@ impl Inflow {
     }
 
     fn keep(&self, bytes: &[u8], is_begin: bool, is_at_start: bool) {
+        self.keeps.store(true, Ordering::Relaxed);
         let mut heads = self.heads();
         if is_begin {
             heads.bytes.clear();
@@ -115,8 +118,10 @@ impl Inflow {
         if request.body().is_end_stream() {
             self.to_come_bytes.store(UNKNOWN, Ordering::Relaxed);
             if !request.headers().contains_key(TRANSFER_ENCODING) {
-                if !self.ends_blank.load(Ordering::Relaxed) {
+                // What is behind it in the same bytes has its begin in them, which is not known any more.
+                if self.keeps.load(Ordering::Relaxed) {
                     self.heads().bytes.clear();
+                    self.keeps.store(false, Ordering::Relaxed);
                 }
                 return Framing::Clear;
             }
@@ -125,6 +130,7 @@ impl Inflow {
     }
 
     fn called_with_body<B: Body>(&self, request: &Request<B>) -> Framing {
+        self.keeps.store(false, Ordering::Relaxed);
         let mut heads = self.heads();
         let bytes = std::mem::take(&mut heads.bytes);
         let end = memmem::find(&bytes, BLANK_LINE).filter(|_| heads.is_whole);

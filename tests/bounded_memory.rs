@@ -67,11 +67,13 @@ fn pipelined_requests_whose_answers_are_not_read() {
     let _held = takes_at_most(&daemon, 2 * MIB, || {
         let mut client = slow_reader(daemon.address);
         client.connection.get_ref().set_write_timeout(Some(Duration::from_millis(500))).unwrap();
-        assert!(client.connection.get_mut().write_all(leases.as_bytes()).is_err(), "it is read no further");
+        let is_full = (0..64).any(|_| client.connection.get_mut().write_all(leases.as_bytes()).is_err());
+        assert!(is_full, "it is read without end");
         client
     });
     let leased = daemon.client().call("GET", "/v1/pools/ru").unwrap().json()["leased"].as_u64().unwrap();
-    assert!(leased < 10_000, "{leased} leases for a client that reads none");
+    // What the sockets of the system hold is not the daemon's.
+    assert!(leased < 64 * 20_000 / 10, "{leased} leases for a client that reads none");
 }
 
 #[test]

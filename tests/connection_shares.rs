@@ -86,9 +86,8 @@ fn an_address_has_its_share() {
 fn who_is_refused_and_says_nothing_is_closed_within_two_seconds() {
     let directory = tempfile::tempdir().unwrap();
     let daemon = start(directory.path(), &["--max-connections-per-address", "1"]);
-    let _served = daemon.client().call("GET", "/healthz");
-    let held = daemon.client();
-    std::thread::sleep(Duration::from_millis(100));
+    let mut held = daemon.client();
+    assert_eq!(held.call("GET", "/v1/pools").unwrap().status, 200);
     let mut refused = daemon.client();
     let started = Instant::now();
     let read = refused.connection.read(&mut [0]);

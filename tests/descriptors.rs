@@ -10,7 +10,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::Command;
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use support::daemon::{Daemon, allotd};
@@ -71,7 +71,11 @@ fn idle_connections_up_to_the_limit_of_open_files_end_nothing() {
 #[test]
 fn the_limit_of_open_files_is_raised_as_far_as_it_goes() {
     let directory = tempfile::tempdir().unwrap();
-    let daemon = limited(directory.path(), "ulimit -Sn 64; ulimit -Hn 1000", &["--max-connections", "300"]);
+    let daemon = limited(
+        directory.path(),
+        "ulimit -Sn 64; ulimit -Hn 1000",
+        &["--max-connections", "300", "--max-connections-per-address", "300"],
+    );
     let mut clients: Vec<_> = (0..200).map(|_| daemon.client()).collect();
     for client in &mut clients {
         assert_eq!(client.call("GET", "/healthz").unwrap().status, 200);
@@ -130,7 +134,12 @@ fn parts_of_pools_leave_the_descriptors_that_the_daemon_needs() {
     assert_eq!(client.call("POST", "/v1/backup").unwrap().status, 200);
     sleep(SEVERAL_SAVES);
     assert_eq!(client.call("DELETE", "/v1/pools/p1").unwrap().status, 200);
-    assert_eq!(client.send("PUT", "/v1/pools/again", "text/plain", b"100-199\n").unwrap().status, 201);
+    // The workers let go of a deleted pool at their next tick.
+    let started = Instant::now();
+    while client.send("PUT", "/v1/pools/again", "text/plain", b"100-199\n").unwrap().status != 201 {
+        assert!(started.elapsed() < Duration::from_secs(support::PATIENCE_SECONDS), "nothing was given back");
+        sleep(Duration::from_millis(50));
+    }
     assert_eq!(events(directory.path(), "poisoned").len(), 0);
     assert_eq!(daemon.stop(), Some(0));
 }

@@ -86,14 +86,20 @@ impl Bodies {
         let Some(first) = body.next_chunk().await.transpose()? else {
             return Ok(JsonBody { bytes: Bytes::new(), _held: None });
         };
-        if body.body.is_end_stream() && first.len() <= limit_bytes {
+        if first.len() > limit_bytes {
+            drop(first);
+            discard(&mut body).await;
+            return Err(too_large(limit_bytes));
+        }
+        if body.body.is_end_stream() {
             return Ok(JsonBody { bytes: first, _held: None });
         }
         let mut whole = BytesMut::from(first);
         let mut held = self.memory.hold();
         loop {
             if !held.resize(whole.capacity()) {
-                drop(whole);
+                // Others may go on with it meanwhile.
+                drop((whole, held));
                 discard(&mut body).await;
                 return Err(overloaded("The server has no memory for more request bodies: try later"));
             }

@@ -69,20 +69,14 @@ struct Deferred {
 
 type Response = hyper::Response<Body>;
 
-impl Tracked {
-    /// Executes a request that was deferred, once there is room for its answer.
-    fn poll_begun(&mut self, cx: &Context<'_>) -> Poll<&mut Pending> {
-        if let Answering::Deferred(deferred) = &mut self.answering {
-            ready!(self.state.answers.poll_room(cx));
-            ready!(self.state.outflow.poll_room(cx));
-            if let Some(request) = deferred.request.take() {
-                let begun = answer(&deferred.api, &self.state.gate, deferred.via, request);
-                self.answering = Answering::Begun(begun);
-            }
-        }
-        match &mut self.answering {
-            Answering::Begun(pending) => Poll::Ready(pending),
-            Answering::Deferred(_) => Poll::Pending,
+impl Deferred {
+    /// Executes the request once there is room for its answer.
+    fn poll_begun(&mut self, state: &ConnectionState, cx: &Context<'_>) -> Poll<Pending> {
+        ready!(state.answers.poll_room(cx));
+        ready!(state.outflow.poll_room(cx));
+        match self.request.take() {
+            Some(request) => Poll::Ready(answer(&self.api, &state.gate, self.via, request)),
+            None => Poll::Pending,
         }
     }
 }
@@ -92,10 +86,18 @@ impl Future for Tracked {
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = &mut *self;
-        let state = Arc::clone(&this.state);
-        let response = ready!(ready!(this.poll_begun(cx)).poll(&state.gate, cx));
-        Poll::Ready(Ok(watched(&state, response)))
+        let Self { answering, state } = &mut *self;
+        loop {
+            match answering {
+                Answering::Begun(pending) => {
+                    let response = ready!(pending.poll(&state.gate, cx));
+                    return Poll::Ready(Ok(watched(state, response)));
+                }
+                Answering::Deferred(deferred) => {
+                    *answering = Answering::Begun(ready!(deferred.poll_begun(state, cx)));
+                }
+            }
+        }
     }
 }
 

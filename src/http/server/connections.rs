@@ -124,7 +124,7 @@ impl Entry {
         self.head_ticks > limits.head
             || self.idle_ticks > limits.idle
             || stalled_ticks > limits.answer
-            || (self.admission == Admission::Refused && self.ticks > limits.refused)
+            || (self.admission == Admission::Refused && self.ticks >= limits.refused)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Queries and changes a running server.
 
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -7,7 +8,9 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use crate::http::calls::Api;
+use crate::http::worker_state::OpenConnection;
 
+use super::listener::Stream;
 use super::shares::Shares;
 use super::worker_thread::{Task, WorkerHandle};
 
@@ -23,6 +26,16 @@ impl Control {
     /// Changes how many connections are served at the same time. Open connections stay open.
     pub fn set_max_connections(&self, max_connections: u64) {
         self.shares.set_max_connections(max_connections);
+    }
+
+    /// Serves one end of a pair of sockets as a connection of the first worker: for fuzzing.
+    #[doc(hidden)]
+    pub fn serve_stream(&self, stream: UnixStream) {
+        let open = self.api.stats.connections().open;
+        if let (Some(worker), Some(place)) = (self.workers.first(), self.shares.served(None, open)) {
+            let guard = OpenConnection::new(Arc::clone(&worker.stats));
+            let _ = worker.tasks.send(Task::Serve(Stream::Unix(stream), guard, place));
+        }
     }
 
     /// How many connections are open.

@@ -15,7 +15,7 @@ use super::outflow::Outflow;
 
 /// While this many bytes of responses are held, or wait for the gate or the client, no more are taken, and no
 /// further request of HTTP/1 is executed. What one request adds may exceed it.
-pub(crate) const MAX_HELD_BYTES: usize = 64 << 10;
+pub const MAX_HELD_BYTES: usize = 64 << 10;
 /// Most bytes that a connection keeps for this while it holds nothing.
 const KEPT_BYTES: usize = 8 << 10;
 
@@ -106,6 +106,7 @@ impl<S: AsyncWrite + Unpin> Gated<S> {
     /// Keeps bytes to be written later. Bytes behind held ones are written together with them.
     #[inline]
     fn keep(&mut self, bytes: &[u8]) -> usize {
+        self.outflow.defer();
         self.held.extend_from_slice(bytes);
         if self.held.len() >= MAX_HELD_BYTES {
             self.outflow.fill();
@@ -140,7 +141,6 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gated<S> {
     /// which is lost if the client goes on with bytes that it cannot read.
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         if self.held.len() < MAX_HELD_BYTES && (self.outflow.is_held() || !self.held.is_empty()) {
-            self.outflow.defer();
             return Poll::Ready(Ok(self.keep(bytes)));
         }
         ready!(self.poll_drain(cx))?;

@@ -7,7 +7,7 @@
 //! stands behind another one in the same bytes is refused as well, which no client notices that waits for its
 //! answers.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hyper::Request;
@@ -21,6 +21,7 @@ use crate::http::request::framing::Framing;
 const HTTP2_PREFACE: &[u8] = b"PRI ";
 /// How a head ends, and a chunked body.
 const BLANK_LINE: &[u8] = b"\r\n\r\n";
+const BLANK_TAIL: u32 = u32::from_be_bytes(*b"\r\n\r\n");
 /// Most bytes of heads that are kept: hyper takes no longer ones.
 const MAX_KEPT_BYTES: usize = 128 << 10;
 /// Most bytes that a connection keeps room for.
@@ -42,9 +43,9 @@ pub(crate) struct Inflow {
     phase: AtomicU8,
     is_begun: AtomicBool,
     is_http2: AtomicBool,
-    /// Whether the last bytes that came end with a blank line. Behind them nothing is left of a next head: a
-    /// head that ends so is complete.
-    ends_blank: AtomicBool,
+    /// The last four bytes that came. Behind a blank line nothing is left of a next head: a head that ends so is
+    /// complete.
+    tail: AtomicU32,
     /// How much is to come of the body under way; [`UNKNOWN`] without a length.
     to_come_bytes: AtomicI64,
     /// Whether [`Self::heads`] has any.
@@ -72,8 +73,12 @@ impl Inflow {
             return;
         }
         let phase = self.phase.load(Ordering::Relaxed);
-        let was_blank = self.ends_blank.load(Ordering::Relaxed);
-        self.ends_blank.store(bytes.ends_with(BLANK_LINE), Ordering::Relaxed);
+        let before = self.tail.load(Ordering::Relaxed);
+        let tail = match bytes.last_chunk() {
+            Some(last) => u32::from_be_bytes(*last),
+            None => bytes.iter().fold(before, |tail, byte| tail << 8 | u32::from(*byte)),
+        };
+        self.tail.store(tail, Ordering::Relaxed);
         if phase == CALL {
             let to_come_bytes = self.to_come_bytes.load(Ordering::Relaxed);
             if to_come_bytes != UNKNOWN {
@@ -84,12 +89,14 @@ impl Inflow {
         self.phase.store(HEAD, Ordering::Relaxed);
         // Letters of `chunked` and `Content-Length`, which the head of a plain lease seldom has.
         let has = |small: u8| memchr2(small, small.to_ascii_uppercase(), bytes).is_some();
-        let is_of_interest = !bytes.ends_with(BLANK_LINE) || has(b'k') || has(b'g');
+        let is_more = phase == HEAD && self.keeps.load(Ordering::Relaxed);
+        let is_of_interest = tail != BLANK_TAIL || has(b'k') || has(b'g') || is_more;
         let is_first = !self.is_begun.swap(true, Ordering::Relaxed);
         if is_first && bytes.starts_with(HTTP2_PREFACE) {
             self.is_http2.store(true, Ordering::Relaxed);
         } else if is_of_interest {
-            let is_at_start = is_first || was_blank || self.to_come_bytes.load(Ordering::Relaxed) == 0;
+            let is_at_start =
+                is_first || before == BLANK_TAIL || self.to_come_bytes.load(Ordering::Relaxed) == 0;
             self.keep(bytes, phase == SILENT, is_at_start);
         }
     }
@@ -117,14 +124,12 @@ impl Inflow {
         }
         if request.body().is_end_stream() {
             self.to_come_bytes.store(UNKNOWN, Ordering::Relaxed);
-            if !request.headers().contains_key(TRANSFER_ENCODING) {
-                // What is behind it in the same bytes has its begin in them, which is not known any more.
-                if self.keeps.load(Ordering::Relaxed) {
-                    self.heads().bytes.clear();
-                    self.keeps.store(false, Ordering::Relaxed);
-                }
-                return Framing::Clear;
+            // What is behind it in the same bytes has its begin in them, which is not known any more.
+            if self.keeps.load(Ordering::Relaxed) {
+                self.heads().bytes.clear();
+                self.keeps.store(false, Ordering::Relaxed);
             }
+            return Framing::Clear;
         }
         self.called_with_body(request)
     }
@@ -182,18 +187,36 @@ fn names_length(head: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
     use bytes::Bytes;
     use http_body_util::{Empty, Full};
+    use hyper::body::Frame;
 
     use super::*;
 
     const CHUNKED: &str = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
     const BOTH: &str = "POST / HTTP/1.1\r\ncontent-LENGTH: 5\r\nTransfer-Encoding: chunked\r\n\r\n";
 
+    /// A body whose length is not known.
+    struct Chunks;
+
+    impl Body for Chunks {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            Poll::Pending
+        }
+    }
+
     fn chunked(inflow: &Inflow) -> Framing {
-        inflow.called(
-            &Request::post("/").header(TRANSFER_ENCODING, "chunked").body(Empty::<Bytes>::new()).unwrap(),
-        )
+        inflow.called(&Request::post("/").header(TRANSFER_ENCODING, "chunked").body(Chunks).unwrap())
     }
 
     fn with_length(inflow: &Inflow, length: usize) {
@@ -224,7 +247,9 @@ mod tests {
     fn requests_before_do_not_matter_if_they_were_answered() {
         let inflow = Inflow::default();
         for _ in 0..2 {
-            inflow.received(b"GET /k HTTP/1.1\r\n\r\n");
+            inflow.received(b"GET /k HTTP/1.1\r\n");
+            inflow.received(b"\r");
+            inflow.received(b"\n");
             plain(&inflow);
             inflow.answered();
             inflow.received(b"POST / HTTP/1.1\r\ncontent-length: 4\r\n\r\n{}");

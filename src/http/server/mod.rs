@@ -39,6 +39,8 @@ use listener::Listener;
 use shares::Shares;
 use worker_thread::{Task, WorkerHandle, start_worker};
 
+pub use gated_stream::MAX_HELD_BYTES;
+
 /// Default of [`ServerConfig::max_connections`].
 pub const DEFAULT_MAX_CONNECTIONS: u64 = 16_384;
 /// How long the drain waits for requests in progress, in seconds.

@@ -43,6 +43,10 @@ impl Outflow {
     #[inline]
     pub(crate) fn hold(&self) {
         self.held.store(true, Ordering::Relaxed);
+        // What waits for the client goes on leaving, however long the request takes.
+        if self.blocked.load(Ordering::Relaxed) {
+            self.deferred.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Lets writes through.

@@ -87,6 +87,10 @@ impl Future for Tracked {
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Self { answering, state } = &mut *self;
+        // Of HTTP/2 many are under way: each is executed when there is room for its answer.
+        if state.inflow.is_http2() {
+            ready!(state.answers.poll_room(cx));
+        }
         loop {
             match answering {
                 Answering::Begun(pending) => {

@@ -194,8 +194,8 @@ pub(crate) fn refuse(api: &Arc<Api>, gate: &Gate, via: Via, request: Request<Inc
     }
     let problem = Problem::new(
         Code::Overloaded,
-        "The server has reached its connection limit: reuse the connections you have, try later, or raise \
-         --max-connections",
+        "The server has as many connections as it serves at a time, or as many of this address: reuse those that you \
+         have, try later, or raise --max-connections or --max-connections-per-address",
     );
     refuse_with(gate, &request, problem)
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use hyper::body::{Body as _, Incoming};
 use hyper::header::HeaderValue;
-use hyper::{Method, Request};
+use hyper::{Method, Request, Version};
 use serde::Deserialize;
 
 use crate::domain::counts::Counts;
@@ -100,7 +100,9 @@ pub(crate) fn lease_with_body(api: &Arc<Api>, request: Request<Incoming>) -> Res
     if !request.body().is_end_stream() {
         check_json(request.headers())?;
     }
-    Handled::later(with_body(Arc::clone(api), pool, key, request.into_body()))
+    // With HTTP/2 the calls of a connection would be under way together, and so would their answers.
+    let in_parts = request.version() < Version::HTTP_2;
+    Handled::later(with_body(Arc::clone(api), pool, key, in_parts, request.into_body()))
 }
 
 /// Why a lease got nothing.
@@ -124,7 +126,7 @@ fn plain(pool: &Pool, state: &mut CallState) -> Result<Body, Problem> {
 }
 
 /// The response to a call with a body or a key.
-async fn with_body(api: Arc<Api>, pool: Arc<Pool>, key: Key, body: hyper::body::Incoming) -> Reply {
+async fn with_body(api: Arc<Api>, pool: Arc<Pool>, key: Key, in_parts: bool, body: Incoming) -> Reply {
     let bytes = api.bodies.collect_json(body).await?;
     let wanted: LeaseBody = if bytes.is_empty() { LeaseBody::default() } else { bytes.parse().await? };
     let within = match wanted.within {
@@ -139,7 +141,7 @@ async fn with_body(api: Arc<Api>, pool: Arc<Pool>, key: Key, body: hyper::body::
     let once = key.as_ref().map(|key| (key.as_bytes(), &**bytes));
     let started = Instant::now();
     loop {
-        let leased = if once.is_none() && request.count > LEASES_AT_ONCE {
+        let leased = if in_parts && once.is_none() && request.count > LEASES_AT_ONCE {
             lease_in_parts(&pool, &request).await
         } else {
             worker_state::with(|state| lease(&pool, &mut state.calls, &request, once))

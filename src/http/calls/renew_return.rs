@@ -4,8 +4,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use hyper::Request;
 use hyper::body::{Body as _, Incoming};
+use hyper::{Request, Version};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -110,13 +110,15 @@ fn with_body<T: OverItems>(api: &Arc<Api>, request: Request<Incoming>) -> Result
     if !request.body().is_end_stream() {
         check_json(request.headers())?;
     }
+    // With HTTP/2 the calls of a connection would be under way together, and so would their answers.
+    let in_parts = request.version() < Version::HTTP_2;
     // Moves only the body into the future: the whole request would be copied into it and out of it.
     let (api, body) = (Arc::clone(api), request.into_body());
     Handled::later(async move {
         let wanted: T = api.bodies.collect_json(body).await?.parse().await?;
         let count = wanted.count();
         check_items(count)?;
-        if count <= ITEMS_AT_ONCE {
+        if !in_parts || count <= ITEMS_AT_ONCE {
             return wanted.at_once(&pool);
         }
         let mut answer = Collected::default();

@@ -323,9 +323,8 @@ impl From<ImportError> for Problem {
             | ImportError::Budget(BudgetError::Space { .. } | BudgetError::Numbers { .. }) => {
                 Code::StorageFull
             }
-            ImportError::Budget(BudgetError::Descriptors) => Code::Overloaded,
             ImportError::Import(_) | ImportError::Set(_) | ImportError::TooManyPools(_) => Code::BadRequest,
-            ImportError::TooManySegments => Code::Overloaded,
+            ImportError::TooManySegments | ImportError::Budget(BudgetError::Descriptors) => Code::Overloaded,
             ImportError::Io(_) | ImportError::Segment(_) => Code::Internal,
         };
         Self::new(code, error.to_string())

@@ -1,6 +1,6 @@
 //! One connection: HTTP/1.1 with pipelining, or HTTP/2, until it ends, is idle for too long, or is drained.
 
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, ready};
@@ -188,7 +188,8 @@ pub(crate) async fn serve<S>(
     http2.initial_stream_window_size(STREAM_WINDOW_BYTES);
     http2.initial_connection_window_size(CONNECTION_WINDOW_BYTES);
     http2.max_header_list_size(MAX_HTTP2_HEAD_BYTES).max_pending_accept_reset_streams(MAX_HTTP2_RESETS);
-    serve_requests(builder.serve_connection(TokioIo::new(gated), service), &state).await;
+    let connection = Box::pin(builder.serve_connection(TokioIo::new(gated), service));
+    serve_requests(connection, &state).await;
     let rest = leftover.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some(mut rest) = rest {
         std::future::poll_fn(|cx| match state.command.load(Ordering::Relaxed) {
@@ -199,17 +200,19 @@ pub(crate) async fn serve<S>(
     }
 }
 
+/// hyper's part of a connection. It is large, and so has one place: a future that takes another one keeps room
+/// for it twice.
+type Requests<'a, S> = Pin<Box<Connection<'a, TokioIo<Gated<S>>, ConnectionService, TokioExecutor>>>;
+
 /// Serves requests until the client ends, or sends what is no request.
-async fn serve_requests<S>(
-    connection: Connection<'_, TokioIo<Gated<S>>, ConnectionService, TokioExecutor>,
-    state: &ConnectionState,
-) where
+async fn serve_requests<S>(mut connection: Requests<'_, S>, state: &ConnectionState)
+where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let mut connection = pin!(connection);
     let mut draining = false;
     std::future::poll_fn(|cx| {
         state.waker.get_or_init(|| cx.waker().clone());
+        state.inflow.begin_turn();
         match state.command.load(Ordering::Relaxed) {
             SERVE => {}
             DRAIN if draining => {}

@@ -129,6 +129,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Gated<S> {
     ) -> Poll<io::Result<()>> {
         // There is no further request in the connection's buffer. The next flush writes what is held.
         self.outflow.release();
+        if self.inflow.is_turn_over() {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let before = out.filled().len();
         let polled = pinned(&mut self.stream)?.poll_read(cx, out);
         self.inflow.received(&out.filled()[before..]);

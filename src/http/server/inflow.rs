@@ -7,7 +7,7 @@
 //! stands behind another one in the same bytes is refused as well, which no client notices that waits for its
 //! answers.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hyper::Request;
@@ -22,6 +22,9 @@ const HTTP2_PREFACE: &[u8] = b"PRI ";
 /// How a head ends, and a chunked body.
 const BLANK_LINE: &[u8] = b"\r\n\r\n";
 const BLANK_TAIL: u32 = u32::from_be_bytes(*b"\r\n\r\n");
+/// How much a connection's task reads before others of its worker have their turn, in bytes: frames of HTTP/2 that
+/// ask for nothing would otherwise be read as long as there are any.
+const TURN_BYTES: usize = 64 << 10;
 /// Most bytes of heads that are kept: hyper takes no longer ones.
 const MAX_KEPT_BYTES: usize = 128 << 10;
 /// Most bytes that a connection keeps room for.
@@ -46,6 +49,8 @@ pub(crate) struct Inflow {
     /// The last four bytes that came. Behind a blank line nothing is left of a next head: a head that ends so is
     /// complete.
     tail: AtomicU32,
+    /// What has been read since the connection's task had its turn.
+    turn_bytes: AtomicUsize,
     /// How much is to come of the body under way; [`UNKNOWN`] without a length.
     to_come_bytes: AtomicI64,
     /// Whether [`Self::heads`] has any.
@@ -66,9 +71,22 @@ impl Inflow {
         self.heads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Begins a turn of the connection's task.
+    #[inline]
+    pub(super) fn begin_turn(&self) {
+        self.turn_bytes.store(0, Ordering::Relaxed);
+    }
+
+    /// Whether the task has read enough in this turn: others of its worker have theirs first.
+    #[inline]
+    pub(super) fn is_turn_over(&self) -> bool {
+        self.turn_bytes.load(Ordering::Relaxed) >= TURN_BYTES
+    }
+
     /// Notes bytes that have come.
     #[inline]
     pub(super) fn received(&self, bytes: &[u8]) {
+        self.turn_bytes.store(self.turn_bytes.load(Ordering::Relaxed) + bytes.len(), Ordering::Relaxed);
         if bytes.is_empty() || self.is_http2() {
             return;
         }
@@ -82,7 +100,8 @@ impl Inflow {
         if phase == CALL {
             let to_come_bytes = self.to_come_bytes.load(Ordering::Relaxed);
             if to_come_bytes != UNKNOWN {
-                self.to_come_bytes.store(to_come_bytes - bytes.len() as i64, Ordering::Relaxed);
+                let left_bytes = to_come_bytes.saturating_sub_unsigned(bytes.len() as u64);
+                self.to_come_bytes.store(left_bytes, Ordering::Relaxed);
             }
             return;
         }
@@ -140,15 +159,17 @@ impl Inflow {
         let bytes = std::mem::take(&mut heads.bytes);
         let end = memmem::find(&bytes, BLANK_LINE).filter(|_| heads.is_whole);
         let to_come_bytes = match (end, request.body().size_hint().exact()) {
-            (Some(end), Some(length)) => length as i64 - (bytes.len() - end - BLANK_LINE.len()) as i64,
+            (Some(end), Some(length)) => {
+                let come_bytes = (bytes.len() - end - BLANK_LINE.len()) as u64;
+                i64::try_from(length).map_or(UNKNOWN, |length| length.saturating_sub_unsigned(come_bytes))
+            }
             _ => UNKNOWN,
         };
         self.to_come_bytes.store(to_come_bytes, Ordering::Relaxed);
         let framing = match (request.headers().contains_key(TRANSFER_ENCODING), end) {
-            (false, _) => Framing::Clear,
             (true, None) => Framing::Behind,
             (true, Some(end)) if names_length(&bytes[..end]) => Framing::Twice,
-            (true, Some(_)) => Framing::Clear,
+            _ => Framing::Clear,
         };
         if bytes.capacity() <= KEPT_ROOM_BYTES {
             heads.bytes = bytes;

@@ -132,9 +132,9 @@ impl Drop for Place {
         let Some(caller) = self.caller else { return };
         if let Some(count) = counts.get_mut(&caller) {
             if self.is_refused {
-                count.refused -= 1
+                count.refused -= 1;
             } else {
-                count.served -= 1
+                count.served -= 1;
             }
             if count.served == 0 && count.refused == 0 {
                 counts.remove(&caller);

@@ -65,11 +65,11 @@ fn pipelined_requests_whose_answers_are_not_read() {
         client.connection.get_mut().write_all(pipeline.as_bytes()).unwrap();
         client
     });
-    let leases = "POST /v1/pools/ru/lease HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(20_000);
+    let lines = "POST /v1/pools/ru/lease HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(20_000);
     let _held = takes_at_most(&daemon, 2 * MIB, || {
         let mut client = slow_reader(daemon.address);
         client.connection.get_ref().set_write_timeout(Some(Duration::from_millis(500))).unwrap();
-        let is_full = (0..64).any(|_| client.connection.get_mut().write_all(leases.as_bytes()).is_err());
+        let is_full = (0..64).any(|_| client.connection.get_mut().write_all(lines.as_bytes()).is_err());
         assert!(is_full, "it is read without end");
         client
     });

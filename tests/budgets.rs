@@ -73,7 +73,7 @@ fn a_part_of_the_disk_is_kept_for_changes() {
     let daemon = Daemon::start_with(&disk.path.join("data"), &["--journal-file-mib", "2"]);
     assert_eq!(put(&daemon, "ru", "100-199").status, 201);
     // Four journal files, which are more than 5 %.
-    let ballast = disk.fill((4 * 2 << 20) - (64 << 10));
+    let ballast = disk.fill((8 << 20) - (64 << 10));
     for refused in [
         put(&daemon, "by", "100-199"),
         add(&daemon, "ru", "200"),

@@ -22,9 +22,10 @@ const HTTP2_PREFACE: &[u8] = b"PRI ";
 /// How a head ends, and a chunked body.
 const BLANK_LINE: &[u8] = b"\r\n\r\n";
 const BLANK_TAIL: u32 = u32::from_be_bytes(*b"\r\n\r\n");
-/// How much a connection's task reads before others of its worker have their turn, in bytes: frames of HTTP/2 that
-/// ask for nothing would otherwise be read as long as there are any.
+/// How much a connection's task reads before others of its worker have their turn, in bytes.
 const TURN_BYTES: usize = 64 << 10;
+/// The same of HTTP/2, whose smallest frames ask for nothing, are many, and are answered.
+const HTTP2_TURN_BYTES: usize = 16 << 10;
 /// Most bytes of heads that are kept: hyper takes no longer ones.
 const MAX_KEPT_BYTES: usize = 128 << 10;
 /// Most bytes that a connection keeps room for.
@@ -80,7 +81,8 @@ impl Inflow {
     /// Whether the task has read enough in this turn: others of its worker have theirs first.
     #[inline]
     pub(super) fn is_turn_over(&self) -> bool {
-        self.turn_bytes.load(Ordering::Relaxed) >= TURN_BYTES
+        let limit_bytes = if self.is_http2() { HTTP2_TURN_BYTES } else { TURN_BYTES };
+        self.turn_bytes.load(Ordering::Relaxed) >= limit_bytes
     }
 
     /// Notes bytes that have come.

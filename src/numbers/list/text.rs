@@ -84,7 +84,9 @@ pub(crate) fn read_text(
     read?;
     let mut gathered = Gathered::default();
     gathered.singles.reserve_exact(parsed.iter().map(|block| block.gathered.singles.len()).sum());
-    parsed.into_iter().for_each(|block| gathered.append(block.gathered));
+    for block in parsed {
+        gathered.append(block.gathered);
+    }
     Ok(NumberList::new(gathered, parsers).with_invalid(invalid, first_invalid))
 }
 

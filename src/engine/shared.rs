@@ -10,6 +10,7 @@ use crate::journal::handle::Journal;
 use crate::sys::slot::Slot;
 use crate::sys::sync::{Condvar, Mutex};
 
+use super::budgets::Budgets;
 use super::clock::Clock;
 use super::idempotency::Keys;
 
@@ -29,6 +30,7 @@ pub(crate) struct Shared {
     /// Number of slots: one per calling thread, and the engine's own ([`OWN_SLOTS`]).
     pub(crate) slots: usize,
     pub(crate) operator: Operator,
+    pub(crate) budgets: Budgets,
     /// Numbers that a segment that grows has room for.
     pub(crate) growing_numbers: u32,
     /// Where files are built before they are moved into place.

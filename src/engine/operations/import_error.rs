@@ -4,6 +4,7 @@ use std::io;
 
 use crate::disk::files;
 use crate::domain::settings::PoolName;
+use crate::engine::budgets::BudgetError;
 use crate::engine::pool::ChangeError;
 use crate::journal::handle::JournalError;
 use crate::numbers::list::error::ListError;
@@ -35,6 +36,9 @@ pub enum ImportError {
     /// The disk has no space left.
     #[error("the disk of the data directory is full: free some space and try again")]
     StorageFull,
+    /// A budget of all pools together is used up.
+    #[error(transparent)]
+    Budget(#[from] BudgetError),
     /// The pool was deleted meanwhile.
     #[error("the pool was deleted")]
     Deleted,

@@ -65,7 +65,7 @@ fn flood(daemon: &Daemon, http2: Http2, mut next: impl FnMut(u32) -> Vec<u8> + S
             assert!(started.elapsed() < PROMPT, "a lease took {:?}", started.elapsed());
         }
         took.sort_unstable();
-        println!("{} leases, p99 {:?}", took.len(), took[took.len() * 99 / 100]);
+        println!("{} leases, p99 {:?}", took.len(), took.get(took.len() * 99 / 100));
         flooding.join().unwrap()
     });
     let after = resident_bytes(daemon);

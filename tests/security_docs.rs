@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use allotd::engine::budgets::{FREE_JOURNAL_FILES, FREE_SPACE_PERCENT};
+use allotd::engine::budgets::{FREE_JOURNAL_FILES, FREE_SPACE_PERCENT, MAX_FREE_SPACE_BYTES};
 use allotd::engine::create_delete::MAX_POOLS;
 use allotd::engine::operations::renew_return::MAX_ITEMS;
 use allotd::http::limits::{
@@ -108,7 +108,10 @@ fn expected() -> Vec<(&'static str, String, &'static str)> {
         ("backups", "none".to_owned(), "`--max-backups`"),
         (
             "space that imports, pools and backups leave free",
-            format!("{FREE_SPACE_PERCENT} % of the disk, and {FREE_JOURNAL_FILES} journal files"),
+            format!(
+                "{FREE_SPACE_PERCENT} % of the disk, at most {}, and {FREE_JOURNAL_FILES} journal files",
+                size(MAX_FREE_SPACE_BYTES)
+            ),
             "",
         ),
     ]

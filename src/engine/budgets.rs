@@ -9,6 +9,8 @@ use crate::sys::descriptors;
 
 /// The part of the disk that imports, new pools and backups leave free, in percent.
 pub const FREE_SPACE_PERCENT: u64 = 5;
+/// That part is at most this, in bytes: of a large disk it would be more than the daemon can need.
+pub const MAX_FREE_SPACE_BYTES: u64 = 4 << 30;
 /// They also leave free as much as this many journal files take.
 pub const FREE_JOURNAL_FILES: u64 = 4;
 /// Descriptors of a segment, which stay open: its number set and its words.
@@ -112,7 +114,8 @@ impl Budgets {
 /// Checks the space of a disk on which at least `least_bytes` stay free.
 pub(crate) fn check(space: DiskSpace, least_bytes: u64) -> Result<(), BudgetError> {
     let DiskSpace { free_bytes, total_bytes } = space;
-    let floor_bytes = least_bytes.max(total_bytes / 100 * FREE_SPACE_PERCENT);
+    let part_bytes = (total_bytes / 100 * FREE_SPACE_PERCENT).min(MAX_FREE_SPACE_BYTES);
+    let floor_bytes = least_bytes.max(part_bytes);
     if free_bytes < floor_bytes { Err(BudgetError::Space { free_bytes, floor_bytes }) } else { Ok(()) }
 }
 
@@ -152,5 +155,7 @@ mod tests {
         let space = |free_bytes| DiskSpace { free_bytes, total_bytes: 1_000_000 };
         assert!(check(space(50_000), 0).is_ok() && check(space(49_999), 0).is_err());
         assert!(check(space(70_000), 70_000).is_ok() && check(space(69_999), 70_000).is_err());
+        let large = |free_bytes| DiskSpace { free_bytes, total_bytes: 1 << 40 };
+        assert!(check(large(4 << 30), 0).is_ok() && check(large((4 << 30) - 1), 0).is_err());
     }
 }

@@ -59,7 +59,7 @@ step "simulation of the whole engine under a deterministic scheduler"
 tests/simulation.sh
 step "fuzz targets, $FUZZ_SECONDS s each"
 cargo metadata --locked --manifest-path fuzz/Cargo.toml --format-version 1 >/dev/null
-for target in set_open number_list journal tokens; do
+for target in set_open number_list journal tokens http_request http_json; do
     # libFuzzer needs flags of rustc that are not stable; the toolchain itself may be.
     RUSTC_BOOTSTRAP=1 cargo fuzz run "$target" -- -max_total_time="$FUZZ_SECONDS" -verbosity=0 -print_final_stats=1
 done

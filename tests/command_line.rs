@@ -70,9 +70,13 @@ fn every_flag_is_explained_by_a_sentence() {
         let mut args: Vec<&str> = command.iter().map(String::as_str).collect();
         args.push("-h");
         let help = printed(&args);
-        let flags = help.lines().filter(|line| line.trim_start().starts_with('-'));
-        for flag in flags {
-            let words = flag.trim_start().split_once("  ").map_or("", |(_, words)| words.trim());
+        let lines: Vec<&str> = help.lines().collect();
+        for (flag, next) in lines.iter().zip(lines.iter().skip(1).chain([&""])) {
+            if !flag.trim_start().starts_with('-') {
+                continue;
+            }
+            // With a long flag among them, the explanations are on lines of their own.
+            let words = flag.trim_start().split_once("  ").map_or(*next, |(_, words)| words).trim();
             let starts_well = words.chars().next().is_some_and(char::is_uppercase);
             assert!(starts_well && words.split_whitespace().count() > 1, "{command:?}: {flag}");
         }

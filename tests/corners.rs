@@ -52,7 +52,9 @@ fn return_leases(client: &mut Client, pool: &str, leases: &[Value]) -> Answer {
 #[test]
 fn batches_under_keys_do_not_stop_the_daemon() {
     let data = tempfile::tempdir().unwrap();
-    let daemon = Daemon::start_with(&data.path().join("data"), &SMALL_JOURNAL);
+    // A return of 60,000 takes 4 MB.
+    let flags = [&SMALL_JOURNAL[..], &["--max-json", "8388608"]].concat();
+    let daemon = Daemon::start_with(&data.path().join("data"), &flags);
     create(&daemon, "p", "ttl=600", "1000000-1999999");
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {

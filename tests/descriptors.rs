@@ -10,7 +10,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::Command;
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use support::daemon::{Daemon, allotd};
@@ -71,7 +71,11 @@ fn idle_connections_up_to_the_limit_of_open_files_end_nothing() {
 #[test]
 fn the_limit_of_open_files_is_raised_as_far_as_it_goes() {
     let directory = tempfile::tempdir().unwrap();
-    let daemon = limited(directory.path(), "ulimit -Sn 64; ulimit -Hn 1000", &["--max-connections", "300"]);
+    let daemon = limited(
+        directory.path(),
+        "ulimit -Sn 64; ulimit -Hn 1000",
+        &["--max-connections", "300", "--max-connections-per-address", "300"],
+    );
     let mut clients: Vec<_> = (0..200).map(|_| daemon.client()).collect();
     for client in &mut clients {
         assert_eq!(client.call("GET", "/healthz").unwrap().status, 200);
@@ -88,16 +92,54 @@ fn a_backup_that_cannot_be_made_answers_its_error() {
     let file = directory.path().join("file");
     fs::write(&file, "not a directory").unwrap();
     let below = file.join("backups");
-    let data = directory.path().join("data");
-    let daemon = Daemon::start_with(&data, &["--backup-dir", below.to_str().unwrap()]);
+    let daemon = limited(directory.path(), "true", &["--backup-dir", below.to_str().unwrap()]);
     let mut client = daemon.client();
     assert_eq!(client.send("PUT", "/v1/pools/ru", "text/csv", b"first,last\n100,199\n").unwrap().status, 201);
     for _ in 0..2 {
         let backup = client.call("POST", "/v1/backup").unwrap();
         assert_eq!(backup.problem(), (500, "internal".to_owned()));
-        assert!(backup.body.contains("Not a directory"), "{backup:?}");
+        // The caller is told an id, and the log the reason.
+        assert!(!backup.body.contains(directory.path().to_str().unwrap()), "{backup:?}");
+        let id = backup.header("x-request-id").unwrap();
+        assert!(backup.body.contains(id), "{backup:?}");
+        let failed = events(directory.path(), "request_failed");
+        let of_it = failed.iter().find(|event| event["request_id"] == id).unwrap();
+        assert!(of_it["message"].as_str().unwrap().contains("Not a directory"), "{of_it}");
     }
     assert_eq!(client.call("GET", "/readyz").unwrap().status, 200);
     assert_eq!(client.call("POST", "/v1/pools/ru/lease").unwrap().status, 200);
+    assert_eq!(daemon.stop(), Some(0));
+}
+
+#[test]
+fn parts_of_pools_leave_the_descriptors_that_the_daemon_needs() {
+    let directory = tempfile::tempdir().unwrap();
+    let daemon = limited(directory.path(), &format!("ulimit -n {DESCRIPTORS}"), &[]);
+    let mut client = daemon.client();
+    let mut created = 0;
+    let refused = loop {
+        let answer =
+            client.send("PUT", &format!("/v1/pools/p{created}"), "text/plain", b"100-199\n").unwrap();
+        if answer.status != 201 {
+            break answer;
+        }
+        created += 1;
+        assert!(created < DESCRIPTORS, "it makes pools without end");
+    };
+    assert_eq!(refused.problem(), (503, "overloaded".to_owned()));
+    assert!(refused.body.contains("LimitNOFILE="), "{refused:?}");
+    assert!(created > 20, "{created}");
+    // The daemon goes on: with leases, backups, its totals, and the same after a restart.
+    assert_eq!(client.call("POST", "/v1/pools/p0/lease").unwrap().status, 200);
+    assert_eq!(client.call("POST", "/v1/backup").unwrap().status, 200);
+    sleep(SEVERAL_SAVES);
+    assert_eq!(client.call("DELETE", "/v1/pools/p1").unwrap().status, 200);
+    // The workers let go of a deleted pool at their next tick.
+    let started = Instant::now();
+    while client.send("PUT", "/v1/pools/again", "text/plain", b"100-199\n").unwrap().status != 201 {
+        assert!(started.elapsed() < Duration::from_secs(support::PATIENCE_SECONDS), "nothing was given back");
+        sleep(Duration::from_millis(50));
+    }
+    assert_eq!(events(directory.path(), "poisoned").len(), 0);
     assert_eq!(daemon.stop(), Some(0));
 }

@@ -257,3 +257,58 @@ fn sixteen_callers_with_one_key_get_one_lease() {
     assert!(answers.iter().all(|answer| *answer == answers[0]));
     assert_eq!(server.call("GET", "/v1/pools/ru").json()["leased"], 1);
 }
+
+#[test]
+fn a_lease_of_many_is_made_in_parts_and_is_one() {
+    let server = Server::with_pool("order=lowest", "100000-169999");
+    for expected in [65_536, 4_464] {
+        let leased = server.post("/v1/pools/ru/lease", "{\"count\":65536}").json();
+        let numbers: std::collections::BTreeSet<u64> = leased["leases"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|lease| lease["number"].as_u64().unwrap())
+            .collect();
+        assert_eq!(numbers.len(), expected);
+    }
+    assert_eq!(
+        server.post("/v1/pools/ru/lease", "{\"count\":65536}").problem(),
+        (409, "exhausted".to_owned())
+    );
+}
+
+#[test]
+fn renewals_and_returns_of_many_are_made_in_parts_and_are_one() {
+    const MANY: usize = 10_000;
+    let limits = allotd::http::limits::Limits { json_body_bytes: 8 << 20, ..Default::default() };
+    let server = Server::start_with_limits(None, &[], limits);
+    assert_eq!(server.send("PUT", "/v1/pools/ru?order=lowest", "text/plain", "100000-119999").status, 201);
+    let leased = server.post("/v1/pools/ru/lease", &format!("{{\"count\":{MANY}}}")).json();
+    let items: Vec<_> = leased["leases"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|lease| json!({"number": lease["number"], "token": lease["token"]}))
+        .collect();
+    for (call, result) in
+        [("renew", "renewed"), ("return", "returned"), ("return", "returned"), ("renew", "stale")]
+    {
+        let answer = server.post(&format!("/v1/pools/ru/{call}"), &json!({"leases": items}).to_string());
+        assert_eq!(answer.status, if result == "stale" { 409 } else { 200 }, "{call}");
+        let answer = answer.json();
+        let results = answer["results"].as_array().unwrap();
+        assert_eq!(results.len(), MANY);
+        for (found, item) in results.iter().zip(&items) {
+            assert_eq!((&found["number"], found["result"].as_str().unwrap()), (&item["number"], result));
+        }
+    }
+    // A mistake in the last item is found before the first is returned.
+    let leased = server.post("/v1/pools/ru/lease", "{\"count\":5000}").json();
+    let mut items = leased["leases"].as_array().unwrap().clone();
+    for item in &mut items {
+        *item = json!({"number": item["number"], "token": item["token"]});
+    }
+    items.last_mut().unwrap()["outcome"] = json!("");
+    assert_eq!(server.post("/v1/pools/ru/return", &json!({"leases": items}).to_string()).problem().0, 400);
+    assert_eq!(server.call("GET", "/v1/pools/ru").json()["leased"], 5_000);
+}

@@ -118,11 +118,11 @@ fn a_connection_over_the_limit_is_told_so_and_closed() {
     let daemon = Daemon::start_with(&directory.path().join("data"), &["--max-connections", "2"]);
     let mut served = [daemon.client(), daemon.client()];
     for client in &mut served {
-        assert_eq!(client.call("GET", "/healthz").unwrap().status, 200);
+        assert_eq!(client.call("GET", "/v1/pools").unwrap().status, 200);
     }
     for _ in 0..200 {
         let mut refused = daemon.client();
-        let answer = refused.call("GET", "/healthz").unwrap();
+        let answer = refused.call("GET", "/v1/pools").unwrap();
         assert_eq!(answer.problem(), (503, "overloaded".to_owned()));
         assert_eq!((answer.header("retry-after"), answer.header("connection")), (Some("1"), Some("close")));
         assert_eq!(refused.connection.read(&mut [0]).unwrap(), 0, "it is closed");
@@ -130,10 +130,10 @@ fn a_connection_over_the_limit_is_told_so_and_closed() {
     // Those that say nothing are kept waiting only up to a limit, and do not disturb those that are served.
     let silent: Vec<_> = (0..200).map(|_| daemon.client()).collect();
     let [mut first, second] = served;
-    assert_eq!(first.call("GET", "/healthz").unwrap().status, 200);
+    assert_eq!(first.call("GET", "/v1/pools").unwrap().status, 200);
     drop((second, silent));
     let started = Instant::now();
-    while daemon.client().call("GET", "/healthz").map_or(0, |answer| answer.status) != 200 {
+    while daemon.client().call("GET", "/v1/pools").map_or(0, |answer| answer.status) != 200 {
         assert!(started.elapsed() < Duration::from_secs(PATIENCE_SECONDS), "its place was never given again");
     }
 }

@@ -207,7 +207,7 @@ fn failures_are_told_a_few_times_a_second_and_counted() {
     });
     let first = logged.daemon.client();
     for _ in 0..CALLS {
-        assert_eq!(logged.daemon.client().call("GET", "/healthz").unwrap().status, 503);
+        assert_eq!(logged.daemon.client().call("GET", "/v1/pools").unwrap().status, 503);
     }
     drop(first);
     let sum = |name: &str| {

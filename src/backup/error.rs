@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::disk::files;
+use crate::engine::budgets::BudgetError;
 use crate::journal::handle::JournalError;
 
 /// Longest name of a backup, in bytes.
@@ -27,6 +28,12 @@ pub enum BackupError {
     /// The disk has no space left.
     #[error("the disk of the backups or of the data directory is full: free some space and try again")]
     StorageFull,
+    /// The disk has less space than is kept free.
+    #[error(transparent)]
+    Space(#[from] BudgetError),
+    /// There are as many backups as there may be.
+    #[error("there are {0} backups, as many as --max-backups allows: remove one, or move it away")]
+    TooMany(u64),
     /// The journal filled up faster than it was copied.
     #[error(
         "changes were recorded faster than the backup could write them, and leases would have had to wait: try \

@@ -41,8 +41,10 @@ use std::{fmt, fs, io};
 use crate::disk::device::Disk;
 use crate::disk::files;
 use crate::disk::lock::DirectoryLock;
+use crate::disk::space;
 use crate::domain::name;
 use crate::engine::background::recorder;
+use crate::engine::budgets;
 use crate::engine::registry::Engine;
 use crate::engine::shared::SWEEPER_SLOT;
 use crate::journal::handle::{Journal, JournalError};
@@ -132,6 +134,7 @@ impl Engine {
         if place.symlink_metadata().is_ok() {
             return Err(BackupError::Exists(name));
         }
+        self.check_room(backups)?;
         let unfinished = Unfinished { disk, dir: backups.join(format!("{UNFINISHED_PREFIX}{name}")) };
         let contents = self.write_backup(&unfinished.dir, is_ending)?;
         disk.rename(&unfinished.dir, &place)
@@ -139,6 +142,22 @@ impl Engine {
             .map_err(at(&place))?;
         let bytes = contents.bytes();
         Ok(Backup { name, as_of: contents.as_of, pools: contents.pools, numbers: contents.numbers, bytes })
+    }
+
+    /// Checks that there may be another backup, and that its disk and the data's have space.
+    fn check_room(&self, backups: &Path) -> Result<(), BackupError> {
+        if let Some(limit) = self.dirs.max_backups {
+            let entries = fs::read_dir(backups).map_err(at(backups))?;
+            let made = entries.flatten().filter(|entry| entry.path().join(CONTENTS_FILE).exists());
+            if made.count() as u64 >= limit {
+                return Err(BackupError::TooMany(limit));
+            }
+        }
+        self.shared.budgets.check_space()?;
+        if let Ok(space) = space::space_of(backups) {
+            budgets::check(space, 0)?;
+        }
+        Ok(())
     }
 
     /// Writes the whole backup into a new directory, durably.

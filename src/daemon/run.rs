@@ -109,6 +109,8 @@ pub(crate) fn open(config: &Config, json: bool) -> Result<Opened, DaemonError> {
         journal_file_bytes: config.journal_file_bytes,
         recover_damaged: config.recover_damaged,
         accept_clock: config.accept_clock,
+        max_numbers: config.max_numbers,
+        max_backups: config.max_backups,
         ..EngineConfig::new(&config.data_dir, config.workers * HANDLES_PER_WORKER)
     };
     if let Some(backup_dir) = &config.backup_dir {
@@ -146,7 +148,12 @@ pub(crate) fn serve<E: From<DaemonError>>(
             workers: config.workers,
             max_connections: config.max_connections,
             allow_hosts: config.allow_hosts.clone(),
-            limits: Limits::default(),
+            limits: Limits {
+                json_body_bytes: config.max_json_bytes,
+                upload_bytes: config.max_upload_bytes,
+                connections_per_address: config.max_connections_per_address,
+                ..Limits::default()
+            },
             tls: tls.map(|tls| Arc::new(ServerTls::new(tls))),
             authority,
             registry,

@@ -15,6 +15,7 @@ use crate::store::segment_writer::make_segment_of;
 use crate::store::staging::{self, Staging, random_id};
 use crate::store::totals_file::PoolTotals;
 
+use super::budgets::Budgets;
 use super::pool::{DeleteError, Pool};
 use super::registry::Engine;
 use super::segment::Segments;
@@ -35,10 +36,13 @@ impl Engine {
         self.refuse_existing(name)?;
         self.shared.lists.check(&settings)?;
         self.shared.journal.check()?;
+        self.check_space()?;
+        Budgets::check_descriptors()?;
         let staging = Staging::new(&self.shared.disk, &self.shared.staging_dir)?;
         let numbers = Numbers::read(source.with_states(self.now()), &self.shared)?;
-        make_pool(&staging, settings, &numbers)?;
         let loaded = numbers.loaded();
+        let reserved = self.shared.budgets.reserve(loaded.numbers)?;
+        make_pool(&staging, settings, &numbers)?;
         drop(numbers);
         let dir = self.dirs.pools.join(name.as_str());
         let disk = &*self.shared.fail_stop_disk;
@@ -67,6 +71,7 @@ impl Engine {
                 return Err(error);
             }
         };
+        reserved.keep(loaded.numbers);
         Ok(loaded)
     }
 
@@ -102,6 +107,7 @@ impl Engine {
         let pool = self.pool(name).ok_or_else(|| DeleteError::NotFound(name.to_owned()))?;
         pool.delete(force, || disk.rename(&pool.dir, &hidden))?;
         self.change_pools(|pools| pools.remove(name));
+        self.shared.budgets.give_back(pool.counts().numbers);
         disk.sync_directory(&self.dirs.pools)?;
         // The pool is deleted. The next start removes what cannot be removed now.
         let _ = disk.remove_directory(&hidden);

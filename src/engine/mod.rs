@@ -15,6 +15,7 @@
 //! record to the journal before the response is built. The response is held until the record is committed.
 
 pub(crate) mod background;
+pub mod budgets;
 pub(crate) mod calendar;
 pub mod clock;
 pub mod counters;

@@ -21,6 +21,7 @@ use crate::sys::sync::Mutex;
 
 use super::clock::Clock;
 use super::open_report::OpenReport;
+use super::operations::import_error::ImportError;
 use super::pool::{Pool, Pools};
 use super::shared::{OWN_SLOTS, Shared};
 use super::worker::Worker;
@@ -30,6 +31,8 @@ pub(crate) struct Directories {
     pub(crate) data: PathBuf,
     pub(crate) pools: PathBuf,
     pub(crate) backups: PathBuf,
+    /// How many backups there may be.
+    pub(crate) max_backups: Option<u64>,
 }
 
 /// All pools of one data directory.
@@ -125,6 +128,11 @@ impl Engine {
     /// How many pools there are.
     pub fn pool_count(&self) -> usize {
         self.pools.load().len()
+    }
+
+    /// Checks that the disk has space for what is about to be added.
+    pub(crate) fn check_space(&self) -> Result<(), ImportError> {
+        Ok(self.shared.budgets.check_space()?)
     }
 
     /// A new file for what arrives from a client.

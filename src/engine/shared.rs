@@ -10,6 +10,7 @@ use crate::journal::handle::Journal;
 use crate::sys::slot::Slot;
 use crate::sys::sync::{Condvar, Mutex};
 
+use super::budgets::Budgets;
 use super::clock::Clock;
 use super::idempotency::Keys;
 use super::lists::Lists;
@@ -33,6 +34,7 @@ pub(crate) struct Shared {
     pub(crate) lists: Lists,
     /// Held while words are moved on the merger's slot.
     pub(crate) merging: Mutex<()>,
+    pub(crate) budgets: Budgets,
     /// Numbers that a segment that grows has room for.
     pub(crate) growing_numbers: u32,
     /// Where files are built before they are moved into place.

@@ -6,18 +6,21 @@ use std::task::{Context, Poll, ready};
 
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{CONNECTION, HeaderValue};
-use hyper::{Request, Response, StatusCode};
+use hyper::{Request, Response, StatusCode, Version};
 
 use crate::auth::role::Permission;
 use crate::auth::usage::NameIndex;
 use crate::http::calls::lease::{plain_lease, pool_of_plain_lease};
 use crate::http::calls::one_lease::plain_renew_or_return;
 use crate::http::counters::requests::Call;
+use crate::http::request::framing;
 use crate::http::request::headers::RequestHeaders;
+use crate::http::request::origin::is_probe;
 use crate::http::request::path;
 use crate::http::response::body::Body;
 use crate::http::response::json::ok_json;
 use crate::http::response::problem::{Code, Problem};
+use crate::http::response::protection::protect;
 use crate::sys::monotonic::monotonic_nanos;
 
 use super::access::Access;
@@ -69,6 +72,7 @@ impl InFlight {
                 (problem.into_response(), Some(code))
             }
         };
+        protect(response.headers_mut());
         if let Some(took_nanos) = self.count(response.status(), response.body(), refused, gate) {
             info().answered(self.call, took_nanos, &mut response);
         }
@@ -139,6 +143,38 @@ impl Pending {
     }
 }
 
+/// Who makes a request, and why that is not known, if it is not. Fails if the request is refused whoever makes it.
+pub(crate) type Identified = Result<(Actor, Option<Problem>), Problem>;
+
+/// Finds out who makes a request. `access` is what the connection remembers of its callers.
+pub(crate) fn identify(
+    api: &Api,
+    caller: &Caller,
+    access: &Access,
+    request: &Request<Incoming>,
+) -> Identified {
+    identified(api, caller, access, request, &RequestHeaders::of(request), monotonic_nanos())
+}
+
+#[inline]
+fn identified(
+    api: &Api,
+    caller: &Caller,
+    access: &Access,
+    request: &Request<Incoming>,
+    given: &RequestHeaders<'_>,
+    now_nanos: u64,
+) -> Identified {
+    api.names.check(caller.via, request, given)?;
+    if let Some(expect) = given.expect {
+        framing::check_expect(expect)?;
+    }
+    Ok(match access.actor(api, caller, given, now_nanos) {
+        Ok(actor) => (actor, None),
+        Err(problem) => (Actor::NOBODY, Some(problem)),
+    })
+}
+
 /// Starts to handle a request. `access` is what the connection remembers of its callers.
 #[inline]
 pub(crate) fn answer(
@@ -150,12 +186,34 @@ pub(crate) fn answer(
 ) -> Pending {
     let started_nanos = monotonic_nanos();
     let given = RequestHeaders::of(&request);
+    let identified = identified(api, caller, access, &request, &given, started_nanos);
+    answer_identified(api, gate, caller, identified, started_nanos, request)
+}
+
+/// Starts to handle a request that was found out about earlier, and had to wait.
+pub(crate) fn answer_later(
+    api: &Arc<Api>,
+    gate: &Gate,
+    caller: &Caller,
+    identified: Identified,
+    request: Request<Incoming>,
+) -> Pending {
+    answer_identified(api, gate, caller, identified, monotonic_nanos(), request)
+}
+
+#[inline]
+fn answer_identified(
+    api: &Arc<Api>,
+    gate: &Gate,
+    caller: &Caller,
+    identified: Identified,
+    started_nanos: u64,
+    request: Request<Incoming>,
+) -> Pending {
+    let given = RequestHeaders::of(&request);
     let has_id = given.request_id.is_some();
-    let (actor, mut refusal) = match api.names.check(caller.via, &request, &given) {
-        Ok(()) => match access.actor(api, caller, &given, started_nanos) {
-            Ok(actor) => (actor, None),
-            Err(problem) => (Actor::NOBODY, Some(problem)),
-        },
+    let (actor, mut refusal) = match identified {
+        Ok(identified) => identified,
         Err(problem) => {
             let in_flight = InFlight { call: Call::Other, started_nanos, has_id, principal: None };
             let info = || RequestInfo::of(&request, &given, caller, &Actor::NOBODY);
@@ -172,11 +230,12 @@ pub(crate) fn answer(
             Err(problem) => Some(Err(problem)),
         },
     };
+    let of_browser = given.is_of_browser();
     let Some(leased) = leased else {
         if refusal.is_none()
             && let Some((call, reply)) = plain_renew_or_return(&request, &given, &actor, started_nanos)
         {
-            return plain(in_flight(call), info, reply, gate);
+            return plain(in_flight(call), info, reply, of_browser, gate);
         }
         let (in_flight, kept) = (in_flight(Call::Other), info().keep());
         return route(api, gate, caller, (actor, refusal), in_flight, kept, request);
@@ -184,12 +243,8 @@ pub(crate) fn answer(
     let in_flight = in_flight(Call::Lease);
     match leased {
         Ok(body) => match in_flight.count(StatusCode::OK, &body, None, gate) {
-            None => Pending::Json(body),
-            Some(took_nanos) => {
-                let mut response = ok_json(body);
-                info().answered(Call::Lease, took_nanos, &mut response);
-                Pending::ready(response)
-            }
+            None if !of_browser => Pending::Json(body),
+            took_nanos => told(in_flight.call, info, body, took_nanos),
         },
         Err(problem) => Pending::ready(in_flight.finish(info, Err(problem), gate)),
     }
@@ -201,6 +256,7 @@ fn plain<'r>(
     in_flight: InFlight,
     info: impl FnOnce() -> RequestInfo<'r>,
     reply: Result<Body, Problem>,
+    of_browser: bool,
     gate: &Gate,
 ) -> Pending {
     let body = match reply {
@@ -208,13 +264,24 @@ fn plain<'r>(
         Err(problem) => return Pending::ready(in_flight.finish(info, Err(problem), gate)),
     };
     match in_flight.count(StatusCode::OK, &body, None, gate) {
-        None => Pending::Json(body),
-        Some(took_nanos) => {
-            let mut response = ok_json(body);
-            info().answered(in_flight.call, took_nanos, &mut response);
-            Pending::ready(response)
-        }
+        None if !of_browser => Pending::Json(body),
+        took_nanos => told(in_flight.call, info, body, took_nanos),
     }
+}
+
+/// The response to a call without a body that is logged, has an id, or is of a browser.
+fn told<'r>(
+    call: Call,
+    info: impl FnOnce() -> RequestInfo<'r>,
+    body: Body,
+    took_nanos: Option<u64>,
+) -> Pending {
+    let mut response = ok_json(body);
+    protect(response.headers_mut());
+    if let Some(took_nanos) = took_nanos {
+        info().answered(call, took_nanos, &mut response);
+    }
+    Pending::ready(response)
 }
 
 /// Hands a request to its call. `refusal` is why its actor is not known, if it is not.
@@ -250,18 +317,46 @@ fn route(
     }
 }
 
-/// Refuses a request on a connection beyond the limit.
-pub(crate) fn refuse(gate: &Gate, caller: &Caller, request: &Request<Incoming>) -> Pending {
+/// Answers a request on a connection beyond the limit: only a health probe is served.
+pub(crate) fn refuse(
+    api: &Arc<Api>,
+    gate: &Gate,
+    caller: &Caller,
+    access: &Access,
+    request: Request<Incoming>,
+) -> Pending {
+    if is_probe(&request) {
+        let closes = request.version() < Version::HTTP_2;
+        let mut pending = answer(api, gate, caller, access, request);
+        if let Pending::Ready(Some(response)) = &mut pending
+            && closes
+        {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        return pending;
+    }
     let problem = Problem::new(
         Code::Overloaded,
-        "The server has reached its connection limit: reuse the connections you have, try later, or raise \
-         --max-connections",
+        "The server has as many connections as it serves at a time, or as many of this address: reuse those that you \
+         have, try later, or raise --max-connections or --max-connections-per-address",
     );
+    refuse_with(gate, caller, &request, problem)
+}
+
+/// Refuses a request and closes its connection.
+pub(crate) fn refuse_with(
+    gate: &Gate,
+    caller: &Caller,
+    request: &Request<Incoming>,
+    problem: Problem,
+) -> Pending {
     let given = RequestHeaders::of(request);
     let (call, started_nanos, has_id) = (Call::Other, monotonic_nanos(), given.request_id.is_some());
     let in_flight = InFlight { call, started_nanos, has_id, principal: None };
     let info = || RequestInfo::of(request, &given, caller, &Actor::NOBODY);
     let mut response = in_flight.finish(info, Err(problem), gate);
-    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    if request.version() < Version::HTTP_2 {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     Pending::ready(response)
 }

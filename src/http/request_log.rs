@@ -21,6 +21,8 @@ use crate::http::counters::requests::Call;
 use crate::http::request::headers::{REQUEST_ID, RequestHeaders};
 use crate::http::request::path;
 use crate::http::response::body::Body;
+use crate::http::response::problem::{Code, Problem};
+use crate::http::response::protection::protect;
 use crate::log::mask::TOKEN_PREFIX;
 use crate::log::{self, limit};
 
@@ -85,17 +87,16 @@ impl<'a> RequestInfo<'a> {
         }
         let status = response.status();
         if should_log(call, status.as_u16(), took_nanos) {
-            self.tell(Outcome {
-                call,
-                status,
-                took: Duration::from_nanos(took_nanos),
-                body: response.body(),
-            });
+            let took = Duration::from_nanos(took_nanos);
+            let id = self.id.and_then(|id| id.to_str().ok()).map_or_else(made_id, str::to_owned);
+            self.tell(Outcome { call, status, took, body: response.body() }, &id);
+            if status == StatusCode::INTERNAL_SERVER_ERROR {
+                *response = failed(&id);
+            }
         }
     }
 
-    fn tell(self, end: Outcome<'_>) {
-        let id = self.id.and_then(|id| id.to_str().ok()).map_or_else(made_id, str::to_owned);
+    fn tell(self, end: Outcome<'_>, id: &str) {
         if log::logs_requests() {
             debug!(
                 event = "request",
@@ -113,9 +114,9 @@ impl<'a> RequestInfo<'a> {
             );
         }
         if end.status.is_server_error() {
-            self.log_failure(end, &id);
+            self.log_failure(end, id);
         } else if self.is_access_refused(end.status) {
-            self.log_refusal(end, &id);
+            self.log_refusal(end, id);
         } else if end.status.is_success()
             && let Some((event, message)) = event_of(end.call)
         {
@@ -133,7 +134,7 @@ impl<'a> RequestInfo<'a> {
             );
         }
         if log::is_slow(end.took.as_nanos() as u64) && !is_slow_by_nature(end.call) {
-            self.log_slowness(end, &id);
+            self.log_slowness(end, id);
         }
     }
 
@@ -231,6 +232,20 @@ impl<'a> RequestInfo<'a> {
 /// pool that is not there may be one that its caller must not see.
 fn is_audited(status: u16) -> bool {
     matches!(status, 401 | 403 | 404 | 429 | 500..)
+}
+
+/// What a caller is told of a failure of the server. Its reason may name files, so it is in the log only.
+fn failed(id: &str) -> Response<Body> {
+    let detail = format!(
+        "The call failed inside the server: the reason is in its log, in the event request_failed with \
+         request_id {id}"
+    );
+    let mut response = Problem::new(Code::Internal, detail).into_response();
+    protect(response.headers_mut());
+    if let Ok(id) = HeaderValue::from_str(id) {
+        response.headers_mut().insert(&REQUEST_ID, id);
+    }
+    response
 }
 
 /// Whether a request with this outcome is logged.

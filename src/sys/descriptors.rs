@@ -11,6 +11,9 @@ const RESERVED_DESCRIPTORS: u64 = 128;
 /// The reserve takes at most this part of a low limit.
 const RESERVED_SHARE: u64 = 4;
 
+/// Descriptors of these that nothing but the daemon's own short-lived files uses: new parts of pools leave them.
+const OWN_DESCRIPTORS: u64 = 32;
+
 /// Raises the limit as far as the system allows.
 pub(crate) fn raise_limit() {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
@@ -32,6 +35,16 @@ pub(crate) fn open() -> Option<u64> {
 /// How many of `limit` descriptors connections leave free.
 pub(crate) fn reserve(limit: u64) -> u64 {
     RESERVED_DESCRIPTORS.min(limit / RESERVED_SHARE)
+}
+
+/// Whether this many more can stay open, and leave those that the daemon's own files need.
+pub(crate) fn are_free(count: usize) -> bool {
+    let limit = limit();
+    let reserved = limit.map_or(0, |limit| OWN_DESCRIPTORS.min(limit / RESERVED_SHARE / 2));
+    // The system gives out the lowest ones: these show what the next ones would be.
+    let probes: Result<Vec<_>, _> =
+        (0..count).map(|_| std::io::stderr().as_fd().try_clone_to_owned()).collect();
+    probes.is_ok_and(|probes| !probes.iter().any(|probe| is_among_last(probe, limit, reserved)))
 }
 
 /// Whether a new descriptor is among the last `reserved`. The system gives out the lowest free one, so all

@@ -4,6 +4,7 @@
 import assert from "node:assert/strict";
 import { createServer } from "node:http";
 import { test } from "node:test";
+import { Page } from "./browser.js";
 import { Daemon, until } from "./daemon.js";
 
 /** What a page can try, each with what it got back, if the browser let it see. */
@@ -49,6 +50,18 @@ async function run(browser, from, target) {
 }
 
 export function foreignTests(browser) {
+  test("a name in the address that every object has is no pool", async () => {
+    const daemon = await Daemon.start();
+    await daemon.createPool("ru", "100-119", "");
+    for (const name of ["constructor", "__proto__", "toString", "hasOwnProperty"]) {
+      const page = await Page.open(browser(), daemon.url, { path: `/#pool=${name}` });
+      await page.says("#pool-name", "ru");
+      assert.deepEqual(page.errors, []);
+      await page.close();
+    }
+    await daemon.stop();
+  });
+
   test("a page of another origin leases nothing", async () => {
     const daemon = await Daemon.start();
     await daemon.createPool("ru", "100-199");

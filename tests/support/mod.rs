@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 pub(crate) mod daemon;
+pub(crate) mod http2;
 pub(crate) mod logged;
 pub(crate) mod small_disk;
 pub(crate) mod terminal;
@@ -24,6 +25,9 @@ use serde_json::Value;
 /// No wait of a test is longer, in seconds.
 pub(crate) const PATIENCE_SECONDS: u64 = 20;
 const WORKERS: usize = 2;
+
+/// What a slow client's socket takes that it has not read.
+const RECEIVE_BUFFER_BYTES: usize = 16 << 10;
 
 /// Numbers and ranges such as `100-199`, one per line, as the CSV that reads them: a line of a text list holds
 /// a range only if both ends look like telephone numbers.
@@ -233,6 +237,16 @@ impl Client {
     pub(crate) fn post(&mut self, path: &str, body: &Value) -> io::Result<Answer> {
         self.send("POST", path, "application/json", body.to_string().as_bytes())
     }
+}
+
+/// A client whose socket takes little that it has not read.
+pub(crate) fn slow_reader(address: SocketAddr) -> Client {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES).unwrap();
+    socket.connect(&address.into()).unwrap();
+    let stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(Duration::from_secs(PATIENCE_SECONDS))).unwrap();
+    Client { connection: BufReader::new(stream) }
 }
 
 /// Reads one answer that must come whole.

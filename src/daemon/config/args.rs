@@ -53,6 +53,22 @@ pub struct ServeArgs {
     /// Connections that are served at the same time [default: 16384]
     #[arg(long, env = "ALLOTD_MAX_CONNECTIONS", value_name = "N")]
     pub max_connections: Option<u64>,
+    /// Connections of one IP address (of one network of 64 bits with IPv6) at the same time [default: a quarter of
+    /// --max-connections, at least 64]
+    #[arg(long, env = "ALLOTD_MAX_CONNECTIONS_PER_ADDRESS", value_name = "N")]
+    pub max_connections_per_address: Option<u64>,
+    /// Longest JSON body of a request, in bytes [default: 1048576]
+    #[arg(long, env = "ALLOTD_MAX_JSON", value_name = "BYTES")]
+    pub max_json: Option<u64>,
+    /// Longest list of numbers in a request, in bytes [default: 4294967296]
+    #[arg(long, env = "ALLOTD_MAX_UPLOAD", value_name = "BYTES")]
+    pub max_upload: Option<u64>,
+    /// Numbers that all pools together may have [default: no limit]
+    #[arg(long, env = "ALLOTD_MAX_NUMBERS", value_name = "N")]
+    pub max_numbers: Option<u64>,
+    /// Backups that may be in the directory of backups [default: no limit]
+    #[arg(long, env = "ALLOTD_MAX_BACKUPS", value_name = "N")]
+    pub max_backups: Option<u64>,
     /// What a response guarantees about its changes: sync (they are on the disk), interval (they survive
     /// kill -9, and a power loss after the sync interval) or none (they survive kill -9) [default: sync]
     #[arg(long, env = "ALLOTD_DURABILITY", value_name = "MODE")]
@@ -113,6 +129,13 @@ impl ServeArgs {
             config: self.config,
             workers: self.workers.or(file.workers),
             max_connections: self.max_connections.or(file.max_connections),
+            max_connections_per_address: self
+                .max_connections_per_address
+                .or(file.max_connections_per_address),
+            max_json: self.max_json.or(file.max_json),
+            max_upload: self.max_upload.or(file.max_upload),
+            max_numbers: self.max_numbers.or(file.max_numbers),
+            max_backups: self.max_backups.or(file.max_backups),
             durability: self.durability.or(file.durability),
             sync_interval_ms: self.sync_interval_ms.or(file.sync_interval_ms),
             journal_file_mib: self.journal_file_mib.or(file.journal_file_mib),

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use crate::http::address::ListenAddress;
+use crate::http::limits::MAX_JSON_BODY_BYTES;
 use crate::http::listen::ListenError;
 use crate::http::request::origin::AllowedHostError;
 use crate::log::ChoiceError;
@@ -81,6 +82,19 @@ pub enum ConfigError {
     /// No connection could be served.
     #[error("--max-connections is 0: give 1 or more")]
     MaxConnections,
+    /// A limit that leaves nothing.
+    #[error("{flag} is {value}: give {least} or more")]
+    TooSmall {
+        /// The flag.
+        flag: &'static str,
+        /// Its value.
+        value: u64,
+        /// The least that it can be.
+        least: u64,
+    },
+    /// JSON bodies that would take too much memory.
+    #[error("--max-json is {0}: give at most {MAX_JSON_BODY_BYTES}")]
+    MaxJson(u64),
     /// An unknown durability mode.
     #[error("--durability is \"{0}\": give sync, interval or none")]
     Durability(String),

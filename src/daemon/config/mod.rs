@@ -9,6 +9,7 @@ pub mod listen;
 
 use std::path::{Path, PathBuf};
 
+use crate::http::limits::{JSON_BODY_BYTES, MAX_JSON_BODY_BYTES, MIN_JSON_BODY_BYTES, UPLOAD_BYTES};
 use crate::http::listen::{ListenerConfig, parse_list};
 use crate::http::request::origin::AllowedHost;
 use crate::http::server::DEFAULT_MAX_CONNECTIONS;
@@ -50,6 +51,16 @@ pub struct Config {
     pub workers: usize,
     /// Connections that are served at the same time, at least one.
     pub max_connections: u64,
+    /// Connections of one address; `None` for a part of all.
+    pub max_connections_per_address: Option<u64>,
+    /// Longest JSON body, in bytes.
+    pub max_json_bytes: u64,
+    /// Longest list of numbers, in bytes.
+    pub max_upload_bytes: u64,
+    /// Numbers that all pools together may have.
+    pub max_numbers: Option<u64>,
+    /// Backups that the directory of backups may have.
+    pub max_backups: Option<u64>,
     /// What a response guarantees.
     pub durability: Durability,
     /// Size of a journal file, in bytes.
@@ -95,6 +106,21 @@ impl ServeArgs {
         if max_connections == 0 {
             return Err(ConfigError::MaxConnections);
         }
+        for (flag, value, least) in [
+            ("--max-connections-per-address", given.max_connections_per_address, 1),
+            ("--max-json", given.max_json, MIN_JSON_BODY_BYTES),
+            ("--max-upload", given.max_upload, 1),
+            ("--max-numbers", given.max_numbers, 1),
+            ("--max-backups", given.max_backups, 1),
+        ] {
+            if let Some(value) = value.filter(|value| *value < least) {
+                return Err(ConfigError::TooSmall { flag, value, least });
+            }
+        }
+        let max_json_bytes = given.max_json.unwrap_or(JSON_BODY_BYTES);
+        if max_json_bytes > MAX_JSON_BODY_BYTES {
+            return Err(ConfigError::MaxJson(max_json_bytes));
+        }
         let durability = durability(given.durability.as_deref(), given.sync_interval_ms)?;
         let mib = given.journal_file_mib.unwrap_or(DEFAULT_JOURNAL_FILE_MIB);
         if !(MIN_JOURNAL_FILE_MIB..=MAX_JOURNAL_FILE_MIB).contains(&mib) {
@@ -113,6 +139,11 @@ impl ServeArgs {
             allow_hosts,
             workers,
             max_connections,
+            max_connections_per_address: given.max_connections_per_address,
+            max_json_bytes,
+            max_upload_bytes: given.max_upload.unwrap_or(UPLOAD_BYTES),
+            max_numbers: given.max_numbers,
+            max_backups: given.max_backups,
             durability,
             journal_file_bytes: u64::from(mib) << 20,
             recover_damaged: given.recover_damaged.unwrap_or(false),
@@ -215,6 +246,13 @@ mod tests {
             ("data = \"/a\"\nbackup_dir = \"/a/pools/b\"", "--backup-dir is /a/pools/b"),
             ("data = \"/a\"\nbackup_dir = \"/a\"", "--backup-dir is /a,"),
             ("data = \"/a\"\nmax_connections = 0", "--max-connections is 0"),
+            (
+                "data = \"/a\"\nmax_connections_per_address = 0",
+                "--max-connections-per-address is 0: give 1 or more",
+            ),
+            ("data = \"/a\"\nmax_json = 1023", "--max-json is 1023: give 1024 or more"),
+            ("data = \"/a\"\nmax_json = 8388609", "--max-json is 8388609: give at most 8388608"),
+            ("data = \"/a\"\nmax_backups = 0", "--max-backups is 0"),
             ("data = \"/a\"\nlog_level = \"loud\"", "give error, warn, info or debug"),
             ("data = \"/a\"\nlog_format = \"xml\"", "give auto, human or json"),
             ("data = \"/a\"\nsync_interval_ms = 5", "--sync-interval-ms"),
@@ -304,6 +342,11 @@ mod tests {
             allow_host,
             workers,
             max_connections,
+            max_connections_per_address,
+            max_json,
+            max_upload,
+            max_numbers,
+            max_backups,
             durability,
             sync_interval_ms,
             journal_file_mib,
@@ -329,6 +372,8 @@ mod tests {
         assert!(allow_host.is_empty(), "the example shows the default");
         assert!(!listen.is_empty());
         assert!(data.is_some() && workers.is_some() && max_connections.is_some());
+        assert!(max_connections_per_address.is_some() && max_json.is_some() && max_upload.is_some());
+        assert!(max_numbers.is_some() && max_backups.is_some());
         assert!(durability.is_some() && journal_file_mib.is_some());
         assert!(recover_damaged.is_some() && accept_clock.is_some());
         assert!(
@@ -355,6 +400,9 @@ mod tests {
             "tls_key",
             "tls_client_ca",
             "tls_client_crl",
+            "max_connections_per_address",
+            "max_numbers",
+            "max_backups",
         ]));
         let bare = ServeArgs { data: Some("/var/lib/allotd".into()), ..ServeArgs::default() };
         assert_eq!(shown.into_config().unwrap(), bare.into_config().unwrap());

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock, PoisonError};
 
 use crate::coordinates::{self, Rank, SegmentId};
 use crate::domain::counts::Counts;
+use crate::engine::budgets::Budgets;
 use crate::engine::growth::FewNumbers;
 use crate::engine::pool::{ChangeError, Mode, Pool};
 use crate::engine::segment::opened::OpenedSegment;
@@ -106,6 +107,7 @@ impl Pool {
 
     /// Adds an empty segment that grows.
     fn begin_growing_segment(&self) -> Result<Arc<Segment>, ImportError> {
+        Budgets::check_descriptors()?;
         let staging = Staging::new(&self.shared.disk, &self.shared.staging_dir)?;
         let capacity = self.shared.growing_numbers;
         let entry = make_growing_segment(&*self.shared.disk, staging.path(), STAGED, capacity)?;

@@ -13,6 +13,7 @@ use crate::disk::files;
 use crate::disk::mapping::MappedBytes;
 use crate::disk::sequential::SequentialWriter;
 use crate::domain::counts::Counts;
+use crate::engine::budgets::Budgets;
 use crate::engine::pool::Pool;
 use crate::engine::segment::opened::OpenedSegment;
 use crate::engine::segment::{Segment, Segments};
@@ -227,8 +228,10 @@ impl Pool {
     /// Adds the numbers of the source that the pool does not have, in their states if it is an exported CSV. Does
     /// not affect current leases. Few new numbers go to a segment that grows, many make a new one.
     pub fn add_numbers(&self, source: NumberSource<'_>) -> Result<Added, ImportError> {
+        self.shared.budgets.check_space()?;
         let numbers = Numbers::read(source.with_states(self.shared.clock.now()), &self.shared)?;
         let loaded = numbers.loaded();
+        let reserved = self.shared.budgets.reserve(loaded.numbers)?;
         self.wait_for_merges()?;
         let added = if loaded.numbers > self.max_appended() || numbers.states().is_some() {
             self.add_segment(&numbers)?
@@ -236,6 +239,7 @@ impl Pool {
             let each = numbers.ranges().flat_map(|range| range.first().get()..=range.last().get());
             self.add_few(each.filter_map(|number| Number::new(number).ok()).collect())?
         };
+        reserved.keep(added);
         Ok(Added { added, existing: loaded.numbers - added, loaded })
     }
 
@@ -253,6 +257,7 @@ impl Pool {
 
     /// Adds the numbers that no segment has as a segment of their own. Returns how many.
     fn add_segment(&self, numbers: &Numbers) -> Result<u64, ImportError> {
+        Budgets::check_descriptors()?;
         let _adding = self.begin_addition()?;
         let segments = self.segments.load_full();
         let disk = &*self.shared.disk;

@@ -4,6 +4,7 @@ use std::io;
 
 use crate::disk::files;
 use crate::domain::settings::PoolName;
+use crate::engine::budgets::BudgetError;
 use crate::engine::lists::NoSuchList;
 use crate::engine::pool::ChangeError;
 use crate::journal::handle::JournalError;
@@ -39,6 +40,9 @@ pub enum ImportError {
     /// The settings of the new pool name a list that does not exist.
     #[error(transparent)]
     List(#[from] NoSuchList),
+    /// A budget of all pools together is used up.
+    #[error(transparent)]
+    Budget(#[from] BudgetError),
     /// The pool was deleted meanwhile.
     #[error("the pool was deleted")]
     Deleted,

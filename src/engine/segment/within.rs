@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::coordinates::Rank;
+use crate::numbers::list::merged::merge;
 use crate::numbers::number::NumberRange;
 
 use super::Segments;
@@ -27,6 +28,7 @@ impl fmt::Debug for Within {
 impl Within {
     /// The ranks of all numbers in the ranges, each once.
     pub(crate) fn new(segments: Arc<Segments>, ranges: &[NumberRange]) -> Self {
+        let ranges = &*merge(ranges.to_vec());
         let mut spans: Vec<(SegmentIndex, Range<Rank>)> = Vec::new();
         for (index, segment) in (0..).map(SegmentIndex).zip(&segments.list) {
             let end = segments.end(index);

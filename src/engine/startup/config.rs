@@ -36,6 +36,10 @@ pub struct EngineConfig {
     /// Whether to believe a clock that is far ahead of the journal
     /// ([`MAX_CLOCK_AHEAD_YEARS`](crate::engine::clock::MAX_CLOCK_AHEAD_YEARS)).
     pub accept_clock: bool,
+    /// Numbers that all pools together may have.
+    pub max_numbers: Option<u64>,
+    /// Backups that may be in [`Self::backup_dir`].
+    pub max_backups: Option<u64>,
     /// Where backups are made; created with the first backup.
     pub backup_dir: PathBuf,
     /// The disk.
@@ -57,6 +61,8 @@ impl EngineConfig {
             recover_damaged: false,
             growing_numbers: DEFAULT_GROWING_NUMBERS,
             accept_clock: false,
+            max_numbers: None,
+            max_backups: None,
             disk: files::real(),
             clocks: Arc::new(SystemClocks),
         }

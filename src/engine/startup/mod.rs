@@ -29,6 +29,7 @@ use crate::store::totals_file::TotalsFile;
 use crate::store::{idempotency_file, pool_dir, secret};
 use crate::sys::sync::Mutex;
 
+use super::budgets::Budgets;
 use super::clock::Clock;
 use super::idempotency::Keys;
 use super::idempotency::entry::{KeyEntry, StoredLease};
@@ -111,12 +112,14 @@ impl Engine {
             operator: Operator::default(),
             merging: Mutex::default(),
             lists: Lists::new(data_dir::lists_dir(data_dir), lists.activate(&**disk)?),
+            budgets: Budgets::new(config.max_numbers, &staging_dir, config.journal_file_bytes),
             growing_numbers: config.growing_numbers.clamp(1, u16::MAX.into()),
             staging_dir,
         });
         raw.begin_epochs(config, &report.journal)?;
         let keys = raw.take_keys();
         let pools = raw.activate(&shared, config, &kept_totals, &mut report)?;
+        shared.budgets.count(pools.values().map(|pool| pool.counts().numbers).sum());
         let by_id: HashMap<u64, &Arc<Pool>> = pools.values().map(|pool| (pool.id(), pool)).collect();
         let is_known = |pool, lease: &StoredLease| by_id.get(&pool).is_some_and(|pool| pool.knows(lease));
         let live_until = |entry: &KeyEntry| by_id.get(&entry.pool)?.live_until(entry);
@@ -130,6 +133,7 @@ impl Engine {
             data: data_dir.clone(),
             pools: data_dir::pools_dir(data_dir),
             backups: config.backup_dir.clone(),
+            max_backups: config.max_backups,
         };
         Ok(Arc::new(Self::new(dirs, shared, pools, running, [sweeper, merger, recorder], lock, report)))
     }

@@ -8,6 +8,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use hyper::body::Incoming;
 use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use hyper::{HeaderMap, Request, Response};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::engine::operations::export::Export;
 use crate::engine::pool::{NumberState, Pool};
@@ -86,7 +87,8 @@ pub(crate) fn export(api: &Arc<Api>, _actor: &Actor, request: Request<Incoming>)
     let states = states_of(&query)?;
     let format = Format::accepted(request.headers())?;
     let within = query.text("within").map(WithinField::from_query).transpose()?;
-    Handled::later(streamed(Selection { pool, states, within }, format))
+    let place = api.bodies.begin_export()?;
+    Handled::later(streamed(Selection { pool, states, within }, format, place))
 }
 
 /// What is exported.
@@ -104,13 +106,19 @@ impl Selection {
     }
 }
 
-async fn streamed(selection: Selection, format: Format) -> Reply {
+async fn streamed(selection: Selection, format: Format, place: OwnedSemaphorePermit) -> Reply {
     let stream = if format == Format::Roaring {
         let file = blocking::answer(Lane::Long, move || roaring_file(&mut selection.open())).await?;
-        Stream::new(FileParts(file))
+        Stream::new(FileParts(file, place))
     } else {
         let export = blocking(move || Ok(selection.open())).await?;
-        Stream::new(Rows { export, format, header: format == Format::Csv, block: Vec::new().into_iter() })
+        Stream::new(Rows {
+            export,
+            format,
+            header: format == Format::Csv,
+            block: Vec::new().into_iter(),
+            _place: place,
+        })
     };
     let mut response: Response<Body> = Response::new(Body::Stream(Box::new(stream)));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(format.media_type()));
@@ -124,6 +132,8 @@ struct Rows {
     /// Whether the header is still to be written.
     header: bool,
     block: std::vec::IntoIter<NumberState>,
+    /// Dropping it lets another export begin.
+    _place: OwnedSemaphorePermit,
 }
 
 impl Parts for Rows {
@@ -215,7 +225,10 @@ fn temporary_file() -> io::Result<File> {
 }
 
 /// The content of a file.
-pub(super) struct FileParts(pub(super) File);
+pub(super) struct FileParts(
+    pub(super) File,
+    #[expect(dead_code, reason = "dropping it lets another export begin")] pub(super) OwnedSemaphorePermit,
+);
 
 impl Parts for FileParts {
     fn next_part(&mut self) -> io::Result<Option<Bytes>> {

@@ -7,6 +7,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Request, Response, StatusCode};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::domain::list_name::ListName;
 use crate::engine::lists::list::{List, Snapshot};
@@ -189,6 +190,7 @@ pub(crate) fn export(api: &Arc<Api>, _actor: &Actor, request: Request<Incoming>)
     query::none(query_of(&request))?;
     let list = list_of(api, &request)?;
     let format = Format::accepted(request.headers())?;
+    let place = api.bodies.begin_export()?;
     let engine = Arc::clone(&api.engine);
     Handled::later(async move {
         let snapshot = blocking(move || {
@@ -200,10 +202,10 @@ pub(crate) fn export(api: &Arc<Api>, _actor: &Actor, request: Request<Incoming>)
         .await?;
         let stream = if format == Format::Roaring {
             let file = blocking::answer(Lane::Long, move || set_file(snapshot.ranges())).await?;
-            Stream::new(FileParts(file))
+            Stream::new(FileParts(file, place))
         } else {
             let header = format == Format::Csv;
-            Stream::new(Lines { snapshot, header, rest: Some(NumberRange::ALL) })
+            Stream::new(Lines { snapshot, header, rest: Some(NumberRange::ALL), _place: place })
         };
         let mut response: Response<Body> = Response::new(Body::Stream(Box::new(stream)));
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(format.media_type()));
@@ -218,6 +220,8 @@ struct Lines {
     header: bool,
     /// Where the numbers are that are still to be written.
     rest: Option<NumberRange>,
+    /// Another export may begin when it is dropped.
+    _place: OwnedSemaphorePermit,
 }
 
 impl Parts for Lines {

@@ -32,7 +32,11 @@ export async function call(method, path, { text, patience = PATIENCE_MILLISECOND
   }
 }
 
-export const stats = () => call("GET", "/v1/stats", { patience: STATS_PATIENCE_MILLISECONDS });
+/** The stats. Their pools have no prototype: a pool that is asked for by the address may have any name, such as `constructor`. */
+export async function stats() {
+  const answer = await call("GET", "/v1/stats", { patience: STATS_PATIENCE_MILLISECONDS });
+  return { ...answer, pools: Object.assign(Object.create(null), answer.pools) };
+}
 
 /** The path of a pool, or of something under it. */
 export const poolPath = (pool, below = "") => `/v1/pools/${encodeURIComponent(pool)}${below}`;

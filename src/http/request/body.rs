@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use hyper::body::{Body as HttpBody, Incoming};
 use serde::de::DeserializeOwned;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::http::blocking::blocking;
 use crate::http::limits::Limits;
@@ -14,14 +14,14 @@ use crate::http::response::problem::{Code, Problem};
 
 use super::fields;
 use super::memory::{BodyMemory, HeldMemory};
-use super::pace::PacedBody;
+use super::pace::{Pace, PacedBody};
 
-/// Longest JSON body of a request, in bytes.
-pub const MAX_JSON_BODY_BYTES: usize = 8 << 20;
 /// Longest JSON body that the worker itself parses, in bytes.
 const MAX_PARSED_AT_ONCE_BYTES: usize = 64 << 10;
-/// Most uploads that are in files at a time: each holds an open file.
-const MAX_STAGED_UPLOADS: usize = 256;
+/// Most lists that are in files at a time, for each worker: each holds an open file, and a thread to be read.
+pub const UPLOADS_PER_WORKER: usize = 2;
+/// Most exports that are under way at a time, for each worker: each holds a part of its answer, or an open file.
+pub const EXPORTS_PER_WORKER: usize = 2;
 /// How much of a refused body is still read, so that its sender sees the response, in bytes.
 const MAX_DISCARDED_BYTES: usize = 64 << 20;
 
@@ -55,53 +55,69 @@ impl JsonBody {
 pub(crate) struct Bodies {
     pub(super) limits: Limits,
     pub(super) memory: Arc<BodyMemory>,
-    /// Uploads that may still get a file.
+    /// Lists that may still get a file.
     pub(super) stages: Arc<Semaphore>,
+    /// Exports that may still begin.
+    exports: Arc<Semaphore>,
 }
 
 impl Bodies {
-    pub(crate) fn new(limits: Limits) -> Self {
+    pub(crate) fn new(limits: Limits, workers: usize) -> Self {
         let memory = Arc::new(BodyMemory::new(limits.body_memory_bytes));
-        Self { limits, memory, stages: Arc::new(Semaphore::new(MAX_STAGED_UPLOADS)) }
+        let places = |each: usize| Arc::new(Semaphore::new(each * workers));
+        Self { limits, memory, stages: places(UPLOADS_PER_WORKER), exports: places(EXPORTS_PER_WORKER) }
     }
 
-    /// Collects a whole body of at most [`MAX_JSON_BODY_BYTES`], and `most_bytes` of its caller.
+    /// The right to make an export, for as long as it lives.
+    pub(crate) fn begin_export(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        let place = Arc::clone(&self.exports).try_acquire_owned();
+        place.map_err(|_| overloaded("Too many exports are in progress: try later"))
+    }
+
+    /// Collects a whole body of at most [`Limits::json_body_bytes`], and `most_bytes` of its caller.
     pub(crate) async fn collect_json(&self, body: Incoming, most_bytes: u64) -> Result<JsonBody, Problem> {
         let known_bytes = body.size_hint().lower();
-        let mut body = PacedBody::new(body, &self.limits, self.limits.json_body).at_most(most_bytes);
-        if known_bytes > MAX_JSON_BODY_BYTES as u64 {
+        let mut body = PacedBody::new(body, Pace::of_json(&self.limits)).at_most(most_bytes);
+        let limit_bytes = self.limits.json_body_bytes as usize;
+        if known_bytes > limit_bytes as u64 {
             discard(&mut body).await;
-            return Err(too_large());
+            return Err(too_large(limit_bytes));
         }
         let Some(first) = body.next_chunk().await.transpose()? else {
             return Ok(JsonBody { bytes: Bytes::new(), _held: None });
         };
-        if body.body.is_end_stream() && first.len() <= MAX_JSON_BODY_BYTES {
+        if first.len() > limit_bytes {
+            drop(first);
+            discard(&mut body).await;
+            return Err(too_large(limit_bytes));
+        }
+        if body.body.is_end_stream() {
             return Ok(JsonBody { bytes: first, _held: None });
         }
         let mut whole = BytesMut::from(first);
         let mut held = self.memory.hold();
         loop {
             if !held.resize(whole.capacity()) {
-                drop(whole);
+                // Others may go on with it meanwhile.
+                drop((whole, held));
                 discard(&mut body).await;
                 return Err(overloaded("The server has no memory for more request bodies: try later"));
             }
             let Some(chunk) = body.next_chunk().await.transpose()? else {
                 return Ok(JsonBody { bytes: whole.freeze(), _held: Some(held) });
             };
-            if whole.len() + chunk.len() > MAX_JSON_BODY_BYTES {
+            if whole.len() + chunk.len() > limit_bytes {
                 drop((whole, held));
                 discard(&mut body).await;
-                return Err(too_large());
+                return Err(too_large(limit_bytes));
             }
             whole.extend_from_slice(&chunk);
         }
     }
 }
 
-fn too_large() -> Problem {
-    let detail = format!("A JSON body has at most {MAX_JSON_BODY_BYTES} bytes: split the request");
+fn too_large(limit_bytes: usize) -> Problem {
+    let detail = format!("A JSON body has at most {limit_bytes} bytes (--max-json): split the request");
     Problem::new(Code::TooLarge, detail)
 }
 
@@ -110,7 +126,7 @@ pub(super) fn overloaded(detail: &'static str) -> Problem {
 }
 
 /// Reads on, so that a client that sends everything before it reads still sees the response.
-pub(super) async fn discard(body: &mut PacedBody<'_>) {
+pub(super) async fn discard(body: &mut PacedBody) {
     let mut discarded_bytes = 0;
     while let Some(Ok(chunk)) = body.next_chunk().await {
         discarded_bytes += chunk.len();

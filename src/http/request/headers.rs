@@ -2,7 +2,7 @@
 //! in the map would hash a name.
 
 use hyper::Request;
-use hyper::header::{AUTHORIZATION, HOST, HeaderName, HeaderValue, ORIGIN};
+use hyper::header::{AUTHORIZATION, EXPECT, HOST, HeaderName, HeaderValue, ORIGIN};
 
 /// Says whether the page that makes a request is of the same site. Every current browser sends it.
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -37,6 +37,7 @@ pub(crate) struct RequestHeaders<'r> {
     pub(crate) token: Option<&'r HeaderValue>,
     /// How many `Lease-Token` headers there are.
     pub(crate) tokens: usize,
+    pub(crate) expect: Option<&'r HeaderValue>,
 }
 
 impl<'r> RequestHeaders<'r> {
@@ -62,8 +63,16 @@ impl<'r> RequestHeaders<'r> {
             } else if *name == LEASE_TOKEN {
                 given.token = Some(value);
                 given.tokens += 1;
+            } else if *name == EXPECT {
+                given.expect = Some(value);
             }
         }
         given
+    }
+
+    /// Whether the request may come of a page: browsers send one of these with every request but plain reads.
+    #[inline]
+    pub(crate) fn is_of_browser(&self) -> bool {
+        self.origin.is_some() || self.site.is_some()
     }
 }

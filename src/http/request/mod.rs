@@ -3,6 +3,7 @@
 pub mod body;
 pub(crate) mod content_type;
 pub mod fields;
+pub(crate) mod framing;
 pub(crate) mod headers;
 pub(crate) mod memory;
 pub(crate) mod number_list;

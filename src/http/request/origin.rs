@@ -151,7 +151,20 @@ impl Names {
         if given.hosts > 1 {
             return Err(Problem::bad_request("There are several Host headers: send one"));
         }
-        // The authority of HTTP/2, or of a request to a proxy, takes precedence over the header.
+        if let Some(scheme) = request.uri().scheme_str()
+            && !["http", "https"].contains(&scheme)
+        {
+            return Err(Problem::bad_request("The scheme is not known here: send http or https"));
+        }
+        // HTTP/2, and a request to a proxy, name the host in the request itself.
+        if let (Some(authority), Some(host)) = (request.uri().authority(), given.host)
+            && !host.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes())
+        {
+            return Err(Problem::bad_request(
+                "The request names one host in its target (:authority) and another in its Host header: send the \
+                 same in both",
+            ));
+        }
         let host = match (request.uri().authority(), given.host) {
             (Some(authority), _) => Some(authority.as_str()),
             (None, Some(value)) => Some(value.to_str().unwrap_or_default()),
@@ -209,7 +222,7 @@ impl Names {
 
 /// Whether the request is a health probe. Probes name the address of a container or another name that is
 /// unknown here, and the response reveals nothing.
-fn is_probe<B>(request: &Request<B>) -> bool {
+pub(crate) fn is_probe<B>(request: &Request<B>) -> bool {
     matches!(request.uri().path(), "/healthz" | "/readyz")
         && (*request.method() == Method::GET || *request.method() == Method::HEAD)
 }
@@ -348,6 +361,28 @@ mod tests {
             assert_eq!(passes(&names, Via::Tls, &headers), by_tls, "{host} {origin}");
         }
         assert!(!passes(&names, Via::Unix, &[("host", "evil.test"), ("origin", "http://evil.test")]));
+    }
+
+    #[test]
+    fn a_target_with_another_host_or_scheme_is_refused() {
+        let names = names(&["127.0.0.1:7979"], &[]);
+        for (target, host, fits) in [
+            ("http://localhost:7979/v1/pools", "localhost:7979", true),
+            ("https://LOCALHOST/v1/pools", "localhost", true),
+            ("http://localhost:7979/v1/pools", "localhost", false),
+            ("http://localhost/v1/pools", "127.0.0.1", false),
+            ("http://evil.test/v1/pools", "localhost", false),
+            ("ftp://localhost/v1/pools", "localhost", false),
+        ] {
+            let request = Request::get(target).header("host", host).body(()).unwrap();
+            for via in [Via::Tcp, Via::Unix] {
+                assert_eq!(
+                    names.check(via, &request, &RequestHeaders::of(&request)).is_ok(),
+                    fits,
+                    "{target} {host}"
+                );
+            }
+        }
     }
 
     #[test]

@@ -21,11 +21,44 @@ enum Limit {
     Total,
 }
 
-/// Reads a body, and refuses one that is too slow.
-pub(crate) struct PacedBody<'a> {
-    pub(crate) body: Incoming,
-    limits: &'a Limits,
+/// How fast a body has to be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pace {
+    /// How long a client may pause within it.
+    pause: Duration,
+    /// How long it may take in any case,
+    grace: Duration,
+    /// and a second more for each of these bytes.
+    bytes_per_second: u64,
+    /// Whether the bytes come on top of the grace, instead of having to catch up with it.
+    adds: bool,
     total: Duration,
+}
+
+impl Pace {
+    /// Of a JSON body.
+    pub(crate) fn of_json(limits: &Limits) -> Self {
+        let (grace, bytes_per_second) = (limits.json_body, limits.json_bytes_per_second);
+        Self { pause: limits.body_pause, grace, bytes_per_second, adds: true, total: Duration::MAX }
+    }
+
+    /// Of a list of numbers.
+    pub(crate) fn of_upload(limits: &Limits) -> Self {
+        let (grace, bytes_per_second) = (limits.upload_grace, limits.min_upload_bytes_per_second);
+        Self { pause: limits.body_pause, grace, bytes_per_second, adds: false, total: limits.upload }
+    }
+
+    /// How long a body may take of which this much has arrived.
+    fn time_for(&self, received_bytes: u64) -> Duration {
+        let for_bytes = Duration::from_secs(received_bytes / self.bytes_per_second.max(1));
+        if self.adds { self.grace + for_bytes } else { self.grace.max(for_bytes) }
+    }
+}
+
+/// Reads a body, and refuses one that is too slow.
+pub(crate) struct PacedBody {
+    pub(crate) body: Incoming,
+    pace: Pace,
     /// When the body was first waited for. Nearly always it is there already, and no clock is read.
     started: Option<Instant>,
     received_bytes: u64,
@@ -33,15 +66,19 @@ pub(crate) struct PacedBody<'a> {
     most_bytes: u64,
 }
 
-impl<'a> PacedBody<'a> {
-    /// A body that may take `total`.
-    pub(crate) fn new(body: Incoming, limits: &'a Limits, total: Duration) -> Self {
-        Self { body, limits, total, started: None, received_bytes: 0, most_bytes: u64::MAX }
+impl PacedBody {
+    pub(crate) fn new(body: Incoming, pace: Pace) -> Self {
+        Self { body, pace, started: None, received_bytes: 0, most_bytes: u64::MAX }
     }
 
     /// The same body, of at most `most_bytes`.
     pub(crate) fn at_most(self, most_bytes: u64) -> Self {
         Self { most_bytes, ..self }
+    }
+
+    /// How much of it has arrived, in bytes.
+    pub(crate) fn received_bytes(&self) -> u64 {
+        self.received_bytes
     }
 
     /// The next chunk; `None` at the end.
@@ -90,23 +127,26 @@ impl<'a> PacedBody<'a> {
     fn deadline(&mut self) -> (Instant, Limit) {
         let now = Instant::now();
         let started = *self.started.get_or_insert(now);
-        let in_pace = Duration::from_secs(self.received_bytes / self.limits.min_body_bytes_per_second.max(1));
-        let rate = (started + self.limits.body_grace.max(in_pace), Limit::Rate);
-        let total = (started + self.total, Limit::Total);
-        let first = (now + self.limits.body_pause, Limit::Pause);
-        [rate, total].into_iter().fold(first, |first, other| if other.0 < first.0 { other } else { first })
+        let rate = (started + self.pace.time_for(self.received_bytes), Limit::Rate);
+        let total = started.checked_add(self.pace.total).map(|end| (end, Limit::Total));
+        let first = (now + self.pace.pause, Limit::Pause);
+        [Some(rate), total]
+            .into_iter()
+            .flatten()
+            .fold(first, |first, other| if other.0 < first.0 { other } else { first })
     }
 
     fn refusal(&self, limit: Limit) -> Problem {
+        let Pace { grace, bytes_per_second, total, .. } = self.pace;
         Problem::bad_request(match limit {
             Limit::Pause => "The body did not arrive in time: send it without long pauses".to_owned(),
             Limit::Rate => format!(
-                "The body arrives too slowly: send at least {} bytes per second",
-                self.limits.min_body_bytes_per_second
+                "The body arrives too slowly: after {} seconds send at least {bytes_per_second} bytes per second",
+                grace.as_secs()
             ),
             Limit::Total => format!(
                 "The body took longer than {} seconds: send it faster, or in several requests",
-                self.total.as_secs()
+                total.as_secs()
             ),
         })
     }

@@ -6,7 +6,7 @@ use std::io::{self, BufReader, Read};
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes, BytesMut};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
@@ -14,17 +14,15 @@ use crate::engine::operations::import::ImportError;
 use crate::engine::registry::Engine;
 use crate::http::blocking;
 use crate::http::lanes::Lane;
-use crate::http::response::problem::Problem;
+use crate::http::response::problem::{Code, Problem};
 use crate::store::staging::StagedFile;
 
 use super::body::{Bodies, discard, overloaded};
 use super::memory::HeldMemory;
-use super::pace::PacedBody;
+use super::pace::{Pace, PacedBody};
 
 /// A body up to this size stays in memory; a larger one is written to its file in parts of this size.
 const PART_BYTES: usize = 256 << 10;
-/// Space of the disk that uploads leave free, in bytes.
-const FREE_BYTES: u64 = 8 << 20;
 
 /// A complete body, to be read.
 pub(crate) enum Upload {
@@ -68,11 +66,22 @@ async fn stage(
     body: Incoming,
     most_bytes: u64,
 ) -> Result<Upload, Problem> {
-    let mut body = PacedBody::new(body, &bodies.limits, bodies.limits.upload).at_most(most_bytes);
+    let limit_bytes = bodies.limits.upload_bytes;
+    let known_bytes = body.size_hint().lower();
+    let mut body = PacedBody::new(body, Pace::of_upload(&bodies.limits)).at_most(most_bytes);
+    if known_bytes > limit_bytes {
+        discard(&mut body).await;
+        return Err(too_large(limit_bytes));
+    }
     let mut held = bodies.memory.hold();
     let mut part = BytesMut::new();
     let mut file: Option<(StagedFile, Stage)> = None;
     while let Some(chunk) = body.next_chunk().await.transpose()? {
+        if body.received_bytes() > limit_bytes {
+            drop((part, held, file));
+            discard(&mut body).await;
+            return Err(too_large(limit_bytes));
+        }
         if part.len() + chunk.len() <= PART_BYTES && held.resize(part.len() + chunk.len()) {
             part.extend_from_slice(&chunk);
             continue;
@@ -98,6 +107,11 @@ async fn stage(
     }
 }
 
+fn too_large(limit_bytes: u64) -> Problem {
+    let detail = format!("A list has at most {limit_bytes} bytes (--max-upload): send it in parts");
+    Problem::new(Code::TooLarge, detail)
+}
+
 /// Appends to the file of an upload, which is made first if there is none.
 async fn write(
     engine: &Arc<Engine>,
@@ -113,9 +127,7 @@ async fn write(
         (None, stage.map_err(|_| overloaded("Too many uploads are in progress: try later"))?)
     };
     blocking::answer(Lane::Staging, move || {
-        if engine.disk_space().is_some_and(|space| space.free_bytes < FREE_BYTES) {
-            return Err(ImportError::StorageFull.into());
-        }
+        engine.check_space()?;
         let mut file = file.map_or_else(|| engine.staged_file(), Ok).map_err(ImportError::from)?;
         parts.iter().try_for_each(|part| file.append(part)).map_err(ImportError::from)?;
         Ok((file, stage))

@@ -9,6 +9,7 @@ use crate::engine::pool::Pool;
 use crate::engine::segment::within::Within;
 use crate::http::blocking::blocking;
 use crate::http::response::problem::Problem;
+use crate::numbers::list::merged::merge;
 use crate::numbers::number::{Number, NumberRange, prefix_ranges};
 
 /// Most items of a `within`.
@@ -53,11 +54,12 @@ impl WithinField {
 impl WithinField {
     /// The numbers of a pool that are within. What takes long is looked up on a thread that may block.
     pub(crate) async fn of(self, pool: &Arc<Pool>) -> Result<Within, Problem> {
-        if self.0.len() * pool.segment_count() <= MAX_LOOKUPS_AT_ONCE {
-            return Ok(pool.within(&self.0));
+        let field = Self(merge(self.0));
+        if field.0.len() * pool.segment_count() <= MAX_LOOKUPS_AT_ONCE {
+            return Ok(pool.within(&field.0));
         }
         let pool = Arc::clone(pool);
-        blocking(move || Ok(pool.within(&self.0))).await
+        blocking(move || Ok(pool.within(&field.0))).await
     }
 }
 

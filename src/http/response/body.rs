@@ -11,6 +11,8 @@ use tokio::task::JoinError;
 
 use crate::http::lanes::{self, Lane};
 
+use super::watched::Watched;
+
 /// The body of a response.
 #[derive(Debug)]
 pub enum Body {
@@ -21,6 +23,8 @@ pub enum Body {
     OwnChanges(Bytes),
     /// Made part by part while it is sent. An error ends it early and cuts the connection.
     Stream(Box<Stream>),
+    /// A body that is looked after while it is sent.
+    Watched(Box<Watched<Self>>),
 }
 
 impl Body {
@@ -70,17 +74,23 @@ impl HttpBody for Body {
                 Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes)))))
             }
             Self::Stream(stream) => stream.poll_next(cx).map(|part| part.map(|p| p.map(Frame::data))),
+            Self::Watched(watched) => watched.poll_next(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self, Self::Whole(bytes) | Self::OwnChanges(bytes) if bytes.is_empty())
+        match self {
+            Self::Whole(bytes) | Self::OwnChanges(bytes) => bytes.is_empty(),
+            Self::Stream(_) => false,
+            Self::Watched(watched) => watched.is_at_end(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Whole(bytes) | Self::OwnChanges(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Self::Stream(_) => SizeHint::default(),
+            Self::Watched(watched) => watched.size(),
         }
     }
 }

@@ -3,4 +3,6 @@
 pub mod body;
 pub(crate) mod json;
 pub(crate) mod problem;
+pub(crate) mod protection;
 pub(crate) mod stats;
+pub mod watched;

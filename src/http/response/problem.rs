@@ -7,6 +7,7 @@ use hyper::{Response, StatusCode};
 
 use crate::backup::error::BackupError;
 use crate::domain::settings::SettingsError;
+use crate::engine::budgets::BudgetError;
 use crate::engine::lists::NoSuchList;
 use crate::engine::lists::operations::ListError;
 use crate::engine::operations::import::ImportError;
@@ -49,8 +50,10 @@ pub(crate) enum Code {
     Paused,
     TooLarge,
     UnsupportedMediaType,
+    ExpectationFailed,
     IdempotencyMismatch,
     QuotaExceeded,
+    UnsupportedCoding,
     Overloaded,
     NotReady,
     StorageFull,
@@ -78,8 +81,10 @@ impl Code {
         Self::Paused,
         Self::TooLarge,
         Self::UnsupportedMediaType,
+        Self::ExpectationFailed,
         Self::IdempotencyMismatch,
         Self::QuotaExceeded,
+        Self::UnsupportedCoding,
         Self::Overloaded,
         Self::NotReady,
         Self::StorageFull,
@@ -113,6 +118,12 @@ impl Code {
                 "unsupported_media_type",
                 "The content type is not supported",
             ),
+            Self::ExpectationFailed => {
+                (StatusCode::EXPECTATION_FAILED, "expectation_failed", "The expectation is not known")
+            }
+            Self::UnsupportedCoding => {
+                (StatusCode::NOT_IMPLEMENTED, "unsupported_coding", "The transfer coding is not supported")
+            }
             Self::IdempotencyMismatch => (
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "idempotency_mismatch",
@@ -392,7 +403,7 @@ impl From<BackupError> for Problem {
         let code = match &error {
             BackupError::Name(_) | BackupError::Exists(_) => Code::BadRequest,
             BackupError::Busy | BackupError::TooSlow => Code::Overloaded,
-            BackupError::StorageFull => Code::StorageFull,
+            BackupError::StorageFull | BackupError::Space(_) | BackupError::TooMany(_) => Code::StorageFull,
             BackupError::Ended => Code::NotReady,
             BackupError::Journal(error) => return (*error).into(),
             BackupError::Damaged(..) | BackupError::Io(..) => Code::Internal,
@@ -408,9 +419,12 @@ impl From<ImportError> for Problem {
             ImportError::Deleted => return Self::pool_not_found(),
             ImportError::List(error) => return (*error).into(),
             ImportError::Journal(error) => return (*error).into(),
-            ImportError::StorageFull => Code::StorageFull,
+            ImportError::StorageFull
+            | ImportError::Budget(BudgetError::Space { .. } | BudgetError::Numbers { .. }) => {
+                Code::StorageFull
+            }
             ImportError::Import(_) | ImportError::Set(_) | ImportError::TooManyPools(_) => Code::BadRequest,
-            ImportError::TooManySegments => Code::Overloaded,
+            ImportError::TooManySegments | ImportError::Budget(BudgetError::Descriptors) => Code::Overloaded,
             ImportError::Io(_) | ImportError::Segment(_) => Code::Internal,
         };
         let problem = Self::new(code, error.to_string());

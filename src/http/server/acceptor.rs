@@ -15,10 +15,9 @@ use crate::sys::descriptors;
 use super::control::Control;
 use super::entrance::Entrance;
 use super::listener::{Listener, Stream};
+use super::shares::Place;
 use super::worker_thread::{Task, WorkerHandle};
 
-/// Connections beyond the limit that are kept open to be refused with `overloaded`; more are closed at once.
-const MAX_REFUSED_CONNECTIONS: usize = 64;
 /// How long accepting pauses after an error such as too many open files, in milliseconds.
 const ACCEPT_PAUSE_MILLISECONDS: u64 = 50;
 
@@ -28,8 +27,7 @@ pub(crate) fn start_acceptor(
     control: Control,
 ) -> io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name("accept".to_owned()).spawn(move || {
-        let Control { api, workers, max_connections, .. } = control;
-        let refused = Arc::new(());
+        let Control { api, workers, shares, .. } = control;
         let limit = descriptors::limit();
         let reserve = limit.map_or(0, descriptors::reserve);
         loop {
@@ -39,23 +37,24 @@ pub(crate) fn start_acceptor(
             }
             // The last descriptors are for files: half of them may be used to refuse connections.
             let leaves = |stream: &Stream, reserved| !descriptors::is_among_last(stream, limit, reserved);
-            let has_room = || api.stats.connections().open < max_connections.load(Ordering::Relaxed);
             match accepted {
-                Ok(stream) if leaves(&stream, reserve) && has_room() => assign(stream, &entrance, &workers),
-                Ok(stream)
-                    if leaves(&stream, reserve / 2)
-                        && Arc::strong_count(&refused) <= MAX_REFUSED_CONNECTIONS =>
-                {
-                    if let Some(worker) = least_loaded(&workers) {
-                        let _ = worker.tasks.send(Task::Refuse(
-                            stream,
-                            Arc::clone(&entrance),
-                            Arc::clone(&refused),
-                        ));
+                Ok((stream, address)) => {
+                    let open = api.stats.connections().open;
+                    let place = |reserved| leaves(&stream, reserved);
+                    let served = if place(reserve) { shares.served(address, open) } else { None };
+                    let refused =
+                        if served.is_none() && place(reserve / 2) { shares.refused(address) } else { None };
+                    match (served, refused) {
+                        (Some(place), _) => assign(stream, &entrance, place, &workers),
+                        (None, Some(place)) => {
+                            if let Some(worker) = least_loaded(&workers) {
+                                let _ = worker.tasks.send(Task::Refuse(stream, Arc::clone(&entrance), place));
+                            }
+                        }
+                        // Too many even to be refused: dropping the stream closes it.
+                        (None, None) => {}
                     }
                 }
-                // Too many even to be refused: dropping the stream closes it.
-                Ok(_) => {}
                 Err(error) => {
                     log_not_accepted(&error);
                     std::thread::sleep(Duration::from_millis(ACCEPT_PAUSE_MILLISECONDS));
@@ -81,10 +80,10 @@ fn least_loaded(workers: &[WorkerHandle]) -> Option<&WorkerHandle> {
 }
 
 /// Gives a connection to the worker that has the fewest.
-fn assign(stream: Stream, entrance: &Arc<Entrance>, workers: &[WorkerHandle]) {
+fn assign(stream: Stream, entrance: &Arc<Entrance>, place: Place, workers: &[WorkerHandle]) {
     if let Some(worker) = least_loaded(workers) {
         let guard = OpenConnection::new(Arc::clone(&worker.stats));
         // A worker that is gone closes the connection by dropping it.
-        let _ = worker.tasks.send(Task::Serve(stream, Arc::clone(entrance), guard));
+        let _ = worker.tasks.send(Task::Serve(stream, Arc::clone(entrance), guard, place));
     }
 }

@@ -1,14 +1,19 @@
 //! Queries and changes a running server.
 
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
 use crate::auth::authority::Authority;
 use crate::http::calls::Api;
+use crate::http::worker_state::OpenConnection;
 
+use super::entrance::Entrance;
+use super::listener::Stream;
+use super::shares::Shares;
 use super::tls::ServerTls;
 use super::worker_thread::{Task, WorkerHandle};
 
@@ -17,14 +22,25 @@ use super::worker_thread::{Task, WorkerHandle};
 pub struct Control {
     pub(crate) api: Arc<Api>,
     pub(crate) workers: Vec<WorkerHandle>,
-    pub(crate) max_connections: Arc<AtomicU64>,
+    pub(crate) shares: Arc<Shares>,
     pub(crate) tls: Option<Arc<ServerTls>>,
 }
 
 impl Control {
     /// Changes how many connections are served at the same time. Open connections stay open.
     pub fn set_max_connections(&self, max_connections: u64) {
-        self.max_connections.store(max_connections, Ordering::Relaxed);
+        self.shares.set_max_connections(max_connections);
+    }
+
+    /// Serves one end of a pair of sockets as a connection of the first worker: for fuzzing.
+    #[doc(hidden)]
+    pub fn serve_stream(&self, stream: UnixStream) {
+        let open = self.api.stats.connections().open;
+        if let (Some(worker), Some(place)) = (self.workers.first(), self.shares.served(None, open)) {
+            let guard = OpenConnection::new(Arc::clone(&worker.stats));
+            let entrance = Arc::new(Entrance::of_pair(&self.api.registry));
+            let _ = worker.tasks.send(Task::Serve(Stream::Unix(stream), entrance, guard, place));
+        }
     }
 
     /// The certificates of the listeners with TLS.

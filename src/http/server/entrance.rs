@@ -61,6 +61,12 @@ impl Entrance {
         listeners.iter_mut().map(entrance).collect()
     }
 
+    /// That of connections without a listener.
+    pub(crate) fn of_pair(registry: &Arc<Registry>) -> Self {
+        let (calls, name, peers) = (Calls::default(), "pair".into(), Peers::default());
+        Self { calls, via: Via::Unix, name, peers, registry: Arc::clone(registry), tls: None }
+    }
+
     fn caller(&self, peer: Peer, known: Known) -> Caller {
         let listener = Arc::clone(&self.name);
         Caller { via: self.via, calls: self.calls, listener, peer, known, identity: None }

@@ -1,8 +1,8 @@
 //! A socket behind its gate: no byte leaves before the changes it reports are committed.
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -10,17 +10,27 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::http::commit_gate::Gate;
 use crate::http::worker_state;
 
+use super::inflow::Inflow;
 use super::outflow::Outflow;
 
-/// Most bytes of responses that are held, or wait for the gate or the client.
-const MAX_HELD_BYTES: usize = 64 << 10;
+/// While this many bytes of responses are held, or wait for the gate or the client, no more are taken, and no
+/// further request of HTTP/1 is executed. What one request adds may exceed it.
+pub const MAX_HELD_BYTES: usize = 64 << 10;
 /// Most bytes that a connection keeps for this while it holds nothing.
 const KEPT_BYTES: usize = 8 << 10;
 
+/// What is left of a connection's socket when hyper gives it up with answers in it, as it does at bytes that it
+/// cannot read: the requests before these have been executed.
+pub(crate) type Leftover<S> = Arc<Mutex<Option<Gated<S>>>>;
+
 /// A connection's socket behind its gate.
 pub(crate) struct Gated<S> {
-    stream: S,
+    /// `None` only while it is dropped.
+    stream: Option<S>,
+    /// Where it goes if it is dropped with answers in it.
+    leftover: Option<Leftover<S>>,
     gate: Arc<Gate>,
+    inflow: Arc<Inflow>,
     outflow: Arc<Outflow>,
     /// Bytes that are held or wait, of which the first `sent` have left.
     held: Vec<u8>,
@@ -28,13 +38,44 @@ pub(crate) struct Gated<S> {
 }
 
 impl<S> Gated<S> {
-    pub(crate) fn new(stream: S, gate: Arc<Gate>, outflow: Arc<Outflow>) -> Self {
-        Self { stream, gate, outflow, held: Vec::new(), sent: 0 }
+    pub(crate) fn new(stream: S, gate: Arc<Gate>, inflow: Arc<Inflow>, outflow: Arc<Outflow>) -> Self {
+        let stream = Some(stream);
+        Self { stream, leftover: None, gate, inflow, outflow, held: Vec::new(), sent: 0 }
+    }
+
+    /// The socket, and where it goes if it is dropped with answers in it.
+    pub(crate) fn with_leftover(mut self) -> (Self, Leftover<S>) {
+        let leftover = Leftover::default();
+        self.leftover = Some(Arc::clone(&leftover));
+        (self, leftover)
     }
 
     fn poll_open(&self, cx: &Context<'_>) -> Poll<io::Result<()>> {
         worker_state::with(|state| state.gates.poll_open(&self.gate, cx))
     }
+}
+
+impl<S> Drop for Gated<S> {
+    fn drop(&mut self) {
+        if let Some(leftover) = self.leftover.take().filter(|_| !self.held.is_empty()) {
+            let rest = Self {
+                stream: self.stream.take(),
+                leftover: None,
+                gate: Arc::clone(&self.gate),
+                inflow: Arc::clone(&self.inflow),
+                outflow: Arc::clone(&self.outflow),
+                held: std::mem::take(&mut self.held),
+                sent: self.sent,
+            };
+            *leftover.lock().unwrap_or_else(PoisonError::into_inner) = Some(rest);
+        }
+    }
+}
+
+/// The socket within a [`Gated`].
+#[inline]
+fn pinned<S: Unpin>(stream: &mut Option<S>) -> io::Result<Pin<&mut S>> {
+    stream.as_mut().map(Pin::new).ok_or_else(|| io::ErrorKind::NotConnected.into())
 }
 
 impl<S: AsyncWrite + Unpin> Gated<S> {
@@ -46,7 +87,7 @@ impl<S: AsyncWrite + Unpin> Gated<S> {
         self.outflow.take_deferred();
         ready!(self.poll_open(cx))?;
         while self.sent < self.held.len() {
-            let written = Pin::new(&mut self.stream).poll_write(cx, &self.held[self.sent..]);
+            let written = pinned(&mut self.stream)?.poll_write(cx, &self.held[self.sent..]);
             self.outflow.tried(&written);
             match ready!(written)? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
@@ -55,23 +96,28 @@ impl<S: AsyncWrite + Unpin> Gated<S> {
         }
         self.sent = 0;
         self.held.clear();
+        self.outflow.empty();
         if self.held.capacity() > KEPT_BYTES {
             self.held = Vec::new();
         }
         Poll::Ready(Ok(()))
     }
 
-    /// Takes bytes to be written later, if they have to wait and there is room. Bytes behind held ones are
-    /// written together with them.
+    /// Keeps bytes to be written later. Bytes behind held ones are written together with them.
     #[inline]
-    fn hold(&mut self, bytes: &[u8]) -> bool {
-        let waits = self.outflow.is_held() || !self.held.is_empty();
-        let takes = waits && self.held.len() + bytes.len() <= MAX_HELD_BYTES;
-        if takes {
-            self.outflow.defer();
-            self.held.extend_from_slice(bytes);
+    fn keep(&mut self, bytes: &[u8]) -> usize {
+        self.outflow.defer();
+        self.held.extend_from_slice(bytes);
+        if self.held.len() >= MAX_HELD_BYTES {
+            self.outflow.fill();
         }
-        takes
+        bytes.len()
+    }
+
+    /// Writes what is left.
+    pub(crate) fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_drain(cx))?;
+        pinned(&mut self.stream)?.poll_shutdown(cx)
     }
 }
 
@@ -83,19 +129,33 @@ impl<S: AsyncRead + Unpin> AsyncRead for Gated<S> {
     ) -> Poll<io::Result<()>> {
         // There is no further request in the connection's buffer. The next flush writes what is held.
         self.outflow.release();
-        Pin::new(&mut self.stream).poll_read(cx, out)
+        if self.inflow.is_turn_over() {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let before = out.filled().len();
+        let polled = pinned(&mut self.stream)?.poll_read(cx, out);
+        self.inflow.received(&out.filled()[before..]);
+        polled
     }
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Gated<S> {
+    /// Takes all bytes, unless too many wait already: so nothing of an answer is left in hyper's own buffer,
+    /// which is lost if the client goes on with bytes that it cannot read.
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        if self.hold(bytes) {
-            return Poll::Ready(Ok(bytes.len()));
+        if self.held.len() < MAX_HELD_BYTES && (self.outflow.is_held() || !self.held.is_empty()) {
+            return Poll::Ready(Ok(self.keep(bytes)));
         }
         ready!(self.poll_drain(cx))?;
-        ready!(self.poll_open(cx))?;
-        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        if self.poll_open(cx)?.is_pending() {
+            return Poll::Ready(Ok(self.keep(bytes)));
+        }
+        let written = pinned(&mut self.stream)?.poll_write(cx, bytes);
         self.outflow.tried(&written);
+        if written.is_pending() {
+            return Poll::Ready(Ok(self.keep(bytes)));
+        }
         written
     }
 
@@ -104,27 +164,16 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gated<S> {
             return Poll::Ready(Ok(()));
         }
         ready!(self.poll_drain(cx))?;
-        Pin::new(&mut self.stream).poll_flush(cx)
+        pinned(&mut self.stream)?.poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_drain(cx))?;
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        pinned(&mut self.stream)?.poll_shutdown(cx)
     }
 
+    // hyper's HTTP/1 does not ask for it, and HTTP/2 writes what it has copied: one slice is as good as many.
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        ready!(self.poll_drain(cx))?;
-        ready!(self.poll_open(cx))?;
-        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bytes);
-        self.outflow.tried(&written);
-        written
+        false
     }
 }

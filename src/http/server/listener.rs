@@ -1,10 +1,11 @@
 //! Listens on TCP and Unix sockets.
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use std::{fs, io};
 
 use thiserror::Error;
@@ -16,6 +17,15 @@ use crate::sys::users;
 
 /// Most connections that may wait to be accepted.
 const BACKLOG: i32 = 1024;
+
+/// After this time without a byte, a TCP peer is asked whether it is still there,
+pub const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
+/// again after this time,
+pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+/// and given up after this many questions.
+pub const KEEPALIVE_PROBES: u32 = 3;
+/// How long what was sent to a TCP peer may stay unconfirmed.
+pub const UNCONFIRMED_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Why the daemon cannot listen on an address.
 #[derive(Debug, Error)]
@@ -127,15 +137,15 @@ impl Listener {
         }
     }
 
-    /// Waits for the next connection.
-    pub fn accept(&self) -> io::Result<Stream> {
+    /// Waits for the next connection: its socket, and the address it comes from if it has one.
+    pub fn accept(&self) -> io::Result<(Stream, Option<IpAddr>)> {
         match &self.socket {
             Socket::Tcp(socket) => {
-                let (stream, _) = socket.accept()?;
+                let (stream, from) = socket.accept()?;
                 stream.set_nodelay(true)?;
-                Ok(Stream::Tcp(stream))
+                Ok((Stream::Tcp(stream), Some(from.ip())))
             }
-            Socket::Unix(socket) => socket.accept().map(|(stream, _)| Stream::Unix(stream)),
+            Socket::Unix(socket) => socket.accept().map(|(stream, _)| (Stream::Unix(stream), None)),
         }
     }
 
@@ -212,6 +222,14 @@ fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
     // A restart must not wait until the connections of the previous process time out.
     socket.set_reuse_address(true)?;
+    // Connections inherit these: a peer that is gone without a word is noticed though nothing is sent,
+    let keepalive = socket2::TcpKeepalive::new()
+        .with_time(KEEPALIVE_IDLE)
+        .with_interval(KEEPALIVE_INTERVAL)
+        .with_retries(KEEPALIVE_PROBES);
+    socket.set_tcp_keepalive(&keepalive)?;
+    // and one that confirms nothing of what is sent.
+    socket.set_tcp_user_timeout(Some(UNCONFIRMED_TIMEOUT))?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
@@ -236,6 +254,18 @@ mod tests {
         for bad in ["", "7979", "unix:", "example.org:80", "1.2.3.4", "1.2.3.4:65536"] {
             assert!(bad.parse::<ListenAddress>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn connections_inherit_what_finds_dead_peers() {
+        let listener = Listener::bind(&"127.0.0.1:0".parse().unwrap()).unwrap();
+        let ListenAddress::Tcp(address) = listener.address().unwrap() else { panic!("TCP") };
+        let _client = TcpStream::connect(address).unwrap();
+        let (Stream::Tcp(stream), Some(_)) = listener.accept().unwrap() else { panic!("TCP") };
+        let socket = socket2::SockRef::from(&stream);
+        assert!(socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), KEEPALIVE_IDLE);
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(UNCONFIRMED_TIMEOUT));
     }
 
     #[test]

@@ -5,17 +5,20 @@
 
 pub(crate) mod acceptor;
 pub mod connection;
+pub(crate) mod connections;
 pub mod control;
 pub mod entrance;
 pub(crate) mod gated_stream;
+pub(crate) mod inflow;
 pub mod listener;
 pub(crate) mod outflow;
+pub mod shares;
 pub mod tls;
 pub(crate) mod worker_thread;
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -38,8 +41,11 @@ use acceptor::start_acceptor;
 use control::Control;
 use entrance::{Entrance, EntranceError};
 use listener::{Listener, Waker};
+use shares::Shares;
 use tls::ServerTls;
 use worker_thread::{Task, WorkerHandle, start_worker};
+
+pub use gated_stream::MAX_HELD_BYTES;
 
 /// Default of [`ServerConfig::max_connections`].
 pub const DEFAULT_MAX_CONNECTIONS: u64 = 16_384;
@@ -125,7 +131,7 @@ impl Server {
             names: Names::new(&addresses, allow_hosts),
             authority,
             registry,
-            bodies: Arc::new(Bodies::new(limits.clone())),
+            bodies: Arc::new(Bodies::new(limits.clone(), threads_to_serve)),
         });
         let mut workers = Vec::new();
         let mut threads = Vec::new();
@@ -134,8 +140,8 @@ impl Server {
             workers.push(WorkerHandle { tasks, stats: stats.worker(index) });
             threads.push(start_worker(index, Arc::clone(&api), stats.worker(index), &limits, receiver)?);
         }
-        let max_connections = Arc::new(AtomicU64::new(max_connections));
-        let control = Control { api, workers, max_connections, tls };
+        let shares = Arc::new(Shares::new(max_connections, limits.connections_per_address));
+        let control = Control { api, workers, shares, tls };
         for (listener, entrance) in listeners.into_iter().zip(entrances) {
             threads.push(start_acceptor(listener, entrance, control.clone())?);
         }

@@ -2,14 +2,16 @@
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::Poll;
+use std::sync::{Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
 
 /// How the bytes of a connection's responses leave. Only its worker's thread uses it, so the orderings are
 /// relaxed.
 ///
 /// One write serves all requests that arrived together: from the moment that a request is handed to its call,
-/// writes are held, until the connection asks for more input and so has no further request. What does not fit
-/// is written at once, and waits for the client: hyper's own flushing of pipelines buffers without bound.
+/// writes are held, until the connection asks for more input and so has no further request. When too much is
+/// held it is written at once, and no further request is executed until the client has taken it: hyper's own
+/// flushing of pipelines buffers without bound.
 #[derive(Debug, Default)]
 pub(crate) struct Outflow {
     held: AtomicBool,
@@ -19,6 +21,10 @@ pub(crate) struct Outflow {
     moved: AtomicBool,
     /// Whether bytes wait for the client to take others.
     blocked: AtomicBool,
+    /// Whether so many wait that no further request is executed.
+    full: AtomicBool,
+    /// The request that waits.
+    request: Mutex<Option<Waker>>,
 }
 
 /// What happened to the responses of a connection.
@@ -37,6 +43,10 @@ impl Outflow {
     #[inline]
     pub(crate) fn hold(&self) {
         self.held.store(true, Ordering::Relaxed);
+        // What waits for the client goes on leaving, however long the request takes.
+        if self.blocked.load(Ordering::Relaxed) {
+            self.deferred.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Lets writes through.
@@ -59,6 +69,36 @@ impl Outflow {
             (true, _) => Flow::Moved,
             (false, true) => Flow::Blocked,
             (false, false) => Flow::Still,
+        }
+    }
+
+    /// Whether another request may be executed.
+    #[inline]
+    pub(crate) fn has_room(&self) -> bool {
+        !self.full.load(Ordering::Relaxed)
+    }
+
+    /// Ready when another request may be executed.
+    pub(crate) fn poll_room(&self, cx: &Context<'_>) -> Poll<()> {
+        if self.has_room() {
+            return Poll::Ready(());
+        }
+        *self.request.lock().unwrap_or_else(PoisonError::into_inner) = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// Notes that too many bytes wait.
+    pub(super) fn fill(&self) {
+        self.full.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes that no bytes wait.
+    #[inline]
+    pub(super) fn empty(&self) {
+        if self.full.load(Ordering::Relaxed) {
+            self.full.store(false, Ordering::Relaxed);
+            let request = self.request.lock().unwrap_or_else(PoisonError::into_inner).take();
+            request.into_iter().for_each(Waker::wake);
         }
     }
 

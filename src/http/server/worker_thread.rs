@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::MissedTickBehavior;
 
 use crate::http::caller::Caller;
 use crate::http::calls::Api;
@@ -17,9 +18,11 @@ use crate::http::limits::Limits;
 use crate::http::worker_state::{self, OpenConnection};
 use crate::sys::background;
 
-use super::connection::{self, Admission, Connections, IDLE_TICKS};
+use super::connection;
+use super::connections::{Admission, Connections, Deadlines};
 use super::entrance::Entrance;
 use super::listener::Stream;
+use super::shares::Place;
 use super::tls::ServerTls;
 
 /// How often the drain checks whether all requests are answered, in milliseconds.
@@ -27,9 +30,9 @@ const DRAIN_POLL_MILLISECONDS: u64 = 10;
 
 /// A task for a worker.
 pub(crate) enum Task {
-    Serve(Stream, Arc<Entrance>, OpenConnection),
-    /// Refuse a connection, as there are too many. The clones of the `Arc` count these connections.
-    Refuse(Stream, Arc<Entrance>, Arc<()>),
+    Serve(Stream, Arc<Entrance>, OpenConnection, Place),
+    /// Refuse a connection, as there are too many.
+    Refuse(Stream, Arc<Entrance>, Place),
     /// Confirm that the worker processes its tasks.
     Answer(oneshot::Sender<()>),
     /// End after the requests in progress, at this time at the latest.
@@ -50,7 +53,7 @@ pub(crate) fn start_worker(
     limits: &Limits,
     tasks: mpsc::UnboundedReceiver<Task>,
 ) -> io::Result<JoinHandle<()>> {
-    let tick = limits.idle / IDLE_TICKS;
+    let deadlines = Deadlines::of(limits);
     let (engine, batches) = (api.engine.worker(), api.engine.worker());
     let (slot, parking) = (engine.slot(), Arc::clone(api.engine.journal()));
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -65,25 +68,33 @@ pub(crate) fn start_worker(
     api.engine.journal().on_commit(slot, move || commit.notify_one());
     std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
         worker_state::install(engine, batches, &api.engine, stats);
-        runtime.block_on(work(&api, tasks, &committed, tick));
+        runtime.block_on(work(&api, tasks, &committed, deadlines));
         // Cuts what has not ended by now; a blocking call runs to its end, so that nothing is left half done.
         drop(runtime);
         worker_state::uninstall();
     })
 }
 
-async fn work(api: &Arc<Api>, mut tasks: mpsc::UnboundedReceiver<Task>, committed: &Notify, tick: Duration) {
-    let connections = Arc::new(Connections::default());
-    let mut tick = tokio::time::interval(tick);
+async fn work(
+    api: &Arc<Api>,
+    mut tasks: mpsc::UnboundedReceiver<Task>,
+    committed: &Notify,
+    deadlines: Deadlines,
+) {
+    let connections = Arc::new(Connections::new(deadlines));
+    let mut tick = tokio::time::interval(deadlines.tick);
+    // A worker that was late holds nobody to time that it did not have.
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             task = tasks.recv() => match task {
                 // A connection that cannot be registered is closed by dropping it.
-                Some(Task::Serve(stream, entrance, guard)) => {
-                    let _ = start_connection(stream, &entrance, guard, Admission::Served, api, &connections);
+                Some(Task::Serve(stream, entrance, guard, place)) => {
+                    let (guard, welcome) = ((guard, place), Admission::Served);
+                    let _ = start_connection(stream, &entrance, guard, welcome, api, &connections);
                 }
-                Some(Task::Refuse(stream, entrance, guard)) => {
-                    let _ = start_connection(stream, &entrance, guard, Admission::Refused, api, &connections);
+                Some(Task::Refuse(stream, entrance, place)) => {
+                    let _ = start_connection(stream, &entrance, place, Admission::Refused, api, &connections);
                 }
                 // The receiver may have given up.
                 Some(Task::Answer(asked)) => drop(asked.send(())),

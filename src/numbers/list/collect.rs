@@ -4,7 +4,7 @@ use crate::numbers::number::{Number, NumberRange};
 use crate::sys::parallel;
 
 use super::fault::InvalidLine;
-use super::merged::{MAX_KEPT_INVALID, NumberList};
+use super::merged::{Gathered, MAX_KEPT_INVALID, NumberList};
 use super::options::ListOptions;
 use super::states::StateRow;
 use super::survey::Survey;
@@ -12,8 +12,7 @@ use super::survey::Survey;
 /// The numbers of a list, or of a part of it, and the lines that were left out.
 #[derive(Debug, Default)]
 pub(super) struct Collected {
-    singles: Vec<Number>,
-    ranges: Vec<NumberRange>,
+    gathered: Gathered,
     states: Vec<StateRow>,
     invalid: u64,
     first_invalid: Vec<InvalidLine>,
@@ -28,11 +27,7 @@ impl Collected {
     /// Adds the numbers of a line. `line` gives its position and its text.
     #[inline]
     pub(super) fn push(&mut self, range: NumberRange, line: impl FnOnce() -> (u64, Vec<u8>)) {
-        if range.len() == 1 {
-            self.singles.push(range.first());
-        } else {
-            self.ranges.push(range);
-        }
+        self.gathered.push(range);
         self.note(range, line);
     }
 
@@ -60,14 +55,19 @@ impl Collected {
 
     /// Makes room for more lines with one number.
     pub(super) fn reserve(&mut self, singles: usize) {
-        self.singles.reserve(singles);
+        self.gathered.singles.reserve(singles);
     }
 
     /// Adds the number of a line.
     #[inline]
     pub(super) fn push_single(&mut self, number: Number, line: impl FnOnce() -> (u64, Vec<u8>)) {
-        self.singles.push(number);
+        self.gathered.singles.push(number);
         self.note(NumberRange::single(number), line);
+    }
+
+    /// Merges repeated lines if the numbers take more memory than the text that they were read from.
+    pub(super) fn compact(&mut self, text_bytes: usize) {
+        self.gathered.compact(text_bytes);
     }
 
     /// How many lines were left out.
@@ -88,11 +88,10 @@ impl Collected {
     /// Puts together the parts of a list, each with its count of lines, in the order of the list.
     pub(super) fn join(parts: Vec<(Collected, u64)>, options: &ListOptions) -> Self {
         let mut all = Collected::new(options);
-        all.reserve(parts.iter().map(|(part, _)| part.singles.len()).sum());
+        all.gathered.singles.reserve_exact(parts.iter().map(|(part, _)| part.gathered.singles.len()).sum());
         let mut lines_before = 0;
         for (part, lines) in parts {
-            all.singles.extend(part.singles);
-            all.ranges.extend(part.ranges);
+            all.gathered.append(part.gathered);
             all.states.extend(part.states);
             all.invalid += part.invalid;
             for mut line in part.first_invalid {
@@ -112,7 +111,7 @@ impl Collected {
     pub(super) fn into_list(self) -> NumberList {
         let threads = parallel::processors();
         let mut list = if self.states.is_empty() {
-            NumberList::new(self.singles, self.ranges, threads)
+            NumberList::new(self.gathered, threads)
         } else {
             NumberList::with_states(self.states, threads)
         };

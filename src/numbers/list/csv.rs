@@ -21,6 +21,9 @@ use super::options::{ListOptions, OnInvalid};
 use super::rows::Rows;
 use super::written::refuse_spreadsheet_number;
 
+/// How much is read between two looks at how much memory it takes.
+const COMPACT_BYTES: u64 = 4 << 20;
+
 pub(crate) fn read_csv(
     input: Headed<'_>,
     options: &ListOptions,
@@ -47,7 +50,13 @@ pub(crate) fn read_csv(
     }
     let mut collected = Collected::new(options);
     let mut reader = RowReader { columns: &columns, reader: LineReader::new(options), options };
+    let mut compacted_at = 0;
     while more {
+        let read_bytes = rows.read_bytes();
+        if read_bytes >= compacted_at {
+            collected.compact(read_bytes as usize);
+            compacted_at = read_bytes + COMPACT_BYTES;
+        }
         collect(&mut rows, &mut reader, &mut collected)?;
         more = rows.next()?.is_some();
     }

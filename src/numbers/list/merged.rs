@@ -35,16 +35,15 @@ pub struct NumberList {
 
 impl NumberList {
     /// Sorts and merges what was read, on up to `threads` threads.
-    pub(crate) fn new(mut singles: Vec<Number>, mut ranges: Vec<NumberRange>, threads: usize) -> NumberList {
-        let read = ranges.iter().fold(singles.len() as u64, |sum, range| sum.saturating_add(range.len()));
+    pub(crate) fn new(gathered: Gathered, threads: usize) -> NumberList {
+        let Gathered { mut singles, mut ranges, merged } = gathered;
+        let read =
+            ranges.iter().fold(singles.len() as u64 + merged, |sum, range| sum.saturating_add(range.len()));
         if !singles.is_sorted() {
             sort_parallel(&mut singles, threads);
         }
         singles.dedup();
-        if !ranges.is_sorted() {
-            ranges.sort_unstable();
-        }
-        ranges = Merged::<Number> { singles: &[], ranges: &ranges }.collect();
+        ranges = merge(ranges);
         let mut list = NumberList { singles, ranges, ..NumberList::default() };
         list.numbers = if list.ranges.is_empty() {
             list.singles.len() as u64
@@ -92,6 +91,61 @@ impl NumberList {
     pub fn states(&self) -> &[StateRow] {
         &self.states
     }
+}
+
+/// What has been read of a list so far.
+#[derive(Debug, Default)]
+pub(crate) struct Gathered {
+    pub(crate) singles: Vec<Number>,
+    pub(crate) ranges: Vec<NumberRange>,
+    /// Numbers of lines that were merged into others.
+    merged: u64,
+}
+
+impl Gathered {
+    pub(crate) fn push(&mut self, range: NumberRange) {
+        if range.len() == 1 { self.singles.push(range.first()) } else { self.ranges.push(range) }
+    }
+
+    /// Adds what was read behind this.
+    pub(crate) fn append(&mut self, more: Self) {
+        self.singles.extend(more.singles);
+        self.ranges.extend(more.ranges);
+        self.merged = self.merged.saturating_add(more.merged);
+    }
+
+    /// Merges repeated lines if this takes more memory than `text_bytes`, the text that it was read from: usual
+    /// lines are longer than what is kept of them, and are merged at the end, all at once.
+    pub(crate) fn compact(&mut self, text_bytes: usize) {
+        if size_of_val(&*self.singles) + size_of_val(&*self.ranges) > text_bytes {
+            let before = self.singles.len();
+            if !self.singles.is_sorted() {
+                self.singles.sort_unstable();
+            }
+            self.singles.dedup();
+            self.merged += (before - self.singles.len()) as u64;
+            let numbers = |ranges: &[NumberRange]| {
+                ranges.iter().fold(0, |sum: u64, range| sum.saturating_add(range.len()))
+            };
+            let read = numbers(&self.ranges);
+            self.ranges = merge(std::mem::take(&mut self.ranges));
+            self.merged = self.merged.saturating_add(read.saturating_sub(numbers(&self.ranges)));
+        }
+        if self.singles.len() < self.singles.capacity() / 2 {
+            self.singles.shrink_to_fit();
+        }
+        if self.ranges.len() < self.ranges.capacity() / 2 {
+            self.ranges.shrink_to_fit();
+        }
+    }
+}
+
+/// Sorts ranges and merges those that overlap or are adjacent.
+pub(crate) fn merge(mut ranges: Vec<NumberRange>) -> Vec<NumberRange> {
+    if !ranges.is_sorted() {
+        ranges.sort_unstable();
+    }
+    Merged::<Number> { singles: &[], ranges: &ranges }.collect()
 }
 
 /// A line with one number.
@@ -180,18 +234,33 @@ mod tests {
 
     #[test]
     fn nested_overlapping_and_adjacent_ranges_merge() {
-        let list = NumberList::new(
-            vec![number(30), number(5), number(5), number(14), number(21)],
-            vec![range(10, 20), range(1, 3), range(12, 13), range(18, 20), range(4, 4), range(22, 22)],
-            2,
-        );
-        assert_eq!(list.ranges().collect::<Vec<_>>(), [range(1, 5), range(10, 22), range(30, 30)]);
-        assert_eq!((list.numbers(), list.duplicates), (19, 7));
+        for compacts in [false, true] {
+            let mut gathered = Gathered {
+                singles: vec![number(30), number(5), number(5), number(14), number(21)],
+                ranges: vec![
+                    range(10, 20),
+                    range(1, 3),
+                    range(12, 13),
+                    range(18, 20),
+                    range(4, 4),
+                    range(22, 22),
+                ],
+                merged: 0,
+            };
+            if compacts {
+                gathered.compact(0);
+                assert_eq!((gathered.singles.len(), gathered.ranges.len()), (4, 3));
+            }
+            let list = NumberList::new(gathered, 2);
+            assert_eq!(list.ranges().collect::<Vec<_>>(), [range(1, 5), range(10, 22), range(30, 30)]);
+            assert_eq!((list.numbers(), list.duplicates), (19, 7));
+        }
     }
 
     #[test]
     fn the_whole_number_space_costs_no_memory() {
-        let list = NumberList::new(vec![number(7)], vec![NumberRange::ALL, NumberRange::ALL], 2);
+        let (singles, ranges) = (vec![number(7)], vec![NumberRange::ALL, NumberRange::ALL]);
+        let list = NumberList::new(Gathered { singles, ranges, merged: 0 }, 2);
         assert_eq!(list.numbers(), Number::MAX.get() + 1);
         assert_eq!(list.duplicates, Number::MAX.get() + 2);
         assert_eq!(list.ranges().collect::<Vec<_>>(), [NumberRange::ALL]);

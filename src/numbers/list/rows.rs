@@ -73,6 +73,11 @@ impl<'a, R: Read> Rows<'a, R> {
         &self.row
     }
 
+    /// How much of the list has been read as rows, in bytes.
+    pub(super) fn read_bytes(&self) -> u64 {
+        self.reader.position().byte()
+    }
+
     /// The line on which the last row starts, computed from the reader's position after it: the row's own
     /// position lies before the blank lines above it.
     pub(super) fn line(&self) -> u64 {

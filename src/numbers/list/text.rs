@@ -131,6 +131,7 @@ fn parse_blocks(
     let mut all = Vec::new();
     for block in blocks {
         let mut parsed = parse_block(&block, &mut reader, options);
+        parsed.collected.compact(block.text.len());
         // A parser sees its blocks in file order, so the first ten of all are among the first ten of each.
         parsed.collected.keep_invalid(MAX_KEPT_INVALID - kept);
         kept += parsed.collected.first_invalid().len();

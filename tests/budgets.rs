@@ -8,18 +8,20 @@ use std::io::Write;
 
 use support::daemon::Daemon;
 use support::small_disk::SmallDisk;
-use support::{Answer, read_answer};
+use support::{Answer, ranges_csv, read_answer};
 
 fn start(directory: &tempfile::TempDir, flags: &[&str]) -> Daemon {
     Daemon::start_with(&directory.path().join("data"), flags)
 }
 
 fn put(daemon: &Daemon, pool: &str, list: &str) -> Answer {
-    daemon.client().send("PUT", &format!("/v1/pools/{pool}"), "text/plain", list.as_bytes()).unwrap()
+    let list = ranges_csv(list);
+    daemon.client().send("PUT", &format!("/v1/pools/{pool}"), "text/csv", list.as_bytes()).unwrap()
 }
 
 fn add(daemon: &Daemon, pool: &str, list: &str) -> Answer {
-    daemon.client().send("POST", &format!("/v1/pools/{pool}/numbers"), "text/plain", list.as_bytes()).unwrap()
+    let list = ranges_csv(list);
+    daemon.client().send("POST", &format!("/v1/pools/{pool}/numbers"), "text/csv", list.as_bytes()).unwrap()
 }
 
 #[track_caller]
@@ -116,8 +118,12 @@ fn bodies_have_a_length_that_is_checked_before_anything_is_executed() {
         assert!(refused.body.contains("--max-json"), "{refused:?}");
     }
     let line = "1234567890\n";
-    assert_eq!(put(&daemon, "by", &line.repeat(1_000_000 / line.len())).status, 201);
-    let refused = put(&daemon, "kz", &line.repeat(1_000_000 / line.len() + 1));
+    let put_lines = |pool: &str, lines: usize| {
+        let (path, list) = (format!("/v1/pools/{pool}"), line.repeat(lines));
+        daemon.client().send("PUT", &path, "text/plain", list.as_bytes()).unwrap()
+    };
+    assert_eq!(put_lines("by", 1_000_000 / line.len()).status, 201);
+    let refused = put_lines("kz", 1_000_000 / line.len() + 1);
     assert_eq!(refused.problem(), (413, "too_large".to_owned()));
     assert!(refused.body.contains("--max-upload"), "{refused:?}");
     let mut client = daemon.client();

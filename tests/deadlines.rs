@@ -72,7 +72,10 @@ fn an_idle_connection_has_longer_than_a_head() {
     std::thread::sleep(HEAD * 2);
     assert_eq!(between.call("GET", "/healthz").unwrap().status, 200, "it was only idle");
     // The bytes of a body are no head.
-    assert_eq!(between.send("PUT", "/v1/pools/ru", "text/plain", b"100-199\n").unwrap().status, 201);
+    assert_eq!(
+        between.send("PUT", "/v1/pools/ru", "text/csv", b"first,last\n100,199\n").unwrap().status,
+        201
+    );
     std::thread::sleep(HEAD * 2);
     assert_eq!(between.call("GET", "/healthz").unwrap().status, 200, "it was only idle");
     is_about(closed_after(&mut between, |_| ()), IDLE);
@@ -96,7 +99,7 @@ fn an_http_2_ping_is_no_life() {
 #[test]
 fn an_http_2_answer_that_nobody_takes_is_given_up() {
     let server = start();
-    assert_eq!(server.send("PUT", "/v1/pools/ru", "text/plain", "100000-299999").status, 201);
+    assert_eq!(server.send("PUT", "/v1/pools/ru", "text/csv", "first,last\n100000,299999\n").status, 201);
     for path in ["/v1/pools/ru/numbers", "/openapi.json"] {
         let mut http2 = Http2::connect(server.address, &[(INITIAL_WINDOW_SIZE, 0)]);
         http2.begin(1, "GET", path).unwrap();
@@ -113,7 +116,7 @@ fn an_http_2_answer_that_nobody_takes_is_given_up() {
 #[test]
 fn an_http_2_answer_that_is_taken_slowly_is_not_given_up() {
     let server = start();
-    assert_eq!(server.send("PUT", "/v1/pools/ru", "text/plain", "100000-119999").status, 201);
+    assert_eq!(server.send("PUT", "/v1/pools/ru", "text/csv", "first,last\n100000,119999\n").status, 201);
     let mut http2 = Http2::connect(server.address, &[(INITIAL_WINDOW_SIZE, 0)]);
     http2.begin(1, "GET", "/v1/pools/ru/numbers").unwrap();
     let (started, mut body) = (Instant::now(), Vec::new());

@@ -118,8 +118,9 @@ fn parts_of_pools_leave_the_descriptors_that_the_daemon_needs() {
     let mut client = daemon.client();
     let mut created = 0;
     let refused = loop {
-        let answer =
-            client.send("PUT", &format!("/v1/pools/p{created}"), "text/plain", b"100-199\n").unwrap();
+        let answer = client
+            .send("PUT", &format!("/v1/pools/p{created}"), "text/csv", b"first,last\n100,199\n")
+            .unwrap();
         if answer.status != 201 {
             break answer;
         }
@@ -136,7 +137,7 @@ fn parts_of_pools_leave_the_descriptors_that_the_daemon_needs() {
     assert_eq!(client.call("DELETE", "/v1/pools/p1").unwrap().status, 200);
     // The workers let go of a deleted pool at their next tick.
     let started = Instant::now();
-    while client.send("PUT", "/v1/pools/again", "text/plain", b"100-199\n").unwrap().status != 201 {
+    while client.send("PUT", "/v1/pools/again", "text/csv", b"first,last\n100,199\n").unwrap().status != 201 {
         assert!(started.elapsed() < Duration::from_secs(support::PATIENCE_SECONDS), "nothing was given back");
         sleep(Duration::from_millis(50));
     }

@@ -23,7 +23,7 @@ const CANCEL: [u8; 4] = 8_u32.to_be_bytes();
 
 fn start(directory: &tempfile::TempDir) -> Daemon {
     let daemon = Daemon::start_with(&directory.path().join("data"), &["--workers", "1"]);
-    let created = daemon.client().send("PUT", "/v1/pools/ru", "text/plain", b"1000000-1999999\n");
+    let created = daemon.client().send("PUT", "/v1/pools/ru", "text/csv", b"first,last\n1000000,1999999\n");
     assert_eq!(created.unwrap().status, 201);
     daemon
 }

@@ -12,7 +12,10 @@ fn json_is_read_strictly() {
     // More items than there may be are more than the usual longest body has.
     let limits = Limits { json_body_bytes: MAX_JSON_BODY_BYTES, ..Limits::default() };
     let server = Server::start_with_limits(None, &[], limits);
-    assert_eq!(server.send("PUT", "/v1/pools/ru?ttl=50&ttl_max=100", "text/plain", "100-102").status, 201);
+    assert_eq!(
+        server.send("PUT", "/v1/pools/ru?ttl=50&ttl_max=100", "text/csv", "first,last\n100,102\n").status,
+        201
+    );
     let item = "{\"number\":1,\"token\":\"AAAAAAAAAAA\"}";
     let many = format!("{{\"leases\":[{}{item}]}}", format!("{item},").repeat(65_536));
     for (call, body, named) in [

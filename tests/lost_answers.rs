@@ -15,7 +15,8 @@ const LEASE: &str = "POST /v1/pools/ru/lease HTTP/1.1\r\nhost: localhost\r\n\r\n
 
 fn start(directory: &tempfile::TempDir) -> Daemon {
     let daemon = Daemon::start_with(&directory.path().join("data"), &["--workers", "1"]);
-    let created = daemon.client().send("PUT", "/v1/pools/ru?order=lowest", "text/plain", b"100-199999\n");
+    let created =
+        daemon.client().send("PUT", "/v1/pools/ru?order=lowest", "text/csv", b"first,last\n100,199999\n");
     assert_eq!(created.unwrap().status, 201);
     daemon
 }

@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used)]
 
+use allotd::domain::hours::{MAX_CLOSED_DAYS, MAX_HOURS_RULES};
+use allotd::domain::note::MAX_NOTE_BYTES;
+use allotd::domain::zone_table::MAX_ZONE_ROWS;
 use allotd::engine::budgets::{FREE_JOURNAL_FILES, FREE_SPACE_PERCENT, MAX_FREE_SPACE_BYTES};
 use allotd::engine::create_delete::MAX_POOLS;
 use allotd::engine::operations::renew_return::MAX_ITEMS;
@@ -24,6 +27,7 @@ use allotd::http::server::listener::{
 use allotd::http::server::shares::{
     ADDRESS_SHARE, MAX_REFUSED_CONNECTIONS, MIN_ADDRESS_CONNECTIONS, RESERVED_PLACES,
 };
+use allotd::http::server::tls::{HANDSHAKE_SECONDS, TLS_BUFFER_BYTES};
 
 fn size(bytes: u64) -> String {
     let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
@@ -61,6 +65,8 @@ fn expected() -> Vec<(&'static str, String, &'static str)> {
         ),
         ("refused connections that are open", refused, ""),
         ("time of a refused connection", seconds(REFUSED_SECONDS), ""),
+        ("TLS handshake: time", seconds(HANDSHAKE_SECONDS), ""),
+        ("answers that wait in TLS", size(TLS_BUFFER_BYTES as u64), ""),
         ("time between requests", seconds(IDLE_SECONDS), ""),
         ("head of an HTTP/1 request: time", seconds(HEAD_SECONDS), ""),
         ("head of an HTTP/1 request: size", size(MAX_BUFFER_BYTES as u64), ""),
@@ -103,6 +109,10 @@ fn expected() -> Vec<(&'static str, String, &'static str)> {
         ("time that sent bytes stay unconfirmed by a TCP peer", seconds(UNCONFIRMED_TIMEOUT.as_secs()), ""),
         ("items of a `within`", MAX_WITHIN_ITEMS.to_string(), ""),
         ("items of a renew or return", MAX_ITEMS.to_string(), ""),
+        ("note of a pool: size", size(MAX_NOTE_BYTES as u64), ""),
+        ("rules of a pool's hours", MAX_HOURS_RULES.to_string(), ""),
+        ("closed days of a pool's hours", MAX_CLOSED_DAYS.to_string(), ""),
+        ("rows of a table of zones", MAX_ZONE_ROWS.to_string(), ""),
         ("pools", MAX_POOLS.to_string(), ""),
         ("numbers of all pools", "none".to_owned(), "`--max-numbers`"),
         ("backups", "none".to_owned(), "`--max-backups`"),

@@ -66,7 +66,7 @@ fn cases() -> Vec<Case> {
 fn what_can_be_read_in_two_ways_is_refused_before_it_is_executed() {
     let directory = tempfile::tempdir().unwrap();
     let daemon = Daemon::start_with(&directory.path().join("data"), &["--workers", "1"]);
-    let created = daemon.client().send("PUT", "/v1/pools/ru", "text/plain", b"100-199999\n");
+    let created = daemon.client().send("PUT", "/v1/pools/ru", "text/csv", b"first,last\n100,199999\n");
     assert_eq!(created.unwrap().status, 201);
     let mut leased = 0;
     let mut wrong = Vec::new();

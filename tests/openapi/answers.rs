@@ -201,7 +201,7 @@ fn leases(checked: &Checked) {
         checked.json("POST", LEASE, &body, status);
     }
     let large =
-        checked.client.borrow_mut().send("POST", LEASE, "application/json", &vec![b' '; (8 << 20) + 1]);
+        checked.client.borrow_mut().send("POST", LEASE, "application/json", &vec![b' '; (1 << 20) + 1]);
     checked.check("POST", LEASE, 413, &large.unwrap());
     let form = checked.client.borrow_mut().send("POST", LEASE, "text/html", b"x");
     checked.check("POST", LEASE, 415, &form.unwrap());

@@ -42,11 +42,19 @@ impl Server {
             journal_file_bytes: MIN_FILE_BYTES,
             max_numbers: Some(4_000_000),
             backup_dir: no_directory.join("backups"),
-            ..EngineConfig::new(directory.join("data"), 1)
+            ..EngineConfig::new(directory.join("data"), server::HANDLES_PER_WORKER)
         };
         let engine = Engine::open(&config).unwrap();
         let limits = Limits { upload_bytes: 1 << 20, ..Limits::default() };
-        let config = ServerConfig { workers: 1, max_connections: 1_000, allow_hosts: Vec::new(), limits };
+        let config = ServerConfig {
+            workers: 1,
+            max_connections: 1_000,
+            allow_hosts: Vec::new(),
+            limits,
+            tls: None,
+            authority: None,
+            registry: Arc::default(),
+        };
         let running = server::Server::start(Vec::new(), Arc::clone(&engine), config).unwrap();
         let control = running.control().clone();
         // It serves until the process ends.

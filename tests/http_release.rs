@@ -103,8 +103,8 @@ fn many_numbers_are_released_while_another_caller_leases() {
     });
     assert!(calls < 1_000_000);
     assert_eq!(results(&server, "renew", &leases[..100]), ["stale"; 100]);
-    let [available, leased, ..] = counts(&server);
-    assert!(leased <= 1 && available + leased == 20_000, "{available} {leased}");
+    let [free, held, ..] = counts(&server);
+    assert!(held <= 1 && free + held == 20_000, "{free} {held}");
 }
 
 #[test]

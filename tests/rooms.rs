@@ -14,7 +14,7 @@ const ROOMS: [&[&str]; 11] = [
     &["main", "lib"],
     &["cli"],
     &["daemon"],
-    &["http", "check"],
+    &["http", "check", "snapshot"],
     &["backup", "bench"],
     &["engine"],
     &["store"],

@@ -32,9 +32,9 @@ use crate::state::time::Timestamp;
 /// may block.
 const MAX_WORDS_COUNTED_AT_ONCE: u64 = 4_096;
 /// How long a call waits for another one with the same key that is under way,
-const KEY_WAIT: Duration = Duration::from_secs(10);
+pub(super) const KEY_WAIT: Duration = Duration::from_secs(10);
 /// and how long it pauses before it looks again.
-const KEY_PAUSE: Duration = Duration::from_millis(1);
+pub(super) const KEY_PAUSE: Duration = Duration::from_millis(1);
 /// `Retry-After` if no time is known at which a number becomes available, in seconds.
 const EXHAUSTED_RETRY_AFTER_SECONDS: u64 = 60;
 
@@ -55,10 +55,10 @@ struct LeaseBody {
 const PLAIN: LeaseRequest<'static> = LeaseRequest { count: 1, ttl_seconds: None, within: None };
 
 /// The `Idempotency-Key` of a call, by which a repetition is recognised.
-type Key = Option<HeaderValue>;
+pub(super) type Key = Option<HeaderValue>;
 
 /// The key of a call, of 1 to [`MAX_KEY_BYTES`] bytes.
-fn key_of(given: &RequestHeaders<'_>) -> Result<Key, Problem> {
+pub(super) fn key_of(given: &RequestHeaders<'_>) -> Result<Key, Problem> {
     let Some(key) = given.key else { return Ok(None) };
     if given.keys > 1 || !(1..=MAX_KEY_BYTES).contains(&key.len()) {
         return Err(Problem::bad_request(format!("Idempotency-Key: give one of 1 to {MAX_KEY_BYTES} bytes")));
@@ -102,7 +102,7 @@ pub(crate) fn lease_with_body(api: &Arc<Api>, request: Request<Incoming>) -> Res
 }
 
 /// Why a lease got nothing.
-enum Refused {
+pub(super) enum Refused {
     Exhausted,
     /// Another call with the key is under way.
     Pending,
@@ -126,7 +126,7 @@ async fn with_body(api: Arc<Api>, pool: Arc<Pool>, key: Key, body: hyper::body::
     let bytes = api.bodies.collect_json(body).await?;
     let wanted: LeaseBody = if bytes.is_empty() { LeaseBody::default() } else { bytes.parse().await? };
     let within = match wanted.within {
-        Some(field) => Some(field.of(&pool).await?),
+        Some(field) => Some(Arc::new(field.of(&pool).await?)),
         None => None,
     };
     let call = Arc::new(Call {
@@ -146,7 +146,7 @@ async fn with_body(api: Arc<Api>, pool: Arc<Pool>, key: Key, body: hyper::body::
             Err(Refused::Problem(problem)) => return Err(problem),
             Err(Refused::Exhausted) => {
                 let now = api.engine.now();
-                let (counts, next) = count(&call).await?;
+                let (counts, next) = count(&call.pool, call.within.as_ref()).await?;
                 return Err(exhausted(&counts, next, now));
             }
         }
@@ -158,7 +158,7 @@ struct Call {
     pool: Arc<Pool>,
     count: u32,
     ttl_seconds: Option<u32>,
-    within: Option<Within>,
+    within: Option<Arc<Within>>,
     key: Key,
     body: JsonBody,
 }
@@ -171,7 +171,7 @@ impl Call {
             let request = LeaseRequest {
                 count: call.count,
                 ttl_seconds: call.ttl_seconds,
-                within: call.within.as_ref(),
+                within: call.within.as_deref(),
             };
             let once = call.key.as_ref().map(|key| (key.as_bytes(), &**call.body));
             lease(&call.pool, state, &request, once)
@@ -198,25 +198,36 @@ fn lease(
             let body = json::leases(leases, times);
             Ok(state.confirmed(body, position))
         }
-        Err(LeaseError::Exhausted) => Err(Refused::Exhausted),
-        Err(LeaseError::KeyPending) => Err(Refused::Pending),
-        Err(LeaseError::KeyStale) => {
-            let over = leases.iter().map(|lease| (lease.number, RenewResult::Stale));
-            let results = json::renew_results(over, times);
-            Err(Refused::Problem(Problem::from(LeaseError::KeyStale).with_results(&results)))
-        }
-        Err(error) => Err(Refused::Problem(error.into())),
+        Err(error) => Err(refused(error, state)),
     }
 }
 
-/// Counts the numbers that the call could have chosen from, and finds when the next one can become available.
-async fn count(call: &Arc<Call>) -> Result<(Counts, Option<Timestamp>), Problem> {
-    match &call.within {
-        Some(within) if within.len() > MAX_WORDS_COUNTED_AT_ONCE => {
-            let call = Arc::clone(call);
-            blocking(move || Ok(look(&call.pool, call.within.as_ref()))).await
+/// Why a lease got nothing, by the engine's error and what it left in the state.
+#[cold]
+pub(super) fn refused(error: LeaseError, state: &mut CallState) -> Refused {
+    match error {
+        LeaseError::Exhausted => Refused::Exhausted,
+        LeaseError::KeyPending => Refused::Pending,
+        LeaseError::KeyStale if !state.leases.is_empty() => {
+            let over = state.leases.iter().map(|lease| (lease.number, RenewResult::Stale));
+            let results = json::renew_results(over, &mut state.times);
+            Refused::Problem(Problem::from(LeaseError::KeyStale).with_results(&results))
         }
-        within => Ok(look(&call.pool, within.as_ref())),
+        error => Refused::Problem(error.into()),
+    }
+}
+
+/// Counts the numbers that a call could have chosen from, and finds when the next one can become available.
+pub(super) async fn count(
+    pool: &Arc<Pool>,
+    within: Option<&Arc<Within>>,
+) -> Result<(Counts, Option<Timestamp>), Problem> {
+    match within {
+        Some(within) if within.len() > MAX_WORDS_COUNTED_AT_ONCE => {
+            let (pool, within) = (Arc::clone(pool), Arc::clone(within));
+            blocking(move || Ok(look(&pool, Some(&within)))).await
+        }
+        within => Ok(look(pool, within.map(|within| &**within))),
     }
 }
 
@@ -224,18 +235,25 @@ fn look(pool: &Pool, within: Option<&Within>) -> (Counts, Option<Timestamp>) {
     (pool.counts_within(within), pool.next_available_at(within))
 }
 
-fn exhausted(counts: &Counts, next: Option<Timestamp>, now: Timestamp) -> Problem {
-    let (when, next_json) = match next {
+/// When to try again: as text, as JSON, and in seconds.
+pub(super) fn when(next: Option<Timestamp>, now: Timestamp) -> (String, String, u64) {
+    match next {
         Some(time) => (
             format!("try again at {time}, when the next number can become available"),
             format!("\"{time}\""),
+            time.unix_seconds().saturating_sub(now.unix_seconds()).max(1),
         ),
         None => (
             "none will become available without an operator: start the next round, reinstate numbers or add some"
                 .to_owned(),
             "null".to_owned(),
+            EXHAUSTED_RETRY_AFTER_SECONDS,
         ),
-    };
+    }
+}
+
+fn exhausted(counts: &Counts, next: Option<Timestamp>, now: Timestamp) -> Problem {
+    let (when, next_json, retry_after) = when(next, now);
     let detail = if counts.numbers == 0 {
         "The pool has no numbers within the given prefixes and ranges: give others, or add numbers".to_owned()
     } else {
@@ -245,9 +263,6 @@ fn exhausted(counts: &Counts, next: Option<Timestamp>, now: Timestamp) -> Proble
             counts.numbers, counts.leased, counts.resting, counts.done, counts.retired
         )
     };
-    let retry_after = next.map_or(EXHAUSTED_RETRY_AFTER_SECONDS, |next| {
-        next.unix_seconds().saturating_sub(now.unix_seconds()).max(1)
-    });
     Problem::new(Code::Exhausted, detail)
         .with_members(format!(",{},\"next_available_at\":{next_json}", json::counts(counts)))
         .retry_after(retry_after)

@@ -6,6 +6,7 @@ pub(crate) mod backup;
 pub(crate) mod export;
 pub(crate) mod health;
 pub(crate) mod lease;
+pub(crate) mod lease_several;
 pub(crate) mod map;
 pub(crate) mod metrics;
 pub(crate) mod note;

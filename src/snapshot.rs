@@ -57,9 +57,9 @@ pub enum SnapshotError {
     /// Records of the journal are of no number of the pool.
     #[error("{0} records of the journal do not fit their segments: use another backup")]
     Refused(u64),
-    /// The numbers could not be written.
-    #[error("the numbers cannot be written: {0}")]
-    Io(#[from] io::Error),
+    /// The journal does not say at which time the words were so.
+    #[error("the journal of the backup has no time: use another backup")]
+    NoTime,
 }
 
 /// One pool of a backup, as it was at one instant.
@@ -91,7 +91,7 @@ impl Snapshot {
         // The writer records the time once per second at least, and every change in the copy is before its end.
         let last = journaled.into_recovered().last;
         let as_of = last.and_then(|(frame, _)| Timestamp::checked(frame.time_nanos / NANOS_PER_SECOND));
-        let snapshot = Self { pools, as_of: as_of.unwrap_or_default() };
+        let snapshot = Self { pools, as_of: as_of.ok_or(SnapshotError::NoTime)? };
         snapshot.settle()?;
         Ok(snapshot)
     }

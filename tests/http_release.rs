@@ -6,6 +6,7 @@ mod support;
 
 use serde_json::{Value, json};
 use support::Server;
+use support::daemon::allotd;
 
 fn lease(server: &Server, count: u32) -> Vec<Value> {
     let answer = server.post("/v1/pools/ru/lease", &format!("{{\"count\":{count}}}"));
@@ -103,8 +104,8 @@ fn many_numbers_are_released_while_another_caller_leases() {
     });
     assert!(calls < 1_000_000);
     assert_eq!(results(&server, "renew", &leases[..100]), ["stale"; 100]);
-    let [available, leased, ..] = counts(&server);
-    assert!(leased <= 1 && available + leased == 20_000, "{available} {leased}");
+    let [free, held, ..] = counts(&server);
+    assert!(held <= 1 && free + held == 20_000, "{free} {held}");
 }
 
 #[test]
@@ -133,4 +134,34 @@ fn what_cannot_be_released_is_refused_with_what_to_give() {
     let bad = server.send("POST", "/v1/pools/ru/release", "text/plain", "100\nx\n");
     assert!(bad.status == 400 && bad.body.contains("line 2"), "{}", bad.body);
     assert_eq!(counts(&server)[1], 3);
+}
+
+#[test]
+fn the_command_releases_files_or_states() {
+    let server = Server::with_pool("order=lowest", "100-109");
+    lease(&server, 6);
+    let list = server.data.path().join("list.txt");
+    std::fs::write(&list, "100-101\n109\n").unwrap();
+    let url = format!("http://{}", server.address);
+    let run = |args: &[&str]| {
+        let mut command = allotd();
+        let output = command.args(["pool", "release", "ru", "--server", &url]).args(args).output().unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(text).unwrap())
+    };
+    let shown = |released: u32, already: u32, leased: u32| {
+        (Some(0), format!("already   {already}\nleased    {leased}\nreleased  {released}\nunknown   0\n"))
+    };
+    let file = list.to_str().unwrap();
+    assert_eq!(run(&[file, "--dry-run"]), shown(2, 1, 2));
+    assert_eq!(run(&[file]), shown(2, 1, 2));
+    assert_eq!(run(&["--state", "leased", "--within", "102-103"]), shown(2, 0, 2));
+    assert_eq!(run(&["--state", "leased,resting", "--dry-run"]), shown(2, 0, 2));
+    assert_eq!(counts(&server)[1], 2);
+    for wrong in [&[][..], &[file, "--state", "leased"], &[file, "--within", "10"], &["--dry-run"]] {
+        let (code, text) = run(wrong);
+        assert_eq!(code, Some(2), "{wrong:?}: {text}");
+    }
+    let (code, text) = run(&["--state", "done"]);
+    assert!(code == Some(1) && text.contains("give leased, resting"), "{text}");
 }

@@ -14,7 +14,7 @@ const ROOMS: [&[&str]; 12] = [
     &["main", "lib"],
     &["cli"],
     &["daemon"],
-    &["http", "check"],
+    &["http", "check", "snapshot"],
     &["backup", "bench"],
     &["engine"],
     &["store"],

@@ -12,8 +12,9 @@ use super::remote::Remote;
 
 #[derive(Debug, Args)]
 pub(super) struct LeaseArgs {
-    /// Name of the pool
-    pool: String,
+    /// Name of the pool; of several, the first that has a number
+    #[arg(required = true, value_name = "POOL")]
+    pools: Vec<String>,
     /// The most numbers to lease [default: 1]
     #[arg(long, value_name = "N")]
     count: Option<u32>,
@@ -39,11 +40,20 @@ pub(super) fn run(args: LeaseArgs) -> Result<(), CliError> {
     if !args.within.is_empty() {
         body["within"] = args.within.into();
     }
-    let path = format!("/v1/pools/{}/lease", crate::cli::pool::name::checked_name(&args.pool)?);
+    let names = args.pools.iter().map(|name| crate::cli::pool::name::checked_name(name));
+    let names = names.collect::<Result<Vec<_>, _>>()?;
+    let path = match &names[..] {
+        [name] => format!("/v1/pools/{name}/lease"),
+        names => {
+            body["pools"] = names.iter().map(ToString::to_string).collect();
+            "/v1/lease".to_owned()
+        }
+    };
     args.remote.call(Call::json(Method::POST, &path, &body), |answer| {
         let line = |lease: &Value| {
             let cell = |name: &str| output::cell(&lease[name]);
-            format!("{}:{}\t{}\n", cell("number"), cell("token"), cell("expires_at"))
+            let pool = lease["pool"].as_str().map(|pool| format!("\t{pool}")).unwrap_or_default();
+            format!("{}:{}\t{}{pool}\n", cell("number"), cell("token"), cell("expires_at"))
         };
         answer["leases"].as_array().into_iter().flatten().map(line).collect()
     })

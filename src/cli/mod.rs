@@ -6,6 +6,7 @@ mod check;
 mod completions;
 mod demo;
 pub(crate) mod error;
+mod export;
 mod figures;
 mod lease;
 mod list;
@@ -66,6 +67,8 @@ enum Command {
     Bench(bench::BenchArgs),
     /// Make the daemon back up all its pools
     Backup(backup::BackupArgs),
+    /// Write the numbers of a pool in a backup and their states, without a daemon
+    Export(export::ExportArgs),
     /// Create a data directory from a backup
     Restore(backup::RestoreArgs),
     /// Check a data directory that no daemon uses, or a backup
@@ -103,6 +106,7 @@ impl Cli {
             Command::Token(command) => token::run(command),
             Command::Bench(args) => bench::run(&args),
             Command::Backup(args) => backup::back_up(&args),
+            Command::Export(args) => export::run(&args),
             Command::Restore(args) => backup::run_restore(&args),
             Command::Check(args) => check::run(&args),
             Command::Completions(args) => completions::run(&args),

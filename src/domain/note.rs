@@ -9,8 +9,8 @@ pub const MAX_NOTE_BYTES: usize = 16 << 10;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoteError {
     /// It is too long.
-    #[error("note has {0} bytes: give at most {MAX_NOTE_BYTES}")]
-    TooLong(usize),
+    #[error("note is longer than {MAX_NOTE_BYTES} bytes: shorten it, or link to the rest")]
+    TooLong,
     /// It holds what a terminal would obey.
     #[error("note holds the control character U+{0:04X}: give text, tabs and ends of lines only")]
     Control(u32),
@@ -38,7 +38,7 @@ impl TryFrom<String> for Note {
 
     fn try_from(text: String) -> Result<Self, NoteError> {
         if text.len() > MAX_NOTE_BYTES {
-            return Err(NoteError::TooLong(text.len()));
+            return Err(NoteError::TooLong);
         }
         match text.chars().find(|c| c.is_control() && !matches!(c, '\t' | '\n' | '\r')) {
             Some(control) => Err(NoteError::Control(control.into())),
@@ -63,7 +63,7 @@ mod tests {
         for text in ["", "# Say hello\n\n\t*Name* first.\r\n", &longest] {
             assert_eq!(Note::try_from(text.to_owned()).unwrap().as_str(), text);
         }
-        assert_eq!(Note::try_from(format!("{longest}a")), Err(NoteError::TooLong(MAX_NOTE_BYTES + 1)));
+        assert_eq!(Note::try_from(format!("{longest}a")), Err(NoteError::TooLong));
         for (text, code) in [("a\0b", 0), ("\u{1b}[2J", 0x1b), ("\u{85}", 0x85)] {
             assert_eq!(Note::try_from(text.to_owned()), Err(NoteError::Control(code)));
         }

@@ -104,7 +104,15 @@ impl Calls {
         match self {
             Self::All => true,
             Self::Lease => {
-                matches!(call, Call::Lease | Call::Renew | Call::Return | Call::ShowPool | Call::Health)
+                matches!(
+                    call,
+                    Call::Lease
+                        | Call::LeaseSeveral
+                        | Call::Renew
+                        | Call::Return
+                        | Call::ShowPool
+                        | Call::Health
+                )
             }
         }
     }

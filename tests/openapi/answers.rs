@@ -232,6 +232,7 @@ fn leases(checked: &Checked) {
     checked.json("POST", RETURN, &json!({"leases": own, "then": "done", "outcome": "gone"}), 200);
     keyed(checked);
     one_lease(checked);
+    several_pools(checked);
     checked.call("POST", "/v1/pools/ru/pause", 200);
     checked.call("POST", LEASE, 409);
     checked.call("POST", "/v1/pools/ru/resume", 200);
@@ -242,6 +243,20 @@ fn leases(checked: &Checked) {
     assert_eq!(exhausted["code"], "exhausted");
     let stats = checked.call("GET", "/v1/stats", 200);
     assert!(stats["pools"]["ru"]["next_available_at"].is_string(), "{stats}");
+}
+
+/// Of several pools.
+fn several_pools(checked: &Checked) {
+    checked.list("PUT", "/v1/pools/few", "1\n", 201);
+    let lease = |pools: &[&str], status| checked.json("POST", "/v1/lease", &json!({"pools": pools}), status);
+    lease(&["few", "ru"], 200);
+    assert_eq!(lease(&["few", "ru"], 200)["leases"][0]["pool"], "ru");
+    lease(&["few"], 409);
+    checked.call("POST", "/v1/pools/few/pause", 200);
+    lease(&["few"], 409);
+    lease(&["few", "nope"], 404);
+    lease(&[], 400);
+    checked.call("DELETE", "/v1/pools/few?force=true", 200);
 }
 
 /// The header `Lease-Token`.

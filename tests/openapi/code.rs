@@ -10,6 +10,7 @@ use allotd::domain::settings::{
 };
 use allotd::engine::idempotency::MAX_KEY_BYTES;
 use allotd::engine::operations::lease::MAX_LEASE_COUNT;
+use allotd::engine::operations::lease_several::MAX_SEVERAL_POOLS;
 use allotd::engine::operations::map::{DEFAULT_MAP_BUCKETS, MAX_MAP_BUCKETS};
 use allotd::engine::operations::renew_return::MAX_ITEMS;
 use allotd::http::request::within::MAX_WITHIN_ITEMS;
@@ -69,6 +70,9 @@ pub(crate) fn limits() -> Vec<(&'static str, Value)> {
         ("/components/schemas/Within/maxItems", json!(MAX_WITHIN_ITEMS)),
         ("/components/schemas/LeaseRequest/properties/count/maximum", json!(MAX_LEASE_COUNT)),
         ("/components/schemas/LeaseRequest/properties/ttl/maximum", json!(MAX_TTL_SECONDS)),
+        ("/components/schemas/SeveralRequest/properties/pools/maxItems", json!(MAX_SEVERAL_POOLS)),
+        ("/components/schemas/SeveralRequest/properties/count/maximum", json!(MAX_LEASE_COUNT)),
+        ("/components/schemas/SeveralRequest/properties/ttl/maximum", json!(MAX_TTL_SECONDS)),
         ("/components/schemas/Leases/properties/leases/maxItems", json!(MAX_LEASE_COUNT)),
         ("/components/schemas/RenewRequest/properties/leases/maxItems", json!(MAX_ITEMS)),
         ("/components/schemas/RenewRequest/properties/ttl/maximum", json!(MAX_TTL_SECONDS)),

@@ -11,7 +11,7 @@ use crate::cli::error::CliError;
 use crate::cli::output;
 use crate::cli::remote::ServerArgs;
 use crate::client::{self, Call};
-use crate::domain::note::{MAX_NOTE_BYTES, Note};
+use crate::domain::note::{MAX_NOTE_BYTES, Note, NoteError};
 
 use super::name::pool_path;
 
@@ -39,7 +39,12 @@ pub(super) fn read(path: &Path) -> Result<Note, CliError> {
     } else {
         Box::new(File::open(path).map_err(failed)?)
     };
-    let mut text = String::new();
-    input.take(MAX_NOTE_BYTES as u64 + 1).read_to_string(&mut text).map_err(failed)?;
-    Note::try_from(text).map_err(|error| CliError::Failed(format!("{}: {error}", path.display())))
+    let mut text = Vec::new();
+    input.take(MAX_NOTE_BYTES as u64 + 1).read_to_end(&mut text).map_err(failed)?;
+    let refused = |why: String| CliError::Failed(format!("{}: {why}", path.display()));
+    if text.len() > MAX_NOTE_BYTES {
+        return Err(refused(NoteError::TooLong.to_string()));
+    }
+    let text = String::from_utf8(text).map_err(|error| refused(format!("note is not UTF-8: {error}")))?;
+    Note::try_from(text).map_err(|error| refused(error.to_string()))
 }

@@ -21,7 +21,7 @@ pub(in crate::cli) struct ReleaseArgs {
     #[arg(long, value_name = "STATE", conflicts_with = "files", required_unless_present = "files")]
     state: Option<String>,
     /// Only those within these prefixes or ranges, separated by commas
-    #[arg(long, value_name = "PREFIX", requires = "state")]
+    #[arg(long, value_name = "PREFIX", requires = "state", conflicts_with = "files")]
     within: Option<String>,
     /// Only count what would change
     #[arg(long)]

@@ -23,8 +23,9 @@ pub(crate) fn start_sweeper(
     BackgroundThread::start("allotd-sweeper", move |stop| {
         let pools = || {
             let pools: Vec<Arc<Pool>> = swept.load().values().cloned().collect();
-            let live_until =
-                |entry: &KeyEntry| pools.iter().find(|pool| pool.id() == entry.pool)?.live_until(entry);
+            let live_until = |entry: &KeyEntry| {
+                pools.iter().find(|pool| Some(pool.id()) == entry.pool())?.live_until(entry)
+            };
             purged.keys.purge_some(purged.clock.now(), live_until);
             pools
         };

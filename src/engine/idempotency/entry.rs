@@ -8,7 +8,7 @@ use crate::numbers::number::Number;
 use crate::state::time::Timestamp;
 use crate::sys::atomics::{AtomicU32, Ordering};
 
-/// The hash of a pool and a key in it.
+/// The hash of a key and of what it is a key of: a pool, or the call that leases from several.
 pub(crate) type KeyHash = [u8; 16];
 
 /// One lease of a key.
@@ -19,8 +19,10 @@ pub(crate) struct StoredLease {
 }
 
 /// The leases made under a key.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct StoredLeases {
+    /// The pool that all of them are of.
+    pub(crate) pool: u64,
     /// Their original end.
     pub(crate) until: Timestamp,
     pub(crate) leases: Box<[StoredLease]>,
@@ -29,7 +31,6 @@ pub(crate) struct StoredLeases {
 /// One use of a key.
 #[derive(Debug)]
 pub(crate) struct KeyEntry {
-    pub(crate) pool: u64,
     /// Hash of the request's body.
     pub(super) body: u64,
     /// Whose leases are counted; `None` after a restart too, as the journal does not name owners.
@@ -42,19 +43,24 @@ pub(crate) struct KeyEntry {
 
 impl KeyEntry {
     /// A use whose call is under way.
-    pub(super) fn under_way(pool: u64, body: u64, owner: Option<Arc<KeyOwner>>) -> Self {
-        Self { pool, body, owner, stored: OnceLock::new(), kept_until: AtomicU32::new(0) }
+    pub(super) fn under_way(body: u64, owner: Option<Arc<KeyOwner>>) -> Self {
+        Self { body, owner, stored: OnceLock::new(), kept_until: AtomicU32::new(0) }
     }
 
     /// A use whose leases are known.
-    pub(crate) fn completed(pool: u64, body: u64, stored: StoredLeases) -> Self {
+    pub(crate) fn completed(body: u64, stored: StoredLeases) -> Self {
         let kept_until = AtomicU32::new(stored.until.seconds());
-        Self { pool, body, owner: None, stored: OnceLock::from(stored), kept_until }
+        Self { body, owner: None, stored: OnceLock::from(stored), kept_until }
     }
 
     /// The leases; none while the call is under way, or if it made none.
     pub(crate) fn leases(&self) -> &[StoredLease] {
         self.stored.get().map_or(&[], |stored| &stored.leases)
+    }
+
+    /// The pool of the leases; `None` while the call is under way.
+    pub(crate) fn pool(&self) -> Option<u64> {
+        self.stored.get().map(|stored| stored.pool)
     }
 
     /// Keeps the key until then.
@@ -92,7 +98,7 @@ impl KeyEntry {
 
     /// The records of the key and its leases; none if there are no leases.
     pub(crate) fn records(&self, key: &KeyHash) -> impl Iterator<Item = Record> {
-        let (pool, key_start) = (self.pool, key_start(key));
+        let (pool, key_start) = (self.pool().unwrap_or_default(), key_start(key));
         let stored = self.stored.get().filter(|stored| !stored.leases.is_empty());
         let head = stored.map(|stored| KeyRecord {
             key: *key,

@@ -28,6 +28,9 @@ use recovered::RecoveredKeys;
 
 /// Maximum length of an `Idempotency-Key`, in bytes.
 pub const MAX_KEY_BYTES: usize = 128;
+/// Stands in the hash of a key for the pool, if the call chooses among several: a repetition is told of the same
+/// leases, whichever of the pools has numbers by then. No pool has this id.
+pub(crate) const OF_SEVERAL_POOLS: u64 = 0;
 /// Number of locks that the keys share.
 const SHARDS: usize = if cfg!(allotd_shuttle) { 4 } else { 1_024 };
 /// Shards of which [`Keys::purge_some`] removes ended keys in one call.
@@ -99,10 +102,11 @@ impl Keys {
         }
     }
 
-    /// The hash of a pool's key. Without an owner it is that of versions that knew none.
-    pub(crate) fn hash(&self, pool: u64, owner: Option<&KeyOwner>, key: &[u8]) -> KeyHash {
+    /// The hash of a key of a pool, or of [`OF_SEVERAL_POOLS`]. Without an owner it is that of versions that knew
+    /// none.
+    pub(crate) fn hash(&self, scope: u64, owner: Option<&KeyOwner>, key: &[u8]) -> KeyHash {
         let mut hasher = self.hasher;
-        std::hash::Hasher::write_u64(&mut hasher, pool);
+        std::hash::Hasher::write_u64(&mut hasher, scope);
         if let Some(owner) = owner {
             std::hash::Hasher::write(&mut hasher, &OWNED_PREFIX);
             std::hash::Hasher::write_u64(&mut hasher, owner.name().len() as u64);
@@ -137,11 +141,11 @@ impl Keys {
         entries.is_some_and(|entries| entries.get(key).is_some_and(|entry| !entry.leases().is_empty()))
     }
 
-    /// Begins a call that leases up to `count` numbers of a pool under a key.
+    /// Begins a call that leases up to `count` numbers under a key.
     pub(crate) fn begin(
         &self,
         key: &KeyHash,
-        (pool, body): (u64, u64),
+        body: u64,
         count: u32,
         share: Option<KeyShare<'_>>,
         now: Timestamp,
@@ -166,7 +170,7 @@ impl Keys {
             return Begun::OwnerFull;
         }
         let owner = share.map(|share| Arc::clone(share.owner));
-        let entry = Arc::new(KeyEntry::under_way(pool, body, owner));
+        let entry = Arc::new(KeyEntry::under_way(body, owner));
         entries.insert(*key, Arc::clone(&entry));
         Begun::First(entry)
     }
@@ -258,7 +262,7 @@ impl Keys {
         live_until: impl Fn(&KeyEntry) -> Option<Timestamp>,
     ) {
         for (key, mut entry) in recovered.whole() {
-            let pool = entry.pool;
+            let Some(pool) = entry.pool() else { continue };
             entry.retain(|lease| is_known(pool, lease));
             if let Some(until) = live_until(&entry) {
                 entry.keep_until(until);
@@ -289,13 +293,11 @@ mod tests {
             number: Number::new(u64::from(index) + 100).unwrap(),
             generation: index + 1,
         };
-        StoredLeases { until: at(until), leases: (0..leases).map(lease).collect() }
+        StoredLeases { pool: 5, until: at(until), leases: (0..leases).map(lease).collect() }
     }
 
     fn insert(keys: &Keys, key: &KeyHash, leases: u32, until: u32) {
-        let Begun::First(entry) = keys.begin(key, (5, 9), leases, None, at(1)) else {
-            panic!("the first use")
-        };
+        let Begun::First(entry) = keys.begin(key, 9, leases, None, at(1)) else { panic!("the first use") };
         keys.complete(&entry, leases, stored(until, leases));
     }
 
@@ -329,16 +331,16 @@ mod tests {
         let read = || recover(of_a[..1].iter().chain(&records).chain(&of_a[2..]));
         let restored = Keys::new(&SECRET, 1 << 20);
         restored.restore(read(), at(60), |_, lease| lease.generation != 2, none);
-        assert!(matches!(restored.begin(&b, (5, 9), 2, None, at(60)), Begun::First(_)), "it has ended");
+        assert!(matches!(restored.begin(&b, 9, 2, None, at(60)), Begun::First(_)), "it has ended");
         // Unless a lease was renewed.
         let renewed = Keys::new(&SECRET, 1 << 20);
         renewed.restore(read(), at(60), |_, _| true, |entry| (entry.leases().len() == 2).then_some(at(90)));
-        assert!(matches!(renewed.begin(&b, (5, 9), 2, None, at(89)), Begun::Stored(_)));
-        let Begun::Stored(entry) = restored.begin(&a, (5, 9), 3, None, at(99)) else { panic!("stored") };
+        assert!(matches!(renewed.begin(&b, 9, 2, None, at(89)), Begun::Stored(_)));
+        let Begun::Stored(entry) = restored.begin(&a, 9, 3, None, at(99)) else { panic!("stored") };
         let all = stored(100, 3).leases;
         assert_eq!(entry.leases(), [all[0], all[2]], "the word of the second is lost");
-        assert!(matches!(restored.begin(&a, (5, 8), 3, None, at(99)), Begun::OtherBody));
-        assert!(matches!(restored.begin(&a, (5, 9), 3, None, at(100)), Begun::Ended(_)));
+        assert!(matches!(restored.begin(&a, 8, 3, None, at(99)), Begun::OtherBody));
+        assert!(matches!(restored.begin(&a, 9, 3, None, at(100)), Begun::Ended(_)));
     }
 
     #[test]
@@ -350,29 +352,29 @@ mod tests {
             (0..SHARDS as u64 / PURGED_SHARDS).for_each(|_| keys.purge_some(at(now), |_| live.map(at)));
         };
         purge(100, Some(300));
-        assert!(matches!(keys.begin(&a, (5, 9), 1, None, at(299)), Begun::Stored(_)));
+        assert!(matches!(keys.begin(&a, 9, 1, None, at(299)), Begun::Stored(_)));
         purge(300, None);
-        assert!(matches!(keys.begin(&a, (5, 9), 1, None, at(299)), Begun::First(_)));
+        assert!(matches!(keys.begin(&a, 9, 1, None, at(299)), Begun::First(_)));
     }
 
     #[test]
     fn a_call_under_way_is_pending_and_a_failed_one_is_forgotten() {
         let keys = Keys::new(&SECRET, 1 << 20);
         let a = keys.hash(5, None, b"a");
-        let Begun::First(entry) = keys.begin(&a, (5, 9), 1, None, at(1)) else { panic!("the first use") };
-        assert!(matches!(keys.begin(&a, (5, 9), 1, None, at(1)), Begun::Pending));
+        let Begun::First(entry) = keys.begin(&a, 9, 1, None, at(1)) else { panic!("the first use") };
+        assert!(matches!(keys.begin(&a, 9, 1, None, at(1)), Begun::Pending));
         assert_eq!(keys.records().len(), 0);
         keys.complete(&entry, 1, stored(0, 0));
-        assert!(matches!(keys.begin(&a, (5, 9), 1, None, at(1)), Begun::First(_)));
+        assert!(matches!(keys.begin(&a, 9, 1, None, at(1)), Begun::First(_)));
     }
 
     #[test]
     fn a_key_with_a_lease_missing_is_not_restored() {
         let keys = Keys::new(&SECRET, 1 << 20);
         let a = keys.hash(5, None, b"a");
-        let records: Vec<_> = KeyEntry::completed(5, 9, stored(100, 3)).records(&a).take(3).collect();
+        let records: Vec<_> = KeyEntry::completed(9, stored(100, 3)).records(&a).take(3).collect();
         keys.restore(recover(&records), at(1), |_, _| true, none);
-        assert!(matches!(keys.begin(&a, (5, 9), 1, None, at(1)), Begun::First(_)));
+        assert!(matches!(keys.begin(&a, 9, 1, None, at(1)), Begun::First(_)));
     }
 
     #[test]
@@ -382,15 +384,13 @@ mod tests {
         assert_eq!(most, 256);
         let (a, b) = (keys.hash(5, None, b"a"), keys.hash(5, None, b"b"));
         // What a call under way may lease counts.
-        let Begun::First(entry) = keys.begin(&a, (5, 9), most, None, at(1)) else { panic!("room") };
-        assert!(matches!(keys.begin(&b, (5, 9), 1, None, at(1)), Begun::Full));
+        let Begun::First(entry) = keys.begin(&a, 9, most, None, at(1)) else { panic!("room") };
+        assert!(matches!(keys.begin(&b, 9, 1, None, at(1)), Begun::Full));
         keys.complete(&entry, most, stored(100, 10));
-        let Begun::First(entry) = keys.begin(&b, (5, 9), most - 10, None, at(1)) else {
-            panic!("room again")
-        };
+        let Begun::First(entry) = keys.begin(&b, 9, most - 10, None, at(1)) else { panic!("room again") };
         keys.complete(&entry, most - 10, stored(0, 0));
         (0..SHARDS as u64 / PURGED_SHARDS).for_each(|_| keys.purge_some(at(100), none));
-        assert!(matches!(keys.begin(&a, (5, 9), most, None, at(100)), Begun::First(_)));
+        assert!(matches!(keys.begin(&a, 9, most, None, at(100)), Begun::First(_)));
     }
 
     #[test]
@@ -403,7 +403,7 @@ mod tests {
         assert_ne!(a, keys.hash(5, None, b"a"));
         assert_ne!(keys.hash(5, Some(&KeyOwner::new("on")), b"ea"), keys.hash(5, Some(&one), b"a"));
         let begin = |key, count, owner, most_leases| {
-            keys.begin(key, (5, 9), count, Some(KeyShare { owner, most_leases }), at(1))
+            keys.begin(key, 9, count, Some(KeyShare { owner, most_leases }), at(1))
         };
         let most = (keys.most_leases / OWNER_SHARE) as u32;
         assert!(matches!(begin(&a, most + 1, &one, u64::MAX), Begun::OwnerFull));

@@ -60,8 +60,8 @@ impl RecoveredKeys {
                 Some(StoredLease { number: Number::new(number).ok()?, generation })
             };
             let leases = leases.into_iter().filter_map(lease).collect();
-            let stored = StoredLeases { until: Timestamp::new(head.until_seconds), leases };
-            (head.key, KeyEntry::completed(pool, head.body, stored))
+            let stored = StoredLeases { pool, until: Timestamp::new(head.until_seconds), leases };
+            (head.key, KeyEntry::completed(head.body, stored))
         })
     }
 }

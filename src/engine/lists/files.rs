@@ -58,15 +58,24 @@ impl OpenedLists {
     }
 
     /// The lists, ready for use.
-    pub(crate) fn activate(mut self, disk: &dyn Disk) -> Result<Vec<Arc<List>>, ListFileError> {
+    pub(crate) fn activate(self, disk: &dyn Disk) -> Result<Vec<Arc<List>>, ListFileError> {
+        let mut lists = Vec::new();
+        for (list, manifest) in self.read()? {
+            list_files::remove_strays(disk, &list.dir, &manifest)
+                .map_err(|error| ListFileError::Io(list.dir.clone(), error))?;
+            lists.push(Arc::new(list));
+        }
+        Ok(lists)
+    }
+
+    /// The lists and their manifests. Writes nothing.
+    pub(crate) fn read(mut self) -> Result<Vec<(List, ListManifest)>, ListFileError> {
         let mut lists = Vec::new();
         for (name, dir, manifest) in self.lists {
             let set = manifest.numbers.map(|entry| list_files::open_set(&dir, &entry)).transpose()?;
-            list_files::remove_strays(disk, &dir, &manifest)
-                .map_err(|error| ListFileError::Io(dir.clone(), error))?;
             let records = self.records.remove(&manifest.id()).unwrap_or_default();
             // What is in the journal only is written again by the next checkpoint.
-            lists.push(Arc::new(List::new(name, dir, manifest, set, records, 0)));
+            lists.push((List::new(name, dir, manifest.clone(), set, records, 0), manifest));
         }
         Ok(lists)
     }

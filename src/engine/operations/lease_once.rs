@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::engine::idempotency::entry::{KeyEntry, KeyHash, StoredLease, StoredLeases};
-use crate::engine::idempotency::{Begun, KeyShare};
+use crate::engine::idempotency::{Begun, KeyShare, Keys};
 use crate::engine::pool::Pool;
 use crate::engine::worker::Worker;
 use crate::journal::queue::Position;
@@ -26,6 +26,13 @@ pub struct Once<'a> {
     pub share: Option<KeyShare<'a>>,
 }
 
+impl Once<'_> {
+    /// The hash of the key. `scope` is what it is a key of.
+    pub(super) fn hash(&self, keys: &Keys, scope: u64) -> KeyHash {
+        keys.hash(scope, self.share.map(|share| &**share.owner), self.key)
+    }
+}
+
 /// What a call with a key was told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LeasedOnce {
@@ -35,14 +42,73 @@ pub struct LeasedOnce {
     pub is_repeated: bool,
 }
 
+impl LeasedOnce {
+    /// The leases of the call itself.
+    pub(crate) fn new(position: Position) -> Self {
+        Self { position, is_repeated: false }
+    }
+}
+
+/// A call with a key.
+pub(super) struct KeyedCall<'a> {
+    pub(super) keys: &'a Keys,
+    /// What the key is a key of.
+    pub(super) scope: u64,
+    pub(super) once: &'a Once<'a>,
+    pub(super) count: u32,
+    pub(super) now: Timestamp,
+}
+
+impl<'p> KeyedCall<'_> {
+    /// Leases by `first` at the first call, which also says from which pool. A repetition finds the pool of its
+    /// leases by `of`; a pool that is not found has been deleted, and its leases with it.
+    pub(super) fn lease(
+        &self,
+        worker: &mut Worker,
+        leases: &mut Vec<Lease>,
+        of: impl Fn(u64) -> Option<&'p Pool>,
+        first: impl FnOnce(&mut Worker, &mut Vec<Lease>) -> Result<(&'p Pool, Position), LeaseError>,
+    ) -> Result<(&'p Pool, LeasedOnce), LeaseError> {
+        leases.clear();
+        let Self { keys, once, count, now, .. } = *self;
+        let (key, body) = (once.hash(keys, self.scope), keys.hash_body(once.body));
+        let pool_of = |entry: &KeyEntry| of(entry.pool()?);
+        loop {
+            match keys.begin(&key, body, count, once.share, now) {
+                Begun::First(entry) => match first(worker, leases) {
+                    Ok((pool, position)) => {
+                        let position = pool.store_leases(worker, &key, &entry, count, leases, position);
+                        return Ok((pool, LeasedOnce::new(position)));
+                    }
+                    Err(error) => {
+                        keys.complete(&entry, count, StoredLeases::default());
+                        return Err(error);
+                    }
+                },
+                Begun::Stored(entry) => {
+                    let pool = pool_of(&entry).ok_or(LeaseError::KeyStale)?;
+                    let position = pool.tell(worker, &entry, leases)?;
+                    return Ok((pool, LeasedOnce { position, is_repeated: true }));
+                }
+                Begun::Ended(entry) => match pool_of(&entry).and_then(|pool| pool.live_until(&entry)) {
+                    Some(until) => entry.keep_until(until),
+                    None if keys.forget(&key, &entry) => {}
+                    None => return Err(LeaseError::KeyPending),
+                },
+                Begun::Pending => return Err(LeaseError::KeyPending),
+                Begun::OtherBody => return Err(LeaseError::KeyMismatch),
+                Begun::Full => return Err(LeaseError::TooManyKeys),
+                Begun::OwnerFull => return Err(LeaseError::TooManyOwnKeys),
+            }
+        }
+    }
+}
+
 impl Pool {
     /// Whether a call repeats one whose leases are stored.
     pub fn knows_key(&self, once: &Once<'_>) -> bool {
-        self.shared.keys.has(&self.key_hash(once))
-    }
-
-    fn key_hash(&self, once: &Once<'_>) -> KeyHash {
-        self.shared.keys.hash(self.id, once.share.map(|share| &**share.owner), once.key)
+        let keys = &self.shared.keys;
+        keys.has(&once.hash(keys, self.id))
     }
 
     /// Like [`Self::lease`], but a repeated call with the same key and body is told of the same leases, as far
@@ -56,58 +122,38 @@ impl Pool {
         request: &LeaseRequest<'_>,
         leases: &mut Vec<Lease>,
     ) -> Result<LeasedOnce, LeaseError> {
-        leases.clear();
-        let keys = &self.shared.keys;
-        let (key, body) = (self.key_hash(once), keys.hash_body(once.body));
-        let now = self.shared.clock.now();
-        loop {
-            match keys.begin(&key, (self.id, body), request.count, once.share, now) {
-                Begun::First(entry) => {
-                    let position = self.lease_first(worker, &key, &entry, request, leases)?;
-                    return Ok(LeasedOnce { position, is_repeated: false });
-                }
-                Begun::Stored(entry) => {
-                    let position = self.tell(worker, &entry, leases)?;
-                    return Ok(LeasedOnce { position, is_repeated: true });
-                }
-                Begun::Ended(entry) => match self.live_until(&entry) {
-                    Some(until) => entry.keep_until(until),
-                    None if keys.forget(&key, &entry) => {}
-                    None => return Err(LeaseError::KeyPending),
-                },
-                Begun::Pending => return Err(LeaseError::KeyPending),
-                Begun::OtherBody => return Err(LeaseError::KeyMismatch),
-                Begun::Full => return Err(LeaseError::TooManyKeys),
-                Begun::OwnerFull => return Err(LeaseError::TooManyOwnKeys),
-            }
-        }
+        let (keys, now) = (&self.shared.keys, self.shared.clock.now());
+        let call = KeyedCall { keys, scope: self.id, once, count: request.count, now };
+        let first =
+            |worker: &mut Worker, leases: &mut Vec<Lease>| Ok((self, self.lease(worker, request, leases)?));
+        Ok(call.lease(worker, leases, |_| Some(self), first)?.1)
     }
 
-    /// Leases, and stores the leases under the key. The entry is complete before its records are pushed: so a
+    /// Stores the leases of a call under its key. The entry is complete before its records are pushed: so a
     /// checkpoint that began before either finds it or, as the older files were closed before it looked, the
     /// records go into newer files.
-    fn lease_first(
+    fn store_leases(
         &self,
-        worker: &mut Worker,
+        worker: &Worker,
         key: &KeyHash,
         entry: &KeyEntry,
-        request: &LeaseRequest<'_>,
-        leases: &mut Vec<Lease>,
-    ) -> Result<Position, LeaseError> {
-        let result = self.lease(worker, request, leases);
+        count: u32,
+        leases: &[Lease],
+        position: Position,
+    ) -> Position {
         let stored = |lease: &Lease| StoredLease { number: lease.number, generation: lease.generation };
         let stored = StoredLeases {
+            pool: self.id,
             until: leases.iter().map(|lease| lease.expires_at).min().unwrap_or_default(),
             leases: leases.iter().map(stored).collect(),
         };
         // A repetition that finds the entry waits for the records too.
         let _changing = self.shared.journal.change(worker.slot);
-        self.shared.keys.complete(entry, request.count, stored);
-        result?;
+        self.shared.keys.complete(entry, count, stored);
         for record in entry.records(key) {
             self.shared.journal.push(worker.slot, record);
         }
-        Ok(worker.position(leases.len() < request.count as usize))
+        worker.position(position.group > 0)
     }
 
     /// The leases of an earlier call that still live.

@@ -9,6 +9,7 @@ pub mod import;
 pub mod import_error;
 pub mod lease;
 pub(crate) mod lease_once;
+pub mod lease_several;
 pub mod map;
 pub(crate) mod merge;
 pub(crate) mod picker;

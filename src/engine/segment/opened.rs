@@ -144,6 +144,11 @@ impl OpenedSegment {
         self.set.select(rank)
     }
 
+    /// The word of a rank.
+    pub(crate) fn word(&self, rank: Rank) -> Word {
+        self.words.get(rank)
+    }
+
     /// The largest generation that any number had, as far as the table and the journal tell.
     pub(crate) fn largest_generation(&self, journaled: u32) -> u32 {
         let read = || {

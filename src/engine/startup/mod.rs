@@ -122,7 +122,7 @@ impl Engine {
         shared.budgets.count(pools.values().map(|pool| pool.counts().numbers).sum());
         let by_id: HashMap<u64, &Arc<Pool>> = pools.values().map(|pool| (pool.id(), pool)).collect();
         let is_known = |pool, lease: &StoredLease| by_id.get(&pool).is_some_and(|pool| pool.knows(lease));
-        let live_until = |entry: &KeyEntry| by_id.get(&entry.pool)?.live_until(entry);
+        let live_until = |entry: &KeyEntry| by_id.get(&entry.pool()?)?.live_until(entry);
         shared.keys.restore(keys, clock.now(), is_known, live_until);
         let pools = Arc::new(ArcSwap::from_pointee(pools));
         let running = start_journal(config, &shared, &pools, &report)?;

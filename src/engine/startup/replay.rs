@@ -55,6 +55,10 @@ impl OpenedPool {
         &self.dir
     }
 
+    pub(crate) fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
     pub(crate) fn round(&self) -> u32 {
         self.manifest.round
     }

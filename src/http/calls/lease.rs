@@ -37,9 +37,9 @@ use crate::state::time::Timestamp;
 /// may block.
 const MAX_WORDS_COUNTED_AT_ONCE: u64 = 4_096;
 /// How long a call waits for another one with the same key that is under way,
-const KEY_WAIT: Duration = Duration::from_secs(10);
+pub(super) const KEY_WAIT: Duration = Duration::from_secs(10);
 /// and how long it pauses before it looks again.
-const KEY_PAUSE: Duration = Duration::from_millis(1);
+pub(super) const KEY_PAUSE: Duration = Duration::from_millis(1);
 /// `Retry-After` if no time is known at which a number becomes available, in seconds.
 const EXHAUSTED_RETRY_AFTER_SECONDS: u64 = 60;
 
@@ -60,10 +60,10 @@ struct LeaseBody {
 const PLAIN: LeaseRequest<'static> = LeaseRequest { count: 1, ttl_seconds: None, within: None };
 
 /// The `Idempotency-Key` of a call, by which a repetition is recognised.
-type Key = Option<HeaderValue>;
+pub(super) type Key = Option<HeaderValue>;
 
 /// The key of a call, of 1 to [`MAX_KEY_BYTES`] bytes.
-fn key_of(given: &RequestHeaders<'_>) -> Result<Key, Problem> {
+pub(super) fn key_of(given: &RequestHeaders<'_>) -> Result<Key, Problem> {
     let Some(key) = given.key else { return Ok(None) };
     if given.keys > 1 || !(1..=MAX_KEY_BYTES).contains(&key.len()) {
         return Err(Problem::bad_request(format!("Idempotency-Key: give one of 1 to {MAX_KEY_BYTES} bytes")));
@@ -116,7 +116,7 @@ pub(crate) fn lease_with_body(
 }
 
 /// Why a lease got nothing.
-enum Refused {
+pub(super) enum Refused {
     Exhausted,
     /// Another call with the key is under way.
     Pending,
@@ -157,7 +157,7 @@ async fn with_body(
     let bytes = api.bodies.collect_json(body, actor.max_body_bytes()).await?;
     let wanted: LeaseBody = if bytes.is_empty() { LeaseBody::default() } else { bytes.parse().await? };
     let within = match wanted.within {
-        Some(field) => Some(field.of(&pool).await?),
+        Some(field) => Some(Arc::new(field.of(&pool).await?)),
         None => None,
     };
     let call = Arc::new(Call {
@@ -178,7 +178,8 @@ async fn with_body(
             Err(Refused::Problem(problem)) => return Err(problem),
             Err(Refused::Exhausted) => {
                 let now = api.engine.now();
-                return Err(exhausted(&count(&call).await?, now));
+                let counted = count(&call.pool, call.within.as_ref()).await?;
+                return Err(exhausted(&counted, now));
             }
         }
     }
@@ -189,7 +190,7 @@ struct Call {
     pool: Arc<Pool>,
     count: u32,
     ttl_seconds: Option<u32>,
-    within: Option<Within>,
+    within: Option<Arc<Within>>,
     key: Key,
     body: JsonBody,
     actor: Actor,
@@ -204,14 +205,19 @@ impl Call {
 
     fn lease(&self, state: &mut CallState) -> Result<Body, Refused> {
         let request =
-            LeaseRequest { count: self.count, ttl_seconds: self.ttl_seconds, within: self.within.as_ref() };
-        let share = self.actor.principal().map(|principal| KeyShare {
-            owner: &principal.usage().keys,
-            most_leases: principal.quota().keyed_leases.unwrap_or(u64::MAX),
-        });
-        let once = self.key.as_ref().map(|key| Once { key: key.as_bytes(), body: &self.body, share });
+            LeaseRequest { count: self.count, ttl_seconds: self.ttl_seconds, within: self.within.as_deref() };
+        let once = once_of(&self.key, &self.body, &self.actor);
         lease_as(&self.actor, &self.pool, state, &request, once.as_ref())
     }
+}
+
+/// The idempotency key of an actor's call.
+pub(super) fn once_of<'a>(key: &'a Key, body: &'a JsonBody, actor: &'a Actor) -> Option<Once<'a>> {
+    let share = actor.principal().map(|principal| KeyShare {
+        owner: &principal.usage().keys,
+        most_leases: principal.quota().keyed_leases.unwrap_or(u64::MAX),
+    });
+    key.as_ref().map(|key| Once { key: key.as_bytes(), body, share })
 }
 
 /// Leases for an actor. `once` is the call's idempotency key.
@@ -249,24 +255,40 @@ fn lease_for(
     request: &LeaseRequest<'_>,
     once: Option<&Once<'_>>,
 ) -> Result<Body, Refused> {
-    let index = principal.usage().index;
-    if !principal.limits_leases() {
-        let leased = lease_numbers(pool, state, request, once);
-        state.stats.principals.leases(index, made(&leased, &state.leases).len());
-        return respond(leased, state);
-    }
     let request = within_quota(principal, pool, request).map_err(Refused::Problem)?;
-    let taken = match TakenQuota::take(principal, request.count, state.clock.now()) {
-        Ok(taken) => taken,
-        // A repeated call leases nothing: it is told of its leases, though there may be no more.
-        Err(_) if once.is_some_and(|once| pool.knows_key(once)) => TakenQuota::nothing(principal),
-        Err(problem) => return Err(Refused::Problem(problem)),
-    };
-    let leased = lease_numbers(pool, state, &request, once);
-    let made = made(&leased, &state.leases);
-    taken.settle(made);
-    state.stats.principals.leases(index, made.len());
+    let is_known = || once.is_some_and(|once| pool.knows_key(once));
+    let lease = |state: &mut CallState| lease_numbers(pool, state, &request, once);
+    let leased = take_quota(principal, state, request.count, is_known, lease)?;
     respond(leased, state)
+}
+
+/// Leases up to `count` numbers by `lease`, which it takes from a principal's quota, and counts the leases as its
+/// own. `is_known` tells whether the call repeats one whose leases are stored.
+#[inline]
+pub(super) fn take_quota(
+    principal: &Principal,
+    state: &mut CallState,
+    count: u32,
+    is_known: impl FnOnce() -> bool,
+    lease: impl FnOnce(&mut CallState) -> Result<LeasedOnce, LeaseError>,
+) -> Result<Result<LeasedOnce, LeaseError>, Refused> {
+    let taken = if principal.limits_leases() {
+        match TakenQuota::take(principal, count, state.clock.now()) {
+            Ok(taken) => Some(taken),
+            // A repeated call leases nothing: it is told of its leases, though there may be no more.
+            Err(_) if is_known() => Some(TakenQuota::nothing(principal)),
+            Err(problem) => return Err(Refused::Problem(problem)),
+        }
+    } else {
+        None
+    };
+    let leased = lease(state);
+    let made = made(&leased, &state.leases);
+    if let Some(taken) = taken {
+        taken.settle(made);
+    }
+    state.stats.principals.leases(principal.usage().index, made.len());
+    Ok(leased)
 }
 
 /// The leases that a call made itself.
@@ -287,9 +309,7 @@ fn lease_numbers(
 ) -> Result<LeasedOnce, LeaseError> {
     let CallState { engine, leases, .. } = state;
     match once {
-        None => {
-            pool.lease(engine, request, leases).map(|position| LeasedOnce { position, is_repeated: false })
-        }
+        None => pool.lease(engine, request, leases).map(LeasedOnce::new),
         Some(once) => pool.lease_once(engine, once, request, leases),
     }
 }
@@ -302,37 +322,56 @@ fn respond(leased: Result<LeasedOnce, LeaseError>, state: &mut CallState) -> Res
             let body = json::leases(leases, times);
             Ok(state.confirmed(body, position))
         }
-        Err(LeaseError::Exhausted) => Err(Refused::Exhausted),
-        Err(LeaseError::KeyPending) => Err(Refused::Pending),
-        Err(LeaseError::KeyStale) => {
-            let over = leases.iter().map(|lease| (lease.number, RenewResult::Stale));
-            let results = json::renew_results(over, times);
-            Err(Refused::Problem(Problem::from(LeaseError::KeyStale).with_results(&results)))
+        Err(error) => Err(refused(error, state)),
+    }
+}
+
+/// Why a lease got nothing, by the engine's error and what it left in the state.
+#[cold]
+pub(super) fn refused(error: LeaseError, state: &mut CallState) -> Refused {
+    match error {
+        LeaseError::Exhausted => Refused::Exhausted,
+        LeaseError::KeyPending => Refused::Pending,
+        LeaseError::KeyStale if !state.leases.is_empty() => {
+            let over = state.leases.iter().map(|lease| (lease.number, RenewResult::Stale));
+            let results = json::renew_results(over, &mut state.times);
+            Refused::Problem(Problem::from(LeaseError::KeyStale).with_results(&results))
         }
-        Err(error) => Err(Refused::Problem(error.into())),
+        error => Refused::Problem(error.into()),
     }
 }
 
 /// What a call could have chosen from.
-struct Counted {
-    counts: Counts,
+pub(super) struct Counted {
+    pub(super) counts: Counts,
     /// When the next number becomes available.
-    next: Option<Timestamp>,
+    pub(super) next: Option<Timestamp>,
     /// What the hours close; `None` without hours.
     closed: Option<Closed>,
 }
 
-/// Counts the numbers that the call could have chosen from, and finds when the next one can become available.
-async fn count(call: &Arc<Call>) -> Result<Counted, Problem> {
-    let takes_long = match &call.within {
-        Some(within) => within.len() > MAX_WORDS_COUNTED_AT_ONCE,
-        None => false,
-    };
-    if takes_long || call.pool.has_hours() {
-        let call = Arc::clone(call);
-        return blocking(move || Ok(look(&call.pool, call.within.as_ref()))).await;
+impl Counted {
+    /// When closed numbers open.
+    pub(super) fn opens_at(&self) -> Option<Timestamp> {
+        self.closed.and_then(|closed| closed.opens_at)
     }
-    Ok(look(&call.pool, call.within.as_ref()))
+
+    /// The members that tell of the counts' times.
+    pub(super) fn times(&self) -> String {
+        let closed = self.closed.map_or(String::new(), |closed| {
+            format!(",\"closed\":{},\"next_open_at\":{}", closed.numbers, time_json(closed.opens_at))
+        });
+        format!("\"next_available_at\":{}{closed}", time_json(self.next))
+    }
+}
+
+/// Counts the numbers that a call could have chosen from, and finds when the next one can become available.
+pub(super) async fn count(pool: &Arc<Pool>, within: Option<&Arc<Within>>) -> Result<Counted, Problem> {
+    if within.is_some_and(|within| within.len() > MAX_WORDS_COUNTED_AT_ONCE) || pool.has_hours() {
+        let (pool, within) = (Arc::clone(pool), within.map(Arc::clone));
+        return blocking(move || Ok(look(&pool, within.as_deref()))).await;
+    }
+    Ok(look(pool, within.map(|within| &**within)))
 }
 
 fn look(pool: &Pool, within: Option<&Within>) -> Counted {
@@ -343,11 +382,10 @@ fn look(pool: &Pool, within: Option<&Within>) -> Counted {
     Counted { counts, next: pool.next_available_at(within), closed }
 }
 
-fn exhausted(counted: &Counted, now: Timestamp) -> Problem {
-    let Counted { counts, next, closed } = counted;
-    let opens_at = closed.and_then(|closed| closed.opens_at);
-    let time_json = |time: Option<Timestamp>| time.map_or("null".to_owned(), |time| format!("\"{time}\""));
-    let when = match (next, opens_at) {
+/// When to try again: as text, and in seconds. `next` is when a number becomes available, `opens_at` when closed
+/// ones open.
+pub(super) fn when(next: Option<Timestamp>, opens_at: Option<Timestamp>, now: Timestamp) -> (String, u64) {
+    let text = match (next, opens_at) {
         (Some(time), _) => format!("try again at {time}, when the next number can become available"),
         (None, Some(time)) => format!("try again at {time}, when closed numbers open"),
         (None, None) => {
@@ -355,6 +393,21 @@ fn exhausted(counted: &Counted, now: Timestamp) -> Problem {
                 .to_owned()
         }
     };
+    let soonest = [next, opens_at].into_iter().flatten().min();
+    let retry_after = soonest.map_or(EXHAUSTED_RETRY_AFTER_SECONDS, |next| {
+        next.unix_seconds().saturating_sub(now.unix_seconds()).max(1)
+    });
+    (text, retry_after)
+}
+
+/// A time as JSON.
+pub(super) fn time_json(time: Option<Timestamp>) -> String {
+    time.map_or("null".to_owned(), |time| format!("\"{time}\""))
+}
+
+fn exhausted(counted: &Counted, now: Timestamp) -> Problem {
+    let Counted { counts, closed, .. } = counted;
+    let (when, retry_after) = when(counted.next, counted.opens_at(), now);
     let detail = if counts.numbers == 0 {
         "The pool has no numbers within the given prefixes and ranges: give others, or add numbers".to_owned()
     } else {
@@ -372,18 +425,7 @@ fn exhausted(counted: &Counted, now: Timestamp) -> Problem {
             counts.numbers, counts.leased, counts.resting
         )
     };
-    let soonest = [*next, opens_at].into_iter().flatten().min();
-    let retry_after = soonest.map_or(EXHAUSTED_RETRY_AFTER_SECONDS, |next| {
-        next.unix_seconds().saturating_sub(now.unix_seconds()).max(1)
-    });
     Problem::new(Code::Exhausted, detail)
-        .with_members(format!(
-            ",{},\"next_available_at\":{}{}",
-            json::counts(counts),
-            time_json(*next),
-            closed.map_or(String::new(), |closed| {
-                format!(",\"closed\":{},\"next_open_at\":{}", closed.numbers, time_json(closed.opens_at))
-            })
-        ))
+        .with_members(format!(",{},{}", json::counts(counts), counted.times()))
         .retry_after(retry_after)
 }

@@ -7,6 +7,7 @@ pub(crate) mod export;
 pub(crate) mod health;
 pub(crate) mod hours;
 pub(crate) mod lease;
+pub(crate) mod lease_several;
 pub(crate) mod lists;
 pub(crate) mod map;
 pub(crate) mod metrics;

@@ -33,6 +33,8 @@ macro_rules! calls {
 calls! {
     /// `POST /v1/pools/{pool}/lease`
     Lease = "lease",
+    /// `POST /v1/lease`
+    LeaseSeveral = "lease_several",
     /// `POST /v1/pools/{pool}/renew` and `POST /v1/pools/{pool}/numbers/{number}/renew`
     Renew = "renew",
     /// `POST /v1/pools/{pool}/return` and `POST /v1/pools/{pool}/numbers/{number}/return`

@@ -21,7 +21,7 @@ const EXPECTED: &str =
     "for within prefixes \"7912\", ranges \"79120000000-79129999999\" or numbers 79123456789, at most 1000";
 
 /// The ranges of a `within`, in the order given; they may overlap.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct WithinField(pub(crate) Vec<NumberRange>);
 
 /// Parses one prefix or range.

@@ -7,6 +7,7 @@ use hyper::Response;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 
 use crate::domain::counts::Counts;
+use crate::domain::settings::PoolName;
 use crate::engine::operations::lease::Lease;
 use crate::engine::operations::renew_return::{RenewResult, ReturnResult};
 use crate::numbers::list::InvalidLine;
@@ -144,6 +145,23 @@ pub(crate) fn leases(leases: &[Lease], times: &mut TimeText) -> Bytes {
         item.put_lease(lease, times);
         out.put_slice(item.take());
         item.put(b",");
+    }
+    out.put_slice(b"]}");
+    out.freeze()
+}
+
+/// `{"leases":[…]}` of several pools' call: each says of which pool it is.
+pub(crate) fn leases_of(pool: &PoolName, leases: &[Lease], times: &mut TimeText) -> Bytes {
+    // A pool's name needs no escapes.
+    let head = format!("{{\"pool\":\"{pool}\",");
+    let mut out = BytesMut::with_capacity(FRAME_BYTES + leases.len() * (head.len() + MAX_ITEM_BYTES));
+    let (mut item, mut separator): (_, &[u8]) = (Item::new(), b"{\"leases\":[");
+    for lease in leases {
+        out.put_slice(separator);
+        separator = b",";
+        out.put_slice(head.as_bytes());
+        item.put_lease(lease, times);
+        out.put_slice(&item.take()[1..]);
     }
     out.put_slice(b"]}");
     out.freeze()

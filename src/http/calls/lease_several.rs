@@ -1,0 +1,228 @@
+//! `POST /v1/lease`: from the first of several pools that has a number.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Instant;
+
+use hyper::Request;
+use hyper::body::Incoming;
+use serde::Deserialize;
+
+use crate::engine::operations::lease::{LeaseError, LeaseRequest};
+use crate::engine::operations::lease_once::LeasedOnce;
+use crate::engine::operations::lease_several::{
+    Choice, MAX_SEVERAL_POOLS, knows_key, lease_first, lease_first_once,
+};
+use crate::engine::pool::Pool;
+use crate::engine::segment::within::Within;
+use crate::http::actor::Actor;
+use crate::http::calls::lease::{
+    KEY_PAUSE, KEY_WAIT, Key, Refused, count, key_of, once_of, refused, take_quota, time_json, when,
+};
+use crate::http::calls::{Api, Handled, Reply, query_of};
+use crate::http::lease_quota::within_quota;
+use crate::http::request::body::JsonBody;
+use crate::http::request::content_type::check_json;
+use crate::http::request::fields::{Count, NotYet, TtlSeconds};
+use crate::http::request::headers::RequestHeaders;
+use crate::http::request::query;
+use crate::http::request::within::WithinField;
+use crate::http::response::body::Body;
+use crate::http::response::json;
+use crate::http::response::problem::{Code, Problem};
+use crate::http::worker_state::{self, CallState};
+use crate::state::time::Timestamp;
+
+/// Most characters of a pool's name that an error repeats.
+const MAX_NAMED_LETTERS: usize = 64;
+
+/// The body of the call.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "an object like {\"pools\":[\"ru-a\",\"ru-b\"],\"count\":1}")]
+struct SeveralBody {
+    pools: Vec<String>,
+    count: Option<Count>,
+    ttl: Option<TtlSeconds>,
+    within: Option<WithinField>,
+    #[serde(rename = "holder")]
+    _holder: Option<NotYet>,
+    #[serde(rename = "wait")]
+    _wait: Option<NotYet>,
+}
+
+/// `POST /v1/lease`
+pub(crate) fn lease(api: &Arc<Api>, actor: &Actor, request: Request<Incoming>) -> Result<Handled, Problem> {
+    query::none(query_of(&request))?;
+    let key = key_of(&RequestHeaders::of(&request))?;
+    check_json(request.headers())?;
+    Handled::later(from_first(Arc::clone(api), actor.clone(), key, request.into_body()))
+}
+
+async fn from_first(api: Arc<Api>, actor: Actor, key: Key, body: Incoming) -> Reply {
+    let bytes = api.bodies.collect_json(body, actor.max_body_bytes()).await?;
+    let wanted: SeveralBody = bytes.parse().await?;
+    let pools = pools_of(&api, &actor, &wanted.pools)?;
+    let ttl_seconds = wanted.ttl.map(|ttl| ttl.0);
+    check_ttl(&pools, ttl_seconds)?;
+    let mut chosen = Vec::with_capacity(pools.len());
+    for pool in pools {
+        let within = match &wanted.within {
+            Some(field) => Some(Arc::new(field.clone().of(&pool).await?)),
+            None => None,
+        };
+        chosen.push(Chosen { pool, within });
+    }
+    let count = wanted.count.map_or(1, |count| count.0);
+    let call = Arc::new(Call { chosen, count, ttl_seconds, key, body: bytes, actor });
+    let started = Instant::now();
+    loop {
+        match call.run().await? {
+            Ok(body) => return Ok(json::ok_json(body)),
+            Err(Refused::Pending) if started.elapsed() < KEY_WAIT => tokio::time::sleep(KEY_PAUSE).await,
+            Err(Refused::Pending) => return Err(LeaseError::KeyPending.into()),
+            Err(Refused::Problem(problem)) => return Err(problem),
+            Err(Refused::Exhausted) => return Err(call.exhausted(api.engine.now()).await?),
+        }
+    }
+}
+
+/// The pools with these names, in this order. One that the actor does not see does not exist for it.
+fn pools_of(api: &Api, actor: &Actor, names: &[String]) -> Result<Vec<Arc<Pool>>, Problem> {
+    if !(1..=MAX_SEVERAL_POOLS).contains(&names.len()) {
+        return Err(Problem::bad_request(format!(
+            "pools has {} names: give 1 to {MAX_SEVERAL_POOLS}",
+            names.len()
+        )));
+    }
+    let quoted = |name: &str| json::quoted(&name.chars().take(MAX_NAMED_LETTERS).collect::<String>());
+    let mut pools: Vec<Arc<Pool>> = Vec::with_capacity(names.len());
+    for name in names {
+        if pools.iter().any(|pool| pool.name().as_str() == name) {
+            return Err(Problem::bad_request(format!("pools has {} twice: give it once", quoted(name))));
+        }
+        let pool = actor.sees(name).then(|| api.engine.pool(name)).flatten();
+        pools.push(pool.ok_or_else(|| {
+            let detail =
+                format!("There is no pool {}: leave it out, or list them with GET /v1/pools", quoted(name));
+            Problem::new(Code::PoolNotFound, detail)
+        })?);
+    }
+    Ok(pools)
+}
+
+/// Refuses a `ttl` that one of the pools does not allow: whether the call works must not depend on which of them
+/// has numbers.
+fn check_ttl(pools: &[Arc<Pool>], ttl_seconds: Option<u32>) -> Result<(), Problem> {
+    let Some(ttl) = ttl_seconds else { return Ok(()) };
+    for pool in pools {
+        let ttl_max = pool.settings().ttl_max;
+        if ttl > ttl_max {
+            let name = pool.name();
+            return Err(Problem::bad_request(format!(
+                "ttl is {ttl} seconds: give 1 to {ttl_max}, the ttl_max of the pool {name}"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// A pool, and the numbers of it that are within.
+struct Chosen {
+    pool: Arc<Pool>,
+    within: Option<Arc<Within>>,
+}
+
+struct Call {
+    chosen: Vec<Chosen>,
+    count: u32,
+    ttl_seconds: Option<u32>,
+    key: Key,
+    body: JsonBody,
+    actor: Actor,
+}
+
+impl Call {
+    async fn run(self: &Arc<Self>) -> Result<Result<Body, Refused>, Problem> {
+        let call = Arc::clone(self);
+        let records_per_item = 1 + usize::from(self.key.is_some());
+        worker_state::with_items(self.count as usize, records_per_item, move |state| call.lease(state)).await
+    }
+
+    fn lease(&self, state: &mut CallState) -> Result<Body, Refused> {
+        let choices = self.choices().map_err(Refused::Problem)?;
+        let once = once_of(&self.key, &self.body, &self.actor);
+        let mut of = None;
+        let mut first = |state: &mut CallState| {
+            let CallState { engine, leases, .. } = state;
+            let (pool, leased) = match &once {
+                None => {
+                    let (pool, position) = lease_first(&choices, engine, self.count, leases)?;
+                    (pool, LeasedOnce::new(position))
+                }
+                Some(once) => lease_first_once(&choices, engine, once, self.count, leases)?,
+            };
+            of = Some(pool);
+            Ok(leased)
+        };
+        let leased = match self.actor.principal() {
+            None => first(state),
+            Some(principal) => {
+                let is_known = || once.as_ref().is_some_and(|once| knows_key(&choices, once));
+                take_quota(principal, state, self.count, is_known, &mut first)?
+            }
+        };
+        match (leased, of) {
+            (Ok(LeasedOnce { position, .. }), Some(pool)) => {
+                let body = json::leases_of(pool.name(), &state.leases, &mut state.times);
+                Ok(state.confirmed(body, position))
+            }
+            (Err(error), _) => Err(refused(error, state)),
+            (Ok(_), None) => Err(Refused::Exhausted),
+        }
+    }
+
+    /// The pools to choose from, each with the `ttl` that the caller may have of it.
+    fn choices<'a>(&'a self) -> Result<Vec<Choice<'a>>, Problem> {
+        let choice = |Chosen { pool, within }: &'a Chosen| {
+            let request =
+                LeaseRequest { count: self.count, ttl_seconds: self.ttl_seconds, within: within.as_deref() };
+            let request = match self.actor.principal() {
+                None => request,
+                Some(principal) => within_quota(principal, pool, &request)?,
+            };
+            Ok(Choice { pool, within: request.within, ttl_seconds: request.ttl_seconds })
+        };
+        self.chosen.iter().map(choice).collect()
+    }
+
+    /// The refusal of a call that found no number, with the counts of each pool.
+    async fn exhausted(&self, now: Timestamp) -> Result<Problem, Problem> {
+        let (mut next, mut opens_at, mut numbers) = (None::<Timestamp>, None::<Timestamp>, 0);
+        let mut members = String::new();
+        for Chosen { pool, within } in &self.chosen {
+            let counted = count(pool, within.as_ref()).await?;
+            let is_paused = pool.is_paused();
+            if !is_paused {
+                next = [next, counted.next].into_iter().flatten().min();
+                opens_at = [opens_at, counted.opens_at()].into_iter().flatten().min();
+            }
+            numbers += counted.counts.numbers;
+            let separator = if members.is_empty() { ",\"pools\":[" } else { "," };
+            // Writing to a string does not fail.
+            let _ = write!(
+                members,
+                "{separator}{{\"pool\":{},{},\"paused\":{is_paused},{}}}",
+                json::quoted(pool.name().as_str()),
+                json::counts(&counted.counts),
+                counted.times(),
+            );
+        }
+        let (when, retry_after) = when(next, opens_at, now);
+        let detail = format!(
+            "None of the {} pools has an available number among the {numbers} that the call can choose from; {when}",
+            self.chosen.len()
+        );
+        let _ = write!(members, "],\"next_available_at\":{}", time_json(next));
+        Ok(Problem::new(Code::Exhausted, detail).with_members(members).retry_after(retry_after))
+    }
+}

@@ -124,6 +124,8 @@ pub struct TokenKeys {
     newest: TokenKey,
     /// The keys of earlier epochs, each with the largest generation of the epoch, ascending.
     older: Box<[(u32, TokenKey)]>,
+    /// The ids of the epochs; 0 for the time before the first one.
+    ids: Box<[u64]>,
 }
 
 impl TokenKeys {
@@ -139,7 +141,21 @@ impl TokenKeys {
         let mut keys: Vec<TokenKey> = std::iter::once(pool).chain(epochs.iter().map(key)).collect();
         let newest = keys.pop().unwrap_or(pool);
         let older = epochs.iter().map(|epoch| epoch.floor).zip(keys).collect();
-        Self { floor: epochs.last().map_or(0, |epoch| epoch.floor), newest, older }
+        let ids = std::iter::once(0).chain(epochs.iter().map(|epoch| epoch.id)).collect();
+        Self { floor: epochs.last().map_or(0, |epoch| epoch.floor), newest, older, ids }
+    }
+
+    /// The id of the newest epoch; 0 if none has begun.
+    #[inline]
+    pub fn newest_id(&self) -> u64 {
+        self.ids.last().copied().unwrap_or(0)
+    }
+
+    /// The ids of the earlier epochs, the latest first, each with the largest generation of its leases that are
+    /// known: one with a larger generation was lost.
+    pub fn earlier(&self) -> impl Iterator<Item = (u64, u32)> {
+        let last = self.older.iter().map(|(last, _)| *last);
+        self.ids.iter().copied().zip(last).rev()
     }
 
     /// New leases have generations above this.
@@ -187,6 +203,9 @@ mod tests {
             assert_ne!(a == c, generation > 5);
         }
         assert_eq!(two.newest(number, 10), two.token(number, 10));
+        assert_eq!((none.newest_id(), one.newest_id(), two.newest_id()), (0, 1, 2));
+        assert_eq!(none.earlier().count(), 0);
+        assert_eq!(two.earlier().collect::<Vec<_>>(), [(1, 9), (0, 5)]);
     }
 
     #[test]

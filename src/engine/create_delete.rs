@@ -105,10 +105,12 @@ impl Engine {
         let hidden = self.dirs.pools.join(format!("{HIDDEN_PREFIX}{:016x}", staging::random_id()?));
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let pool = self.pool(name).ok_or_else(|| DeleteError::NotFound(name.to_owned()))?;
+        // Opened before the rename: once a checkpoint leaves the pool out, the deletion must be durable.
+        let pools_dir = disk.open_directory(&self.dirs.pools)?;
         pool.delete(force, || disk.rename(&pool.dir, &hidden))?;
         self.change_pools(|pools| pools.remove(name));
         self.shared.budgets.give_back(pool.counts().numbers);
-        disk.sync_directory(&self.dirs.pools)?;
+        disk.sync_opened(&pools_dir, &self.dirs.pools)?;
         // The pool is deleted. The next start removes what cannot be removed now.
         let _ = disk.remove_directory(&hidden);
         Ok(())

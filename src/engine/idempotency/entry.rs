@@ -32,7 +32,7 @@ pub(crate) struct StoredLeases {
 #[derive(Debug)]
 pub(crate) struct KeyEntry {
     /// Hash of the request's body.
-    pub(super) body: u64,
+    pub(crate) body: u64,
     /// Whose leases are counted; `None` after a restart too, as the journal does not name owners.
     pub(super) owner: Option<Arc<KeyOwner>>,
     /// Not set while the call is under way; without leases if it made none.

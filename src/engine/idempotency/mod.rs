@@ -135,6 +135,12 @@ impl Keys {
         }
     }
 
+    /// The call that a key stands for, once it has ended; `None` if another thread has the lock.
+    pub(crate) fn find(&self, key: &KeyHash) -> Option<Option<Arc<KeyEntry>>> {
+        let entries = self.try_lock(key)?;
+        Some(entries.get(key).filter(|entry| !entry.leases().is_empty()).cloned())
+    }
+
     /// Whether a key stands for leases.
     pub(crate) fn has(&self, key: &KeyHash) -> bool {
         let entries = self.try_lock(key);

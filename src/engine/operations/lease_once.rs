@@ -108,7 +108,41 @@ impl Pool {
     /// Whether a call repeats one whose leases are stored.
     pub fn knows_key(&self, once: &Once<'_>) -> bool {
         let keys = &self.shared.keys;
-        keys.has(&once.hash(keys, self.id))
+        let epochs = std::iter::once(self.keys.newest_id()).chain(self.keys.earlier().map(|(id, _)| id));
+        epochs.into_iter().any(|epoch| keys.has(&once.hash(keys, self.key_scope(epoch))))
+    }
+
+    /// What a key is a key of. A loss that begins an epoch of tokens can take the leases of a key and leave the
+    /// key, and others get these generations: so the key of one epoch is not that of another.
+    fn key_scope(&self, epoch: u64) -> u64 {
+        self.id ^ epoch
+    }
+
+    /// Tells of a call in an earlier epoch, as far as its leases were not lost when the next one began. `None` if
+    /// there was no such call, or none of its leases lives.
+    #[cold]
+    fn tell_earlier(
+        &self,
+        worker: &Worker,
+        once: &Once<'_>,
+        leases: &mut Vec<Lease>,
+    ) -> Result<Option<LeasedOnce>, LeaseError> {
+        let keys = &self.shared.keys;
+        for (epoch, last_generation) in self.keys.earlier() {
+            let found = keys.find(&once.hash(keys, self.key_scope(epoch))).ok_or(LeaseError::KeyPending)?;
+            let Some(entry) = found else { continue };
+            let known = entry.leases().iter().filter(|stored| stored.generation <= last_generation);
+            leases.extend(known.filter_map(|stored| self.live(stored)));
+            if leases.is_empty() {
+                continue;
+            }
+            if entry.body != keys.hash_body(once.body) {
+                leases.clear();
+                return Err(LeaseError::KeyMismatch);
+            }
+            return Ok(Some(LeasedOnce { position: worker.observed_position(), is_repeated: true }));
+        }
+        Ok(None)
     }
 
     /// Like [`Self::lease`], but a repeated call with the same key and body is told of the same leases, as far
@@ -123,7 +157,14 @@ impl Pool {
         leases: &mut Vec<Lease>,
     ) -> Result<LeasedOnce, LeaseError> {
         let (keys, now) = (&self.shared.keys, self.shared.clock.now());
-        let call = KeyedCall { keys, scope: self.id, once, count: request.count, now };
+        let epoch = self.keys.newest_id();
+        if epoch != 0 {
+            leases.clear();
+            if let Some(told) = self.tell_earlier(worker, once, leases)? {
+                return Ok(told);
+            }
+        }
+        let call = KeyedCall { keys, scope: self.key_scope(epoch), once, count: request.count, now };
         let first =
             |worker: &mut Worker, leases: &mut Vec<Lease>| Ok((self, self.lease(worker, request, leases)?));
         Ok(call.lease(worker, leases, |_| Some(self), first)?.1)

@@ -64,7 +64,7 @@ pub fn lease_first_once<'a>(
     let of = |id: u64| choices.iter().map(|choice| choice.pool).find(|pool| pool.id() == id);
     let shared = &any.pool.shared;
     let (keys, now) = (&shared.keys, shared.clock.now());
-    let call = KeyedCall { keys, scope: OF_SEVERAL_POOLS, once, count, now };
+    let call = KeyedCall { keys, scope: scope_of(choices), once, count, now };
     call.lease(worker, leases, of, |worker, leases| lease_first(choices, worker, count, leases))
 }
 
@@ -72,5 +72,11 @@ pub fn lease_first_once<'a>(
 pub fn knows_key(choices: &[Choice<'_>], once: &Once<'_>) -> bool {
     let Some(any) = choices.first() else { return false };
     let keys = &any.pool.shared.keys;
-    keys.has(&once.hash(keys, OF_SEVERAL_POOLS))
+    keys.has(&once.hash(keys, scope_of(choices)))
+}
+
+/// What the key of a call among these pools is a key of: another one once a loss may have taken leases of one of
+/// them.
+fn scope_of(choices: &[Choice<'_>]) -> u64 {
+    choices.iter().fold(OF_SEVERAL_POOLS, |scope, choice| scope ^ choice.pool.keys.newest_id())
 }

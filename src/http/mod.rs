@@ -8,6 +8,7 @@
 pub(crate) mod access;
 pub(crate) mod actor;
 pub mod address;
+pub(crate) mod batch_turn;
 pub(crate) mod blocking;
 pub(crate) mod caller;
 pub mod calls;

@@ -15,6 +15,7 @@ use crate::engine::operations::renew_return::{LeaseRef, RenewResult, ReturnItem,
 use crate::engine::pool::Pools;
 use crate::engine::registry::Engine;
 use crate::engine::worker::Worker;
+use crate::http::batch_turn::BatchTurn;
 use crate::http::blocking;
 use crate::http::lanes::Lane;
 use crate::http::response::body::Body;
@@ -121,10 +122,12 @@ pub(crate) fn with<T>(work: impl FnOnce(&mut WorkerState) -> T) -> T {
 }
 
 /// Runs a call of `items` items: on this thread, or on one for batches if they are many or their records have to
-/// wait for the journal's writer. An item has up to `records_per_item` records, and the call one more.
+/// wait for the journal's writer. An item has up to `records_per_item` records, and the call one more. Of the calls
+/// with the same `turn`, one at a time is on a thread.
 pub(crate) async fn with_items<T: Send + 'static>(
     items: usize,
     records_per_item: usize,
+    turn: Option<&BatchTurn>,
     work: impl FnOnce(&mut CallState) -> T + Send + 'static,
 ) -> Result<T, Problem> {
     let records = (items * records_per_item + 1) as u64;
@@ -134,6 +137,7 @@ pub(crate) async fn with_items<T: Send + 'static>(
     if with(|state| is_short(state)) {
         return Ok(with(|state| work(&mut state.calls)));
     }
+    let _turn = BatchTurn::take(turn).await;
     let (batches, journal) = with(|state| (Arc::clone(&state.batches), Arc::clone(&state.journal)));
     blocking::answer(Lane::Batch, move || {
         let mut state = batches.lock().unwrap_or_else(PoisonError::into_inner);

@@ -18,6 +18,7 @@ use crate::engine::operations::renew_return::RenewResult;
 use crate::engine::pool::Pool;
 use crate::engine::segment::within::Within;
 use crate::http::actor::Actor;
+use crate::http::batch_turn::BatchTurn;
 use crate::http::blocking::blocking;
 use crate::http::calls::{Api, Handled, Reply, pool_of, query_of};
 use crate::http::lease_quota::{TakenQuota, within_quota};
@@ -112,7 +113,8 @@ pub(crate) fn lease_with_body(
     if !request.body().is_end_stream() {
         check_json(request.headers())?;
     }
-    Handled::later(with_body(Arc::clone(api), actor.clone(), pool, key, request.into_body()))
+    let turn = BatchTurn::of(&request);
+    Handled::later(with_body(Arc::clone(api), actor.clone(), pool, (key, turn), request.into_body()))
 }
 
 /// Why a lease got nothing.
@@ -151,8 +153,8 @@ async fn with_body(
     api: Arc<Api>,
     actor: Actor,
     pool: Arc<Pool>,
-    key: Key,
-    body: hyper::body::Incoming,
+    (key, turn): (Key, Option<BatchTurn>),
+    body: Incoming,
 ) -> Reply {
     let bytes = api.bodies.collect_json(body, actor.max_body_bytes()).await?;
     let wanted: LeaseBody = if bytes.is_empty() { LeaseBody::default() } else { bytes.parse().await? };
@@ -168,6 +170,7 @@ async fn with_body(
         key,
         body: bytes,
         actor,
+        turn,
     });
     let started = Instant::now();
     loop {
@@ -194,13 +197,16 @@ struct Call {
     key: Key,
     body: JsonBody,
     actor: Actor,
+    turn: Option<BatchTurn>,
 }
 
 impl Call {
     async fn run(self: &Arc<Self>) -> Result<Result<Body, Refused>, Problem> {
         let call = Arc::clone(self);
         let records_per_item = 1 + usize::from(self.key.is_some());
-        worker_state::with_items(self.count as usize, records_per_item, move |state| call.lease(state)).await
+        let turn = self.turn.as_ref();
+        worker_state::with_items(self.count as usize, records_per_item, turn, move |state| call.lease(state))
+            .await
     }
 
     fn lease(&self, state: &mut CallState) -> Result<Body, Refused> {

@@ -13,6 +13,7 @@ use crate::domain::settings::{NextState, SettingsError, check_outcome_name};
 use crate::engine::operations::renew_return::{LeaseRef, MAX_ITEMS, RenewResult, ReturnItem, ReturnResult};
 use crate::engine::pool::Pool;
 use crate::http::actor::Actor;
+use crate::http::batch_turn::BatchTurn;
 use crate::http::calls::{Api, Handled, Reply, pool_of, query_of};
 use crate::http::lease_quota;
 use crate::http::request::content_type::check_json;
@@ -112,14 +113,14 @@ fn with_body<T: Items>(
         check_json(request.headers())?;
     }
     // Moves only the body into the future: the whole request would be copied into it and out of it.
+    let turn = BatchTurn::of(&request);
     let (api, actor, body) = (Arc::clone(api), actor.clone(), request.into_body());
     Handled::later(async move {
         let items: T = api.bodies.collect_json(body, actor.max_body_bytes()).await?.parse().await?;
         check_items(items.count())?;
-        worker_state::with_items(items.count(), T::RECORDS_PER_ITEM, move |state| {
-            items.run(&pool, &actor, state)
-        })
-        .await?
+        let count = items.count();
+        let run = move |state: &mut CallState| items.run(&pool, &actor, state);
+        worker_state::with_items(count, T::RECORDS_PER_ITEM, turn.as_ref(), run).await?
     })
 }
 

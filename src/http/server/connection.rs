@@ -130,13 +130,15 @@ impl Service<Request<Incoming>> for ConnectionService {
     type Error = std::convert::Infallible;
     type Future = Tracked;
 
-    fn call(&self, request: Request<Incoming>) -> Tracked {
+    fn call(&self, mut request: Request<Incoming>) -> Tracked {
         let state = &self.state;
         let begun = state.begun.load(Ordering::Relaxed);
         state.begun.store(begun + 1, Ordering::Relaxed);
         let framing = state.inflow.called(&request);
         if request.version() < Version::HTTP_2 {
             state.outflow.hold();
+        } else if !request.body().is_end_stream() {
+            request.extensions_mut().insert(state.batches.clone());
         }
         let is_framed = request.body().is_end_stream() && framing == Framing::Clear;
         let framed = if is_framed { Ok(()) } else { framing::check(framing, request.headers()) };

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
+use crate::http::batch_turn::BatchTurn;
 use crate::http::caller::Caller;
 use crate::http::commit_gate::Gate;
 use crate::http::limits::Limits;
@@ -50,6 +51,8 @@ pub(crate) struct ConnectionState {
     pub(super) outflow: Arc<Outflow>,
     /// Answers whose bodies are under way.
     pub(super) answers: Arc<OpenAnswers>,
+    /// Of HTTP/2.
+    pub(super) batches: BatchTurn,
 }
 
 impl ConnectionState {
@@ -64,6 +67,7 @@ impl ConnectionState {
             inflow: Arc::default(),
             outflow: Arc::default(),
             answers: Arc::default(),
+            batches: BatchTurn::default(),
         }
     }
 

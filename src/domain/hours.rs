@@ -170,7 +170,7 @@ fn instants(zone: &TimeZone, date: Date, minute: u16) -> Vec<Instant> {
     let hour = (minute / MINUTES_PER_HOUR) as i8;
     let Ok(time) = Time::new(hour, (minute % MINUTES_PER_HOUR) as i8, 0, 0) else { return Vec::new() };
     let local = zone.to_ambiguous_timestamp(DateTime::from_parts(date, time));
-    [local.clone().earlier(), local.later()].into_iter().flatten().collect()
+    [local.earlier(), local.later()].into_iter().flatten().collect()
 }
 
 impl Rule {

@@ -50,7 +50,7 @@ fn write_tokens(path: &PathBuf, text: &str) {
 fn without(text: &str, name: &str) -> String {
     let entries = text.split("[[token]]").filter(|entry| !entry.trim().is_empty());
     let others = entries.filter(|entry| !entry.contains(&format!("name = \"{name}\"")));
-    others.map(|entry| format!("[[token]]{entry}")).collect()
+    others.map(|entry| format!("[[token]]{entry}")).collect::<Vec<_>>().concat()
 }
 
 /// A daemon that serves callers with tokens; `root` may do everything, and there are the pools ru and de.
@@ -145,7 +145,7 @@ impl Caller {
     /// The same with a key.
     fn lease_once(&mut self, key: &str, body: &str) -> Answer {
         let header = self.header.clone();
-        self.header.push_str(&format!("Idempotency-Key: {key}\r\n"));
+        self.header = format!("{header}Idempotency-Key: {key}\r\n");
         let answer = self.post("/v1/pools/ru/lease", body);
         self.header = header;
         answer
@@ -153,12 +153,12 @@ impl Caller {
 
     /// Returns what an answer leased.
     fn give_back(&mut self, leased: &Answer, then: &str) -> Answer {
-        let leases: Vec<Value> = leased.json()["leases"]
+        let held: Vec<Value> = leased.json()["leases"]
             .as_array()
             .unwrap()
             .iter()
             .map(|lease| serde_json::json!({ "number": lease["number"], "token": lease["token"] }))
             .collect();
-        self.post("/v1/pools/ru/return", &serde_json::json!({ "leases": leases, "then": then }).to_string())
+        self.post("/v1/pools/ru/return", &serde_json::json!({ "leases": held, "then": then }).to_string())
     }
 }

@@ -57,6 +57,10 @@ pub struct KeyShare<'a> {
     pub most_leases: u64,
 }
 
+/// Another thread has the lock of a key.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Locked;
+
 /// What a call with a key has to do.
 pub(crate) enum Begun {
     /// Lease, then complete the entry by [`Keys::complete`].
@@ -135,10 +139,10 @@ impl Keys {
         }
     }
 
-    /// The call that a key stands for, once it has ended; `None` if another thread has the lock.
-    pub(crate) fn find(&self, key: &KeyHash) -> Option<Option<Arc<KeyEntry>>> {
-        let entries = self.try_lock(key)?;
-        Some(entries.get(key).filter(|entry| !entry.leases().is_empty()).cloned())
+    /// The call that a key stands for, once it has ended. Fails if another thread has the lock.
+    pub(crate) fn find(&self, key: &KeyHash) -> Result<Option<Arc<KeyEntry>>, Locked> {
+        let entries = self.try_lock(key).ok_or(Locked)?;
+        Ok(entries.get(key).filter(|entry| !entry.leases().is_empty()).cloned())
     }
 
     /// Whether a key stands for leases.

@@ -7,6 +7,7 @@ use crate::domain::zone_table::ZoneTable;
 use crate::engine::calendar::Calendar;
 use crate::engine::pool::{ChangeError, Pool};
 use crate::engine::segment::Segments;
+use crate::engine::segment::open::OpenNumbers;
 use crate::engine::segment::spans::{Span, Spans};
 use crate::engine::segment::within::Within;
 use crate::state::time::Timestamp;
@@ -123,7 +124,7 @@ impl Pool {
             let of = |span: &Span| segments.get(span.segment).state.free.count_in(&span.ranks);
             spans.list.iter().map(of).sum()
         };
-        let opens_at = segments.open.as_ref().and_then(|open| open.opens_at());
+        let opens_at = segments.open.as_ref().and_then(OpenNumbers::opens_at);
         Some(Closed { numbers: free(spans).saturating_sub(free(&open)), opens_at })
     }
 }

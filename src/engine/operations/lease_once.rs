@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::engine::idempotency::entry::{KeyEntry, KeyHash, StoredLease, StoredLeases};
-use crate::engine::idempotency::{Begun, KeyShare, Keys};
+use crate::engine::idempotency::{Begun, KeyShare, Keys, Locked};
 use crate::engine::pool::Pool;
 use crate::engine::worker::Worker;
 use crate::journal::queue::Position;
@@ -129,7 +129,8 @@ impl Pool {
     ) -> Result<Option<LeasedOnce>, LeaseError> {
         let keys = &self.shared.keys;
         for (epoch, last_generation) in self.keys.earlier() {
-            let found = keys.find(&once.hash(keys, self.key_scope(epoch))).ok_or(LeaseError::KeyPending)?;
+            let found = keys.find(&once.hash(keys, self.key_scope(epoch)));
+            let found = found.map_err(|Locked| LeaseError::KeyPending)?;
             let Some(entry) = found else { continue };
             let known = entry.leases().iter().filter(|stored| stored.generation <= last_generation);
             leases.extend(known.filter_map(|stored| self.live(stored)));

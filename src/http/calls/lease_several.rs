@@ -16,6 +16,7 @@ use crate::engine::operations::lease_several::{
 use crate::engine::pool::Pool;
 use crate::engine::segment::within::Within;
 use crate::http::actor::Actor;
+use crate::http::batch_turn::BatchTurn;
 use crate::http::calls::lease::{
     KEY_PAUSE, KEY_WAIT, Key, Refused, count, key_of, once_of, refused, take_quota, time_json, when,
 };
@@ -55,10 +56,16 @@ pub(crate) fn lease(api: &Arc<Api>, actor: &Actor, request: Request<Incoming>) -
     query::none(query_of(&request))?;
     let key = key_of(&RequestHeaders::of(&request))?;
     check_json(request.headers())?;
-    Handled::later(from_first(Arc::clone(api), actor.clone(), key, request.into_body()))
+    let turn = BatchTurn::of(&request);
+    Handled::later(from_first(Arc::clone(api), actor.clone(), (key, turn), request.into_body()))
 }
 
-async fn from_first(api: Arc<Api>, actor: Actor, key: Key, body: Incoming) -> Reply {
+async fn from_first(
+    api: Arc<Api>,
+    actor: Actor,
+    (key, turn): (Key, Option<BatchTurn>),
+    body: Incoming,
+) -> Reply {
     let bytes = api.bodies.collect_json(body, actor.max_body_bytes()).await?;
     let wanted: SeveralBody = bytes.parse().await?;
     let pools = pools_of(&api, &actor, &wanted.pools)?;
@@ -73,7 +80,7 @@ async fn from_first(api: Arc<Api>, actor: Actor, key: Key, body: Incoming) -> Re
         chosen.push(Chosen { pool, within });
     }
     let count = wanted.count.map_or(1, |count| count.0);
-    let call = Arc::new(Call { chosen, count, ttl_seconds, key, body: bytes, actor });
+    let call = Arc::new(Call { chosen, count, ttl_seconds, key, body: bytes, actor, turn });
     let started = Instant::now();
     loop {
         match call.run().await? {
@@ -139,13 +146,16 @@ struct Call {
     key: Key,
     body: JsonBody,
     actor: Actor,
+    turn: Option<BatchTurn>,
 }
 
 impl Call {
     async fn run(self: &Arc<Self>) -> Result<Result<Body, Refused>, Problem> {
         let call = Arc::clone(self);
         let records_per_item = 1 + usize::from(self.key.is_some());
-        worker_state::with_items(self.count as usize, records_per_item, move |state| call.lease(state)).await
+        let turn = self.turn.as_ref();
+        worker_state::with_items(self.count as usize, records_per_item, turn, move |state| call.lease(state))
+            .await
     }
 
     fn lease(&self, state: &mut CallState) -> Result<Body, Refused> {

@@ -163,8 +163,8 @@ mod tests {
         }
         let (mut portable, mut narrow) = (Vec::new(), Vec::new());
         roaring::RoaringTreemap::from_iter([1, 1 << 40]).serialize_into(&mut portable).unwrap();
-        roaring::RoaringBitmap::from_iter(0..70_000).serialize_into(&mut narrow).unwrap();
-        let mut runs = roaring::RoaringBitmap::from_iter(0..70_000);
+        (0..70_000).collect::<roaring::RoaringBitmap>().serialize_into(&mut narrow).unwrap();
+        let mut runs: roaring::RoaringBitmap = (0..70_000).collect();
         assert!(runs.optimize());
         let mut with_runs = Vec::new();
         runs.serialize_into(&mut with_runs).unwrap();

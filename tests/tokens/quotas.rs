@@ -198,9 +198,9 @@ fn keys_belong_to_their_caller_and_have_a_share() {
 fn a_lease_over_several_pools_is_within_the_scope_and_the_limits() {
     let limits = ["--max-count", "3", "--max-ttl", "100", "--max-live-leases", "4"];
     let client = |pools: &'static str| [&["--role", "client", "--pools", pools], &limits[..]].concat();
-    let (shop, other) = (client("ru*"), client("*"));
+    let (shop, till) = (client("ru*"), client("*"));
     let viewer = ["--role", "viewer", "--pools", "*"];
-    let (guarded, tokens) = Guarded::start(&[], &[("shop", &shop), ("other", &other), ("viewer", &viewer)]);
+    let (guarded, tokens) = Guarded::start(&[], &[("shop", &shop), ("till", &till), ("viewer", &viewer)]);
     let mut callers: Vec<_> = tokens.iter().map(|token| guarded.caller(token)).collect();
     let second = guarded.root().send("PUT", "/v1/pools/ru2", "text/csv", "first,last\n5000,5009\n");
     assert_eq!(second.status, 201);

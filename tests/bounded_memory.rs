@@ -82,7 +82,7 @@ fn pipelined_requests_whose_answers_are_not_read() {
 fn an_export_that_is_not_read() {
     let directory = tempfile::tempdir().unwrap();
     let daemon = start(&directory, EXPORTED);
-    let _held = takes_at_most(&daemon, 4 * MIB, || {
+    let _held = takes_at_most(&daemon, 8 * MIB, || {
         let mut client = slow_reader(daemon.address);
         let export = b"GET /v1/pools/ru/numbers HTTP/1.1\r\nhost: localhost\r\n\r\n";
         client.connection.get_mut().write_all(export).unwrap();

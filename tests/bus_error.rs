@@ -16,6 +16,8 @@ fn a_failing_medium_ends_the_daemon_with_a_line() {
         let mut command = allotd();
         command.args(["serve", "--listen", "127.0.0.1:0", "--durability", durability, "--data"]).arg(&data);
         command.stderr(File::create(&said).unwrap());
+        // Without the warning that there are no tokens.
+        command.env("ALLOTD_LOG_LEVEL", "error");
         let daemon = Daemon::spawn(command).unwrap();
         let mut client = daemon.client();
         let created = client.send("PUT", "/v1/pools/ru", "text/csv", b"first,last\n100,199\n").unwrap();

@@ -113,7 +113,10 @@ fn bash_completes_commands_and_flags() {
             words[last],
             words[last - 1],
         );
-        let output = Command::new("bash").arg("-c").arg(ask).output().unwrap();
+        // It is too long for an argument.
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), ask).unwrap();
+        let output = Command::new("bash").arg(file.path()).output().unwrap();
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     };
     assert_eq!(complete(&["allotd", "pool", "rei"]), "reinstate");

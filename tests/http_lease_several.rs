@@ -11,9 +11,11 @@ use support::{Answer, Client, Server};
 /// The pools a (100 to 102), b (200 to 209) and c (300 to 309).
 fn server() -> Server {
     let server = Server::start();
-    for (pool, numbers) in [("a", "100-102"), ("b", "200-209"), ("c", "300-309")] {
+    for (pool, numbers) in
+        [("a", "first,last\n100,102\n"), ("b", "first,last\n200,209\n"), ("c", "first,last\n300,309\n")]
+    {
         let path = format!("/v1/pools/{pool}?order=lowest&ttl=60&ttl_max=600");
-        assert_eq!(server.send("PUT", &path, "text/plain", numbers).status, 201);
+        assert_eq!(server.send("PUT", &path, "text/csv", numbers).status, 201);
     }
     server
 }
@@ -129,7 +131,7 @@ fn a_repetition_gets_the_same_leases_whichever_pool_has_numbers_by_then() {
     let own = client.send("POST", "/v1/pools/b/lease", kind, b"{}").unwrap();
     assert_eq!((own.status, own.json()["leases"][0]["number"].as_u64()), (200, Some(202)));
     server.call("DELETE", "/v1/pools/b?force=true");
-    assert_eq!(server.send("PUT", "/v1/pools/b", "text/plain", "200-209").status, 201);
+    assert_eq!(server.send("PUT", "/v1/pools/b", "text/csv", "first,last\n200,209\n").status, 201);
     let stale = with_key(&mut client, "order-1", &body);
     assert_eq!(stale.problem(), (409, "stale".to_owned()), "the pool of the leases is gone: {}", stale.body);
 }
@@ -140,9 +142,9 @@ fn a_restart_knows_the_pool_of_a_key_and_the_command_leases_from_several() {
     let data = dir.path().join("data");
     let daemon = Daemon::start(&data);
     let mut client = Client::connect(daemon.address).unwrap();
-    for (pool, numbers) in [("a", "100"), ("b", "200-209")] {
+    for (pool, numbers) in [("a", "first,last\n100,100\n"), ("b", "first,last\n200,209\n")] {
         let path = format!("/v1/pools/{pool}?order=lowest");
-        assert_eq!(client.send("PUT", &path, "text/plain", numbers.as_bytes()).unwrap().status, 201);
+        assert_eq!(client.send("PUT", &path, "text/csv", numbers.as_bytes()).unwrap().status, 201);
     }
     let command = |daemon: &Daemon| {
         let output = allotd().args(["lease", "a", "b", "--server", &daemon.url]).output().unwrap();

@@ -116,9 +116,9 @@ mod tests {
         fs::write(&path, "[[token]]\nname = 1\n").unwrap();
         assert!(authority.read(&path).is_err());
         assert_eq!((found(&one).as_deref(), authority.version()), (Some("shop"), version));
-        write(&path, "other", &other);
+        write(&path, "second", &other);
         authority.exchange(authority.read(&path).unwrap());
-        assert_eq!((found(&one), found(&other).as_deref()), (None, Some("other")));
+        assert_eq!((found(&one), found(&other).as_deref()), (None, Some("second")));
         assert_ne!(authority.version(), version);
     }
 }

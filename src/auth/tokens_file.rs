@@ -321,7 +321,7 @@ mod tests {
             (entry("certificates = [\"sha256:00\"]"), "64 hexadecimal digits of a key"),
             (entry("certificates = [\"a.example\", \"a.example\"]"), "a certificate is in the file twice"),
             (entry(&entry("")), "token 2 (shop): another entry has this name"),
-            (entry(&entry("").replace("shop", "other")), "token 2 (other): a hash is in the file twice"),
+            (entry(&entry("").replace("shop", "second")), "token 2 (second): a hash is in the file twice"),
         ] {
             let faults = parse(&text).unwrap_err();
             let messages: Vec<_> = faults.iter().map(Fault::to_string).collect();

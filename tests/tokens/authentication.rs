@@ -70,7 +70,7 @@ fn without_a_valid_token_only_health_and_the_page_are_served() {
 fn a_daemon_without_tokens_serves_everybody_and_ignores_what_they_show() {
     let logged = super::support::logged::Logged::start(&[]);
     let mut client = logged.daemon.client();
-    let created = client.send("PUT", "/v1/pools/ru", "text/plain", b"1-9").unwrap();
+    let created = client.send("PUT", "/v1/pools/ru", "text/csv", b"first,last\n1,9\n").unwrap();
     assert_eq!(created.status, 201);
     let mut caller = super::Caller { client, header: "Authorization: Basic eDp4\r\n".to_owned() };
     assert_eq!(caller.lease().status, 200);

@@ -70,7 +70,12 @@ impl Guarded {
         });
         let guarded = Self { logged, root };
         for pool in ["ru", "de"] {
-            let created = guarded.root().send("PUT", &format!("/v1/pools/{pool}"), "text/plain", "1000-1999");
+            let created = guarded.root().send(
+                "PUT",
+                &format!("/v1/pools/{pool}"),
+                "text/csv",
+                "first,last\n1000,1999\n",
+            );
             assert_eq!(created.status, 201, "{created:?}");
         }
         (guarded, others)
@@ -144,9 +149,13 @@ impl Caller {
 
     /// The same with a key.
     fn lease_once(&mut self, key: &str, body: &str) -> Answer {
+        self.post_once("/v1/pools/ru/lease", key, body)
+    }
+
+    fn post_once(&mut self, path: &str, key: &str, body: &str) -> Answer {
         let header = self.header.clone();
         self.header = format!("{header}Idempotency-Key: {key}\r\n");
-        let answer = self.post("/v1/pools/ru/lease", body);
+        let answer = self.post(path, body);
         self.header = header;
         answer
     }

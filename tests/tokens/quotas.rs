@@ -193,3 +193,49 @@ fn keys_belong_to_their_caller_and_have_a_share() {
         serde_json::json!({ "requests": 3, "refusals": 1, "leases": 1 })
     );
 }
+
+#[test]
+fn a_lease_over_several_pools_is_within_the_scope_and_the_limits() {
+    let limits = ["--max-count", "3", "--max-ttl", "100", "--max-live-leases", "4"];
+    let client = |pools: &'static str| [&["--role", "client", "--pools", pools], &limits[..]].concat();
+    let (shop, till) = (client("ru*"), client("*"));
+    let viewer = ["--role", "viewer", "--pools", "*"];
+    let (guarded, tokens) = Guarded::start(&[], &[("shop", &shop), ("till", &till), ("viewer", &viewer)]);
+    let mut callers: Vec<_> = tokens.iter().map(|token| guarded.caller(token)).collect();
+    let second = guarded.root().send("PUT", "/v1/pools/ru2", "text/csv", "first,last\n5000,5009\n");
+    assert_eq!(second.status, 201);
+    // A pool that the caller does not see does not exist.
+    let hidden = callers[0].post("/v1/lease", "{\"pools\":[\"ru\",\"de\"]}");
+    assert_eq!(hidden.problem(), (404, "pool_not_found".to_owned()));
+    let absent = callers[0].post("/v1/lease", "{\"pools\":[\"ru\",\"fr\"]}");
+    assert_eq!(hidden.body.replace("de\\\"", "fr\\\""), absent.body);
+    assert_eq!(callers[1].post("/v1/lease", "{\"pools\":[\"de\",\"ru\"]}").json()["leases"][0]["pool"], "de");
+    assert_eq!(callers[2].post("/v1/lease", "{\"pools\":[\"ru\"]}").problem().0, 403);
+    // The limits of a call.
+    for (more, words) in [("\"count\":4", "may lease 3 numbers"), ("\"ttl\":101", "may last 100")] {
+        let answer = callers[0].post("/v1/lease", &format!("{{\"pools\":[\"ru\",\"ru2\"],{more}}}"));
+        assert_eq!(answer.problem(), (403, "forbidden".to_owned()), "{answer:?}");
+        assert!(answer.body.contains(words), "{answer:?}");
+    }
+    // Keys belong to their caller, and a repetition takes nothing of the limits.
+    let body = "{\"pools\":[\"ru\",\"ru2\"],\"count\":3}";
+    let first: Vec<_> =
+        callers[..2].iter_mut().map(|caller| caller.post_once("/v1/lease", "order-7", body)).collect();
+    assert!(first.iter().all(|answer| count(answer) == 3) && first[0].body != first[1].body);
+    for (caller, first) in callers.iter_mut().zip(&first) {
+        assert_eq!(caller.post_once("/v1/lease", "order-7", body).body, first.body);
+        assert_eq!(
+            caller.lease_once("order-7", "{\"count\":2}").problem().0,
+            429,
+            "a key of the pool's call"
+        );
+    }
+    let until = first[0].json()["leases"][0]["expires_at"].as_str().unwrap().to_owned();
+    let until = humantime::parse_rfc3339(&until).unwrap();
+    let left = until.duration_since(std::time::SystemTime::now()).unwrap().as_secs();
+    assert!((80..=101).contains(&left), "without a ttl it is the shorter one: {left}");
+    // The live leases of the caller.
+    assert_eq!(callers[0].post("/v1/lease", body).problem(), (429, "quota_exceeded".to_owned()));
+    assert_eq!(count(&callers[0].post("/v1/lease", "{\"pools\":[\"ru2\"]}")), 1);
+    assert_eq!(callers[0].post("/v1/lease", "{\"pools\":[\"ru2\"]}").problem().0, 429);
+}

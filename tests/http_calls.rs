@@ -150,13 +150,13 @@ fn add_retire_reinstate_pause_and_rounds() {
     let text = |path: &str, body: &str| server.send("POST", path, "text/plain", body);
     let added = text("/v1/pools/ru/numbers", "102\n103\n").json();
     assert_eq!((&added["added"], &added["existing"]), (&json!(1), &json!(1)));
-    let retired = "{\"retired\":1,\"already\":0,\"unknown\":1,\"leased\":0}";
+    let retired = "{\"retired\":1,\"already\":0,\"unknown\":1,\"leased\":0,\"duplicates\":0,\"invalid\":0}";
     assert_eq!(text("/v1/pools/ru/retire?dry_run=true", "100\n999\n").body, retired);
     assert_eq!(text("/v1/pools/ru/retire", "100\n999\n").body, retired);
     assert_eq!(text("/v1/pools/ru/retire", "100").json()["already"], 1);
     assert_eq!(
         text("/v1/pools/ru/reinstate", "100\n101\n").body,
-        "{\"reinstated\":1,\"already\":1,\"unknown\":0}"
+        "{\"reinstated\":1,\"already\":1,\"unknown\":0,\"duplicates\":0,\"invalid\":0}"
     );
     assert_eq!(server.call("POST", "/v1/pools/ru/pause").body, "{\"paused\":true}");
     assert_eq!(server.call("POST", "/v1/pools/ru/lease").problem(), (409, "paused".into()));

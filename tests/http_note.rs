@@ -60,8 +60,8 @@ fn a_note_that_is_too_long_or_no_text_is_refused_and_changes_nothing() {
 #[test]
 fn the_commands_set_and_show_it_and_a_restart_keeps_it() {
     let dir = tempfile::tempdir().unwrap();
-    let (numbers, note) = (dir.path().join("numbers.txt"), dir.path().join("note.md"));
-    std::fs::write(&numbers, "100-109\n").unwrap();
+    let (numbers, note) = (dir.path().join("numbers.csv"), dir.path().join("note.md"));
+    std::fs::write(&numbers, "first,last\n100,109\n").unwrap();
     std::fs::write(&note, "Say *hello*.\n").unwrap();
     let data = dir.path().join("data");
     let daemon = Daemon::start(&data);

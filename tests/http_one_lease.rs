@@ -114,7 +114,7 @@ fn what_is_refused_says_what_to_do_and_changes_nothing() {
             right.clone(),
             400,
             "bad_request",
-            "available, rest:SECONDS, done or retired",
+            "available, rest:SECONDS, done, retired or list:NAME",
         ),
         (format!("{own}/return?outcome="), right.clone(), 400, "bad_request", "1 to 64 bytes"),
         (format!("{own}/return?then=rest:999999999"), right.clone(), 400, "bad_request", "316224000"),

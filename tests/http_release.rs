@@ -34,11 +34,12 @@ fn a_list_is_released_and_its_tokens_are_stale() {
                       {"number": 103, "token": leases[3]["token"], "then": "retired"}]);
     server.post("/v1/pools/ru/return", &json!({"leases": ends}).to_string());
     assert_eq!(counts(&server), [5, 2, 1, 1, 1]);
-    let list = "100-105\n999\n";
-    let expected = json!({"released": 3, "already": 3, "unknown": 1, "leased": 2});
-    let dry = server.send("POST", "/v1/pools/ru/release?dry_run=true", "text/plain", list);
+    let list = "first,last\n100,105\n999,999\n";
+    let expected =
+        json!({"released": 3, "already": 3, "unknown": 1, "leased": 2, "duplicates": 0, "invalid": 0});
+    let dry = server.send("POST", "/v1/pools/ru/release?dry_run=true", "text/csv", list);
     assert_eq!((dry.json(), counts(&server)), (expected.clone(), [5, 2, 1, 1, 1]));
-    let released = server.send("POST", "/v1/pools/ru/release", "text/plain", list);
+    let released = server.send("POST", "/v1/pools/ru/release", "text/csv", list);
     assert_eq!((released.json(), counts(&server)), (expected, [8, 0, 0, 1, 1]));
     for call in ["renew", "return"] {
         let all = results(&server, call, &[leases[0].clone(), leases[1].clone(), leases[4].clone()]);
@@ -47,8 +48,11 @@ fn a_list_is_released_and_its_tokens_are_stale() {
     assert_eq!(results(&server, "return", &leases[2..3]), ["returned"], "done is what it was");
     let seen = server.call("GET", "/v1/pools/ru/numbers/100").body;
     assert_eq!(seen, "{\"number\":100,\"state\":\"available\",\"generation\":2}");
-    let again = server.send("POST", "/v1/pools/ru/release", "text/plain", list).json();
-    assert_eq!(again, json!({"released": 0, "already": 6, "unknown": 1, "leased": 0}));
+    let again = server.send("POST", "/v1/pools/ru/release", "text/csv", list).json();
+    assert_eq!(
+        again,
+        json!({"released": 0, "already": 6, "unknown": 1, "leased": 0, "duplicates": 0, "invalid": 0})
+    );
     let next = server.call("POST", "/v1/pools/ru/lease").json()["leases"][0].clone();
     assert_eq!((&next["number"], &next["generation"]), (&json!(100), &json!(3)));
     assert_eq!(results(&server, "return", &leases[..1]), ["stale"], "the next lease has another token");
@@ -81,7 +85,10 @@ fn a_lease_that_has_ended_cannot_be_renewed_once_its_number_was_released() {
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
     let released = server.send("POST", "/v1/pools/ru/release", "text/plain", "100").json();
-    assert_eq!(released, json!({"released": 0, "already": 1, "unknown": 0, "leased": 0}));
+    assert_eq!(
+        released,
+        json!({"released": 0, "already": 1, "unknown": 0, "leased": 0, "duplicates": 0, "invalid": 0})
+    );
     assert_eq!(results(&server, "renew", &leases), ["stale", "renewed"]);
 }
 
@@ -140,8 +147,8 @@ fn what_cannot_be_released_is_refused_with_what_to_give() {
 fn the_command_releases_files_or_states() {
     let server = Server::with_pool("order=lowest", "100-109");
     lease(&server, 6);
-    let list = server.data.path().join("list.txt");
-    std::fs::write(&list, "100-101\n109\n").unwrap();
+    let list = server.data.path().join("list.csv");
+    std::fs::write(&list, "first,last\n100,101\n109,109\n").unwrap();
     let url = format!("http://{}", server.address);
     let run = |args: &[&str]| {
         let mut command = allotd();

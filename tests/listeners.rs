@@ -39,7 +39,7 @@ fn mode(path: &Path) -> u32 {
 }
 
 fn make_pool(daemon: &Daemon) {
-    let made = daemon.client().send("PUT", "/v1/pools/ru", "text/plain", b"100-199\n").unwrap();
+    let made = daemon.client().send("PUT", "/v1/pools/ru", "text/csv", b"first,last\n100,199\n").unwrap();
     assert_eq!(made.status, 201, "{}", made.body);
 }
 

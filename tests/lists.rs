@@ -238,8 +238,7 @@ fn documented() -> Vec<[String; 3]> {
     let section = page.split("\n## Examples\n").nth(1).unwrap().split("\n## ").next().unwrap();
     let rows = section.lines().filter(|line| line.starts_with("| `"));
     let cells = rows.map(|row| {
-        let mut cells =
-            row.trim_matches('|').split(" | ").map(|cell| cell.trim().trim_matches('`').to_owned());
+        let mut cells = row.trim_matches('|').split('|').map(|cell| cell.trim().trim_matches('`').to_owned());
         std::array::from_fn(|_| cells.next().unwrap_or_else(|| panic!("{row}")))
     });
     cells.collect()

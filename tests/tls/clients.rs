@@ -76,8 +76,8 @@ fn a_certificate_is_the_caller_that_the_tokens_file_says() {
         ["--tls-client-ca".to_owned(), ca, "--tokens".to_owned(), path.to_str().unwrap().to_owned()].to_vec()
     });
     let (client, viewer, admin, stranger) = (&pairs[0], &pairs[1], &pairs[2], &pairs[3]);
-    let numbers = daemon.logged.path("numbers");
-    std::fs::write(&numbers, "100-199\n").unwrap();
+    let numbers = daemon.logged.path("numbers.csv");
+    std::fs::write(&numbers, "first,last\n100,199\n").unwrap();
     let create = ["pool", "create", "ru", numbers.to_str().unwrap()];
     let code = |pair, args: &[&str]| daemon.command_as(pair, args).status.code();
     one_line_failure(&daemon.command_as(client, &create), 1, "(forbidden)");

@@ -12,7 +12,7 @@ use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use crate::certificates::{Authority, Pair};
 use crate::support::daemon::{Daemon, allotd};
 use crate::support::logged::Logged;
-use crate::support::{Answer, PATIENCE_SECONDS, try_read_answer};
+use crate::support::{Answer, PATIENCE_SECONDS, ranges_csv, try_read_answer};
 
 /// A daemon with one listener, which speaks TLS.
 pub(crate) struct TlsDaemon {
@@ -67,8 +67,8 @@ impl TlsDaemon {
 
     /// Makes the pool `ru`.
     pub(crate) fn make_pool(&self, numbers: &str) {
-        let file = self.logged.path("numbers");
-        std::fs::write(&file, numbers).unwrap();
+        let file = self.logged.path("numbers.csv");
+        std::fs::write(&file, ranges_csv(numbers)).unwrap();
         self.ok(&["pool", "create", "ru", file.to_str().unwrap()]);
     }
 

@@ -160,8 +160,11 @@ fn the_command_releases_files_or_states() {
         (Some(0), format!("already   {already}\nleased    {leased}\nreleased  {released}\nunknown   0\n"))
     };
     let file = list.to_str().unwrap();
-    assert_eq!(run(&[file, "--dry-run"]), shown(2, 1, 2));
-    assert_eq!(run(&[file]), shown(2, 1, 2));
+    let of_a_list =
+        "already     1\nduplicates  0\ninvalid     0\nleased      2\nreleased    2\nunknown     0\n"
+            .to_owned();
+    assert_eq!(run(&[file, "--dry-run"]), (Some(0), of_a_list.clone()));
+    assert_eq!(run(&[file]), (Some(0), of_a_list));
     assert_eq!(run(&["--state", "leased", "--within", "102-103"]), shown(2, 0, 2));
     assert_eq!(run(&["--state", "leased,resting", "--dry-run"]), shown(2, 0, 2));
     assert_eq!(counts(&server)[1], 2);

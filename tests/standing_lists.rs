@@ -10,10 +10,14 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use support::daemon::{Daemon, allotd, one_line_failure};
-use support::{Client, Server};
+use support::{Client, Server, ranges_csv};
 
 fn send(client: &mut Client, method: &str, path: &str, body: &str) -> Value {
-    let answer = client.send(method, path, "text/plain", body.as_bytes()).unwrap();
+    let answer = if body.is_empty() {
+        client.send(method, path, "text/plain", b"").unwrap()
+    } else {
+        client.send(method, path, "text/csv", ranges_csv(body).as_bytes()).unwrap()
+    };
     assert!(answer.status < 300, "{method} {path}: {}", answer.body);
     answer.json()
 }
@@ -110,7 +114,7 @@ fn a_list_is_exported_as_it_was_given() {
     let numbers = lines((1..=40_000).map(|n| n * 3));
     server.send("PUT", "/v1/lists/x", "text/plain", &numbers);
     server.send("POST", "/v1/lists/x/remove", "text/plain", "3\n120000\n");
-    server.send("POST", "/v1/lists/x/numbers", "text/plain", "4-5\n");
+    server.send("POST", "/v1/lists/x/numbers", "text/plain", "4\n5\n");
     let text = server.call("GET", "/v1/lists/x/numbers");
     let expected = numbers.replacen("3\n", "4\n5\n", 1).replace("120000\n", "");
     assert_eq!((text.status, text.body == expected), (200, true));
@@ -139,7 +143,8 @@ fn file(dir: &Path, name: &str, content: &str) -> String {
 fn the_commands_tell_what_they_do() {
     let dir = tempfile::tempdir().unwrap();
     let daemon = Daemon::start(&dir.path().join("data"));
-    let (few, many) = (file(dir.path(), "few.txt", "3\n4\n"), file(dir.path(), "many.txt", "1-10\n"));
+    let (few, many) =
+        (file(dir.path(), "few.txt", "3\n4\n"), file(dir.path(), "many.csv", "first,last\n1,10\n"));
     one_line_failure(
         &daemon.run(&["pool", "create", "ru", &many, "--blocked-by", "optouts"]),
         1,

@@ -295,6 +295,7 @@ fn lists(checked: &Checked) {
     checked.list("POST", "/v1/pools/ru/numbers", "300-309\n100\n", 200);
     checked.list("POST", "/v1/pools/ru/numbers?on_invalid=skip", "310\nx\n", 200);
     checked.json_as_list("POST", "/v1/pools/ru/numbers", 415);
+    checked.list("PUT", "/v1/pools/preview?dry_run=true", "100\n", 200);
     for action in ["retire?dry_run=true", "retire", "reinstate", "retire"] {
         checked.list("POST", &format!("/v1/pools/ru/{action}"), "300-301\n999\n", 200);
     }

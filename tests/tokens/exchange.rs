@@ -42,6 +42,8 @@ fn a_token_that_is_removed_under_load_ends_at_the_next_request_of_every_connecti
                     }
                 }
                 ended.fetch_add(1, Ordering::Relaxed);
+                // A return that is refused before its body was read ends its connection.
+                let mut caller = guarded.caller(&tokens[0]);
                 for _ in 0..10 {
                     assert_eq!(caller.lease().status, 401);
                 }

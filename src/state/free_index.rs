@@ -18,7 +18,7 @@
 //!    clears it as in 2.
 //!
 //! A rank that is [blocked](super::blocked) has its bit beside the index instead of in it. The bit of an
-//! available number is in one of the two places, or some thread has it. [`FreeIndex::place`] is the one function
+//! available number is in one of the two places, or some thread has it. `FreeIndex::place` is the one function
 //! by which a bit enters the index, whatever the reason is:
 //!
 //! 5. *A rank is blocked while another thread places its bit.* Who places the bit then reads whether the rank is

@@ -7,7 +7,7 @@
 //! list, whatever happens to the process or its power.
 //!
 //! Whoever changes what a list holds, which lists a pool names, or which numbers a pool has, first makes that
-//! change and then *refreshes* the ranks concerned ([`Lists::refresh`]): under the lock of the number's shard, it
+//! change and then *refreshes* the ranks concerned (`Lists::refresh`): under the lock of the number's shard, it
 //! asks the pool's lists and sets the bit accordingly. So after the last change the last refresh has asked all of
 //! them, in whatever order the changes were. A refresh in between asks a list that may just have changed; the one
 //! of that change is still to come.

@@ -176,7 +176,7 @@ fn parse_block(block: &Block, reader: &mut LineReader<'_>, options: &ListOptions
 }
 
 /// A line of 8 to 15 plain digits at the start of `rest`, and its length with its line end. `None` if it is
-/// anything else, or too near the end of `rest`: then [`parse_line`] must read it. Takes eight digits per
+/// anything else, or too near the end of `rest`: then the slow reader must read it. Takes eight digits per
 /// step.
 fn plain_line(rest: &[u8]) -> Option<(Number, usize)> {
     const ZEROS: u64 = u64::from_le_bytes([b'0'; 8]);

@@ -145,6 +145,11 @@ impl Keys {
         Ok(entries.get(key).filter(|entry| !entry.leases().is_empty()).cloned())
     }
 
+    /// Whether a key has been used, also by a call that is under way. Fails if another thread has the lock.
+    pub(crate) fn is_used(&self, key: &KeyHash) -> Result<bool, Locked> {
+        Ok(self.try_lock(key).ok_or(Locked)?.contains_key(key))
+    }
+
     /// Whether a key stands for leases.
     pub(crate) fn has(&self, key: &KeyHash) -> bool {
         let entries = self.try_lock(key);

@@ -128,13 +128,21 @@ impl Pool {
         leases: &mut Vec<Lease>,
     ) -> Result<Option<LeasedOnce>, LeaseError> {
         let keys = &self.shared.keys;
+        let newest = once.hash(keys, self.key_scope(self.keys.newest_id()));
+        if keys.is_used(&newest).map_err(|Locked| LeaseError::KeyPending)? {
+            return Ok(None);
+        }
         for (epoch, last_generation) in self.keys.earlier() {
-            let found = keys.find(&once.hash(keys, self.key_scope(epoch)));
-            let found = found.map_err(|Locked| LeaseError::KeyPending)?;
+            let hash = once.hash(keys, self.key_scope(epoch));
+            let found = keys.find(&hash).map_err(|Locked| LeaseError::KeyPending)?;
             let Some(entry) = found else { continue };
             let known = entry.leases().iter().filter(|stored| stored.generation <= last_generation);
             leases.extend(known.filter_map(|stored| self.live(stored)));
             if leases.is_empty() {
+                // As for a key whose leases are over: a late renewal must not bring it back beside a new use.
+                if !keys.forget(&hash, &entry) {
+                    return Err(LeaseError::KeyPending);
+                }
                 continue;
             }
             if entry.body != keys.hash_body(once.body) {

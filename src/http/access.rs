@@ -3,7 +3,7 @@
 //! A connection remembers the last token that it was given, and who holds it: nearly always the next request
 //! has the same, and one comparison tells. What it remembers ends with the table of tokens that it is from.
 
-use std::cell::RefCell;
+use std::cell::{Ref, RefCell};
 use std::sync::Arc;
 
 use hyper::header::HeaderValue;
@@ -41,6 +41,25 @@ struct Last {
     actor: Actor,
 }
 
+/// Who makes a request, borrowed from what the connection remembers.
+#[derive(Debug)]
+pub(crate) enum Seen<'a> {
+    /// Nobody in particular.
+    Nobody,
+    Remembered(Ref<'a, Actor>),
+}
+
+impl Seen<'_> {
+    #[inline]
+    pub(crate) fn actor(&self) -> &Actor {
+        static NOBODY: Actor = Actor::NOBODY;
+        match self {
+            Self::Nobody => &NOBODY,
+            Self::Remembered(actor) => actor,
+        }
+    }
+}
+
 impl Access {
     /// Who makes a request. Fails if the daemon serves only whom it knows.
     #[inline]
@@ -50,9 +69,9 @@ impl Access {
         caller: &Caller,
         given: &RequestHeaders<'_>,
         now_nanos: u64,
-    ) -> Result<Actor, Problem> {
+    ) -> Result<Seen<'_>, Problem> {
         match (&api.authority, &caller.known) {
-            (None, Known::Anyone) => Ok(Actor::NOBODY),
+            (None, Known::Anyone) => Ok(Seen::Nobody),
             (authority, known) => {
                 self.known_actor(api, authority.as_deref(), caller, known, given, now_nanos)
             }
@@ -67,7 +86,7 @@ impl Access {
         known: &Known,
         given: &RequestHeaders<'_>,
         now_nanos: u64,
-    ) -> Result<Actor, Problem> {
+    ) -> Result<Seen<'_>, Problem> {
         match (authority, given.authorization, known) {
             (Some(authority), Some(token), _) => {
                 self.by_token(api, authority, (token, given.authorizations), now_nanos)
@@ -83,29 +102,31 @@ impl Access {
             (None, _, Known::Nobody) => Err(Problem::forbidden(
                 "This user has no role at this socket: ask the operator for one (peers of --listen)",
             )),
-            (None, _, Known::Anyone) => Ok(Actor::NOBODY),
+            (None, _, Known::Anyone) => Ok(Seen::Nobody),
         }
     }
 
+    #[inline]
     fn by_token(
         &self,
         api: &Api,
         authority: &Authority,
         (header, headers): (&HeaderValue, usize),
         now_nanos: u64,
-    ) -> Result<Actor, Problem> {
+    ) -> Result<Seen<'_>, Problem> {
         let header = header.as_bytes();
         // Before the table: what is found in a newer one is only looked up once more.
         let version = authority.version();
-        let mut last = self.last.borrow_mut();
-        if let Some(last) = &*last
-            && last.version == version
-            && headers == 1
-            && now_nanos < last.believed_until_nanos
-            && last.presented.as_deref().is_some_and(|presented| is_equal(presented, header))
-        {
-            return Ok(last.actor.clone());
+        let seen = self.remembered(|last| {
+            last.version == version
+                && headers == 1
+                && now_nanos < last.believed_until_nanos
+                && last.presented.as_deref().is_some_and(|presented| is_equal(presented, header))
+        });
+        if let Some(seen) = seen {
+            return Ok(seen);
         }
+        let mut last = self.last.borrow_mut();
         let actor = match look_up(api, authority, header, headers) {
             Ok(principal) => enter(last.take(), principal)?,
             Err(problem) => {
@@ -114,13 +135,9 @@ impl Access {
             }
         };
         let expires = actor.principal().and_then(Principal::expires);
-        *last = Some(Last {
-            presented: Some(header.into()),
-            version,
-            believed_until_nanos: expires.map_or(u64::MAX, |_| now_nanos.saturating_add(RECHECK_NANOS)),
-            actor: actor.clone(),
-        });
-        Ok(actor)
+        let believed_until_nanos = expires.map_or(u64::MAX, |_| now_nanos.saturating_add(RECHECK_NANOS));
+        drop(last);
+        Ok(self.remember(Last { presented: Some(header.into()), version, believed_until_nanos, actor }))
     }
 
     /// The principal that the connection itself shows. `find` is asked again when the version changes.
@@ -128,15 +145,30 @@ impl Access {
         &self,
         version: u64,
         find: impl FnOnce() -> Result<Arc<Principal>, Problem>,
-    ) -> Result<Actor, Problem> {
-        let mut last = self.last.borrow_mut();
-        if let Some(last) = last.as_ref().filter(|last| last.presented.is_none() && last.version == version) {
-            return Ok(last.actor.clone());
+    ) -> Result<Seen<'_>, Problem> {
+        let seen = self.remembered(|last| last.presented.is_none() && last.version == version);
+        if let Some(seen) = seen {
+            return Ok(seen);
         }
-        let actor = enter(last.take(), find()?)?;
-        let believed_until_nanos = u64::MAX;
-        *last = Some(Last { presented: None, version, believed_until_nanos, actor: actor.clone() });
-        Ok(actor)
+        let before = self.last.take();
+        let actor = enter(before, find()?)?;
+        Ok(self.remember(Last { presented: None, version, believed_until_nanos: u64::MAX, actor }))
+    }
+
+    /// Who was seen last, if that still holds.
+    #[inline]
+    fn remembered(&self, holds: impl FnOnce(&Last) -> bool) -> Option<Seen<'_>> {
+        let last = Ref::filter_map(self.last.borrow(), Option::as_ref).ok()?;
+        holds(&last).then(|| Seen::Remembered(Ref::map(last, |last| &last.actor)))
+    }
+
+    fn remember(&self, last: Last) -> Seen<'_> {
+        self.last.replace(Some(last));
+        // It was set just before.
+        match Ref::filter_map(self.last.borrow(), Option::as_ref) {
+            Ok(last) => Seen::Remembered(Ref::map(last, |last| &last.actor)),
+            Err(_) => Seen::Nobody,
+        }
     }
 }
 

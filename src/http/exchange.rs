@@ -1,147 +1,29 @@
 //! Takes a request to its response: checks it, hands it to its call, counts and logs it, gates the response.
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{CONNECTION, HeaderValue};
-use hyper::{Request, Response, StatusCode, Version};
+use hyper::{Request, Version};
 
 use crate::auth::role::Permission;
-use crate::auth::usage::NameIndex;
-use crate::http::calls::lease::{plain_lease, pool_of_plain_lease};
-use crate::http::calls::one_lease::plain_renew_or_return;
 use crate::http::counters::requests::Call;
 use crate::http::request::framing;
 use crate::http::request::headers::RequestHeaders;
 use crate::http::request::origin::is_probe;
 use crate::http::request::path;
-use crate::http::response::body::Body;
-use crate::http::response::json::ok_json;
 use crate::http::response::problem::{Code, Problem};
-use crate::http::response::protection::protect;
 use crate::sys::monotonic::monotonic_nanos;
 
 use super::access::Access;
 use super::actor::Actor;
 use super::caller::Caller;
-use super::calls::{Api, Handled, Reply};
+use super::calls::{Api, Handled};
 use super::commit_gate::Gate;
-use super::request_log::{self, OwnedRequestInfo, RequestInfo};
-use super::{permissions, routes, worker_state};
-
-/// A response that is ready or still being made. It is moved from hand to hand before it is polled, so it is
-/// small.
-pub(crate) enum Pending {
-    /// A JSON body for a `200`.
-    Json(Body),
-    /// Ready; `None` once it is taken.
-    Ready(Option<Box<Response<Body>>>),
-    /// Waits for a body or for a thread that may block.
-    Later(Box<Later>),
-}
-
-/// A response that waits for something.
-pub(crate) struct Later {
-    in_flight: InFlight,
-    kept: OwnedRequestInfo,
-    future: Pin<Box<dyn Future<Output = Reply> + Send>>,
-}
-
-/// What is counted and logged of a request once its response is ready.
-#[derive(Clone, Copy)]
-pub(crate) struct InFlight {
-    call: Call,
-    started_nanos: u64,
-    /// Whether the request has an id, which the response may have to repeat.
-    has_id: bool,
-    /// The principal that made it, if any.
-    principal: Option<NameIndex>,
-}
-
-impl InFlight {
-    /// Counts the request, and raises the connection's gate to what the response waits for. `info` is called
-    /// only if the request is logged or has an id.
-    #[inline]
-    fn finish<'r>(self, info: impl FnOnce() -> RequestInfo<'r>, reply: Reply, gate: &Gate) -> Response<Body> {
-        let (mut response, refused) = match reply {
-            Ok(response) => (response, None),
-            Err(problem) => {
-                let code = problem.code();
-                (problem.into_response(), Some(code))
-            }
-        };
-        protect(response.headers_mut());
-        if let Some(took_nanos) = self.count(response.status(), response.body(), refused, gate) {
-            info().answered(self.call, took_nanos, &mut response);
-        }
-        response
-    }
-
-    /// Returns how long the request took, in nanoseconds, if it is logged or has an id.
-    #[inline]
-    fn count(
-        self,
-        status: StatusCode,
-        body: &Body,
-        refused: Option<&'static str>,
-        gate: &Gate,
-    ) -> Option<u64> {
-        let status = status.as_u16();
-        let took_nanos = monotonic_nanos().saturating_sub(self.started_nanos);
-        worker_state::with(|state| {
-            state.stats.requests.record(self.call, status, took_nanos);
-            if let Some(principal) = self.principal {
-                state.stats.principals.request(principal, refused.is_some());
-            }
-            if let Some(code) = refused {
-                state.stats.refusals.record(code, state.calls.clock.now().seconds());
-            }
-            // Health reports no number, so it waits for nothing.
-            if self.call != Call::Health {
-                gate.raise(state.calls.engine.position(!body.is_of_own_changes()));
-            }
-        });
-        let should_log = request_log::should_log(self.call, status, took_nanos);
-        (self.has_id || should_log).then_some(took_nanos)
-    }
-}
-
-impl Pending {
-    fn ready(response: Response<Body>) -> Self {
-        Self::Ready(Some(Box::new(response)))
-    }
-
-    /// The response, once it is ready.
-    #[inline]
-    pub(crate) fn poll(
-        &mut self,
-        gate: &Gate,
-        caller: &Caller,
-        cx: &mut Context<'_>,
-    ) -> Poll<Response<Body>> {
-        match self {
-            Self::Json(body) => {
-                let body = std::mem::take(body);
-                *self = Self::Ready(None);
-                Poll::Ready(ok_json(body))
-            }
-            Self::Ready(response) => match response.take() {
-                Some(response) => Poll::Ready(*response),
-                None => Poll::Ready(
-                    Problem::internal(&"a response was polled after it was taken").into_response(),
-                ),
-            },
-            Self::Later(later) => {
-                let reply = ready!(later.future.as_mut().poll(cx));
-                let response = later.in_flight.finish(|| later.kept.info(caller), reply, gate);
-                *self = Self::Ready(None);
-                Poll::Ready(response)
-            }
-        }
-    }
-}
+use super::in_flight::InFlight;
+use super::pending::{Later, Pending};
+use super::request_log::{OwnedRequestInfo, RequestInfo};
+use super::{permissions, plain_call, routes};
 
 /// Who makes a request, and why that is not known, if it is not. Fails if the request is refused whoever makes it.
 pub(crate) type Identified = Result<(Actor, Option<Problem>), Problem>;
@@ -156,7 +38,6 @@ pub(crate) fn identify(
     identified(api, caller, access, request, &RequestHeaders::of(request), monotonic_nanos())
 }
 
-#[inline]
 fn identified(
     api: &Api,
     caller: &Caller,
@@ -170,7 +51,7 @@ fn identified(
         framing::check_expect(expect)?;
     }
     Ok(match access.actor(api, caller, given, now_nanos) {
-        Ok(actor) => (actor, None),
+        Ok(seen) => (seen.actor().clone(), None),
         Err(problem) => (Actor::NOBODY, Some(problem)),
     })
 }
@@ -178,6 +59,21 @@ fn identified(
 /// Starts to handle a request. `access` is what the connection remembers of its callers.
 #[inline]
 pub(crate) fn answer(
+    api: &Arc<Api>,
+    gate: &Gate,
+    caller: &Caller,
+    access: &Access,
+    request: Request<Incoming>,
+) -> Pending {
+    match plain_call::answer(api, gate, caller, access, &request) {
+        Some(pending) => pending,
+        None => answer_any(api, gate, caller, access, request),
+    }
+}
+
+/// Apart, so that a request is moved only if it goes this way.
+#[inline(never)]
+fn answer_any(
     api: &Arc<Api>,
     gate: &Gate,
     caller: &Caller,
@@ -201,7 +97,6 @@ pub(crate) fn answer_later(
     answer_identified(api, gate, caller, identified, monotonic_nanos(), request)
 }
 
-#[inline]
 fn answer_identified(
     api: &Arc<Api>,
     gate: &Gate,
@@ -211,77 +106,22 @@ fn answer_identified(
     request: Request<Incoming>,
 ) -> Pending {
     let given = RequestHeaders::of(&request);
-    let has_id = given.request_id.is_some();
-    let (actor, mut refusal) = match identified {
-        Ok(identified) => identified,
+    let in_flight = InFlight {
+        call: Call::Other,
+        started_nanos,
+        has_id: given.request_id.is_some(),
+        principal: identified.as_ref().ok().and_then(|(actor, _)| actor.index()),
+    };
+    match identified {
+        Ok((actor, refusal)) => {
+            let kept = RequestInfo::of(&request, &given, caller, &actor).keep();
+            route(api, gate, caller, (actor, refusal), in_flight, kept, request)
+        }
         Err(problem) => {
-            let in_flight = InFlight { call: Call::Other, started_nanos, has_id, principal: None };
             let info = || RequestInfo::of(&request, &given, caller, &Actor::NOBODY);
-            return Pending::ready(in_flight.finish(info, Err(problem), gate));
+            Pending::ready(in_flight.finish(info, Err(problem), gate))
         }
-    };
-    let in_flight = |call| InFlight { call, started_nanos, has_id, principal: actor.index() };
-    let info = || RequestInfo::of(&request, &given, caller, &actor);
-    let leased = match (pool_of_plain_lease(&request, &given), &mut refusal) {
-        (None, _) => None,
-        (Some(_), refusal @ Some(_)) => refusal.take().map(Err),
-        (Some(pool), None) => match actor.admit(Call::Lease, Some(pool), 0, started_nanos) {
-            Ok(()) => plain_lease(pool, request.uri().query(), &actor),
-            Err(problem) => Some(Err(problem)),
-        },
-    };
-    let of_browser = given.is_of_browser();
-    let Some(leased) = leased else {
-        if refusal.is_none()
-            && let Some((call, reply)) = plain_renew_or_return(&request, &given, &actor, started_nanos)
-        {
-            return plain(in_flight(call), info, reply, of_browser, gate);
-        }
-        let (in_flight, kept) = (in_flight(Call::Other), info().keep());
-        return route(api, gate, caller, (actor, refusal), in_flight, kept, request);
-    };
-    let in_flight = in_flight(Call::Lease);
-    match leased {
-        Ok(body) => match in_flight.count(StatusCode::OK, &body, None, gate) {
-            None if !of_browser => Pending::Json(body),
-            took_nanos => told(in_flight.call, info, body, took_nanos),
-        },
-        Err(problem) => Pending::ready(in_flight.finish(info, Err(problem), gate)),
     }
-}
-
-/// The response to a call without a body. A plain lease has these lines of its own: what it would be passed in
-/// and out here is more than the rest of its way through this file.
-fn plain<'r>(
-    in_flight: InFlight,
-    info: impl FnOnce() -> RequestInfo<'r>,
-    reply: Result<Body, Problem>,
-    of_browser: bool,
-    gate: &Gate,
-) -> Pending {
-    let body = match reply {
-        Ok(body) => body,
-        Err(problem) => return Pending::ready(in_flight.finish(info, Err(problem), gate)),
-    };
-    match in_flight.count(StatusCode::OK, &body, None, gate) {
-        None if !of_browser => Pending::Json(body),
-        took_nanos => told(in_flight.call, info, body, took_nanos),
-    }
-}
-
-/// The response to a call without a body that is logged, has an id, or is of a browser.
-fn told<'r>(
-    call: Call,
-    info: impl FnOnce() -> RequestInfo<'r>,
-    body: Body,
-    took_nanos: Option<u64>,
-) -> Pending {
-    let mut response = ok_json(body);
-    protect(response.headers_mut());
-    if let Some(took_nanos) = took_nanos {
-        info().answered(call, took_nanos, &mut response);
-    }
-    Pending::ready(response)
 }
 
 /// Hands a request to its call. `refusal` is why its actor is not known, if it is not.

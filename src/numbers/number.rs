@@ -58,19 +58,20 @@ impl Number {
 
     /// Reads plain ASCII digits: no sign, no separators, no leading zero.
     pub fn parse_digits(digits: &[u8]) -> Result<Number, NumberError> {
-        if digits.is_empty() {
-            return Err(NumberError::Empty);
+        let (mut value, mut are_digits) = (0_u64, true);
+        for byte in digits {
+            let digit = byte.wrapping_sub(b'0');
+            are_digits &= digit <= 9;
+            // What is too long is refused below.
+            value = value.wrapping_mul(10).wrapping_add(u64::from(digit));
         }
-        if !digits.iter().all(u8::is_ascii_digit) {
-            return Err(NumberError::NotDigit);
+        match digits {
+            [] => Err(NumberError::Empty),
+            _ if !are_digits => Err(NumberError::NotDigit),
+            [b'0', _, ..] => Err(NumberError::LeadingZero),
+            _ if digits.len() > MAX_NUMBER_DIGITS => Err(NumberError::TooLong),
+            _ => Ok(Number(value)),
         }
-        if digits[0] == b'0' && digits.len() > 1 {
-            return Err(NumberError::LeadingZero);
-        }
-        if digits.len() > MAX_NUMBER_DIGITS {
-            return Err(NumberError::TooLong);
-        }
-        Ok(Number(digits.iter().fold(0, |value, digit| value * 10 + u64::from(digit - b'0'))))
     }
 }
 

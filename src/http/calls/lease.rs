@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use hyper::Request;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::HeaderValue;
-use hyper::{Method, Request};
 use serde::Deserialize;
 
 use crate::auth::principal::Principal;
@@ -26,12 +26,13 @@ use crate::http::request::body::JsonBody;
 use crate::http::request::content_type::check_json;
 use crate::http::request::fields::{Count, NotYet, TtlSeconds};
 use crate::http::request::headers::RequestHeaders;
+use crate::http::request::query;
 use crate::http::request::within::WithinField;
-use crate::http::request::{path, query};
 use crate::http::response::body::Body;
 use crate::http::response::json;
 use crate::http::response::problem::{Code, Problem};
 use crate::http::worker_state::{self, CallState};
+use crate::journal::queue::Position;
 use crate::state::time::Timestamp;
 
 /// Most words that the worker itself reads for the counts of an `exhausted`; more are read on a thread that
@@ -72,32 +73,32 @@ pub(super) fn key_of(given: &RequestHeaders<'_>) -> Result<Key, Problem> {
     Ok(Some(key.clone()))
 }
 
-/// The pool of a lease without a body or key, if the request is one. It is checked before the routes and only
-/// borrows the request: a lease is the call whose cost matters most, and moving requests and responses costs
-/// time.
+/// The body of the response to a lease without a body or key; `None` if it takes longer than the worker may, as a
+/// refusal does in a pool with hours.
 #[inline]
-pub(crate) fn pool_of_plain_lease<'r>(
-    request: &'r Request<Incoming>,
-    headers: &RequestHeaders<'_>,
-) -> Option<&'r str> {
-    let pool = request.uri().path().strip_prefix(path::POOLS_PATH)?.strip_suffix("/lease")?;
-    let is_plain = headers.key.is_none() && request.body().is_end_stream();
-    (!pool.contains('/') && *request.method() == Method::POST && is_plain).then_some(pool)
-}
-
-/// The body of the response to a lease without a body or key; `None` if it takes longer than the worker may.
-#[inline]
-pub(crate) fn plain_lease(pool: &str, query: Option<&str>, actor: &Actor) -> Option<Result<Body, Problem>> {
-    worker_state::with(|state| {
-        // As for any call, a pool that does not exist comes first.
-        let Some(pool) = state.pools.load().get(pool) else {
-            return Some(Err(Problem::pool_not_found()));
-        };
-        match query::none(query) {
-            Ok(()) => plain(pool, &mut state.calls, actor),
-            Err(problem) => Some(Err(problem)),
+pub(crate) fn plain_lease(
+    pool: &Pool,
+    query: Option<&str>,
+    actor: &Actor,
+    state: &mut CallState,
+) -> Option<Result<Body, Problem>> {
+    if let Err(problem) = query::none(query) {
+        return Some(Err(problem));
+    }
+    let leased = match actor.principal() {
+        None => pool.lease(&mut state.engine, &PLAIN, &mut state.leases),
+        Some(principal) => match plain_lease_for(principal, pool, state) {
+            Ok(leased) => leased,
+            Err(problem) => return Some(Err(problem)),
+        },
+    };
+    match leased {
+        Ok(position) => {
+            let body = json::leases(&state.leases, &mut state.times);
+            Some(Ok(state.confirmed(body, position)))
         }
-    })
+        Err(error) => plain_refusal(pool, state, error).map(Err),
+    }
 }
 
 /// `POST /v1/pools/{pool}/lease`
@@ -125,19 +126,9 @@ pub(super) enum Refused {
     Problem(Problem),
 }
 
-/// The body of the response to a call without a body or key: all work happens on the worker. `None` if the
-/// refusal takes longer, as it does in a pool with hours.
-#[inline]
-fn plain(pool: &Pool, state: &mut CallState, actor: &Actor) -> Option<Result<Body, Problem>> {
-    match lease_as(actor, pool, state, &PLAIN, None) {
-        Ok(body) => Some(Ok(body)),
-        Err(refused) => plain_refusal(pool, state, refused).map(Err),
-    }
-}
-
 #[cold]
-fn plain_refusal(pool: &Pool, state: &CallState, refused: Refused) -> Option<Problem> {
-    match refused {
+fn plain_refusal(pool: &Pool, state: &mut CallState, error: LeaseError) -> Option<Problem> {
+    match refused(error, state) {
         Refused::Exhausted if pool.has_hours() => None,
         Refused::Exhausted => {
             let counted = Counted { counts: pool.counts(), next: pool.next_available_at(None), closed: None };
@@ -253,6 +244,37 @@ fn lease(
     respond(leased, state)
 }
 
+/// Leases one number within a principal's quota, and counts the lease as its own.
+#[inline]
+fn plain_lease_for(
+    principal: &Principal,
+    pool: &Pool,
+    state: &mut CallState,
+) -> Result<Result<Position, LeaseError>, Problem> {
+    if principal.limits_leases() {
+        return limited_lease_for(principal, pool, state);
+    }
+    let leased = pool.lease(&mut state.engine, &PLAIN, &mut state.leases);
+    if leased.is_ok() {
+        state.stats.principals.leases(principal.usage().index, 1);
+    }
+    Ok(leased)
+}
+
+#[inline(never)]
+fn limited_lease_for(
+    principal: &Principal,
+    pool: &Pool,
+    state: &mut CallState,
+) -> Result<Result<Position, LeaseError>, Problem> {
+    let request = within_quota(principal, pool, &PLAIN)?;
+    let lease = |state: &mut CallState| {
+        pool.lease(&mut state.engine, &request, &mut state.leases).map(LeasedOnce::new)
+    };
+    let leased = take_quota(principal, state, PLAIN.count, || false, lease)?;
+    Ok(leased.map(|leased| leased.position))
+}
+
 /// Leases within a principal's quota, and counts the leases as its own.
 fn lease_for(
     principal: &Principal,
@@ -264,7 +286,7 @@ fn lease_for(
     let request = within_quota(principal, pool, request).map_err(Refused::Problem)?;
     let is_known = || once.is_some_and(|once| pool.knows_key(once));
     let lease = |state: &mut CallState| lease_numbers(pool, state, &request, once);
-    let leased = take_quota(principal, state, request.count, is_known, lease)?;
+    let leased = take_quota(principal, state, request.count, is_known, lease).map_err(Refused::Problem)?;
     respond(leased, state)
 }
 
@@ -277,13 +299,13 @@ pub(super) fn take_quota(
     count: u32,
     is_known: impl FnOnce() -> bool,
     lease: impl FnOnce(&mut CallState) -> Result<LeasedOnce, LeaseError>,
-) -> Result<Result<LeasedOnce, LeaseError>, Refused> {
+) -> Result<Result<LeasedOnce, LeaseError>, Problem> {
     let taken = if principal.limits_leases() {
         match TakenQuota::take(principal, count, state.clock.now()) {
             Ok(taken) => Some(taken),
             // A repeated call leases nothing: it is told of its leases, though there may be no more.
             Err(_) if is_known() => Some(TakenQuota::nothing(principal)),
-            Err(problem) => return Err(Refused::Problem(problem)),
+            Err(problem) => return Err(problem),
         }
     } else {
         None

@@ -178,7 +178,7 @@ impl Call {
             None => first(state),
             Some(principal) => {
                 let is_known = || once.as_ref().is_some_and(|once| knows_key(&choices, once));
-                take_quota(principal, state, self.count, is_known, &mut first)?
+                take_quota(principal, state, self.count, is_known, &mut first).map_err(Refused::Problem)?
             }
         };
         match (leased, of) {

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use hyper::body::{Body as _, Incoming};
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::header::HeaderMap;
-use hyper::{Method, Request};
 
 use crate::auth::principal::Principal;
 use crate::domain::lease_token::{NotAToken, Token};
@@ -31,34 +31,6 @@ const BODY_DETAIL: &str = "This call has no body: give the lease's token in the 
 /// Headers in which callers look for the place of a token.
 const WRONG_HEADERS: [&str; 6] =
     ["authorization", "token", "x-token", "x-lease-token", "idempotency-key", "x-request-id"];
-
-/// The call, and the body of its response, if the request is one of this file's without a body. As
-/// [`super::lease::plain_lease`], it is checked before the routes and only borrows the request.
-#[inline]
-pub(crate) fn plain_renew_or_return(
-    request: &Request<Incoming>,
-    headers: &RequestHeaders<'_>,
-    actor: &Actor,
-    now_nanos: u64,
-) -> Option<(Call, Result<Body, Problem>)> {
-    let rest = request.uri().path().strip_prefix(path::POOLS_PATH)?;
-    let (numbers, call) = match rest.strip_suffix("/return") {
-        Some(numbers) => (numbers, Call::Return),
-        None => (rest.strip_suffix("/renew")?, Call::Renew),
-    };
-    let (pool, digits) = numbers.rsplit_once('/')?;
-    let pool = pool.strip_suffix("/numbers")?;
-    if pool.contains('/') || *request.method() != Method::POST || !request.body().is_end_stream() {
-        return None;
-    }
-    let answer = || {
-        worker_state::with(|state| match state.pools.load().get(pool) {
-            Some(pool) => answer(call, pool, digits, request, headers, actor, &mut state.calls),
-            None => Err(Problem::pool_not_found()),
-        })
-    };
-    Some((call, actor.admit(call, Some(pool), 0, now_nanos).and_then(|()| answer())))
-}
 
 /// `POST /v1/pools/{pool}/numbers/{number}/renew`, with a body that may still prove to be empty.
 pub(crate) fn renew(api: &Arc<Api>, actor: &Actor, request: Request<Incoming>) -> Result<Handled, Problem> {
@@ -91,7 +63,7 @@ fn with_body(
         let digits = path::second_last_segment(&request);
         let headers = RequestHeaders::of(&request);
         let body = worker_state::with(|state| {
-            answer(call, &pool, digits, &request, &headers, &actor, &mut state.calls)
+            renew_or_return(call, &pool, digits, &request, &headers, &actor, &mut state.calls)
         })?;
         Ok(json::ok_json(body))
     })
@@ -99,7 +71,7 @@ fn with_body(
 
 /// Renews or returns the lease of the number with these digits.
 #[inline]
-fn answer<B>(
+pub(crate) fn renew_or_return<B>(
     call: Call,
     pool: &Pool,
     digits: &str,

@@ -16,9 +16,11 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use crate::http::access::Access;
 use crate::http::caller::Caller;
 use crate::http::calls::Api;
-use crate::http::exchange::{Identified, Pending, answer, answer_later, identify, refuse, refuse_with};
+use crate::http::exchange::{Identified, answer, answer_later, identify, refuse, refuse_with};
+use crate::http::pending::Pending;
 use crate::http::request::framing::{self, Framing};
 use crate::http::response::body::Body;
+use crate::http::response::json::ok_json;
 
 use super::connections::{Admission, ConnectionState, Connections, DRAIN, SERVE};
 use super::gated_stream::Gated;
@@ -89,6 +91,12 @@ impl Future for Tracked {
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Self { answering, state } = &mut *self;
+        // The usual case first: nothing is left to wait for, or to look after.
+        if let Answering::Begun(Pending::Json(body)) = answering
+            && !state.inflow.is_http2()
+        {
+            return Poll::Ready(Ok(ok_json(std::mem::take(body))));
+        }
         // Of HTTP/2 many are under way: each is executed when there is room for its answer.
         if state.inflow.is_http2() {
             ready!(state.answers.poll_room(cx));

@@ -1,0 +1,79 @@
+//! What is counted and logged of a request once its response is ready, and what the response waits for.
+
+use hyper::{Response, StatusCode};
+
+use crate::auth::usage::NameIndex;
+use crate::http::counters::requests::Call;
+use crate::http::response::body::Body;
+use crate::http::response::protection::protect;
+use crate::sys::monotonic::monotonic_nanos;
+
+use super::calls::Reply;
+use super::commit_gate::Gate;
+use super::request_log::{self, RequestInfo};
+use super::worker_state::{self, WorkerState};
+
+/// What is counted and logged of a request once its response is ready.
+#[derive(Clone, Copy)]
+pub(crate) struct InFlight {
+    pub(super) call: Call,
+    pub(super) started_nanos: u64,
+    /// Whether the request has an id, which the response may have to repeat.
+    pub(super) has_id: bool,
+    /// The principal that made it, if any.
+    pub(super) principal: Option<NameIndex>,
+}
+
+impl InFlight {
+    /// Counts the request, and raises the connection's gate to what the response waits for. `info` is called
+    /// only if the request is logged or has an id.
+    #[inline]
+    pub(super) fn finish<'r>(
+        self,
+        info: impl FnOnce() -> RequestInfo<'r>,
+        reply: Reply,
+        gate: &Gate,
+    ) -> Response<Body> {
+        let (mut response, refused) = match reply {
+            Ok(response) => (response, None),
+            Err(problem) => {
+                let code = problem.code();
+                (problem.into_response(), Some(code))
+            }
+        };
+        protect(response.headers_mut());
+        let took_nanos =
+            worker_state::with(|state| self.count(state, response.status(), response.body(), refused, gate));
+        if let Some(took_nanos) = took_nanos {
+            info().answered(self.call, took_nanos, &mut response);
+        }
+        response
+    }
+
+    /// Returns how long the request took, in nanoseconds, if it is logged or has an id.
+    #[inline]
+    pub(super) fn count(
+        self,
+        state: &WorkerState,
+        status: StatusCode,
+        body: &Body,
+        refused: Option<&'static str>,
+        gate: &Gate,
+    ) -> Option<u64> {
+        let status = status.as_u16();
+        let took_nanos = monotonic_nanos().saturating_sub(self.started_nanos);
+        state.stats.requests.record(self.call, status, took_nanos);
+        if let Some(principal) = self.principal {
+            state.stats.principals.request(principal, refused.is_some());
+        }
+        if let Some(code) = refused {
+            state.stats.refusals.record(code, state.calls.clock.now().seconds());
+        }
+        // Health reports no number, so it waits for nothing.
+        if self.call != Call::Health {
+            gate.raise(state.calls.engine.position(!body.is_of_own_changes()));
+        }
+        let should_log = request_log::should_log(self.call, status, took_nanos);
+        (self.has_id || should_log).then_some(took_nanos)
+    }
+}

@@ -72,10 +72,10 @@ pub fn check_directory(data_dir: &Path) -> Result<Checked, OpenError> {
     }
     let _lock = lock_directory(&RealDisk, data_dir)?;
     let mut checked = Checked::default();
-    let secret = data_dir.join("secret");
+    let secret = data_dir.join(secret::SECRET_FILE);
     match secret::read_secret(&secret) {
         Ok(Some(_)) => {}
-        Ok(None) => checked.fault(&secret, "is missing: all issued tokens are stale"),
+        Ok(None) => checked.fault(&secret, "is missing: the daemon does not start without it"),
         Err(error) => checked.fault(data_dir, error),
     }
     check_contents(data_dir, &mut checked);

@@ -11,6 +11,7 @@ mod figures;
 mod lease;
 mod list;
 mod man;
+mod new_secret;
 mod number_files;
 pub(crate) mod output;
 mod pool;
@@ -73,6 +74,8 @@ enum Command {
     Restore(backup::RestoreArgs),
     /// Check a data directory that no daemon uses, or a backup
     Check(check::CheckArgs),
+    /// Give a data directory that lost its secret another, which makes all tokens stale
+    NewSecret(new_secret::NewSecretArgs),
     /// Print the completion script of a shell
     Completions(completions::CompletionsArgs),
     /// Print the manual page, or write a page for each command
@@ -109,6 +112,7 @@ impl Cli {
             Command::Export(args) => export::run(&args),
             Command::Restore(args) => backup::run_restore(&args),
             Command::Check(args) => check::run(&args),
+            Command::NewSecret(args) => new_secret::run(&args),
             Command::Completions(args) => completions::run(&args),
             Command::Man(args) => man::run(&args),
         };

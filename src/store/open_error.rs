@@ -71,8 +71,18 @@ pub enum OpenError {
     #[error("{0} cannot be used: {1}. Check its permissions and its disk, or give another --data directory")]
     Io(PathBuf, #[source] io::Error),
     /// The secret is damaged.
-    #[error("{0} is damaged: restore it from a backup, or remove it, which makes all issued tokens stale")]
+    #[error(
+        "{0} is damaged: copy it from a backup of this directory, or give up all issued tokens and Idempotency-Keys with \
+         \"allotd new-secret DIR\""
+    )]
     Secret(PathBuf),
+    /// The secret of a directory that has been used is missing.
+    #[error(
+        "{0} is missing, the key of all tokens: copy it from a backup of this directory. Without it nobody can renew \
+         or return a lease that is live, and a call that is repeated under an Idempotency-Key leases again. To accept \
+         that: allotd new-secret {1}"
+    )]
+    SecretMissing(PathBuf, PathBuf),
     /// A pool's manifest is invalid.
     #[error("{0}; `allotd check` reports all damage")]
     Manifest(#[from] ManifestError),

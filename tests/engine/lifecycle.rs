@@ -151,6 +151,9 @@ fn check_finds_nothing_in_a_sound_directory_and_every_fault_in_a_damaged_one() {
     fs::write(dir.path().join("pools/p/stray"), "").unwrap();
     fs::remove_file(dir.path().join("secret")).unwrap();
     assert_eq!(check_directory(dir.path()).unwrap().faults.len(), 3);
+    // No other secret is made in silence.
+    assert!(matches!(try_open(dir.path()), Err(OpenError::SecretMissing(..))));
+    assert!(!dir.path().join("secret").exists());
 }
 
 /// A call with the key of nobody in particular.

@@ -76,7 +76,7 @@ impl Engine {
         let lock = lock_directory(&**disk, data_dir)?;
         let in_dir = |error| OpenError::Io(data_dir.clone(), error);
         let staging_dir = prepare(config).map_err(in_dir)?;
-        let secret = secret::secret(&**disk, &data_dir.join("secret"))?;
+        let secret = secret::secret(&**disk, data_dir)?;
         let (totals_file, kept_totals) = TotalsFile::open(Arc::clone(disk), data_dir);
         // With `none` words are not journaled: only a shared mapping survives the process.
         let sharing = if config.durability == Durability::None { Sharing::Shared } else { Sharing::Private };

@@ -304,17 +304,20 @@ fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Res
 }
 
 impl Settings {
-    /// These settings with a change applied, or why the result is invalid. If the change sets `ttl` but not
-    /// `ttl_max`, `ttl_max` grows to at least `ttl`.
+    /// The settings of a new pool, or why they are invalid. A `ttl` beyond the default `ttl_max` raises it, unless
+    /// that is given too: nobody has chosen it.
+    pub fn of_new_pool(given: &SettingsChange) -> Result<Self, SettingsError> {
+        let defaults = Self::default();
+        let ttl_max = defaults.ttl_max.max(given.ttl.unwrap_or_default());
+        Self { ttl_max, ..defaults }.changed(given)
+    }
+
+    /// These settings with a change applied, or why the result is invalid.
     pub fn changed(&self, change: &SettingsChange) -> Result<Self, SettingsError> {
         let mut next = self.clone();
         next.order = change.order.unwrap_or(next.order);
         next.ttl = change.ttl.unwrap_or(next.ttl);
-        next.ttl_max = match (change.ttl_max, change.ttl) {
-            (Some(ttl_max), _) => ttl_max,
-            (None, Some(ttl)) => next.ttl_max.max(ttl),
-            (None, None) => next.ttl_max,
-        };
+        next.ttl_max = change.ttl_max.unwrap_or(next.ttl_max);
         next.rest = change.rest.unwrap_or(next.rest);
         next.on_expiry = change.on_expiry.unwrap_or(next.on_expiry).checked("on_expiry")?;
         if let Some(outcomes) = &change.outcomes {
@@ -439,9 +442,12 @@ mod tests {
     #[test]
     fn a_change_keeps_what_it_does_not_name_and_is_refused_whole() {
         let base = Settings::default();
-        let longer =
-            base.changed(&SettingsChange { ttl: Some(100_000), ..SettingsChange::default() }).unwrap();
+        let long = SettingsChange { ttl: Some(100_000), ..SettingsChange::default() };
+        let longer = Settings::of_new_pool(&long).unwrap();
         assert_eq!((longer.ttl, longer.ttl_max, longer.rest), (100_000, 100_000, 0));
+        // A limit that somebody may have chosen is not raised in silence.
+        let over = SettingsError::TtlOverMax { ttl: 100_000, ttl_max: base.ttl_max };
+        assert_eq!(base.changed(&long), Err(over));
         let refused = [
             SettingsChange { ttl: Some(0), ..SettingsChange::default() },
             SettingsChange { ttl_max: Some(1), ..SettingsChange::default() },

@@ -141,7 +141,7 @@ fn campaign(points: u64, seed: u64, mutant: bool) -> (u64, Vec<String>) {
     let mut engine = Engine::open(&config).unwrap();
     engine.create_list(name(), None).unwrap();
     let change = SettingsChange { blocked_by: Some(vec![name()]), ..SettingsChange::default() };
-    let settings = Settings::default().changed(&change).unwrap();
+    let settings = Settings::of_new_pool(&change).unwrap();
     engine.create_pool(&"p".parse().unwrap(), settings, NumberSource::Ranges(&[range(1, NUMBERS)])).unwrap();
     let ready = disk.position();
     let mut calls = Vec::new();

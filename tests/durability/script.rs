@@ -128,7 +128,7 @@ impl Script {
             ttl_max: Some(LONG_TTL_SECONDS),
             ..SettingsChange::default()
         };
-        let settings = Settings::default().changed(&change)?;
+        let settings = Settings::of_new_pool(&change)?;
         let begun = (self.place)();
         self.history.begin(begun, Key::Pool(name), Value::Present, None);
         self.history.begin(begun, Key::Ttl(name), Value::Count(settings.ttl), None);

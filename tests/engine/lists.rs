@@ -280,7 +280,7 @@ fn leases_of(leases: &[Lease], value: u64) -> Lease {
 fn a_list_in_use_stays_and_one_that_is_missing_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let engine = open(dir.path());
-    let settings = |change: &SettingsChange| Settings::default().changed(change).unwrap();
+    let settings = |change: &SettingsChange| Settings::of_new_pool(change).unwrap();
     let refused = engine.create_pool(
         &"p".parse().unwrap(),
         settings(&blocked_by(&["optouts"])),

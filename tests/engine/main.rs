@@ -40,7 +40,7 @@ fn open(dir: &Path) -> Arc<Engine> {
 }
 
 fn create(engine: &Engine, name: &str, ranges: &[NumberRange], change: &SettingsChange) -> Arc<Pool> {
-    let settings = Settings::default().changed(change).unwrap();
+    let settings = Settings::of_new_pool(change).unwrap();
     engine.create_pool(&name.parse().unwrap(), settings, NumberSource::Ranges(ranges)).unwrap();
     engine.pool(name).unwrap()
 }

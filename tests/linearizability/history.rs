@@ -130,7 +130,7 @@ impl Bench {
         bench.open();
         for (pool, numbers) in POOL_NUMBERS.into_iter().enumerate() {
             let change = SettingsChange { order: Some(ORDERS[pool]), ..SettingsChange::default() };
-            let settings = Settings::default().changed(&change).unwrap();
+            let settings = Settings::of_new_pool(&change).unwrap();
             let range = NumberRange::new(number(0), number(numbers - 1)).unwrap();
             let name = pool_name(pool).parse().unwrap();
             bench.engine().create_pool(&name, settings, NumberSource::Ranges(&[range])).unwrap();

@@ -86,7 +86,7 @@ impl Life {
             ttl_max: Some(LONGEST_TTL_SECONDS as u32),
             ..SettingsChange::default()
         };
-        let settings = Settings::default().changed(&change).expect("valid settings");
+        let settings = Settings::of_new_pool(&change).expect("valid settings");
         let begun = world::steps();
         let number =
             run.model().names.entry(name).or_insert_with(|| Register::new(false, 0)).begin(true, begun);

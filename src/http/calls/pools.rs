@@ -81,7 +81,7 @@ fn settings_of(query: &Query) -> Result<Settings, Problem> {
         note: None,
         blocked_by: query.text("blocked_by").map(list_names).transpose()?,
     };
-    Ok(Settings::default().changed(&change)?)
+    Ok(Settings::of_new_pool(&change)?)
 }
 
 /// `PUT /v1/pools/{pool}`

@@ -367,3 +367,26 @@ fn a_refusal_with_counts_leaves_after_what_it_counts_is_durable() {
     let pool = daemon.client().call("GET", "/v1/pools/p").unwrap().json();
     assert_eq!(pool["leased"], NUMBERS, "what was told is durable");
 }
+
+/// Without its secret a directory is served only after somebody has said that all tokens may go.
+#[test]
+fn a_lost_secret_is_not_replaced_in_silence() {
+    let data = tempfile::tempdir().unwrap();
+    let data = data.path().join("data");
+    let daemon = Daemon::start(&data);
+    create(&daemon, "p", "ttl=600", "100001-100010");
+    let held = leases(&daemon.client().post("/v1/pools/p/lease", &json!({})).unwrap());
+    assert_eq!(daemon.stop(), Some(0));
+    std::fs::remove_file(data.join("secret")).unwrap();
+    let served = allotd().args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(&data).output().unwrap();
+    let said = String::from_utf8(served.stderr).unwrap();
+    assert_eq!(served.status.code(), Some(1), "{said}");
+    assert!(said.contains("is missing") && said.contains("allotd new-secret"), "{said}");
+    assert!(!allotd().arg("check").arg(&data).status().unwrap().success());
+    let made = allotd().arg("new-secret").arg(&data).output().unwrap();
+    assert!(made.status.success() && String::from_utf8_lossy(&made.stdout).contains("stale"), "{made:?}");
+    assert!(allotd().arg("check").arg(&data).status().unwrap().success());
+    let daemon = Daemon::start(&data);
+    assert_eq!(return_leases(&mut daemon.client(), "p", &held).problem(), (409, "stale".to_owned()));
+    assert_eq!(daemon.client().call("GET", "/v1/pools/p").unwrap().json()["leased"], 1);
+}

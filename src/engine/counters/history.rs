@@ -12,8 +12,16 @@ const SPANS: [(Duration, Duration); 2] = [
     (Duration::from_secs(60), Duration::from_secs(5)),
     (Duration::from_secs(15 * 60), Duration::from_secs(60)),
 ];
-/// No trend is reported for a shorter time.
-const MIN_TREND: Duration = Duration::from_secs(5);
+/// Fewest intervals that a trend is read from.
+const MIN_INTERVALS: usize = 5;
+/// How many times its own uncertainty a decrease must be, in each span, before it counts as one: what leases and
+/// returns differ by from one interval to the next is chance.
+const CERTAINTY: [f64; SPANS.len()] = [4.0, 3.0];
+/// The share of the intervals at either end that is passed over, as one of so many: a large batch, or many leases that
+/// end together.
+const TRIMMED: usize = 5;
+/// How much less certain the middle of the intervals is than all of them, of values that differ by chance.
+const TRIMMING_UNCERTAINTY: f64 = 1.06;
 
 /// A pool's counts at one instant.
 #[derive(Debug, Clone, Copy)]
@@ -30,8 +38,8 @@ pub struct Rates {
     pub leases_per_second_1m: f64,
     /// The same over the last 15 minutes.
     pub leases_per_second_15m: f64,
-    /// In how many seconds no number is available, at the rate of the last minute or of the last 15 minutes,
-    /// whichever is sooner. `None` while the available numbers do not decrease.
+    /// In how many seconds no number is available, if the available numbers go on to decrease as in the last minute
+    /// or in the last 15 minutes, whichever is sooner. `None` while they do not decrease by more than chance.
     pub exhaustion_seconds: Option<u64>,
 }
 
@@ -66,22 +74,54 @@ impl History {
             let leases = now.leases.saturating_sub(since.leases) as f64;
             if leases > 0.0 { leases / seconds(&since).max(SAMPLE_INTERVAL_MS as f64 / 1e3) } else { 0.0 }
         };
-        let exhausted_in = |since: Sample| {
-            let fewer = since.available.checked_sub(now.available).filter(|fewer| *fewer > 0)?;
-            let long_enough = now.at.duration_since(since.at) >= MIN_TREND;
-            #[expect(clippy::cast_sign_loss, reason = "a quotient of counts")]
-            long_enough.then(|| (now.available as f64 * seconds(&since) / fewer as f64) as u64)
-        };
         Rates {
             leases_per_second_1m: rate(oldest(0)),
             leases_per_second_15m: rate(oldest(1)),
-            exhaustion_seconds: (0..SPANS.len()).filter_map(|span| exhausted_in(oldest(span))).min(),
+            exhaustion_seconds: self.exhaustion_seconds(now.available),
         }
     }
+
+    fn exhaustion_seconds(&self, available: u64) -> Option<u64> {
+        // What is exhausted has no end to come.
+        if available == 0 {
+            return None;
+        }
+        let fastest =
+            self.spans.iter().zip(CERTAINTY).filter_map(|(samples, certainty)| decrease(samples, certainty));
+        let per_second = fastest.max_by(f64::total_cmp)?;
+        #[expect(clippy::cast_sign_loss, reason = "a quotient of counts")]
+        Some((available as f64 / per_second) as u64)
+    }
+}
+
+/// By how many numbers a second the available ones decrease, in the middle of the intervals. `None` if it may as well
+/// be chance.
+fn decrease(samples: &VecDeque<Sample>, certainty: f64) -> Option<f64> {
+    let intervals = samples.iter().zip(samples.iter().skip(1)).map(|(before, after)| {
+        let seconds = after.at.duration_since(before.at).as_secs_f64();
+        (before.available as f64 - after.available as f64) / seconds
+    });
+    let mut decreases: Vec<f64> = intervals.collect();
+    if decreases.len() < MIN_INTERVALS {
+        return None;
+    }
+    decreases.sort_unstable_by(f64::total_cmp);
+    let trimmed = decreases.len() / TRIMMED;
+    let middle = &decreases[trimmed..decreases.len() - trimmed];
+    let decrease = middle.iter().sum::<f64>() / middle.len() as f64;
+    let (first, last) = (samples.front()?, samples.back()?);
+    let seconds = last.at.duration_since(first.at).as_secs_f64();
+    let leased = last.leases.saturating_sub(first.leases) as f64 / seconds;
+    let came_back = (leased - decrease).max(0.0);
+    // Of independent calls the count varies by its own square root.
+    let uncertainty = TRIMMING_UNCERTAINTY * ((leased + came_back) / seconds).sqrt();
+    (decrease > 0.0 && decrease > certainty * uncertainty).then_some(decrease)
 }
 
 #[cfg(test)]
 mod tests {
+    use rand::{RngExt as _, SeedableRng as _};
+
     use super::*;
 
     #[test]
@@ -116,5 +156,73 @@ mod tests {
         let rates = history.rates(sample(2_000, leases + 2_000, available));
         assert_eq!(rates.exhaustion_seconds, None);
         assert!((rates.leases_per_second_1m - 1.0).abs() < 0.1, "{rates:?}");
+    }
+
+    /// Leases at random, each of which comes back after `ttl` seconds; `drain` more a second never do.
+    fn simulated(seed: u64, taken: u64, drain: f64, mut seen: impl FnMut(u64, u64, Option<u64>)) {
+        const NUMBERS: u64 = 20_000;
+        const TTL: u64 = 300;
+        let mut random = rand::rngs::SmallRng::seed_from_u64(seed);
+        let start = Instant::now();
+        let mut leases = NUMBERS;
+        // What is leased in each of the last seconds, and so comes back.
+        let mut due: VecDeque<u64> =
+            (0..TTL).map(|second| taken * (second + 1) / TTL - taken * second / TTL).collect();
+        let (mut available, mut lost) = (NUMBERS - taken, 0.0);
+        let mut history = History::new(Sample { at: start, leases, available: NUMBERS });
+        for second in 1..=3_600 {
+            let rate = taken as f64 / TTL as f64;
+            let spread = rate.sqrt() * 3.0_f64.sqrt();
+            let leased = (rate + random.random_range(-spread..=spread)).round().max(0.0) as u64;
+            lost += drain;
+            let drained = lost as u64;
+            lost -= drained as f64;
+            available += due.pop_front().unwrap();
+            if leased + drained > available {
+                return;
+            }
+            due.push_back(leased);
+            (available, leases) = (available - leased - drained, leases + leased + drained);
+            let now = Sample { at: start + Duration::from_secs(second), leases, available };
+            history.offer(now);
+            seen(second, available, history.rates(now).exhaustion_seconds);
+        }
+    }
+
+    #[test]
+    fn a_steady_pool_has_no_end_and_one_that_drains_has_it_in_time() {
+        for seed in 0..20 {
+            for taken in [3_000, 10_000, 17_000, 19_000] {
+                let mut alert = Alert::default();
+                simulated(seed, taken, 0.0, |second, _, end| alert.look(second, end));
+                assert_eq!(alert.fired_at, None, "seed {seed}, {taken} taken");
+            }
+            for (taken, drain) in [(0, 5.0), (3_000, 10.0), (10_000, 6.0), (17_000, 2.5)] {
+                let mut alert = Alert::default();
+                simulated(seed, taken, drain, |second, _, end| alert.look(second, end));
+                let empty = ((20_000 - taken) as f64 / drain) as u64;
+                let fired_at = alert.fired_at.unwrap_or(u64::MAX);
+                assert!(fired_at <= empty - 600, "seed {seed}, {taken} taken, {drain} a second: {fired_at}");
+            }
+        }
+    }
+
+    /// The rule `AllotdPoolNearlyExhausted`, evaluated every 15 seconds.
+    #[derive(Default)]
+    struct Alert {
+        since: Option<u64>,
+        fired_at: Option<u64>,
+    }
+
+    impl Alert {
+        fn look(&mut self, second: u64, end: Option<u64>) {
+            if second.is_multiple_of(15) {
+                let holds = end.is_some_and(|end| end < 3_600);
+                self.since = holds.then(|| self.since.unwrap_or(second));
+                if self.since.is_some_and(|since| second - since >= 300) {
+                    self.fired_at = self.fired_at.or(Some(second));
+                }
+            }
+        }
     }
 }

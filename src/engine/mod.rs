@@ -30,6 +30,7 @@ pub mod registry;
 pub mod segment;
 pub mod shared;
 pub mod startup;
+pub(crate) mod terms;
 pub(crate) mod transition;
 pub mod worker;
 

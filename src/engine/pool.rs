@@ -41,6 +41,7 @@ use super::lists::NoSuchList;
 use super::lists::blocking::Blocking;
 use super::segment::{Segment, Segments};
 use super::shared::{OPERATOR_SLOT, SWEEPER_SLOT, Shared};
+use super::terms::Terms;
 use super::worker::Cursor;
 
 /// Why a pool could not be changed. Nothing changed.
@@ -125,6 +126,8 @@ pub struct Pool {
     /// Identifies the pool in the journal and in tokens.
     pub(crate) id: u64,
     pub(crate) settings: ArcSwap<Settings>,
+    /// What leases and returns read of them.
+    pub(crate) terms: Terms,
     pub(crate) note: ArcSwapOption<Note>,
     pub(crate) segments: ArcSwap<Segments>,
     /// The time zones of the numbers.
@@ -186,6 +189,7 @@ impl Pool {
             id: manifest.pool_id(),
             shared,
             settings: ArcSwap::from_pointee(manifest.settings.clone()),
+            terms: Terms::new(&manifest.settings),
             note: ArcSwapOption::from_pointee(manifest.note.clone()),
             growth: Growth::new(&segments, &manifest),
             blocking: Blocking::new(),
@@ -211,6 +215,18 @@ impl Pool {
     /// The current settings.
     pub fn settings(&self) -> Guard<Arc<Settings>> {
         self.settings.load()
+    }
+
+    /// What becomes of a number that is returned without a word of it.
+    #[inline]
+    pub fn then(&self) -> NextState {
+        self.terms.then()
+    }
+
+    /// Takes other settings.
+    pub(crate) fn use_settings(&self, settings: Arc<Settings>) {
+        self.terms.set(&settings);
+        self.settings.store(settings);
     }
 
     /// The current round; the first is 1.
@@ -310,8 +326,7 @@ impl Pool {
     }
 
     pub(crate) fn on_expiry(&self) -> ExpiryRule {
-        match self.settings.load().on_expiry {
-            // A list is refused as a setting.
+        match self.terms.on_expiry() {
             NextState::Available | NextState::List(_) => ExpiryRule::Available,
             NextState::Rest(seconds) => ExpiryRule::Rest(seconds),
             NextState::Done => ExpiryRule::Done(self.round()),

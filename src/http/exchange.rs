@@ -23,7 +23,7 @@ use super::commit_gate::Gate;
 use super::in_flight::InFlight;
 use super::pending::{Later, Pending};
 use super::request_log::{OwnedRequestInfo, RequestInfo};
-use super::{permissions, plain_call, routes};
+use super::{permissions, routes};
 
 /// Who makes a request, and why that is not known, if it is not. Fails if the request is refused whoever makes it.
 pub(crate) type Identified = Result<(Actor, Option<Problem>), Problem>;
@@ -56,24 +56,9 @@ fn identified(
     })
 }
 
-/// Starts to handle a request. `access` is what the connection remembers of its callers.
-#[inline]
+/// Starts to handle a request that is not one of [`super::plain_call`]. `access` is what the connection remembers of
+/// its callers.
 pub(crate) fn answer(
-    api: &Arc<Api>,
-    gate: &Gate,
-    caller: &Caller,
-    access: &Access,
-    request: Request<Incoming>,
-) -> Pending {
-    match plain_call::answer(api, gate, caller, access, &request) {
-        Some(pending) => pending,
-        None => answer_any(api, gate, caller, access, request),
-    }
-}
-
-/// Apart, so that a request is moved only if it goes this way.
-#[inline(never)]
-fn answer_any(
     api: &Arc<Api>,
     gate: &Gate,
     caller: &Caller,

@@ -22,7 +22,7 @@ pub mod limits;
 pub mod listen;
 pub(crate) mod pending;
 pub(crate) mod permissions;
-mod plain_call;
+pub(crate) mod plain_call;
 pub mod request;
 mod request_log;
 pub mod response;

@@ -21,7 +21,7 @@ use crate::sys::monotonic::monotonic_nanos;
 use super::access::Access;
 use super::actor::Actor;
 use super::caller::Caller;
-use super::calls::Api;
+use super::calls::{Api, Made};
 use super::commit_gate::Gate;
 use super::in_flight::InFlight;
 use super::pending::Pending;
@@ -41,18 +41,17 @@ impl<'r> PlainCall<'r> {
     #[inline]
     fn of(request: &'r Request<Incoming>) -> Option<Self> {
         let rest = request.uri().path().strip_prefix(path::POOLS_PATH)?;
-        let (pool, call, digits) = match rest.strip_suffix("/lease") {
-            Some(pool) => (pool, Call::Lease, ""),
-            None => {
-                let (numbers, call) = match rest.strip_suffix("/return") {
-                    Some(numbers) => (numbers, Call::Return),
-                    None => (rest.strip_suffix("/renew")?, Call::Renew),
-                };
-                let is_digit = |byte: &&u8| byte.is_ascii_digit();
-                let digits = numbers.as_bytes().iter().rev().take_while(is_digit).count();
-                let (pool, digits) = numbers.split_at_checked(numbers.len() - digits)?;
-                (pool.strip_suffix("/numbers/")?, call, digits)
-            }
+        let (pool, call, digits) = if let Some(pool) = rest.strip_suffix("/lease") {
+            (pool, Call::Lease, "")
+        } else {
+            let (numbers, call) = match rest.strip_suffix("/return") {
+                Some(numbers) => (numbers, Call::Return),
+                None => (rest.strip_suffix("/renew")?, Call::Renew),
+            };
+            let is_digit = |byte: &&u8| byte.is_ascii_digit();
+            let digits = numbers.as_bytes().iter().rev().take_while(is_digit).count();
+            let (pool, digits) = numbers.split_at_checked(numbers.len() - digits)?;
+            (pool.strip_suffix("/numbers/")?, call, digits)
         };
         let is_plain = *request.method() == Method::POST && request.body().is_end_stream();
         (is_plain && !pool.contains('/')).then_some(Self { call, pool, digits })
@@ -66,7 +65,7 @@ impl<'r> PlainCall<'r> {
         given: &RequestHeaders<'_>,
         actor: &Actor,
         state: &mut WorkerState,
-    ) -> Option<Result<Body, Problem>> {
+    ) -> Option<Result<Made, Problem>> {
         // As for any call, a pool that does not exist comes first.
         let Some(pool) = state.pools.load().get(self.pool) else {
             return Some(Err(Problem::pool_not_found()));
@@ -82,7 +81,7 @@ impl<'r> PlainCall<'r> {
 /// Answers a request if it is one of these calls. `None` sends it the general way, which also words why it is
 /// refused.
 #[inline]
-pub(super) fn answer(
+pub(crate) fn answer(
     api: &Arc<Api>,
     gate: &Gate,
     caller: &Caller,
@@ -109,8 +108,11 @@ pub(super) fn answer(
     };
     let info = || RequestInfo::of(request, &given, caller, actor);
     let made = worker_state::with(|state| {
-        let body = plain.run(request, &given, actor, state)?;
-        Some(body.map(|body| (in_flight.count(state, StatusCode::OK, &body, None, gate), body)))
+        let made = plain.run(request, &given, actor, state)?;
+        Some(made.map(|Made { body, position }| {
+            gate.raise(position);
+            (in_flight.count(state, StatusCode::OK, None), Body::Whole(body))
+        }))
     })?;
     Some(match made {
         Ok((None, body)) if !given.is_of_browser() => Pending::Json(body),

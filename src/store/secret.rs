@@ -50,7 +50,7 @@ pub(crate) fn secret(disk: &dyn Disk, data_dir: &Path) -> Result<[u8; SECRET_BYT
 
 /// Gives a data directory that no daemon uses another secret. All tokens and idempotency keys that were issued
 /// are stale then.
-pub fn replace_secret(data_dir: &Path) -> Result<(), OpenError> {
+pub(crate) fn replace_secret(data_dir: &Path) -> Result<(), OpenError> {
     if !data_dir.join("LOCK").is_file() {
         return Err(OpenError::NoDataDirectory(data_dir.to_owned()));
     }

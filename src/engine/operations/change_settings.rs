@@ -29,8 +29,8 @@ impl Pool {
             |manifest| {
                 let settings = Arc::new(manifest.settings.clone());
                 self.outcomes.add(settings.outcomes.keys().map(String::as_str));
-                let other_hours = self.settings.load().hours != settings.hours;
-                self.settings.store(settings.clone());
+                let other_hours = self.settings().hours != settings.hours;
+                self.use_settings(Arc::clone(&settings));
                 if other_hours {
                     self.use_hours();
                 }

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use crate::domain::lease_token::Token;
-use crate::domain::settings::{Order, Settings};
+use crate::domain::settings::Order;
 use crate::engine::counters::Total;
 use crate::engine::pool::{Mode, Pool};
 use crate::engine::segment::spans::Spans;
 use crate::engine::segment::within::Within;
 use crate::engine::segment::{Segments, Unsettled};
+use crate::engine::terms::LeaseTerms;
 use crate::engine::transition::Transition;
 use crate::engine::worker::{Claim, Worker};
 use crate::journal::handle::JournalError;
@@ -126,13 +127,13 @@ pub enum LeaseError {
 }
 
 /// The length of a lease: the requested one, if the pool allows it, or the pool's default.
-pub(crate) fn ttl(settings: &Settings, ttl_seconds: Option<u32>) -> Result<u32, LeaseError> {
+#[inline]
+pub(crate) fn ttl(terms: LeaseTerms, ttl_seconds: Option<u32>) -> Result<u32, LeaseError> {
+    let ttl_max_seconds = terms.ttl_max_seconds;
     match ttl_seconds {
-        None => Ok(settings.ttl),
-        Some(ttl) if (1..=settings.ttl_max).contains(&ttl) => Ok(ttl),
-        Some(ttl_seconds) => {
-            Err(LeaseError::TtlOutOfBounds { ttl_seconds, ttl_max_seconds: settings.ttl_max })
-        }
+        None => Ok(terms.ttl_seconds),
+        Some(ttl) if (1..=ttl_max_seconds).contains(&ttl) => Ok(ttl),
+        Some(ttl_seconds) => Err(LeaseError::TtlOutOfBounds { ttl_seconds, ttl_max_seconds }),
     }
 }
 
@@ -152,10 +153,10 @@ impl Pool {
             return Err(LeaseError::CountOutOfBounds(request.count));
         }
         self.shared.journal.check()?;
-        let settings = self.settings();
-        let ttl_seconds = ttl(&settings, request.ttl_seconds)?;
+        let terms = self.terms.lease();
+        let ttl_seconds = ttl(terms, request.ttl_seconds)?;
         self.check_mode()?;
-        self.lease_more(worker, request, (settings.order, ttl_seconds), leases)
+        self.lease_more(worker, request, (terms.order, ttl_seconds), leases)
     }
 
     /// Adds leases to those of this call, if there are any yet.

@@ -146,7 +146,7 @@ impl Pool {
     ) -> Result<Position, LeaseError> {
         results.clear();
         self.shared.journal.check()?;
-        let ttl_seconds = lease::ttl(&self.settings(), ttl_seconds)?;
+        let ttl_seconds = lease::ttl(self.terms.lease(), ttl_seconds)?;
         let until = self.shared.clock.deadline(ttl_seconds).ok_or(LeaseError::EndsTooLate)?;
         let mut observed = false;
         self.for_each(
@@ -251,7 +251,7 @@ impl Pool {
         ttl_seconds: Option<u32>,
     ) -> Result<(RenewResult, Position), LeaseError> {
         self.shared.journal.check()?;
-        let ttl_seconds = lease::ttl(&self.settings(), ttl_seconds)?;
+        let ttl_seconds = lease::ttl(self.terms.lease(), ttl_seconds)?;
         let until = self.shared.clock.deadline(ttl_seconds).ok_or(LeaseError::EndsTooLate)?;
         let renewed = self.for_one(worker, lease.number, |segment, rank, slot| {
             let renewed = self.renew_one(segment, rank, lease, until, slot);

@@ -20,7 +20,7 @@ use crate::engine::segment::within::Within;
 use crate::http::actor::Actor;
 use crate::http::batch_turn::BatchTurn;
 use crate::http::blocking::blocking;
-use crate::http::calls::{Api, Handled, Reply, pool_of, query_of};
+use crate::http::calls::{Api, Handled, Made, Reply, pool_of, query_of};
 use crate::http::lease_quota::{TakenQuota, within_quota};
 use crate::http::request::body::JsonBody;
 use crate::http::request::content_type::check_json;
@@ -81,8 +81,10 @@ pub(crate) fn plain_lease(
     query: Option<&str>,
     actor: &Actor,
     state: &mut CallState,
-) -> Option<Result<Body, Problem>> {
-    if let Err(problem) = query::none(query) {
+) -> Option<Result<Made, Problem>> {
+    if query.is_some()
+        && let Err(problem) = query::none(query)
+    {
         return Some(Err(problem));
     }
     let leased = match actor.principal() {
@@ -95,7 +97,7 @@ pub(crate) fn plain_lease(
     match leased {
         Ok(position) => {
             let body = json::leases(&state.leases, &mut state.times);
-            Some(Ok(state.confirmed(body, position)))
+            Some(Ok(Made { body, position }))
         }
         Err(error) => plain_refusal(pool, state, error).map(Err),
     }

@@ -26,6 +26,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::{Request, Response};
 
@@ -41,6 +42,7 @@ use crate::http::request::path;
 use crate::http::request::upload::{self, Upload};
 use crate::http::response::body::Body;
 use crate::http::response::problem::{Code, Problem};
+use crate::journal::queue::Position;
 use crate::numbers::number::Number;
 
 use super::counters::Stats;
@@ -69,6 +71,12 @@ pub struct Api {
 
 /// The result of a call.
 pub(crate) type Reply = Result<Response<Body>, Problem>;
+
+/// A JSON body, and what must be committed before it may be told.
+pub(crate) struct Made {
+    pub(crate) body: Bytes,
+    pub(crate) position: Position,
+}
 
 /// The handler of a route.
 pub(crate) type Handler = fn(&Arc<Api>, &Actor, Request<Incoming>) -> Result<Handled, Problem>;

@@ -13,13 +13,12 @@ use crate::engine::counters::outcomes::OutcomeId;
 use crate::engine::operations::renew_return::{LeaseRef, RenewResult, ReturnItem, ReturnResult};
 use crate::engine::pool::Pool;
 use crate::http::actor::Actor;
-use crate::http::calls::{Api, Handled, number_not_found, pool_of, query_of};
+use crate::http::calls::{Api, Handled, Made, number_not_found, pool_of, query_of};
 use crate::http::counters::requests::Call;
 use crate::http::lease_quota;
 use crate::http::request::headers::RequestHeaders;
 use crate::http::request::path;
 use crate::http::request::query::Query;
-use crate::http::response::body::Body;
 use crate::http::response::json;
 use crate::http::response::problem::{Code, Problem};
 use crate::http::worker_state::{self, CallState};
@@ -63,7 +62,8 @@ fn with_body(
         let digits = path::second_last_segment(&request);
         let headers = RequestHeaders::of(&request);
         let body = worker_state::with(|state| {
-            renew_or_return(call, &pool, digits, &request, &headers, &actor, &mut state.calls)
+            let made = renew_or_return(call, &pool, digits, &request, &headers, &actor, &mut state.calls)?;
+            Ok::<_, Problem>(state.calls.confirmed(made.body, made.position))
         })?;
         Ok(json::ok_json(body))
     })
@@ -79,12 +79,12 @@ pub(crate) fn renew_or_return<B>(
     headers: &RequestHeaders<'_>,
     actor: &Actor,
     state: &mut CallState,
-) -> Result<Body, Problem> {
+) -> Result<Made, Problem> {
     let number = path::number(digits)?;
     let lease = |token| LeaseRef { number, token: Some(token) };
     if call == Call::Return {
         let (then, outcome) = match query_of(request) {
-            None => (pool.settings().then_for(None, None), None),
+            None => (pool.then(), None),
             Some(query) => end_of(pool, query)?,
         };
         if then == NextState::Retired && !actor.principal().is_none_or(Principal::may_retire) {
@@ -111,7 +111,7 @@ fn end_of(pool: &Pool, query: &str) -> Result<(NextState, Option<OutcomeId>), Pr
     Ok((pool.settings().then_for(then, outcome), outcome.map(|name| pool.outcome(name))))
 }
 
-fn return_one(pool: &Pool, item: &ReturnItem, actor: &Actor, state: &mut CallState) -> Result<Body, Problem> {
+fn return_one(pool: &Pool, item: &ReturnItem, actor: &Actor, state: &mut CallState) -> Result<Made, Problem> {
     let number = item.lease.number;
     match pool.return_lease(&mut state.engine, item)? {
         (ReturnResult::Returned { state: seen, available_at, before }, position) => {
@@ -120,7 +120,7 @@ fn return_one(pool: &Pool, item: &ReturnItem, actor: &Actor, state: &mut CallSta
                 live.remove(end);
             }
             let body = json::returned(number, seen, available_at, &mut state.times);
-            Ok(state.confirmed(body, position))
+            Ok(Made { body, position })
         }
         (ReturnResult::Stale, _) => Err(Problem::new(Code::Stale, STALE_DETAIL)),
         (ReturnResult::Unknown, _) => Err(number_not_found(pool, number)),
@@ -133,14 +133,14 @@ fn renew_one(
     ttl_seconds: Option<u32>,
     actor: &Actor,
     state: &mut CallState,
-) -> Result<Body, Problem> {
+) -> Result<Made, Problem> {
     match pool.renew_lease(&mut state.engine, lease, ttl_seconds)? {
         (RenewResult::Renewed { expires_at, before }, position) => {
             if let Some((live, _)) = actor.principal().and_then(Principal::live_leases) {
                 live.renew(before, expires_at, state.clock.now());
             }
             let body = json::renewed(lease.number, expires_at, &mut state.times);
-            Ok(state.confirmed(body, position))
+            Ok(Made { body, position })
         }
         (RenewResult::Blocked { expires_at }, _) => Err(Problem::new(
             Code::Stale,

@@ -41,7 +41,8 @@ pub(crate) struct RequestHeaders<'r> {
 }
 
 impl<'r> RequestHeaders<'r> {
-    #[inline]
+    #[expect(clippy::inline_always, reason = "the headers that were found are many words to move")]
+    #[inline(always)]
     pub(crate) fn of<B>(request: &'r Request<B>) -> Self {
         let mut given = Self::default();
         for (name, value) in request.headers() {

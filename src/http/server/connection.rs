@@ -18,6 +18,7 @@ use crate::http::caller::Caller;
 use crate::http::calls::Api;
 use crate::http::exchange::{Identified, answer, answer_later, identify, refuse, refuse_with};
 use crate::http::pending::Pending;
+use crate::http::plain_call;
 use crate::http::request::framing::{self, Framing};
 use crate::http::response::body::Body;
 use crate::http::response::json::ok_json;
@@ -95,7 +96,9 @@ impl Future for Tracked {
         if let Answering::Begun(Pending::Json(body)) = answering
             && !state.inflow.is_http2()
         {
-            return Poll::Ready(Ok(ok_json(std::mem::take(body))));
+            let body = std::mem::take(body);
+            *answering = Answering::Begun(Pending::Ready(None));
+            return Poll::Ready(Ok(ok_json(body)));
         }
         // Of HTTP/2 many are under way: each is executed when there is room for its answer.
         if state.inflow.is_http2() {
@@ -156,7 +159,12 @@ impl Service<Request<Incoming>> for ConnectionService {
         }
         let answering = match self.welcome {
             Admission::Served if state.answers.has_room() && state.outflow.has_room() => {
-                Answering::Begun(answer(&self.api, &state.gate, &state.caller, &self.access, request))
+                // A request is moved only if it goes the general way.
+                let plain = plain_call::answer(&self.api, &state.gate, &state.caller, &self.access, &request);
+                Answering::Begun(match plain {
+                    Some(pending) => pending,
+                    None => answer(&self.api, &state.gate, &state.caller, &self.access, request),
+                })
             }
             Admission::Served => {
                 let identified = identify(&self.api, &state.caller, &self.access, &request);

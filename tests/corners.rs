@@ -166,7 +166,8 @@ fn no_token_from_before_a_restore_fits_a_lease_made_after_it() {
     assert_eq!(backup.status, 200, "{}", backup.body);
     let lost = leases(&client.post("/v1/pools/p/lease", &json!({"count": 399})).unwrap());
     daemon.kill();
-    let output = allotd().arg("restore").arg(original.join("backups/b")).arg(&restored).output();
+    let output =
+        allotd().args(["restore", "--serve-at-once"]).arg(original.join("backups/b")).arg(&restored).output();
     let output = output.unwrap();
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     std::thread::sleep(Duration::from_millis(3_100));
@@ -366,6 +367,63 @@ fn a_refusal_with_counts_leaves_after_what_it_counts_is_durable() {
     let daemon = Daemon::start(&data);
     let pool = daemon.client().call("GET", "/v1/pools/p").unwrap().json();
     assert_eq!(pool["leased"], NUMBERS, "what was told is durable");
+}
+
+/// A restored pool gives no lease while one that it does not know can be live, unless somebody says that none is.
+#[test]
+fn a_restored_pool_waits_for_the_leases_that_it_does_not_know() {
+    let data = tempfile::tempdir().unwrap();
+    let (original, backup) = (data.path().join("data"), data.path().join("data/backups/b"));
+    let daemon = Daemon::start(&original);
+    create(&daemon, "short", "ttl=1&ttl_max=3", "100001-100009");
+    create(&daemon, "long", "ttl=1&ttl_max=600", "200001-200009");
+    create(&daemon, "closed", "ttl=1&ttl_max=1", "300001-300009");
+    assert_eq!(daemon.client().call("POST", "/v1/pools/closed/pause").unwrap().status, 200);
+    assert_eq!(daemon.client().post("/v1/backup", &json!({"name": "b"})).unwrap().status, 200);
+    assert_eq!(daemon.stop(), Some(0));
+    let lease = |daemon: &Daemon, pool: &str| {
+        daemon.client().post(&format!("/v1/pools/{pool}/lease"), &json!({})).unwrap()
+    };
+    let restore = |name: &str, flags: &[&str]| {
+        let target = data.path().join(name);
+        let output = allotd().arg("restore").args(flags).arg(&backup).arg(&target).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        (target, String::from_utf8(output.stdout).unwrap())
+    };
+
+    let (restored, said) = restore("waits", &[]);
+    assert!(said.contains("paused until") && said.contains("--serve-at-once"), "{said}");
+    let begun = Instant::now();
+    let daemon = Daemon::start(&restored);
+    assert_eq!(lease(&daemon, "short").problem(), (409, "paused".to_owned()));
+    let shown = daemon.client().call("GET", "/v1/pools/short").unwrap().json();
+    assert!(shown["paused"] == true && shown["paused_until"].is_string(), "{shown}");
+    while lease(&daemon, "short").status != 200 {
+        assert!(begun.elapsed() < Duration::from_secs(PATIENCE_SECONDS), "it stays paused");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert!(begun.elapsed() > Duration::from_millis(1_900), "{:?}", begun.elapsed());
+    let shown = daemon.client().call("GET", "/v1/pools/short").unwrap().json();
+    assert!(shown["paused"] == false && shown.get("paused_until").is_none(), "{shown}");
+    // An operator's word goes before the time, and lasts.
+    assert_eq!(lease(&daemon, "long").problem(), (409, "paused".to_owned()));
+    assert_eq!(daemon.client().call("POST", "/v1/pools/long/resume").unwrap().status, 200);
+    assert_eq!(lease(&daemon, "long").status, 200);
+    assert_eq!(lease(&daemon, "closed").problem(), (409, "paused".to_owned()));
+    assert_eq!(daemon.stop(), Some(0));
+    let daemon = Daemon::start(&restored);
+    assert_eq!(lease(&daemon, "long").status, 200);
+    assert_eq!(daemon.stop(), Some(0));
+
+    let (restored, said) = restore("at-once", &["--serve-at-once"]);
+    assert!(!said.contains("paused"), "{said}");
+    let daemon = Daemon::start(&restored);
+    assert_eq!((lease(&daemon, "long").status, lease(&daemon, "closed").status), (200, 409));
+    assert_eq!(daemon.stop(), Some(0));
+
+    let (restored, _) = restore("told-later", &[]);
+    let daemon = Daemon::start_with(&restored, &["--serve-at-once"]);
+    assert_eq!((lease(&daemon, "long").status, lease(&daemon, "closed").status), (200, 409));
 }
 
 /// Without its secret a directory is served only after somebody has said that all tokens may go.

@@ -87,6 +87,7 @@ fn the_first_line_of_service_names_every_setting() {
         ("journal_file_mib", 128.into()),
         ("recover_damaged", false.into()),
         ("accept_clock", false.into()),
+        ("serve_at_once", false.into()),
         ("log_level", "info".into()),
         ("log_format", "auto".into()),
         ("log_numbers", false.into()),

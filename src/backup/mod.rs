@@ -59,7 +59,7 @@ use pool_copies::PoolCopies;
 use unfinished::Unfinished;
 
 pub use contents::ContentsError;
-pub use restore::{RestoreError, Restored, restore};
+pub use restore::{RestoreError, Restored, Serving, restore};
 
 pub(crate) use contents::Contents;
 

@@ -2,10 +2,12 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 use std::{fs, io};
 
 use crate::disk::device::Disk;
 use crate::disk::files;
+use crate::state::time::{EPOCH_UNIX_SECONDS, Timestamp};
 use crate::store::manifest::Manifest;
 use crate::store::{data_dir, pool_dir};
 
@@ -44,6 +46,15 @@ pub enum RestoreError {
     Io(PathBuf, #[source] io::Error),
 }
 
+/// When the pools of a restored directory give leases again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Serving {
+    /// Once the longest lease has ended that the lost daemon can have given: each pool is paused for its `ttl_max`.
+    OnceLeasesEnded,
+    /// At once. Numbers that were leased after the backup can get a second holder.
+    AtOnce,
+}
+
 /// What was restored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Restored {
@@ -55,6 +66,8 @@ pub struct Restored {
     pub numbers: u64,
     /// Total bytes of all files.
     pub bytes: u64,
+    /// When the last pool gives leases again by itself; `None` if none is paused for the leases after the backup.
+    pub paused_until: Option<Timestamp>,
 }
 
 fn at(path: &Path) -> impl FnOnce(io::Error) -> RestoreError {
@@ -63,7 +76,12 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> RestoreError {
 }
 
 /// Restores a backup into the data directory `target`, completely or not at all. Verifies every file first.
-pub fn restore(disk: &dyn Disk, backup: &Path, target: &Path) -> Result<Restored, RestoreError> {
+pub fn restore(
+    disk: &dyn Disk,
+    backup: &Path,
+    target: &Path,
+    serving: Serving,
+) -> Result<Restored, RestoreError> {
     let contents = Contents::read(backup)?;
     refuse_occupied(target)?;
     for file in &contents.files {
@@ -87,15 +105,17 @@ pub fn restore(disk: &dyn Disk, backup: &Path, target: &Path) -> Result<Restored
     }
     let unfinished = Unfinished { disk, dir: unfinished };
     let bytes = contents.bytes();
-    copy_all(disk, backup, &unfinished.dir, &contents).map_err(|error| match error {
-        RestoreError::Io(_, error) if files::is_storage_full(&error) => {
-            RestoreError::StorageFull(parent.to_owned(), bytes)
-        }
-        other => other,
-    })?;
+    let paused_until =
+        copy_all(disk, backup, &unfinished.dir, &contents, serving).map_err(|error| match error {
+            RestoreError::Io(_, error) if files::is_storage_full(&error) => {
+                RestoreError::StorageFull(parent.to_owned(), bytes)
+            }
+            other => other,
+        })?;
     // The rename succeeds only if the target is an empty directory or does not exist.
     disk.rename(&unfinished.dir, &target).and_then(|()| disk.sync_directory(parent)).map_err(at(&target))?;
-    Ok(Restored { as_of: contents.as_of, pools: contents.pools, numbers: contents.numbers, bytes })
+    let Contents { as_of, pools, numbers, .. } = contents;
+    Ok(Restored { as_of, pools, numbers, bytes, paused_until })
 }
 
 fn refuse_occupied(target: &Path) -> Result<(), RestoreError> {
@@ -120,23 +140,39 @@ fn refuse_occupied(target: &Path) -> Result<(), RestoreError> {
     Ok(())
 }
 
-/// Notes in each pool's manifest that leases made after the backup are unknown.
-fn begin_epochs(disk: &dyn Disk, root: &Path) -> Result<(), RestoreError> {
+/// Notes in each pool's manifest that leases made after the backup are unknown. Returns when the last of them has
+/// ended, if the pools are to wait for that.
+fn begin_epochs(disk: &dyn Disk, root: &Path, serving: Serving) -> Result<Option<Timestamp>, RestoreError> {
     let pools = data_dir::pools_dir(root);
+    let mut last = None;
     if !pools.exists() {
-        return Ok(());
+        return Ok(last);
     }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let now = Timestamp::checked(now.saturating_sub(EPOCH_UNIX_SECONDS)).unwrap_or(Timestamp::MAX);
     for (_, dir) in pool_dir::pool_dirs(&pools).map_err(at(&pools))? {
         let mut manifest =
             Manifest::read(&dir).map_err(|error| RestoreError::Io(dir.clone(), io::Error::other(error)))?;
         manifest.begins_epoch = true;
+        // A pause by an operator goes on until an operator ends it.
+        if serving == Serving::OnceLeasesEnded && !(manifest.paused && manifest.paused_until.is_none()) {
+            let until = now.after(manifest.settings.ttl_max);
+            manifest.set_paused(true, Some(until));
+            last = last.max(Some(until));
+        }
         manifest.write(disk, &dir).map_err(at(&dir))?;
     }
-    Ok(())
+    Ok(last)
 }
 
-/// Copies all files durably and verifies them again.
-fn copy_all(disk: &dyn Disk, backup: &Path, root: &Path, contents: &Contents) -> Result<(), RestoreError> {
+/// Copies all files durably and verifies them again. Returns when the last pool gives leases again by itself.
+fn copy_all(
+    disk: &dyn Disk,
+    backup: &Path,
+    root: &Path,
+    contents: &Contents,
+    serving: Serving,
+) -> Result<Option<Timestamp>, RestoreError> {
     let mut dirs = std::collections::BTreeSet::from([root.to_owned()]);
     for entry in &contents.files {
         let path = root.join(&entry.path);
@@ -157,7 +193,8 @@ fn copy_all(disk: &dyn Disk, backup: &Path, root: &Path, contents: &Contents) ->
         }
         disk.sync(&file).map_err(at(&path))?;
     }
-    begin_epochs(disk, root)?;
+    let paused_until = begin_epochs(disk, root, serving)?;
     // Children before parents.
-    dirs.iter().rev().try_for_each(|dir| disk.sync_directory(dir).map_err(at(dir)))
+    dirs.iter().rev().try_for_each(|dir| disk.sync_directory(dir).map_err(at(dir)))?;
+    Ok(paused_until)
 }

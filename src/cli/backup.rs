@@ -6,7 +6,7 @@ use clap::Args;
 use hyper::Method;
 use serde_json::json;
 
-use crate::backup::restore::restore;
+use crate::backup::restore::{Serving, restore};
 use crate::client::Call;
 use crate::disk::device::RealDisk;
 use crate::sys::umask;
@@ -32,6 +32,9 @@ pub(super) struct RestoreArgs {
     /// The data directory to create: empty, or not existing yet
     #[arg(value_name = "DIR")]
     dir: PathBuf,
+    /// Leave the pools open: a number that was leased after the backup can get a second holder
+    #[arg(long)]
+    serve_at_once: bool,
 }
 
 /// Makes the daemon back up all its pools.
@@ -43,10 +46,17 @@ pub(super) fn back_up(args: &BackupArgs) -> Result<(), CliError> {
 /// Creates a data directory from a backup.
 pub(super) fn run_restore(args: &RestoreArgs) -> Result<(), CliError> {
     umask::keep_private();
-    let restored = restore(&RealDisk, &args.backup, &args.dir)
+    let serving = if args.serve_at_once { Serving::AtOnce } else { Serving::OnceLeasesEnded };
+    let restored = restore(&RealDisk, &args.backup, &args.dir, serving)
         .map_err(|error| CliError::Failed(format!("nothing was restored: {error}")))?;
+    let paused = restored.paused_until.map_or_else(String::new, |until| {
+        format!(
+            "Leases given after the backup are unknown: the pools are paused until the longest can have ended, the last \
+             at {until}.\nIf none is live, \"allotd pool resume POOL\" or \"allotd serve --serve-at-once\" opens them now.\n"
+        )
+    });
     output::print(&format!(
-        "restored {} pools, {} numbers, {} bytes, as of {}, to {}\n",
+        "restored {} pools, {} numbers, {} bytes, as of {}, to {}\n{paused}",
         restored.pools,
         restored.numbers,
         restored.bytes,

@@ -109,6 +109,7 @@ pub(crate) fn open(config: &Config, json: bool) -> Result<Opened, DaemonError> {
         journal_file_bytes: config.journal_file_bytes,
         recover_damaged: config.recover_damaged,
         accept_clock: config.accept_clock,
+        serve_at_once: config.serve_at_once,
         max_numbers: config.max_numbers,
         max_backups: config.max_backups,
         ..EngineConfig::new(&config.data_dir, config.workers * HANDLES_PER_WORKER)

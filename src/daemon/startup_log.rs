@@ -113,6 +113,7 @@ pub(crate) fn ready(
         backup_dir,
         recover_damaged,
         accept_clock,
+        serve_at_once,
         log,
     } = config;
     let LogConfig { level, format, shows_numbers, slow_call_ms } = log;
@@ -146,6 +147,7 @@ pub(crate) fn ready(
         backup_dir = backup_dir.as_ref().map(|path| path.display().to_string()),
         recover_damaged,
         accept_clock,
+        serve_at_once,
         allow_plain_text,
         allow_anyone,
         log_level = level.as_str(),

@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::domain::settings::PoolName;
 use crate::journal::recovery::Recovered;
+use crate::state::time::Timestamp;
 
 /// What opening a data directory found and did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub struct OpenReport {
     pub repaired: Vec<(PoolName, u64)>,
     /// Pools that are paused because leases in a lost part of the journal may be live.
     pub paused: Vec<PoolName>,
+    /// Pools of a restored backup that are paused until the leases after it have ended, and until when.
+    pub restored: Vec<(PoolName, Timestamp)>,
     /// Damaged checksums that were rebuilt, as messages. Their words are used unverified.
     pub checksums_renewed: Vec<String>,
 }
@@ -64,6 +67,13 @@ impl fmt::Display for OpenReport {
         }
         for (pool, numbers) in &self.repaired {
             write!(f, "; repaired from the journal: the state of {numbers} numbers of pool {pool}")?;
+        }
+        for (pool, until) in &self.restored {
+            write!(
+                f,
+                "; pool {pool} is restored and paused until {until}, when the longest lease that it does not know has \
+                 ended; resume it, or start with --serve-at-once, if none is live"
+            )?;
         }
         for pool in &self.paused {
             write!(

@@ -140,6 +140,8 @@ pub struct Pool {
     pub(crate) adding: Mutex<()>,
     round: AtomicU32,
     mode: AtomicU32,
+    /// In seconds since 2020; 0 for none.
+    paused_until: AtomicU32,
     pub(crate) counters: PoolCounters,
     pub(crate) outcomes: Outcomes,
     /// How late numbers are swept, in milliseconds.
@@ -197,6 +199,7 @@ impl Pool {
             zones: ArcSwapOption::empty(),
             round: AtomicU32::new(manifest.round),
             mode: AtomicU32::new(mode as u32),
+            paused_until: AtomicU32::new(manifest.paused_until().map_or(0, Timestamp::seconds)),
             manifest: Lock::new(manifest),
             adding: Mutex::new(()),
             counters,
@@ -250,6 +253,19 @@ impl Pool {
             2 => Mode::Deleting,
             _ => Mode::Deleted,
         }
+    }
+
+    /// When a pause ends by itself.
+    pub fn paused_until(&self) -> Option<Timestamp> {
+        match self.paused_until.load(Ordering::Relaxed) {
+            0 => None,
+            seconds => Some(Timestamp::new(seconds)),
+        }
+    }
+
+    pub(crate) fn set_paused_until(&self, until: Option<Timestamp>) {
+        // Relaxed: it is told, and the manifest's lock decides.
+        self.paused_until.store(until.map_or(0, Timestamp::seconds), Ordering::Relaxed);
     }
 
     pub(crate) fn set_mode(&self, mode: Mode) {

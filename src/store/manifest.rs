@@ -17,6 +17,7 @@ use crate::disk::files;
 use crate::domain::lease_token::Epoch;
 use crate::domain::note::Note;
 use crate::domain::settings::Settings;
+use crate::state::time::{EPOCH_UNIX_SECONDS, Timestamp};
 
 use super::checksummed::{with_checksum, without_checksum};
 use super::zones_file::ZonesEntry;
@@ -57,6 +58,10 @@ pub(crate) struct Manifest {
     id: String,
     pub(crate) round: u32,
     pub(crate) paused: bool,
+    /// When a pause ends by itself, in seconds since the Unix epoch: leases that were given after the backup that
+    /// the pool was restored from have ended then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) paused_until: Option<u64>,
     /// Whether leases that were confirmed may be unknown here: the next start begins an epoch of tokens.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) begins_epoch: bool,
@@ -125,6 +130,7 @@ impl Manifest {
             id: format!("{pool_id:016x}"),
             round: FIRST_ROUND,
             paused: false,
+            paused_until: None,
             begins_epoch: false,
             note: Note::default(),
             settings,
@@ -146,6 +152,18 @@ impl Manifest {
         self.begins_epoch = false;
         self.epochs.retain(|other| other.floor < epoch.floor);
         self.epochs.push(EpochEntry { floor: epoch.floor, id: format!("{:016x}", epoch.id) });
+    }
+
+    /// Pauses the pool or resumes it; `until` is when a pause ends by itself.
+    pub(crate) fn set_paused(&mut self, paused: bool, until: Option<Timestamp>) {
+        self.paused = paused;
+        self.paused_until = until.filter(|_| paused).map(Timestamp::unix_seconds);
+    }
+
+    /// When a pause ends by itself.
+    pub(crate) fn paused_until(&self) -> Option<Timestamp> {
+        let seconds = self.paused_until?.saturating_sub(EPOCH_UNIX_SECONDS);
+        Some(Timestamp::checked(seconds).unwrap_or(Timestamp::MAX))
     }
 
     pub(crate) fn pool_id(&self) -> u64 {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use allotd::backup::restore;
+use allotd::backup::{Serving, restore};
 use allotd::check::check_directory;
 use allotd::disk::device::RealDisk;
 use allotd::domain::settings::{NextState, Order, SettingsChange};
@@ -132,7 +132,7 @@ fn a_merge_that_is_cut_off_anywhere_is_completed_at_the_next_start() {
         drop((pool, worker, engine));
         let target = scratch();
         let restored = target.path().join("data");
-        restore(&RealDisk, &dir.path().join("backups/b"), &restored).unwrap();
+        restore(&RealDisk, &dir.path().join("backups/b"), &restored, Serving::AtOnce).unwrap();
         for data_dir in [dir.path(), &restored] {
             assert_eq!(check_directory(data_dir).unwrap().faults, [], "after {words} words");
             let engine = open(data_dir);
@@ -316,7 +316,7 @@ fn backups_during_merges_have_everything() {
             engine.backup(Some(&name.parse().unwrap()), &|| false).unwrap();
             let target = scratch();
             let restored = target.path().join("data");
-            restore(&RealDisk, &dir.path().join("backups").join(&name), &restored).unwrap();
+            restore(&RealDisk, &dir.path().join("backups").join(&name), &restored, Serving::AtOnce).unwrap();
             assert_eq!(check_directory(&restored).unwrap().faults, [], "{name}");
             let engine = open(&restored);
             let pool = engine.pool("p").unwrap();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use allotd::backup::restore;
+use allotd::backup::{Serving, restore};
 use allotd::check::check_directory;
 use allotd::disk::device::RealDisk;
 use allotd::domain::list_name::ListName;
@@ -365,7 +365,7 @@ fn a_list_survives_the_process_and_its_backup() {
     drop(engine);
     let checked = check_directory(&data).unwrap();
     assert_eq!((checked.lists, checked.faults), (1, vec![]));
-    restore(&RealDisk, &at, &target).unwrap();
+    restore(&RealDisk, &at, &target, Serving::AtOnce).unwrap();
     let engine = Engine::open(&EngineConfig { growing_numbers: 8, ..EngineConfig::new(&target, 4) }).unwrap();
     assert_eq!(content(&engine, "optouts"), expected);
     assert_eq!(engine.pool("p").unwrap().counts().blocked, blocked + 2);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use allotd::backup::restore;
+use allotd::backup::{Serving, restore};
 use allotd::disk::device::RealDisk;
 use allotd::disk::mapping::PAGE_BYTES;
 
@@ -213,7 +213,7 @@ fn restored(run: &Run, dir: PathBuf, target: &Path) -> PathBuf {
     names.sort();
     let Some(backup) = names.pop() else { return dir };
     run.clocks.advance(LONGEST_TTL_SECONDS + 1);
-    match restore(&RealDisk, &backup, target) {
+    match restore(&RealDisk, &backup, target, Serving::AtOnce) {
         Ok(_) => world::note(|| format!("restored {}", backup.display())),
         Err(error) => {
             run.model().find(format!("a backup is not restored: {error}"));

@@ -88,6 +88,9 @@ pub struct ServeArgs {
     /// Start though the system's clock is more than ten years ahead of the journal: all leases end
     #[arg(long, env = "ALLOTD_ACCEPT_CLOCK", num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
     pub accept_clock: Option<bool>,
+    /// Start with pools open that a restore paused: a number that was leased after the backup can get a second holder
+    #[arg(long, env = "ALLOTD_SERVE_AT_ONCE", num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
+    pub serve_at_once: Option<bool>,
     /// Listen without TLS on addresses that other machines can reach: tokens and numbers travel readable
     #[arg(long, env = "ALLOTD_ALLOW_PLAIN_TEXT", num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
     pub allow_plain_text: Option<bool>,
@@ -142,6 +145,7 @@ impl ServeArgs {
             backup_dir: self.backup_dir.or(file.backup_dir),
             recover_damaged: self.recover_damaged.or(file.recover_damaged),
             accept_clock: self.accept_clock.or(file.accept_clock),
+            serve_at_once: self.serve_at_once.or(file.serve_at_once),
             allow_plain_text: self.allow_plain_text.or(file.allow_plain_text),
             allow_anyone: self.allow_anyone.or(file.allow_anyone),
             insecure: self.insecure.or(file.insecure),

@@ -71,6 +71,8 @@ pub struct Config {
     pub recover_damaged: bool,
     /// Whether to believe a clock that is far ahead of the journal.
     pub accept_clock: bool,
+    /// Whether pools are open that a restore paused.
+    pub serve_at_once: bool,
     /// What is logged, and how.
     pub log: LogConfig,
 }
@@ -148,6 +150,7 @@ impl ServeArgs {
             journal_file_bytes: u64::from(mib) << 20,
             recover_damaged: given.recover_damaged.unwrap_or(false),
             accept_clock: given.accept_clock.unwrap_or(false),
+            serve_at_once: given.serve_at_once.unwrap_or(false),
             log,
         })
     }
@@ -353,6 +356,7 @@ mod tests {
             backup_dir,
             recover_damaged,
             accept_clock,
+            serve_at_once,
             tokens,
             tls_certificate,
             tls_key,
@@ -375,7 +379,7 @@ mod tests {
         assert!(max_connections_per_address.is_some() && max_json.is_some() && max_upload.is_some());
         assert!(max_numbers.is_some() && max_backups.is_some());
         assert!(durability.is_some() && journal_file_mib.is_some());
-        assert!(recover_damaged.is_some() && accept_clock.is_some());
+        assert!(recover_damaged.is_some() && accept_clock.is_some() && serve_at_once.is_some());
         assert!(
             log_level.is_some() && log_format.is_some() && log_numbers.is_some() && slow_call_ms.is_some()
         );

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::engine::counters::history::SAMPLE_INTERVAL_MS;
 use crate::engine::pool::{Pool, Pools};
@@ -34,10 +34,23 @@ pub(crate) fn run(pools: impl Fn() -> Vec<Arc<Pool>>, file: &TotalsFile, stop: &
         let pools = pools();
         for pool in &pools {
             pool.sample();
+            resume_if_due(pool);
         }
         save(file, &pools, false);
     }
     save(file, &pools(), true);
+}
+
+/// Resumes a restored pool once the leases that it does not know have ended.
+fn resume_if_due(pool: &Pool) {
+    // With a full disk it is tried again a second later.
+    if let Ok(true) = pool.resume_if_due() {
+        info!(
+            event = "pool_resumed",
+            pool = pool.name().as_str(),
+            "the longest lease that can have been given after the backup has ended: the pool gives leases again"
+        );
+    }
 }
 
 /// Saves the totals. No response depends on them: if it fails, it is tried again a second later.

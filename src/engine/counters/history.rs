@@ -124,6 +124,8 @@ mod tests {
 
     use super::*;
 
+    const NUMBERS: u64 = 20_000;
+
     #[test]
     fn rates_are_of_their_spans_and_the_sooner_end_is_told() {
         let start = Instant::now();
@@ -158,34 +160,29 @@ mod tests {
         assert!((rates.leases_per_second_1m - 1.0).abs() < 0.1, "{rates:?}");
     }
 
-    /// Leases at random, each of which comes back after `ttl` seconds; `drain` more a second never do.
-    fn simulated(seed: u64, taken: u64, drain: f64, mut seen: impl FnMut(u64, u64, Option<u64>)) {
-        const NUMBERS: u64 = 20_000;
+    /// Leases at random, each of which comes back after `TTL` seconds; `drain` more each ten seconds never do.
+    fn simulated(seed: u64, taken: u64, drain: u64, mut look: impl FnMut(u64, Option<u64>)) {
         const TTL: u64 = 300;
         let mut random = rand::rngs::SmallRng::seed_from_u64(seed);
         let start = Instant::now();
-        let mut leases = NUMBERS;
-        // What is leased in each of the last seconds, and so comes back.
-        let mut due: VecDeque<u64> =
-            (0..TTL).map(|second| taken * (second + 1) / TTL - taken * second / TTL).collect();
-        let (mut available, mut lost) = (NUMBERS - taken, 0.0);
+        let steadily = |second: u64| taken * (second + 1) / TTL - taken * second / TTL;
+        let spread = (3 * taken / TTL).isqrt();
+        // What was leased in each of the last seconds, and so comes back.
+        let mut due: VecDeque<u64> = (0..TTL).map(steadily).collect();
+        let (mut leases, mut available) = (NUMBERS, NUMBERS - taken);
         let mut history = History::new(Sample { at: start, leases, available: NUMBERS });
         for second in 1..=3_600 {
-            let rate = taken as f64 / TTL as f64;
-            let spread = rate.sqrt() * 3.0_f64.sqrt();
-            let leased = (rate + random.random_range(-spread..=spread)).round().max(0.0) as u64;
-            lost += drain;
-            let drained = lost as u64;
-            lost -= drained as f64;
+            let leased_now = (steadily(second) + random.random_range(0..=2 * spread)).saturating_sub(spread);
+            let drained = drain * second / 10 - drain * (second - 1) / 10;
             available += due.pop_front().unwrap();
-            if leased + drained > available {
+            if leased_now + drained > available {
                 return;
             }
-            due.push_back(leased);
-            (available, leases) = (available - leased - drained, leases + leased + drained);
+            due.push_back(leased_now);
+            (available, leases) = (available - leased_now - drained, leases + leased_now + drained);
             let now = Sample { at: start + Duration::from_secs(second), leases, available };
             history.offer(now);
-            seen(second, available, history.rates(now).exhaustion_seconds);
+            look(second, history.rates(now).exhaustion_seconds);
         }
     }
 
@@ -194,15 +191,18 @@ mod tests {
         for seed in 0..20 {
             for taken in [3_000, 10_000, 17_000, 19_000] {
                 let mut alert = Alert::default();
-                simulated(seed, taken, 0.0, |second, _, end| alert.look(second, end));
+                simulated(seed, taken, 0, |second, end| alert.look(second, end));
                 assert_eq!(alert.fired_at, None, "seed {seed}, {taken} taken");
             }
-            for (taken, drain) in [(0, 5.0), (3_000, 10.0), (10_000, 6.0), (17_000, 2.5)] {
+            for (taken, drain) in [(0, 50), (3_000, 100), (10_000, 60), (17_000, 25)] {
                 let mut alert = Alert::default();
-                simulated(seed, taken, drain, |second, _, end| alert.look(second, end));
-                let empty = ((20_000 - taken) as f64 / drain) as u64;
+                simulated(seed, taken, drain, |second, end| alert.look(second, end));
+                let empty = (NUMBERS - taken) * 10 / drain;
                 let fired_at = alert.fired_at.unwrap_or(u64::MAX);
-                assert!(fired_at <= empty - 600, "seed {seed}, {taken} taken, {drain} a second: {fired_at}");
+                assert!(
+                    fired_at <= empty - 600,
+                    "seed {seed}, {taken} taken, {drain} in ten seconds: {fired_at}"
+                );
             }
         }
     }

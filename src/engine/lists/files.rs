@@ -97,7 +97,7 @@ impl Lists {
         let exists = |list: &ListName| self.get(*list).is_ok();
         manifest.settings.blocked_by.retain(exists);
         manifest.settings.outcomes.retain(|_, then| then.list().is_none_or(|list| exists(&list)));
-        manifest.paused = true;
+        manifest.set_paused(true, None);
         Ok(true)
     }
 

@@ -6,6 +6,8 @@ use crate::domain::note::Note;
 use crate::domain::settings::{Settings, SettingsChange};
 use crate::engine::pool::{ChangeError, Mode, Pool};
 use crate::engine::shared::SWEEPER_SLOT;
+use crate::state::time::Timestamp;
+use crate::store::manifest::Manifest;
 
 impl Pool {
     /// Changes settings and returns the new ones. When this returns, no lease of a number is given that is on a list
@@ -66,10 +68,36 @@ impl Pool {
     fn set_paused(&self, paused: bool) -> Result<(), ChangeError> {
         self.change_manifest(
             |manifest| -> Result<(), ChangeError> {
-                manifest.paused = paused;
+                manifest.set_paused(paused, None);
                 Ok(())
             },
-            |_| self.set_mode(if paused { Mode::Paused } else { Mode::Open }),
+            |manifest| self.enter_pause(manifest),
         )
+    }
+
+    /// Resumes a pool whose pause has ended by itself. Returns whether it did.
+    pub(crate) fn resume_if_due(&self) -> Result<bool, ChangeError> {
+        let is_due = |until: Option<Timestamp>| until.is_some_and(|until| until <= self.shared.clock.now());
+        if !is_due(self.paused_until()) {
+            return Ok(false);
+        }
+        self.change_manifest(
+            |manifest| -> Result<(), ChangeError> {
+                // An operator may have paused it since.
+                if is_due(manifest.paused_until()) {
+                    manifest.set_paused(false, None);
+                }
+                Ok(())
+            },
+            |manifest| {
+                self.enter_pause(manifest);
+                !manifest.paused
+            },
+        )
+    }
+
+    fn enter_pause(&self, manifest: &Manifest) {
+        self.set_paused_until(manifest.paused_until());
+        self.set_mode(if manifest.paused { Mode::Paused } else { Mode::Open });
     }
 }

@@ -36,6 +36,8 @@ pub struct EngineConfig {
     /// Whether to believe a clock that is far ahead of the journal
     /// ([`MAX_CLOCK_AHEAD_YEARS`](crate::engine::clock::MAX_CLOCK_AHEAD_YEARS)).
     pub accept_clock: bool,
+    /// Whether pools give leases at once that a restore paused.
+    pub serve_at_once: bool,
     /// Numbers that all pools together may have.
     pub max_numbers: Option<u64>,
     /// Backups that may be in [`Self::backup_dir`].
@@ -61,6 +63,7 @@ impl EngineConfig {
             recover_damaged: false,
             growing_numbers: DEFAULT_GROWING_NUMBERS,
             accept_clock: false,
+            serve_at_once: false,
             max_numbers: None,
             max_backups: None,
             disk: files::real(),

@@ -215,10 +215,25 @@ impl OpenedPools {
     /// Pauses all pools: numbers that seem available may have been leased in a lost part of the journal.
     fn pause(&mut self, disk: &dyn Disk, report: &mut OpenReport) -> Result<(), OpenError> {
         for raw in &mut self.pools {
-            raw.manifest.paused = true;
+            raw.manifest.set_paused(true, None);
             let written = raw.manifest.write(disk, &raw.dir);
             written.map_err(|error| OpenError::Io(raw.dir.clone(), error))?;
             report.paused.push(raw.name.clone());
+        }
+        Ok(())
+    }
+
+    /// Notes which pools a restore paused, or resumes them if that was asked for.
+    fn tell_pauses(&mut self, config: &EngineConfig, report: &mut OpenReport) -> Result<(), OpenError> {
+        for raw in &mut self.pools {
+            let Some(until) = raw.manifest.paused_until() else { continue };
+            if config.serve_at_once {
+                raw.manifest.set_paused(false, None);
+                let written = raw.manifest.write(&*config.disk, &raw.dir);
+                written.map_err(|error| OpenError::Io(raw.dir.clone(), error))?;
+            } else {
+                report.restored.push((raw.name.clone(), until));
+            }
         }
         Ok(())
     }
@@ -250,6 +265,7 @@ impl OpenedPools {
         if !report.journal.damage.is_empty() {
             self.pause(&*config.disk, report)?;
         }
+        self.tell_pauses(config, report)?;
         let mut pools = Pools::new();
         let none = PoolTotals::default();
         for raw in self.pools {

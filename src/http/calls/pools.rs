@@ -30,13 +30,14 @@ fn pool_json(pool: &Pool) -> Result<String, Problem> {
     counts.available -= closed.unwrap_or_default();
     let settings = serde_json::to_string(&**pool.settings()).map_err(|error| Problem::internal(&error))?;
     Ok(format!(
-        "{{\"pool\":{},\"numbers\":{},{}{},\"round\":{},\"paused\":{},\"settings\":{settings}}}",
+        "{{\"pool\":{},\"numbers\":{},{}{},\"round\":{},\"paused\":{}{},\"settings\":{settings}}}",
         json::quoted(pool.name().as_str()),
         counts.numbers,
         json::counts(&counts),
         closed.map_or(String::new(), |closed| format!(",\"closed\":{closed}")),
         pool.round(),
         pool.is_paused(),
+        pool.paused_until().map_or(String::new(), |until| format!(",\"paused_until\":\"{until}\"")),
     ))
 }
 

@@ -46,7 +46,7 @@ fn resume_if_due(pool: &Pool) {
     // With a full disk it is tried again a second later.
     if let Ok(true) = pool.resume_if_due() {
         info!(
-            event = "pool_resumed",
+            event = "pool_opened",
             pool = pool.name().as_str(),
             "the longest lease that can have been given after the backup has ended: the pool gives leases again"
         );

@@ -69,6 +69,8 @@ if command -v valgrind >/dev/null; then
 fi
 step "the operators' page, in Chromium"
 tests/page.sh
+step "clients generated from the OpenAPI document"
+tests/clients.sh
 step "documentation tests"
 cargo test --locked --doc
 step "tests"

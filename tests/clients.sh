@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# Makes clients of the OpenAPI document with openapi-python-client and openapi-typescript, and uses them against the real
+# daemon. A warning of a generator is a failure: it leaves something out.
+#   tests/clients.sh           Python and TypeScript
+#   tests/clients.sh others    has openapi-generator-cli (needs Java) make Java, Go, C#, Rust and TypeScript clients
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+document=$PWD/src/http/openapi.json
+work=$PWD/target/clients
+mkdir -p "$work"
+python=$work/venv/bin/python
+[[ -x $python ]] || python3 -m venv "$work/venv"
+"$work/venv/bin/pip" install -q -r tests/clients/requirements.txt
+
+if [[ ${1:-} == others ]]; then
+    for language in java go csharp rust typescript-fetch; do
+        "$work/venv/bin/openapi-generator-cli" generate -i "$document" -g "$language" -o "$work/$language" >"$work/$language.log" 2>&1 &&
+            ! grep -E '^\[main\] ERROR|^Exception' "$work/$language.log" || { tail -20 "$work/$language.log" >&2; exit 1; }
+        echo "$language: generated"
+    done
+    exit
+fi
+
+cargo build --locked --bin allotd
+rm -rf "$work/allotd_client"
+warnings=$("$work/venv/bin/openapi-python-client" generate --path "$document" --config tests/clients/openapi-python-client.yml \
+    --meta none --output-path "$work/allotd_client" 2>&1 | grep -v '^Generating\|^$' || true)
+[[ -z $warnings ]] || { echo "$warnings" >&2; exit 1; }
+
+cp tests/clients/{package.json,package-lock.json,use.ts} "$work/"
+(
+    cd "$work"
+    [[ node_modules/.package-lock.json -nt package-lock.json ]] || npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+    npx openapi-typescript "$document" -o allotd.d.ts >/dev/null
+    npx tsc --strict --target es2022 --module nodenext --moduleResolution nodenext --skipLibCheck --types node use.ts
+)
+
+data=$(mktemp -d)
+target/debug/allotd serve --data "$data/data" --listen 127.0.0.1:0 --events-keep "16MiB,1h" >"$data/out" 2>"$data/log" &
+daemon=$!
+trap 'kill "$daemon"; wait "$daemon" || true; rm -rf "$data"' EXIT
+for ((tries = 0; tries < 300; tries++)); do
+    address=$(sed -n 's/^listening on //p' "$data/out")
+    [[ -z $address ]] || break
+    kill -0 "$daemon" || { cat "$data/log" >&2; exit 1; }
+    sleep 0.1
+done
+url=http://${address#http://}
+PYTHONPATH=$work timeout 120 "$python" tests/clients/use.py "$url"
+(cd "$work" && timeout 120 node use.js "$url")

@@ -53,6 +53,7 @@ pub struct Principal {
     may_retire: bool,
     quota: Quota,
     limits_leases: bool,
+    leases_freely: bool,
     expires: Option<Timestamp>,
     usage: Arc<Usage>,
     /// `None` if they are not limited.
@@ -71,6 +72,7 @@ impl Principal {
     pub(super) fn new(settings: PrincipalSettings, usage: Arc<Usage>) -> Self {
         let PrincipalSettings { name, role, scope, shows_numbers, may_retire, quota, expires } = settings;
         let (permissions, live) = (role.permissions(), usage.live_leases(&quota));
+        let scope_is_all = scope.is_all();
         Self {
             name,
             role,
@@ -78,6 +80,10 @@ impl Principal {
             scope,
             may_retire: may_retire.unwrap_or(role.may_retire()),
             limits_leases: quota.limits_leases(),
+            leases_freely: role.permissions().has(Permission::Lease)
+                && scope_is_all
+                && quota.requests_per_second.is_none()
+                && quota.body_bytes.is_none(),
             quota,
             expires,
             usage,
@@ -122,6 +128,12 @@ impl Principal {
     #[inline]
     pub(crate) fn limits_leases(&self) -> bool {
         self.limits_leases
+    }
+
+    /// Whether it may lease, renew and return in every pool, as often as it likes and with bodies of any length.
+    #[inline]
+    pub(crate) fn leases_freely(&self) -> bool {
+        self.leases_freely
     }
 
     /// When it ends.

@@ -72,6 +72,16 @@ impl Access {
     ) -> Result<Seen<'_>, Problem> {
         match (&api.authority, &caller.known) {
             (None, Known::Anyone) => Ok(Seen::Nobody),
+            (Some(authority), _)
+                if let Some(header) = given.authorization
+                    && let Some(seen) = self.by_last_token(
+                        authority.version(),
+                        (header.as_bytes(), given.authorizations),
+                        now_nanos,
+                    ) =>
+            {
+                Ok(seen)
+            }
             (authority, known) => {
                 self.known_actor(api, authority.as_deref(), caller, known, given, now_nanos)
             }
@@ -117,15 +127,6 @@ impl Access {
         let header = header.as_bytes();
         // Before the table: what is found in a newer one is only looked up once more.
         let version = authority.version();
-        let seen = self.remembered(|last| {
-            last.version == version
-                && headers == 1
-                && now_nanos < last.believed_until_nanos
-                && last.presented.as_deref().is_some_and(|presented| is_equal(presented, header))
-        });
-        if let Some(seen) = seen {
-            return Ok(seen);
-        }
         let mut last = self.last.borrow_mut();
         let actor = match look_up(api, authority, header, headers) {
             Ok(principal) => enter(last.take(), principal)?,
@@ -138,6 +139,22 @@ impl Access {
         let believed_until_nanos = expires.map_or(u64::MAX, |_| now_nanos.saturating_add(RECHECK_NANOS));
         drop(last);
         Ok(self.remember(Last { presented: Some(header.into()), version, believed_until_nanos, actor }))
+    }
+
+    /// Who was seen last, if the request has the same token.
+    #[inline]
+    fn by_last_token(
+        &self,
+        version: u64,
+        (header, headers): (&[u8], usize),
+        now_nanos: u64,
+    ) -> Option<Seen<'_>> {
+        self.remembered(|last| {
+            last.version == version
+                && headers == 1
+                && now_nanos < last.believed_until_nanos
+                && last.presented.as_deref().is_some_and(|presented| is_equal(presented, header))
+        })
     }
 
     /// The principal that the connection itself shows. `find` is asked again when the version changes.

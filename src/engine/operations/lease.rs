@@ -160,7 +160,11 @@ impl Pool {
     }
 
     /// Adds leases to those of this call, if there are any yet.
-    #[inline]
+    #[expect(
+        clippy::inline_always,
+        reason = "a lease of one number spends a part of its time on the arguments"
+    )]
+    #[inline(always)]
     fn lease_more(
         &self,
         worker: &mut Worker,

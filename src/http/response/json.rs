@@ -128,6 +128,7 @@ fn put_time(out: &mut BytesMut, name: &[u8], time: Timestamp, times: &mut TimeTe
 }
 
 /// `{"leases":[…]}`
+#[inline]
 pub(crate) fn leases(leases: &[Lease], times: &mut TimeText) -> Bytes {
     let mut item = Item::new();
     item.put(b"{\"leases\":[");
@@ -137,6 +138,11 @@ pub(crate) fn leases(leases: &[Lease], times: &mut TimeText) -> Bytes {
         // The exact length makes it one allocation instead of two.
         return Bytes::copy_from_slice(item.take());
     }
+    several(item, leases, times)
+}
+
+#[inline(never)]
+fn several(mut item: Item, leases: &[Lease], times: &mut TimeText) -> Bytes {
     let mut out = BytesMut::with_capacity(FRAME_BYTES + leases.len() * MAX_ITEM_BYTES);
     if leases.is_empty() {
         out.put_slice(item.take());

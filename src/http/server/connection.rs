@@ -93,12 +93,12 @@ impl Future for Tracked {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Self { answering, state } = &mut *self;
         // The usual case first: nothing is left to wait for, or to look after.
-        if let Answering::Begun(Pending::Json(body)) = answering
-            && !state.inflow.is_http2()
-        {
-            let body = std::mem::take(body);
-            *answering = Answering::Begun(Pending::Ready(None));
-            return Poll::Ready(Ok(ok_json(body)));
+        if matches!(answering, Answering::Begun(Pending::Json(_))) && !state.inflow.is_http2() {
+            // Exchanged, not taken out: what is left has nothing to drop.
+            let begun = std::mem::replace(answering, Answering::Begun(Pending::Ready(None)));
+            if let Answering::Begun(Pending::Json(body)) = begun {
+                return Poll::Ready(Ok(ok_json(body)));
+            }
         }
         // Of HTTP/2 many are under way: each is executed when there is room for its answer.
         if state.inflow.is_http2() {

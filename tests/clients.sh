@@ -28,12 +28,13 @@ warnings=$("$work/venv/bin/openapi-python-client" generate --path "$document" --
     --meta none --output-path "$work/allotd_client" 2>&1 | grep -v '^Generating\|^$' || true)
 [[ -z $warnings ]] || { echo "$warnings" >&2; exit 1; }
 
-cp tests/clients/{package.json,package-lock.json,use.ts} "$work/"
+cp tests/clients/{package.json,package-lock.json,use.ts,restarts.ts} "$work/"
+sed -n '/^```ts$/,/^```$/p' docs/clients.md | sed '/^```/d' >"$work/client.ts"
 (
     cd "$work"
     [[ node_modules/.package-lock.json -nt package-lock.json ]] || npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
     npx openapi-typescript "$document" -o allotd.d.ts >/dev/null
-    npx tsc --strict --target es2022 --module nodenext --moduleResolution nodenext --skipLibCheck --types node use.ts
+    npx tsc --strict --target es2022 --module nodenext --moduleResolution nodenext --skipLibCheck --types node use.ts restarts.ts
 )
 
 data=$(mktemp -d)
@@ -49,3 +50,5 @@ done
 url=http://${address#http://}
 PYTHONPATH=$work timeout 120 "$python" tests/clients/use.py "$url"
 (cd "$work" && timeout 120 node use.js "$url")
+
+timeout 300 "$python" tests/clients/restarts.py "$PWD/target/debug/allotd" "$work"

@@ -455,7 +455,11 @@ fn exhausted(counted: &Counted, now: Timestamp) -> Problem {
             counts.numbers, counts.leased, counts.resting
         )
     };
-    Problem::new(Code::Exhausted, detail)
-        .with_members(format!(",{},{}", json::counts(counts), counted.times()))
-        .retry_after(retry_after)
+    let problem = Problem::new(Code::Exhausted, detail).with_members(format!(
+        ",{},{}",
+        json::counts(counts),
+        counted.times()
+    ));
+    // Waiting does not help a call that nothing fits.
+    if counts.numbers == 0 { problem } else { problem.retry_after(retry_after) }
 }

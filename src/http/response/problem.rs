@@ -24,6 +24,11 @@ use super::json;
 /// `Retry-After` of `overloaded` and `not_ready`, in seconds.
 pub(crate) const RETRY_AFTER_SECONDS: u64 = 1;
 
+/// `Retry-After` of `storage_full`, in seconds: somebody has to free some space.
+const STORAGE_FULL_RETRY_AFTER_SECONDS: u64 = 10;
+/// `Retry-After` of `paused`, in seconds: an operator has to resume the pool.
+const PAUSED_RETRY_AFTER_SECONDS: u64 = 60;
+
 /// `WWW-Authenticate` without a token,
 const CHALLENGE: &str = "Bearer realm=\"allotd\"";
 /// and with one that is not valid.
@@ -167,8 +172,12 @@ struct Parts {
 impl Problem {
     /// An error whose detail says what to do.
     pub(crate) fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
-        let retry_after_seconds =
-            matches!(code, Code::Overloaded | Code::NotReady).then_some(RETRY_AFTER_SECONDS);
+        let retry_after_seconds = match code {
+            Code::Overloaded | Code::NotReady => Some(RETRY_AFTER_SECONDS),
+            Code::StorageFull => Some(STORAGE_FULL_RETRY_AFTER_SECONDS),
+            Code::Paused => Some(PAUSED_RETRY_AFTER_SECONDS),
+            _ => None,
+        };
         Self(Box::new(Parts {
             code,
             detail: detail.into(),

@@ -24,6 +24,9 @@ pub(super) struct LeaseArgs {
     /// Choose only within these prefixes (7912) or ranges (79120000000-79129999999), separated by commas
     #[arg(long, value_name = "PREFIX", value_delimiter = ',')]
     within: Vec<String>,
+    /// How long to wait if no number is available, at most 60 [default: 0]
+    #[arg(long, value_name = "SECONDS")]
+    wait: Option<u32>,
     #[command(flatten)]
     remote: Remote,
 }
@@ -36,6 +39,9 @@ pub(super) fn run(args: LeaseArgs) -> Result<(), CliError> {
     }
     if let Some(ttl) = args.ttl {
         body["ttl"] = ttl.into();
+    }
+    if let Some(wait) = args.wait {
+        body["wait"] = wait.into();
     }
     if !args.within.is_empty() {
         body["within"] = args.within.into();

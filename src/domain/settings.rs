@@ -26,6 +26,10 @@ pub const MAX_POOL_NAME_BYTES: usize = 64;
 pub const MAX_OUTCOME_BYTES: usize = 64;
 /// Maximum outcome rules per pool.
 pub const MAX_OUTCOMES: usize = 64;
+/// Default of how many calls may wait for a number of a pool,
+pub const DEFAULT_MAX_WAITERS: u32 = 10_000;
+/// and the most that a pool may allow.
+pub const MOST_WAITERS: u32 = 1_000_000;
 /// Maximum lists that block the numbers of one pool.
 pub const MAX_BLOCKING_LISTS: usize = 16;
 
@@ -76,6 +80,9 @@ pub enum SettingsError {
     /// There are more outcome rules than a pool can have.
     #[error("{0} outcome rules: a pool keeps at most {MAX_OUTCOMES}")]
     TooManyOutcomes(usize),
+    /// More calls are to wait than may.
+    #[error("max_waiters is {0}: give 0 to {MOST_WAITERS}")]
+    TooManyWaiters(u32),
     /// A list's name breaks its rules.
     #[error(transparent)]
     ListName(#[from] NotAListName),
@@ -247,6 +254,18 @@ pub struct Settings {
     /// The lists whose numbers are not leased from this pool.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub blocked_by: Vec<ListName>,
+    /// How many calls may wait for a number.
+    #[serde(default = "default_max_waiters", skip_serializing_if = "is_default_max_waiters")]
+    pub max_waiters: u32,
+}
+
+fn default_max_waiters() -> u32 {
+    DEFAULT_MAX_WAITERS
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's form")]
+fn is_default_max_waiters(calls: &u32) -> bool {
+    *calls == DEFAULT_MAX_WAITERS
 }
 
 impl Default for Settings {
@@ -260,6 +279,7 @@ impl Default for Settings {
             outcomes: BTreeMap::new(),
             hours: None,
             blocked_by: Vec::new(),
+            max_waiters: DEFAULT_MAX_WAITERS,
         }
     }
 }
@@ -296,6 +316,9 @@ pub struct SettingsChange {
     /// See [`Settings::blocked_by`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub blocked_by: Option<Vec<ListName>>,
+    /// See [`Settings::max_waiters`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_waiters: Option<u32>,
 }
 
 /// A member that is there, also as `null`.
@@ -329,6 +352,7 @@ impl Settings {
         if let Some(lists) = &change.blocked_by {
             next.blocked_by.clone_from(lists);
         }
+        next.max_waiters = change.max_waiters.unwrap_or(next.max_waiters);
         next.check()?;
         Ok(next)
     }
@@ -346,6 +370,9 @@ impl Settings {
         seconds("rest", self.rest, 0, MAX_REST_SECONDS)?;
         if self.ttl > self.ttl_max {
             return Err(SettingsError::TtlOverMax { ttl: self.ttl, ttl_max: self.ttl_max });
+        }
+        if self.max_waiters > MOST_WAITERS {
+            return Err(SettingsError::TooManyWaiters(self.max_waiters));
         }
         if let Some(hours) = &self.hours {
             hours.check()?;

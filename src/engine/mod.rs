@@ -5,7 +5,7 @@
 //!   threads' handles. [`create_delete`]: creates and deletes pools.
 //! * [`pool`]: one pool. `growth`: how its list of segments changes. [`segment`]: one part of a pool.
 //!   [`operations`]: one file per operation on a pool.
-//! * `transition`: journals and counts each change of a word.
+//! * `transition`: journals and counts each change of a word. [`waiting`]: calls that wait for a number.
 //! * [`worker`]: the handle of a calling thread. [`idempotency`]: leases made under an `Idempotency-Key`.
 //! * [`lists`]: lists of numbers that pools are blocked by.
 //! * [`counters`]: what a pool counts. [`clock`]: the engine's time.
@@ -32,6 +32,7 @@ pub mod shared;
 pub mod startup;
 pub(crate) mod terms;
 pub(crate) mod transition;
+pub mod waiting;
 pub mod worker;
 
 pub use crate::store::damage::SegmentError;

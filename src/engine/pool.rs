@@ -42,6 +42,7 @@ use super::lists::blocking::Blocking;
 use super::segment::{Segment, Segments};
 use super::shared::{OPERATOR_SLOT, SWEEPER_SLOT, Shared};
 use super::terms::Terms;
+use super::waiting::state::Waiting;
 use super::worker::Cursor;
 
 /// Why a pool could not be changed. Nothing changed.
@@ -111,6 +112,9 @@ pub struct NumberState {
     pub until: Option<Timestamp>,
 }
 
+/// Set in a pool's mode while a call that waits has precedence over those that do not.
+const PRECEDENCE: u32 = 1 << 31;
+
 impl NumberState {
     pub(crate) fn new(number: Number, state: State, seen: Word) -> Self {
         Self { number, state, generation: seen.generation(), until: seen.due() }
@@ -148,6 +152,7 @@ pub struct Pool {
     pub(crate) lateness: Distribution,
     history: Mutex<History>,
     pub(crate) cursors: Box<[CachePadded<Cursor>]>,
+    pub(crate) waiting: Arc<Waiting>,
 }
 
 impl Pool {
@@ -207,6 +212,7 @@ impl Pool {
             lateness: lateness::milliseconds(),
             history: Mutex::new(History::new(first)),
             cursors,
+            waiting: Arc::default(),
         }
     }
 
@@ -247,7 +253,7 @@ impl Pool {
     }
 
     pub(crate) fn mode(&self) -> Mode {
-        match self.mode.load(Ordering::SeqCst) {
+        match self.mode.load(Ordering::SeqCst) & !PRECEDENCE {
             0 => Mode::Open,
             1 => Mode::Paused,
             2 => Mode::Deleting,
@@ -269,7 +275,27 @@ impl Pool {
     }
 
     pub(crate) fn set_mode(&self, mode: Mode) {
-        self.mode.store(mode as u32, Ordering::SeqCst);
+        self.change_mode(|before| before & PRECEDENCE | mode as u32);
+    }
+
+    fn change_mode(&self, change: impl Fn(u32) -> u32) {
+        let change = |before| Some(change(before));
+        // It always succeeds.
+        let _ = self.mode.fetch_update(Ordering::SeqCst, Ordering::SeqCst, change);
+    }
+
+    /// Whether the pool is open and no call that waits has precedence.
+    #[inline]
+    pub(crate) fn is_open_to_all(&self) -> bool {
+        self.mode.load(Ordering::SeqCst) == Mode::Open as u32
+    }
+
+    /// Says whether a call that waits has precedence. To be called under the line's lock.
+    pub(crate) fn set_precedence(&self, has_precedence: bool) {
+        if (self.mode.load(Ordering::SeqCst) & PRECEDENCE != 0) != has_precedence {
+            let bit = if has_precedence { PRECEDENCE } else { 0 };
+            self.change_mode(|before| before & !PRECEDENCE | bit);
+        }
     }
 
     /// How many numbers the pool holds.
@@ -334,6 +360,11 @@ impl Pool {
 
     pub(crate) fn kept_totals(&self) -> PoolTotals {
         PoolTotals { totals: self.totals(), returns_by_outcome: self.returns_by_outcome() }
+    }
+
+    /// Whether nothing was added to the pool or moved in it since.
+    pub fn is_present(&self, within: &Within) -> bool {
+        Arc::ptr_eq(&within.segments, &self.segments.load())
     }
 
     /// The pool's numbers that lie in any of the ranges.
@@ -426,6 +457,7 @@ impl Pool {
             if leased > 0 { Err(DeleteError::InUse(leased)) } else { remove().map_err(DeleteError::from) };
         let before = if manifest.paused { Mode::Paused } else { Mode::Open };
         self.set_mode(if deleted.is_ok() { Mode::Deleted } else { before });
+        self.waiting.wake_all();
         deleted
     }
 

@@ -24,6 +24,7 @@ use super::open_report::OpenReport;
 use super::operations::import_error::ImportError;
 use super::pool::{Pool, Pools};
 use super::shared::{OWN_SLOTS, Shared};
+use super::waiting::waking::WakingThread;
 use super::worker::Worker;
 
 /// The directories of an engine.
@@ -48,6 +49,7 @@ pub struct Engine {
     pub(crate) creating: Mutex<BTreeSet<String>>,
     next_slot: Mutex<usize>,
     background: [BackgroundThread; 3],
+    waking: WakingThread,
     _lock: DirectoryLock,
 }
 
@@ -57,7 +59,7 @@ impl Engine {
         shared: Arc<Shared>,
         pools: Arc<ArcSwap<Pools>>,
         journal: Running,
-        background: [BackgroundThread; 3],
+        (background, waking): ([BackgroundThread; 3], WakingThread),
         lock: DirectoryLock,
         report: OpenReport,
     ) -> Self {
@@ -71,6 +73,7 @@ impl Engine {
             creating: Mutex::default(),
             next_slot: Mutex::new(OWN_SLOTS),
             background,
+            waking,
             _lock: lock,
         }
     }
@@ -140,6 +143,11 @@ impl Engine {
         StagedFile::new(&self.shared.disk, &self.shared.staging_dir)
     }
 
+    /// Has every call that waits search once more, as when the daemon ends.
+    pub fn wake_waiters(&self) {
+        self.pools.load().values().for_each(|pool| pool.waiting.wake_all());
+    }
+
     pub(crate) fn change_pools<T>(&self, change: impl FnOnce(&mut Pools) -> T) -> T {
         let mut pools = Pools::clone(&self.pools.load());
         let changed = change(&mut pools);
@@ -158,6 +166,7 @@ impl Engine {
     /// Stops the sweeper, the merger and the recorder, which saves the totals a last time.
     fn stop_background(&self) {
         self.background.iter().for_each(BackgroundThread::stop);
+        self.waking.stop();
     }
 }
 

@@ -14,6 +14,7 @@ use super::budgets::Budgets;
 use super::clock::Clock;
 use super::idempotency::Keys;
 use super::lists::Lists;
+use super::waiting::announcements::Announcements;
 
 /// The state that all pools of an engine share.
 pub(crate) struct Shared {
@@ -32,6 +33,7 @@ pub(crate) struct Shared {
     pub(crate) slots: usize,
     pub(crate) operator: Operator,
     pub(crate) lists: Lists,
+    pub(crate) announcements: Arc<Announcements>,
     /// Held while words are moved on the merger's slot.
     pub(crate) merging: Mutex<()>,
     pub(crate) budgets: Budgets,

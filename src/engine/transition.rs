@@ -76,8 +76,10 @@ impl Pool {
         let (from, to) = (before.state(), after.state());
         if from != to {
             self.counters.moved(slot, from, to, 1);
-            if to == State::Done {
-                self.catch_up_with_round(segment, slot, rank);
+            match to {
+                State::Done => self.catch_up_with_round(segment, slot, rank),
+                State::Available => self.announce(segment, rank),
+                _ => {}
             }
         }
     }
@@ -89,6 +91,7 @@ impl Pool {
         let opened = segment.state.change(rank, slot, |word| word.open_round(round).ok_or(()));
         if let Ok((before, after)) = opened {
             self.counters.moved(slot, before.state(), after.state(), 1);
+            self.announce(segment, rank);
         }
     }
 }

@@ -134,7 +134,7 @@ fn route(
         }),
     };
     match served {
-        Ok(Handled::Later(future)) => Pending::Later(Box::new(Later { in_flight, kept, future })),
+        Ok(Handled::Later(future, link)) => Pending::Later(Box::new(Later { in_flight, kept, link, future })),
         Ok(Handled::Ready(response)) => {
             Pending::ready(in_flight.finish(|| kept.info(caller), Ok(response), gate))
         }

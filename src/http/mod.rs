@@ -28,4 +28,5 @@ mod request_log;
 pub mod response;
 pub mod routes;
 pub mod server;
+mod wait_link;
 mod worker_state;

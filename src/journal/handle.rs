@@ -53,6 +53,7 @@ pub struct Journal {
     woken: Box<[CachePadded<AtomicU64>]>,
     on_commit: Box<[OnceLock<Callback>]>,
     on_poison: OnceLock<Callback>,
+    on_refusal: OnceLock<Callback>,
     /// See [`Self::is_running_low`].
     pub(super) scarce: AtomicBool,
     /// Set when the daemon ends: nothing waits for space on the disk any more.
@@ -75,6 +76,7 @@ impl Journal {
             woken: (0..slots).map(|_| CachePadded::new(AtomicU64::new(0))).collect(),
             on_commit: (0..slots).map(|_| OnceLock::new()).collect(),
             on_poison: OnceLock::new(),
+            on_refusal: OnceLock::new(),
             scarce: AtomicBool::new(false),
             ending: AtomicBool::new(false),
             ended: AtomicBool::new(false),
@@ -238,6 +240,17 @@ impl Journal {
         }
     }
 
+    /// Sets the callback for when changes begin to be refused. Once.
+    pub(crate) fn on_refusal(&self, callback: impl Fn() + Send + Sync + 'static) {
+        let _ = self.on_refusal.set(Box::new(callback));
+    }
+
+    fn refused(&self) {
+        if let Some(callback) = self.on_refusal.get() {
+            callback();
+        }
+    }
+
     pub(super) fn wake_slot(&self, slot: Slot) {
         if let Some(callback) = self.on_commit[slot.0].get() {
             callback();
@@ -253,6 +266,7 @@ impl Journal {
             return;
         }
         if full {
+            self.refused();
             warn!(
                 event = "storage_full",
                 "the disk of the data directory is full and changes are refused: free some space; changes \
@@ -324,6 +338,7 @@ impl Journal {
         if let Some(callback) = self.on_poison.get() {
             callback();
         }
+        self.refused();
         self.wake_writer();
     }
 

@@ -21,6 +21,7 @@ mod register;
 #[path = "../durability/replay.rs"]
 mod replay;
 mod scenario;
+mod waiting;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -36,6 +37,8 @@ use shuttle::{Config, FailurePersistence, MaxSteps, Runner};
 const MAX_STEPS: usize = 600_000;
 /// Bytes of a simulated thread's stack.
 const STACK_BYTES: usize = 512 << 10;
+/// Of so many seeds one is of calls that wait.
+const WAITING_SEEDS: u64 = 5;
 /// Schedules of the short run.
 const SCHEDULES: u64 = 2_000;
 /// The length of the text that tells kinds of findings apart.
@@ -77,7 +80,10 @@ fn search(first: u64, schedules: u64, stride: u64) -> Option<u64> {
                 if begun.elapsed().as_secs() >= limit {
                     world::stop();
                 }
-                let findings = scenario::run(world::seed(), &scratch());
+                let seed = world::seed();
+                let of_waiting = seed % WAITING_SEEDS == WAITING_SEEDS - 1;
+                let run = if of_waiting { waiting::run } else { scenario::run };
+                let findings = run(seed, &scratch());
                 if !findings.is_empty() {
                     FINDINGS.with_borrow_mut(|all| all.extend(findings));
                     world::stop();

@@ -59,6 +59,9 @@ pub(super) struct SettingArgs {
     /// The lists whose numbers are never leased from this pool, separated by commas; empty for none
     #[arg(long, value_name = "LISTS", help_heading = SETTINGS_HEADING)]
     blocked_by: Option<String>,
+    /// How many calls may wait for a number; 10000 in a new pool
+    #[arg(long, value_name = "N", help_heading = SETTINGS_HEADING)]
+    max_waiters: Option<u32>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -186,6 +189,7 @@ fn then_word(then: NextState) -> String {
 impl SettingArgs {
     fn parameters(&self) -> Vec<(&'static str, String)> {
         let seconds = |value: Option<u32>| value.map(|seconds| seconds.to_string());
+        let calls = seconds;
         let given = [
             ("order", self.order.map(order_word)),
             ("ttl", seconds(self.ttl)),
@@ -193,6 +197,7 @@ impl SettingArgs {
             ("rest", seconds(self.rest)),
             ("on_expiry", self.on_expiry.map(then_word)),
             ("blocked_by", self.blocked_by.clone()),
+            ("max_waiters", calls(self.max_waiters)),
         ];
         given.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
     }
@@ -219,6 +224,7 @@ impl SettingArgs {
             hours: None,
             note: None,
             blocked_by: self.blocked_by.as_ref().map(|_| lists),
+            max_waiters: self.max_waiters,
         })
     }
 }

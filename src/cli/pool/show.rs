@@ -55,9 +55,10 @@ pub(super) fn pool(pool: &Value) -> String {
             Value::Object(rules) if !rules.is_empty() => shown.extend(
                 rules.iter().map(|(outcome, then)| (format!("outcome {outcome}"), Shown::Words(cell(then)))),
             ),
-            Value::Number(seconds) => {
-                let figure = seconds.as_u64().map_or_else(|| seconds.to_string(), grouped);
-                shown.push((name.clone(), Shown::Figure(figure, "s".to_owned())));
+            Value::Number(number) => {
+                let figure = number.as_u64().map_or_else(|| number.to_string(), grouped);
+                let unit = if name == "max_waiters" { "calls" } else { "s" };
+                shown.push((name.clone(), Shown::Figure(figure, unit.to_owned())));
             }
             value => shown.push((name.clone(), Shown::Words(cell(value)))),
         }

@@ -86,7 +86,7 @@ fn states(pools: &BTreeMap<String, PoolStats>) -> Option<String> {
 }
 
 fn speed(pools: &BTreeMap<String, PoolStats>) -> Option<String> {
-    let columns = ["leases/s 1m", "15m", "lasts", "late p50", "p99", "max"].map(figures);
+    let columns = ["leases/s 1m", "15m", "lasts", "waiting", "late p50", "p99", "max"].map(figures);
     of_pools(pools, &[&columns[..], &[words("next available")]].concat(), |pool| {
         let lateness = &pool.expiry_lateness_ms;
         vec![
@@ -96,6 +96,7 @@ fn speed(pools: &BTreeMap<String, PoolStats>) -> Option<String> {
                 0 => "none left".to_owned(),
                 _ => pool.exhaustion_seconds.map_or(NONE.to_owned(), duration),
             },
+            grouped(pool.waiters),
             milliseconds(lateness.p50),
             milliseconds(lateness.p99),
             milliseconds(lateness.max),

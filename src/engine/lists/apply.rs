@@ -87,6 +87,9 @@ impl User for Pool {
         // After the content has changed: see 1 and 2 of `super`.
         self.places(&self.segments.load(), number, |segment, rank, is_located| {
             if set(segment, rank, is_blocked, slot) && is_located {
+                if !is_blocked {
+                    self.announce(segment, rank);
+                }
                 let leased = || self.look(segment, rank).state() == State::Leased;
                 effect.blocked += u64::from(is_blocked);
                 effect.unblocked += u64::from(!is_blocked);
@@ -127,7 +130,11 @@ impl Lists {
     ) -> Option<bool> {
         let _shard = self.shard(number);
         let is_blocked = pool.blocking.is_blocked_besides(None, number);
-        set(segment, rank, is_blocked, slot).then_some(is_blocked)
+        let is_set = set(segment, rank, is_blocked, slot);
+        if is_set && !is_blocked {
+            pool.announce(segment, rank);
+        }
+        is_set.then_some(is_blocked)
     }
 
     /// Refreshes a number in all pools that use a list whose content has changed.

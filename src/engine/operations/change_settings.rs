@@ -99,5 +99,6 @@ impl Pool {
     fn enter_pause(&self, manifest: &Manifest) {
         self.set_paused_until(manifest.paused_until());
         self.set_mode(if manifest.paused { Mode::Paused } else { Mode::Open });
+        if manifest.paused { self.waiting.wake_all() } else { self.waiting.some_available() }
     }
 }

@@ -102,6 +102,7 @@ impl Pool {
             coordinates::each(&ranks).for_each(|rank| segment.state.free.put(rank, slot));
         });
         self.segments.rcu(|segments| segments.renewed());
+        self.waiting.some_available();
         Ok(())
     }
 
@@ -144,6 +145,7 @@ impl Pool {
             (Ok(()), Some(segment)) => {
                 let publish = || self.segments.rcu(|segments| list(segments, &segment));
                 self.block_incoming(&segment, publish);
+                self.waiting.some_available();
                 Ok(segment)
             }
             (Ok(()), None) => Err(ImportError::Deleted),

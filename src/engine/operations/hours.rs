@@ -86,6 +86,7 @@ impl Pool {
         let calendar =
             hours.map(|hours| Arc::new(Calendar::new(hours, self.zones.load_full(), Arc::clone(clock))));
         self.segments.rcu(|segments| segments.with_calendar(calendar.as_ref()));
+        self.waiting.some_available();
     }
 
     /// Works out the next change of what is open, if one has come.
@@ -95,6 +96,7 @@ impl Pool {
         };
         if is_over(&self.segments.load()) {
             self.segments.rcu(|segments| segments.renewed());
+            self.waiting.some_available();
         }
     }
 

@@ -11,7 +11,7 @@ use crate::engine::segment::within::Within;
 use crate::engine::segment::{Segments, Unsettled};
 use crate::engine::terms::LeaseTerms;
 use crate::engine::transition::Transition;
-use crate::engine::worker::{Claim, Worker};
+use crate::engine::worker::{Claim, Patience, Worker};
 use crate::journal::handle::JournalError;
 use crate::journal::queue::Position;
 use crate::numbers::number::Number;
@@ -126,6 +126,13 @@ pub enum LeaseError {
     Busy,
 }
 
+impl LeaseError {
+    /// Whether a later search may find a number.
+    pub(crate) fn may_pass(self) -> bool {
+        matches!(self, Self::Exhausted | Self::Busy | Self::Deleting | Self::HoursUnsettled)
+    }
+}
+
 /// The length of a lease: the requested one, if the pool allows it, or the pool's default.
 #[inline]
 pub(crate) fn ttl(terms: LeaseTerms, ttl_seconds: Option<u32>) -> Result<u32, LeaseError> {
@@ -155,7 +162,7 @@ impl Pool {
         self.shared.journal.check()?;
         let terms = self.terms.lease();
         let ttl_seconds = ttl(terms, request.ttl_seconds)?;
-        self.check_mode()?;
+        self.check_open(worker, request)?;
         self.lease_more(worker, request, (terms.order, ttl_seconds), leases)
     }
 
@@ -198,7 +205,7 @@ impl Pool {
                         if error == LeaseError::Exhausted {
                             // Leases that a deletion makes other calls give back are no reason.
                             self.check_mode()?;
-                            self.counters.count(worker.slot, Total::Exhausted, 1);
+                            self.count_exhausted(worker);
                         }
                         return Err(error);
                     }
@@ -263,6 +270,34 @@ impl Pool {
     }
 
     #[inline]
+    fn check_open(&self, worker: &Worker, request: &LeaseRequest<'_>) -> Result<(), LeaseError> {
+        if self.is_open_to_all() { Ok(()) } else { self.check_precedence(worker, request) }
+    }
+
+    /// Fails if the pool is not open, or if what the call may choose is promised to calls that wait.
+    #[cold]
+    fn check_precedence(&self, worker: &Worker, request: &LeaseRequest<'_>) -> Result<(), LeaseError> {
+        self.check_mode()?;
+        if worker.patience != Patience::InLine
+            && self.is_promised(request.within.map(|within| &*within.ranges))
+        {
+            self.count_exhausted(worker);
+            return Err(LeaseError::Exhausted);
+        }
+        Ok(())
+    }
+
+    fn count_exhausted(&self, worker: &Worker) {
+        if worker.patience == Patience::None {
+            self.counters.count(worker.slot, Total::Exhausted, 1);
+        }
+    }
+
+    /// Counts a call that has waited and found nothing.
+    pub fn gave_up(&self, worker: &Worker) {
+        self.counters.count(worker.slot, Total::Exhausted, 1);
+    }
+
     fn check_mode(&self) -> Result<(), LeaseError> {
         match self.mode() {
             Mode::Open => Ok(()),

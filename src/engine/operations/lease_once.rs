@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::engine::idempotency::entry::{KeyEntry, KeyHash, StoredLease, StoredLeases};
 use crate::engine::idempotency::{Begun, KeyShare, Keys, Locked};
 use crate::engine::pool::Pool;
+use crate::engine::shared::Shared;
 use crate::engine::worker::Worker;
 use crate::journal::queue::Position;
 use crate::numbers::number::Number;
@@ -49,6 +50,21 @@ impl LeasedOnce {
     }
 }
 
+/// The use of a key by a call that waits: from its first search to its last the key is that of a call under way. It
+/// ends with this, unless the call leased something.
+pub struct HeldKey {
+    shared: Arc<Shared>,
+    begun: Option<(Arc<KeyEntry>, u32)>,
+}
+
+impl Drop for HeldKey {
+    fn drop(&mut self) {
+        if let Some((entry, count)) = self.begun.take() {
+            self.shared.keys.complete(&entry, count, StoredLeases::default());
+        }
+    }
+}
+
 /// A call with a key.
 pub(super) struct KeyedCall<'a> {
     pub(super) keys: &'a Keys,
@@ -57,31 +73,41 @@ pub(super) struct KeyedCall<'a> {
     pub(super) once: &'a Once<'a>,
     pub(super) count: u32,
     pub(super) now: Timestamp,
+    /// The key's use, if the call waits.
+    pub(super) held: Option<&'a mut HeldKey>,
 }
 
 impl<'p> KeyedCall<'_> {
     /// Leases by `first` at the first call, which also says from which pool. A repetition finds the pool of its
     /// leases by `of`; a pool that is not found has been deleted, and its leases with it.
     pub(super) fn lease(
-        &self,
+        self,
         worker: &mut Worker,
         leases: &mut Vec<Lease>,
         of: impl Fn(u64) -> Option<&'p Pool>,
         first: impl FnOnce(&mut Worker, &mut Vec<Lease>) -> Result<(&'p Pool, Position), LeaseError>,
     ) -> Result<(&'p Pool, LeasedOnce), LeaseError> {
         leases.clear();
-        let Self { keys, once, count, now, .. } = *self;
-        let (key, body) = (once.hash(keys, self.scope), keys.hash_body(once.body));
+        let Self { keys, scope, once, count, now, mut held } = self;
+        let (key, body) = (once.hash(keys, scope), keys.hash_body(once.body));
         let pool_of = |entry: &KeyEntry| of(entry.pool()?);
         loop {
-            match keys.begin(&key, body, count, once.share, now) {
+            let begun = held.as_mut().and_then(|held| held.begun.take());
+            let begun = match begun {
+                Some((entry, _)) => Begun::First(entry),
+                None => keys.begin(&key, body, count, once.share, now),
+            };
+            match begun {
                 Begun::First(entry) => match first(worker, leases) {
                     Ok((pool, position)) => {
                         let position = pool.store_leases(worker, &key, &entry, count, leases, position);
                         return Ok((pool, LeasedOnce::new(position)));
                     }
                     Err(error) => {
-                        keys.complete(&entry, count, StoredLeases::default());
+                        match held {
+                            Some(held) if error.may_pass() => held.begun = Some((entry, count)),
+                            _ => keys.complete(&entry, count, StoredLeases::default()),
+                        }
                         return Err(error);
                     }
                 },
@@ -165,6 +191,49 @@ impl Pool {
         request: &LeaseRequest<'_>,
         leases: &mut Vec<Lease>,
     ) -> Result<LeasedOnce, LeaseError> {
+        self.lease_by_key(worker, (once, None), request.count, leases, |worker, leases| {
+            self.lease(worker, request, leases)
+        })
+    }
+
+    /// For [`Self::lease_once_held`].
+    pub fn hold_key(&self) -> HeldKey {
+        HeldKey { shared: Arc::clone(&self.shared), begun: None }
+    }
+
+    /// Like [`Self::lease_once`], for a call that waits: after a search in vain the key remains its own.
+    pub fn lease_once_held(
+        &self,
+        worker: &mut Worker,
+        (once, held): (&Once<'_>, &mut HeldKey),
+        request: &LeaseRequest<'_>,
+        leases: &mut Vec<Lease>,
+    ) -> Result<LeasedOnce, LeaseError> {
+        self.lease_by_key(worker, (once, Some(held)), request.count, leases, |worker, leases| {
+            self.lease(worker, request, leases)
+        })
+    }
+
+    /// Like [`Self::lease_once_held`], for a call that waits for others before it searches: if it repeats no other, it
+    /// is [`LeaseError::Exhausted`].
+    pub fn tell_or_hold(
+        &self,
+        worker: &mut Worker,
+        (once, held): (&Once<'_>, &mut HeldKey),
+        count: u32,
+        leases: &mut Vec<Lease>,
+    ) -> Result<LeasedOnce, LeaseError> {
+        self.lease_by_key(worker, (once, Some(held)), count, leases, |_, _| Err(LeaseError::Exhausted))
+    }
+
+    fn lease_by_key(
+        &self,
+        worker: &mut Worker,
+        (once, held): (&Once<'_>, Option<&mut HeldKey>),
+        count: u32,
+        leases: &mut Vec<Lease>,
+        first: impl FnOnce(&mut Worker, &mut Vec<Lease>) -> Result<Position, LeaseError>,
+    ) -> Result<LeasedOnce, LeaseError> {
         let (keys, now) = (&self.shared.keys, self.shared.clock.now());
         let epoch = self.keys.newest_id();
         if epoch != 0 {
@@ -173,9 +242,8 @@ impl Pool {
                 return Ok(told);
             }
         }
-        let call = KeyedCall { keys, scope: self.key_scope(epoch), once, count: request.count, now };
-        let first =
-            |worker: &mut Worker, leases: &mut Vec<Lease>| Ok((self, self.lease(worker, request, leases)?));
+        let call = KeyedCall { keys, scope: self.key_scope(epoch), once, count, now, held };
+        let first = |worker: &mut Worker, leases: &mut Vec<Lease>| Ok((self, first(worker, leases)?));
         Ok(call.lease(worker, leases, |_| Some(self), first)?.1)
     }
 

@@ -7,7 +7,7 @@ use crate::engine::worker::Worker;
 use crate::journal::queue::Position;
 
 use super::lease::{Lease, LeaseError, LeaseRequest};
-use super::lease_once::{KeyedCall, LeasedOnce, Once};
+use super::lease_once::{HeldKey, KeyedCall, LeasedOnce, Once};
 
 /// Most pools of one call.
 pub const MAX_SEVERAL_POOLS: usize = 64;
@@ -51,21 +51,43 @@ pub fn lease_first<'a>(
     Err(refused)
 }
 
-/// Like [`lease_first`], but as [`Pool::lease_once`]: a repeated call is told of the same leases, even if a pool
-/// further ahead has numbers by then.
+/// Like [`lease_first`], but as [`Pool::lease_once`], or as [`Pool::lease_once_held`] if the call waits: a repeated call
+/// is told of the same leases, even if a pool further ahead has numbers by then.
 pub fn lease_first_once<'a>(
     choices: &[Choice<'a>],
     worker: &mut Worker,
-    once: &Once<'_>,
+    once: (&Once<'_>, Option<&mut HeldKey>),
     count: u32,
     leases: &mut Vec<Lease>,
+) -> Result<(&'a Pool, LeasedOnce), LeaseError> {
+    by_key(choices, worker, once, count, leases, |worker, leases| lease_first(choices, worker, count, leases))
+}
+
+/// As [`Pool::tell_or_hold`].
+pub fn tell_first_or_hold<'a>(
+    choices: &[Choice<'a>],
+    worker: &mut Worker,
+    (once, held): (&Once<'_>, &mut HeldKey),
+    count: u32,
+    leases: &mut Vec<Lease>,
+) -> Result<(&'a Pool, LeasedOnce), LeaseError> {
+    by_key(choices, worker, (once, Some(held)), count, leases, |_, _| Err(LeaseError::Exhausted))
+}
+
+fn by_key<'a>(
+    choices: &[Choice<'a>],
+    worker: &mut Worker,
+    (once, held): (&Once<'_>, Option<&mut HeldKey>),
+    count: u32,
+    leases: &mut Vec<Lease>,
+    first: impl FnOnce(&mut Worker, &mut Vec<Lease>) -> Result<(&'a Pool, Position), LeaseError>,
 ) -> Result<(&'a Pool, LeasedOnce), LeaseError> {
     let Some(any) = choices.first() else { return Err(LeaseError::Exhausted) };
     let of = |id: u64| choices.iter().map(|choice| choice.pool).find(|pool| pool.id() == id);
     let shared = &any.pool.shared;
     let (keys, now) = (&shared.keys, shared.clock.now());
-    let call = KeyedCall { keys, scope: scope_of(choices), once, count, now };
-    call.lease(worker, leases, of, |worker, leases| lease_first(choices, worker, count, leases))
+    let call = KeyedCall { keys, scope: scope_of(choices), once, count, now, held };
+    call.lease(worker, leases, of, first)
 }
 
 /// As [`Pool::knows_key`], of a call that chooses among pools.

@@ -54,6 +54,11 @@ impl Within {
         self.spans.numbers()
     }
 
+    /// The ranges, ascending and apart.
+    pub fn ranges(&self) -> &[NumberRange] {
+        &self.ranges
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.spans.is_empty()

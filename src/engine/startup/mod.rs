@@ -17,6 +17,7 @@ use crate::engine::background::checkpoint::checkpoint;
 use crate::engine::background::merger::start_merger;
 use crate::engine::background::recorder::start_recorder;
 use crate::engine::background::sweeper::start_sweeper;
+use crate::engine::waiting::waking::WakingThread;
 use crate::journal::durability::Durability;
 use crate::journal::handle::Journal;
 use crate::journal::on_damage::OnDamage;
@@ -111,6 +112,7 @@ impl Engine {
             slots,
             operator: Operator::default(),
             merging: Mutex::default(),
+            announcements: Arc::default(),
             lists: Lists::new(data_dir::lists_dir(data_dir), lists.activate(&**disk)?),
             budgets: Budgets::new(config.max_numbers, &staging_dir, config.journal_file_bytes),
             growing_numbers: config.growing_numbers.clamp(1, u16::MAX.into()),
@@ -126,6 +128,9 @@ impl Engine {
         shared.keys.restore(keys, clock.now(), is_known, live_until);
         let pools = Arc::new(ArcSwap::from_pointee(pools));
         let running = start_journal(config, &shared, &pools, &report)?;
+        let announcements = Arc::clone(&shared.announcements);
+        journal.on_refusal(move || announcements.refuse_all());
+        let waking = WakingThread::start(&shared.announcements, &pools).map_err(in_dir)?;
         let sweeper = start_sweeper(&shared, &pools).map_err(in_dir)?;
         let merger = start_merger(&pools).map_err(in_dir)?;
         let recorder = start_recorder(totals_file, &pools).map_err(in_dir)?;
@@ -135,7 +140,15 @@ impl Engine {
             backups: config.backup_dir.clone(),
             max_backups: config.max_backups,
         };
-        Ok(Arc::new(Self::new(dirs, shared, pools, running, [sweeper, merger, recorder], lock, report)))
+        Ok(Arc::new(Self::new(
+            dirs,
+            shared,
+            pools,
+            running,
+            ([sweeper, merger, recorder], waking),
+            lock,
+            report,
+        )))
     }
 }
 

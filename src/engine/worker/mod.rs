@@ -23,6 +23,17 @@ pub(crate) struct Claim {
     pub(crate) rank: Rank,
 }
 
+/// What a lease does that finds nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// It is refused.
+    None,
+    /// It joins the line of its pool. Only who gives up counts as one that found nothing.
+    MayWait,
+    /// It has a place in the line.
+    InLine,
+}
+
 /// The handle of one thread that calls the engine: its slot, its random numbers, its scratch memory. Each
 /// thread has its own.
 pub struct Worker {
@@ -36,6 +47,7 @@ pub struct Worker {
     pub(crate) last_returned: LastRun,
     /// Words read to prove that no number is available.
     pub(crate) words: Vec<Word>,
+    pub(crate) patience: Patience,
     journal: Arc<Journal>,
 }
 
@@ -49,8 +61,14 @@ impl Worker {
             last_leased: LastRun::default(),
             last_returned: LastRun::default(),
             words: Vec::new(),
+            patience: Patience::None,
             journal,
         }
+    }
+
+    /// Says what the leases that follow do if they find nothing.
+    pub fn set_patience(&mut self, patience: Patience) {
+        self.patience = patience;
     }
 
     /// The thread's slot.

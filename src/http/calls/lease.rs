@@ -1,8 +1,8 @@
 //! `POST /v1/pools/{pool}/lease`
 
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use arc_swap::ArcSwapOption;
 use hyper::Request;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::HeaderValue;
@@ -13,24 +13,28 @@ use crate::domain::counts::Counts;
 use crate::engine::idempotency::{KeyShare, MAX_KEY_BYTES};
 use crate::engine::operations::hours::Closed;
 use crate::engine::operations::lease::{Lease, LeaseError, LeaseRequest};
-use crate::engine::operations::lease_once::{LeasedOnce, Once};
+use crate::engine::operations::lease_once::{HeldKey, LeasedOnce, Once};
 use crate::engine::operations::renew_return::RenewResult;
 use crate::engine::pool::Pool;
 use crate::engine::segment::within::Within;
+use crate::engine::waiting::line::Filter;
+use crate::engine::worker::Patience;
 use crate::http::actor::Actor;
 use crate::http::batch_turn::BatchTurn;
 use crate::http::blocking::blocking;
+use crate::http::calls::waiting::{Refused, Search, Wait, filter_of, find, renewed};
 use crate::http::calls::{Api, Handled, Made, Reply, pool_of, query_of};
 use crate::http::lease_quota::{TakenQuota, within_quota};
 use crate::http::request::body::JsonBody;
 use crate::http::request::content_type::check_json;
-use crate::http::request::fields::{Count, NotYet, TtlSeconds};
+use crate::http::request::fields::{Count, NotYet, TtlSeconds, WaitSeconds};
 use crate::http::request::headers::RequestHeaders;
 use crate::http::request::query;
 use crate::http::request::within::WithinField;
 use crate::http::response::body::Body;
 use crate::http::response::json;
 use crate::http::response::problem::{Code, Problem};
+use crate::http::wait_link::WaitLink;
 use crate::http::worker_state::{self, CallState};
 use crate::journal::queue::Position;
 use crate::state::time::Timestamp;
@@ -38,10 +42,6 @@ use crate::state::time::Timestamp;
 /// Most words that the worker itself reads for the counts of an `exhausted`; more are read on a thread that
 /// may block.
 const MAX_WORDS_COUNTED_AT_ONCE: u64 = 4_096;
-/// How long a call waits for another one with the same key that is under way,
-pub(super) const KEY_WAIT: Duration = Duration::from_secs(10);
-/// and how long it pauses before it looks again.
-pub(super) const KEY_PAUSE: Duration = Duration::from_millis(1);
 /// `Retry-After` if no time is known at which a number becomes available, in seconds.
 const EXHAUSTED_RETRY_AFTER_SECONDS: u64 = 60;
 
@@ -54,8 +54,7 @@ struct LeaseBody {
     within: Option<WithinField>,
     #[serde(rename = "holder")]
     _holder: Option<NotYet>,
-    #[serde(rename = "wait")]
-    _wait: Option<NotYet>,
+    wait: Option<WaitSeconds>,
 }
 
 /// A lease of any one number: a call without a body.
@@ -117,15 +116,9 @@ pub(crate) fn lease_with_body(
         check_json(request.headers())?;
     }
     let turn = BatchTurn::of(&request);
-    Handled::later(with_body(Arc::clone(api), actor.clone(), pool, (key, turn), request.into_body()))
-}
-
-/// Why a lease got nothing.
-pub(super) enum Refused {
-    Exhausted,
-    /// Another call with the key is under way.
-    Pending,
-    Problem(Problem),
+    Handled::waiting(|link| {
+        with_body(Arc::clone(api), actor.clone(), pool, (key, turn), (request.into_body(), link))
+    })
 }
 
 #[cold]
@@ -137,7 +130,7 @@ fn plain_refusal(pool: &Pool, state: &mut CallState, error: LeaseError) -> Optio
             Some(exhausted(&counted, state.clock.now()))
         }
         Refused::Pending => Some(LeaseError::KeyPending.into()),
-        Refused::Problem(problem) => Some(problem),
+        Refused::ForNow(problem) | Refused::Problem(problem) => Some(problem),
     }
 }
 
@@ -147,7 +140,7 @@ async fn with_body(
     actor: Actor,
     pool: Arc<Pool>,
     (key, turn): (Key, Option<BatchTurn>),
-    body: Incoming,
+    (body, link): (Incoming, Arc<WaitLink>),
 ) -> Reply {
     let bytes = api.bodies.collect_json(body, actor.max_body_bytes()).await?;
     let wanted: LeaseBody = if bytes.is_empty() { LeaseBody::default() } else { bytes.parse().await? };
@@ -155,30 +148,19 @@ async fn with_body(
         Some(field) => Some(Arc::new(field.of(&pool).await?)),
         None => None,
     };
-    let call = Arc::new(Call {
+    let wait = Wait::new(&api, link, wanted.wait);
+    let held = wait.may_wait().then(|| pool.hold_key());
+    let call = Call {
         pool,
         count: wanted.count.map_or(1, |count| count.0),
         ttl_seconds: wanted.ttl.map(|ttl| ttl.0),
-        within,
+        within: ArcSwapOption::new(within),
         key,
+        held: held.map(Mutex::new),
         body: bytes,
         actor,
-        turn,
-    });
-    let started = Instant::now();
-    loop {
-        match call.run().await? {
-            Ok(body) => return Ok(json::ok_json(body)),
-            Err(Refused::Pending) if started.elapsed() < KEY_WAIT => tokio::time::sleep(KEY_PAUSE).await,
-            Err(Refused::Pending) => return Err(LeaseError::KeyPending.into()),
-            Err(Refused::Problem(problem)) => return Err(problem),
-            Err(Refused::Exhausted) => {
-                let now = api.engine.now();
-                let counted = count(&call.pool, call.within.as_ref()).await?;
-                return Err(exhausted(&counted, now));
-            }
-        }
-    }
+    };
+    find(&Searched(Arc::new(call), turn), wait).await
 }
 
 /// A call with a body or a key.
@@ -186,29 +168,72 @@ struct Call {
     pool: Arc<Pool>,
     count: u32,
     ttl_seconds: Option<u32>,
-    within: Option<Arc<Within>>,
+    within: ArcSwapOption<Within>,
     key: Key,
+    /// The use of the key by a call that waits.
+    held: Option<Mutex<HeldKey>>,
     body: JsonBody,
     actor: Actor,
-    turn: Option<BatchTurn>,
+}
+
+/// A call, and the turn of its connection's batches.
+struct Searched(Arc<Call>, Option<BatchTurn>);
+
+impl Search for Searched {
+    async fn search(&self, patience: Patience) -> Result<Result<Body, Refused>, Problem> {
+        let (call, turn) = (Arc::clone(&self.0), self.1.as_ref());
+        let records_per_item = 1 + usize::from(call.key.is_some());
+        let lease = move |state: &mut CallState| call.lease(state, patience);
+        worker_state::with_items(self.0.count as usize, records_per_item, turn, lease).await
+    }
+
+    fn lines(&self) -> Vec<(Arc<Pool>, Filter)> {
+        let Call { pool, within, .. } = &*self.0;
+        vec![(Arc::clone(pool), filter_of(within.load().as_deref()))]
+    }
+
+    fn told(&self, state: &mut CallState) -> Option<Result<Body, Refused>> {
+        let call = &self.0;
+        let once = once_of(&call.key, &call.body, &call.actor)?;
+        let mut held = call.held.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
+        let CallState { engine, leases, .. } = state;
+        let told = call.pool.tell_or_hold(engine, (&once, &mut held), call.count, leases);
+        Some(respond(told, state))
+    }
+
+    async fn renew(&self) -> Result<(), Problem> {
+        let within = self.0.within.load_full();
+        if let Some(within) = within
+            && let Some(renewed) = renewed(&self.0.pool, &within).await?
+        {
+            self.0.within.store(Some(Arc::new(renewed)));
+        }
+        Ok(())
+    }
+
+    async fn exhausted(&self, now: Timestamp) -> Result<Problem, Problem> {
+        let within = self.0.within.load_full();
+        Ok(exhausted(&count(&self.0.pool, within.as_ref()).await?, now))
+    }
 }
 
 impl Call {
-    async fn run(self: &Arc<Self>) -> Result<Result<Body, Refused>, Problem> {
-        let call = Arc::clone(self);
-        let records_per_item = 1 + usize::from(self.key.is_some());
-        let turn = self.turn.as_ref();
-        worker_state::with_items(self.count as usize, records_per_item, turn, move |state| call.lease(state))
-            .await
-    }
-
-    fn lease(&self, state: &mut CallState) -> Result<Body, Refused> {
+    fn lease(&self, state: &mut CallState, patience: Patience) -> Result<Body, Refused> {
+        let within = self.within.load();
         let request =
-            LeaseRequest { count: self.count, ttl_seconds: self.ttl_seconds, within: self.within.as_deref() };
+            LeaseRequest { count: self.count, ttl_seconds: self.ttl_seconds, within: within.as_deref() };
         let once = once_of(&self.key, &self.body, &self.actor);
-        lease_as(&self.actor, &self.pool, state, &request, once.as_ref())
+        let mut held = self.held.as_ref().map(|held| held.lock().unwrap_or_else(PoisonError::into_inner));
+        let once = once.as_ref().map(|once| (once, held.as_deref_mut()));
+        state.engine.set_patience(patience);
+        let leased = lease_as(&self.actor, &self.pool, state, &request, once);
+        state.engine.set_patience(Patience::None);
+        leased
     }
 }
+
+/// A key, and what a call that waits holds of it.
+type HeldOnce<'a> = (&'a Once<'a>, Option<&'a mut HeldKey>);
 
 /// The idempotency key of an actor's call.
 pub(super) fn once_of<'a>(key: &'a Key, body: &'a JsonBody, actor: &'a Actor) -> Option<Once<'a>> {
@@ -226,7 +251,7 @@ fn lease_as(
     pool: &Pool,
     state: &mut CallState,
     request: &LeaseRequest<'_>,
-    once: Option<&Once<'_>>,
+    once: Option<HeldOnce<'_>>,
 ) -> Result<Body, Refused> {
     match actor.principal() {
         None => lease(pool, state, request, once),
@@ -240,7 +265,7 @@ fn lease(
     pool: &Pool,
     state: &mut CallState,
     request: &LeaseRequest<'_>,
-    once: Option<&Once<'_>>,
+    once: Option<HeldOnce<'_>>,
 ) -> Result<Body, Refused> {
     let leased = lease_numbers(pool, state, request, once);
     respond(leased, state)
@@ -283,10 +308,11 @@ fn lease_for(
     pool: &Pool,
     state: &mut CallState,
     request: &LeaseRequest<'_>,
-    once: Option<&Once<'_>>,
+    once: Option<HeldOnce<'_>>,
 ) -> Result<Body, Refused> {
     let request = within_quota(principal, pool, request).map_err(Refused::Problem)?;
-    let is_known = || once.is_some_and(|once| pool.knows_key(once));
+    let key = once.as_ref().map(|(once, _)| *once);
+    let is_known = || key.is_some_and(|once| pool.knows_key(once));
     let lease = |state: &mut CallState| lease_numbers(pool, state, &request, once);
     let leased = take_quota(principal, state, request.count, is_known, lease).map_err(Refused::Problem)?;
     respond(leased, state)
@@ -335,12 +361,13 @@ fn lease_numbers(
     pool: &Pool,
     state: &mut CallState,
     request: &LeaseRequest<'_>,
-    once: Option<&Once<'_>>,
+    once: Option<HeldOnce<'_>>,
 ) -> Result<LeasedOnce, LeaseError> {
     let CallState { engine, leases, .. } = state;
     match once {
         None => pool.lease(engine, request, leases).map(LeasedOnce::new),
-        Some(once) => pool.lease_once(engine, once, request, leases),
+        Some((once, None)) => pool.lease_once(engine, once, request, leases),
+        Some((once, Some(held))) => pool.lease_once_held(engine, (once, held), request, leases),
     }
 }
 
@@ -367,6 +394,7 @@ pub(super) fn refused(error: LeaseError, state: &mut CallState) -> Refused {
             let results = json::renew_results(over, &mut state.times);
             Refused::Problem(Problem::from(LeaseError::KeyStale).with_results(&results))
         }
+        LeaseError::Busy | LeaseError::Deleting | LeaseError::HoursUnsettled => Refused::ForNow(error.into()),
         error => Refused::Problem(error.into()),
     }
 }

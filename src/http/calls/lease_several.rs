@@ -1,36 +1,38 @@
 //! `POST /v1/lease`: from the first of several pools that has a number.
 
 use std::fmt::Write as _;
-use std::sync::Arc;
-use std::time::Instant;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use arc_swap::ArcSwapOption;
 use hyper::Request;
 use hyper::body::Incoming;
 use serde::Deserialize;
 
 use crate::engine::operations::lease::{LeaseError, LeaseRequest};
-use crate::engine::operations::lease_once::LeasedOnce;
+use crate::engine::operations::lease_once::{HeldKey, LeasedOnce};
 use crate::engine::operations::lease_several::{
-    Choice, MAX_SEVERAL_POOLS, knows_key, lease_first, lease_first_once,
+    Choice, MAX_SEVERAL_POOLS, knows_key, lease_first, lease_first_once, tell_first_or_hold,
 };
 use crate::engine::pool::Pool;
 use crate::engine::segment::within::Within;
+use crate::engine::waiting::line::Filter;
+use crate::engine::worker::Patience;
 use crate::http::actor::Actor;
 use crate::http::batch_turn::BatchTurn;
-use crate::http::calls::lease::{
-    KEY_PAUSE, KEY_WAIT, Key, Refused, count, key_of, once_of, refused, take_quota, time_json, when,
-};
+use crate::http::calls::lease::{Key, count, key_of, once_of, refused, take_quota, time_json, when};
+use crate::http::calls::waiting::{Refused, Search, Wait, filter_of, find, renewed};
 use crate::http::calls::{Api, Handled, Reply, query_of};
 use crate::http::lease_quota::within_quota;
 use crate::http::request::body::JsonBody;
 use crate::http::request::content_type::check_json;
-use crate::http::request::fields::{Count, NotYet, TtlSeconds};
+use crate::http::request::fields::{Count, NotYet, TtlSeconds, WaitSeconds};
 use crate::http::request::headers::RequestHeaders;
 use crate::http::request::query;
 use crate::http::request::within::WithinField;
 use crate::http::response::body::Body;
 use crate::http::response::json;
 use crate::http::response::problem::{Code, Problem};
+use crate::http::wait_link::WaitLink;
 use crate::http::worker_state::{self, CallState};
 use crate::state::time::Timestamp;
 
@@ -47,8 +49,7 @@ struct SeveralBody {
     within: Option<WithinField>,
     #[serde(rename = "holder")]
     _holder: Option<NotYet>,
-    #[serde(rename = "wait")]
-    _wait: Option<NotYet>,
+    wait: Option<WaitSeconds>,
 }
 
 /// `POST /v1/lease`
@@ -57,14 +58,16 @@ pub(crate) fn lease(api: &Arc<Api>, actor: &Actor, request: Request<Incoming>) -
     let key = key_of(&RequestHeaders::of(&request))?;
     check_json(request.headers())?;
     let turn = BatchTurn::of(&request);
-    Handled::later(from_first(Arc::clone(api), actor.clone(), (key, turn), request.into_body()))
+    Handled::waiting(|link| {
+        from_first(Arc::clone(api), actor.clone(), (key, turn), (request.into_body(), link))
+    })
 }
 
 async fn from_first(
     api: Arc<Api>,
     actor: Actor,
     (key, turn): (Key, Option<BatchTurn>),
-    body: Incoming,
+    (body, link): (Incoming, Arc<WaitLink>),
 ) -> Reply {
     let bytes = api.bodies.collect_json(body, actor.max_body_bytes()).await?;
     let wanted: SeveralBody = bytes.parse().await?;
@@ -77,20 +80,13 @@ async fn from_first(
             Some(field) => Some(Arc::new(field.clone().of(&pool).await?)),
             None => None,
         };
-        chosen.push(Chosen { pool, within });
+        chosen.push(Chosen { pool, within: ArcSwapOption::new(within) });
     }
     let count = wanted.count.map_or(1, |count| count.0);
-    let call = Arc::new(Call { chosen, count, ttl_seconds, key, body: bytes, actor, turn });
-    let started = Instant::now();
-    loop {
-        match call.run().await? {
-            Ok(body) => return Ok(json::ok_json(body)),
-            Err(Refused::Pending) if started.elapsed() < KEY_WAIT => tokio::time::sleep(KEY_PAUSE).await,
-            Err(Refused::Pending) => return Err(LeaseError::KeyPending.into()),
-            Err(Refused::Problem(problem)) => return Err(problem),
-            Err(Refused::Exhausted) => return Err(call.exhausted(api.engine.now()).await?),
-        }
-    }
+    let wait = Wait::new(&api, link, wanted.wait);
+    let held = wait.may_wait().then(|| chosen[0].pool.hold_key()).map(Mutex::new);
+    let call = Arc::new(Call { chosen, count, ttl_seconds, key, held, body: bytes, actor });
+    find(&Searched(call, turn), wait).await
 }
 
 /// The pools with these names, in this order. One that the actor does not see does not exist for it.
@@ -133,10 +129,20 @@ fn check_ttl(pools: &[Arc<Pool>], ttl_seconds: Option<u32>) -> Result<(), Proble
     Ok(())
 }
 
+fn respond(leased: Result<(&Pool, LeasedOnce), LeaseError>, state: &mut CallState) -> Result<Body, Refused> {
+    match leased {
+        Ok((pool, LeasedOnce { position, .. })) => {
+            let body = json::leases_of(pool.name(), &state.leases, &mut state.times);
+            Ok(state.confirmed(body, position))
+        }
+        Err(error) => Err(refused(error, state)),
+    }
+}
+
 /// A pool, and the numbers of it that are within.
 struct Chosen {
     pool: Arc<Pool>,
-    within: Option<Arc<Within>>,
+    within: ArcSwapOption<Within>,
 }
 
 struct Call {
@@ -144,22 +150,69 @@ struct Call {
     count: u32,
     ttl_seconds: Option<u32>,
     key: Key,
+    /// The use of the key by a call that waits.
+    held: Option<Mutex<HeldKey>>,
     body: JsonBody,
     actor: Actor,
-    turn: Option<BatchTurn>,
+}
+
+/// A call, and the turn of its connection's batches.
+struct Searched(Arc<Call>, Option<BatchTurn>);
+
+impl Search for Searched {
+    async fn search(&self, patience: Patience) -> Result<Result<Body, Refused>, Problem> {
+        let (call, turn) = (Arc::clone(&self.0), self.1.as_ref());
+        let records_per_item = 1 + usize::from(call.key.is_some());
+        let lease = move |state: &mut CallState| {
+            state.engine.set_patience(patience);
+            let leased = call.lease(state);
+            state.engine.set_patience(Patience::None);
+            leased
+        };
+        worker_state::with_items(self.0.count as usize, records_per_item, turn, lease).await
+    }
+
+    fn lines(&self) -> Vec<(Arc<Pool>, Filter)> {
+        let line = |Chosen { pool, within }: &Chosen| (Arc::clone(pool), filter_of(within.load().as_deref()));
+        self.0.chosen.iter().map(line).collect()
+    }
+
+    fn told(&self, state: &mut CallState) -> Option<Result<Body, Refused>> {
+        let call = &self.0;
+        let once = once_of(&call.key, &call.body, &call.actor)?;
+        let mut held = call.held.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
+        let present = call.present();
+        let choices = match call.choices(&present) {
+            Ok(choices) => choices,
+            Err(problem) => return Some(Err(Refused::Problem(problem))),
+        };
+        let CallState { engine, leases, .. } = state;
+        let told = tell_first_or_hold(&choices, engine, (&once, &mut held), call.count, leases);
+        Some(respond(told, state))
+    }
+
+    async fn renew(&self) -> Result<(), Problem> {
+        for Chosen { pool, within } in &self.0.chosen {
+            let present = within.load_full();
+            if let Some(present) = present
+                && let Some(renewed) = renewed(pool, &present).await?
+            {
+                within.store(Some(Arc::new(renewed)));
+            }
+        }
+        Ok(())
+    }
+
+    async fn exhausted(&self, now: Timestamp) -> Result<Problem, Problem> {
+        self.0.exhausted(now).await
+    }
 }
 
 impl Call {
-    async fn run(self: &Arc<Self>) -> Result<Result<Body, Refused>, Problem> {
-        let call = Arc::clone(self);
-        let records_per_item = 1 + usize::from(self.key.is_some());
-        let turn = self.turn.as_ref();
-        worker_state::with_items(self.count as usize, records_per_item, turn, move |state| call.lease(state))
-            .await
-    }
-
     fn lease(&self, state: &mut CallState) -> Result<Body, Refused> {
-        let choices = self.choices().map_err(Refused::Problem)?;
+        let present = self.present();
+        let choices = self.choices(&present).map_err(Refused::Problem)?;
+        let mut held = self.held.as_ref().map(|held| held.lock().unwrap_or_else(PoisonError::into_inner));
         let once = once_of(&self.key, &self.body, &self.actor);
         let mut of = None;
         let mut first = |state: &mut CallState| {
@@ -169,7 +222,10 @@ impl Call {
                     let (pool, position) = lease_first(&choices, engine, self.count, leases)?;
                     (pool, LeasedOnce::new(position))
                 }
-                Some(once) => lease_first_once(&choices, engine, once, self.count, leases)?,
+                Some(once) => {
+                    let once = (once, held.as_deref_mut());
+                    lease_first_once(&choices, engine, once, self.count, leases)?
+                }
             };
             of = Some(pool);
             Ok(leased)
@@ -181,19 +237,18 @@ impl Call {
                 take_quota(principal, state, self.count, is_known, &mut first).map_err(Refused::Problem)?
             }
         };
-        match (leased, of) {
-            (Ok(LeasedOnce { position, .. }), Some(pool)) => {
-                let body = json::leases_of(pool.name(), &state.leases, &mut state.times);
-                Ok(state.confirmed(body, position))
-            }
-            (Err(error), _) => Err(refused(error, state)),
-            (Ok(_), None) => Err(Refused::Exhausted),
-        }
+        let of = of.ok_or(LeaseError::Exhausted);
+        respond(leased.and_then(|leased| Ok((of?, leased))), state)
+    }
+
+    /// What each pool is limited to.
+    fn present(&self) -> Vec<Option<Arc<Within>>> {
+        self.chosen.iter().map(|chosen| chosen.within.load_full()).collect()
     }
 
     /// The pools to choose from, each with the `ttl` that the caller may have of it.
-    fn choices<'a>(&'a self) -> Result<Vec<Choice<'a>>, Problem> {
-        let choice = |Chosen { pool, within }: &'a Chosen| {
+    fn choices<'a>(&'a self, present: &'a [Option<Arc<Within>>]) -> Result<Vec<Choice<'a>>, Problem> {
+        let choice = |(Chosen { pool, .. }, within): (&'a Chosen, &'a Option<Arc<Within>>)| {
             let request =
                 LeaseRequest { count: self.count, ttl_seconds: self.ttl_seconds, within: within.as_deref() };
             let request = match self.actor.principal() {
@@ -202,7 +257,7 @@ impl Call {
             };
             Ok(Choice { pool, within: request.within, ttl_seconds: request.ttl_seconds })
         };
-        self.chosen.iter().map(choice).collect()
+        self.chosen.iter().zip(present).map(choice).collect()
     }
 
     /// The refusal of a call that found no number, with the counts of each pool.
@@ -210,6 +265,7 @@ impl Call {
         let (mut next, mut opens_at, mut numbers) = (None::<Timestamp>, None::<Timestamp>, 0);
         let mut members = String::new();
         for Chosen { pool, within } in &self.chosen {
+            let within = within.load_full();
             let counted = count(pool, within.as_ref()).await?;
             let is_paused = pool.is_paused();
             if !is_paused {

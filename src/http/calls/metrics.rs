@@ -22,6 +22,7 @@ use prometheus_client::registry::{Registry, Unit};
 use crate::domain::counts::{Counts, Totals};
 use crate::engine::counters::history::Rates;
 use crate::engine::pool::Pool;
+use crate::engine::waiting::ticket::Waiters;
 use crate::histogram::DistributionSnapshot;
 use crate::http::actor::Actor;
 use crate::http::calls::{Api, Handled, over_pools, pools_of, principals_of, query_of};
@@ -333,6 +334,7 @@ struct PoolMetrics {
     rates: Rates,
     round: u32,
     paused: bool,
+    waiters: Waiters,
 }
 
 impl PoolMetrics {
@@ -345,6 +347,7 @@ impl PoolMetrics {
             rates: pool.rates(),
             round: pool.round(),
             paused: pool.is_paused(),
+            waiters: pool.waiters(),
         }
     }
 
@@ -410,6 +413,12 @@ fn put_pools(out: &mut Writer<'_>, all: &[Arc<Pool>]) -> fmt::Result {
         None,
         gauge(|pool| flag(pool.paused)),
     )?;
+    let help = "Lease calls that wait for a number of the pool";
+    out.gauges("allotd_pool_waiters", help, None, gauge(|pool| pool.waiters.calls as f64))?;
+    let help =
+        "How long the first of the calls that wait for a number of the pool has waited; 0 if none does";
+    let oldest = gauge(|pool| pool.waiters.oldest.as_secs_f64());
+    out.gauges("allotd_pool_oldest_wait", help, Some(&Unit::Seconds), oldest)?;
     let ends = pools.iter().filter_map(|pool| Some((pool.label(), pool.rates.exhaustion_seconds? as f64)));
     let help =
         "Estimated time until no number of the pool is available; absent while their count does not fall";

@@ -21,6 +21,7 @@ pub(crate) mod preview;
 pub(crate) mod release;
 pub(crate) mod renew_return;
 pub(crate) mod stats;
+mod waiting;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -42,6 +43,7 @@ use crate::http::request::path;
 use crate::http::request::upload::{self, Upload};
 use crate::http::response::body::Body;
 use crate::http::response::problem::{Code, Problem};
+use crate::http::wait_link::WaitLink;
 use crate::journal::queue::Position;
 use crate::numbers::number::Number;
 
@@ -84,14 +86,23 @@ pub(crate) type Handler = fn(&Arc<Api>, &Actor, Request<Incoming>) -> Result<Han
 /// A response that is ready, or one that waits for a body or for a thread that may block.
 pub(crate) enum Handled {
     Ready(Response<Body>),
-    Later(Pin<Box<dyn Future<Output = Reply> + Send>>),
+    Later(Pin<Box<dyn Future<Output = Reply> + Send>>, Option<Arc<WaitLink>>),
 }
 
 impl Handled {
     /// A response that waits for something.
     #[expect(clippy::unnecessary_wraps, reason = "the last expression of a handler")]
     fn later(future: impl Future<Output = Reply> + Send + 'static) -> Result<Self, Problem> {
-        Ok(Self::Later(Box::pin(future)))
+        Ok(Self::Later(Box::pin(future), None))
+    }
+
+    /// A response that may wait for something outside the daemon.
+    #[expect(clippy::unnecessary_wraps, reason = "the last expression of a handler")]
+    fn waiting<F: Future<Output = Reply> + Send + 'static>(
+        future: impl FnOnce(Arc<WaitLink>) -> F,
+    ) -> Result<Self, Problem> {
+        let link = Arc::<WaitLink>::default();
+        Ok(Self::Later(Box::pin(future(Arc::clone(&link))), Some(link)))
     }
 }
 

@@ -20,8 +20,8 @@ use crate::http::request::{fields, path};
 use crate::http::response::json::{self, push_first_invalid};
 use crate::http::response::problem::{Code, Problem};
 
-const SETTING_PARAMETERS: [&str; 7] =
-    ["order", "ttl", "ttl_max", "rest", "on_expiry", "holders", "blocked_by"];
+const SETTING_PARAMETERS: [&str; 8] =
+    ["order", "ttl", "ttl_max", "rest", "on_expiry", "holders", "blocked_by", "max_waiters"];
 
 /// One pool as the list shows it.
 fn pool_json(pool: &Pool) -> Result<String, Problem> {
@@ -81,6 +81,7 @@ fn settings_of(query: &Query) -> Result<Settings, Problem> {
         hours: None,
         note: None,
         blocked_by: query.text("blocked_by").map(list_names).transpose()?,
+        max_waiters: query.integer("max_waiters", "calls")?,
     };
     Ok(Settings::of_new_pool(&change)?)
 }

@@ -73,6 +73,7 @@ fn state(api: &Api) -> &'static str {
 
 fn pool_stats(pool: &Pool) -> PoolStats {
     let (counts, totals, rates, lateness) = (pool.counts(), pool.totals(), pool.rates(), pool.lateness());
+    let waiters = pool.waiters();
     let next_at = if counts.available == 0 { pool.earliest_available_at() } else { None };
     PoolStats {
         numbers: counts.numbers,
@@ -84,6 +85,8 @@ fn pool_stats(pool: &Pool) -> PoolStats {
         blocked: counts.blocked,
         round: pool.round().into(),
         paused: pool.is_paused(),
+        waiters: waiters.calls,
+        oldest_wait_seconds: rounded(waiters.oldest.as_secs_f64(), 10.0),
         totals: Totals {
             leases: totals.leases,
             renewals: totals.renewals,

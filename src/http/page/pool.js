@@ -44,7 +44,8 @@ function showFigures(pool, speed) {
   const lately = pool.leases_per_second;
   figure("rate", rate(speed), lately ? `${rate(lately["1m"])} over 1 min, ${rate(lately["15m"])} over 15 min` : "");
   const left = pool.exhaustion_seconds;
-  if (pool.available === 0) figure("exhaustion", "now", "none is available");
+  const waiting = pool.waiters ? `${many(pool.waiters, "call")} waiting, the first for ${duration(pool.oldest_wait_seconds)}` : "";
+  if (pool.available === 0) figure("exhaustion", "now", waiting || "none is available");
   else if (left === null || left === undefined) figure("exhaustion", "–", "the available count does not fall");
   else figure("exhaustion", duration(left), `at this pace: ${clock(Date.now() + left * 1000)}`);
   const next = pool.next_available_at;

@@ -65,6 +65,21 @@ impl<'de> Deserialize<'de> for TtlSeconds {
     }
 }
 
+/// Longest `wait`, in seconds.
+pub const MAX_WAIT_SECONDS: u32 = 60;
+
+/// How long a lease waits for a number, in seconds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct WaitSeconds(pub(crate) u32);
+
+impl<'de> Deserialize<'de> for WaitSeconds {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let expected = "for wait whole seconds from 0 to 60";
+        let range = 0..=MAX_WAIT_SECONDS.into();
+        Ok(Self(deserializer.deserialize_u64(IntegerVisitor { range, expected })? as u32))
+    }
+}
+
 /// The number of an item.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct NumberField(pub(crate) Number);
@@ -107,7 +122,7 @@ pub(crate) struct NotYet;
 impl<'de> Deserialize<'de> for NotYet {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         IgnoredAny::deserialize(deserializer)?;
-        Err(D::Error::custom("holder and wait are not available in this version yet: leave them out"))
+        Err(D::Error::custom("holder is not available in this version yet: leave it out"))
     }
 }
 
@@ -130,6 +145,9 @@ mod tests {
         for json in ["0", "31622401", "true"] {
             assert!(refusal::<TtlSeconds>(json).contains("for ttl whole seconds"), "{json}");
         }
+        for json in ["61", "-1", "0.5", "null"] {
+            assert!(refusal::<WaitSeconds>(json).contains("for wait whole seconds from 0 to 60"), "{json}");
+        }
         for json in ["0", "1000000000000000", "\"7\""] {
             assert!(refusal::<NumberField>(json).contains("for number an integer"), "{json}");
         }
@@ -139,6 +157,7 @@ mod tests {
     #[test]
     fn the_bounds_themselves_are_accepted() {
         assert_eq!(parse::<Count>(b"65536").unwrap().0, MAX_LEASE_COUNT);
+        assert_eq!(parse::<WaitSeconds>(b"60").unwrap().0, MAX_WAIT_SECONDS);
         assert_eq!(parse::<TtlSeconds>(b"1").unwrap().0, 1);
         assert_eq!(parse::<NumberField>(b"999999999999999").unwrap().0.get(), 999_999_999_999_999);
         assert!(parse::<TokenField>(b"\"not a token\"").unwrap().0.is_none());

@@ -34,6 +34,10 @@ pub(crate) struct PoolStats {
     pub(crate) blocked: u64,
     pub(crate) round: u64,
     pub(crate) paused: bool,
+    #[serde(default)]
+    pub(crate) waiters: u64,
+    #[serde(default)]
+    pub(crate) oldest_wait_seconds: f64,
     pub(crate) totals: Totals,
     pub(crate) leases_per_second: Rates,
     pub(crate) exhaustion_seconds: Option<u64>,

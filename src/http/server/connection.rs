@@ -107,8 +107,13 @@ impl Future for Tracked {
         loop {
             match answering {
                 Answering::Begun(pending) => {
-                    let response = ready!(pending.poll(&state.gate, &state.caller, cx));
-                    return Poll::Ready(Ok(watched(state, response)));
+                    if let Poll::Ready(response) = pending.poll(&state.gate, &state.caller, cx) {
+                        return Poll::Ready(Ok(watched(state, response)));
+                    }
+                    if let Some(link) = pending.waits() {
+                        state.inflow.watch(link);
+                    }
+                    return Poll::Pending;
                 }
                 Answering::Deferred(deferred) => {
                     *answering = Answering::Begun(ready!(deferred.poll_begun(state, cx)));

@@ -19,6 +19,9 @@ pub const MAX_HELD_BYTES: usize = 64 << 10;
 /// Most bytes that a connection keeps for this while it holds nothing.
 const KEPT_BYTES: usize = 8 << 10;
 
+/// What is read of a client whose request waits, in bytes.
+const MAX_AHEAD_BYTES: usize = 1 << 10;
+
 /// What is left of a connection's socket when hyper gives it up with answers in it, as it does at bytes that it
 /// cannot read: the requests before these have been executed.
 pub(crate) type Leftover<S> = Arc<Mutex<Option<Gated<S>>>>;
@@ -35,12 +38,29 @@ pub(crate) struct Gated<S> {
     /// Bytes that are held or wait, of which the first `sent` have left.
     held: Vec<u8>,
     sent: usize,
+    ahead: Ahead,
+}
+
+/// What was read while a request waited, so that the end of its client is seen.
+#[derive(Default)]
+struct Ahead {
+    bytes: Vec<u8>,
+    is_end: bool,
 }
 
 impl<S> Gated<S> {
     pub(crate) fn new(stream: S, gate: Arc<Gate>, inflow: Arc<Inflow>, outflow: Arc<Outflow>) -> Self {
         let stream = Some(stream);
-        Self { stream, leftover: None, gate, inflow, outflow, held: Vec::new(), sent: 0 }
+        Self {
+            stream,
+            leftover: None,
+            gate,
+            inflow,
+            outflow,
+            held: Vec::new(),
+            sent: 0,
+            ahead: Ahead::default(),
+        }
     }
 
     /// The socket, and where it goes if it is dropped with answers in it.
@@ -66,6 +86,7 @@ impl<S> Drop for Gated<S> {
                 outflow: Arc::clone(&self.outflow),
                 held: std::mem::take(&mut self.held),
                 sent: self.sent,
+                ahead: Ahead::default(),
             };
             *leftover.lock().unwrap_or_else(PoisonError::into_inner) = Some(rest);
         }
@@ -121,6 +142,41 @@ impl<S: AsyncWrite + Unpin> Gated<S> {
     }
 }
 
+impl<S: AsyncRead + Unpin> Gated<S> {
+    /// Reads what the client sends while its request waits. With a full buffer the end of the client is not seen.
+    fn poll_ahead(&mut self, cx: &mut Context<'_>) {
+        let mut buffer = [0; MAX_AHEAD_BYTES];
+        while !self.ahead.is_end && self.ahead.bytes.len() < MAX_AHEAD_BYTES {
+            let mut part = ReadBuf::new(&mut buffer[self.ahead.bytes.len()..]);
+            let Ok(stream) = pinned(&mut self.stream) else { return };
+            match stream.poll_read(cx, &mut part) {
+                Poll::Pending => return,
+                Poll::Ready(Ok(())) if !part.filled().is_empty() => {
+                    self.ahead.bytes.extend_from_slice(part.filled());
+                }
+                Poll::Ready(_) => {
+                    self.ahead.is_end = true;
+                    self.inflow.ended();
+                }
+            }
+        }
+    }
+
+    /// Takes what was read ahead; `None` if nothing was.
+    fn take_ahead(&mut self, out: &mut ReadBuf<'_>) -> Option<()> {
+        if self.ahead.bytes.is_empty() {
+            return self.ahead.is_end.then_some(());
+        }
+        let length = self.ahead.bytes.len().min(out.remaining());
+        out.put_slice(&self.ahead.bytes[..length]);
+        self.ahead.bytes.drain(..length);
+        if self.ahead.bytes.is_empty() {
+            self.ahead.bytes = Vec::new();
+        }
+        Some(())
+    }
+}
+
 impl<S: AsyncRead + Unpin> AsyncRead for Gated<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -134,13 +190,16 @@ impl<S: AsyncRead + Unpin> AsyncRead for Gated<S> {
             return Poll::Pending;
         }
         let before = out.filled().len();
-        let polled = pinned(&mut self.stream)?.poll_read(cx, out);
+        let polled = match self.take_ahead(out) {
+            Some(()) => Poll::Ready(Ok(())),
+            None => pinned(&mut self.stream)?.poll_read(cx, out),
+        };
         self.inflow.received(&out.filled()[before..]);
         polled
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Gated<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Gated<S> {
     /// Takes all bytes, unless too many wait already: so nothing of an answer is left in hyper's own buffer,
     /// which is lost if the client goes on with bytes that it cannot read.
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
@@ -160,6 +219,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gated<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.inflow.is_watching() {
+            self.poll_ahead(cx);
+        }
         if self.outflow.is_held() {
             return Poll::Ready(Ok(()));
         }

@@ -8,7 +8,7 @@
 //! answers.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hyper::Request;
 use hyper::body::Body;
@@ -16,6 +16,7 @@ use hyper::header::TRANSFER_ENCODING;
 use memchr::{memchr2, memmem};
 
 use crate::http::request::framing::Framing;
+use crate::http::wait_link::WaitLink;
 
 /// How HTTP/2 begins.
 const HTTP2_PREFACE: &[u8] = b"PRI ";
@@ -38,6 +39,9 @@ const HEAD: u8 = 1;
 /// A request is under way.
 const CALL: u8 = 2;
 
+/// A request is under way that waits: its client is watched.
+const WAITING: u8 = 3;
+
 /// The end of a request is known only if what comes last is a blank line.
 const UNKNOWN: i64 = i64::MAX;
 
@@ -57,6 +61,8 @@ pub(crate) struct Inflow {
     /// Whether [`Self::heads`] has any.
     keeps: AtomicBool,
     heads: Mutex<Heads>,
+    /// Of the request that waits.
+    link: Mutex<Option<Arc<WaitLink>>>,
 }
 
 /// The bytes of heads that are not handed to calls yet.
@@ -99,7 +105,7 @@ impl Inflow {
             None => bytes.iter().fold(before, |tail, byte| tail << 8 | u32::from(*byte)),
         };
         self.tail.store(tail, Ordering::Relaxed);
-        if phase == CALL {
+        if phase >= CALL {
             let to_come_bytes = self.to_come_bytes.load(Ordering::Relaxed);
             if to_come_bytes != UNKNOWN {
                 let left_bytes = to_come_bytes.saturating_sub_unsigned(bytes.len() as u64);
@@ -185,6 +191,27 @@ impl Inflow {
     #[inline]
     pub(super) fn answered(&self) {
         self.phase.store(SILENT, Ordering::Relaxed);
+    }
+
+    /// Watches the client of a request that waits. Of HTTP/2, a request ends with its client.
+    pub(super) fn watch(&self, link: &Arc<WaitLink>) {
+        if !self.is_http2() && self.phase.swap(WAITING, Ordering::Relaxed) != WAITING {
+            *self.link.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(link));
+        }
+    }
+
+    /// Whether a request waits.
+    #[inline]
+    pub(super) fn is_watching(&self) -> bool {
+        self.phase.load(Ordering::Relaxed) == WAITING
+    }
+
+    /// Notes that the client sends nothing more while a request waits.
+    pub(super) fn ended(&self) {
+        let link = self.link.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(link) = link {
+            link.client_has_gone();
+        }
     }
 
     /// Whether the connection is HTTP/2.

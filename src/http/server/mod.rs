@@ -165,6 +165,7 @@ impl Server {
             () = keep_samples(&control.api.stats) => {}
         }
         control.api.draining.store(true, Ordering::SeqCst);
+        engine.wake_waiters();
         wakers.iter().for_each(Waker::wake);
         let started = Instant::now();
         let limit = started + Duration::from_secs(DRAIN_LIMIT_SECONDS);

@@ -221,7 +221,7 @@ fn commands() -> BTreeMap<String, BTreeSet<String>> {
 /// Every `--flag` of a text.
 fn flags(text: &str) -> BTreeSet<String> {
     let mut flags = BTreeSet::new();
-    for word in text.split(|c: char| c.is_whitespace() || "`|(),.:;=[]".contains(c)) {
+    for word in text.split(|c: char| c.is_whitespace() || "`\"|(),.:;=[]".contains(c)) {
         if word.strip_prefix("--").is_some_and(|name| name.starts_with(|c: char| c.is_ascii_lowercase())) {
             flags.insert(word.to_owned());
         }

@@ -94,7 +94,8 @@ fn low_bits(word: u64, bits: u32) -> u32 {
     (word & ((1 << bits) - 1)) as u32
 }
 
-#[cfg(all(test, not(allotd_loom)))]
+#[cfg(test)]
+#[cfg(not(allotd_loom))]
 mod tests {
     use crate::domain::settings::{MAX_REST_SECONDS, MAX_TTL_SECONDS, SettingsChange};
 

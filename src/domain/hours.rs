@@ -2,13 +2,17 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::marker::PhantomData;
 use std::str::FromStr;
 
 use jiff::Timestamp as Instant;
 use jiff::civil::{Date, DateTime, Time, Weekday};
 use jiff::tz::TimeZone;
 use jiff::{Span, ToSpan as _};
+use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::object::from_object;
 
 /// Most rules of a pool.
 pub const MAX_HOURS_RULES: usize = 32;
@@ -50,22 +54,38 @@ pub enum HoursError {
 }
 
 /// The hours of a pool, in the local time of each number.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Hours {
     /// The time zone of numbers that have none of their own. Without it these are closed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub zone: Option<ZoneName>,
     /// Days on which nothing is open.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub closed: BTreeSet<ClosedDay>,
     /// When numbers are open: within any of the rules.
     pub rules: Vec<Rule>,
 }
 
-/// A span of time on some days of the week.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+struct HoursFields {
+    #[serde(default)]
+    zone: Option<ZoneName>,
+    #[serde(default)]
+    closed: BTreeSet<ClosedDay>,
+    rules: Vec<Rule>,
+}
+
+impl<'de> Deserialize<'de> for Hours {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let expecting = "hours as an object with rules, and closed and zone if need be";
+        let HoursFields { zone, closed, rules } = from_object(deserializer, expecting)?;
+        Ok(Self { zone, closed, rules })
+    }
+}
+
+/// A span of time on some days of the week.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Rule {
     /// The days on which it begins.
     pub days: Days,
@@ -73,6 +93,22 @@ pub struct Rule {
     pub from: TimeOfDay,
     /// When it ends; before `from` it is on the next day.
     pub to: TimeOfDay,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RuleFields {
+    days: Days,
+    from: TimeOfDay,
+    to: TimeOfDay,
+}
+
+impl<'de> Deserialize<'de> for Rule {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let expecting = "a rule as an object with days, from and to";
+        let RuleFields { days, from, to } = from_object(deserializer, expecting)?;
+        Ok(Self { days, from, to })
+    }
 }
 
 /// Days of the week; bit 0 is Monday.
@@ -301,9 +337,24 @@ impl fmt::Display for ZoneName {
     }
 }
 
+/// Reads a value from a text.
+struct Text<T>(&'static str, PhantomData<T>);
+
+impl<T: FromStr<Err = HoursError>> Visitor<'_> for Text<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<T, E> {
+        text.parse().map_err(E::custom)
+    }
+}
+
 /// Written and read as text.
 macro_rules! as_text {
-    ($($name:ident),*) => { $(
+    ($($name:ident: $expecting:literal),* $(,)?) => { $(
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.collect_str(self)
@@ -312,13 +363,18 @@ macro_rules! as_text {
 
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+                deserializer.deserialize_str(Text($expecting, PhantomData))
             }
         }
     )* };
 }
 
-as_text!(Days, TimeOfDay, ClosedDay, ZoneName);
+as_text! {
+    Days: "days as a text such as \"mon-fri\" or \"mon,wed,sat-sun\"",
+    TimeOfDay: "a time of day as a text such as \"09:00\"",
+    ClosedDay: "a date as a text such as \"2026-12-25\"",
+    ZoneName: "the name of a time zone as a text such as \"Europe/Moscow\"",
+}
 
 #[cfg(test)]
 mod tests {
@@ -363,6 +419,24 @@ mod tests {
         }
         let week = hours(WEEK);
         assert_eq!(serde_json::from_str::<Hours>(&serde_json::to_string(&week).unwrap()).unwrap(), week);
+    }
+
+    #[test]
+    fn what_is_not_an_object_or_a_text_is_refused_by_what_it_should_be() {
+        let rule = r#"{"days":"mon","from":"09:00","to":"21:00"}"#;
+        for (json, words) in [
+            (format!(r"[null,[],[{rule}]]"), "hours as an object with rules"),
+            (r#"{"rules":[["mon","09:00","21:00"]]}"#.to_owned(), "a rule as an object"),
+            (format!(r#"{{"rules":{rule}}}"#), "a sequence"),
+            (format!(r#"{{"rules":[{}]}}"#, rule.replace("\"mon\"", "[\"mon\"]")), "days as a text"),
+            (format!(r#"{{"rules":[{}]}}"#, rule.replace("\"09:00\"", "9")), "a time of day as a text"),
+            (r#"{"rules":[],"zone":3}"#.to_owned(), "such as \"Europe/Moscow\""),
+            (r#"{"rules":[],"closed":[20261225]}"#.to_owned(), "a date as a text"),
+            (r#"{"rules":[],"open":true}"#.to_owned(), "unknown field `open`"),
+        ] {
+            let error = serde_json::from_str::<Hours>(&json).unwrap_err().to_string();
+            assert!(error.contains(words), "{json}: {error}");
+        }
     }
 
     #[test]

@@ -7,5 +7,6 @@ pub mod lease_token;
 pub mod list_name;
 pub(crate) mod name;
 pub mod note;
+mod object;
 pub mod settings;
 pub mod zone_table;

@@ -1,5 +1,7 @@
 //! `allotd pool why`
 
+use std::fmt::Write as _;
+
 use clap::Args;
 use hyper::Method;
 use serde_json::Value;
@@ -31,9 +33,12 @@ fn text(pool: &str, answer: &Value) -> String {
     if answer["leasable"] == true {
         return format!("{number} can be leased from {pool}\n");
     }
-    let reasons = answer["reasons"].as_array().into_iter().flatten();
-    let lines: String = reasons.map(|reason| format!("- {}\n", in_words(pool, reason))).collect();
-    format!("{number} cannot be leased from {pool}:\n{lines}")
+    let mut text = format!("{number} cannot be leased from {pool}:\n");
+    for reason in answer["reasons"].as_array().into_iter().flatten() {
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "- {}", in_words(pool, reason));
+    }
+    text
 }
 
 /// A reason and what ends it.

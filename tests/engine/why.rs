@@ -78,10 +78,10 @@ fn each_reason_is_told_and_all_together() {
     let hours: Hours = serde_json::from_str(r#"{"rules":[]}"#).unwrap();
     pool.change_settings(&SettingsChange { hours: Some(Some(hours)), ..SettingsChange::default() }).unwrap();
     pool.pause().unwrap();
-    let all = vec![leased, Reason::Blocked(lists.to_vec()), Reason::Closed(None), Reason::Paused];
+    let all = vec![leased, Reason::Blocked(lists.to_vec()), Reason::Closed(None), Reason::Paused(None)];
     let report = pool.why(number(1)).unwrap();
     assert_eq!((report.number.state, report.blocked_by(), &report.reasons), (Leased, &lists[..], &all));
-    assert_eq!(reasons(&pool, 6), [Reason::Closed(None), Reason::Paused]);
+    assert_eq!(reasons(&pool, 6), [Reason::Closed(None), Reason::Paused(None)]);
     pool.resume().unwrap();
     pool.change_settings(&SettingsChange { hours: Some(None), ..SettingsChange::default() }).unwrap();
     assert_eq!(reasons(&pool, 6), []);

@@ -58,7 +58,8 @@ fn in_words(pool: &str, reason: &Value) -> String {
         ("closed", None) => {
             format!("its hours never open it, or not soon: allotd pool show {pool}, allotd pool zones {pool}")
         }
-        ("paused", _) => format!("the pool is paused: allotd pool resume {pool}"),
+        ("paused", Some(until)) => format!("the pool is paused until {until}"),
+        ("paused", None) => format!("the pool is paused: allotd pool resume {pool}"),
         (other, _) => other.to_owned(),
     }
 }

@@ -23,8 +23,8 @@ pub enum Reason {
     Blocked(Vec<ListName>),
     /// It is outside its hours until then; `None` if that is far away, or for ever.
     Closed(Option<Timestamp>),
-    /// The pool is paused.
-    Paused,
+    /// The pool is paused; until then, if it opens by itself.
+    Paused(Option<Timestamp>),
 }
 
 impl Reason {
@@ -37,7 +37,7 @@ impl Reason {
             Self::Retired => "retired",
             Self::Blocked(_) => "blocked",
             Self::Closed(_) => "closed",
-            Self::Paused => "paused",
+            Self::Paused(_) => "paused",
         }
     }
 
@@ -45,8 +45,8 @@ impl Reason {
     pub fn until(&self) -> Option<Timestamp> {
         match self {
             Self::Leased(until) | Self::Resting(until) => Some(*until),
-            Self::Closed(until) => *until,
-            Self::Done | Self::Retired | Self::Blocked(_) | Self::Paused => None,
+            Self::Closed(until) | Self::Paused(until) => *until,
+            Self::Done | Self::Retired | Self::Blocked(_) => None,
         }
     }
 }
@@ -102,7 +102,7 @@ impl Pool {
             reasons.push(Reason::Closed(until));
         }
         if self.is_paused() {
-            reasons.push(Reason::Paused);
+            reasons.push(Reason::Paused(self.paused_until()));
         }
         Some(NumberReport { number: NumberState::new(number, state, seen), reasons })
     }

@@ -73,9 +73,9 @@ fn a_refusal_tells_the_counts_of_each_pool() {
     let problem = refused.json();
     let until = problem["next_available_at"].clone();
     assert!(until.is_string(), "{problem}");
-    let a = json!({"pool": "a", "available": 0, "leased": 3, "resting": 0, "done": 0, "retired": 0, "blocked": 0,
+    let a = json!({"pool": "a", "available": 0, "leased": 3, "resting": 0, "done": 0, "retired": 0, "blocked": 0, "closed": 0,
                    "paused": false, "next_available_at": until});
-    let b = json!({"pool": "b", "available": 10, "leased": 0, "resting": 0, "done": 0, "retired": 0, "blocked": 0,
+    let b = json!({"pool": "b", "available": 10, "leased": 0, "resting": 0, "done": 0, "retired": 0, "blocked": 0, "closed": 0,
                    "paused": true, "next_available_at": null});
     assert_eq!(problem["pools"], json!([a, b]));
     let seconds: u64 = refused.header("retry-after").unwrap().parse().unwrap();

@@ -16,6 +16,8 @@ const STATS_PAGE: &str = include_str!("../docs/stats.md");
 const DRAWN_ANSWER: &str = include_str!("fixtures/stats.json");
 const METRICS_PAGE: &str = include_str!("../docs/operations/metrics.md");
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0";
+/// A trend takes six samples, 5 seconds apart.
+const TREND_PATIENCE: Duration = Duration::from_secs(90);
 
 fn stats(client: &mut Client) -> Value {
     let answer = client.call("GET", "/v1/stats").unwrap();
@@ -59,6 +61,11 @@ fn busy(data: &Path) -> Daemon {
     return_leases(&mut client, &json!({"leases": [leases[0]], "outcome": "no_answer"}));
     return_leases(&mut client, &json!({"leases": [leases[1]], "outcome": "made up"}));
     assert_eq!(client.call("POST", "/v1/pools/none/lease").unwrap().status, 404);
+    create(&mut client, "night", "", "500-599\n");
+    let hours = json!({"hours": {"rules": []}}).to_string();
+    let changed = client.send("PATCH", "/v1/pools/night", "application/json", hours.as_bytes());
+    assert_eq!(changed.unwrap().status, 200);
+    assert_eq!(client.send("PUT", "/v1/lists/optouts", "text/plain", b"79120000000\n").unwrap().status, 201);
     daemon
 }
 
@@ -73,6 +80,7 @@ fn paths(value: &Value, path: &str, found: &mut BTreeSet<String>) {
             "pools" => "{pool}",
             "requests" => "{call}",
             "refusals" => "{code}",
+            "lists" => "{list}",
             _ if path.ends_with(".by_status") => "{status}",
             _ if path.ends_with(".returns_by_outcome") => "{outcome}",
             _ => key,
@@ -114,12 +122,13 @@ fn every_metric_is_described_and_both_formats_tell_the_same() {
     let directory = tempfile::tempdir().unwrap();
     let daemon = busy(directory.path());
     let mut client = daemon.client();
-    // Falling, so that there is an estimate; and a checkpoint.
-    wait_for("an estimate of the exhaustion", || {
-        lease(&mut client, 20);
+    // Falling for long enough that there is an estimate.
+    let started = Instant::now();
+    while stats(&mut client)["pools"]["ru"]["exhaustion_seconds"].is_null() {
+        assert!(started.elapsed() < TREND_PATIENCE, "never: an estimate of the exhaustion");
+        lease(&mut client, 5);
         std::thread::sleep(Duration::from_millis(500));
-        !stats(&mut client)["pools"]["ru"]["exhaustion_seconds"].is_null()
-    });
+    }
     let open = client.get_as("/metrics", OPEN_METRICS).unwrap();
     assert!(open.header("content-type").unwrap().starts_with(OPEN_METRICS));
     assert!(open.body.ends_with("# EOF\n"));
@@ -142,6 +151,62 @@ fn every_metric_is_described_and_both_formats_tell_the_same() {
         assert!(body.contains("\nallotd_commit_wait_seconds_bucket{le=\"+Inf\"} "), "{body}");
         assert!(body.contains("{pool=\"ru\",outcome=\"other\"} 1\n") && !body.contains("made up"));
     }
+}
+
+#[test]
+fn lists_and_hours_are_counted_everywhere() {
+    let directory = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start(directory.path());
+    let mut client = daemon.client();
+    let list = |client: &mut Client, path: &str, body: &str| {
+        let answer = client.send("POST", path, "text/plain", body.as_bytes()).unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.body);
+    };
+    assert_eq!(client.send("PUT", "/v1/lists/optouts", "text/plain", b"").unwrap().status, 201);
+    let created = stats(&mut client)["lists"]["optouts"].clone();
+    assert_eq!((&created["numbers"], &created["pools"]), (&json!(0), &json!(0)));
+    create(&mut client, "ru", "blocked_by=optouts", "1000-1099\n2000-2049\n");
+    list(&mut client, "/v1/lists/optouts/numbers", "1000\n1001\n9999\n");
+    let zones = "prefix,zones\n1,Etc/UTC\n";
+    assert_eq!(client.send("PUT", "/v1/pools/ru/zones", "text/csv", zones.as_bytes()).unwrap().status, 200);
+    // Always open, but for numbers without a zone.
+    let hours = json!({"hours": {"rules": [{"days": "mon-sun", "from": "00:00", "to": "24:00"}]}});
+    let changed = client.send("PATCH", "/v1/pools/ru", "application/json", hours.to_string().as_bytes());
+    assert_eq!(changed.unwrap().status, 200);
+    lease(&mut client, 10);
+    let expected = [("numbers", 150), ("available", 88), ("leased", 10), ("blocked", 2), ("closed", 50)];
+    let shown = client.call("GET", "/v1/pools/ru").unwrap().json();
+    let figures = stats(&mut client);
+    let pool = &figures["pools"]["ru"];
+    for (name, count) in expected {
+        assert_eq!((&shown[name], &pool[name]), (&json!(count), &json!(count)), "{name}");
+    }
+    assert_eq!((&pool["open"], &pool["next_open_at"]), (&json!(100), &Value::Null));
+    let metrics = client.get_as("/metrics", OPEN_METRICS).unwrap().body;
+    for line in [
+        "allotd_pool_numbers{pool=\"ru\",state=\"closed\"} 50",
+        "allotd_pool_numbers{pool=\"ru\",state=\"blocked\"} 2",
+        "allotd_pool_numbers{pool=\"ru\",state=\"available\"} 88",
+        "allotd_pool_open_numbers{pool=\"ru\"} 100",
+        "allotd_list_numbers{list=\"optouts\"} 3",
+        "allotd_list_pools{list=\"optouts\"} 1",
+    ] {
+        assert!(metrics.lines().any(|other| other.replace(".0", "") == line), "{line} is not in\n{metrics}");
+    }
+    let map = client.call("GET", "/v1/pools/ru/map?buckets=2").unwrap().json();
+    let closed = |bucket: usize| map["buckets"][bucket]["closed"].as_u64().unwrap();
+    assert_eq!((closed(0), closed(1)), (0, 50), "{map}");
+    // When it changed is known again after a restart, to a checkpoint.
+    let changed_at = figures["lists"]["optouts"]["changed_at"].as_str().unwrap().to_owned();
+    assert!(changed_at.as_str() >= created["changed_at"].as_str().unwrap());
+    for words in ["optouts", "next open", "closed"] {
+        assert!(daemon.ok(&["stats"]).contains(words), "{words}");
+    }
+    daemon.kill();
+    let daemon = Daemon::start(directory.path());
+    let again = stats(&mut daemon.client())["lists"]["optouts"].clone();
+    assert_eq!(again["numbers"], 3);
+    assert!(again["changed_at"].as_str().unwrap() >= changed_at.as_str(), "{again}");
 }
 
 /// The totals of the pool `ru`.
@@ -225,7 +290,7 @@ fn a_map_tells_where_the_numbers_are() {
         (&map["pool"], &map["first"], &map["last"], &map["bucket_width"]),
         (&json!("ru"), &json!(1_000), &json!(5_999), &json!(1_000))
     );
-    let bucket = |first: u64, available: u64, leased: u64| json!({"first": first, "available": available, "leased": leased, "resting": 0, "done": 0, "retired": 0, "blocked": 0});
+    let bucket = |first: u64, available: u64, leased: u64| json!({"first": first, "available": available, "leased": leased, "resting": 0, "done": 0, "retired": 0, "blocked": 0, "closed": 0});
     let expected = [
         bucket(1_000, 0, 1_000),
         bucket(2_000, 0, 0),

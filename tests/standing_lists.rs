@@ -133,6 +133,67 @@ fn a_list_is_exported_as_it_was_given() {
     }
 }
 
+#[test]
+fn a_number_says_all_that_keeps_it_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start(&dir.path().join("data"));
+    let mut client = daemon.client();
+    send(&mut client, "PUT", "/v1/lists/optouts", "");
+    send(&mut client, "PUT", "/v1/pools/ru?order=lowest&blocked_by=optouts", "1-9");
+    let leases = client.post("/v1/pools/ru/lease", &json!({"count": 2, "ttl": 600})).unwrap().json();
+    let second = json!({"number": 2, "token": leases["leases"][1]["token"]});
+    let body = json!({"leases": [second], "then": {"rest": 100}});
+    let until =
+        client.post("/v1/pools/ru/return", &body).unwrap().json()["results"][0]["available_at"].clone();
+    let why = |client: &mut Client, number: u64| {
+        let shown = client.call("GET", &format!("/v1/pools/ru/numbers/{number}")).unwrap().json();
+        (shown["leasable"].clone(), shown["reasons"].clone())
+    };
+    assert_eq!(why(&mut client, 2), (json!(false), json!([{"reason": "resting", "until": until}])));
+    assert_eq!(why(&mut client, 3), (json!(true), json!([])));
+    assert_eq!(daemon.ok(&["pool", "why", "ru", "3"]), "3 can be leased from ru\n");
+    send(&mut client, "POST", "/v1/lists/optouts/numbers", "1-1");
+    let patch = |client: &mut Client, body: &Value| {
+        let answer = client.send("PATCH", "/v1/pools/ru", "application/json", body.to_string().as_bytes());
+        assert_eq!(answer.unwrap().status, 200);
+    };
+    // Open on one day of the week that is not today, in its own time.
+    let today = jiff::tz::TimeZone::UTC.to_datetime(jiff::Timestamp::now()).date();
+    let day = today.checked_add(jiff::Span::new().days(3)).unwrap();
+    let name = day.strftime("%a").to_string().to_lowercase();
+    let rule = json!({"days": name, "from": "09:30", "to": "12:00"});
+    patch(&mut client, &json!({"hours": {"rules": [rule], "zone": "Etc/UTC"}}));
+    let opens = format!("{day}T09:30:00Z");
+    assert_eq!(client.call("POST", "/v1/pools/ru/pause").unwrap().status, 200);
+    let (leasable, reasons) = why(&mut client, 1);
+    let expected = json!([
+        {"reason": "leased", "until": leases["leases"][0]["expires_at"]},
+        {"reason": "blocked", "lists": ["optouts"]},
+        {"reason": "closed", "until": opens},
+        {"reason": "paused"},
+    ]);
+    assert_eq!((leasable, reasons), (json!(false), expected));
+    let told = daemon.ok(&["pool", "why", "ru", "1"]);
+    for words in
+        ["1 cannot be leased from ru:\n", "someone holds it until", "on optouts", &opens, "resume ru"]
+    {
+        assert!(told.contains(words), "{words} is not in\n{told}");
+    }
+    assert_eq!(client.call("POST", "/v1/pools/ru/resume").unwrap().status, 200);
+    // What a lease is refused with says the same.
+    let refused = client.call("POST", "/v1/pools/ru/lease").unwrap();
+    assert_eq!(refused.problem(), (409, "exhausted".to_owned()));
+    let refused = refused.json();
+    assert_eq!((&refused["available"], &refused["closed"]), (&json!(0), &json!(7)), "{refused}");
+    assert_eq!((&refused["next_open_at"], &refused["next_available_at"]), (&json!(opens), &Value::Null));
+    assert!(refused["detail"].as_str().unwrap().contains(&opens), "{refused}");
+    let several = client.post("/v1/lease", &json!({"pools": ["ru"]})).unwrap().json();
+    assert_eq!((&several["next_open_at"], &several["pools"][0]["closed"]), (&json!(opens), &json!(7)));
+    let whole = json!({"days": "mon-sun", "from": "00:00", "to": "24:00"});
+    patch(&mut client, &json!({"hours": {"rules": [whole], "zone": "Etc/UTC"}}));
+    assert_eq!(why(&mut client, 3), (json!(true), json!([])));
+}
+
 fn file(dir: &Path, name: &str, content: &str) -> String {
     let path = dir.join(name);
     fs::write(&path, content).unwrap();
@@ -156,7 +217,7 @@ fn the_commands_tell_what_they_do() {
     assert!(daemon.ok(&["list", "add", "optouts", &few, "--dry-run", "--json"]).contains("\"added\":2"));
     assert!(daemon.ok(&["list", "show"]).contains("optouts"));
     daemon.ok(&["list", "replace", "optouts", &few]);
-    assert!(daemon.ok(&["list", "show", "optouts"]).contains("\noptouts        2  ru\n"));
+    assert!(daemon.ok(&["list", "show", "optouts"]).contains("\noptouts        2  20"));
     assert!(daemon.ok(&["list", "number", "optouts", "3"]).contains("yes"));
     let number = daemon.ok(&["pool", "number", "ru", "3"]);
     assert!(number.contains("blocked") && number.contains("optouts"), "{number}");

@@ -139,13 +139,14 @@ fn export(name: &str, roaring: bool, server: &ServerArgs) -> Result<(), CliError
 fn lists(lists: &Value) -> String {
     let row = |list: &Value| {
         let pools: Vec<_> = list["pools"].as_array().into_iter().flatten().map(cell).collect();
-        vec![cell(&list["list"]), grouped(list["numbers"].as_u64().unwrap_or(0)), pools.join(", ")]
+        let numbers = grouped(list["numbers"].as_u64().unwrap_or(0));
+        vec![cell(&list["list"]), numbers, cell(&list["changed_at"]), pools.join(", ")]
     };
     let rows: Vec<_> = lists.as_array().into_iter().flatten().map(row).collect();
     if rows.is_empty() {
         return "there is no list yet: allotd list create NAME [FILE]\n".to_owned();
     }
-    table(&[words("list"), figures("numbers"), words("pools")], &rows)
+    table(&[words("list"), figures("numbers"), words("last change"), words("pools")], &rows)
 }
 
 #[cfg(test)]
@@ -155,10 +156,11 @@ mod tests {
     #[test]
     fn lists_are_shown_with_their_pools() {
         let answer = serde_json::json!([
-            {"list": "optouts", "numbers": 1234, "pools": ["de", "ru"]}, {"list": "x", "numbers": 0, "pools": []}
+            {"list": "optouts", "numbers": 1234, "pools": ["de", "ru"], "changed_at": "2026-11-23T22:05:00Z"},
+            {"list": "x", "numbers": 0, "pools": [], "changed_at": "2026-11-22T22:05:00Z"},
         ]);
         let text = lists(&answer);
-        assert!(text.contains("\noptouts    1,234  de, ru\n"), "{text}");
+        assert!(text.contains("\noptouts    1,234  2026-11-23T22:05:00Z  de, ru\n"), "{text}");
         assert!(lists(&serde_json::json!([])).contains("list create"));
     }
 }

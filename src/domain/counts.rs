@@ -25,6 +25,8 @@ pub struct Counts {
     pub retired: u64,
     /// Would be available, but are on a list that blocks them.
     pub blocked: u64,
+    /// Would be available, but are outside their hours.
+    pub closed: u64,
 }
 
 impl Counts {
@@ -50,6 +52,7 @@ impl Counts {
         self.done += other.done;
         self.retired += other.retired;
         self.blocked += other.blocked;
+        self.closed += other.closed;
     }
 
     /// Counts some of the available numbers as blocked.
@@ -60,11 +63,18 @@ impl Counts {
         self.blocked += blocked;
     }
 
+    /// Counts some of the available numbers as closed.
+    pub fn close(&mut self, closed: u64) {
+        let closed = closed.min(self.available);
+        self.available -= closed;
+        self.closed += closed;
+    }
+
     /// Adds the counts of a block of words, of whose available ones some are blocked.
     pub(crate) fn add_block(&mut self, block: StateCounts, blocked: u64) {
         let [available, leased, resting, done, retired] = block.map(u64::from);
         let numbers = available + leased + resting + done + retired;
-        let mut counts = Self { numbers, available, leased, resting, done, retired, blocked: 0 };
+        let mut counts = Self { numbers, available, leased, resting, done, retired, blocked: 0, closed: 0 };
         counts.block(blocked);
         self.merge(counts);
     }
@@ -81,6 +91,7 @@ impl Counts {
             done,
             retired,
             blocked: 0,
+            closed: 0,
         }
     }
 }

@@ -1,71 +1,56 @@
 //! When numbers may be called: rules in the numbers' own local time.
 
 use std::collections::BTreeSet;
-use std::fmt;
-use std::str::FromStr;
 
 use jiff::Timestamp as Instant;
 use jiff::civil::{Date, DateTime, Time, Weekday};
 use jiff::tz::TimeZone;
 use jiff::{Span, ToSpan as _};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
-/// Most rules of a pool.
-pub const MAX_HOURS_RULES: usize = 32;
-/// Most closed days of a pool.
-pub const MAX_CLOSED_DAYS: usize = 1_000;
+use super::hours_text::{MINUTES_PER_DAY, MINUTES_PER_HOUR};
+use super::object::from_object;
+
+pub use super::hours_text::{
+    ClosedDay, Days, HoursError, MAX_CLOSED_DAYS, MAX_HOURS_RULES, TimeOfDay, ZoneName,
+};
+
 /// How far [`Hours::next_change`] looks, in days: every rule occurs within a week.
 const CHANGE_DAYS: i64 = 9;
-const MINUTES_PER_HOUR: u16 = 60;
-const MINUTES_PER_DAY: u16 = 24 * MINUTES_PER_HOUR;
-const DAY_NAMES: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
-
-/// Why hours are not valid.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum HoursError {
-    /// The days of a rule.
-    #[error("days is \"{0}\": give days and ranges of days such as \"mon-fri\" or \"mon,wed,sat-sun\"")]
-    Days(String),
-    /// A time of day.
-    #[error("\"{0}\" is not a time of day: give HH:MM, from 00:00 to 24:00")]
-    TimeOfDay(String),
-    /// A rule without length.
-    #[error("from and to are both {0}: for the whole day give 00:00 and 24:00")]
-    Empty(TimeOfDay),
-    /// A rule that begins at its day's end.
-    #[error("from is 24:00: give 00:00 and the next day")]
-    FromMidnight,
-    /// A closed day.
-    #[error("closed has \"{0}\": give dates such as \"2026-12-25\"")]
-    Date(String),
-    /// A time zone.
-    #[error("\"{0}\" is not a time zone: give an IANA name such as Europe/Moscow")]
-    Zone(String),
-    /// Too many rules.
-    #[error("{0} rules: a pool keeps at most {MAX_HOURS_RULES}")]
-    TooManyRules(usize),
-    /// Too many closed days.
-    #[error("{0} closed days: a pool keeps at most {MAX_CLOSED_DAYS}")]
-    TooManyDays(usize),
-}
 
 /// The hours of a pool, in the local time of each number.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Hours {
     /// The time zone of numbers that have none of their own. Without it these are closed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub zone: Option<ZoneName>,
     /// Days on which nothing is open.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub closed: BTreeSet<ClosedDay>,
     /// When numbers are open: within any of the rules.
     pub rules: Vec<Rule>,
 }
 
-/// A span of time on some days of the week.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+struct HoursFields {
+    #[serde(default)]
+    zone: Option<ZoneName>,
+    #[serde(default)]
+    closed: BTreeSet<ClosedDay>,
+    rules: Vec<Rule>,
+}
+
+impl<'de> Deserialize<'de> for Hours {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let expecting = "hours as an object with rules, and closed and zone if need be";
+        let HoursFields { zone, closed, rules } = from_object(deserializer, expecting)?;
+        Ok(Self { zone, closed, rules })
+    }
+}
+
+/// A span of time on some days of the week.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Rule {
     /// The days on which it begins.
     pub days: Days,
@@ -75,21 +60,21 @@ pub struct Rule {
     pub to: TimeOfDay,
 }
 
-/// Days of the week; bit 0 is Monday.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Days(u8);
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RuleFields {
+    days: Days,
+    from: TimeOfDay,
+    to: TimeOfDay,
+}
 
-/// Minutes since midnight, up to 24:00.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct TimeOfDay(u16);
-
-/// A date on which nothing is open.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ClosedDay(Date);
-
-/// The name of a time zone in the bundled database.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ZoneName(String);
+impl<'de> Deserialize<'de> for Rule {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let expecting = "a rule as an object with days, from and to";
+        let RuleFields { days, from, to } = from_object(deserializer, expecting)?;
+        Ok(Self { days, from, to })
+    }
+}
 
 impl Hours {
     /// Refuses what no pool may have.
@@ -184,142 +169,6 @@ impl Rule {
     }
 }
 
-impl Days {
-    fn has(self, weekday: Weekday) -> bool {
-        self.0 & 1 << weekday.to_monday_zero_offset() != 0
-    }
-}
-
-impl FromStr for Days {
-    type Err = HoursError;
-
-    fn from_str(text: &str) -> Result<Self, HoursError> {
-        let unknown = || HoursError::Days(text.chars().take(100).collect());
-        let day = |name: &str| {
-            DAY_NAMES.iter().position(|known| known.eq_ignore_ascii_case(name.trim())).ok_or_else(unknown)
-        };
-        let mut bits = 0;
-        for part in text.split(',') {
-            let (first, last) = part.split_once('-').unwrap_or((part, part));
-            let (first, last) = (day(first)?, day(last)?);
-            // A range may go over the end of the week.
-            let days = (last + 7 - first) % 7;
-            (first..=first + days).for_each(|day| bits |= 1 << (day % 7));
-        }
-        Ok(Self(bits))
-    }
-}
-
-impl fmt::Display for Days {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let has = |day: usize| day < 7 && self.0 & 1 << day != 0;
-        let mut separator = "";
-        let mut first = 0;
-        while first < 7 {
-            if !has(first) {
-                first += 1;
-                continue;
-            }
-            let last = (first..7).take_while(|day| has(*day)).last().unwrap_or(first);
-            match last - first {
-                0 => write!(f, "{separator}{}", DAY_NAMES[first])?,
-                _ => write!(f, "{separator}{}-{}", DAY_NAMES[first], DAY_NAMES[last])?,
-            }
-            separator = ",";
-            first = last + 1;
-        }
-        Ok(())
-    }
-}
-
-impl FromStr for TimeOfDay {
-    type Err = HoursError;
-
-    fn from_str(text: &str) -> Result<Self, HoursError> {
-        let unknown = || HoursError::TimeOfDay(text.chars().take(100).collect());
-        let (hour, minute) = text.split_once(':').ok_or_else(unknown)?;
-        let part = |digits: &str| {
-            let is_two = digits.len() == 2 && digits.bytes().all(|byte| byte.is_ascii_digit());
-            is_two.then(|| digits.parse::<u16>().ok()).flatten().ok_or_else(unknown)
-        };
-        let (hour, minute) = (part(hour)?, part(minute)?);
-        let minutes = hour * MINUTES_PER_HOUR + minute;
-        if minute < MINUTES_PER_HOUR && minutes <= MINUTES_PER_DAY {
-            Ok(Self(minutes))
-        } else {
-            Err(unknown())
-        }
-    }
-}
-
-impl fmt::Display for TimeOfDay {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:02}:{:02}", self.0 / MINUTES_PER_HOUR, self.0 % MINUTES_PER_HOUR)
-    }
-}
-
-impl FromStr for ClosedDay {
-    type Err = HoursError;
-
-    fn from_str(text: &str) -> Result<Self, HoursError> {
-        text.parse().map(Self).map_err(|_| HoursError::Date(text.chars().take(100).collect()))
-    }
-}
-
-impl fmt::Display for ClosedDay {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl ZoneName {
-    /// The zone.
-    pub fn zone(&self) -> Result<TimeZone, HoursError> {
-        TimeZone::get(&self.0).map_err(|_| HoursError::Zone(self.0.clone()))
-    }
-
-    /// The name.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for ZoneName {
-    type Err = HoursError;
-
-    fn from_str(text: &str) -> Result<Self, HoursError> {
-        let unknown = || HoursError::Zone(text.chars().take(100).collect());
-        let zone = TimeZone::get(text).map_err(|_| unknown())?;
-        // As the database spells it.
-        zone.iana_name().map(|name| Self(name.to_owned())).ok_or_else(unknown)
-    }
-}
-
-impl fmt::Display for ZoneName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// Written and read as text.
-macro_rules! as_text {
-    ($($name:ident),*) => { $(
-        impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
-            }
-        }
-
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-            }
-        }
-    )* };
-}
-
-as_text!(Days, TimeOfDay, ClosedDay, ZoneName);
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -363,6 +212,24 @@ mod tests {
         }
         let week = hours(WEEK);
         assert_eq!(serde_json::from_str::<Hours>(&serde_json::to_string(&week).unwrap()).unwrap(), week);
+    }
+
+    #[test]
+    fn what_is_not_an_object_or_a_text_is_refused_by_what_it_should_be() {
+        let rule = r#"{"days":"mon","from":"09:00","to":"21:00"}"#;
+        for (json, words) in [
+            (format!(r"[null,[],[{rule}]]"), "hours as an object with rules"),
+            (r#"{"rules":[["mon","09:00","21:00"]]}"#.to_owned(), "a rule as an object"),
+            (format!(r#"{{"rules":{rule}}}"#), "a sequence"),
+            (format!(r#"{{"rules":[{}]}}"#, rule.replace("\"mon\"", "[\"mon\"]")), "days as a text"),
+            (format!(r#"{{"rules":[{}]}}"#, rule.replace("\"09:00\"", "9")), "a time of day as a text"),
+            (r#"{"rules":[],"zone":3}"#.to_owned(), "such as \"Europe/Moscow\""),
+            (r#"{"rules":[],"closed":[20261225]}"#.to_owned(), "a date as a text"),
+            (r#"{"rules":[],"open":true}"#.to_owned(), "unknown field `open`"),
+        ] {
+            let error = serde_json::from_str::<Hours>(&json).unwrap_err().to_string();
+            assert!(error.contains(words), "{json}: {error}");
+        }
     }
 
     #[test]

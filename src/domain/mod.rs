@@ -2,10 +2,12 @@
 
 pub mod counts;
 pub mod hours;
+pub mod hours_text;
 pub mod key_owner;
 pub mod lease_token;
 pub mod list_name;
 pub(crate) mod name;
 pub mod note;
+mod object;
 pub mod settings;
 pub mod zone_table;

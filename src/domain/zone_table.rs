@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
+use crate::numbers::list::quotes::QuoteCheck;
 use crate::numbers::number::{MAX_NUMBER_DIGITS, Number, NumberRange, prefix_range};
 
 use super::hours::{HoursError, ZoneName};
@@ -19,7 +20,9 @@ const PHONE: &str = include_str!("phone-zones.csv");
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ZoneTableError {
     /// The first row.
-    #[error("the first row is \"{0}\": give the columns \"prefix,zones\" or \"first,last,zones\"")]
+    #[error(
+        "the first row is \"{0}\": give the columns \"prefix,zones\" or \"first,last,zones\", separated by commas"
+    )]
     Header(String),
     /// A row that CSV does not allow.
     #[error("row {row}: {why}")]
@@ -29,8 +32,16 @@ pub enum ZoneTableError {
         /// What is wrong.
         why: String,
     },
+    /// A quote that is not closed where its cell ends.
+    #[error(
+        "the quote that opens a cell in line {0} is not closed at the end of a cell: close it, or leave quotes out"
+    )]
+    UnclosedQuote(u64),
     /// A row with another number of cells.
-    #[error("row {row} has {cells} cells, the header has {expected}")]
+    #[error(
+        "row {row} has {cells} cells, the header has {expected}: separate cells by commas, and several time zones \
+         of one cell by spaces"
+    )]
     Cells {
         /// Counted from 1, the header included.
         row: u64,
@@ -69,8 +80,10 @@ pub enum ZoneTableError {
     #[error("rows {0} and {1} have the same prefix: remove one")]
     SamePrefix(u64, u64),
     /// Ranges that have numbers in common.
-    #[error("the ranges of rows {0} and {1} overlap: a number can have the zones of one row only")]
-    Overlap(u64, u64),
+    #[error(
+        "the ranges of rows {0} and {1} overlap, both have {2}: a number can have the zones of one row only"
+    )]
+    Overlap(u64, u64, Number),
     /// Too many rows.
     #[error("the table has more than {MAX_ZONE_ROWS} rows")]
     TooManyRows,
@@ -106,6 +119,9 @@ impl ZoneTable {
 
     /// Reads CSV with the columns `prefix,zones` or `first,last,zones`.
     pub fn parse(text: &str) -> Result<Self, ZoneTableError> {
+        let mut quotes = QuoteCheck::new(b',', 1);
+        let closed = quotes.check(text.as_bytes()).and_then(|()| quotes.finish());
+        closed.map_err(|unclosed| ZoneTableError::UnclosedQuote(unclosed.0))?;
         let mut reader = csv::ReaderBuilder::new()
             .has_headers(false)
             .flexible(true)
@@ -268,7 +284,7 @@ fn disjoint(mut rows: Vec<(u64, NumberRange, SetIndex)>) -> Result<Flat, ZoneTab
     for pair in rows.windows(2) {
         if pair[1].1.first() <= pair[0].1.last() {
             let (one, other) = (pair[0].0, pair[1].0);
-            return Err(ZoneTableError::Overlap(one.min(other), one.max(other)));
+            return Err(ZoneTableError::Overlap(one.min(other), one.max(other), pair[1].1.first()));
         }
     }
     let ranges: Vec<_> = rows.into_iter().map(|(_, range, set)| (range, set)).collect();
@@ -391,11 +407,14 @@ mod tests {
             ("number,zones\n7,Asia/Omsk\n", "number,zones"),
             ("prefix,zones\n", "no rows"),
             ("prefix,zones\n7\n", "row 2 has 1 cells"),
+            ("prefix,zones\n7,Asia/Omsk,Asia/Chita\n", "several time zones of one cell by spaces"),
+            ("prefix;zones\n7;Asia/Omsk\n", "separated by commas"),
+            ("prefix,zones\n8,Asia/Omsk\n\"7,Asia/Omsk\n9,Asia/Omsk\n", "in line 3 is not closed"),
             ("prefix,zones\n7,Asia/Omsk\n+8,Asia/Omsk\n", "row 3"),
             ("prefix,zones\n7,Asia/Nowhere\n", "row 2: \"Asia/Nowhere\" is not a time zone"),
             ("prefix,zones\n7,\n", "row 2 has no time zone"),
             ("prefix,zones\n7,Asia/Omsk\n8,Asia/Omsk\n7,Asia/Chita\n", "rows 2 and 4"),
-            ("first,last,zones\n7,9,Asia/Omsk\n1,7,Asia/Omsk\n", "rows 2 and 3 overlap"),
+            ("first,last,zones\n7,9,Asia/Omsk\n1,7,Asia/Omsk\n", "rows 2 and 3 overlap, both have 7:"),
             ("first,last,zones\n9,7,Asia/Omsk\n", "row 2"),
         ] {
             let error = ZoneTable::parse(text).unwrap_err().to_string();

@@ -7,12 +7,24 @@ use jiff::tz::TimeZone;
 
 use crate::domain::hours::{Change, Hours, ZoneName};
 use crate::domain::zone_table::{SetIndex, ZoneTable};
+use crate::numbers::number::{Number, NumberRange};
 use crate::state::time::{EPOCH_UNIX_SECONDS, Timestamp};
 
 use super::clock::Clock;
 
 /// Most changes that [`Calendar::opens_at`] looks at.
 const MAX_CHANGES_SEEN: usize = 4_096;
+
+/// Most changes that [`Calendar::of_number`] looks at: with two a day, more than a year.
+const MAX_CHANGES_OF_A_NUMBER: usize = 1_024;
+
+/// Whether a number is open at present.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Openness {
+    Open,
+    /// Until then; `None` if that is far away.
+    Closed(Option<Timestamp>),
+}
 
 /// The hours of a pool together with its time zones.
 pub(crate) struct Calendar {
@@ -112,6 +124,35 @@ impl Calendar {
             Some(set) => self.sets[set as usize].as_ref().is_some_and(|zones| zones.iter().all(is_open)),
             None => self.default.as_ref().is_some_and(is_open),
         }
+    }
+
+    /// Whether a number is open at present. Takes a while: not for a serving thread.
+    pub(crate) fn of_number(&self, number: Number) -> Openness {
+        let set = self.table().and_then(|table| table.ranges_in(NumberRange::single(number)).first());
+        let zones = match set {
+            Some((_, set)) => self.sets[*set as usize].as_deref(),
+            None => self.default.as_ref().map(std::slice::from_ref),
+        };
+        let Some(zones) = zones else { return Openness::Closed(None) };
+        let now = self.now();
+        let zones: Vec<_> = zones.iter().map(|zone| &self.zones[*zone]).collect();
+        let mut states: Vec<_> = zones.iter().map(|zone| self.state(zone, now)).collect();
+        if states.iter().all(|state| state.is_open) {
+            return Openness::Open;
+        }
+        for _ in 0..MAX_CHANGES_OF_A_NUMBER {
+            let time = states.iter().map(|state| state.until).min().unwrap_or(Timestamp::MAX);
+            if time == Timestamp::MAX {
+                break;
+            }
+            for (zone, state) in zones.iter().zip(&mut states).filter(|(_, state)| state.until <= time) {
+                *state = self.state(zone, time);
+            }
+            if states.iter().all(|state| state.is_open) {
+                return Openness::Closed(Some(time));
+            }
+        }
+        Openness::Closed(None)
     }
 
     /// When numbers of any of these sets, which are closed now, open. `None` if that is far away.

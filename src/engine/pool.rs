@@ -308,7 +308,7 @@ impl Pool {
         self.segments.load().list.len()
     }
 
-    /// How many numbers are in each state. Sums counters; reads no word.
+    /// How many numbers are in each state, whatever the hours. Sums counters; reads no word.
     pub fn counts(&self) -> Counts {
         let mut counts = self.counters.counts();
         // The words of those that are blocked say available.
@@ -339,9 +339,9 @@ impl Pool {
         self.lateness.snapshot()
     }
 
-    /// Rates over the last minutes.
-    pub fn rates(&self) -> Rates {
-        self.history().rates(self.now_sample())
+    /// Rates over the last minutes. `left` is how many numbers can be leased at present.
+    pub fn rates(&self, left: u64) -> Rates {
+        self.history().rates(self.now_sample(), left)
     }
 
     /// Takes a sample for the rates.

@@ -27,7 +27,11 @@ impl Timestamp {
 
     /// Reads RFC 3339 in UTC; parts of a second are cut. `None` for another text, or a time that does not fit.
     pub fn parse(text: &str) -> Option<Self> {
-        let time = humantime::parse_rfc3339(text).ok()?;
+        Self::of(humantime::parse_rfc3339(text).ok()?)
+    }
+
+    /// The whole second that a time of the system is in; `None` if it does not fit.
+    pub fn of(time: SystemTime) -> Option<Self> {
         let since = time.duration_since(UNIX_EPOCH).ok()?.as_secs().checked_sub(EPOCH_UNIX_SECONDS)?;
         Self::checked(since)
     }

@@ -22,6 +22,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 use std::{fs, io};
 
 use serde::{Deserialize, Serialize};
@@ -117,6 +118,12 @@ impl SetEntry {
 #[derive(Deserialize)]
 struct FormatOnly {
     format: u32,
+}
+
+/// When the files of a list were written last; `None` if the system does not report it.
+pub(crate) fn written_at(list_dir: &Path) -> Option<SystemTime> {
+    let modified = |name| fs::metadata(list_dir.join(name)).and_then(|file| file.modified()).ok();
+    [LIST_FILE, CHANGES_FILE].into_iter().filter_map(modified).max()
 }
 
 /// Where the set with a number is.

@@ -5,14 +5,17 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use allotd::check::check_directory;
+use allotd::domain::counts::Counts;
 use allotd::domain::hours::Hours;
 use allotd::domain::settings::{NextState, SettingsChange};
 use allotd::domain::zone_table::ZoneTable;
 use allotd::engine::operations::import::NumberSource;
 use allotd::engine::operations::lease::{LeaseError, LeaseRequest};
 use allotd::engine::operations::renew_return::{LeaseRef, ReturnItem};
+use allotd::engine::operations::why::Reason;
 use allotd::engine::{Engine, Pool, Worker};
 use allotd::numbers::number::Number;
+use allotd::state::number_state::State;
 use allotd::state::time::Timestamp;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -71,6 +74,44 @@ fn give_back(pool: &Pool, worker: &mut Worker, leases: &[LeaseRef]) {
     pool.return_leases(worker, &items, &mut Vec::new()).unwrap();
 }
 
+/// Compares what is told of numbers and their counts with the rules.
+fn compare_told(engine: &Engine, pool: &Pool, numbers: &[u64], random: &mut StdRng) {
+    let before = engine.now();
+    let told: Vec<_> = (0..8)
+        .map(|_| number(numbers[random.random_range(0..numbers.len())]))
+        .map(|number| (number, pool.why(number).unwrap()))
+        .collect();
+    let (counts, _) = pool.counts_by_hours();
+    let buckets = pool.map(None, 7).unwrap().buckets;
+    let open = |time| numbers.iter().filter(|value| is_open(pool, number(**value), time)).count() as u64;
+    let expected = open(before);
+    if expected != open(engine.now()) {
+        return;
+    }
+    assert_eq!((counts.available, counts.closed), (expected, numbers.len() as u64 - expected));
+    let sum = |of: fn(&Counts) -> u64| buckets.iter().map(of).sum::<u64>();
+    assert_eq!(
+        (sum(|counts| counts.available), sum(|counts| counts.closed)),
+        (counts.available, counts.closed)
+    );
+    assert_eq!(pool.open_numbers(), Some(expected));
+    for (number, report) in told {
+        assert_eq!(report.number.state, State::Available);
+        match report.reasons.as_slice() {
+            [] => assert!(is_open(pool, number, before), "{number} at {before}"),
+            [Reason::Closed(Some(opens))] => {
+                let wait = opens.seconds() - before.seconds();
+                assert!(is_open(pool, number, *opens), "{number} at {before}: {opens}");
+                for _ in 0..5 {
+                    let earlier = before.after(random.random_range(0..wait));
+                    assert!(!is_open(pool, number, earlier), "{number} at {before}: {earlier}, not {opens}");
+                }
+            }
+            other => panic!("{number} at {before}: {other:?}"),
+        }
+    }
+}
+
 /// Leases everything, compares with the rules, and gives it back.
 fn compare(engine: &Engine, pool: &Pool, worker: &mut Worker, numbers: &[u64]) -> usize {
     let before = engine.now();
@@ -111,7 +152,9 @@ fn only_open_numbers_are_leased() {
     let (mut none, mut some, mut all) = (0, 0, 0);
     for round in 0..ROUNDS {
         engine.clock().skip(random.random_range(1..8 * 3_600));
-        match compare(&engine, &pool, &mut worker, &numbers) {
+        let leased = compare(&engine, &pool, &mut worker, &numbers);
+        compare_told(&engine, &pool, &numbers, &mut random);
+        match leased {
             0 => none += 1,
             leased if leased == numbers.len() => all += 1,
             _ => some += 1,

@@ -9,6 +9,7 @@ mod lifecycle;
 mod lists;
 mod model;
 mod threads;
+mod why;
 
 use std::path::Path;
 use std::sync::Arc;

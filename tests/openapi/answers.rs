@@ -169,7 +169,7 @@ fn standing_lists(checked: &Checked) {
     checked.list("POST", "/v1/lists/national/remove", "x", 400);
     checked.call("GET", "/v1/lists", 200);
     let list = checked.call("GET", "/v1/lists/national", 200);
-    assert_eq!(list, json!({"list": "national", "numbers": 11, "pools": ["listed"]}));
+    assert_eq!((&list["numbers"], &list["pools"]), (&json!(11), &json!(["listed"])));
     checked.call("GET", "/v1/lists/nope", 404);
     let text = checked.call("GET", "/v1/lists/optouts/numbers", 200);
     assert_eq!(text, "101\n102\n");

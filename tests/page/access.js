@@ -12,7 +12,7 @@ const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.
 const RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
 
 /** Fails with every violation that axe-core finds. */
-async function check(page, what) {
+export async function check(page, what) {
   await page.tab.evaluate(axe);
   const violations = await page.tab.evaluate(async (values) => {
     const found = await globalThis.axe.run(document, { runOnly: { type: "tag", values } });

@@ -9,6 +9,7 @@ import { causesTests } from "./causes.js";
 import { endAll } from "./daemon.js";
 import { figuresTests } from "./figures.js";
 import { foreignTests } from "./foreign.js";
+import { listsTests } from "./lists.js";
 import { screenshots } from "./screenshots.js";
 import { tokenTests } from "./token.js";
 
@@ -25,4 +26,4 @@ after(async () => {
 });
 
 if (process.argv.includes("--screenshots")) screenshots(browser);
-else for (const tests of [figuresTests, actionsTests, causesTests, foreignTests, accessTests, tokenTests]) tests(browser);
+else for (const tests of [figuresTests, actionsTests, causesTests, foreignTests, listsTests, accessTests, tokenTests]) tests(browser);

@@ -21,7 +21,7 @@ const OTHER_COLUMNS: u16 = 34;
 /// Fewest blocks.
 const MIN_BLOCKS: u16 = 8;
 /// The states, in the order of their lines.
-const STATES: [&str; 6] = ["available", "leased", "resting", "done", "retired", "blocked"];
+const STATES: [&str; 7] = ["available", "leased", "resting", "done", "retired", "blocked", "closed"];
 /// A part of the space without any number of the pool.
 const NO_NUMBERS: char = '·';
 

@@ -8,6 +8,7 @@ mod note;
 mod number;
 mod release;
 mod show;
+mod why;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -145,6 +146,8 @@ pub(super) enum PoolCommand {
     Export(export::ExportArgs),
     /// Look up the state of one number
     Number(number::NumberArgs),
+    /// Tell whether a number can be leased, and all that is in its way
+    Why(why::WhyArgs),
     /// Show which parts of the number space are in which state
     Map(map::MapArgs),
     /// Refuse new leases
@@ -262,6 +265,7 @@ pub(super) fn run(command: PoolCommand) -> Result<(), CliError> {
         PoolCommand::Release(args) => release::run(&args),
         PoolCommand::Export(args) => export::run(args),
         PoolCommand::Number(args) => number::run(&args),
+        PoolCommand::Why(args) => why::run(&args),
         PoolCommand::Map(args) => map::run(args),
         PoolCommand::Pause(args) => post(&args, "/pause"),
         PoolCommand::Resume(args) => post(&args, "/resume"),

@@ -6,7 +6,8 @@ use crate::cli::figures::{grouped, percent};
 use crate::cli::output::{Shown, cell, figures, pairs, table, words};
 
 /// The counts of a pool, in the order they are shown.
-const COUNTS: [&str; 7] = ["numbers", "available", "leased", "resting", "done", "retired", "blocked"];
+const COUNTS: [&str; 8] =
+    ["numbers", "available", "leased", "resting", "done", "retired", "blocked", "closed"];
 
 fn count(pool: &Value, name: &str) -> u64 {
     pool[name].as_u64().unwrap_or(0)
@@ -39,13 +40,6 @@ pub(super) fn pool(pool: &Value) -> String {
     for name in COUNTS {
         let share = if name == "numbers" { String::new() } else { percent(count(pool, name), numbers) };
         shown.push((name.to_owned(), Shown::Figure(grouped(count(pool, name)), format!("{share:>7}"))));
-    }
-    if pool["closed"].is_u64() {
-        let share = percent(count(pool, "closed"), numbers);
-        shown.push((
-            "closed".to_owned(),
-            Shown::Figure(grouped(count(pool, "closed")), format!("{share:>7}")),
-        ));
     }
     shown.push(("round".to_owned(), Shown::member(&pool["round"])));
     shown.push(("paused".to_owned(), Shown::Words(cell(&pool["paused"]))));
@@ -106,7 +100,7 @@ mod tests {
         let text = list(&serde_json::json!({"pools": [answer]}));
         assert!(
             text.ends_with(
-                "\nru      1,000        999  99.9 %       1        0     0        0        0      1  no\n"
+                "\nru      1,000        999  99.9 %       1        0     0        0        0       0      1  no\n"
             ),
             "{text}"
         );

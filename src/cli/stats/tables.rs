@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use crate::cli::figures::{bytes, duration, grouped, microseconds, milliseconds, percent, rate};
 use crate::cli::output::{Column, Shown, figures, pairs, table, words};
-use crate::http::response::stats::{CallStats, JournalStats, Latency, PoolStats, Stats};
+use crate::http::response::stats::{CallStats, JournalStats, Latency, ListStats, PoolStats, Stats};
 
 use super::answer::{refusal_in_words, state_in_words};
 
@@ -20,6 +20,7 @@ pub(super) fn text(stats: &Stats) -> String {
         speed(&stats.pools),
         totals(&stats.pools),
         outcomes(&stats.pools),
+        lists(&stats.lists),
         calls(stats),
         refusals(stats),
         Some(journal(&stats.journal)),
@@ -73,7 +74,8 @@ fn of_pools(
 
 fn states(pools: &BTreeMap<String, PoolStats>) -> Option<String> {
     let columns =
-        ["numbers", "available", "", "leased", "resting", "done", "retired", "blocked", "round"].map(figures);
+        ["numbers", "available", "", "leased", "resting", "done", "retired", "blocked", "closed", "round"]
+            .map(figures);
     of_pools(pools, &[&columns[..], &[words("paused")]].concat(), |pool| {
         let counts = pool.states().map(|(_, count)| grouped(count));
         let mut cells = vec![grouped(pool.numbers)];
@@ -87,12 +89,14 @@ fn states(pools: &BTreeMap<String, PoolStats>) -> Option<String> {
 
 fn speed(pools: &BTreeMap<String, PoolStats>) -> Option<String> {
     let columns = ["leases/s 1m", "15m", "lasts", "waiting", "late p50", "p99", "max"].map(figures);
-    of_pools(pools, &[&columns[..], &[words("next available")]].concat(), |pool| {
+    let times = [words("next available"), words("next open")];
+    of_pools(pools, &[&columns[..], &times].concat(), |pool| {
         let lateness = &pool.expiry_lateness_ms;
         vec![
             rate(pool.leases_per_second.last_1m),
             rate(pool.leases_per_second.last_15m),
             match pool.available {
+                _ if pool.is_closed() => "closed".to_owned(),
                 0 => "none left".to_owned(),
                 _ => pool.exhaustion_seconds.map_or(NONE.to_owned(), duration),
             },
@@ -101,6 +105,7 @@ fn speed(pools: &BTreeMap<String, PoolStats>) -> Option<String> {
             milliseconds(lateness.p99),
             milliseconds(lateness.max),
             pool.next_available_at.clone().unwrap_or_else(|| NONE.to_owned()),
+            pool.next_open_at.clone().unwrap_or_else(|| NONE.to_owned()),
         ]
     })
 }
@@ -131,6 +136,15 @@ fn outcomes(pools: &BTreeMap<String, PoolStats>) -> Option<String> {
     };
     let rows: Vec<_> = pools.iter().flat_map(of_pool).collect();
     let columns = [words("pool"), words("outcome"), figures("returns"), figures("")];
+    (!rows.is_empty()).then(|| table(&columns, &rows))
+}
+
+fn lists(lists: &BTreeMap<String, ListStats>) -> Option<String> {
+    let row = |(name, list): (&String, &ListStats)| {
+        vec![name.clone(), grouped(list.numbers), grouped(list.pools), list.changed_at.clone()]
+    };
+    let rows: Vec<_> = lists.iter().map(row).collect();
+    let columns = [words("list"), figures("numbers"), figures("pools"), words("last change")];
     (!rows.is_empty()).then(|| table(&columns, &rows))
 }
 

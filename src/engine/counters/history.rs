@@ -28,6 +28,7 @@ const TRIMMING_UNCERTAINTY: f64 = 1.06;
 pub(crate) struct Sample {
     pub(crate) at: Instant,
     pub(crate) leases: u64,
+    /// Including those that are closed: hours that begin or end are no trend.
     pub(crate) available: u64,
 }
 
@@ -67,7 +68,8 @@ impl History {
         }
     }
 
-    pub(crate) fn rates(&self, now: Sample) -> Rates {
+    /// The rates up to `now`. `left` is how many of the available numbers can be leased at present.
+    pub(crate) fn rates(&self, now: Sample, left: u64) -> Rates {
         let oldest = |span: usize| self.spans[span].front().copied().unwrap_or(now);
         let seconds = |since: &Sample| now.at.duration_since(since.at).as_secs_f64();
         let rate = |since: Sample| {
@@ -77,7 +79,7 @@ impl History {
         Rates {
             leases_per_second_1m: rate(oldest(0)),
             leases_per_second_15m: rate(oldest(1)),
-            exhaustion_seconds: self.exhaustion_seconds(now.available),
+            exhaustion_seconds: self.exhaustion_seconds(left),
         }
     }
 
@@ -135,7 +137,7 @@ mod tests {
             available,
         };
         let mut history = History::new(sample(0, 1_000, 1_000_000));
-        assert_eq!(history.rates(sample(0, 1_000, 1_000_000)), Rates::default());
+        assert_eq!(history.rates(sample(0, 1_000, 1_000_000), 1_000_000), Rates::default());
         // Ten per second for 15 minutes, then a hundred per second for a minute.
         let (mut leases, mut available) = (1_000, 1_000_000);
         for second in 1..=960 {
@@ -143,11 +145,13 @@ mod tests {
             (leases, available) = (leases + step, available - step);
             history.offer(sample(second, leases, available));
         }
-        let rates = history.rates(sample(960, leases, available));
+        let rates = history.rates(sample(960, leases, available), available);
         assert!((rates.leases_per_second_1m - 100.0).abs() < 5.0, "{rates:?}");
         assert!((rates.leases_per_second_15m - 16.0).abs() < 1.0, "{rates:?}");
         let sooner = available / 100;
         assert!(rates.exhaustion_seconds.unwrap().abs_diff(sooner) < sooner / 10, "{rates:?}");
+        let half = history.rates(sample(960, leases, available), available / 2);
+        assert!(half.exhaustion_seconds.unwrap().abs_diff(sooner / 2) < sooner / 20, "{half:?}");
         for span in &history.spans {
             assert!(span.len() <= 17, "{}", span.len());
         }
@@ -155,7 +159,7 @@ mod tests {
         for second in 961..=2_000 {
             history.offer(sample(second, leases + second, available));
         }
-        let rates = history.rates(sample(2_000, leases + 2_000, available));
+        let rates = history.rates(sample(2_000, leases + 2_000, available), available);
         assert_eq!(rates.exhaustion_seconds, None);
         assert!((rates.leases_per_second_1m - 1.0).abs() < 0.1, "{rates:?}");
     }
@@ -182,7 +186,7 @@ mod tests {
             (available, leases) = (available - leased_now - drained, leases + leased_now + drained);
             let now = Sample { at: start + Duration::from_secs(second), leases, available };
             history.offer(now);
-            look(second, history.rates(now).exhaustion_seconds);
+            look(second, history.rates(now, available).exhaustion_seconds);
         }
     }
 

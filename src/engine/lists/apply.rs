@@ -1,5 +1,6 @@
 //! Applies lists to the ranks of pools.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::{Arc, Weak};
 
@@ -13,6 +14,7 @@ use crate::journal::handle::Changing;
 use crate::numbers::number::{Number, NumberRange};
 use crate::numbers::pieces::common;
 use crate::state::number_state::State;
+use crate::state::time::Timestamp;
 use crate::sys::slot::Slot;
 
 use super::list::{List, Snapshot};
@@ -68,6 +70,10 @@ impl User for Pool {
 
     fn names(&self, list: ListName) -> bool {
         self.mode() != Mode::Deleted && self.settings().lists().any(|named| named == list)
+    }
+
+    fn named_lists(&self) -> BTreeSet<ListName> {
+        if self.mode() == Mode::Deleted { BTreeSet::new() } else { self.settings().lists().collect() }
     }
 
     fn is_blocked_by(&self, list: &List) -> bool {
@@ -157,8 +163,15 @@ impl Lists {
     /// of what the thread does next. Confirm it only at [`Journal::settled_position`].
     ///
     /// [`Journal::settled_position`]: crate::journal::handle::Journal::settled_position
-    pub(crate) fn put_one(&self, list: &List, number: Number, slot: Slot, changing: &Changing<'_>) {
-        let records = list.change(NumberRange::single(number), true);
+    pub(crate) fn put_one(
+        &self,
+        list: &List,
+        number: Number,
+        slot: Slot,
+        now: Timestamp,
+        changing: &Changing<'_>,
+    ) {
+        let records = list.change(NumberRange::single(number), true, now);
         records.for_each(|record| changing.record_list(record));
         self.refresh_users(list, number, &mut Effects::new(self, list), slot, changing);
     }

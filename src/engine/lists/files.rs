@@ -1,6 +1,6 @@
 //! Lists and their files: opening at a start, the checkpoint, and the exchange of a set.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
@@ -14,6 +14,7 @@ use crate::journal::on_damage::OnDamage;
 use crate::journal::record::ListRecord;
 use crate::numbers::number::NumberRange;
 use crate::numbers::set::writer::WriteError;
+use crate::state::time::Timestamp;
 use crate::store::list_files::{self, ListFileError, ListManifest, MAX_CHANGES, SetEntry};
 use crate::store::manifest::Manifest;
 use crate::store::segment_writer::write_ranges;
@@ -32,6 +33,10 @@ pub(crate) struct OpenedLists {
     lists: Vec<(ListName, PathBuf, ListManifest)>,
     /// The changes of each list, by its id.
     records: HashMap<u64, Vec<ListRecord>>,
+    /// The last change of each list that its files have.
+    written: HashMap<u64, u64>,
+    /// The lists of which the journal has later changes.
+    journaled: HashSet<u64>,
 }
 
 impl OpenedLists {
@@ -42,6 +47,8 @@ impl OpenedLists {
         for (name, dir) in list_files::list_dirs(lists_dir).map_err(in_dir)? {
             let manifest = ListManifest::read(&dir)?;
             let records = list_files::read_changes(&dir, manifest.id())?;
+            let last = records.iter().map(|record| record.sequence).max().unwrap_or_default();
+            opened.written.insert(manifest.id(), last.max(manifest.folded));
             opened.records.insert(manifest.id(), records);
             opened.lists.push((name, dir, manifest));
         }
@@ -53,14 +60,22 @@ impl OpenedLists {
         for record in records {
             if let Some(of_list) = self.records.get_mut(&record.list) {
                 of_list.push(*record);
+                if self.written.get(&record.list).is_none_or(|written| record.sequence > *written) {
+                    self.journaled.insert(record.list);
+                }
             }
         }
     }
 
     /// The lists, ready for use.
-    pub(crate) fn activate(self, disk: &dyn Disk) -> Result<Vec<Arc<List>>, ListFileError> {
+    pub(crate) fn activate(self, disk: &dyn Disk, now: Timestamp) -> Result<Vec<Arc<List>>, ListFileError> {
         let mut lists = Vec::new();
+        // The journal does not say when.
+        let journaled = self.journaled.clone();
         for (list, manifest) in self.read()? {
+            let written_at = list_files::written_at(&list.dir).and_then(Timestamp::of);
+            let known = written_at.filter(|_| !journaled.contains(&list.id));
+            list.set_changed_at(known.map_or(now, |written_at| written_at.min(now)));
             list_files::remove_strays(disk, &list.dir, &manifest)
                 .map_err(|error| ListFileError::Io(list.dir.clone(), error))?;
             lists.push(Arc::new(list));

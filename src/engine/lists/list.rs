@@ -9,6 +9,7 @@ use crate::journal::record::ListRecord;
 use crate::numbers::number::{MAX_SET_NUMBERS, Number, NumberRange};
 use crate::numbers::pieces::changed;
 use crate::numbers::set::NumberSet;
+use crate::state::time::Timestamp;
 use crate::store::list_files::{ListManifest, SetEntry};
 use crate::sys::sync::{Mutex, MutexGuard};
 
@@ -31,6 +32,8 @@ pub(super) struct Content {
     numbers: u64,
     /// The sequence of the last change that the files have.
     written: u64,
+    /// When numbers went onto the list or off it last.
+    changed_at: Timestamp,
 }
 
 /// What a list held at one moment.
@@ -85,11 +88,13 @@ impl Content {
         self.changes.get(number).unwrap_or_else(in_set)
     }
 
-    fn apply(&mut self, range: NumberRange, on: bool, sequence: u64) {
-        self.numbers -= self.count_in(range);
-        self.numbers += if on { range.len() } else { 0 };
+    /// Returns whether it changed what is on the list.
+    fn apply(&mut self, range: NumberRange, on: bool, sequence: u64) -> bool {
+        let (before, after) = (self.count_in(range), if on { range.len() } else { 0 });
+        self.numbers = self.numbers - before + after;
         self.changes.apply(range, on, sequence);
         self.sequence = self.sequence.max(sequence);
+        before != after
     }
 }
 
@@ -107,7 +112,8 @@ impl List {
         let (id, sequence) = (manifest.id(), manifest.folded.max(written));
         let set = set.map(Arc::new);
         let changes = Changes::default();
-        let mut content = Content { set, manifest, changes, sequence, numbers, written };
+        let changed_at = Timestamp::default();
+        let mut content = Content { set, manifest, changes, sequence, numbers, written, changed_at };
         records.sort_unstable_by_key(|record| record.sequence);
         let folded = content.manifest.folded;
         for record in records.iter().filter(|record| record.sequence > folded) {
@@ -139,6 +145,17 @@ impl List {
         self.content().numbers
     }
 
+    /// When numbers went onto it or off it last, as far as this process knows: of earlier changes, when they were
+    /// written to the list's files.
+    pub fn changed_at(&self) -> Timestamp {
+        self.content().changed_at
+    }
+
+    /// Notes when numbers went onto it or off it.
+    pub(super) fn set_changed_at(&self, time: Timestamp) {
+        self.content().changed_at = time;
+    }
+
     /// Whether a number is on it.
     pub fn contains(&self, number: Number) -> bool {
         self.content().contains(number)
@@ -157,10 +174,17 @@ impl List {
 
     /// Puts numbers on the list, or takes them off. Returns the records of it, which must be in the journal
     /// before that is confirmed. From here on an exchange of the set keeps it. See [`Self::check_room`].
-    pub(super) fn change(&self, range: NumberRange, on: bool) -> impl Iterator<Item = ListRecord> + use<> {
+    pub(super) fn change(
+        &self,
+        range: NumberRange,
+        on: bool,
+        now: Timestamp,
+    ) -> impl Iterator<Item = ListRecord> + use<> {
         let mut content = self.content();
         let sequence = content.sequence + 1;
-        content.apply(range, on, sequence);
+        if content.apply(range, on, sequence) {
+            content.changed_at = now;
+        }
         let last = range.last().get();
         let firsts = (range.first().get()..=last).step_by(MAX_RECORD_NUMBERS as usize);
         let id = self.id;
@@ -246,27 +270,34 @@ mod tests {
         NumberRange::new(Number::new(first).unwrap(), Number::new(last).unwrap()).unwrap()
     }
 
+    fn at(seconds: u32) -> Timestamp {
+        Timestamp::new(seconds)
+    }
+
     #[test]
     fn what_changes_during_an_exchange_stays() {
         let manifest = ListManifest::new(7, 0, None);
         let list = List::new("a".parse().unwrap(), PathBuf::new(), manifest, None, Vec::new(), 0);
-        let change = |first, last, on| list.change(range(first, last), on).collect::<Vec<_>>();
+        let change =
+            |first, last, on| list.change(range(first, last), on, at(first as u32)).collect::<Vec<_>>();
         change(1, 10, true);
         let before = list.snapshot();
         // The new set is written meanwhile: it has none of these numbers.
         let record = change(3, 4, true)[0];
         assert_eq!((record.first, record.more, record.on, record.sequence), (3, 1, true, 2));
         change(9, 9, false);
+        change(5, 5, true);
+        assert_eq!(list.changed_at(), at(9), "it was on the list");
         list.exchange(ListManifest::new(7, before.sequence, None), None);
         let numbers: Vec<_> = list.snapshot().ranges().collect();
-        assert_eq!((numbers, list.numbers()), (vec![range(3, 4)], 2));
+        assert_eq!((numbers, list.numbers()), (vec![range(3, 5)], 3));
         assert!(!list.contains(Number::new(1).unwrap()) && list.contains(Number::new(4).unwrap()));
         // A start has the same from the records.
         let records = list.snapshot().records();
         let again = ListManifest::new(7, before.sequence, None);
         let again = List::new("a".parse().unwrap(), PathBuf::new(), again, None, records, 0);
-        assert_eq!((again.numbers(), again.snapshot().sequence), (2, 3));
-        assert_eq!(again.change(range(5, 5), true).next().map(|record| record.sequence), Some(4));
+        assert_eq!((again.numbers(), again.snapshot().sequence), (3, 4));
+        assert_eq!(again.change(range(5, 5), true, at(0)).next().map(|record| record.sequence), Some(5));
     }
 
     #[test]
@@ -279,7 +310,7 @@ mod tests {
             Vec::new(),
             0,
         );
-        let records: Vec<_> = list.change(range(1, 10_000_000_000), false).collect();
+        let records: Vec<_> = list.change(range(1, 10_000_000_000), false, at(0)).collect();
         assert_eq!(records.len(), 3);
         assert!(records.iter().all(|record| record.sequence == 1));
         let ends: Vec<_> = records.iter().map(|record| record.first + u64::from(record.more)).collect();

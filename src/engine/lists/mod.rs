@@ -35,7 +35,7 @@ pub(crate) mod files;
 pub mod list;
 pub mod operations;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, Weak};
 
@@ -94,6 +94,9 @@ pub(crate) trait User: Send + Sync {
     /// Whether the settings name a list.
     fn names(&self, list: ListName) -> bool;
 
+    /// The lists that the settings name.
+    fn named_lists(&self) -> BTreeSet<ListName>;
+
     /// Whether a list blocks its numbers.
     fn is_blocked_by(&self, list: &List) -> bool;
 
@@ -144,6 +147,15 @@ impl Lists {
         let all = self.all.load();
         let missing = settings.lists().find(|name| !all.contains_key(name));
         missing.map_or(Ok(()), |name| Err(NoSuchList(name)))
+    }
+
+    /// How many pools name each list; those that none names are left out.
+    pub(crate) fn uses(&self) -> HashMap<ListName, u64> {
+        let mut uses = HashMap::new();
+        for name in self.users().iter().flat_map(|pool| pool.named_lists()) {
+            *uses.entry(name).or_default() += 1;
+        }
+        uses
     }
 
     /// The pools that may use lists.

@@ -1,6 +1,6 @@
 //! The operators' calls on lists: create, delete, add, remove, replace.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::sync::{Arc, PoisonError};
 
@@ -143,6 +143,11 @@ impl Engine {
         self.shared.lists.get(name)
     }
 
+    /// How many pools name each list in their settings; lists that none names are left out.
+    pub fn list_uses(&self) -> HashMap<ListName, u64> {
+        self.shared.lists.uses()
+    }
+
     /// The names of the pools whose settings name a list.
     pub fn pools_using(&self, name: ListName) -> Vec<String> {
         // Those that are being created are among them too.
@@ -178,6 +183,7 @@ impl Engine {
         disk.rename(staging.path(), &dir)?;
         disk.sync_directory(&lists.dir)?;
         let list = List::open_new(name, dir, manifest).map_err(io::Error::other)?;
+        list.set_changed_at(shared.clock.now());
         lists.change_map(|all| all.insert(name, Arc::new(list)));
         Ok(numbers.map(|numbers| numbers.loaded()).unwrap_or_default())
     }
@@ -272,7 +278,7 @@ impl Engine {
             Box::new(effect(change, &before, numbers).map(|(range, _)| range))
         };
         for range in given() {
-            let mut records = list.change(range, on).peekable();
+            let mut records = list.change(range, on, shared.clock.now()).peekable();
             while records.peek().is_some() {
                 let burst = records.by_ref().take(BURST_RECORDS as usize);
                 shared.operate(|slot| {
@@ -314,6 +320,9 @@ impl Engine {
         let changes = counted(effect(change, &before, numbers), report);
         lists.refresh_all(shared, list, changes.flat_map(|(range, _)| numbers_in(range)), &mut effects);
         report.pools = effects.report();
+        if report.added + report.removed > 0 {
+            list.set_changed_at(shared.clock.now());
+        }
         Ok(())
     }
 }

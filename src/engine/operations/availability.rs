@@ -44,7 +44,7 @@ impl Pool {
 
     /// When the next number that a lease can choose becomes available without a call. `None` if there is no
     /// such number, or if the search gives up because too many leases end before it without making one
-    /// available.
+    /// available. Numbers that the hours close at present are left out: see [`Self::closed`].
     pub fn next_available_at(&self, within: Option<&Within>) -> Option<Timestamp> {
         let current = self.segments.load();
         let (segments, within): (&Segments, _) = match within {
@@ -52,6 +52,12 @@ impl Pool {
             Some(within) => (&within.segments, &within.spans),
         };
         let on_expiry = self.on_expiry();
+        let open = segments.open_among(within, self.shared.clock.now());
+        let within = match &open {
+            None => within,
+            Some(Ok(open)) => open,
+            Some(Err(_)) => return None,
+        };
         let mut next: Option<Timestamp> = None;
         for span in &within.list {
             let segment = &segments.get(span.segment);

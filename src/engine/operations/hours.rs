@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::sync::Arc;
 
+use crate::domain::counts::Counts;
 use crate::domain::zone_table::ZoneTable;
 use crate::engine::calendar::Calendar;
 use crate::engine::pool::{ChangeError, Pool};
@@ -29,7 +30,7 @@ pub struct OpenHours {
 pub struct Closed {
     /// How many there are.
     pub numbers: u64,
-    /// When some of the pool's closed numbers open.
+    /// When some of the pool's closed numbers open; `None` if there are none, or that is far away.
     pub opens_at: Option<Timestamp>,
 }
 
@@ -113,6 +114,24 @@ impl Pool {
         Some(OpenHours { open, closed: segments.whole.numbers().saturating_sub(open), changes_at })
     }
 
+    /// How many numbers the hours leave open at present, whatever their states; `None` if the pool has no hours.
+    pub fn open_numbers(&self) -> Option<u64> {
+        let segments = self.segments.load();
+        let open = segments.open.as_ref()?;
+        // While it is worked out what is open, no lease is given.
+        Some(open.at(self.shared.clock.now()).map_or(0, Spans::numbers))
+    }
+
+    /// How many numbers are in each state, with those that the hours close. If the pool has hours, it reads the
+    /// free index: then not for a serving thread.
+    pub fn counts_by_hours(&self) -> (Counts, Option<Closed>) {
+        let (mut counts, closed) = (self.counts(), self.closed(None));
+        if let Some(closed) = closed {
+            counts.close(closed.numbers);
+        }
+        (counts, closed)
+    }
+
     /// The available numbers that a lease could choose from but for the hours; `None` if the pool has none. Reads
     /// the free index: not for a serving thread.
     pub fn closed(&self, within: Option<&Within>) -> Option<Closed> {
@@ -121,12 +140,12 @@ impl Pool {
             None => (&current, &current.whole),
             Some(within) => (&within.segments, &within.spans),
         };
-        let open = segments.open_among(spans, self.shared.clock.now())?.ok()?;
+        let open = segments.open_among(spans, self.shared.clock.now())?.ok();
         let free = |spans: &Spans| -> u64 {
             let of = |span: &Span| segments.get(span.segment).state.free.count_in(&span.ranks);
             spans.list.iter().map(of).sum()
         };
         let opens_at = segments.open.as_ref().and_then(OpenNumbers::opens_at);
-        Some(Closed { numbers: free(spans).saturating_sub(free(&open)), opens_at })
+        Some(Closed { numbers: free(spans).saturating_sub(open.as_ref().map_or(0, free)), opens_at })
     }
 }

@@ -5,11 +5,13 @@ use std::ops::Range;
 use crate::coordinates::{self, Rank};
 use crate::domain::counts::Counts;
 use crate::engine::pool::Pool;
+use crate::engine::segment::spans::{SegmentIndex, Spans};
 use crate::engine::segment::{Segment, Segments};
 use crate::numbers::number::{Number, NumberRange};
 use crate::numbers::set::run::LastRun;
 use crate::state::block::BlockIndex;
 use crate::state::number_state::State;
+use crate::state::time::Timestamp;
 
 /// Maximum buckets of one map. Each end of a bucket reads up to one block of words, so this bounds the cost
 /// of a map regardless of the size of the pool.
@@ -41,9 +43,10 @@ impl Pool {
         let buckets = span.len().div_ceil(bucket_width);
         let (now, on_expiry) = (self.shared.clock.now(), self.on_expiry());
         let shown = &|segment: &Segment, rank| segment.shown(rank, segment.word(rank).seen(now, on_expiry));
+        let closed = ClosedRanks::new(&segments, now);
         // Decided once: a merge may begin at any moment.
         let (counted, others): (Vec<_>, Vec<_>) =
-            segments.visible().map(|(_, segment)| segment).partition(|segment| has_block_counts(segment));
+            segments.visible().partition(|(_, segment)| has_block_counts(segment));
         let bucket = |index: u64| {
             let begin = Number::new(first.get() + index * bucket_width).ok()?;
             let end = Number::new((begin.get() + bucket_width - 1).min(last.get())).ok()?;
@@ -51,22 +54,57 @@ impl Pool {
             let mut counts = Counts::default();
             let from = ranges.partition_point(|range| range.last() < begin);
             for range in ranges[from..].iter().map_while(|range| range.intersection(bucket)) {
-                for segment in &counted {
-                    segment.set.rank_ranges(range).for_each(|r| count_ranks(segment, r, shown, &mut counts));
+                for (index, segment) in &counted {
+                    for ranks in segment.set.rank_ranges(range) {
+                        count_ranks(segment, ranks.clone(), shown, &mut counts);
+                        counts.close(closed.count_in(*index, segment, ranks));
+                    }
                 }
             }
             Some(counts)
         };
         let mut buckets = (0..buckets).map(bucket).collect::<Option<Vec<_>>>()?;
-        for segment in others {
+        for (index, segment) in others {
             for (number, rank) in numbers_in(segment, &ranges) {
                 let bucket = (number.get() - first.get()) / bucket_width;
                 if let Some(bucket) = buckets.get_mut(bucket as usize) {
-                    bucket.add(shown(segment, rank));
+                    let state = shown(segment, rank);
+                    bucket.add(state);
+                    let is_closed = state == State::Available && closed.contains(index, rank);
+                    bucket.close(u64::from(is_closed));
                 }
             }
         }
         Some(Map { span, bucket_width, buckets })
+    }
+}
+
+/// The ranks that the hours of a pool close at present.
+struct ClosedRanks<'a> {
+    has_hours: bool,
+    /// What is open; `None` while that is worked out, when nothing is.
+    open: Option<&'a Spans>,
+}
+
+impl<'a> ClosedRanks<'a> {
+    fn new(segments: &'a Segments, now: Timestamp) -> Self {
+        let open = segments.open.as_ref().and_then(|open| open.at(now));
+        Self { has_hours: segments.open.is_some(), open }
+    }
+
+    /// How many of some ranks are free, but closed.
+    fn count_in(&self, index: SegmentIndex, segment: &Segment, ranks: Range<Rank>) -> u64 {
+        if !self.has_hours {
+            return 0;
+        }
+        let free = |ranks: Range<Rank>| segment.state.free.count_in(&ranks);
+        let open = self.open.map_or(0, |open| open.inside(index, ranks.clone()).map(free).sum());
+        free(ranks).saturating_sub(open)
+    }
+
+    fn contains(&self, index: SegmentIndex, rank: Rank) -> bool {
+        let ranks = || rank..Rank(rank.0 + 1);
+        self.has_hours && self.open.is_none_or(|open| open.inside(index, ranks()).next().is_none())
     }
 }
 

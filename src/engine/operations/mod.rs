@@ -20,3 +20,4 @@ pub(crate) mod restore_states;
 pub mod retire;
 pub mod rounds;
 mod sweep;
+pub mod why;

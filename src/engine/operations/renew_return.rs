@@ -357,7 +357,8 @@ impl Pool {
         if let Some(list) = list
             && self.check_token(item.lease, segment.word(rank)).is_ok()
         {
-            self.shared.lists.put_one(list, item.lease.number, slot, transition.changing());
+            let now = self.shared.clock.now();
+            self.shared.lists.put_one(list, item.lease.number, slot, now, transition.changing());
         }
         let (segment, rank, changed) = segment.change(rank, slot, |word| {
             self.check_token(item.lease, word)?;

@@ -46,20 +46,25 @@ impl Spans {
 
     /// The ranks that are also in `others`. Those of the segment `receiving` are counted in others.
     pub(super) fn common(&self, others: &Self, receiving: Option<SegmentIndex>) -> Self {
-        let mut common = Vec::new();
-        for span in &self.list {
-            let is_before =
-                |other: &Span| (other.segment, other.ranks.end) <= (span.segment, span.ranks.start);
-            let first = others.list.partition_point(is_before);
-            let rest = others.list[first..].iter();
-            let overlapping =
-                rest.take_while(|other| other.segment == span.segment && other.ranks.start < span.ranks.end);
-            common.extend(overlapping.map(|other| {
-                let ranks = span.ranks.start.max(other.ranks.start)..span.ranks.end.min(other.ranks.end);
-                (span.segment, ranks)
-            }));
-        }
-        Self::new(common.into_iter(), receiving)
+        let common = self.list.iter().flat_map(|span| {
+            others.inside(span.segment, span.ranks.clone()).map(|ranks| (span.segment, ranks))
+        });
+        Self::new(common, receiving)
+    }
+
+    /// The parts of some ranks of a segment that are among these.
+    pub(crate) fn inside(
+        &self,
+        segment: SegmentIndex,
+        ranks: Range<Rank>,
+    ) -> impl Iterator<Item = Range<Rank>> + '_ {
+        let first =
+            self.list.partition_point(|span| (span.segment, span.ranks.end) <= (segment, ranks.start));
+        let end = ranks.end;
+        let overlapping = self.list[first..]
+            .iter()
+            .take_while(move |span| span.segment == segment && span.ranks.start < end);
+        overlapping.map(move |span| ranks.start.max(span.ranks.start)..ranks.end.min(span.ranks.end))
     }
 
     /// How many numbers there are.

@@ -113,7 +113,7 @@ impl Engine {
             operator: Operator::default(),
             merging: Mutex::default(),
             announcements: Arc::default(),
-            lists: Lists::new(data_dir::lists_dir(data_dir), lists.activate(&**disk)?),
+            lists: Lists::new(data_dir::lists_dir(data_dir), lists.activate(&**disk, clock.now())?),
             budgets: Budgets::new(config.max_numbers, &staging_dir, config.journal_file_bytes),
             growing_numbers: config.growing_numbers.clamp(1, u16::MAX.into()),
             staging_dir,

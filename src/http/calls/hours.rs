@@ -108,8 +108,9 @@ pub(crate) fn put_zones(
             let table = if builtin {
                 ZoneTable::phone()
             } else {
-                let text = std::str::from_utf8(&body)
-                    .map_err(|error| Problem::bad_request(format!("The table is not UTF-8: {error}")))?;
+                let text = std::str::from_utf8(&body).map_err(|error| {
+                    Problem::bad_request(format!("The table is not UTF-8, save it as that: {error}"))
+                })?;
                 ZoneTable::parse(text)
             };
             change(&pool, Some(table.map_err(|error| Problem::bad_request(error.to_string()))?))

@@ -409,6 +409,11 @@ pub(super) struct Counted {
 }
 
 impl Counted {
+    /// Whether the pool has hours.
+    pub(super) fn has_hours(&self) -> bool {
+        self.closed.is_some()
+    }
+
     /// When closed numbers open.
     pub(super) fn opens_at(&self) -> Option<Timestamp> {
         self.closed.and_then(|closed| closed.opens_at)
@@ -416,9 +421,9 @@ impl Counted {
 
     /// The members that tell of the counts' times.
     pub(super) fn times(&self) -> String {
-        let closed = self.closed.map_or(String::new(), |closed| {
-            format!(",\"closed\":{},\"next_open_at\":{}", closed.numbers, time_json(closed.opens_at))
-        });
+        let closed = self
+            .closed
+            .map_or(String::new(), |closed| format!(",\"next_open_at\":{}", time_json(closed.opens_at)));
         format!("\"next_available_at\":{}{closed}", time_json(self.next))
     }
 }
@@ -435,7 +440,7 @@ pub(super) async fn count(pool: &Arc<Pool>, within: Option<&Arc<Within>>) -> Res
 fn look(pool: &Pool, within: Option<&Within>) -> Counted {
     let (mut counts, closed) = (pool.counts_within(within), pool.closed(within));
     if let Some(closed) = closed {
-        counts.available = counts.available.saturating_sub(closed.numbers);
+        counts.close(closed.numbers);
     }
     Counted { counts, next: pool.next_available_at(within), closed }
 }
@@ -443,15 +448,17 @@ fn look(pool: &Pool, within: Option<&Within>) -> Counted {
 /// When to try again: as text, and in seconds. `next` is when a number becomes available, `opens_at` when closed
 /// ones open.
 pub(super) fn when(next: Option<Timestamp>, opens_at: Option<Timestamp>, now: Timestamp) -> (String, u64) {
-    let text = match (next, opens_at) {
-        (Some(time), _) => format!("try again at {time}, when the next number can become available"),
-        (None, Some(time)) => format!("try again at {time}, when closed numbers open"),
-        (None, None) => {
+    let soonest = [next, opens_at].into_iter().flatten().min();
+    let text = match soonest {
+        Some(time) if Some(time) == next => {
+            format!("try again at {time}, when the next number can become available")
+        }
+        Some(time) => format!("try again at {time}, when closed numbers open"),
+        None => {
             "none will become available without an operator: start the next round, reinstate numbers or add some"
                 .to_owned()
         }
     };
-    let soonest = [next, opens_at].into_iter().flatten().min();
     let retry_after = soonest.map_or(EXHAUSTED_RETRY_AFTER_SECONDS, |next| {
         next.unix_seconds().saturating_sub(now.unix_seconds()).max(1)
     });
@@ -473,9 +480,7 @@ fn exhausted(counted: &Counted, now: Timestamp) -> Problem {
             "{} are done, {} are retired{} and {} are blocked by lists",
             counts.done,
             counts.retired,
-            closed.map_or(String::new(), |Closed { numbers, .. }| format!(
-                ", {numbers} are outside their hours"
-            )),
+            closed.map_or(String::new(), |_| format!(", {} are outside their hours", counts.closed)),
             counts.blocked
         );
         format!(

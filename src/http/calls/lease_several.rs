@@ -263,11 +263,13 @@ impl Call {
     /// The refusal of a call that found no number, with the counts of each pool.
     async fn exhausted(&self, now: Timestamp) -> Result<Problem, Problem> {
         let (mut next, mut opens_at, mut numbers) = (None::<Timestamp>, None::<Timestamp>, 0);
+        let mut has_hours = false;
         let mut members = String::new();
         for Chosen { pool, within } in &self.chosen {
             let within = within.load_full();
             let counted = count(pool, within.as_ref()).await?;
             let is_paused = pool.is_paused();
+            has_hours |= counted.has_hours();
             if !is_paused {
                 next = [next, counted.next].into_iter().flatten().min();
                 opens_at = [opens_at, counted.opens_at()].into_iter().flatten().min();
@@ -289,6 +291,9 @@ impl Call {
             self.chosen.len()
         );
         let _ = write!(members, "],\"next_available_at\":{}", time_json(next));
+        if has_hours {
+            let _ = write!(members, ",\"next_open_at\":{}", time_json(opens_at));
+        }
         Ok(Problem::new(Code::Exhausted, detail).with_members(members).retry_after(retry_after))
     }
 }

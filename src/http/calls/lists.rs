@@ -41,7 +41,12 @@ fn list_of<B>(api: &Api, request: &Request<B>) -> Result<Arc<List>, Problem> {
 fn list_json(engine: &Engine, list: &List) -> String {
     let pools: Vec<_> = engine.pools_using(list.name()).iter().map(|pool| json::quoted(pool)).collect();
     let name = json::quoted(list.name().as_str());
-    format!("{{\"list\":{name},\"numbers\":{},\"pools\":[{}]}}", list.numbers(), pools.join(","))
+    format!(
+        "{{\"list\":{name},\"numbers\":{},\"pools\":[{}],\"changed_at\":\"{}\"}}",
+        list.numbers(),
+        pools.join(","),
+        list.changed_at()
+    )
 }
 
 /// `GET /v1/lists`

@@ -33,6 +33,8 @@ use hyper::{Request, Response};
 
 use crate::auth::authority::Authority;
 use crate::auth::registry::Registry;
+use crate::domain::list_name::ListName;
+use crate::engine::lists::list::List;
 use crate::engine::pool::Pool;
 use crate::engine::registry::Engine;
 use crate::http::actor::Actor;
@@ -46,6 +48,7 @@ use crate::http::response::problem::{Code, Problem};
 use crate::http::wait_link::WaitLink;
 use crate::journal::queue::Position;
 use crate::numbers::number::Number;
+use crate::state::time::Timestamp;
 
 use super::counters::Stats;
 use super::counters::principals::PrincipalCounts;
@@ -158,6 +161,31 @@ fn pools_of(api: &Api, actor: &Actor) -> Vec<Arc<Pool>> {
         pools.retain(|pool| actor.sees(pool.name().as_str()));
     }
     pools
+}
+
+/// The figures of a list.
+#[derive(Debug, Clone, Copy)]
+struct ListFigures {
+    name: ListName,
+    numbers: u64,
+    /// How many pools name it.
+    pools: u64,
+    changed_at: Timestamp,
+}
+
+/// The lists that the actor sees, by name: all, or none if it does not see all pools.
+fn lists_of(api: &Api, actor: &Actor) -> Vec<ListFigures> {
+    if !actor.sees_all() {
+        return Vec::new();
+    }
+    let uses = api.engine.list_uses();
+    let figures = |list: &Arc<List>| ListFigures {
+        name: list.name(),
+        numbers: list.numbers(),
+        pools: uses.get(&list.name()).copied().unwrap_or_default(),
+        changed_at: list.changed_at(),
+    };
+    api.engine.lists().iter().map(figures).collect()
 }
 
 /// What is counted of the principals that the actor sees: all, or itself alone if it does not see all pools.

@@ -6,9 +6,12 @@ use std::sync::Arc;
 use hyper::body::Incoming;
 use hyper::{Request, Response};
 
+use crate::domain::list_name::ListName;
 use crate::engine::operations::import::ImportReport;
-use crate::engine::pool::Pool;
+use crate::engine::operations::why::Reason;
+use crate::engine::pool::{NumberState, Pool};
 use crate::http::actor::Actor;
+use crate::http::blocking::blocking;
 use crate::http::calls::{Api, Handled, Reply, number_not_found, pool_of, preview, query_of, upload};
 use crate::http::request::number_list::{LIST_PARAMETERS, Source};
 use crate::http::request::path;
@@ -16,6 +19,8 @@ use crate::http::request::query::{self, Query};
 use crate::http::response::body::Body;
 use crate::http::response::json::{self, push_first_invalid};
 use crate::http::response::problem::Problem;
+use crate::numbers::number::Number;
+use crate::state::time::Timestamp;
 
 /// `POST /v1/pools/{pool}/numbers`
 pub(crate) fn add(api: &Arc<Api>, actor: &Actor, request: Request<Incoming>) -> Result<Handled, Problem> {
@@ -90,16 +95,44 @@ pub(crate) fn lookup(api: &Arc<Api>, _actor: &Actor, request: Request<Incoming>)
     query::none(query_of(&request))?;
     let pool = pool_of(api, &request)?;
     let number = path::number(path::last_segment(&request))?;
-    let found = pool.lookup(number).ok_or_else(|| number_not_found(&pool, number))?;
-    let until = found.until.map(|until| format!(",\"until\":\"{until}\"")).unwrap_or_default();
-    let lists: Vec<_> = pool.blocked_by(number).iter().map(|list| json::quoted(list.as_str())).collect();
-    let blocked_by =
-        if lists.is_empty() { String::new() } else { format!(",\"blocked_by\":[{}]", lists.join(",")) };
-    Ok(json::ok_json(format!(
-        "{{\"number\":{},\"state\":\"{}\",\"generation\":{}{until}{blocked_by}}}",
+    if pool.has_hours() {
+        return Handled::later(blocking(move || look_up(&pool, number)));
+    }
+    Ok(look_up(&pool, number)?.into())
+}
+
+fn look_up(pool: &Pool, number: Number) -> Reply {
+    let report = pool.why(number).ok_or_else(|| number_not_found(pool, number))?;
+    let NumberState { state, generation, until, .. } = report.number;
+    let mut text = format!(
+        "{{\"number\":{},\"state\":\"{}\",\"generation\":{generation}{}",
         number.get(),
-        found.state.as_str(),
-        found.generation,
-    ))
-    .into())
+        state.as_str(),
+        until_member(until),
+    );
+    let blocked_by = report.blocked_by();
+    // Writing to a string does not fail.
+    if !blocked_by.is_empty() {
+        let _ = write!(text, ",\"blocked_by\":{}", list_names(blocked_by));
+    }
+    let reasons: Vec<_> = report.reasons.iter().map(reason_json).collect();
+    let _ = write!(text, ",\"leasable\":{},\"reasons\":[{}]}}", reasons.is_empty(), reasons.join(","));
+    Ok(json::ok_json(text))
+}
+
+fn reason_json(reason: &Reason) -> String {
+    let lists = match reason {
+        Reason::Blocked(lists) => format!(",\"lists\":{}", list_names(lists)),
+        _ => String::new(),
+    };
+    format!("{{\"reason\":\"{}\"{}{lists}}}", reason.as_str(), until_member(reason.until()))
+}
+
+fn until_member(until: Option<Timestamp>) -> String {
+    until.map(|until| format!(",\"until\":\"{until}\"")).unwrap_or_default()
+}
+
+fn list_names(lists: &[ListName]) -> String {
+    let names: Vec<_> = lists.iter().map(|list| json::quoted(list.as_str())).collect();
+    format!("[{}]", names.join(","))
 }

@@ -24,7 +24,7 @@ use crate::http::response::problem::Problem;
 const FILES_PATH: &str = "/page/";
 /// Largest total size of the files, in bytes.
 #[cfg(test)]
-const MAX_PAGE_BYTES: usize = 150_000;
+const MAX_PAGE_BYTES: usize = 200_000;
 
 const HTML: &str = "text/html; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
@@ -76,10 +76,13 @@ const FILES: &[File] = files! {
     SCRIPT "dom.js",
     SCRIPT "format.js",
     SCRIPT "history.js",
+    SCRIPT "hours.js",
+    SCRIPT "lists.js",
     SCRIPT "lookup.js",
     SCRIPT "map.js",
     SCRIPT "pool.js",
     SCRIPT "pools.js",
+    SCRIPT "preview.js",
     SCRIPT "refusals.js",
     SCRIPT "states.js",
     SCRIPT "status.js",

@@ -25,16 +25,13 @@ const SETTING_PARAMETERS: [&str; 8] =
 
 /// One pool as the list shows it.
 fn pool_json(pool: &Pool) -> Result<String, Problem> {
-    let mut counts = pool.counts();
-    let closed = pool.closed(None).map(|closed| closed.numbers.min(counts.available));
-    counts.available -= closed.unwrap_or_default();
+    let (counts, _) = pool.counts_by_hours();
     let settings = serde_json::to_string(&**pool.settings()).map_err(|error| Problem::internal(&error))?;
     Ok(format!(
-        "{{\"pool\":{},\"numbers\":{},{}{},\"round\":{},\"paused\":{}{},\"settings\":{settings}}}",
+        "{{\"pool\":{},\"numbers\":{},{},\"round\":{},\"paused\":{}{},\"settings\":{settings}}}",
         json::quoted(pool.name().as_str()),
         counts.numbers,
         json::counts(&counts),
-        closed.map_or(String::new(), |closed| format!(",\"closed\":{closed}")),
         pool.round(),
         pool.is_paused(),
         pool.paused_until().map_or(String::new(), |until| format!(",\"paused_until\":\"{until}\"")),

@@ -10,7 +10,9 @@ use hyper::body::Incoming;
 use crate::engine::pool::Pool;
 use crate::histogram::DistributionSnapshot;
 use crate::http::actor::Actor;
-use crate::http::calls::{Api, Handled, over_pools, pools_of, principals_of, query_of};
+use crate::http::calls::{
+    Api, Handled, ListFigures, lists_of, over_pools, pools_of, principals_of, query_of,
+};
 use crate::http::counters::principals::PrincipalCounts;
 use crate::http::counters::refusals::Refused;
 use crate::http::counters::requests::CallSnapshot;
@@ -18,14 +20,14 @@ use crate::http::request::query;
 use crate::http::response::json;
 use crate::http::response::problem::Problem;
 use crate::http::response::stats::{
-    CallStats, Connections, Disk, JournalStats, Latency, Lateness, Memory, PoolStats, PrincipalStats, Rates,
-    RefusalStats, Stats, Totals,
+    CallStats, Connections, Disk, JournalStats, Latency, Lateness, ListStats, Memory, PoolStats,
+    PrincipalStats, Rates, RefusalStats, Stats, Totals,
 };
 use crate::journal::handle::JournalError;
 use crate::state::time::Timestamp;
 use crate::sys::memory::resident_bytes;
 
-/// `GET /v1/stats`. Reads no number's word, so the cost does not depend on the size of the pools.
+/// `GET /v1/stats`. Reads no number's word; in pools with hours it counts the bits of the free index.
 pub(crate) fn show(api: &Arc<Api>, actor: &Actor, request: Request<Incoming>) -> Result<Handled, Problem> {
     query::none(query_of(&request))?;
     over_pools(api, actor, |api, actor| {
@@ -43,6 +45,7 @@ fn stats_of(api: &Api, actor: &Actor) -> Stats {
         durability: api.engine.journal().durability().as_str().to_owned(),
         state: state(api).to_owned(),
         pools: pools_of(api, actor).iter().map(|pool| (pool.name().to_string(), pool_stats(pool))).collect(),
+        lists: lists_of(api, actor).iter().map(list_stats).collect(),
         requests: api.stats.requests().iter().map(|call| call_stats(api, call)).collect(),
         refusals: api
             .stats
@@ -72,7 +75,8 @@ fn state(api: &Api) -> &'static str {
 }
 
 fn pool_stats(pool: &Pool) -> PoolStats {
-    let (counts, totals, rates, lateness) = (pool.counts(), pool.totals(), pool.rates(), pool.lateness());
+    let (counts, closed) = pool.counts_by_hours();
+    let (totals, rates, lateness) = (pool.totals(), pool.rates(counts.available), pool.lateness());
     let waiters = pool.waiters();
     let next_at = if counts.available == 0 { pool.earliest_available_at() } else { None };
     PoolStats {
@@ -83,6 +87,7 @@ fn pool_stats(pool: &Pool) -> PoolStats {
         done: counts.done,
         retired: counts.retired,
         blocked: counts.blocked,
+        closed: counts.closed,
         round: pool.round().into(),
         paused: pool.is_paused(),
         waiters: waiters.calls,
@@ -102,12 +107,19 @@ fn pool_stats(pool: &Pool) -> PoolStats {
         },
         exhaustion_seconds: rates.exhaustion_seconds,
         next_available_at: next_at.map(|time| time.to_string()),
+        open: pool.open_numbers(),
+        next_open_at: closed.and_then(|closed| closed.opens_at).map(|time| time.to_string()),
         expiry_lateness_ms: Lateness {
             p50: lateness.quantile(0.5),
             p99: lateness.quantile(0.99),
             max: lateness.max,
         },
     }
+}
+
+fn list_stats(list: &ListFigures) -> (String, ListStats) {
+    let ListFigures { name, numbers, pools, changed_at } = *list;
+    (name.to_string(), ListStats { numbers, pools, changed_at: changed_at.to_string() })
 }
 
 /// Rounds to a multiple of 1 / `parts`, so that only significant digits are shown.

@@ -1,12 +1,18 @@
-// Operators' actions on a pool. Each is confirmed in a dialog that says what will happen and how to undo it.
+// Operators' actions on a pool or a list. Each is confirmed in a dialog that says what will happen and how to undo it.
 
-import { call, explain, poolPath } from "./api.js";
+import { call, explain, listPath, poolPath } from "./api.js";
 import { byId, setShown, setText } from "./dom.js";
 import { count, many } from "./format.js";
+import { ofAddition, ofListChange } from "./preview.js";
 
 const SAID_MILLISECONDS = 12_000;
+/** A file may be large. */
+const LIST_PATIENCE_MILLISECONDS = 600_000;
 const dialog = byId("dialog");
 const numbers = byId("dialog-numbers");
+const file = byId("dialog-file");
+const region = byId("dialog-region");
+const named = byId("dialog-name");
 const act = byId("dialog-do");
 let open = null;
 let afterwards = () => {};
@@ -22,7 +28,8 @@ function say(text) {
   saidTimer = setTimeout(() => setText(byId("said"), ""), SAID_MILLISECONDS);
 }
 
-/** Each action: what the dialog says, and what is done. Those with `list` take numbers. */
+/** Each action: what the dialog says, and what is done. Those with a `path` take numbers, which are sent there, first in a dry
+ *  run; `preview` has what that tells. Those with a `named` take a name. */
 const ACTIONS = {
   pause: (pool) => ({
     title: `Pause ${pool}?`,
@@ -53,7 +60,8 @@ const ACTIONS = {
     will: "They are no longer leased, also in later rounds. Existing leases of them cannot be renewed.",
     undo: "To undo it: Reinstate the same numbers. They are then available, whatever state they had before.",
     name: "Retire",
-    list: "retire",
+    path: poolPath(pool, "/retire"),
+    where: `In ${pool}`,
     told: ({ retired, already, unknown, leased }) => `${many(retired, "number")}${leased ? `, ${count(leased)} of them leased now` : ""}; ${count(already)} retired already, ${count(unknown)} not in the pool`,
     changed: ({ retired }) => retired,
     past: "retired",
@@ -63,46 +71,134 @@ const ACTIONS = {
     will: "Retired numbers become available again and can be leased at once.",
     undo: "To undo it: Retire the same numbers.",
     name: "Reinstate",
-    list: "reinstate",
+    path: poolPath(pool, "/reinstate"),
+    where: `In ${pool}`,
     told: ({ reinstated, already, unknown }) => `${many(reinstated, "number")}; ${count(already)} not retired, ${count(unknown)} not in the pool`,
     changed: ({ reinstated }) => reinstated,
     past: "reinstated",
   }),
+  add: (pool) => ({
+    title: `Add numbers to ${pool}`,
+    will: "They can be leased at once, unless a list blocks them or their hours are over. Numbers that are in the pool already keep their state.",
+    undo: "To undo it: Retire the same numbers.",
+    name: "Add",
+    path: poolPath(pool, "/numbers"),
+    where: `To ${pool}`,
+    told: ({ added, existing }) => `${many(added, "number")}; ${count(existing)} in the pool already`,
+    changed: ({ added }) => added,
+    past: "added",
+    preview: ofAddition,
+  }),
+  "list-add": (list) => ({
+    title: `Put numbers on ${list}`,
+    will: "No pool that is blocked by the list leases them any more. Live leases go on, and cannot be renewed.",
+    undo: "To undo it: Remove the same numbers.",
+    name: "Add",
+    path: listPath(list, "/numbers"),
+    where: `To ${list}`,
+    told: ({ added, existing }) => `${many(added, "number")}; ${count(existing)} on it already`,
+    changed: ({ added }) => added,
+    past: "added",
+    preview: ofListChange,
+  }),
+  "list-remove": (list) => ({
+    title: `Take numbers off ${list}`,
+    will: "Pools that no other list keeps from it can lease them again at once.",
+    undo: "To undo it: Add the same numbers.",
+    name: "Remove",
+    path: listPath(list, "/remove"),
+    where: `From ${list}`,
+    told: ({ removed, unknown }) => `${many(removed, "number")}; ${count(unknown)} not on it`,
+    changed: ({ removed }) => removed,
+    past: "removed",
+    preview: ofListChange,
+  }),
+  "list-replace": (list, { numbers: before }) => ({
+    title: `Replace all numbers of ${list}`,
+    will: `The list has ${many(before, "number")}. From then on it has those given here, and no others.`,
+    undo: `This cannot be undone. To keep what is on it, export it first: allotd list export ${list}`,
+    name: "Change",
+    path: listPath(list, "/replace"),
+    where: `In ${list}`,
+    told: ({ added, removed, existing }) => `${count(added)} added, ${count(removed)} removed; ${count(existing)} stay`,
+    changed: ({ added, removed }) => added + removed,
+    past: "replaced",
+    preview: ofListChange,
+  }),
+  "list-create": () => ({
+    title: "Make a list",
+    will: "It begins empty, and blocks no pool before a pool names it: allotd pool set POOL --blocked-by LIST",
+    undo: "To undo it: Delete.",
+    name: "Make it",
+    named: true,
+    run: async (name) => (await call("PUT", listPath(name)), `The list ${name} is there.`),
+  }),
+  "list-delete": (list, { numbers: on, pools }) => ({
+    title: `Delete the list ${list}?`,
+    will: `${many(on, "number")} ${on === 1 ? "is" : "are"} forgotten.${pools ? " It is refused while pools use the list." : ""}`,
+    undo: `This cannot be undone. To keep what is on it, export it first: allotd list export ${list}`,
+    name: "Delete",
+    run: async () => (await call("DELETE", listPath(list)), `The list ${list} is deleted.`),
+  }),
 };
 
-/** Opens the dialog of an action on a pool; `given` are numbers to begin with. */
-export function openAction(name, pool, figures, given = "") {
-  const action = ACTIONS[name]?.(pool, figures);
+/** Opens the dialog of an action on a pool or a list; `given` are numbers to begin with. */
+export function openAction(name, target, figures, given = "") {
+  const action = ACTIONS[name]?.(target, figures);
   if (!action || dialog.open) return;
-  open = { action, pool, checked: null };
+  open = { action, checked: null };
   setText(byId("dialog-title"), action.title);
   setText(byId("dialog-will"), action.will);
   setText(byId("dialog-undo"), action.undo);
   setText(byId("dialog-problem"), "");
-  setText(byId("dialog-check"), "");
-  setShown(byId("dialog-list"), Boolean(action.list));
-  numbers.value = given;
+  byId("dialog-check").replaceChildren();
+  setShown(byId("dialog-list"), Boolean(action.path));
+  setShown(byId("dialog-named"), Boolean(action.named));
+  [numbers.value, file.value, region.value, named.value] = [given, "", "", ""];
+  numbers.disabled = false;
   act.disabled = false;
-  setText(act, action.list ? "Check" : action.name);
+  setText(act, action.path ? "Check" : action.name);
   dialog.showModal();
-  (action.list ? numbers : act).focus();
+  (action.path ? numbers : action.named ? named : act).focus();
+}
+
+/** What is given, and what tells whether that has changed. */
+function given() {
+  const [chosen] = file.files;
+  const country = region.value.trim().toUpperCase();
+  const query = country ? `region=${encodeURIComponent(country)}` : "";
+  if (chosen) {
+    const type = chosen.name.toLowerCase().endsWith(".csv") ? "text/csv" : "text/plain";
+    return { key: `${chosen.name} ${chosen.size} ${chosen.lastModified} ${query}`, body: chosen, type, query };
+  }
+  if (!numbers.value.trim()) throw new Error("Give at least one number.");
+  return { key: `${numbers.value}\n${query}`, body: numbers.value, type: "text/plain", query };
 }
 
 /** At the first press says what would happen to the numbers; at the second does it. */
-async function runList({ action, pool, checked }) {
-  const text = numbers.value;
-  if (!text.trim()) throw new Error("Give at least one number.");
-  const path = poolPath(pool, `/${action.list}`);
-  if (checked !== text) {
-    const would = await call("POST", `${path}?dry_run=true`, { text });
+async function runList({ action, checked }) {
+  const { key, query, ...sent } = given();
+  const send = (parameters) => {
+    const all = [...parameters, query].filter(Boolean).join("&");
+    return call("POST", all ? `${action.path}?${all}` : action.path, { ...sent, patience: LIST_PATIENCE_MILLISECONDS });
+  };
+  if (checked !== key) {
+    const would = await send(["dry_run=true"]);
     const any = action.changed(would) > 0;
-    open.checked = any ? text : null;
-    setText(byId("dialog-check"), any ? `Would be ${action.past}: ${action.told(would)}.` : `Nothing would change: ${action.told(would)}.`);
+    open.checked = any ? key : null;
+    const told = any ? `Would be ${action.past}: ${action.told(would)}.` : `Nothing would change: ${action.told(would)}.`;
+    byId("dialog-check").replaceChildren(told, ...(action.preview?.(would) ?? []));
     setText(act, any ? `${action.name} ${many(action.changed(would), "number")}` : "Check");
     return null;
   }
-  const did = await call("POST", path, { text });
-  return `In ${pool} ${action.past}: ${action.told(did)}.`;
+  const did = await send([]);
+  return `${action.where} ${action.past}: ${action.told(did)}.`;
+}
+
+async function runNamed({ action }) {
+  const name = named.value.trim();
+  if (!name) throw new Error("Give a name.");
+  return action.run(name);
 }
 
 async function run() {
@@ -110,7 +206,7 @@ async function run() {
   act.disabled = true;
   setText(byId("dialog-problem"), "");
   try {
-    const result = action.list ? await runList(open) : await action.run();
+    const result = action.path ? await runList(open) : action.named ? await runNamed(open) : await action.run();
     if (result === null) return;
     dialog.close();
     say(result);
@@ -127,9 +223,13 @@ byId("dialog-form").addEventListener("submit", (event) => {
   run();
 });
 byId("dialog-cancel").addEventListener("click", () => dialog.close());
-numbers.addEventListener("input", () => {
+
+/** What was checked is not what is given. */
+function forget() {
+  numbers.disabled = file.files.length > 0;
   if (!open || open.checked === null) return;
   open.checked = null;
   setText(act, "Check");
-  setText(byId("dialog-check"), "");
-});
+  byId("dialog-check").replaceChildren();
+}
+for (const field of [numbers, file, region]) field.addEventListener("input", forget);

@@ -15,14 +15,14 @@ export class Refused extends Error {
   }
 }
 
-/** Makes a call and returns its JSON. Asks for a token if the daemon wants one. Throws `Refused`, or another
- *  error if there is no response. */
-export async function call(method, path, { text, patience = PATIENCE_MILLISECONDS } = {}) {
+/** Makes a call and returns its JSON. `body` is text, or a file. Asks for a token if the daemon wants one. Throws `Refused`,
+ *  or another error if there is no response. */
+export async function call(method, path, { body, type = "text/plain", patience = PATIENCE_MILLISECONDS } = {}) {
   for (;;) {
     const token = shown();
     const options = { method, cache: "no-store", signal: AbortSignal.timeout(patience) };
-    options.headers = text === undefined ? token : { "Content-Type": "text/plain", ...token };
-    if (text !== undefined) options.body = text;
+    options.headers = body === undefined ? token : { "Content-Type": type, ...token };
+    if (body !== undefined) options.body = body;
     const response = await fetch(path, options);
     const answer = await response.json().catch(() => ({}));
     if (response.ok) return answer;
@@ -32,14 +32,18 @@ export async function call(method, path, { text, patience = PATIENCE_MILLISECOND
   }
 }
 
-/** The stats. Their pools have no prototype: a pool that is asked for by the address may have any name, such as `constructor`. */
+/** The stats. Their pools and lists have no prototype: what is asked for by the address may have any name, such as `constructor`. */
 export async function stats() {
   const answer = await call("GET", "/v1/stats", { patience: STATS_PATIENCE_MILLISECONDS });
-  return { ...answer, pools: Object.assign(Object.create(null), answer.pools) };
+  const named = (things) => Object.assign(Object.create(null), things);
+  return { ...answer, pools: named(answer.pools), lists: named(answer.lists) };
 }
 
 /** The path of a pool, or of something under it. */
 export const poolPath = (pool, below = "") => `/v1/pools/${encodeURIComponent(pool)}${below}`;
+
+/** The path of a list, or of something under it. */
+export const listPath = (list, below = "") => `/v1/lists/${encodeURIComponent(list)}${below}`;
 
 /** The message of an error, for people. */
 export function explain(error) {

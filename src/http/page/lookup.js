@@ -34,15 +34,33 @@ export async function lookUp(digits = input.value) {
   }
 }
 
-function describe({ number, state, generation, until, holder, blocked_by: lists }) {
+/** What keeps a number from being leased, and what ends it. */
+const REASONS = {
+  leased: () => "someone holds it",
+  resting: () => "it rests",
+  done: () => "it is done until the next round",
+  retired: () => "it is retired until it is reinstated",
+  blocked: ({ lists }) => `it is on ${lists.join(", ")} until it is taken off`,
+  closed: ({ until }) => (until ? "it is outside its hours" : "its hours do not open it, or not soon"),
+  paused: () => "the pool is paused",
+};
+
+function reasonInWords(reason) {
+  const end = reason.until ? ` until ${clock(reason.until)} (${relative(reason.until)})` : "";
+  return `${REASONS[reason.reason]?.(reason) ?? reason.reason}${end}`;
+}
+
+function describe({ number, state, generation, holder, leasable, reasons }) {
   const { name, means } = STATES.find(({ key }) => key === state);
   const facts = [`leased or reinstated ${generation === 1 ? "once" : `${count(generation)} times`}`];
-  if (until) facts.unshift(`until ${clock(until)} (${relative(until)})`);
   if (holder) facts.unshift(`held by ${holder}`);
-  if (lists) facts.unshift(`on ${lists.join(", ")}`);
+  const why = leasable
+    ? make("p", {}, "It can be leased now.")
+    : make("div", {}, make("p", {}, "It cannot be leased now:"), make("ul", { className: "found-why" }, ...reasons.map((reason) => make("li", {}, reasonInWords(reason)))));
   const act = state === "retired" ? "reinstate" : "retire";
   return [
     make("p", { className: "found" }, make("i", { className: `swatch ${state}`, "aria-hidden": "true" }), make("b", {}, String(number)), ` ${name}`, make("small", {}, ` ${means}`)),
+    why,
     make("p", { className: "quiet" }, facts.join(" · ")),
     make("button", { type: "button", "data-act": act, "data-numbers": String(number) }, act === "retire" ? "Retire this number" : "Reinstate this number"),
   ];

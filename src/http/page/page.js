@@ -7,6 +7,8 @@ import { showDaemon } from "./daemon.js";
 import { byId, setShown, setText } from "./dom.js";
 import { clock } from "./format.js";
 import { History } from "./history.js";
+import { refreshHours, showHours } from "./hours.js";
+import { showLists, showUsers } from "./lists.js";
 import { lookIn, lookUp } from "./lookup.js";
 import { onOpenNumber, refresh as refreshMap, showMap } from "./map.js";
 import { showPool, showSettings } from "./pool.js";
@@ -47,10 +49,12 @@ function show() {
   setShown(byId("pool"), name !== null);
   setShown(byId("empty"), name === null);
   setShown(byId("daemon"), true);
+  showLists(stats.lists);
   showDaemon(stats);
   showPools(stats, history, name);
   if (name === null) return;
   showPool(name, stats.pools[name], history.rate(name));
+  showHours(name, stats.pools[name]);
   showCharts(history, name);
   showMap(name);
   lookIn(name);
@@ -60,6 +64,8 @@ document.addEventListener("click", (event) => {
   const button = event.target.closest("button[data-act]");
   if (!button || !stats) return;
   if (button.dataset.act === "only-trouble") return showOnlyTrouble();
+  const { act, list } = button.dataset;
+  if (list !== undefined) return openAction(act, list, stats.lists[list]);
   const pool = button.dataset.pool || chosen(stats.pools);
   if (pool in stats.pools) openAction(button.dataset.act, pool, stats.pools[pool], button.dataset.numbers);
 });
@@ -68,6 +74,8 @@ onDone(() => {
   poll();
   refreshMap();
   showSettings();
+  refreshHours();
+  showUsers();
   if (byId("lookup-number").value) lookUp();
 });
 onOpenNumber((number) => {

@@ -3,6 +3,7 @@
 import { call, poolPath } from "./api.js";
 import { byId, make, setFacts, setShown, setText } from "./dom.js";
 import { clock, count, duration, many, rate, relative, share, UNKNOWN } from "./format.js";
+import { setHours } from "./hours.js";
 import { makeBar, setBar, STATES } from "./states.js";
 
 const SETTINGS_MILLISECONDS = 30_000;
@@ -50,6 +51,10 @@ function showFigures(pool, speed) {
   else figure("exhaustion", duration(left), `at this pace: ${clock(Date.now() + left * 1000)}`);
   const next = pool.next_available_at;
   if (pool.paused) figure("next", "paused", "resume to hand out numbers");
+  else if (pool.open === 0 && pool.numbers > 0) {
+    const opens = pool.next_open_at;
+    figure("next", opens ? relative(opens) : "never", opens ? `closed until ${clock(opens)}` : "its hours do not open it, or not soon");
+  }
   else if (pool.available > 0) figure("next", "now", "a lease succeeds at once");
   else if (next && pool.leased + pool.resting > 0) figure("next", new Date(next) > Date.now() ? relative(next) : "soon", `${clock(next)} at the earliest`);
   else figure("next", "never", "without an operator: see the top of the page");
@@ -76,6 +81,7 @@ export async function showSettings(name = shownName) {
   try {
     const { settings, round } = await call("GET", poolPath(name));
     if (name !== shownName) return;
+    setHours(name, settings.hours ?? null);
     const after = settings.rest ? `then rest ${duration(settings.rest)}` : "then are available at once, unless the return says otherwise";
     const rules = Object.keys(settings.outcomes ?? {}).length;
     setText(about, [`round ${count(round)}`, `${settings.order} order`, `leases last ${duration(settings.ttl)} (at most ${duration(settings.ttl_max)})`, after, rules ? many(rules, "outcome rule") : ""].filter(Boolean).join(" · "));

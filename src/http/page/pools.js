@@ -3,7 +3,7 @@
 import { byId, make, setShown, setText } from "./dom.js";
 import { count, rate } from "./format.js";
 import { makeBar, setBar } from "./states.js";
-import { troubleOf } from "./status.js";
+import { isClosed, troubleOf } from "./status.js";
 
 const list = byId("pools-list");
 const filter = byId("pools-filter");
@@ -81,7 +81,7 @@ function showRow(row, name, pool, current) {
   setBar(row.bar, pool);
   const speed = history.rate(name);
   setText(row.figures, `${count(pool.available)} available${speed > 0 ? ` · ${rate(speed)}/s` : ""}`);
-  setText(row.note, pool.paused ? "paused" : pool.available === 0 ? "none available" : row.trouble ? "soon none" : "");
+  setText(row.note, pool.paused ? "paused" : isClosed(pool) ? "closed" : pool.available === 0 ? "none available" : row.trouble ? "soon none" : "");
   if (row.current === current) return;
   row.current = current;
   if (current) row.link.setAttribute("aria-current", "true");

@@ -1,4 +1,4 @@
-// The six states of a number: their order, names and colours are the same everywhere on the page.
+// The seven states of a number: their order, names and colours are the same everywhere on the page.
 
 import { colour } from "./dom.js";
 
@@ -9,6 +9,7 @@ export const STATES = [
   { key: "done", name: "Done", means: "finished until the next round" },
   { key: "retired", name: "Retired", means: "out of use until it is reinstated" },
   { key: "blocked", name: "Blocked", means: "on a list that blocks the pool" },
+  { key: "closed", name: "Closed", means: "free, but outside its hours" },
 ];
 
 export const colourOf = (key) => colour(`--state-${key}`);

@@ -10,13 +10,27 @@ const SOON_SECONDS = 3600;
 /** If more pools than this have a problem, they share one line. */
 const MAX_POOLS_TOLD = 3;
 
+/** Whether the hours of a pool leave no number open. */
+export const isClosed = (pool) => pool.open === 0 && pool.numbers > 0;
+
+/** A pool that is closed: as it should be, unless it never opens. */
+function closed(name, { next_open_at: opens }) {
+  if (opens) return { level: "warn", word: "Closed", pool: name, code: "exhausted", title: `${name} is outside its hours until ${clock(opens)}.`, todo: "Leases are refused until then." };
+  return { level: "bad", pool: name, code: "exhausted", title: `Leases from ${name} fail: its hours leave no number open, and that does not change soon.`, todo: `Look at its rules and at the time zones of its numbers: allotd pool show ${name}, allotd pool zones ${name}` };
+}
+
 /** Why leases of a pool fail, if they do: { level, title, todo, act }. */
 export function troubleOf(name, pool) {
   const bad = (title, todo, act, code = "exhausted") => ({ level: "bad", pool: name, title: `Leases from ${name} fail: ${title}`, todo, act, code });
   if (pool.paused) return bad("the pool is paused.", "Existing leases can be renewed and returned. Resume it to hand out numbers again.", "resume", "paused");
+  if (isClosed(pool)) return closed(name, pool);
   if (pool.available > 0) return soon(name, pool);
   if (pool.numbers === 0) return bad("it has no numbers.", `Add some: allotd pool add ${name} FILE`);
   const { leased, resting, done } = pool;
+  if (pool.closed && pool.next_open_at) {
+    return bad(`no open number is available, ${count(pool.closed)} are outside their hours.`,
+      `The first of them open at ${clock(pool.next_open_at)}. If that is too late, add numbers that are open now: allotd pool add ${name} FILE.`);
+  }
   const round = done ? ` Or start the next round: it makes ${many(done, "number")} available that ${done === 1 ? "is" : "are"} done.` : "";
   const act = done ? "round" : undefined;
   const add = `allotd pool add ${name} FILE.`;
@@ -69,7 +83,7 @@ function poolTroubles(pools) {
     const those = each.filter((trouble) => trouble.level === level);
     if (those.length <= MAX_POOLS_TOLD) return those;
     const names = those.slice(0, MAX_POOLS_TOLD).map((trouble) => trouble.pool).join(", ");
-    const what = level === "bad" ? `Leases from ${count(those.length)} pools fail` : `${count(those.length)} pools will soon have no number`;
+    const what = level === "bad" ? `Leases from ${count(those.length)} pools fail` : `${count(those.length)} pools are closed, or will soon have no number`;
     return [{ level, title: `${what}: ${names} and ${count(those.length - MAX_POOLS_TOLD)} more.`, todo: "Choose one in the list to see why.", act: level === "bad" ? "only-trouble" : undefined }];
   });
 }
@@ -94,10 +108,10 @@ export function showStatus(stats, lostSince) {
   return failing;
 }
 
-function line({ level, title, todo, act, pool, code }) {
+function line({ level, word, title, todo, act, pool, code }) {
   const words = make("div", { className: "trouble-words" }, make("p", { className: "trouble-title" }, title));
   if (todo) words.append(make("p", {}, todo));
-  const parts = [make("strong", { className: "trouble-word" }, WORDS[level]), words];
+  const parts = [make("strong", { className: "trouble-word" }, word ?? WORDS[level]), words];
   if (code) words.firstChild.append(" ", make("code", {}, code));
   if (act) parts.push(make("button", { type: "button", "data-act": act, "data-pool": pool ?? "" }, ACTS[act]));
   return make("div", { className: "trouble", "data-level": level }, ...parts);

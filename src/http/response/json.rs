@@ -261,8 +261,14 @@ pub(crate) fn returned(
 /// Counts by state as members of an object: `"available":1,"leased":0,…`.
 pub(crate) fn counts(counts: &Counts) -> String {
     format!(
-        "\"available\":{},\"leased\":{},\"resting\":{},\"done\":{},\"retired\":{},\"blocked\":{}",
-        counts.available, counts.leased, counts.resting, counts.done, counts.retired, counts.blocked
+        "\"available\":{},\"leased\":{},\"resting\":{},\"done\":{},\"retired\":{},\"blocked\":{},\"closed\":{}",
+        counts.available,
+        counts.leased,
+        counts.resting,
+        counts.done,
+        counts.retired,
+        counts.blocked,
+        counts.closed
     )
 }
 

@@ -432,6 +432,9 @@ impl From<ImportError> for Problem {
             | ImportError::Budget(BudgetError::Space { .. } | BudgetError::Numbers { .. }) => {
                 Code::StorageFull
             }
+            ImportError::Import(crate::numbers::list::error::ListError::TooMuchMemory { .. }) => {
+                Code::TooLarge
+            }
             ImportError::Import(_) | ImportError::Set(_) | ImportError::TooManyPools(_) => Code::BadRequest,
             ImportError::TooManySegments | ImportError::Budget(BudgetError::Descriptors) => Code::Overloaded,
             ImportError::Io(_) | ImportError::Segment(_) => Code::Internal,

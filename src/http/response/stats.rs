@@ -12,6 +12,8 @@ pub(crate) struct Stats {
     pub(crate) durability: String,
     pub(crate) state: String,
     pub(crate) pools: BTreeMap<String, PoolStats>,
+    #[serde(default)]
+    pub(crate) lists: BTreeMap<String, ListStats>,
     pub(crate) requests: BTreeMap<String, CallStats>,
     pub(crate) refusals: BTreeMap<String, RefusalStats>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -32,6 +34,8 @@ pub(crate) struct PoolStats {
     pub(crate) retired: u64,
     #[serde(default)]
     pub(crate) blocked: u64,
+    #[serde(default)]
+    pub(crate) closed: u64,
     pub(crate) round: u64,
     pub(crate) paused: bool,
     #[serde(default)]
@@ -42,12 +46,21 @@ pub(crate) struct PoolStats {
     pub(crate) leases_per_second: Rates,
     pub(crate) exhaustion_seconds: Option<u64>,
     pub(crate) next_available_at: Option<String>,
+    #[serde(default)]
+    pub(crate) open: Option<u64>,
+    #[serde(default)]
+    pub(crate) next_open_at: Option<String>,
     pub(crate) expiry_lateness_ms: Lateness,
 }
 
 impl PoolStats {
+    /// Whether the hours leave no number open.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.open == Some(0) && self.numbers > 0
+    }
+
     /// Each state and how many numbers are in it.
-    pub(crate) fn states(&self) -> [(&'static str, u64); 6] {
+    pub(crate) fn states(&self) -> [(&'static str, u64); 7] {
         [
             ("available", self.available),
             ("leased", self.leased),
@@ -55,8 +68,16 @@ impl PoolStats {
             ("done", self.done),
             ("retired", self.retired),
             ("blocked", self.blocked),
+            ("closed", self.closed),
         ]
     }
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct ListStats {
+    pub(crate) numbers: u64,
+    pub(crate) pools: u64,
+    pub(crate) changed_at: String,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -70,6 +70,11 @@ impl Collected {
         self.gathered.compact(text_bytes);
     }
 
+    /// The memory of what has been read.
+    pub(super) fn bytes(&self) -> u64 {
+        (self.gathered.bytes() + size_of_val(&*self.states)) as u64
+    }
+
     /// How many lines were left out.
     pub(super) fn invalid(&self) -> u64 {
         self.invalid

@@ -16,6 +16,7 @@ use super::dialect::Dialect;
 use super::error::{ListError, Progress};
 use super::fault::{InvalidLine, LineFault};
 use super::line::LineReader;
+use super::memory::MemoryCheck;
 use super::merged::NumberList;
 use super::options::{ListOptions, OnInvalid};
 use super::rows::Rows;
@@ -50,12 +51,18 @@ pub(crate) fn read_csv(
     }
     let mut collected = Collected::new(options);
     let mut reader = RowReader { columns: &columns, reader: LineReader::new(options), options };
+    let (memory, mut kept) = (MemoryCheck::new(), 0);
     let mut compacted_at = 0;
     while more {
         let read_bytes = rows.read_bytes();
         if read_bytes >= compacted_at {
             collected.compact(read_bytes as usize);
             compacted_at = read_bytes + COMPACT_BYTES;
+            // It is one part, and its room grows by doubling.
+            let bytes = collected.bytes();
+            memory.keep(bytes.saturating_sub(kept));
+            kept = kept.max(bytes);
+            memory.refusal()?;
         }
         collect(&mut rows, &mut reader, &mut collected)?;
         more = rows.next()?.is_some();

@@ -31,6 +31,15 @@ pub enum ListError {
         /// The count of its distinct numbers.
         numbers: u64,
     },
+    /// More than there is room for.
+    #[error(
+        "the list takes more memory than is free: {mib} MiB of numbers are read so far, and they are not all. Send it \
+         in parts, as ranges or as a Roaring bitmap, or give the machine more memory"
+    )]
+    TooMuchMemory {
+        /// What was read, in MiB.
+        mib: u64,
+    },
     /// UTF-16 without a byte order mark.
     #[error(
         "the list looks like UTF-16 without a byte order mark: save it as UTF-8, or give {}",

@@ -107,6 +107,11 @@ impl Gathered {
         if range.len() == 1 { self.singles.push(range.first()) } else { self.ranges.push(range) }
     }
 
+    /// The memory of what has been read.
+    pub(crate) fn bytes(&self) -> usize {
+        size_of_val(&*self.singles) + size_of_val(&*self.ranges)
+    }
+
     /// Adds what was read behind this.
     pub(crate) fn append(&mut self, more: Self) {
         self.singles.extend(more.singles);
@@ -117,7 +122,7 @@ impl Gathered {
     /// Merges repeated lines if this takes more memory than `text_bytes`, the text that it was read from: usual
     /// lines are longer than what is kept of them, and are merged at the end, all at once.
     pub(crate) fn compact(&mut self, text_bytes: usize) {
-        if size_of_val(&*self.singles) + size_of_val(&*self.ranges) > text_bytes {
+        if self.bytes() > text_bytes {
             let before = self.singles.len();
             if !self.singles.is_sorted() {
                 self.singles.sort_unstable();

@@ -5,7 +5,7 @@ use memchr::{memchr, memchr_iter};
 
 /// A quote that is not closed at the end of a cell opens in this line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Unclosed(pub(super) u64);
+pub(crate) struct Unclosed(pub(crate) u64);
 
 /// Where the check is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +24,7 @@ enum Place {
 
 /// The check of a CSV, which gets all its bytes in parts.
 #[derive(Debug)]
-pub(super) struct QuoteCheck {
+pub(crate) struct QuoteCheck {
     delimiter: u8,
     place: Place,
     /// The line of the next byte.
@@ -34,12 +34,12 @@ pub(super) struct QuoteCheck {
 
 impl QuoteCheck {
     /// A check from the start of `line`.
-    pub(super) fn new(delimiter: u8, line: u64) -> Self {
+    pub(crate) fn new(delimiter: u8, line: u64) -> Self {
         Self { delimiter, place: Place::Start, line, opened: line }
     }
 
     /// Checks the next bytes.
-    pub(super) fn check(&mut self, bytes: &[u8]) -> Result<(), Unclosed> {
+    pub(crate) fn check(&mut self, bytes: &[u8]) -> Result<(), Unclosed> {
         let (mut at, mut counted) = (0, 0);
         while at < bytes.len() {
             at = match self.place {
@@ -87,7 +87,7 @@ impl QuoteCheck {
     }
 
     /// Checks that the end is not inside a quoted cell.
-    pub(super) fn finish(&self) -> Result<(), Unclosed> {
+    pub(crate) fn finish(&self) -> Result<(), Unclosed> {
         if self.place == Place::Quoted { Err(Unclosed(self.opened)) } else { Ok(()) }
     }
 

@@ -16,6 +16,7 @@ use super::collect::Collected;
 use super::error::{ListError, Progress};
 use super::fault::{InvalidLine, MAX_LINE_BYTES};
 use super::line::LineReader;
+use super::memory::MemoryCheck;
 use super::merged::{MAX_KEPT_INVALID, NumberList};
 use super::options::{ListOptions, OnInvalid};
 
@@ -53,11 +54,12 @@ pub(crate) fn read_lines(
     let (blocks_in, blocks_out) = bounded::<Block>(QUEUED_BLOCKS);
     let (spare_in, spare_out) = bounded::<Vec<u8>>(QUEUED_BLOCKS + parsers);
     let refused = &AtomicBool::new(false);
+    let memory = &MemoryCheck::new();
     let (read, parsed) = thread::scope(|scope| {
         let threads: Vec<_> = (0..parsers)
             .map(|_| {
                 let (blocks, spare) = (blocks_out.clone(), spare_in.clone());
-                scope.spawn(move || parse_blocks(&blocks, &spare, options, refused))
+                scope.spawn(move || parse_blocks(&blocks, &spare, options, (refused, memory)))
             })
             .collect();
         // Only the parsers hold the other end: if all of them end, sending fails instead of waiting.
@@ -70,6 +72,7 @@ pub(crate) fn read_lines(
             threads.into_iter().map(thread::ScopedJoinHandle::join).collect();
         (read, parsed)
     });
+    memory.refusal()?;
     let mut parsed: Vec<Parsed> =
         parsed.map_err(|_| ListError::ParserFailed)?.into_iter().flatten().collect();
     parsed.sort_unstable_by_key(|block| block.sequence);
@@ -124,7 +127,7 @@ fn parse_blocks(
     blocks: &Receiver<Block>,
     spare: &Sender<Vec<u8>>,
     options: &ListOptions,
-    refused: &AtomicBool,
+    (refused, memory): (&AtomicBool, &MemoryCheck),
 ) -> Vec<Parsed> {
     let mut reader = LineReader::new(options);
     let mut kept = 0;
@@ -135,7 +138,8 @@ fn parse_blocks(
         // A parser sees its blocks in file order, so the first ten of all are among the first ten of each.
         parsed.collected.keep_invalid(MAX_KEPT_INVALID - kept);
         kept += parsed.collected.first_invalid().len();
-        if parsed.collected.invalid() > 0 && options.on_invalid == OnInvalid::Refuse {
+        let has_room = memory.keep(parsed.collected.bytes());
+        if !has_room || parsed.collected.invalid() > 0 && options.on_invalid == OnInvalid::Refuse {
             refused.store(true, Relaxed);
         }
         all.push(parsed);

@@ -15,7 +15,7 @@ use super::theme::Theme;
 
 /// The shape of each state in the bar, in the order of [`PoolStats::states`]: without colours the shapes
 /// distinguish them.
-const SHAPES: [char; 6] = ['█', '▓', '▒', '░', '·', '×'];
+const SHAPES: [char; 7] = ['█', '▓', '▒', '░', '·', '×', '–'];
 /// Most lines of the sparkline.
 const SPARK_LINES: usize = 3;
 /// Fewest lines of the section.
@@ -125,6 +125,7 @@ fn totals(pool: &PoolStats, width: u16) -> Vec<Line<'static>> {
     let [p50, p99, max] = [late.p50, late.p99, late.max].map(milliseconds);
     let mut pieces = vec![Span::raw(format!("back late by p50 {p50}, p99 {p99}, max {max}"))];
     pieces.extend(pool.next_available_at.as_ref().map(|at| Span::raw(format!("next available at {at}"))));
+    pieces.extend(pool.next_open_at.as_ref().map(|at| Span::raw(format!("closed ones open at {at}"))));
     lines.extend(fit::lines(pieces, width));
     lines
 }

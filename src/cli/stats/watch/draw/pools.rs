@@ -99,6 +99,7 @@ fn row(name: &str, pool: &PoolStats, rates: &Rates, theme: Theme) -> Vec<Span<'s
 fn outlook(pool: &PoolStats, theme: Theme) -> Span<'static> {
     match pool.exhaustion_seconds {
         _ if pool.paused => Span::styled("PAUSED", theme.warning()),
+        _ if pool.is_closed() => Span::styled("CLOSED", theme.warning()),
         _ if pool.available == 0 => Span::styled("NONE LEFT", theme.bad()),
         Some(seconds) if seconds < SOON_SECONDS => Span::styled(duration(seconds), theme.warning()),
         Some(seconds) => Span::raw(duration(seconds)),

@@ -49,6 +49,7 @@ impl Theme {
             "resting" => Color::Yellow,
             "done" => Color::Magenta,
             "blocked" => Color::Red,
+            "closed" => Color::Cyan,
             _ => Color::DarkGray,
         })
     }

@@ -2,8 +2,11 @@
 //! request accepts that, as Prometheus' own requests do, else the older text format.
 //!
 //! Names and units follow Prometheus' conventions: every name begins with `allotd_` (except the two of the
-//! process), times are in seconds, sizes in bytes. Labels are pools, states, calls, statuses, error codes and
+//! process), times are in seconds, sizes in bytes. Labels are pools, lists, states, calls, statuses, error codes and
 //! the outcomes of the pools' rules: never a number or a value that a caller makes up.
+
+mod pools;
+mod writer;
 
 use std::collections::HashSet;
 use std::fmt::{self, Write as _};
@@ -15,23 +18,20 @@ use hyper::body::Incoming;
 use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use hyper::{Request, Response};
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet, text};
-use prometheus_client::metrics::MetricType;
+use prometheus_client::encoding::{DescriptorEncoder, text};
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::domain::counts::{Counts, Totals};
-use crate::engine::counters::history::Rates;
-use crate::engine::pool::Pool;
-use crate::engine::waiting::ticket::Waiters;
-use crate::histogram::DistributionSnapshot;
 use crate::http::actor::Actor;
-use crate::http::calls::{Api, Handled, over_pools, pools_of, principals_of, query_of};
+use crate::http::calls::{Api, Handled, lists_of, over_pools, pools_of, principals_of, query_of};
 use crate::http::counters::principals::PrincipalCounts;
 use crate::http::request::query;
 use crate::http::response::body::Body;
 use crate::http::response::problem::Problem;
 use crate::journal::handle::JournalError;
 use crate::sys::memory::resident_bytes;
+
+use pools::{put_lists, put_pools};
+use writer::{NO_LABELS, Writer, flag};
 
 /// Content type of `OpenMetrics` text.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -42,12 +42,9 @@ const LATENCY_BOUNDS: [f64; 16] = [
     0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1,
     0.5, 1.0, 10.0,
 ];
-/// Bounds of the histogram of the lateness of expiry, in seconds.
-const LATENESS_BOUNDS: [f64; 8] = [0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 60.0, 3_600.0];
 const NANOS_PER_SECOND: f64 = 1e9;
-const MILLIS_PER_SECOND: f64 = 1e3;
 
-/// `GET /metrics`. Reads no number's word, so the cost does not depend on the size of the pools.
+/// `GET /metrics`. Reads no number's word; in pools with hours it counts the bits of the free index.
 pub(crate) fn show(api: &Arc<Api>, actor: &Actor, request: Request<Incoming>) -> Result<Handled, Problem> {
     query::none(query_of(&request))?;
     let accepted =
@@ -103,78 +100,9 @@ impl Collector for Metrics {
         put_requests(&mut writer, &self.0)?;
         put_principals(&mut writer, &principals_of(&self.0, &self.1))?;
         put_journal(&mut writer, &self.0)?;
-        put_pools(&mut writer, &pools_of(&self.0, &self.1))
+        put_pools(&mut writer, &pools_of(&self.0, &self.1))?;
+        put_lists(&mut writer, &lists_of(&self.0, &self.1))
     }
-}
-
-/// Writes metrics one after another.
-struct Writer<'a>(DescriptorEncoder<'a>);
-
-impl Writer<'_> {
-    fn gauges<L: EncodeLabelSet>(
-        &mut self,
-        name: &str,
-        help: &str,
-        unit: Option<&Unit>,
-        values: impl Iterator<Item = (L, f64)>,
-    ) -> fmt::Result {
-        let mut metric = self.0.encode_descriptor(name, help, unit, MetricType::Gauge)?;
-        for (labels, value) in values {
-            metric.encode_family(&labels)?.encode_gauge(&value)?;
-        }
-        Ok(())
-    }
-
-    fn gauge(&mut self, name: &str, help: &str, unit: Option<&Unit>, value: f64) -> fmt::Result {
-        self.gauges(name, help, unit, [(NO_LABELS, value)].into_iter())
-    }
-
-    fn counters<L: EncodeLabelSet>(
-        &mut self,
-        name: &str,
-        help: &str,
-        unit: Option<&Unit>,
-        values: impl Iterator<Item = (L, u64)>,
-    ) -> fmt::Result {
-        let mut metric = self.0.encode_descriptor(name, help, unit, MetricType::Counter)?;
-        for (labels, value) in values {
-            metric.encode_family(&labels)?.encode_counter::<NoLabelSet, u64, f64>(&value, None)?;
-        }
-        Ok(())
-    }
-
-    fn counter(&mut self, name: &str, help: &str, unit: Option<&Unit>, value: u64) -> fmt::Result {
-        self.counters(name, help, unit, [(NO_LABELS, value)].into_iter())
-    }
-
-    /// Histograms in seconds. The values are in units of which one second has `a_second`.
-    fn histograms<'s, L: EncodeLabelSet>(
-        &mut self,
-        name: &str,
-        help: &str,
-        (bounds, a_second): (&[f64], f64),
-        values: impl Iterator<Item = (L, &'s DistributionSnapshot)>,
-    ) -> fmt::Result {
-        #[expect(clippy::cast_sign_loss, reason = "bounds are above zero")]
-        let kept_bounds: Vec<u64> = bounds.iter().map(|bound| (bound * a_second) as u64).collect();
-        let mut metric = self.0.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Histogram)?;
-        for (labels, snapshot) in values {
-            let (cumulative, count) = (snapshot.cumulative(&kept_bounds), snapshot.count());
-            let ends = cumulative.iter().copied().chain([count]);
-            let starts = std::iter::once(0).chain(cumulative.iter().copied());
-            let counts = ends.zip(starts).map(|(end, start)| end.saturating_sub(start));
-            let buckets: Vec<_> = bounds.iter().copied().chain([f64::INFINITY]).zip(counts).collect();
-            let sum = snapshot.sum as f64 / a_second;
-            metric.encode_family(&labels)?.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)?;
-        }
-        Ok(())
-    }
-}
-
-const NO_LABELS: [(&str, &str); 0] = [];
-
-fn flag(on: bool) -> f64 {
-    if on { 1.0 } else { 0.0 }
 }
 
 fn put_daemon(out: &mut Writer<'_>, api: &Api) -> fmt::Result {
@@ -323,121 +251,4 @@ fn put_journal(out: &mut Writer<'_>, api: &Api) -> fmt::Result {
         )?;
     }
     Ok(())
-}
-
-/// The figures of one pool.
-struct PoolMetrics {
-    name: String,
-    counts: Counts,
-    totals: Totals,
-    returns_by_outcome: Vec<(String, u64)>,
-    rates: Rates,
-    round: u32,
-    paused: bool,
-    waiters: Waiters,
-}
-
-impl PoolMetrics {
-    fn new(pool: &Pool) -> Self {
-        Self {
-            name: pool.name().to_string(),
-            counts: pool.counts(),
-            totals: pool.totals(),
-            returns_by_outcome: pool.returns_by_outcome().into_iter().collect(),
-            rates: pool.rates(),
-            round: pool.round(),
-            paused: pool.is_paused(),
-            waiters: pool.waiters(),
-        }
-    }
-
-    fn label(&self) -> [(&'static str, &str); 1] {
-        [("pool", &self.name)]
-    }
-
-    fn by_state(&self) -> impl Iterator<Item = ([(&'static str, &str); 2], f64)> {
-        let Counts { available, leased, resting, done, retired, blocked, .. } = self.counts;
-        let states = [
-            ("available", available),
-            ("leased", leased),
-            ("resting", resting),
-            ("done", done),
-            ("retired", retired),
-            ("blocked", blocked),
-        ];
-        states
-            .into_iter()
-            .map(|(state, count)| ([("pool", self.name.as_str()), ("state", state)], count as f64))
-    }
-}
-
-/// The counters of a pool: name, help, value.
-#[expect(clippy::type_complexity, reason = "a table of three columns")]
-const TOTALS: [(&str, &str, fn(&Totals) -> u64); 6] = [
-    ("allotd_pool_leases", "Numbers leased since the pool was created", |totals| totals.leases),
-    ("allotd_pool_renewals", "Leases renewed since the pool was created", |totals| totals.renewals),
-    ("allotd_pool_returns", "Numbers returned since the pool was created", |totals| totals.returns),
-    ("allotd_pool_expirations", "Leases that ended without a return since the pool was created", |totals| {
-        totals.expirations
-    }),
-    (
-        "allotd_pool_exhausted",
-        "Lease calls that found no available number since the pool was created",
-        |totals| totals.exhausted,
-    ),
-    (
-        "allotd_pool_stale",
-        "Items of renew and return with a wrong or outdated token since the pool was created",
-        |totals| totals.stale,
-    ),
-];
-
-fn put_pools(out: &mut Writer<'_>, all: &[Arc<Pool>]) -> fmt::Result {
-    let pools: Vec<_> = all.iter().map(|pool| PoolMetrics::new(pool)).collect();
-    out.gauges(
-        "allotd_pool_numbers",
-        "Numbers of a pool, by state",
-        None,
-        pools.iter().flat_map(PoolMetrics::by_state),
-    )?;
-    let gauge = |value: fn(&PoolMetrics) -> f64| pools.iter().map(move |pool| (pool.label(), value(pool)));
-    out.gauges(
-        "allotd_pool_round",
-        "The pool's current round; the first is 1",
-        None,
-        gauge(|pool| f64::from(pool.round)),
-    )?;
-    out.gauges(
-        "allotd_pool_paused",
-        "1 while the pool refuses new leases",
-        None,
-        gauge(|pool| flag(pool.paused)),
-    )?;
-    let help = "Lease calls that wait for a number of the pool";
-    out.gauges("allotd_pool_waiters", help, None, gauge(|pool| pool.waiters.calls as f64))?;
-    let help =
-        "How long the first of the calls that wait for a number of the pool has waited; 0 if none does";
-    let oldest = gauge(|pool| pool.waiters.oldest.as_secs_f64());
-    out.gauges("allotd_pool_oldest_wait", help, Some(&Unit::Seconds), oldest)?;
-    let ends = pools.iter().filter_map(|pool| Some((pool.label(), pool.rates.exhaustion_seconds? as f64)));
-    let help =
-        "Estimated time until no number of the pool is available; absent while their count does not fall";
-    out.gauges("allotd_pool_exhaustion", help, Some(&Unit::Seconds), ends)?;
-    for (name, help, value) in TOTALS {
-        out.counters(name, help, None, pools.iter().map(|pool| (pool.label(), value(&pool.totals))))?;
-    }
-    let by_outcome = pools.iter().flat_map(|pool| {
-        let labels = |outcome| [("pool", pool.name.as_str()), ("outcome", outcome)];
-        pool.returns_by_outcome.iter().map(move |(outcome, count)| (labels(outcome.as_str()), *count))
-    });
-    let help = "Numbers returned with an outcome since the pool was created";
-    out.counters("allotd_pool_returns_by_outcome", help, None, by_outcome)?;
-    let latenesses = all.iter().map(|pool| pool.lateness());
-    let lateness = latenesses.reduce(|mut sum, other| {
-        sum.merge(&other);
-        sum
-    });
-    let help = "Delay between the end of a lease or rest and the number becoming available, over all pools";
-    let values = lateness.iter().map(|lateness| (NO_LABELS, lateness));
-    out.histograms("allotd_expiry_lateness", help, (&LATENESS_BOUNDS, MILLIS_PER_SECOND), values)
 }

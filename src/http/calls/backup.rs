@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use hyper::Request;
 use hyper::body::{Body as _, Incoming};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use crate::backup::BackupName;
 use crate::http::actor::Actor;
@@ -20,7 +20,13 @@ use crate::http::response::problem::Problem;
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct BackupBody {
+    #[serde(default, deserialize_with = "given")]
     name: Option<String>,
+}
+
+/// A field that may be left out, and is no `null`.
+fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    String::deserialize(deserializer).map(Some)
 }
 
 /// Makes a backup on a thread that may block; other calls continue meanwhile.

@@ -72,7 +72,7 @@ pub(crate) struct NumberField(pub(crate) Number);
 impl<'de> Deserialize<'de> for NumberField {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let expected = "for number an integer of at most 15 digits";
-        let range = 1..=999_999_999_999_999;
+        let range = Number::MIN.get()..=Number::MAX.get();
         let value = deserializer.deserialize_u64(IntegerVisitor { range, expected })?;
         Number::new(value).map(Self).map_err(|error| D::Error::custom(format!("number: {error}")))
     }
@@ -130,7 +130,7 @@ mod tests {
         for json in ["0", "31622401", "true"] {
             assert!(refusal::<TtlSeconds>(json).contains("for ttl whole seconds"), "{json}");
         }
-        for json in ["0", "1000000000000000", "\"7\""] {
+        for json in ["-1", "1000000000000000", "\"7\""] {
             assert!(refusal::<NumberField>(json).contains("for number an integer"), "{json}");
         }
         assert!(refusal::<NotYet>("\"c-17\"").contains("not available in this version yet"));
@@ -140,6 +140,7 @@ mod tests {
     fn the_bounds_themselves_are_accepted() {
         assert_eq!(parse::<Count>(b"65536").unwrap().0, MAX_LEASE_COUNT);
         assert_eq!(parse::<TtlSeconds>(b"1").unwrap().0, 1);
+        assert_eq!(parse::<NumberField>(b"0").unwrap().0.get(), 0);
         assert_eq!(parse::<NumberField>(b"999999999999999").unwrap().0.get(), 999_999_999_999_999);
         assert!(parse::<TokenField>(b"\"not a token\"").unwrap().0.is_none());
         assert!(parse::<Count>(b"1 1").is_err());

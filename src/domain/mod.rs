@@ -2,6 +2,7 @@
 
 pub mod counts;
 pub mod hours;
+pub(crate) mod json_fields;
 pub mod key_owner;
 pub mod lease_token;
 pub mod list_name;

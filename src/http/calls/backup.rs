@@ -5,9 +5,10 @@ use std::sync::atomic::Ordering;
 
 use hyper::Request;
 use hyper::body::{Body as _, Incoming};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
 use crate::backup::BackupName;
+use crate::domain::json_fields::given;
 use crate::http::actor::Actor;
 use crate::http::blocking;
 use crate::http::calls::{Api, Handled, Reply, query_of};
@@ -24,11 +25,6 @@ struct BackupBody {
     name: Option<String>,
 }
 
-/// A field that may be left out, and is no `null`.
-fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    String::deserialize(deserializer).map(Some)
-}
-
 /// Makes a backup on a thread that may block; other calls continue meanwhile.
 pub(crate) fn make(api: &Arc<Api>, actor: &Actor, request: Request<Incoming>) -> Result<Handled, Problem> {
     query::none(query_of(&request))?;
@@ -40,7 +36,7 @@ pub(crate) fn make(api: &Arc<Api>, actor: &Actor, request: Request<Incoming>) ->
 
 async fn make_from(api: Arc<Api>, most_bytes: u64, body: Incoming) -> Reply {
     let bytes = api.bodies.collect_json(body, most_bytes).await?;
-    let wanted = if bytes.is_empty() { BackupBody::default() } else { fields::parse(&bytes)? };
+    let wanted = if bytes.is_empty() { BackupBody::default() } else { fields::parse_object(&bytes)? };
     let name: Option<BackupName> = wanted.name.as_deref().map(str::parse).transpose()?;
     blocking::answer(Lane::Long, move || {
         let made = api.engine.backup(name.as_ref(), &|| api.draining.load(Ordering::SeqCst))?;

@@ -8,6 +8,7 @@ use hyper::Request;
 use hyper::body::Incoming;
 use serde::Deserialize;
 
+use crate::domain::json_fields::given;
 use crate::engine::operations::lease::{LeaseError, LeaseRequest};
 use crate::engine::operations::lease_once::LeasedOnce;
 use crate::engine::operations::lease_several::{
@@ -42,8 +43,11 @@ const MAX_NAMED_LETTERS: usize = 64;
 #[serde(deny_unknown_fields, expecting = "an object like {\"pools\":[\"ru-a\",\"ru-b\"],\"count\":1}")]
 struct SeveralBody {
     pools: Vec<String>,
+    #[serde(default, deserialize_with = "given")]
     count: Option<Count>,
+    #[serde(default, deserialize_with = "given")]
     ttl: Option<TtlSeconds>,
+    #[serde(default, deserialize_with = "given")]
     within: Option<WithinField>,
     #[serde(rename = "holder")]
     _holder: Option<NotYet>,

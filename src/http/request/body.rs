@@ -44,10 +44,10 @@ impl JsonBody {
     /// Parses it; if it is long, on a thread that may block.
     pub(crate) async fn parse<T: DeserializeOwned + Send + 'static>(&self) -> Result<T, Problem> {
         if self.bytes.len() <= MAX_PARSED_AT_ONCE_BYTES {
-            return fields::parse(&self.bytes);
+            return fields::parse_object(&self.bytes);
         }
         let bytes = self.bytes.clone();
-        blocking(move || fields::parse(&bytes)).await
+        blocking(move || fields::parse_object(&bytes)).await
     }
 }
 

@@ -23,8 +23,14 @@ fn the_commands_of_the_readme_work_as_they_are() {
     fs::write(directory.path().join("numbers.txt"), "79120000000\n79120000001\n").unwrap();
     let binary = Path::new(env!("CARGO_BIN_EXE_allotd"));
     let path = format!("{}:{}", binary.parent().unwrap().display(), std::env::var("PATH").unwrap());
-    // The daemon goes on in the background: it is of the shell's group of processes.
-    let script = format!("set -e\n{commands}\nkill %1\nwait %1\n");
+    // Whoever types the next command is slower than the daemon; a script is not.
+    let ready = format!(
+        "for _ in $(seq 400); do (exec 3<>/dev/tcp/127.0.0.1/{port}) 2>/dev/null && break; sleep 0.05; done\n"
+    );
+    let commands = commands.replace(" &\n", &format!(" &\n{ready}"));
+    assert!(commands.contains(&ready), "a daemon in the background");
+    // It ends with the script, however that ends.
+    let script = format!("set -e\ntrap 'kill %1; wait %1' EXIT\n{commands}");
     let mut command = Command::new("bash");
     command.args(["-mc", &script]).current_dir(directory.path()).process_group(0);
     command.env_clear().env("PATH", path).env("HOME", directory.path()).env("ALLOTD_LOG_LEVEL", "warn");

@@ -15,6 +15,7 @@ pub(crate) fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
 }
 
 /// The integer that a floating-point number is, if it is one.
+#[expect(clippy::cast_sign_loss, reason = "the range begins at 0")]
 pub(crate) fn integer_of(value: f64) -> Option<u64> {
     (value.fract() == 0.0 && (0.0..=MAX_EXACT).contains(&value)).then_some(value as u64)
 }

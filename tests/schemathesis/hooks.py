@@ -31,7 +31,9 @@ BEYOND_THE_SCHEMA = [
     r"^line \d+ ",
     r"the first row is",
     r"encoding is .* give a name of the Encoding Standard",
-    r"column is .* give the name of a column",
+    r"(column|first|last) is .* give the name of a column",
+    r"the CSV has no column",
+    r"format is for a list: leave it out with state",
     r"(days|from|to|closed) is ",
 ]
 KNOWN = re.compile("|".join(BEYOND_THE_SCHEMA))

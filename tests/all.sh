@@ -32,6 +32,7 @@ command -v qemu-storage-daemon >/dev/null || need+=(qemu-utils)
 command -v mkfs.ext4 >/dev/null || need+=(e2fsprogs)
 command -v strace >/dev/null || need+=(strace)
 command -v valgrind >/dev/null || need+=(valgrind)
+[[ -e $(echo /usr/lib/*/faketime/libfaketime.so.1) ]] || need+=(libfaketime)
 command -v promtool >/dev/null || need+=(prometheus)
 command -v groff >/dev/null || need+=(groff-base)
 command -v zsh >/dev/null || need+=(zsh)
@@ -77,6 +78,8 @@ step "tests"
 results=$(mktemp)
 trap 'rm -f "$results"' EXIT
 cargo test --locked --lib --bins --tests | tee "$results"
+step "half a minute of load with faults, and the books at the end"
+tests/soak/main.py --allotd target/debug/allotd --minutes 0.5
 end_step
 
 printf '\n== %d s in all\n%s\n' "$SECONDS" "$timings"

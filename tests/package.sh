@@ -60,13 +60,26 @@ cp "$DEB" "$root/tmp/allotd.deb"
 inside dpkg --install /tmp/allotd.deb
 rm "$root/tmp/allotd.deb"
 for path in /usr/bin/allotd /etc/allotd/allotd.toml /usr/share/doc/allotd/copyright /usr/share/man/man1/allotd-serve.1.gz \
-    /usr/share/bash-completion/completions/allotd; do
+    /usr/share/bash-completion/completions/allotd /usr/share/doc/allotd/allotd.cdx.json; do
     [[ -s "$root$path" ]] || fail "$path is not there"
 done
 inside dpkg --status allotd | grep -q '^ /etc/allotd/allotd.toml ' || fail "the config file is no conffile"
 [[ "$(inside stat --format '%U:%G %a' /var/lib/allotd)" == "allotd:allotd 750" ]] || fail "/var/lib/allotd is not the daemon's alone"
 unit=$(find "$root/usr/lib/systemd/system" "$root/lib/systemd/system" -name allotd.service 2>/dev/null | head -n 1)
 [[ -n "$unit" ]] || fail "the unit is not there"
+
+step "what it is made of"
+python3 - "$root/usr/share/doc/allotd/allotd.cdx.json" Cargo.lock <<'P' || fail "allotd.cdx.json is not that of Cargo.lock"
+import json, sys, tomllib
+document = json.load(open(sys.argv[1]))
+locked = {(p["name"], p["version"]): p.get("checksum") for p in tomllib.load(open(sys.argv[2], "rb"))["package"]}
+parts = document["components"]
+assert len(parts) > 100 and {"hyper", "rustls", "tokio"} <= {part["name"] for part in parts}
+for part in parts:
+    assert part["hashes"][0]["content"] == locked[part["name"], part["version"]], part
+    assert part["licenses"] and part["purl"].startswith("pkg:cargo/"), part
+print(f"{len(parts)} crates, each with licence and checksum")
+P
 
 step "the daemon, by the unit's command line"
 read -ra exec_start <<<"$(sed -n 's/^ExecStart=//p' "$unit")"

@@ -14,6 +14,7 @@ use allotd::http::limits::{
     UPLOAD_BYTES, UPLOAD_GRACE_SECONDS, UPLOAD_SECONDS,
 };
 use allotd::http::request::body::{EXPORTS_PER_WORKER, UPLOADS_PER_WORKER};
+use allotd::http::request::unread::{UNREAD_BODY_BYTES, UNREAD_BODY_SECONDS};
 use allotd::http::request::within::MAX_WITHIN_ITEMS;
 use allotd::http::response::watched::{HTTP2_PART_BYTES, HTTP2_WAITING_BYTES};
 use allotd::http::server::DEFAULT_MAX_CONNECTIONS;
@@ -27,6 +28,7 @@ use allotd::http::server::listener::{
 use allotd::http::server::shares::{
     ADDRESS_SHARE, MAX_REFUSED_CONNECTIONS, MIN_ADDRESS_CONNECTIONS, RESERVED_PLACES,
 };
+use allotd::http::server::tls::handshakes::{HANDSHAKE_ADDRESS_SHARE, MAX_HANDSHAKES};
 use allotd::http::server::tls::{HANDSHAKE_SECONDS, TLS_BUFFER_BYTES};
 
 fn size(bytes: u64) -> String {
@@ -41,7 +43,7 @@ fn seconds(value: u64) -> String {
 
 /// What the table has to say, in its order: the limit, its default, and its setting.
 fn expected() -> Vec<(&'static str, String, &'static str)> {
-    assert_eq!(ADDRESS_SHARE, 4, "a quarter");
+    assert_eq!((ADDRESS_SHARE, HANDSHAKE_ADDRESS_SHARE), (4, 4), "a quarter");
     let limits = Limits::default();
     assert!((limits.connections_per_address, limits.json_body_bytes) == (None, JSON_BODY_BYTES));
     let refused = format!("{MAX_REFUSED_CONNECTIONS}, a quarter of them of one address");
@@ -65,6 +67,7 @@ fn expected() -> Vec<(&'static str, String, &'static str)> {
         ),
         ("refused connections that are open", refused, ""),
         ("time of a refused connection", seconds(REFUSED_SECONDS), ""),
+        ("TLS handshakes under way", format!("{MAX_HANDSHAKES}, a quarter of them of one address"), ""),
         ("TLS handshake: time", seconds(HANDSHAKE_SECONDS), ""),
         ("answers that wait in TLS", size(TLS_BUFFER_BYTES as u64), ""),
         ("time between requests", seconds(IDLE_SECONDS), ""),
@@ -85,6 +88,11 @@ fn expected() -> Vec<(&'static str, String, &'static str)> {
         ),
         ("list of numbers: time", format!("{} h", UPLOAD_SECONDS / 3_600), ""),
         ("pause within a body", seconds(BODY_PAUSE_SECONDS), ""),
+        (
+            "body of a refused request that is read",
+            format!("{}, for {UNREAD_BODY_SECONDS} s", size(UNREAD_BODY_BYTES)),
+            "",
+        ),
         ("memory of all bodies under way", size(BODY_MEMORY_BYTES as u64), ""),
         ("lists over 256 KiB under way, for each worker", UPLOADS_PER_WORKER.to_string(), ""),
         ("exports under way, for each worker", EXPORTS_PER_WORKER.to_string(), ""),

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds the Debian package: the program, its manual pages and its completions. Needs cargo-deb
-# (cargo install --locked cargo-deb). Arguments are passed on to cargo-deb, such as --output FILE.
+# Builds the Debian package: the program, its manual pages, its completions, and what it is made of (CycloneDX).
+# Needs cargo-deb (cargo install --locked cargo-deb) and python3 (3.11 or later). Arguments are passed on to cargo-deb, such as --output FILE.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -11,4 +11,5 @@ target/dist/allotd man target/man
 for shell in bash zsh fish; do
     target/dist/allotd completions "$shell" >"target/completions/allotd.$shell"
 done
+docs/packaging/sbom.py >target/allotd.cdx.json
 cargo deb --locked --profile dist --no-build --strip "$@"

@@ -3,6 +3,7 @@
 pub mod counts;
 pub mod hours;
 pub mod hours_text;
+pub(crate) mod json_fields;
 pub mod key_owner;
 pub mod lease_token;
 pub mod list_name;

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 use super::hours::{Hours, HoursError};
+use super::json_fields::{given, given_whole, whole};
 use super::list_name::{ListName, NotAListName};
 use super::name;
 use super::note::Note;
@@ -167,6 +168,7 @@ pub enum NextState {
     #[default]
     Available,
     /// It rests for this many seconds first.
+    #[serde(deserialize_with = "whole")]
     Rest(u32),
     /// It is done until the pool's next round.
     Done,
@@ -290,40 +292,35 @@ impl Default for Settings {
 #[serde(deny_unknown_fields)]
 pub struct SettingsChange {
     /// See [`Settings::order`].
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     pub order: Option<Order>,
     /// See [`Settings::ttl`].
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given_whole")]
     pub ttl: Option<u32>,
     /// See [`Settings::ttl_max`].
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given_whole")]
     pub ttl_max: Option<u32>,
     /// See [`Settings::rest`].
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given_whole")]
     pub rest: Option<u32>,
     /// See [`Settings::on_expiry`].
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     pub on_expiry: Option<NextState>,
     /// See [`Settings::outcomes`].
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     pub outcomes: Option<BTreeMap<String, NextState>>,
     /// See [`Settings::hours`]; `Some(None)` removes them, in JSON `null`.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     pub hours: Option<Option<Hours>>,
     /// The pool's note, which is kept beside its [`Settings`]; an empty one removes it.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     pub note: Option<Note>,
     /// See [`Settings::blocked_by`].
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     pub blocked_by: Option<Vec<ListName>>,
     /// See [`Settings::max_waiters`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_waiters: Option<u32>,
-}
-
-/// A member that is there, also as `null`.
-fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
-    T::deserialize(deserializer).map(Some)
 }
 
 impl Settings {

@@ -18,6 +18,7 @@ use super::caller::{Caller, Known};
 use super::calls::Api;
 use super::request::headers::RequestHeaders;
 use super::response::problem::{Problem, RETRY_AFTER_SECONDS};
+use super::server::tls::client::ClientCertificate;
 
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 /// How long a token that expires is believed before its time is looked at again.
@@ -72,7 +73,8 @@ impl Access {
     ) -> Result<Seen<'_>, Problem> {
         match (&api.authority, &caller.known) {
             (None, Known::Anyone) => Ok(Seen::Nobody),
-            (Some(authority), _)
+            // A certificate is looked at whatever token comes with it.
+            (Some(authority), Known::Anyone | Known::Nobody | Known::Principal(_))
                 if let Some(header) = given.authorization
                     && let Some(seen) = self.by_last_token(
                         authority.version(),
@@ -82,9 +84,7 @@ impl Access {
             {
                 Ok(seen)
             }
-            (authority, known) => {
-                self.known_actor(api, authority.as_deref(), caller, known, given, now_nanos)
-            }
+            (authority, known) => self.known_actor(api, authority.as_deref(), known, given, now_nanos),
         }
     }
 
@@ -92,27 +92,35 @@ impl Access {
         &self,
         api: &Api,
         authority: Option<&Authority>,
-        caller: &Caller,
         known: &Known,
         given: &RequestHeaders<'_>,
         now_nanos: u64,
     ) -> Result<Seen<'_>, Problem> {
+        if let Known::Certificate(certificate) = known
+            && !certificate.is_accepted(now_nanos)
+        {
+            self.last.replace(None);
+            return Err(Problem::invalid_token(
+                "The certificate of this connection has expired, or is not accepted any more: connect again with another",
+            ));
+        }
         match (authority, given.authorization, known) {
             (Some(authority), Some(token), _) => {
                 self.by_token(api, authority, (token, given.authorizations), now_nanos)
             }
-            (_, _, Known::Principal(principal)) => self.by_connection(0, || Ok(Arc::clone(principal))),
-            (Some(authority), None, Known::Anyone) => match &caller.identity {
-                Some(identity) => self.by_connection(authority.version(), || {
-                    authority.find_certificate(identity).ok_or_else(Problem::no_token)
-                }),
-                None => Err(Problem::no_token()),
-            },
-            (Some(_), None, Known::Nobody) => Err(Problem::no_token()),
+            (_, _, Known::Principal(principal)) => {
+                self.by_connection(0, now_nanos, || Ok(Arc::clone(principal)))
+            }
+            (Some(authority), None, Known::Certificate(certificate)) => {
+                self.by_connection(authority.version(), now_nanos, || {
+                    by_certificate(api, authority, certificate)
+                })
+            }
+            (Some(_), None, Known::Anyone | Known::Nobody) => Err(Problem::no_token()),
             (None, _, Known::Nobody) => Err(Problem::forbidden(
                 "This user has no role at this socket: ask the operator for one (peers of --listen)",
             )),
-            (None, _, Known::Anyone) => Ok(Seen::Nobody),
+            (None, _, Known::Anyone | Known::Certificate(_)) => Ok(Seen::Nobody),
         }
     }
 
@@ -127,6 +135,9 @@ impl Access {
         let header = header.as_bytes();
         // Before the table: what is found in a newer one is only looked up once more.
         let version = authority.version();
+        if let Some(seen) = self.by_last_token(version, (header, headers), now_nanos) {
+            return Ok(seen);
+        }
         let mut last = self.last.borrow_mut();
         let actor = match look_up(api, authority, header, headers) {
             Ok(principal) => enter(last.take(), principal)?,
@@ -135,8 +146,7 @@ impl Access {
                 return Err(problem);
             }
         };
-        let expires = actor.principal().and_then(Principal::expires);
-        let believed_until_nanos = expires.map_or(u64::MAX, |_| now_nanos.saturating_add(RECHECK_NANOS));
+        let believed_until_nanos = believed_until(&actor, now_nanos);
         drop(last);
         Ok(self.remember(Last { presented: Some(header.into()), version, believed_until_nanos, actor }))
     }
@@ -157,19 +167,24 @@ impl Access {
         })
     }
 
-    /// The principal that the connection itself shows. `find` is asked again when the version changes.
+    /// The principal that the connection itself shows. `find` is asked again when the version changes, and from
+    /// time to time if the principal ends.
     fn by_connection(
         &self,
         version: u64,
+        now_nanos: u64,
         find: impl FnOnce() -> Result<Arc<Principal>, Problem>,
     ) -> Result<Seen<'_>, Problem> {
-        let seen = self.remembered(|last| last.presented.is_none() && last.version == version);
+        let seen = self.remembered(|last| {
+            last.presented.is_none() && last.version == version && now_nanos < last.believed_until_nanos
+        });
         if let Some(seen) = seen {
             return Ok(seen);
         }
         let before = self.last.take();
         let actor = enter(before, find()?)?;
-        Ok(self.remember(Last { presented: None, version, believed_until_nanos: u64::MAX, actor }))
+        let believed_until_nanos = believed_until(&actor, now_nanos);
+        Ok(self.remember(Last { presented: None, version, believed_until_nanos, actor }))
     }
 
     /// Who was seen last, if that still holds.
@@ -186,6 +201,27 @@ impl Access {
             Ok(last) => Seen::Remembered(Ref::map(last, |last| &last.actor)),
             Err(_) => Seen::Nobody,
         }
+    }
+}
+
+/// Until when it is not asked again whether a principal has ended.
+fn believed_until(actor: &Actor, now_nanos: u64) -> u64 {
+    let expires = actor.principal().and_then(Principal::expires);
+    expires.map_or(u64::MAX, |_| now_nanos.saturating_add(RECHECK_NANOS))
+}
+
+/// Who has a certificate.
+fn by_certificate(
+    api: &Api,
+    authority: &Authority,
+    certificate: &ClientCertificate,
+) -> Result<Arc<Principal>, Problem> {
+    let principal = authority.find_certificate(&certificate.identity).ok_or_else(Problem::no_token)?;
+    match principal.expires() {
+        Some(expires) if expires <= api.engine.now() => Err(Problem::invalid_token(format!(
+            "What this certificate allows expired at {expires}: ask the operator for more"
+        ))),
+        _ => Ok(principal),
     }
 }
 

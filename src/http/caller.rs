@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::auth::identity::Identity;
 use crate::auth::peer::Peer;
 use crate::auth::principal::Principal;
 
 use super::listen::Calls;
 use super::request::origin::Via;
+use super::server::tls::client::ClientCertificate;
 
 /// What all requests of one connection have in common.
 #[derive(Debug, Clone)]
@@ -22,8 +22,6 @@ pub(crate) struct Caller {
     pub(crate) peer: Peer,
     /// Who it is without a token.
     pub(crate) known: Known,
-    /// Its certificate, which an authority of `--tls-client-ca` has vouched for.
-    pub(crate) identity: Option<Arc<Identity>>,
 }
 
 /// Who a connection is before a request shows a token.
@@ -31,8 +29,20 @@ pub(crate) struct Caller {
 pub(crate) enum Known {
     /// It shows nothing, and its listener asks for nothing.
     Anyone,
+    /// Who it is by its certificate, if the tokens file says so.
+    Certificate(Arc<ClientCertificate>),
     /// A user of this machine with a role.
     Principal(Arc<Principal>),
     /// A user of this machine without a role, at a listener that gives roles to users.
     Nobody,
+}
+
+impl Caller {
+    /// The certificate that it has shown.
+    pub(crate) fn certificate(&self) -> Option<&ClientCertificate> {
+        match &self.known {
+            Known::Certificate(certificate) => Some(certificate),
+            Known::Anyone | Known::Principal(_) | Known::Nobody => None,
+        }
+    }
 }

@@ -12,6 +12,7 @@ use crate::http::request::framing;
 use crate::http::request::headers::RequestHeaders;
 use crate::http::request::origin::is_probe;
 use crate::http::request::path;
+use crate::http::request::unread;
 use crate::http::response::problem::{Code, Problem};
 use crate::sys::monotonic::monotonic_nanos;
 
@@ -104,6 +105,7 @@ fn answer_identified(
         }
         Err(problem) => {
             let info = || RequestInfo::of(&request, &given, caller, &Actor::NOBODY);
+            let problem = if unread::is_in_the_way(&request) { problem.unread() } else { problem };
             Pending::ready(in_flight.finish(info, Err(problem), gate))
         }
     }
@@ -122,7 +124,7 @@ fn route(
     let route = routes::find(request.method(), request.uri().path());
     let call = route.as_ref().map_or(Call::Other, |route| route.call);
     let in_flight = InFlight { call, ..in_flight };
-    let served = match refusal.filter(|_| permissions::of(call) != Permission::Open) {
+    let admitted = match refusal.filter(|_| permissions::of(call) != Permission::Open) {
         Some(problem) => Err(problem),
         None => route.and_then(|route| {
             if !caller.calls.has(call) {
@@ -130,8 +132,20 @@ fn route(
             }
             let pool = path::split_pool(request.uri().path()).map(|(pool, _)| pool);
             actor.admit(call, pool, request.body().size_hint().lower(), in_flight.started_nanos)?;
-            (route.handler)(api, &actor, request)
+            Ok(route)
         }),
+    };
+    let is_in_the_way = unread::is_in_the_way(&request);
+    let served = match admitted {
+        Ok(route) => {
+            let served = (route.handler)(api, &actor, request);
+            if is_in_the_way { served.map_err(Problem::unread) } else { served }
+        }
+        Err(problem) if is_in_the_way => Ok(Handled::Later(
+            Box::pin(async { Err(if unread::pass(request).await { problem } else { problem.unread() }) }),
+            None,
+        )),
+        Err(problem) => Err(problem),
     };
     match served {
         Ok(Handled::Later(future, link)) => Pending::Later(Box::new(Later { in_flight, kept, link, future })),

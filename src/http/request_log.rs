@@ -21,7 +21,7 @@ use crate::http::counters::requests::Call;
 use crate::http::request::headers::{REQUEST_ID, RequestHeaders};
 use crate::http::request::path;
 use crate::http::response::body::Body;
-use crate::http::response::problem::{Code, Problem};
+use crate::http::response::problem::{Code, Problem, Unseen};
 use crate::http::response::protection::protect;
 use crate::log::mask::TOKEN_PREFIX;
 use crate::log::{self, limit};
@@ -56,6 +56,8 @@ struct Outcome<'a> {
     status: StatusCode,
     took: Duration,
     body: &'a Body,
+    /// The pool that the request's body names and its caller does not see.
+    unseen: Option<&'a str>,
 }
 
 impl<'a> RequestInfo<'a> {
@@ -89,7 +91,8 @@ impl<'a> RequestInfo<'a> {
         if should_log(call, status.as_u16(), took_nanos) {
             let took = Duration::from_nanos(took_nanos);
             let id = self.id.and_then(|id| id.to_str().ok()).map_or_else(made_id, str::to_owned);
-            self.tell(Outcome { call, status, took, body: response.body() }, &id);
+            let unseen = response.extensions().get::<Unseen>().map(|Unseen(pool)| &**pool);
+            self.tell(Outcome { call, status, took, body: response.body(), unseen }, &id);
             if status == StatusCode::INTERNAL_SERVER_ERROR {
                 *response = failed(&id);
             }
@@ -115,7 +118,7 @@ impl<'a> RequestInfo<'a> {
         }
         if end.status.is_server_error() {
             self.log_failure(end, id);
-        } else if self.is_access_refused(end.status) {
+        } else if self.is_access_refused(end) {
             self.log_refusal(end, id);
         } else if end.status.is_success()
             && let Some((event, message)) = event_of(end.call)
@@ -165,10 +168,10 @@ impl<'a> RequestInfo<'a> {
 
     /// Whether the request was refused for who made it. A pool that its actor does not see is refused as if it
     /// did not exist.
-    fn is_access_refused(self, status: StatusCode) -> bool {
+    fn is_access_refused(self, Outcome { status, unseen, .. }: Outcome<'_>) -> bool {
         matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS)
             || (status == StatusCode::NOT_FOUND
-                && self.pool_name().is_some_and(|pool| !self.actor.sees(pool)))
+                && (unseen.is_some() || self.pool_name().is_some_and(|pool| !self.actor.sees(pool))))
     }
 
     fn log_refusal(self, end: Outcome<'_>, id: &str) {
@@ -178,7 +181,7 @@ impl<'a> RequestInfo<'a> {
             event = "access_refused",
             method = %self.method,
             path = self.path(),
-            pool = self.pool(),
+            pool = end.unseen.map_or_else(|| self.pool(), log::text),
             call = end.call.as_str(),
             status = end.status.as_u16(),
             code,

@@ -357,7 +357,7 @@ fn of_another_site(checked: &Checked) {
 
 fn daemon(checked: &Checked) {
     checked.json("POST", "/v1/backup", &json!({"name": "monday"}), 200);
-    checked.json("POST", "/v1/backup", &json!({"name": "monday"}), 400);
+    checked.json("POST", "/v1/backup", &json!({"name": "monday"}), 409);
     checked.call("POST", "/v1/backup", 200);
     checked.get_as("/metrics", "application/openmetrics-text");
     for path in ["/v1/stats", "/healthz", "/readyz", "/openapi.json", "/metrics", "/"] {

@@ -4,14 +4,15 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DistinguishedName,
     ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber,
     date_time_ymd,
 };
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 
 /// An authority, and the directory of its files.
@@ -67,12 +68,32 @@ impl Authority {
         self.sign(name, &[name], serial, (2020, 4000))
     }
 
+    /// A certificate for a client, which ends at this time.
+    pub(crate) fn client_until(&self, name: &str, serial: u64, end: SystemTime) -> Pair {
+        let seconds = end.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+        let end = date_time_ymd(1970, 1, 1) + Duration::from_secs(seconds);
+        self.sign_with(name, &[name], serial, |params| params.not_after = end)
+    }
+
     fn sign(&self, file: &str, names: &[&str], serial: u64, (from, to): (i32, i32)) -> Pair {
+        self.sign_with(file, names, serial, |params| {
+            (params.not_before, params.not_after) = (date_time_ymd(from, 1, 1), date_time_ymd(to, 1, 1));
+        })
+    }
+
+    fn sign_with(
+        &self,
+        file: &str,
+        names: &[&str],
+        serial: u64,
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Pair {
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
         let mut params = CertificateParams::new(names).unwrap();
         params.distinguished_name = DistinguishedName::new();
         params.serial_number = Some(SerialNumber::from(serial));
-        (params.not_before, params.not_after) = (date_time_ymd(from, 1, 1), date_time_ymd(to, 1, 1));
+        params.not_before = date_time_ymd(2020, 1, 1);
+        change(&mut params);
         params.extended_key_usages =
             vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         let key = KeyPair::generate().unwrap();
@@ -107,11 +128,24 @@ impl Authority {
 
     /// A client that trusts this authority and speaks these protocols.
     pub(crate) fn client_config(&self, alpn: &[&str]) -> Arc<ClientConfig> {
+        self.client_config_as(None, alpn)
+    }
+
+    /// The same, which shows a certificate.
+    pub(crate) fn client_config_as(&self, pair: Option<&Pair>, alpn: &[&str]) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_file(self.ca()).unwrap()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-        let mut config = builder.unwrap().with_root_certificates(roots).with_no_client_auth();
+        let builder = builder.unwrap().with_root_certificates(roots);
+        let mut config = match pair {
+            None => builder.with_no_client_auth(),
+            Some(pair) => {
+                let certificate = CertificateDer::from_pem_file(&pair.certificate).unwrap();
+                let key = PrivateKeyDer::from_pem_file(&pair.key).unwrap();
+                builder.with_client_auth_cert(vec![certificate], key).unwrap()
+            }
+        };
         config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
         Arc::new(config)
     }

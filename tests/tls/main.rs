@@ -7,8 +7,12 @@ mod certificates;
 mod clients;
 mod daemon;
 mod exchange;
+mod handshakes;
+mod open_connections;
+mod readme;
 #[path = "../support/mod.rs"]
 mod support;
+mod versions;
 
 use std::io::{Read, Write};
 use std::sync::Arc;

@@ -151,3 +151,53 @@ fn the_commands_make_tokens_and_show_them() {
     let live = ["token", "new", "a", "--role", "client", "--pools", "x", "--max-live-leases", "3"];
     one_line_failure(&daemon.run(&live), 2, "max_live_leases needs max_ttl");
 }
+
+/// A body that is small is read though its request is refused, and the connection goes on; behind a larger one it
+/// ends, which the answer says.
+#[test]
+fn a_refused_body_is_passed_or_ends_the_connection_with_a_word() {
+    use std::io::{Read as _, Write as _};
+    let limited: &[&str] = &["--role", "client", "--pools", "ru", "--max-body-bytes", "100"];
+    let (guarded, tokens) = Guarded::start(&[], &[("shop", limited)]);
+    let shop = format!("authorization: Bearer {}\r\n", tokens[0]);
+    let expects = format!("{shop}expect: 100-continue\r\n");
+    let root = format!("authorization: Bearer {}\r\n", guarded.root);
+    let lease = "/v1/pools/ru/lease";
+    for (header, path, length, status, closes) in [
+        ("", lease, 60, 401, false),
+        ("", lease, 64 << 10, 401, false),
+        ("", lease, 1 << 20, 401, true),
+        ("x: y\r\n", "/v1/nothing", 1 << 20, 401, true),
+        (&shop, "/v1/pools/de/lease", 60, 404, false),
+        (&shop, "/v1/pools/ru/pause", 60, 403, false),
+        (&shop, lease, 200, 413, false),
+        (&shop, lease, 1 << 20, 413, true),
+        (&expects, "/v1/pools/ru/pause", 60, 403, true),
+        // By the call itself, which has not read the body by then.
+        (&root, "/v1/pools/none/retire", 60, 404, true),
+        ("host: other.example\r\n", lease, 60, 400, true),
+    ] {
+        let mut client = guarded.logged.daemon.client();
+        let stream = client.connection.get_mut();
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: localhost\r\n{header}content-type: application/json\r\n\
+             content-length: {length}\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        if !header.contains("expect") {
+            // In two parts; of a large one not all is sent. The daemon may have ended it already.
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            let _ = stream.write_all(&vec![b' '; length.min(64 << 10)]);
+        }
+        let answer = super::try_read_answer(&mut client.connection, false).unwrap();
+        let context = format!("{path} {length}: {answer:?}");
+        assert_eq!(answer.status, status, "{context}");
+        assert_eq!(answer.header("connection"), closes.then_some("close"), "{context}");
+        if closes {
+            let rest = client.connection.read(&mut [0; 10]);
+            assert!(rest.is_err() || rest.is_ok_and(|bytes| bytes == 0), "{context}");
+        } else {
+            assert_eq!(client.call("GET", "/healthz").unwrap().status, 200, "{context}");
+        }
+    }
+}

@@ -4,11 +4,12 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
 use super::support::Answer;
+use super::support::PATIENCE_SECONDS;
 use super::{Guarded, TOKENS, issue, without};
 
 const CLIENT: &[&str] = &["--role", "client", "--pools", "ru*"];
@@ -42,7 +43,7 @@ fn a_token_that_is_removed_under_load_ends_at_the_next_request_of_every_connecti
                     }
                 }
                 ended.fetch_add(1, Ordering::Relaxed);
-                // A return that is refused before its body was read ends its connection.
+                // On another connection too.
                 let mut caller = guarded.caller(&tokens[0]);
                 for _ in 0..10 {
                     assert_eq!(caller.lease().status, 401);
@@ -55,7 +56,11 @@ fn a_token_that_is_removed_under_load_ends_at_the_next_request_of_every_connecti
                 assert_eq!(lease_and_return(&mut caller).status, 200);
             }
         });
-        thread::sleep(Duration::from_millis(300));
+        let started = Instant::now();
+        while served.load(Ordering::Relaxed) <= 100 {
+            assert!(started.elapsed().as_secs() < PATIENCE_SECONDS, "the load goes on");
+            thread::sleep(Duration::from_millis(10));
+        }
         guarded.exchange(&without(&guarded.tokens_file(), "gone"));
         is_exchanged.store(true, Ordering::SeqCst);
         other.join().unwrap();

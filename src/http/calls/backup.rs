@@ -8,6 +8,7 @@ use hyper::body::{Body as _, Incoming};
 use serde::Deserialize;
 
 use crate::backup::BackupName;
+use crate::domain::json_fields::given;
 use crate::http::actor::Actor;
 use crate::http::blocking;
 use crate::http::calls::{Api, Handled, Reply, query_of};
@@ -20,6 +21,7 @@ use crate::http::response::problem::Problem;
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct BackupBody {
+    #[serde(default, deserialize_with = "given")]
     name: Option<String>,
 }
 
@@ -34,7 +36,7 @@ pub(crate) fn make(api: &Arc<Api>, actor: &Actor, request: Request<Incoming>) ->
 
 async fn make_from(api: Arc<Api>, most_bytes: u64, body: Incoming) -> Reply {
     let bytes = api.bodies.collect_json(body, most_bytes).await?;
-    let wanted = if bytes.is_empty() { BackupBody::default() } else { fields::parse(&bytes)? };
+    let wanted = if bytes.is_empty() { BackupBody::default() } else { fields::parse_object(&bytes)? };
     let name: Option<BackupName> = wanted.name.as_deref().map(str::parse).transpose()?;
     blocking::answer(Lane::Long, move || {
         let made = api.engine.backup(name.as_ref(), &|| api.draining.load(Ordering::SeqCst))?;

@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use crate::auth::principal::Principal;
 use crate::domain::counts::Counts;
+use crate::domain::json_fields::given;
 use crate::engine::idempotency::{KeyShare, MAX_KEY_BYTES};
 use crate::engine::operations::hours::Closed;
 use crate::engine::operations::lease::{Lease, LeaseError, LeaseRequest};
@@ -49,8 +50,11 @@ const EXHAUSTED_RETRY_AFTER_SECONDS: u64 = 60;
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "an object like {\"count\":1,\"ttl\":60,\"within\":[\"7912\"]}")]
 struct LeaseBody {
+    #[serde(default, deserialize_with = "given")]
     count: Option<Count>,
+    #[serde(default, deserialize_with = "given")]
     ttl: Option<TtlSeconds>,
+    #[serde(default, deserialize_with = "given")]
     within: Option<WithinField>,
     #[serde(rename = "holder")]
     _holder: Option<NotYet>,

@@ -8,6 +8,7 @@ use hyper::Request;
 use hyper::body::Incoming;
 use serde::Deserialize;
 
+use crate::domain::json_fields::given;
 use crate::engine::operations::lease::{LeaseError, LeaseRequest};
 use crate::engine::operations::lease_once::{HeldKey, LeasedOnce};
 use crate::engine::operations::lease_several::{
@@ -44,8 +45,11 @@ const MAX_NAMED_LETTERS: usize = 64;
 #[serde(deny_unknown_fields, expecting = "an object like {\"pools\":[\"ru-a\",\"ru-b\"],\"count\":1}")]
 struct SeveralBody {
     pools: Vec<String>,
+    #[serde(default, deserialize_with = "given")]
     count: Option<Count>,
+    #[serde(default, deserialize_with = "given")]
     ttl: Option<TtlSeconds>,
+    #[serde(default, deserialize_with = "given")]
     within: Option<WithinField>,
     #[serde(rename = "holder")]
     _holder: Option<NotYet>,
@@ -97,17 +101,20 @@ fn pools_of(api: &Api, actor: &Actor, names: &[String]) -> Result<Vec<Arc<Pool>>
             names.len()
         )));
     }
-    let quoted = |name: &str| json::quoted(&name.chars().take(MAX_NAMED_LETTERS).collect::<String>());
+    let short = |name: &str| name.chars().take(MAX_NAMED_LETTERS).collect::<String>();
+    let quoted = |name: &str| json::quoted(&short(name));
     let mut pools: Vec<Arc<Pool>> = Vec::with_capacity(names.len());
     for name in names {
         if pools.iter().any(|pool| pool.name().as_str() == name) {
             return Err(Problem::bad_request(format!("pools has {} twice: give it once", quoted(name))));
         }
-        let pool = actor.sees(name).then(|| api.engine.pool(name)).flatten();
+        let sees = actor.sees(name);
+        let pool = sees.then(|| api.engine.pool(name)).flatten();
         pools.push(pool.ok_or_else(|| {
             let detail =
                 format!("There is no pool {}: leave it out, or list them with GET /v1/pools", quoted(name));
-            Problem::new(Code::PoolNotFound, detail)
+            let problem = Problem::new(Code::PoolNotFound, detail);
+            if sees { problem } else { problem.of_unseen(&short(name)) }
         })?);
     }
     Ok(pools)

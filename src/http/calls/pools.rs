@@ -135,7 +135,7 @@ pub(crate) fn change(api: &Arc<Api>, actor: &Actor, request: Request<Incoming>) 
     let (api, body, most_bytes) = (Arc::clone(api), request.into_body(), actor.max_body_bytes());
     Handled::later(async move {
         let bytes = api.bodies.collect_json(body, most_bytes).await?;
-        let change: SettingsChange = fields::parse(&bytes)?;
+        let change: SettingsChange = fields::parse_object(&bytes)?;
         // Large lists take as long as an import.
         let lane = if change.blocked_by.is_some() { Lane::Long } else { Lane::Short };
         blocking::answer(lane, move || {

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::auth::principal::Principal;
+use crate::domain::json_fields::given;
 use crate::domain::settings::{NextState, SettingsError, check_outcome_name};
 use crate::engine::operations::renew_return::{LeaseRef, MAX_ITEMS, RenewResult, ReturnItem, ReturnResult};
 use crate::engine::pool::Pool;
@@ -34,6 +35,7 @@ const STALE_DETAIL: &str = "Someone else has leased them since, the leases ended
 )]
 struct RenewBody {
     leases: Vec<RenewItemBody>,
+    #[serde(default, deserialize_with = "given")]
     ttl: Option<TtlSeconds>,
 }
 
@@ -51,7 +53,9 @@ struct RenewItemBody {
 )]
 struct ReturnBody {
     leases: Vec<ReturnItemBody>,
+    #[serde(default, deserialize_with = "given")]
     outcome: Option<String>,
+    #[serde(default, deserialize_with = "given")]
     then: Option<NextState>,
 }
 

@@ -44,10 +44,10 @@ impl JsonBody {
     /// Parses it; if it is long, on a thread that may block.
     pub(crate) async fn parse<T: DeserializeOwned + Send + 'static>(&self) -> Result<T, Problem> {
         if self.bytes.len() <= MAX_PARSED_AT_ONCE_BYTES {
-            return fields::parse(&self.bytes);
+            return fields::parse_object(&self.bytes);
         }
         let bytes = self.bytes.clone();
-        blocking(move || fields::parse(&bytes)).await
+        blocking(move || fields::parse_object(&bytes)).await
     }
 }
 
@@ -80,16 +80,14 @@ impl Bodies {
         let mut body = PacedBody::new(body, Pace::of_json(&self.limits)).at_most(most_bytes);
         let limit_bytes = self.limits.json_body_bytes as usize;
         if known_bytes > limit_bytes as u64 {
-            discard(&mut body).await;
-            return Err(too_large(limit_bytes));
+            return Err(refused(&mut body, too_large(limit_bytes)).await);
         }
         let Some(first) = body.next_chunk().await.transpose()? else {
             return Ok(JsonBody { bytes: Bytes::new(), _held: None });
         };
         if first.len() > limit_bytes {
             drop(first);
-            discard(&mut body).await;
-            return Err(too_large(limit_bytes));
+            return Err(refused(&mut body, too_large(limit_bytes)).await);
         }
         if body.body.is_end_stream() {
             return Ok(JsonBody { bytes: first, _held: None });
@@ -100,16 +98,15 @@ impl Bodies {
             if !held.resize(whole.capacity()) {
                 // Others may go on with it meanwhile.
                 drop((whole, held));
-                discard(&mut body).await;
-                return Err(overloaded("The server has no memory for more request bodies: try later"));
+                let problem = overloaded("The server has no memory for more request bodies: try later");
+                return Err(refused(&mut body, problem).await);
             }
             let Some(chunk) = body.next_chunk().await.transpose()? else {
                 return Ok(JsonBody { bytes: whole.freeze(), _held: Some(held) });
             };
             if whole.len() + chunk.len() > limit_bytes {
                 drop((whole, held));
-                discard(&mut body).await;
-                return Err(too_large(limit_bytes));
+                return Err(refused(&mut body, too_large(limit_bytes)).await);
             }
             whole.extend_from_slice(&chunk);
         }
@@ -125,13 +122,18 @@ pub(super) fn overloaded(detail: &'static str) -> Problem {
     Problem::new(Code::Overloaded, detail)
 }
 
-/// Reads on, so that a client that sends everything before it reads still sees the response.
-pub(super) async fn discard(body: &mut PacedBody) {
+/// Reads on, so that a client that sends everything before it reads still sees the response. If the body goes on
+/// for too long, the connection ends behind the response.
+pub(super) async fn refused(body: &mut PacedBody, problem: Problem) -> Problem {
     let mut discarded_bytes = 0;
-    while let Some(Ok(chunk)) = body.next_chunk().await {
-        discarded_bytes += chunk.len();
+    loop {
+        match body.next_chunk().await {
+            None => return problem,
+            Some(Err(_)) => return problem.unread(),
+            Some(Ok(chunk)) => discarded_bytes += chunk.len(),
+        }
         if discarded_bytes > MAX_DISCARDED_BYTES {
-            return;
+            return problem.unread();
         }
     }
 }

@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 
 use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error, IgnoredAny, Visitor};
 
+use crate::domain::json_fields::integer_of;
 use crate::domain::lease_token::Token;
 use crate::domain::settings::MAX_TTL_SECONDS;
 use crate::engine::operations::lease::MAX_LEASE_COUNT;
@@ -17,6 +18,15 @@ pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     str::from_utf8(body)
         .map_or_else(|_| serde_json::from_slice(body), serde_json::from_str)
         .map_err(|error| Problem::bad_request(format!("The body is refused: {error}")))
+}
+
+/// Parses a whole body that is an object. serde would take an array for the members in their order.
+pub(crate) fn parse_object<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    if body.trim_ascii_start().first() == Some(&b'[') {
+        let detail = "The body is refused: invalid type: sequence, expected an object like {\"name\":value}";
+        return Err(Problem::bad_request(detail));
+    }
+    parse(body)
 }
 
 /// Parses an integer within a range; the error for anything else is `expected`.
@@ -37,6 +47,13 @@ impl Visitor<'_> for IntegerVisitor {
             Ok(value)
         } else {
             Err(E::invalid_value(serde::de::Unexpected::Unsigned(value), &self))
+        }
+    }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<u64, E> {
+        match integer_of(value) {
+            Some(integer) => self.visit_u64(integer),
+            None => Err(E::invalid_type(serde::de::Unexpected::Float(value), &self)),
         }
     }
 }
@@ -87,7 +104,7 @@ pub(crate) struct NumberField(pub(crate) Number);
 impl<'de> Deserialize<'de> for NumberField {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let expected = "for number an integer of at most 15 digits";
-        let range = 1..=999_999_999_999_999;
+        let range = Number::MIN.get()..=Number::MAX.get();
         let value = deserializer.deserialize_u64(IntegerVisitor { range, expected })?;
         Number::new(value).map(Self).map_err(|error| D::Error::custom(format!("number: {error}")))
     }
@@ -148,7 +165,7 @@ mod tests {
         for json in ["61", "-1", "0.5", "null"] {
             assert!(refusal::<WaitSeconds>(json).contains("for wait whole seconds from 0 to 60"), "{json}");
         }
-        for json in ["0", "1000000000000000", "\"7\""] {
+        for json in ["-1", "1000000000000000", "\"7\""] {
             assert!(refusal::<NumberField>(json).contains("for number an integer"), "{json}");
         }
         assert!(refusal::<NotYet>("\"c-17\"").contains("not available in this version yet"));
@@ -158,9 +175,12 @@ mod tests {
     fn the_bounds_themselves_are_accepted() {
         assert_eq!(parse::<Count>(b"65536").unwrap().0, MAX_LEASE_COUNT);
         assert_eq!(parse::<WaitSeconds>(b"60").unwrap().0, MAX_WAIT_SECONDS);
+        assert_eq!(parse::<Count>(b"65536.0").unwrap().0, MAX_LEASE_COUNT);
         assert_eq!(parse::<TtlSeconds>(b"1").unwrap().0, 1);
+        assert_eq!(parse::<NumberField>(b"0").unwrap().0.get(), 0);
         assert_eq!(parse::<NumberField>(b"999999999999999").unwrap().0.get(), 999_999_999_999_999);
         assert!(parse::<TokenField>(b"\"not a token\"").unwrap().0.is_none());
         assert!(parse::<Count>(b"1 1").is_err());
+        assert!(parse_object::<Vec<u8>>(b" []").is_err());
     }
 }

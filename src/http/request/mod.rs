@@ -11,5 +11,6 @@ pub mod origin;
 pub(crate) mod pace;
 pub(crate) mod path;
 pub(crate) mod query;
+pub mod unread;
 pub(crate) mod upload;
 pub mod within;

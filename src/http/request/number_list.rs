@@ -9,6 +9,7 @@ use crate::numbers::list::column_spec::ColumnSpec;
 use crate::numbers::list::options::{Columns, Header, Holds, LeadingZeros};
 use crate::numbers::list::wording::Wording;
 use crate::numbers::list::{ListFormat, ListOptions, OnInvalid, ReadStates};
+use crate::numbers::number::MAX_NUMBER_DIGITS;
 
 use super::content_type::media_type;
 use super::query::Query;
@@ -129,7 +130,7 @@ fn options(headers: &HeaderMap, query: &Query, format: ListFormat) -> Result<Lis
         format,
         region: query.parsed("region")?,
         country_code: country_code(query)?,
-        length: query.parsed("length")?,
+        length: length(query)?,
         holds,
         leading_zeros,
         columns,
@@ -165,6 +166,17 @@ fn columns(query: &Query) -> Result<Columns, Problem> {
             "column is for single numbers, first and last are for ranges: give column, or first and last",
         )),
         _ => Err(Problem::bad_request("a range needs both ends: give first and last")),
+    }
+}
+
+/// How many digits the numbers of a prefix have.
+fn length(query: &Query) -> Result<Option<u8>, Problem> {
+    let length: Option<u8> = query.parsed("length")?;
+    match length {
+        Some(digits) if !(1..=MAX_NUMBER_DIGITS).contains(&usize::from(digits)) => {
+            Err(choice("length", &digits.to_string(), "1 to 15"))
+        }
+        length => Ok(length),
     }
 }
 

@@ -48,6 +48,11 @@ impl Pace {
         Self { pause: limits.body_pause, grace, bytes_per_second, adds: false, total: limits.upload }
     }
 
+    /// Of a body that nobody wants: it takes no longer than this, whatever its size.
+    pub(crate) fn of_unread(limit: Duration) -> Self {
+        Self { pause: limit, grace: limit, bytes_per_second: u64::MAX, adds: false, total: limit }
+    }
+
     /// How long a body may take of which this much has arrived.
     fn time_for(&self, received_bytes: u64) -> Duration {
         let for_bytes = Duration::from_secs(received_bytes / self.bytes_per_second.max(1));
@@ -100,7 +105,7 @@ impl PacedBody {
                 let next = poll_fn(|cx| Pin::new(&mut self.body).poll_frame(cx));
                 match timeout_at(deadline, next).await {
                     Ok(frame) => frame,
-                    Err(_) => return Some(Err(self.refusal(limit))),
+                    Err(_) => return Some(Err(self.refusal(limit).unread())),
                 }
             } else {
                 at_once
@@ -108,13 +113,14 @@ impl PacedBody {
             match frame {
                 None => return None,
                 Some(Err(_)) => {
-                    return Some(Err(Problem::bad_request("The body ended early: send the whole body")));
+                    let ended = Problem::bad_request("The body ended early: send the whole body");
+                    return Some(Err(ended.unread()));
                 }
                 Some(Ok(frame)) => {
                     if let Ok(data) = frame.into_data() {
                         self.received_bytes += data.len() as u64;
                         if self.received_bytes > self.most_bytes {
-                            return Some(Err(body_too_large(self.most_bytes)));
+                            return Some(Err(body_too_large(self.most_bytes).unread()));
                         }
                         return Some(Ok(data));
                     }

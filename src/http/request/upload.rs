@@ -17,7 +17,7 @@ use crate::http::lanes::Lane;
 use crate::http::response::problem::{Code, Problem};
 use crate::store::staging::StagedFile;
 
-use super::body::{Bodies, discard, overloaded};
+use super::body::{Bodies, overloaded, refused};
 use super::memory::HeldMemory;
 use super::pace::{Pace, PacedBody};
 
@@ -70,8 +70,7 @@ async fn stage(
     let known_bytes = body.size_hint().lower();
     let mut body = PacedBody::new(body, Pace::of_upload(&bodies.limits)).at_most(most_bytes);
     if known_bytes > limit_bytes {
-        discard(&mut body).await;
-        return Err(too_large(limit_bytes));
+        return Err(refused(&mut body, too_large(limit_bytes)).await);
     }
     let mut held = bodies.memory.hold();
     let mut part = BytesMut::new();
@@ -79,8 +78,7 @@ async fn stage(
     while let Some(chunk) = body.next_chunk().await.transpose()? {
         if body.received_bytes() > limit_bytes {
             drop((part, held, file));
-            discard(&mut body).await;
-            return Err(too_large(limit_bytes));
+            return Err(refused(&mut body, too_large(limit_bytes)).await);
         }
         if part.len() + chunk.len() <= PART_BYTES && held.resize(part.len() + chunk.len()) {
             part.extend_from_slice(&chunk);
@@ -92,8 +90,7 @@ async fn stage(
             Ok(written) => file = Some(written),
             Err(problem) => {
                 drop((part, held));
-                discard(&mut body).await;
-                return Err(problem);
+                return Err(refused(&mut body, problem).await);
             }
         }
         body.excuse(started.elapsed());

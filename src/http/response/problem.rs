@@ -1,6 +1,7 @@
 //! Every error of the API: its code, status and title, and the body that reports it (RFC 9457).
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use hyper::{Response, StatusCode};
@@ -52,6 +53,7 @@ pub(crate) enum Code {
     ListNotFound,
     ListExists,
     ListInUse,
+    BackupExists,
     Paused,
     TooLarge,
     UnsupportedMediaType,
@@ -83,6 +85,7 @@ impl Code {
         Self::ListNotFound,
         Self::ListExists,
         Self::ListInUse,
+        Self::BackupExists,
         Self::Paused,
         Self::TooLarge,
         Self::UnsupportedMediaType,
@@ -116,6 +119,7 @@ impl Code {
             Self::ListNotFound => (StatusCode::NOT_FOUND, "list_not_found", "No such list"),
             Self::ListExists => (StatusCode::CONFLICT, "list_exists", "The list already exists"),
             Self::ListInUse => (StatusCode::CONFLICT, "list_in_use", "Pools use the list"),
+            Self::BackupExists => (StatusCode::CONFLICT, "backup_exists", "The backup already exists"),
             Self::Paused => (StatusCode::CONFLICT, "paused", "The pool is paused"),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too_large", "The request is too large"),
             Self::UnsupportedMediaType => (
@@ -154,6 +158,15 @@ pub(crate) fn title(code: &str) -> Option<&'static str> {
         .map(|(_, _, title)| title)
 }
 
+/// Marks the response to a request that was not read to its end.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Unread;
+
+/// Marks the response to a call that named this pool, which its caller does not see. The response itself is that of
+/// a pool that does not exist; the log tells them apart.
+#[derive(Debug, Clone)]
+pub(crate) struct Unseen(pub(crate) Arc<str>);
+
 /// An error on its way to the caller. It is boxed as it is rare and every result reserves space for it.
 #[derive(Debug)]
 pub(crate) struct Problem(Box<Parts>);
@@ -165,6 +178,10 @@ struct Parts {
     allow: Option<String>,
     authenticate: Option<&'static str>,
     retry_after_seconds: Option<u64>,
+    /// Whether its request was not read to its end.
+    is_unread: bool,
+    /// The pool that its caller does not see and has named.
+    unseen: Option<Unseen>,
     /// Additional members of the body, as JSON that begins with a comma; empty for none.
     members: String,
 }
@@ -184,6 +201,8 @@ impl Problem {
             allow: None,
             authenticate: None,
             retry_after_seconds,
+            is_unread: false,
+            unseen: None,
             members: String::new(),
         }))
     }
@@ -269,6 +288,18 @@ impl Problem {
         self
     }
 
+    /// Says that the request was not read to its end: a connection of HTTP/1 may have to end with the response.
+    pub(crate) fn unread(mut self) -> Self {
+        self.0.is_unread = true;
+        self
+    }
+
+    /// Says that the pool is one that the caller does not see.
+    pub(crate) fn of_unseen(mut self, pool: &str) -> Self {
+        self.0.unseen = Some(Unseen(pool.into()));
+        self
+    }
+
     /// Adds the members of a JSON object.
     pub(crate) fn with_results(self, object: &[u8]) -> Self {
         let members = String::from_utf8_lossy(&object[1..object.len() - 1]);
@@ -304,6 +335,12 @@ impl Problem {
         }
         if let Some(seconds) = self.0.retry_after_seconds {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.0.is_unread {
+            response.extensions_mut().insert(Unread);
+        }
+        if let Some(unseen) = self.0.unseen {
+            response.extensions_mut().insert(unseen);
         }
         response
     }
@@ -410,7 +447,8 @@ impl From<DeleteError> for Problem {
 impl From<BackupError> for Problem {
     fn from(error: BackupError) -> Self {
         let code = match &error {
-            BackupError::Name(_) | BackupError::Exists(_) => Code::BadRequest,
+            BackupError::Name(_) => Code::BadRequest,
+            BackupError::Exists(_) => Code::BackupExists,
             BackupError::Busy | BackupError::TooSlow => Code::Overloaded,
             BackupError::StorageFull | BackupError::Space(_) | BackupError::TooMany(_) => Code::StorageFull,
             BackupError::Ended => Code::NotReady,

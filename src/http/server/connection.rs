@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use hyper::body::{Body as _, Incoming};
+use hyper::header::{CONNECTION, HeaderValue};
 use hyper::service::Service;
 use hyper::{Request, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -22,6 +23,7 @@ use crate::http::plain_call;
 use crate::http::request::framing::{self, Framing};
 use crate::http::response::body::Body;
 use crate::http::response::json::ok_json;
+use crate::http::response::problem::Unread;
 
 use super::connections::{Admission, ConnectionState, Connections, DRAIN, SERVE};
 use super::gated_stream::Gated;
@@ -41,6 +43,9 @@ pub const STREAM_SEND_BYTES: usize = 16 << 10;
 pub const MAX_HTTP2_HEAD_BYTES: u32 = 16 << 10;
 /// Streams that an HTTP/2 client may have reset before they were looked at; with more the connection ends.
 pub const MAX_HTTP2_RESETS: usize = 20;
+
+/// The first status of an error.
+const FIRST_ERROR: u16 = 400;
 
 /// Handles the requests of one connection.
 struct ConnectionService {
@@ -125,12 +130,24 @@ impl Future for Tracked {
 
 /// Has the body of an answer watched that may be under way for longer.
 #[inline]
-fn watched(state: &ConnectionState, response: Response) -> Response {
+fn watched(state: &ConnectionState, mut response: Response) -> Response {
     let is_http2 = state.inflow.is_http2();
+    if response.status().as_u16() >= FIRST_ERROR && !is_http2 {
+        say_if_it_ends(state, &mut response);
+    }
     if (is_http2 || matches!(response.body(), Body::Stream(_))) && !response.body().is_end_stream() {
         return response.map(|body| Body::Watched(Box::new(state.answers.watch(body, is_http2))));
     }
     response
+}
+
+/// hyper passes over a body that nobody reads if it has come. Else it ends the connection, and the client has to know
+/// that its next request is not answered.
+#[cold]
+fn say_if_it_ends(state: &ConnectionState, response: &mut Response) {
+    if response.extensions().get::<Unread>().is_some() && !state.inflow.has_body_come() {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
 }
 
 impl Drop for Tracked {

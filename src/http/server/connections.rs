@@ -11,12 +11,18 @@ use crate::http::caller::Caller;
 use crate::http::commit_gate::Gate;
 use crate::http::limits::Limits;
 use crate::http::response::watched::OpenAnswers;
+use crate::sys::monotonic::monotonic_nanos;
 
 use super::inflow::Inflow;
 use super::outflow::{Flow, Outflow};
+use super::tls::client::ClientCertificate;
 
 /// The shortest limit has at least this many ticks, and so is kept to a tenth.
 const TICKS_PER_LIMIT: u32 = 10;
+
+/// Most clients' certificates that a tick holds against files that were exchanged: each takes a signature's time,
+/// and the next request of its connection checks it in any case.
+const CERTIFICATES_PER_TICK: usize = 64;
 
 /// Commands to a connection; a higher one wins.
 pub(super) const SERVE: u32 = 0;
@@ -173,9 +179,13 @@ impl Connections {
 
     /// Removes the connections that have ended, and closes those beyond a limit.
     pub(crate) fn tick(&self) {
+        let (now_nanos, mut checks) = (monotonic_nanos(), CERTIFICATES_PER_TICK);
         self.lock().retain_mut(|entry| {
             if Arc::strong_count(&entry.state) == 1 {
                 return false;
+            }
+            if entry.state.caller.certificate().is_some_and(|of| is_ended(of, now_nanos, &mut checks)) {
+                entry.state.send(DRAIN);
             }
             if entry.tick(&self.deadlines) {
                 entry.state.send(CLOSE);
@@ -193,6 +203,18 @@ impl Connections {
     pub(crate) fn any_open(&self) -> bool {
         self.lock().iter().any(|entry| Arc::strong_count(&entry.state) > 1)
     }
+}
+
+/// Whether a client's certificate is not accepted any more. Takes one of `checks` for each that has to be held
+/// against other files than before.
+fn is_ended(certificate: &ClientCertificate, now_nanos: u64, checks: &mut usize) -> bool {
+    if !certificate.is_of_current() {
+        if *checks == 0 {
+            return certificate.is_refused();
+        }
+        *checks -= 1;
+    }
+    !certificate.is_accepted(now_nanos)
 }
 
 #[cfg(test)]

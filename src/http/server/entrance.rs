@@ -6,10 +6,8 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
 use rustix::net::sockopt::socket_peercred;
-use rustls::pki_types::CertificateDer;
 use thiserror::Error;
 
-use crate::auth::identity::Identity;
 use crate::auth::peer::Peer;
 use crate::auth::peers::{PeerProcess, Peers};
 use crate::auth::registry::Registry;
@@ -20,7 +18,8 @@ use crate::http::request::origin::Via;
 use crate::sys::users;
 
 use super::listener::Listener;
-use super::tls::ServerTls;
+use super::tls::client::ClientCertificate;
+use super::tls::{Accepted, ServerTls};
 
 /// Why a listener cannot have connections.
 #[derive(Debug, Error)]
@@ -69,7 +68,7 @@ impl Entrance {
 
     fn caller(&self, peer: Peer, known: Known) -> Caller {
         let listener = Arc::clone(&self.name);
-        Caller { via: self.via, calls: self.calls, listener, peer, known, identity: None }
+        Caller { via: self.via, calls: self.calls, listener, peer, known }
     }
 
     /// The caller of a TCP connection.
@@ -97,9 +96,12 @@ impl Entrance {
 }
 
 impl Caller {
-    /// This caller, after it has shown certificates.
-    pub(crate) fn with_certificates(mut self, certificates: Option<&[CertificateDer<'_>]>) -> Self {
-        self.identity = Identity::of(certificates).map(Arc::new);
+    /// This caller, behind a handshake in which it may have shown a certificate.
+    pub(crate) fn behind(mut self, accepted: &Accepted, tls: &Arc<ServerTls>) -> Self {
+        let chain = accepted.stream.get_ref().1.peer_certificates();
+        if let Some(certificate) = ClientCertificate::of(chain, tls, accepted.version) {
+            self.known = Known::Certificate(Arc::new(certificate));
+        }
         self
     }
 }

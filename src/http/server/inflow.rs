@@ -214,6 +214,12 @@ impl Inflow {
         }
     }
 
+    /// Whether the whole body of the last request has come. If that is not known, it has not.
+    pub(super) fn has_body_come(&self) -> bool {
+        let to_come_bytes = self.to_come_bytes.load(Ordering::Relaxed);
+        to_come_bytes != UNKNOWN && to_come_bytes <= 0
+    }
+
     /// Whether the connection is HTTP/2.
     #[inline]
     pub(super) fn is_http2(&self) -> bool {

@@ -46,7 +46,7 @@ pub(crate) struct Place {
 }
 
 /// The part of an address that tells callers apart: all of IPv4, the network of IPv6.
-fn caller_of(address: IpAddr) -> IpAddr {
+pub(super) fn caller_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => {
             let network = u128::from(v6) >> (128 - IPV6_PREFIX_BITS) << (128 - IPV6_PREFIX_BITS);

@@ -163,13 +163,13 @@ async fn serve_tls(
     api: Arc<Api>,
     connections: Arc<Connections>,
 ) {
-    let Some(stream) = tls.accept(stream).await else { return };
+    let Some(accepted) = tls.accept(stream).await else { return };
     // The drain has passed the connections by that were not made yet.
     if api.draining.load(Ordering::SeqCst) {
         return;
     }
-    let caller = caller.with_certificates(stream.get_ref().1.peer_certificates());
-    connection::serve(stream, caller, welcome, api, connections).await;
+    let caller = caller.behind(&accepted, &tls);
+    connection::serve(accepted.stream, caller, welcome, api, connections).await;
 }
 
 /// Opens the gates of this worker's connections as the journal commits.

@@ -44,6 +44,8 @@ pub struct TlsFiles {
 #[derive(Debug, Clone)]
 pub struct LoadedTls {
     pub(super) config: Arc<ServerConfig>,
+    /// What says which clients' certificates are accepted.
+    pub(super) clients: Arc<dyn ClientCertVerifier>,
     /// When the server's certificate ends.
     pub expires: SystemTime,
 }
@@ -61,7 +63,7 @@ impl TlsFiles {
         let builder = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(versions)
             .map_err(setup)?
-            .with_client_cert_verifier(clients);
+            .with_client_cert_verifier(Arc::clone(&clients));
         let mut config = builder.with_single_cert(chain, key).map_err(|error| self.refused(&error))?;
         // h2 first: the client chooses, this is the order if it does not mind.
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
@@ -71,7 +73,7 @@ impl TlsFiles {
         config.ticketer = ring::Ticketer::new().map_err(setup)?;
         // A request that is repeated by a third party would lease again.
         config.max_early_data_size = 0;
-        Ok(LoadedTls { config: Arc::new(config), expires })
+        Ok(LoadedTls { config: Arc::new(config), clients, expires })
     }
 
     fn chain(&self) -> Result<Vec<CertificateDer<'static>>, TlsError> {
@@ -146,11 +148,16 @@ impl TlsFiles {
             }
             _ => {}
         }
-        match time_error(certificate, FAR_AHEAD) {
-            Some(webpki::Error::CertExpired { not_after, .. }) => Ok(system_time(not_after)),
-            // It never ends, as far as anybody can say.
-            _ => Ok(system_time(FAR_AHEAD)),
-        }
+        Ok(system_time(end_of(certificate)))
+    }
+}
+
+/// When a certificate ends.
+pub(super) fn end_of(certificate: &CertificateDer<'_>) -> UnixTime {
+    match time_error(certificate, FAR_AHEAD) {
+        Some(webpki::Error::CertExpired { not_after, .. }) => not_after,
+        // It never ends, as far as anybody can say.
+        _ => FAR_AHEAD,
     }
 }
 

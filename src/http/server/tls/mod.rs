@@ -1,14 +1,17 @@
 //! TLS below the gate: a connection's handshake, and the certificates in force, which are exchanged whole
 //! while connections stay open.
 
+pub(crate) mod client;
 pub mod error;
 pub mod files;
+pub mod handshakes;
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use rustls::ServerConfig;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
@@ -17,6 +20,7 @@ use tracing::info;
 
 use crate::log;
 use files::LoadedTls;
+use handshakes::Handshakes;
 
 /// How long a handshake may take, in seconds.
 pub const HANDSHAKE_SECONDS: u64 = 10;
@@ -37,22 +41,42 @@ const PLAIN_TEXT_BYTES: usize = 4 << 10;
 /// The certificates in force.
 #[derive(Debug)]
 pub struct ServerTls {
-    current: ArcSwap<ServerConfig>,
+    current: ArcSwap<LoadedTls>,
+    /// Counts the exchanges. What was found of a client's certificate holds while the count stays.
+    version: AtomicU64,
+    handshakes: Handshakes,
+}
+
+/// A connection behind its handshake.
+pub(crate) struct Accepted {
+    pub(crate) stream: TlsStream<TcpStream>,
+    /// [`ServerTls::version`] of what it was accepted with, or an earlier one.
+    pub(crate) version: u64,
 }
 
 impl ServerTls {
     /// Certificates that serve new connections from now on.
     pub fn new(loaded: LoadedTls) -> Self {
-        Self { current: ArcSwap::new(loaded.config) }
+        let current = ArcSwap::from_pointee(loaded);
+        Self { current, version: AtomicU64::new(1), handshakes: Handshakes::default() }
     }
 
-    /// Exchanges them. Open connections keep what they began with.
+    /// Exchanges them. Open connections keep the server's certificate that they began with; a client's
+    /// certificate that is refused from now on ends its connections.
     pub fn exchange(&self, loaded: LoadedTls) {
-        self.current.store(loaded.config);
+        self.current.store(Arc::new(loaded));
+        // After them: who sees the new count sees them.
+        self.version.fetch_add(1, Ordering::Release);
+    }
+
+    /// Changes when the certificates do.
+    #[inline]
+    fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
     }
 
     /// Makes a connection of a socket, or closes it.
-    pub(crate) async fn accept(&self, stream: TcpStream) -> Option<TlsStream<TcpStream>> {
+    pub(crate) async fn accept(&self, stream: TcpStream) -> Option<Accepted> {
         let limit = Duration::from_secs(HANDSHAKE_SECONDS);
         let accepted = match tokio::time::timeout(limit, self.handshake(stream)).await {
             Ok(accepted) => accepted,
@@ -61,13 +85,19 @@ impl ServerTls {
         accepted.inspect_err(log_refused).ok()
     }
 
-    async fn handshake(&self, mut stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+    async fn handshake(&self, mut stream: TcpStream) -> io::Result<Accepted> {
+        let address = stream.peer_addr()?.ip();
+        // Who has sent nothing takes no place of a handshake.
         if speaks_plain_text(&stream).await? {
             refuse_plain_text(&mut stream).await?;
             return Err(io::Error::new(io::ErrorKind::InvalidData, "a request in plain text"));
         }
-        let acceptor = TlsAcceptor::from(self.current.load_full());
-        acceptor.accept_with(stream, |tls| tls.set_buffer_limit(Some(TLS_BUFFER_BYTES))).await
+        let _turn = self.handshakes.begin(address).await;
+        // Before what is in force: at worst, a client's certificate is looked at once more.
+        let version = self.version();
+        let acceptor = TlsAcceptor::from(Arc::clone(&self.current.load().config));
+        let accepting = acceptor.accept_with(stream, |tls| tls.set_buffer_limit(Some(TLS_BUFFER_BYTES)));
+        Ok(Accepted { stream: accepting.await?, version })
     }
 }
 

@@ -24,6 +24,9 @@ pub(super) struct LeaseArgs {
     /// Choose only within these prefixes (7912) or ranges (79120000000-79129999999), separated by commas
     #[arg(long, value_name = "PREFIX", value_delimiter = ',')]
     within: Vec<String>,
+    /// Who holds the lease; only in pools that track holders
+    #[arg(long, value_name = "NAME")]
+    holder: Option<String>,
     #[command(flatten)]
     remote: Remote,
 }
@@ -36,6 +39,9 @@ pub(super) fn run(args: LeaseArgs) -> Result<(), CliError> {
     }
     if let Some(ttl) = args.ttl {
         body["ttl"] = ttl.into();
+    }
+    if let Some(holder) = args.holder {
+        body["holder"] = holder.into();
     }
     if !args.within.is_empty() {
         body["within"] = args.within.into();

@@ -1,6 +1,7 @@
 //! The domain's terms, without I/O: settings, lease tokens, counts.
 
 pub mod counts;
+pub mod holder;
 pub mod hours;
 pub mod key_owner;
 pub mod lease_token;

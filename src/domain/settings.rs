@@ -85,6 +85,12 @@ pub enum SettingsError {
     /// A pool is blocked by more lists than it can be.
     #[error("blocked_by names {0} lists: a pool is blocked by at most {MAX_BLOCKING_LISTS}")]
     TooManyLists(usize),
+    /// A holder could have nothing.
+    #[error("{0} is 0: give 1 or more, or null for no limit")]
+    NoLeases(&'static str),
+    /// A limit of holders in a pool that tracks none.
+    #[error("{0} is for a pool that tracks holders: set holders=true too, or remove the limit with null")]
+    NoHolders(&'static str),
     /// A list is named twice.
     #[error("blocked_by names the list {0} twice: name it once")]
     ListTwice(ListName),
@@ -247,6 +253,15 @@ pub struct Settings {
     /// The lists whose numbers are not leased from this pool.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub blocked_by: Vec<ListName>,
+    /// Whether leases may name who holds them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub holders: bool,
+    /// How many live leases a holder may have; any number if `None`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_per_holder: Option<u32>,
+    /// How many it may have before it has returned one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_per_holder: Option<u32>,
 }
 
 impl Default for Settings {
@@ -260,6 +275,9 @@ impl Default for Settings {
             outcomes: BTreeMap::new(),
             hours: None,
             blocked_by: Vec::new(),
+            holders: false,
+            max_per_holder: None,
+            first_per_holder: None,
         }
     }
 }
@@ -296,6 +314,15 @@ pub struct SettingsChange {
     /// See [`Settings::blocked_by`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub blocked_by: Option<Vec<ListName>>,
+    /// See [`Settings::holders`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub holders: Option<bool>,
+    /// See [`Settings::max_per_holder`]; `Some(None)` removes it, in JSON `null`.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    pub max_per_holder: Option<Option<u32>>,
+    /// See [`Settings::first_per_holder`]; `Some(None)` removes it, in JSON `null`.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    pub first_per_holder: Option<Option<u32>>,
 }
 
 /// A member that is there, also as `null`.
@@ -329,6 +356,9 @@ impl Settings {
         if let Some(lists) = &change.blocked_by {
             next.blocked_by.clone_from(lists);
         }
+        next.holders = change.holders.unwrap_or(next.holders);
+        next.max_per_holder = change.max_per_holder.unwrap_or(next.max_per_holder);
+        next.first_per_holder = change.first_per_holder.unwrap_or(next.first_per_holder);
         next.check()?;
         Ok(next)
     }
@@ -349,6 +379,15 @@ impl Settings {
         }
         if let Some(hours) = &self.hours {
             hours.check()?;
+        }
+        for (field, most) in
+            [("max_per_holder", self.max_per_holder), ("first_per_holder", self.first_per_holder)]
+        {
+            match most {
+                Some(0) => return Err(SettingsError::NoLeases(field)),
+                Some(_) if !self.holders => return Err(SettingsError::NoHolders(field)),
+                _ => {}
+            }
         }
         if self.outcomes.len() > MAX_OUTCOMES {
             return Err(SettingsError::TooManyOutcomes(self.outcomes.len()));

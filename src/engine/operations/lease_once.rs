@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::domain::holder::HolderName;
 use crate::engine::idempotency::entry::{KeyEntry, KeyHash, StoredLease, StoredLeases};
 use crate::engine::idempotency::{Begun, KeyShare, Keys, Locked};
 use crate::engine::pool::Pool;
@@ -165,6 +166,18 @@ impl Pool {
         request: &LeaseRequest<'_>,
         leases: &mut Vec<Lease>,
     ) -> Result<LeasedOnce, LeaseError> {
+        self.lease_once_for(worker, once, None, request, leases)
+    }
+
+    /// As [`Self::lease_once`], for a holder if there is one.
+    pub fn lease_once_for(
+        &self,
+        worker: &mut Worker,
+        once: &Once<'_>,
+        holder: Option<&HolderName>,
+        request: &LeaseRequest<'_>,
+        leases: &mut Vec<Lease>,
+    ) -> Result<LeasedOnce, LeaseError> {
         let (keys, now) = (&self.shared.keys, self.shared.clock.now());
         let epoch = self.keys.newest_id();
         if epoch != 0 {
@@ -174,8 +187,13 @@ impl Pool {
             }
         }
         let call = KeyedCall { keys, scope: self.key_scope(epoch), once, count: request.count, now };
-        let first =
-            |worker: &mut Worker, leases: &mut Vec<Lease>| Ok((self, self.lease(worker, request, leases)?));
+        let first = |worker: &mut Worker, leases: &mut Vec<Lease>| {
+            let position = match holder {
+                None => self.lease(worker, request, leases),
+                Some(holder) => self.lease_for(worker, holder, request, leases),
+            };
+            Ok((self, position?))
+        };
         Ok(call.lease(worker, leases, |_| Some(self), first)?.1)
     }
 

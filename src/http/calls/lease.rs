@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use crate::auth::principal::Principal;
 use crate::domain::counts::Counts;
+use crate::domain::holder::HolderName;
 use crate::engine::idempotency::{KeyShare, MAX_KEY_BYTES};
 use crate::engine::operations::hours::Closed;
 use crate::engine::operations::lease::{Lease, LeaseError, LeaseRequest};
@@ -24,7 +25,7 @@ use crate::http::calls::{Api, Handled, Made, Reply, pool_of, query_of};
 use crate::http::lease_quota::{TakenQuota, within_quota};
 use crate::http::request::body::JsonBody;
 use crate::http::request::content_type::check_json;
-use crate::http::request::fields::{Count, NotYet, TtlSeconds};
+use crate::http::request::fields::{Count, HolderField, NotYet, TtlSeconds};
 use crate::http::request::headers::RequestHeaders;
 use crate::http::request::query;
 use crate::http::request::within::WithinField;
@@ -52,8 +53,7 @@ struct LeaseBody {
     count: Option<Count>,
     ttl: Option<TtlSeconds>,
     within: Option<WithinField>,
-    #[serde(rename = "holder")]
-    _holder: Option<NotYet>,
+    holder: Option<HolderField>,
     #[serde(rename = "wait")]
     _wait: Option<NotYet>,
 }
@@ -157,6 +157,7 @@ async fn with_body(
     };
     let call = Arc::new(Call {
         pool,
+        holder: wanted.holder.map(|holder| holder.0),
         count: wanted.count.map_or(1, |count| count.0),
         ttl_seconds: wanted.ttl.map(|ttl| ttl.0),
         within,
@@ -184,6 +185,7 @@ async fn with_body(
 /// A call with a body or a key.
 struct Call {
     pool: Arc<Pool>,
+    holder: Option<HolderName>,
     count: u32,
     ttl_seconds: Option<u32>,
     within: Option<Arc<Within>>,
@@ -206,7 +208,7 @@ impl Call {
         let request =
             LeaseRequest { count: self.count, ttl_seconds: self.ttl_seconds, within: self.within.as_deref() };
         let once = once_of(&self.key, &self.body, &self.actor);
-        lease_as(&self.actor, &self.pool, state, &request, once.as_ref())
+        lease_as(&self.actor, &self.pool, state, &request, self.holder.as_ref(), once.as_ref())
     }
 }
 
@@ -226,11 +228,12 @@ fn lease_as(
     pool: &Pool,
     state: &mut CallState,
     request: &LeaseRequest<'_>,
+    holder: Option<&HolderName>,
     once: Option<&Once<'_>>,
 ) -> Result<Body, Refused> {
     match actor.principal() {
-        None => lease(pool, state, request, once),
-        Some(principal) => lease_for(principal, pool, state, request, once),
+        None => lease(pool, state, request, holder, once),
+        Some(principal) => lease_for(principal, pool, state, request, holder, once),
     }
 }
 
@@ -240,9 +243,10 @@ fn lease(
     pool: &Pool,
     state: &mut CallState,
     request: &LeaseRequest<'_>,
+    holder: Option<&HolderName>,
     once: Option<&Once<'_>>,
 ) -> Result<Body, Refused> {
-    let leased = lease_numbers(pool, state, request, once);
+    let leased = lease_numbers(pool, state, request, holder, once);
     respond(leased, state)
 }
 
@@ -283,11 +287,12 @@ fn lease_for(
     pool: &Pool,
     state: &mut CallState,
     request: &LeaseRequest<'_>,
+    holder: Option<&HolderName>,
     once: Option<&Once<'_>>,
 ) -> Result<Body, Refused> {
     let request = within_quota(principal, pool, request).map_err(Refused::Problem)?;
     let is_known = || once.is_some_and(|once| pool.knows_key(once));
-    let lease = |state: &mut CallState| lease_numbers(pool, state, &request, once);
+    let lease = |state: &mut CallState| lease_numbers(pool, state, &request, holder, once);
     let leased = take_quota(principal, state, request.count, is_known, lease).map_err(Refused::Problem)?;
     respond(leased, state)
 }
@@ -335,12 +340,14 @@ fn lease_numbers(
     pool: &Pool,
     state: &mut CallState,
     request: &LeaseRequest<'_>,
+    holder: Option<&HolderName>,
     once: Option<&Once<'_>>,
 ) -> Result<LeasedOnce, LeaseError> {
     let CallState { engine, leases, .. } = state;
-    match once {
-        None => pool.lease(engine, request, leases).map(LeasedOnce::new),
-        Some(once) => pool.lease_once(engine, once, request, leases),
+    match (once, holder) {
+        (None, None) => pool.lease(engine, request, leases).map(LeasedOnce::new),
+        (None, Some(holder)) => pool.lease_for(engine, holder, request, leases).map(LeasedOnce::new),
+        (Some(once), holder) => pool.lease_once_for(engine, once, holder, request, leases),
     }
 }
 

@@ -8,6 +8,7 @@ use hyper::Request;
 use hyper::body::Incoming;
 use serde::Deserialize;
 
+use crate::domain::holder::HolderName;
 use crate::engine::operations::lease::{LeaseError, LeaseRequest};
 use crate::engine::operations::lease_once::LeasedOnce;
 use crate::engine::operations::lease_several::{
@@ -24,7 +25,7 @@ use crate::http::calls::{Api, Handled, Reply, query_of};
 use crate::http::lease_quota::within_quota;
 use crate::http::request::body::JsonBody;
 use crate::http::request::content_type::check_json;
-use crate::http::request::fields::{Count, NotYet, TtlSeconds};
+use crate::http::request::fields::{Count, HolderField, NotYet, TtlSeconds};
 use crate::http::request::headers::RequestHeaders;
 use crate::http::request::query;
 use crate::http::request::within::WithinField;
@@ -45,8 +46,7 @@ struct SeveralBody {
     count: Option<Count>,
     ttl: Option<TtlSeconds>,
     within: Option<WithinField>,
-    #[serde(rename = "holder")]
-    _holder: Option<NotYet>,
+    holder: Option<HolderField>,
     #[serde(rename = "wait")]
     _wait: Option<NotYet>,
 }
@@ -71,6 +71,9 @@ async fn from_first(
     let pools = pools_of(&api, &actor, &wanted.pools)?;
     let ttl_seconds = wanted.ttl.map(|ttl| ttl.0);
     check_ttl(&pools, ttl_seconds)?;
+    if wanted.holder.is_some() {
+        check_holders(&pools)?;
+    }
     let mut chosen = Vec::with_capacity(pools.len());
     for pool in pools {
         let within = match &wanted.within {
@@ -80,7 +83,8 @@ async fn from_first(
         chosen.push(Chosen { pool, within });
     }
     let count = wanted.count.map_or(1, |count| count.0);
-    let call = Arc::new(Call { chosen, count, ttl_seconds, key, body: bytes, actor, turn });
+    let holder = wanted.holder.map(|holder| holder.0);
+    let call = Arc::new(Call { chosen, holder, count, ttl_seconds, key, body: bytes, actor, turn });
     let started = Instant::now();
     loop {
         match call.run().await? {
@@ -133,6 +137,17 @@ fn check_ttl(pools: &[Arc<Pool>], ttl_seconds: Option<u32>) -> Result<(), Proble
     Ok(())
 }
 
+/// Refuses a holder if one of the pools tracks none, for the same reason.
+fn check_holders(pools: &[Arc<Pool>]) -> Result<(), Problem> {
+    match pools.iter().find(|pool| !pool.tracks_holders()) {
+        Some(pool) => Err(Problem::bad_request(format!(
+            "The pool {} tracks no holders: leave holder out, or set holders=true for the pool",
+            pool.name()
+        ))),
+        None => Ok(()),
+    }
+}
+
 /// A pool, and the numbers of it that are within.
 struct Chosen {
     pool: Arc<Pool>,
@@ -141,6 +156,7 @@ struct Chosen {
 
 struct Call {
     chosen: Vec<Chosen>,
+    holder: Option<HolderName>,
     count: u32,
     ttl_seconds: Option<u32>,
     key: Key,
@@ -161,15 +177,16 @@ impl Call {
     fn lease(&self, state: &mut CallState) -> Result<Body, Refused> {
         let choices = self.choices().map_err(Refused::Problem)?;
         let once = once_of(&self.key, &self.body, &self.actor);
+        let holder = self.holder.as_ref();
         let mut of = None;
         let mut first = |state: &mut CallState| {
             let CallState { engine, leases, .. } = state;
             let (pool, leased) = match &once {
                 None => {
-                    let (pool, position) = lease_first(&choices, engine, self.count, leases)?;
+                    let (pool, position) = lease_first(&choices, engine, holder, self.count, leases)?;
                     (pool, LeasedOnce::new(position))
                 }
-                Some(once) => lease_first_once(&choices, engine, once, self.count, leases)?,
+                Some(once) => lease_first_once(&choices, engine, once, holder, self.count, leases)?,
             };
             of = Some(pool);
             Ok(leased)

@@ -20,6 +20,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::domain::counts::{Counts, Totals};
+use crate::engine::HolderSummary;
 use crate::engine::counters::history::Rates;
 use crate::engine::pool::Pool;
 use crate::histogram::DistributionSnapshot;
@@ -333,6 +334,8 @@ struct PoolMetrics {
     rates: Rates,
     round: u32,
     paused: bool,
+    /// Only of a pool that tracks holders.
+    holders: Option<HolderSummary>,
 }
 
 impl PoolMetrics {
@@ -345,6 +348,7 @@ impl PoolMetrics {
             rates: pool.rates(),
             round: pool.round(),
             paused: pool.is_paused(),
+            holders: pool.tracks_holders().then(|| pool.holder_summary(1)),
         }
     }
 
@@ -389,6 +393,24 @@ const TOTALS: [(&str, &str, fn(&Totals) -> u64); 6] = [
     ),
 ];
 
+/// Absent while no pool tracks holders.
+fn put_holders(out: &mut Writer<'_>, pools: &[PoolMetrics]) -> fmt::Result {
+    let tracking = || pools.iter().filter_map(|pool| Some((pool.label(), pool.holders.as_ref()?)));
+    if tracking().next().is_none() {
+        return Ok(());
+    }
+    let count = tracking().map(|(label, holders)| (label, holders.holders as f64));
+    out.gauges("allotd_pool_holders", "Holders that have leases of the pool", None, count)?;
+    let leased = tracking().map(|(label, holders)| (label, holders.leased as f64));
+    out.gauges("allotd_pool_held", "Leases of the pool that name a holder", None, leased)?;
+    let most = tracking().map(|(label, holders)| {
+        let most = holders.top.first().map_or(0, |(_, leased)| *leased);
+        (label, most as f64)
+    });
+    let help = "Leases of the holder that has the most of the pool";
+    out.gauges("allotd_pool_held_by_one", help, None, most)
+}
+
 fn put_pools(out: &mut Writer<'_>, all: &[Arc<Pool>]) -> fmt::Result {
     let pools: Vec<_> = all.iter().map(|pool| PoolMetrics::new(pool)).collect();
     out.gauges(
@@ -410,6 +432,7 @@ fn put_pools(out: &mut Writer<'_>, all: &[Arc<Pool>]) -> fmt::Result {
         None,
         gauge(|pool| flag(pool.paused)),
     )?;
+    put_holders(out, &pools)?;
     let ends = pools.iter().filter_map(|pool| Some((pool.label(), pool.rates.exhaustion_seconds? as f64)));
     let help =
         "Estimated time until no number of the pool is available; absent while their count does not fall";

@@ -95,8 +95,11 @@ pub(crate) fn lookup(api: &Arc<Api>, _actor: &Actor, request: Request<Incoming>)
     let lists: Vec<_> = pool.blocked_by(number).iter().map(|list| json::quoted(list.as_str())).collect();
     let blocked_by =
         if lists.is_empty() { String::new() } else { format!(",\"blocked_by\":[{}]", lists.join(",")) };
+    let holder = pool.holder_name(found.holder);
+    let holder =
+        holder.map(|name| format!(",\"holder\":{}", json::quoted(name.as_str()))).unwrap_or_default();
     Ok(json::ok_json(format!(
-        "{{\"number\":{},\"state\":\"{}\",\"generation\":{}{until}{blocked_by}}}",
+        "{{\"number\":{},\"state\":\"{}\",\"generation\":{}{until}{holder}{blocked_by}}}",
         number.get(),
         found.state.as_str(),
         found.generation,

@@ -39,6 +39,24 @@ pub(crate) struct PoolStats {
     pub(crate) exhaustion_seconds: Option<u64>,
     pub(crate) next_available_at: Option<String>,
     pub(crate) expiry_lateness_ms: Lateness,
+    /// Only of a pool that tracks holders.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) holders: Option<HolderStats>,
+}
+
+/// Who holds leases of a pool.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct HolderStats {
+    pub(crate) count: u64,
+    pub(crate) leased: u64,
+    pub(crate) top: Vec<TopHolder>,
+}
+
+/// One of the holders with the most leases.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct TopHolder {
+    pub(crate) holder: String,
+    pub(crate) leased: u64,
 }
 
 impl PoolStats {

@@ -99,6 +99,7 @@ impl Core {
                 due,
                 dirty,
                 blocks: BlockCounts::new(count as u32),
+                holders: std::sync::OnceLock::new(),
             },
             _dir: dir,
         }

@@ -18,13 +18,14 @@ use crate::engine::startup::replay::OpenedPools;
 use crate::journal::on_damage::OnDamage;
 use crate::journal::record::ListRecord;
 use crate::journal::recovery;
+use crate::state::holder_column::HolderId;
 use crate::store::data_dir::{self, CONTENTS_FILE, lock_directory};
 use crate::store::growing_file;
 use crate::store::list_files::{self, CHANGES_FILE, ListFileError, ListManifest};
 use crate::store::manifest::{MANIFEST_FILE, Manifest, SegmentEntry};
 use crate::store::open_error::OpenError;
 use crate::store::pool_dir::{SegmentPaths, pool_dirs};
-use crate::store::{idempotency_file, secret};
+use crate::store::{holders_file, idempotency_file, secret};
 
 /// Maximum faults reported per file of words: the same fault often affects many words.
 const MAX_WORD_FAULTS: usize = 10;
@@ -83,9 +84,14 @@ pub fn check_directory(data_dir: &Path) -> Result<Checked, OpenError> {
     if let Err(error) = idempotency_file::read(&keys) {
         checked.fault(&keys, error);
     }
+    let holders = holders_file::path_in(data_dir);
+    let mut raw = OpenedPools::default();
+    match holders_file::read(&holders) {
+        Ok(records) => raw.take_holder_records(&records),
+        Err(error) => checked.fault(&holders, error),
+    }
     let lists = check_lists(&data_dir::lists_dir(data_dir), &mut checked);
     let pools_dir = data_dir::pools_dir(data_dir);
-    let mut raw = OpenedPools::default();
     match pool_dirs(&pools_dir) {
         Ok(dirs) => {
             for (name, dir) in dirs {
@@ -192,6 +198,9 @@ fn check_pool_files(dir: &Path, checked: &mut Checked) -> Option<Manifest> {
             Err(error) => checked.fault(&paths.set, error),
         }
         expected.extend(paths.all().into_iter().cloned());
+        if manifest.settings.holders {
+            expected.extend(paths.of_holders().into_iter().cloned());
+        }
     }
     if let Some(zones) = manifest.zones {
         expected.insert(zones.path_in(dir));
@@ -260,6 +269,10 @@ fn check_states(data_dir: &Path, mut raw: OpenedPools, checked: &mut Checked) {
         let plausible = Plausible::new(now, pool.round());
         for (segment, journaled) in pool.segments() {
             check_words(pool.dir(), segment, plausible, journaled, checked);
+            // A daemon that was killed may have written an id whose name it had not.
+            let next = recovered.clean.then(|| raw.next_holder(pool.manifest().pool_id()));
+            let floor = pool.manifest().epochs().last().map_or(0, |epoch| epoch.floor);
+            check_holders(pool.dir(), segment, (floor, next), checked);
         }
     }
 }
@@ -297,6 +310,49 @@ fn check_words(
     if free != counts.available {
         let what = format!("{} numbers are available, but the index has {free}", counts.available);
         checked.fault(&path, what);
+    }
+}
+
+/// Checks the column of holders. `floor` is that of the newest epoch of tokens, `next` the first id that has not been
+/// given out, if it is known.
+fn check_holders(
+    dir: &Path,
+    segment: &OpenedSegment,
+    (floor, next): (u32, Option<HolderId>),
+    checked: &mut Checked,
+) {
+    let Some(holders) = segment.holders() else { return };
+    let path = SegmentPaths::new(dir, segment.id).holders.words;
+    if let Some(damage) = &holders.sums_damage {
+        checked.fault(dir, damage);
+    }
+    let sums = holders.damaged().iter().map(|ranks| {
+        let (first, last) = (ranks.start, ranks.end.0 - 1);
+        format!("the checksum of the entries of ranks {first} to {last} is wrong")
+    });
+    let entries = (0..segment.len()).map(Rank).filter_map(|rank| {
+        let (generation, holder) = holders.column.raw(rank);
+        let of_word = segment.word(rank).generation();
+        // A lease writes its entry first, and may have come no further.
+        if generation > of_word.max(floor).saturating_add(1) {
+            Some(format!("the entry of rank {rank} is of generation {generation}, its word of {of_word}"))
+        } else if next.is_some_and(|next| holder >= next) {
+            Some(format!("the entry of rank {rank} names the holder {}, an id never given out", holder.0))
+        } else if holder == HolderId::NOBODY && generation > 0 {
+            Some(format!("the entry of rank {rank} has a generation and no holder"))
+        } else {
+            None
+        }
+    });
+    let mut count = 0;
+    for what in sums.chain(entries) {
+        count += 1;
+        if count <= MAX_WORD_FAULTS {
+            checked.fault(&path, what);
+        }
+    }
+    if count > MAX_WORD_FAULTS {
+        checked.fault(&path, format!("and {} more entries", count - MAX_WORD_FAULTS));
     }
 }
 

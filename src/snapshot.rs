@@ -4,13 +4,14 @@
 //! and merges completed in memory. Nothing is written.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashSet};
+use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::backup::contents::{Contents, ContentsError};
 use crate::coordinates::{Rank, SegmentId};
 use crate::disk::mapping::Sharing;
+use crate::domain::holder::HolderName;
 use crate::domain::list_name::ListName;
 use crate::domain::settings::{NextState, PoolName};
 use crate::engine::lists::files::OpenedLists;
@@ -26,11 +27,13 @@ use crate::journal::record::ListRecord;
 use crate::journal::recovery::{self, RecoveryError};
 use crate::numbers::number::Number;
 use crate::numbers::set::run::LastRun;
+use crate::state::holder_column::HolderId;
 use crate::state::number_state::State;
 use crate::state::time::Timestamp;
 use crate::state::word::{ExpiryRule, Word};
 use crate::store::damage::SegmentError;
 use crate::store::data_dir;
+use crate::store::holders_file::{self, HOLDERS_FILE, HoldersFileError};
 use crate::store::list_files::ListFileError;
 use crate::store::manifest::{MANIFEST_FILE, Manifest, ManifestError};
 
@@ -58,6 +61,9 @@ pub enum SnapshotError {
     /// A file of a segment cannot be used.
     #[error(transparent)]
     Segment(#[from] SegmentError),
+    /// The names of holders cannot be used.
+    #[error(transparent)]
+    Holders(#[from] HoldersFileError),
     /// A list cannot be used.
     #[error(transparent)]
     List(#[from] ListFileError),
@@ -77,6 +83,8 @@ pub struct Snapshot {
     pools: OpenedPools,
     /// Those that block the pool.
     lists: Vec<List>,
+    /// The names of the holders; `None` if the pool tracks none.
+    holders: Option<HashMap<HolderId, HolderName>>,
     as_of: Timestamp,
 }
 
@@ -88,7 +96,9 @@ impl Snapshot {
         let dir = data_dir::pools_dir(backup).join(name.as_str());
         let manifest = Manifest::read(&dir)?;
         let blocked_by = manifest.settings.blocked_by.clone();
+        let (id, tracks_holders) = (manifest.pool_id(), manifest.settings.holders);
         let mut pools = OpenedPools::default();
+        pools.take_holder_records(&holders_file::read(&holders_file::path_in(backup))?);
         pools.open_pool(
             &EngineConfig::new(backup, 1),
             name.clone(),
@@ -106,7 +116,9 @@ impl Snapshot {
         let last = journaled.into_recovered().last;
         let as_of = last.and_then(|(frame, _)| Timestamp::checked(frame.time_nanos / NANOS_PER_SECOND));
         let lists = lists_of(backup, name, &blocked_by, &pools.take_list_records())?;
-        let snapshot = Self { pools, lists, as_of: as_of.ok_or(SnapshotError::NoTime)? };
+        let names = pools.take_holders(id).into_iter().map(|holder| (holder.id, holder.name));
+        let holders = tracks_holders.then(|| names.collect());
+        let snapshot = Self { pools, lists, holders, as_of: as_of.ok_or(SnapshotError::NoTime)? };
         snapshot.settle()?;
         Ok(snapshot)
     }
@@ -128,6 +140,16 @@ impl Snapshot {
 
     fn pool(&self) -> Option<&OpenedPool> {
         self.pools.pools().first()
+    }
+
+    /// Whether the pool tracks holders.
+    pub fn tracks_holders(&self) -> bool {
+        self.holders.is_some()
+    }
+
+    /// The name of a holder.
+    pub fn holder_name(&self, holder: HolderId) -> Option<&HolderName> {
+        self.holders.as_ref()?.get(&holder)
     }
 
     /// The instant of the states.
@@ -152,7 +174,8 @@ impl Snapshot {
         while let Some(Reverse((number, index, rank))) = next.pop() {
             let word = parts[index].segment.word(rank);
             let seen = self.seen(word, round, on_expiry);
-            each(NumberState::new(number, self.shown(number, seen), seen))?;
+            let holder = parts[index].segment.holder_of(rank, seen);
+            each(NumberState::new(number, self.shown(number, seen), seen, holder))?;
             next.extend(parts[index].next().map(|(number, rank)| Reverse((number, index, rank))));
         }
         Ok(())
@@ -209,8 +232,9 @@ fn check_pool(contents: &Contents, backup: &Path, name: &PoolName) -> Result<(),
         return Err(SnapshotError::NoPool(name.clone(), others));
     }
     let of_pool = format!("{POOLS}{name}/");
+    let dirs = [of_pool.as_str(), JOURNAL, LISTS];
     for file in &contents.files {
-        let is_needed = [of_pool.as_str(), JOURNAL, LISTS].iter().any(|dir| file.path.starts_with(dir));
+        let is_needed = file.path == HOLDERS_FILE || dirs.iter().any(|dir| file.path.starts_with(dir));
         if let Some(what) = is_needed.then(|| file.fault(backup)).flatten() {
             return Err(SnapshotError::Fault(file.path_in(backup), what));
         }

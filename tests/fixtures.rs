@@ -10,8 +10,11 @@ use allotd::coordinates::{Rank, SegmentId};
 use allotd::journal::file::path_of;
 use allotd::journal::frame::{FrameHead, HEAD_BYTES, Head, frame_bytes, put_record};
 use allotd::journal::on_damage::OnDamage;
-use allotd::journal::record::{KeyLeaseRecord, KeyRecord, ListRecord, OldKeyLeaseRecord, Record, WordRecord};
+use allotd::journal::record::{
+    HolderRecord, KeyLeaseRecord, KeyRecord, ListRecord, OldKeyLeaseRecord, Record, WordRecord,
+};
 use allotd::journal::recovery::read;
+use allotd::state::holder_column::HolderId;
 use allotd::state::time::Timestamp;
 use allotd::state::word::{NextWord, Word};
 
@@ -19,9 +22,9 @@ fn fixture(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
 }
 
-/// One record of each kind, and what can become of a word. `lease` is the lease of a key, `list` the change of a list,
-/// which formats 1 and 2 do not have.
-fn records(lease: Record, list: Option<Record>) -> Vec<Vec<Record>> {
+/// One record of each kind, and what can become of a word. `lease` is the lease of a key, `later` are the kinds that
+/// earlier formats do not have.
+fn records(lease: Record, later: &[Record]) -> Vec<Vec<Record>> {
     let leased = Word::NEW.lease(Timestamp::new(1_000), 0).unwrap();
     let words = [
         leased,
@@ -34,7 +37,7 @@ fn records(lease: Record, list: Option<Record>) -> Vec<Vec<Record>> {
         Record::Word(WordRecord { pool: 11, segment: SegmentId(2), rank: Rank(rank), word, holder: 5 })
     };
     let key = KeyRecord { key: *b"0123456789abcdef", body: 13, leases: 1, until_seconds: 1_000 };
-    let others = [Record::Key(key), lease].into_iter().chain(list);
+    let others = [Record::Key(key), lease].into_iter().chain(later.iter().copied());
     vec![(0..).zip(words).map(word).collect(), others.collect()]
 }
 
@@ -53,8 +56,19 @@ fn list_change() -> Record {
     Record::List(ListRecord { list: 19, on: true, first: 79_123_456_789, more: 99, sequence: 23 })
 }
 
+fn holder() -> [Record; 3] {
+    let holder = HolderId((1 << 33) + 5);
+    let mut parts = HolderRecord::of(11, holder, "Анна, 2-й стол", true).map(Record::Holder);
+    let mut part = || parts.next().unwrap();
+    [part(), part(), Record::Holder(HolderRecord::given_out(11, HolderId(holder.0 + 1)))]
+}
+
+fn format_4() -> Vec<Record> {
+    [list_change()].into_iter().chain(holder()).collect()
+}
+
 fn journal() -> Vec<u8> {
-    let frames = records(new_lease(), Some(list_change()));
+    let frames = records(new_lease(), &format_4());
     let lengths = frames.iter().map(|records| frame_bytes(records.len()));
     let mut bytes = vec![0; HEAD_BYTES + lengths.sum::<usize>()];
     let file_bytes = bytes.len() as u64;
@@ -81,7 +95,7 @@ fn journal() -> Vec<u8> {
 
 #[test]
 fn journals_of_this_format_are_written_the_same() {
-    let path = fixture("format-3.journal");
+    let path = fixture("format-4.journal");
     if std::env::var_os("ALLOTD_WRITE_FIXTURES").is_some() && !path.exists() {
         fs::write(&path, journal()).unwrap();
     }
@@ -91,10 +105,11 @@ fn journals_of_this_format_are_written_the_same() {
 
 #[test]
 fn journals_of_each_format_are_read() {
-    for (name, lease, list) in [
-        ("format-1.journal", old_lease(), None),
-        ("format-2.journal", new_lease(), None),
-        ("format-3.journal", new_lease(), Some(list_change())),
+    for (name, lease, later) in [
+        ("format-1.journal", old_lease(), vec![]),
+        ("format-2.journal", new_lease(), vec![]),
+        ("format-3.journal", new_lease(), vec![list_change()]),
+        ("format-4.journal", new_lease(), format_4()),
     ] {
         let dir = tempfile::tempdir().unwrap();
         fs::copy(fixture(name), path_of(dir.path(), 3)).unwrap();
@@ -103,7 +118,7 @@ fn journals_of_each_format_are_read() {
             found.push((frame.sequence, *record));
         })
         .unwrap();
-        let expected = (41..).zip(records(lease, list)).flat_map(|(frame, records)| {
+        let expected = (41..).zip(records(lease, &later)).flat_map(|(frame, records)| {
             records.into_iter().map(move |record| (frame, record)).collect::<Vec<_>>()
         });
         assert_eq!(found, expected.collect::<Vec<_>>(), "{name}");

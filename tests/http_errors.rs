@@ -28,7 +28,8 @@ fn json_is_read_strictly() {
         ("lease", "{\"within\":[]}", "within"),
         ("lease", "{\"within\":[\"x\"]}", "within"),
         ("lease", "{\"colour\":1}", "colour"),
-        ("lease", "{\"holder\":\"c\"}", "not available in this version yet"),
+        ("lease", "{\"holder\":\"c\"}", "tracks no holders"),
+        ("lease", "{\"holder\":\"\"}", "1 to 128 bytes of printable text"),
         ("lease", "{\"wait\":1}", "not available in this version yet"),
         ("lease", "{} {}", "trailing"),
         ("lease", "{", "EOF"),
@@ -60,7 +61,8 @@ fn paths_methods_and_queries_are_known_or_refused() {
         ("GET", "/page/none.js", 404, "not_found"),
         ("GET", "/?a=1", 400, "bad_request"),
         ("GET", "/v1/pools/", 404, "not_found"),
-        ("POST", "/v1/pools/ru/holders/c/return", 404, "not_found"),
+        ("POST", "/v1/pools/ru/holders/c/d/return", 404, "not_found"),
+        ("POST", "/v1/pools/ru/holders/c/return", 400, "bad_request"),
         ("GET", "/v1/pools/ru/numbers/1/2", 404, "not_found"),
         ("POST", "/v1/pools/nope/lease", 404, "pool_not_found"),
         ("GET", "/v1/pools/ru/numbers/101", 404, "number_not_found"),
@@ -106,7 +108,9 @@ fn media_types_and_settings_are_checked() {
     let form = server.send("PUT", "/v1/pools/a", "application/x-www-form-urlencoded", "1");
     assert!(form.body.contains("--data-binary"), "{}", form.body);
     for query in [
-        "holders=true",
+        "holders=yes",
+        "max_per_holder=3",
+        "holders=true&max_per_holder=0",
         "ttl=0",
         "ttl=x",
         "order=any",

@@ -100,7 +100,7 @@ fn what_is_wrong_is_refused_before_anything_is_leased() {
         (json!({"pools": ["a"], "pool": "b"}), 400, "unknown field `pool`"),
         (json!({"pools": ["a", "b"], "ttl": 600}), 400, "give 1 to 500, the ttl_max of the pool b"),
         (json!({"pools": ["a"], "count": 0}), 400, "for count an integer"),
-        (json!({"pools": ["a"], "holder": "c-17"}), 400, "not available in this version yet"),
+        (json!({"pools": ["a"], "holder": "c-17"}), 400, "The pool a tracks no holders"),
     ] {
         let refused = lease(&server, &body);
         let code = if status == 404 { "pool_not_found" } else { "bad_request" };

@@ -53,7 +53,8 @@ fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
 fn busy(data: &Path) -> Daemon {
     let daemon = Daemon::start_with(data, &["--journal-file-mib", "2"]);
     let mut client = daemon.client();
-    create(&mut client, "ru", "ttl=60", "79120000000-79120000999\n");
+    create(&mut client, "ru", "ttl=60&holders=true", "79120000000-79120000999\n");
+    assert_eq!(client.post("/v1/pools/ru/lease", &json!({"holder": "c-17"})).unwrap().status, 200);
     let outcomes = json!({"outcomes": {"no_answer": {"rest": 60}}});
     let changed = client.send("PATCH", "/v1/pools/ru", "application/json", outcomes.to_string().as_bytes());
     assert_eq!(changed.unwrap().status, 200);
@@ -219,14 +220,14 @@ fn totals_go_on_across_restarts() {
     let directory = tempfile::tempdir().unwrap();
     let daemon = busy(directory.path());
     let before = totals(&daemon);
-    assert_eq!((&before["leases"], &before["returns"]), (&json!(5), &json!(2)));
+    assert_eq!((&before["leases"], &before["returns"]), (&json!(6), &json!(2)));
     assert_eq!(before["returns_by_outcome"], json!({"no_answer": 1, "other": 1}));
     assert_eq!(daemon.stop(), Some(0));
     let daemon = Daemon::start(directory.path());
     assert_eq!(totals(&daemon), before);
     lease(&mut daemon.client(), 7);
     let before = totals(&daemon);
-    assert_eq!(before["leases"], 12);
+    assert_eq!(before["leases"], 13);
     // Saved once per second.
     std::thread::sleep(Duration::from_millis(2_500));
     daemon.kill();

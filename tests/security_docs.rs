@@ -7,6 +7,7 @@ use allotd::domain::note::MAX_NOTE_BYTES;
 use allotd::domain::zone_table::MAX_ZONE_ROWS;
 use allotd::engine::budgets::{FREE_JOURNAL_FILES, FREE_SPACE_PERCENT, MAX_FREE_SPACE_BYTES};
 use allotd::engine::create_delete::MAX_POOLS;
+use allotd::engine::holders::MAX_HOLDERS;
 use allotd::engine::operations::renew_return::MAX_ITEMS;
 use allotd::http::limits::{
     ANSWER_PAUSE_SECONDS, BODY_MEMORY_BYTES, BODY_PAUSE_SECONDS, HEAD_SECONDS, IDLE_SECONDS, JSON_BODY_BYTES,
@@ -117,6 +118,7 @@ fn expected() -> Vec<(&'static str, String, &'static str)> {
         ("time that sent bytes stay unconfirmed by a TCP peer", seconds(UNCONFIRMED_TIMEOUT.as_secs()), ""),
         ("items of a `within`", MAX_WITHIN_ITEMS.to_string(), ""),
         ("items of a renew or return", MAX_ITEMS.to_string(), ""),
+        ("holders of a pool: names at a time", MAX_HOLDERS.to_string(), ""),
         ("note of a pool: size", size(MAX_NOTE_BYTES as u64), ""),
         ("rules of a pool's hours", MAX_HOURS_RULES.to_string(), ""),
         ("closed days of a pool's hours", MAX_CLOSED_DAYS.to_string(), ""),

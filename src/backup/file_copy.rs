@@ -92,17 +92,16 @@ pub(crate) fn whole(
     file.finish(&[])
 }
 
-/// Copies the words in memory, each read atomically, with checksums of the copy. `stem` is the path of the
-/// two files without their extensions. Calls `check` repeatedly and stops if it fails.
+/// Copies the words in memory, each read atomically, with checksums of the copy, into files of these paths. Calls `check` repeatedly and stops if it fails.
 pub(crate) fn words(
     disk: &dyn Disk,
     root: &Path,
-    stem: &str,
+    [words_path, sums_path]: [String; 2],
     words: &WordTable<MappedWords>,
     check: &dyn Fn() -> Result<(), BackupError>,
 ) -> Result<[FileEntry; 2], BackupError> {
     let len = words.len();
-    let mut file = FileCopy::create(disk, root, format!("{stem}.words"), 0)?;
+    let mut file = FileCopy::create(disk, root, words_path, 0)?;
     let mut buffer = vec![0; PART_BYTES];
     let (mut sums, mut max_generation) = (Vec::new(), 0);
     let mut start = 0;
@@ -121,5 +120,5 @@ pub(crate) fn words(
     }
     let words = file.finish(&[])?;
     let sums = checksums::whole_file(len, Kind::Exact, max_generation, &sums);
-    Ok([words, whole(disk, root, format!("{stem}.sums"), &sums)?])
+    Ok([words, whole(disk, root, sums_path, &sums)?])
 }

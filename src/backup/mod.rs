@@ -49,6 +49,7 @@ use crate::engine::registry::Engine;
 use crate::engine::shared::SWEEPER_SLOT;
 use crate::journal::handle::{Journal, JournalError};
 use crate::store::data_dir::CONTENTS_FILE;
+use crate::store::holders_file::{self, HOLDERS_FILE};
 use crate::store::{idempotency_file, totals_file};
 use crate::sys::sync::thread;
 
@@ -174,6 +175,11 @@ impl Engine {
         // Before the words: then the copied words include the leases of the copied keys. Later keys are in
         // the pinned journal.
         let keys = idempotency_file::content(&self.shared.keys.records());
+        let mut names = Vec::new();
+        for pool in &self.pools() {
+            pool.holders.records(pool.id(), &mut names);
+        }
+        let holders = holders_file::content(&names);
         let mut journal = JournalCopy::new(disk, self.journal.dir(), root, pin)?;
         let mut pools = PoolCopies::new(disk, root);
         let mut as_of;
@@ -203,6 +209,9 @@ impl Engine {
             files.push(file_copy::whole(disk, root, name.to_owned(), &content)?);
         }
         files.push(file_copy::whole(disk, root, "keys".to_owned(), &keys)?);
+        if !names.is_empty() {
+            files.push(file_copy::whole(disk, root, HOLDERS_FILE.to_owned(), &holders)?);
+        }
         let totals = totals_file::content(1, &recorder::totals_of(&self.pools())).map_err(at(root))?;
         files.push(file_copy::whole(disk, root, totals_file::FIRST_FILE.to_owned(), totals.as_bytes())?);
         let (pools, numbers) = pools.counts();

@@ -37,6 +37,8 @@ struct SegmentCopy {
     /// Whether a merge was moving words into it when the copy began. Then the copy is complete only together
     /// with those of the segments that the words came from.
     was_receiving: bool,
+    /// Whether it had a column of holders.
+    has_holders: bool,
     files: Vec<FileEntry>,
 }
 
@@ -98,19 +100,26 @@ impl<'a> PoolCopies<'a> {
         if let Some(set) = segment.set.as_sorted() {
             files.push(file_copy::whole(self.disk, self.root, format!("{stem}.numbers"), set.as_bytes())?);
         }
-        files.extend(file_copy::words(self.disk, self.root, &stem, &segment.state.words, check)?);
-        Ok(SegmentCopy { segment: Arc::clone(segment), was_receiving, files })
+        let paths = [format!("{stem}.words"), format!("{stem}.sums")];
+        let holders = segment.state.holders.get();
+        files.extend(file_copy::words(self.disk, self.root, paths, &segment.state.words, check)?);
+        if let Some(column) = holders {
+            let paths = [format!("{stem}.holders"), format!("{stem}.holder-sums")];
+            files.extend(file_copy::words(self.disk, self.root, paths, &column.entries, check)?);
+        }
+        Ok(SegmentCopy { segment: Arc::clone(segment), was_receiving, has_holders: holders.is_some(), files })
     }
 
-    /// Removes the copies of segments that the manifest does not name any more, and of those that received
-    /// their words.
+    /// Removes the copies of segments that the manifest does not name any more, of those that received their
+    /// words, and of those that got a column of holders since.
     fn leave_out_merged(&mut self, pool: &str, manifest: &Manifest) -> Result<(), BackupError> {
         let Some(copy) = self.copies.get_mut(pool) else { return Ok(()) };
         let merging: BTreeSet<SegmentId> = manifest.merges().map(|(target, _)| target).collect();
         let is_named = |id: SegmentId| manifest.segments.iter().any(|entry| entry.id == id);
         let mut removed = Vec::new();
         let stays = |id: &SegmentId, copied: &SegmentCopy| {
-            is_named(*id) && (!copied.was_receiving || merging.contains(id))
+            let has_column = copied.has_holders || !manifest.settings.holders;
+            is_named(*id) && has_column && (!copied.was_receiving || merging.contains(id))
         };
         let all_stay = copy.segments.iter().all(|(id, copied)| stays(id, copied));
         copy.segments.retain(|id, copied| {

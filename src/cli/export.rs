@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
+use crate::domain::holder::HolderName;
 use crate::domain::settings::PoolName;
 use crate::numbers::number::NumberRange;
 use crate::numbers::set::writer::SetWriter;
@@ -49,13 +50,18 @@ pub(super) fn run(args: &ExportArgs) -> Result<(), CliError> {
 
 fn write_csv(snapshot: &Snapshot) -> io::Result<()> {
     let mut out = BufWriter::new(io::stdout().lock());
-    out.write_all(b"number,state,generation,until\n")?;
+    out.write_all(b"number,state,generation,until")?;
+    out.write_all(if snapshot.tracks_holders() { b",holder\n" } else { b"\n" })?;
     snapshot.for_each(|row| {
         write!(out, "{},{},{},", row.number, row.state.as_str(), row.generation)?;
-        match row.until {
-            Some(until) => writeln!(out, "{until}"),
-            None => out.write_all(b"\n"),
+        if let Some(until) = row.until {
+            write!(out, "{until}")?;
         }
+        if snapshot.tracks_holders() {
+            let name = snapshot.holder_name(row.holder);
+            write!(out, ",{}", name.map(HolderName::csv_cell).unwrap_or_default())?;
+        }
+        out.write_all(b"\n")
     })?;
     out.flush()
 }

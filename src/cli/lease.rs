@@ -27,6 +27,9 @@ pub(super) struct LeaseArgs {
     /// How long to wait if no number is available, at most 60 [default: 0]
     #[arg(long, value_name = "SECONDS")]
     wait: Option<u32>,
+    /// Who holds the lease; only in pools that track holders
+    #[arg(long, value_name = "NAME")]
+    holder: Option<String>,
     #[command(flatten)]
     remote: Remote,
 }
@@ -42,6 +45,9 @@ pub(super) fn run(args: LeaseArgs) -> Result<(), CliError> {
     }
     if let Some(wait) = args.wait {
         body["wait"] = wait.into();
+    }
+    if let Some(holder) = args.holder {
+        body["holder"] = holder.into();
     }
     if !args.within.is_empty() {
         body["within"] = args.within.into();

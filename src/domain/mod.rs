@@ -1,6 +1,7 @@
 //! The domain's terms, without I/O: settings, lease tokens, counts.
 
 pub mod counts;
+pub mod holder;
 pub mod hours;
 pub mod hours_text;
 pub(crate) mod json_fields;

@@ -93,6 +93,12 @@ pub enum SettingsError {
     /// A pool is blocked by more lists than it can be.
     #[error("blocked_by names {0} lists: a pool is blocked by at most {MAX_BLOCKING_LISTS}")]
     TooManyLists(usize),
+    /// A holder could have nothing.
+    #[error("{0} is 0: give 1 or more, or null for no limit")]
+    NoLeases(&'static str),
+    /// A limit of holders in a pool that tracks none.
+    #[error("{0} is for a pool that tracks holders: set holders=true too, or remove the limit with null")]
+    NoHolders(&'static str),
     /// A list is named twice.
     #[error("blocked_by names the list {0} twice: name it once")]
     ListTwice(ListName),
@@ -259,6 +265,15 @@ pub struct Settings {
     /// How many calls may wait for a number.
     #[serde(default = "default_max_waiters", skip_serializing_if = "is_default_max_waiters")]
     pub max_waiters: u32,
+    /// Whether leases may name who holds them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub holders: bool,
+    /// How many live leases a holder may have; any number if `None`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_per_holder: Option<u32>,
+    /// How many it may have before it has returned one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_per_holder: Option<u32>,
 }
 
 fn default_max_waiters() -> u32 {
@@ -282,6 +297,9 @@ impl Default for Settings {
             hours: None,
             blocked_by: Vec::new(),
             max_waiters: DEFAULT_MAX_WAITERS,
+            holders: false,
+            max_per_holder: None,
+            first_per_holder: None,
         }
     }
 }
@@ -319,8 +337,17 @@ pub struct SettingsChange {
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     pub blocked_by: Option<Vec<ListName>>,
     /// See [`Settings::max_waiters`].
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given_whole")]
     pub max_waiters: Option<u32>,
+    /// See [`Settings::holders`].
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    pub holders: Option<bool>,
+    /// See [`Settings::max_per_holder`]; `Some(None)` removes it, in JSON `null`.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    pub max_per_holder: Option<Option<u32>>,
+    /// See [`Settings::first_per_holder`]; `Some(None)` removes it, in JSON `null`.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    pub first_per_holder: Option<Option<u32>>,
 }
 
 impl Settings {
@@ -350,6 +377,9 @@ impl Settings {
             next.blocked_by.clone_from(lists);
         }
         next.max_waiters = change.max_waiters.unwrap_or(next.max_waiters);
+        next.holders = change.holders.unwrap_or(next.holders);
+        next.max_per_holder = change.max_per_holder.unwrap_or(next.max_per_holder);
+        next.first_per_holder = change.first_per_holder.unwrap_or(next.first_per_holder);
         next.check()?;
         Ok(next)
     }
@@ -373,6 +403,15 @@ impl Settings {
         }
         if let Some(hours) = &self.hours {
             hours.check()?;
+        }
+        for (field, most) in
+            [("max_per_holder", self.max_per_holder), ("first_per_holder", self.first_per_holder)]
+        {
+            match most {
+                Some(0) => return Err(SettingsError::NoLeases(field)),
+                Some(_) if !self.holders => return Err(SettingsError::NoHolders(field)),
+                _ => {}
+            }
         }
         if self.outcomes.len() > MAX_OUTCOMES {
             return Err(SettingsError::TooManyOutcomes(self.outcomes.len()));

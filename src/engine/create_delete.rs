@@ -10,9 +10,10 @@ use crate::domain::settings::{PoolName, Settings};
 use crate::engine::operations::import::{ImportError, ImportReport, NumberSource, Numbers, open_new_segment};
 use crate::engine::operations::restore_states::word;
 use crate::store::manifest::{FIRST_ROUND, Manifest};
-use crate::store::pool_dir::HIDDEN_PREFIX;
+use crate::store::pool_dir::{HIDDEN_PREFIX, SegmentPaths};
 use crate::store::segment_writer::make_segment_of;
 use crate::store::staging::{self, Staging, random_id};
+use crate::store::table::TableFile;
 use crate::store::totals_file::PoolTotals;
 
 use super::budgets::Budgets;
@@ -135,6 +136,9 @@ pub(crate) fn make_pool(staging: &Staging, settings: Settings, numbers: &Numbers
     let words = numbers.states().map(|states| states.iter().map(|row| word(row, FIRST_ROUND)));
     let write_set = |path: &Path| numbers.write_set(disk, path);
     let entry = make_segment_of(disk, staging.path(), SegmentId(1), write_set, words)?;
+    if settings.holders {
+        TableFile::create(disk, &SegmentPaths::of(staging.path(), &entry).holders, entry.words())?;
+    }
     Manifest::new(random_id()?, settings, vec![entry]).write(disk, staging.path())?;
     Ok(())
 }
@@ -144,11 +148,11 @@ pub(crate) fn open_new_pool(name: PoolName, dir: PathBuf, shared: &Arc<Shared>) 
     let manifest = Manifest::read(&dir).map_err(|error| ImportError::Io(io::Error::other(error)))?;
     let (mut counts, mut list) = (Counts::default(), Vec::new());
     for entry in &manifest.segments {
-        let (segment, found) = open_new_segment(shared, &dir, entry)?;
+        let (segment, found) = open_new_segment(shared, &dir, entry, manifest.settings.holders)?;
         counts.merge(found);
         list.push(Arc::new(segment));
     }
-    Ok(Pool::new(
+    let pool = Pool::new(
         name,
         dir,
         Arc::clone(shared),
@@ -156,5 +160,9 @@ pub(crate) fn open_new_pool(name: PoolName, dir: PathBuf, shared: &Arc<Shared>) 
         Segments::new(list),
         counts,
         &PoolTotals::default(),
-    ))
+    );
+    if pool.settings().holders {
+        pool.holders.begin();
+    }
+    Ok(pool)
 }

@@ -7,6 +7,7 @@
 //!   [`operations`]: one file per operation on a pool.
 //! * `transition`: journals and counts each change of a word. [`waiting`]: calls that wait for a number.
 //! * [`worker`]: the handle of a calling thread. [`idempotency`]: leases made under an `Idempotency-Key`.
+//! * [`holders`]: the names of those who hold leases.
 //! * [`lists`]: lists of numbers that pools are blocked by.
 //! * [`counters`]: what a pool counts. [`clock`]: the engine's time.
 //! * `background`: the sweeper, the merger, the recorder and the checkpoint.
@@ -21,6 +22,7 @@ pub mod clock;
 pub mod counters;
 pub mod create_delete;
 pub(crate) mod growth;
+pub mod holders;
 pub mod idempotency;
 pub mod lists;
 pub mod open_report;
@@ -39,6 +41,7 @@ pub use crate::store::damage::SegmentError;
 pub use crate::store::manifest::ManifestError;
 pub use crate::store::open_error::OpenError;
 
+pub use holders::HolderSummary;
 pub use open_report::OpenReport;
 pub use operations::lease_once::{LeasedOnce, Once};
 pub use operations::retire::RetireReport;

@@ -27,13 +27,16 @@ pub struct OpenReport {
     pub restored: Vec<(PoolName, Timestamp)>,
     /// Damaged checksums that were rebuilt, as messages. Their words are used unverified.
     pub checksums_renewed: Vec<String>,
+    /// Numbers of which it is not known any more who held them, unless the journal says so, by pool.
+    pub holders_lost: Vec<(PoolName, u64)>,
 }
 
 impl OpenReport {
     /// Whether nothing was lost, repaired or used unverified.
     pub fn is_whole(&self) -> bool {
         let damage = [self.journal.damage.len(), self.given_up.len(), self.repaired.len(), self.paused.len()];
-        damage.iter().sum::<usize>() + self.checksums_renewed.len() == 0 && self.records_refused == 0
+        let others = self.checksums_renewed.len() + self.holders_lost.len();
+        damage.iter().sum::<usize>() + others == 0 && self.records_refused == 0
     }
 }
 
@@ -84,6 +87,9 @@ impl fmt::Display for OpenReport {
         }
         for damage in &self.checksums_renewed {
             write!(f, "; given up: the checksums of words, which are used unverified: {damage}")?;
+        }
+        for (pool, numbers) in &self.holders_lost {
+            write!(f, "; given up: who held {numbers} numbers of pool {pool}, unless the journal has it")?;
         }
         for (pool, numbers) in &self.given_up {
             write!(f, "; given up: the state of {numbers} numbers of pool {pool}, which are retired now")?;

@@ -25,6 +25,7 @@ use crate::journal::handle::JournalError;
 use crate::numbers::number::{Number, NumberRange};
 use crate::numbers::set::run::LastRun;
 use crate::state::block::BLOCK_WORDS;
+use crate::state::holder_column::HolderId;
 use crate::state::number_state::State;
 use crate::state::time::Timestamp;
 use crate::state::word::{ExpiryRule, Word};
@@ -37,6 +38,7 @@ use crate::sys::sync::{Instant, Mutex, MutexGuard};
 
 use super::counters::PoolCounters;
 use super::growth::Growth;
+use super::holders::Holders;
 use super::lists::NoSuchList;
 use super::lists::blocking::Blocking;
 use super::segment::{Segment, Segments};
@@ -60,6 +62,9 @@ pub enum ChangeError {
     /// The pool was deleted meanwhile.
     #[error("the pool was deleted")]
     Deleted,
+    /// A segment is being added: try again.
+    #[error("numbers are being added: try again")]
+    SegmentComing,
     /// The change could not be written to the disk.
     #[error("the change could not be written to the data directory: {0}")]
     Io(#[from] std::io::Error),
@@ -110,14 +115,16 @@ pub struct NumberState {
     pub generation: u32,
     /// When the lease or rest ends; `None` unless leased or resting.
     pub until: Option<Timestamp>,
+    /// Who holds it; see [`Pool::holder_name`].
+    pub holder: HolderId,
 }
 
 /// Set in a pool's mode while a call that waits has precedence over those that do not.
 const PRECEDENCE: u32 = 1 << 31;
 
 impl NumberState {
-    pub(crate) fn new(number: Number, state: State, seen: Word) -> Self {
-        Self { number, state, generation: seen.generation(), until: seen.due() }
+    pub(crate) fn new(number: Number, state: State, seen: Word, holder: HolderId) -> Self {
+        Self { number, state, generation: seen.generation(), until: seen.due(), holder }
     }
 }
 
@@ -138,6 +145,7 @@ pub struct Pool {
     pub(crate) zones: ArcSwapOption<ZoneTable>,
     pub(crate) growth: Growth,
     pub(crate) blocking: Blocking,
+    pub(crate) holders: Holders,
     /// The manifest on disk. Locked during a change, so that changes are serialized.
     manifest: Lock<Manifest>,
     /// Held while numbers are added, one addition at a time.
@@ -194,6 +202,7 @@ impl Pool {
             dir,
             keys: TokenKeys::new(&shared.secret, manifest.pool_id(), &manifest.epochs()),
             id: manifest.pool_id(),
+            holders: Holders::new(&shared.secret),
             shared,
             settings: ArcSwap::from_pointee(manifest.settings.clone()),
             terms: Terms::new(&manifest.settings),
@@ -398,8 +407,14 @@ impl Pool {
     pub fn lookup(&self, number: Number) -> Option<NumberState> {
         let segments = self.segments.load();
         let (segment, rank) = segments.locate(number, &mut LastRun::default())?;
-        let seen = self.look(segments.get(segment), rank);
-        Some(NumberState::new(number, segments.get(segment).shown(rank, seen), seen))
+        Some(self.number_state(segments.get(segment), rank, number))
+    }
+
+    /// The state of a number whose rank is known.
+    pub(crate) fn number_state(&self, segment: &Segment, rank: Rank, number: Number) -> NumberState {
+        let seen = self.look(segment, rank);
+        let holder = segment.holder_of(rank, seen);
+        NumberState::new(number, segment.shown(rank, seen), seen, holder)
     }
 
     /// The names of the lists that block a number, which may be leased or resting.

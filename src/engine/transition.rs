@@ -5,8 +5,10 @@
 
 use crate::coordinates::Rank;
 use crate::journal::handle::Changing;
-use crate::journal::record::{Record, WordRecord};
+use crate::journal::record::{RETURNED_BY_HOLDER, Record, WordRecord};
+use crate::state::holder_column::HolderId;
 use crate::state::number_state::State;
+use crate::state::segment_state::Changed;
 use crate::state::word::Word;
 use crate::sys::slot::Slot;
 
@@ -24,14 +26,29 @@ pub(crate) struct Transition<'a> {
 }
 
 impl Transition<'_> {
-    /// Journals and counts a change of a number's word from `before` to `after`, unless they are equal.
+    /// Journals and counts a change of a number's word, if it is one.
     #[inline]
-    pub(crate) fn changed(&self, segment: &Segment, rank: Rank, before: Word, after: Word) {
-        if before == after {
+    pub(crate) fn changed(&self, segment: &Segment, rank: Rank, changed: Changed) {
+        self.note(segment, rank, changed, false);
+    }
+
+    /// As [`Self::changed`], of a change that returns a lease.
+    #[inline]
+    pub(crate) fn returned(&self, segment: &Segment, rank: Rank, changed: Changed) {
+        self.note(segment, rank, changed, true);
+    }
+
+    #[inline]
+    fn note(&self, segment: &Segment, rank: Rank, changed: Changed, is_returned: bool) {
+        if !changed.is_change() {
             return;
         }
-        self.journal(segment, rank, after);
-        self.pool.count_change(segment, self.slot, rank, before, after);
+        let holder = match changed.holder {
+            HolderId::NOBODY => 0,
+            _ => self.pool.count_held(changed, is_returned),
+        };
+        self.journal(segment, rank, changed.after, holder);
+        self.pool.count_change(segment, self.slot, rank, changed.before, changed.after);
     }
 
     /// Says that the thread is changing words.
@@ -41,8 +58,8 @@ impl Transition<'_> {
 
     /// Journals the lease of a number that was available. [`Self::finish`] counts it.
     #[inline]
-    pub(crate) fn leased(&mut self, segment: &Segment, rank: Rank, after: Word) {
-        self.journal(segment, rank, after);
+    pub(crate) fn leased(&mut self, segment: &Segment, rank: Rank, after: Word, holder: HolderId) {
+        self.journal(segment, rank, after, holder.0);
         self.leased += 1;
     }
 
@@ -56,9 +73,9 @@ impl Transition<'_> {
     }
 
     #[inline]
-    fn journal(&self, segment: &Segment, rank: Rank, word: Word) {
+    fn journal(&self, segment: &Segment, rank: Rank, word: Word, holder: u64) {
         self.changing.record(|| {
-            Record::Word(WordRecord { pool: self.pool.id, segment: segment.id, rank, word, holder: 0 })
+            Record::Word(WordRecord { pool: self.pool.id, segment: segment.id, rank, word, holder })
         });
     }
 }
@@ -68,6 +85,15 @@ impl Pool {
     #[inline]
     pub(crate) fn begin_transition(&self, slot: Slot) -> Transition<'_> {
         Transition { pool: self, slot, changing: self.shared.journal.change(slot), leased: 0 }
+    }
+
+    /// Counts a change of a number that somebody holds or held. Returns what the record says of the holder.
+    fn count_held(&self, Changed { before, after, holder }: Changed, is_returned: bool) -> u64 {
+        let [was_leased, is_leased] = [before, after].map(|word| word.state() == State::Leased);
+        self.holders.count(holder, was_leased, is_leased, is_returned);
+        let is_same_lease = before.generation() == after.generation();
+        let flag = if is_returned { RETURNED_BY_HOLDER } else { 0 };
+        if is_same_lease { holder.0 | flag } else { 0 }
     }
 
     /// Counts a change of a word. Also makes a number available that became done after its round had ended.
@@ -89,7 +115,7 @@ impl Pool {
     pub(crate) fn catch_up_with_round(&self, segment: &Segment, slot: Slot, rank: Rank) {
         let round = self.round();
         let opened = segment.state.change(rank, slot, |word| word.open_round(round).ok_or(()));
-        if let Ok((before, after)) = opened {
+        if let Ok(Changed { before, after, .. }) = opened {
             self.counters.moved(slot, before.state(), after.state(), 1);
             self.announce(segment, rank);
         }

@@ -10,8 +10,13 @@ pub(crate) const fn of(call: Call) -> Permission {
         // The page is the same for everybody, and asks for a token when it needs one.
         Call::Health | Call::Page => Permission::Open,
         Call::OpenApi | Call::Other => Permission::Any,
-        Call::Lease | Call::LeaseSeveral | Call::Renew | Call::Return => Permission::Lease,
-        Call::ShowPool | Call::Note => Permission::Show,
+        Call::Lease
+        | Call::LeaseSeveral
+        | Call::Renew
+        | Call::Return
+        | Call::ShowHolder
+        | Call::ReturnHolder => Permission::Lease,
+        Call::ShowPool | Call::Note | Call::ListHolders => Permission::Show,
         Call::ListPools
         | Call::ListLists
         | Call::ShowList

@@ -296,6 +296,7 @@ fn event_of(call: Call) -> Option<(&'static str, &'static str)> {
             ("numbers_reinstated", "numbers of a pool were reinstated, or counted by a dry run")
         }
         Call::Release => ("numbers_released", "numbers of a pool were released, or counted by a dry run"),
+        Call::ReturnHolder => ("holder_returned", "all that a holder had was returned"),
         Call::StartRound => ("round_started", "the next round of a pool was started"),
         Call::ChangeZones => ("zones_changed", "the time zones of a pool's numbers were replaced or removed"),
         Call::Pause => ("pool_paused", "a pool was paused: it refuses new leases until it is resumed"),
@@ -323,6 +324,8 @@ fn is_slow_by_nature(call: Call) -> bool {
             | Call::Retire
             | Call::Reinstate
             | Call::Release
+            | Call::ShowHolder
+            | Call::ReturnHolder
             | Call::CreateList
             | Call::ExportList
             | Call::AddToList

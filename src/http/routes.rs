@@ -3,8 +3,8 @@
 use hyper::Method;
 
 use crate::http::calls::{
-    backup, export, health, hours, lease, lease_several, lists, map, metrics, note, numbers, one_lease,
-    openapi, page, pools, release, renew_return, stats,
+    backup, export, health, holders, hours, lease, lease_several, lists, map, metrics, note, numbers,
+    one_lease, openapi, page, pools, release, renew_return, stats,
 };
 use crate::http::counters::requests::Call;
 use crate::http::request::path;
@@ -43,7 +43,7 @@ static DAEMON: [Route; 11] = [
 ];
 
 /// The paths of a pool: the part after `/v1/pools/{pool}`.
-static POOL: [Route; 24] = [
+static POOL: [Route; 27] = [
     route(Method::POST, "/lease", Call::Lease, lease::lease_with_body),
     route(Method::POST, "/renew", Call::Renew, renew_return::renew_leases),
     route(Method::POST, "/return", Call::Return, renew_return::return_leases),
@@ -60,6 +60,9 @@ static POOL: [Route; 24] = [
     route(Method::GET, "/map", Call::Map, map::show),
     route(Method::POST, "/retire", Call::Retire, numbers::retire),
     route(Method::POST, "/reinstate", Call::Reinstate, numbers::reinstate),
+    route(Method::GET, "/holders", Call::ListHolders, holders::list),
+    route(Method::GET, "/holders/{holder}", Call::ShowHolder, holders::show),
+    route(Method::POST, "/holders/{holder}/return", Call::ReturnHolder, holders::return_all),
     route(Method::GET, "/hours", Call::ShowHours, hours::show_hours),
     route(Method::GET, "/zones", Call::ShowZones, hours::show_zones),
     route(Method::PUT, "/zones", Call::ChangeZones, hours::put_zones),

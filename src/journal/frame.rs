@@ -31,7 +31,7 @@ use crate::disk::mapping::PAGE_BYTES;
 use super::record::{RECORD_BYTES, Record};
 
 /// Version of the format of heads, frames and records.
-pub const FORMAT: u32 = 3;
+pub const FORMAT: u32 = 4;
 /// The oldest version that is read: its leases of keys are by rank. Format 2 has no changes of lists.
 const OLDEST_FORMAT: u32 = 1;
 /// Bytes of a file's head.

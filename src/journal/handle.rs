@@ -15,7 +15,7 @@ use crate::sys::sync::thread::Thread;
 
 use super::durability::Durability;
 use super::queue::{Position, Queues};
-use super::record::{ListRecord, Record};
+use super::record::{HolderRecord, ListRecord, Record};
 use super::stats::{JournalSnapshot, JournalStats};
 
 /// A thread that never runs out of work wakes the writer after this many records.
@@ -378,6 +378,11 @@ impl Changing<'_> {
     /// Records a change of a list, in every durability mode: no table has it.
     pub fn record_list(&self, record: ListRecord) {
         self.journal.push(self.slot, Record::List(record));
+    }
+
+    /// Records a part of a holder's name, in every durability mode.
+    pub fn record_holder(&self, record: HolderRecord) {
+        self.journal.push(self.slot, Record::Holder(record));
     }
 
     /// Records a change of a word whose compare-exchange succeeded.

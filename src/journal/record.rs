@@ -17,6 +17,17 @@
 //!     12  how many, less one  u32    16  first number            u64    24  sequence  u64
 //! ```
 //!
+//! Kind 6 is a part of the name of a holder, or says which ids of holders are in use:
+//!
+//! ```text
+//!      0  pool's id            u64     8  part, from 0            u8     9  bytes of the name, less one; top bit: returned  u8
+//!     10  kind = 6             u16    12  id, low half            u32   16  id, high bits  u16
+//!     18  bytes of the name    14
+//! ```
+//!
+//! Part 255 has no name: ids below this one have been given out. The holder of a word is 0 for none; its top bit
+//! says that the holder returned the lease.
+//!
 //! Kind 3, of format 1, is a lease of a key by segment (8, u16) and rank (12, u32), with the key's first half
 //! (16, u64) and the generation (24, u32).
 //!
@@ -27,6 +38,7 @@
 //! To add a kind: take the next number, raise [`super::frame::FORMAT`], and keep reading the earlier kinds.
 
 use crate::coordinates::{Rank, SegmentId};
+use crate::state::holder_column::HolderId;
 use crate::state::word::Word;
 
 /// Bytes of one record.
@@ -36,6 +48,15 @@ const KIND_KEY: u16 = 2;
 const KIND_OLD_KEY_LEASE: u16 = 3;
 const KIND_KEY_LEASE: u16 = 4;
 const KIND_LIST: u16 = 5;
+const KIND_HOLDER: u16 = 6;
+/// Bytes of a holder's name in one record.
+pub const HOLDER_PART_BYTES: usize = 14;
+/// The part of a record that has no name.
+const NO_PART: u8 = u8::MAX;
+/// The bit of [`HolderRecord::shape`] that says that the holder has returned something.
+const HAS_RETURNED: u8 = 1 << 7;
+/// The bit of [`WordRecord::holder`] that says that the holder returned the lease.
+pub const RETURNED_BY_HOLDER: u64 = 1 << 63;
 
 /// The word of a number after a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +69,7 @@ pub struct WordRecord {
     pub rank: Rank,
     /// The word after the change.
     pub word: Word,
-    /// The holder's id; 0 if the pool tracks no holders.
+    /// The id of who holds the number or held it last, with [`RETURNED_BY_HOLDER`]; 0 for nobody.
     pub holder: u64,
 }
 
@@ -110,6 +131,59 @@ pub struct ListRecord {
     pub sequence: u64,
 }
 
+/// A part of a holder's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HolderRecord {
+    /// The pool's id.
+    pub pool: u64,
+    /// The holder's id.
+    pub holder: HolderId,
+    /// Which part of the name it is, from 0.
+    part: u8,
+    /// How long the whole name is, less one, and [`HAS_RETURNED`].
+    shape: u8,
+    text: [u8; HOLDER_PART_BYTES],
+}
+
+impl HolderRecord {
+    /// The records of a name of 1 to 128 bytes.
+    pub fn of(pool: u64, holder: HolderId, name: &str, has_returned: bool) -> impl Iterator<Item = Self> {
+        let shape =
+            (name.len().wrapping_sub(1) as u8 & !HAS_RETURNED) | if has_returned { HAS_RETURNED } else { 0 };
+        name.as_bytes().chunks(HOLDER_PART_BYTES).zip(0..).map(move |(bytes, part)| {
+            let mut text = [0; HOLDER_PART_BYTES];
+            text[..bytes.len()].copy_from_slice(bytes);
+            Self { pool, holder, part, shape, text }
+        })
+    }
+
+    /// Says that the ids below `next` have been given out.
+    pub fn given_out(pool: u64, next: HolderId) -> Self {
+        Self { pool, holder: next, part: NO_PART, shape: 0, text: [0; HOLDER_PART_BYTES] }
+    }
+
+    /// Whether it has a part of a name.
+    pub fn is_name(&self) -> bool {
+        self.part != NO_PART
+    }
+
+    /// Whether the holder has returned something.
+    pub fn has_returned(&self) -> bool {
+        self.shape & HAS_RETURNED != 0
+    }
+
+    /// The length of the whole name.
+    pub fn name_bytes(&self) -> usize {
+        usize::from(self.shape & !HAS_RETURNED) + 1
+    }
+
+    /// Where the part begins in the name, and its bytes.
+    pub fn text(&self) -> (usize, &[u8]) {
+        let start = usize::from(self.part) * HOLDER_PART_BYTES;
+        (start, &self.text[..self.name_bytes().saturating_sub(start).min(HOLDER_PART_BYTES)])
+    }
+}
+
 /// One record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Record {
@@ -123,6 +197,8 @@ pub enum Record {
     OldKeyLease(OldKeyLeaseRecord),
     /// A change of a list.
     List(ListRecord),
+    /// A part of a holder's name.
+    Holder(HolderRecord),
 }
 
 /// The bytes are not those of a record.
@@ -175,6 +251,15 @@ impl Record {
                 bytes[16..24].copy_from_slice(&record.first.to_le_bytes());
                 bytes[24..].copy_from_slice(&record.sequence.to_le_bytes());
             }
+            Self::Holder(record) => {
+                let id = record.holder.0.to_le_bytes();
+                bytes[..8].copy_from_slice(&record.pool.to_le_bytes());
+                bytes[8] = record.part;
+                bytes[9] = record.shape;
+                bytes[10..12].copy_from_slice(&KIND_HOLDER.to_le_bytes());
+                bytes[12..18].copy_from_slice(&id[..6]);
+                bytes[18..].copy_from_slice(&record.text);
+            }
         }
         bytes
     }
@@ -220,6 +305,13 @@ impl Record {
                 first: u64_at(16),
                 sequence: u64_at(24),
             })),
+            KIND_HOLDER => Ok(Self::Holder(HolderRecord {
+                pool: u64_at(0),
+                holder: HolderId(u64::from(u32_at(12)) | u64::from(u16_at(16)) << 32),
+                part: bytes[8],
+                shape: bytes[9],
+                text: std::array::from_fn(|i| bytes[18 + i]),
+            })),
             other => Err(UnknownKind(other)),
         }
     }
@@ -261,6 +353,10 @@ mod tests {
                     holder,
                 })
             }),
+            (any::<u64>(), 0_u64..1 << 48, any::<u8>(), any::<u8>(), any::<[u8; HOLDER_PART_BYTES]>())
+                .prop_map(|(pool, id, part, shape, text)| {
+                    Record::Holder(HolderRecord { pool, holder: HolderId(id), part, shape, text })
+                }),
             key.prop_map(|(key, body, leases, until_seconds)| {
                 Record::Key(KeyRecord { key, body, leases, until_seconds })
             }),
@@ -274,12 +370,12 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_a_record_or_an_error(mut bytes: [u8; RECORD_BYTES], kind in 0_u16..7) {
+        fn any_bytes_are_a_record_or_an_error(mut bytes: [u8; RECORD_BYTES], kind in 0_u16..8) {
             bytes[10] = kind as u8;
             bytes[11] = 0;
             match Record::decode(&bytes) {
                 Ok(record) => prop_assert_eq!(Record::decode(&record.encode()), Ok(record)),
-                Err(UnknownKind(other)) => prop_assert!(other == kind && !(1..=5).contains(&kind)),
+                Err(UnknownKind(other)) => prop_assert!(other == kind && !(1..=6).contains(&kind)),
             }
         }
     }

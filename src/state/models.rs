@@ -3,6 +3,7 @@
 //! `RUSTFLAGS="--cfg allotd_loom" cargo test --release --lib models`.
 
 use std::ops::Range;
+use std::sync::OnceLock;
 
 use loom::sync::Arc;
 use loom::thread;
@@ -58,6 +59,7 @@ fn ranks(len: u32, free: &[u32]) -> SegmentState<Box<[AtomicU64]>> {
         due,
         dirty,
         blocks: BlockCounts::new(len),
+        holders: OnceLock::new(),
     }
 }
 
@@ -79,7 +81,7 @@ fn sweep(model: &Model, now: u32, slot: Slot) {
     let all = Rank(0)..Rank(model.words.len());
     while let Some(block) = model.due.due_block(at(now), &all, &mut 0) {
         let ranks = block.ranks(model.words.len());
-        model.sweep_ranks(&ranks, at(now), ExpiryRule::Available, slot, |_, _, _| {});
+        model.sweep_ranks(&ranks, at(now), ExpiryRule::Available, slot, |_, _| {});
         model.settle_block(block, slot);
     }
     if model.due.is_due(at(now)) {
@@ -376,7 +378,7 @@ fn models_retire_against_a_lease() {
         assert_eq!(shared.words.get(Rank(0)).generation(), u32::from(leased.is_some()));
         let word = shared.words.memory()[0].load(Ordering::SeqCst);
         let back = shared.change(Rank(0), Slot(0), |word| word.reinstate(0).ok_or(()));
-        assert!(back.is_ok_and(|(_, after)| after.bits() > word));
+        assert!(back.is_ok_and(|changed| changed.after.bits() > word));
         index_agrees(&shared);
     });
 }

@@ -2,6 +2,7 @@
 //! and updates the free index, the due hints, the dirty marks and the counts.
 
 use std::ops::Range;
+use std::sync::OnceLock;
 
 use crate::coordinates::{self, Rank};
 use crate::sys::atomics::{self, AtomicU64};
@@ -12,6 +13,7 @@ use super::block_counts::BlockCounts;
 use super::dirty_blocks::DirtyBlocks;
 use super::due_hints::DueHints;
 use super::free_index::FreeIndex;
+use super::holder_column::{HolderColumn, HolderId};
 use super::number_state::State;
 use super::time::Timestamp;
 use super::word::{ExpiryRule, LeaseRefusal, Word};
@@ -29,6 +31,27 @@ pub struct SegmentState<W> {
     pub dirty: DirtyBlocks,
     /// How many words of each block are in each state.
     pub blocks: BlockCounts,
+    /// Who holds the numbers, in a pool that tracks holders.
+    pub holders: OnceLock<HolderColumn<W>>,
+}
+
+/// A change of a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Changed {
+    /// The word before.
+    pub before: Word,
+    /// The word after; the same if nothing changed.
+    pub after: Word,
+    /// Who held the number before, or last; nobody in a pool that tracks no holders.
+    pub holder: HolderId,
+}
+
+impl Changed {
+    /// Whether the word is another one.
+    #[inline]
+    pub fn is_change(&self) -> bool {
+        self.before != self.after
+    }
 }
 
 impl<W: AsRef<[AtomicU64]>> SegmentState<W> {
@@ -43,6 +66,36 @@ impl<W: AsRef<[AtomicU64]>> SegmentState<W> {
         Ok(word)
     }
 
+    /// Leases a rank for a holder, as [`Self::lease`] does. The column must be there.
+    #[inline]
+    pub fn lease_for(
+        &self,
+        rank: Rank,
+        until: Timestamp,
+        floor: u32,
+        holder: HolderId,
+    ) -> Result<Word, LeaseRefusal> {
+        let Some(column) = self.holders.get() else { return self.lease(rank, until, floor) };
+        loop {
+            // Others may still change it from one available word to another.
+            let before = self.words.get(rank);
+            let word = before.lease(until, floor)?;
+            column.put(rank, word.generation(), holder);
+            if self.words.replace(rank, before, word) {
+                self.dirty.mark(rank);
+                self.due.note(rank, until);
+                self.blocks.moved(rank, State::Available, State::Leased);
+                return Ok(word);
+            }
+        }
+    }
+
+    /// Who holds the number of a word that was just read, or held it last. While the word is the same, so is this.
+    #[inline]
+    fn holder(&self, rank: Rank, word: Word) -> HolderId {
+        self.holders.get().map_or(HolderId::NOBODY, |column| column.holder(rank, word))
+    }
+
     /// Prefetches what a change of this rank's word reads and the caches seldom hold.
     #[inline]
     pub fn prefetch(&self, rank: Rank) {
@@ -50,20 +103,22 @@ impl<W: AsRef<[AtomicU64]>> SegmentState<W> {
         self.free.prefetch(rank);
         self.due.prefetch(rank);
         self.blocks.prefetch(rank);
+        if let Some(column) = self.holders.get() {
+            column.entries.prefetch(rank);
+        }
     }
 
-    /// Retires a rank whose generations are used up and that the caller took out of the free index. Returns
-    /// the word before and after.
+    /// Retires a rank whose generations are used up and that the caller took out of the free index.
     #[cold]
-    pub fn retire_spent(&self, rank: Rank) -> Option<(Word, Word)> {
+    pub fn retire_spent(&self, rank: Rank) -> Option<Changed> {
         let (before, after) = self.words.update(rank, |word| word.retire().ok_or(())).ok()?;
         self.dirty.mark(rank);
         self.blocks.moved(rank, before.state(), after.state());
-        Some((before, after))
+        // An available number is held by nobody.
+        Some(Changed { before, after, holder: HolderId::NOBODY })
     }
 
-    /// Changes a word by a pure transition and updates what is derived from it. Returns the word before and
-    /// after.
+    /// Changes a word by a pure transition and updates what is derived from it.
     ///
     /// The bit of a rank in the free index is the right to make the number unavailable. So a claim is never in
     /// vain, and no search misses a number because of one. If another thread has the right, or is about to set
@@ -74,12 +129,12 @@ impl<W: AsRef<[AtomicU64]>> SegmentState<W> {
         rank: Rank,
         slot: Slot,
         mut change: impl FnMut(Word) -> Result<Word, E>,
-    ) -> Result<(Word, Word), E> {
+    ) -> Result<Changed, E> {
         loop {
             let before = self.words.get(rank);
             let after = change(before)?;
             if before == after {
-                return Ok((before, after));
+                return Ok(Changed { before, after, holder: HolderId::NOBODY });
             }
             if before.is_available() && !after.is_available() {
                 if let Some(changed) = self.take_away(rank, slot, &mut change)? {
@@ -88,6 +143,8 @@ impl<W: AsRef<[AtomicU64]>> SegmentState<W> {
                 atomics::yield_now();
                 continue;
             }
+            // Before the exchange: once the number is available, another lease may write the entry.
+            let holder = self.holder(rank, before);
             // Others may see the available word before the index has its rank. Until then no search that finds
             // nothing may be believed, so the mutation begins before the word changes.
             let becomes_available = !before.is_available() && after.is_available();
@@ -97,7 +154,7 @@ impl<W: AsRef<[AtomicU64]>> SegmentState<W> {
                 if becomes_available {
                     self.free.put(rank, slot);
                 }
-                return Ok((before, after));
+                return Ok(Changed { before, after, holder });
             }
         }
     }
@@ -110,7 +167,7 @@ impl<W: AsRef<[AtomicU64]>> SegmentState<W> {
         rank: Rank,
         slot: Slot,
         change: &mut impl FnMut(Word) -> Result<Word, E>,
-    ) -> Result<Option<(Word, Word)>, E> {
+    ) -> Result<Option<Changed>, E> {
         // Until the word is changed or the rank is back, a search that finds nothing must not be believed.
         let _mutation = self.free.mutations().begin(slot, rank);
         if !self.free.claim(rank, slot) {
@@ -126,6 +183,7 @@ impl<W: AsRef<[AtomicU64]>> SegmentState<W> {
                     return Err(refused);
                 }
             };
+            let holder = self.holder(rank, before);
             if before != after && !self.words.replace(rank, before, after) {
                 continue;
             }
@@ -135,7 +193,7 @@ impl<W: AsRef<[AtomicU64]>> SegmentState<W> {
             if after.is_available() {
                 self.free.put(rank, slot);
             }
-            return Ok(Some((before, after)));
+            return Ok(Some(Changed { before, after, holder }));
         }
     }
 
@@ -149,21 +207,21 @@ impl<W: AsRef<[AtomicU64]>> SegmentState<W> {
         }
     }
 
-    /// Sweeps the words of some ranks. Calls `changed` with each changed word before and after.
+    /// Sweeps the words of some ranks. Calls `changed` with each change.
     pub fn sweep_ranks(
         &self,
         ranks: &Range<Rank>,
         now: Timestamp,
         on_expiry: ExpiryRule,
         slot: Slot,
-        mut changed: impl FnMut(Rank, Word, Word),
+        mut changed: impl FnMut(Rank, Changed),
     ) {
         for rank in coordinates::each(ranks) {
             if self.words.get(rank).due().is_some_and(|due| due <= now) {
                 // On an error another thread has changed the word.
                 let swept = self.change(rank, slot, |word| word.sweep(now, on_expiry).ok_or(()));
-                if let Ok((before, after)) = swept {
-                    changed(rank, before, after);
+                if let Ok(swept) = swept {
+                    changed(rank, swept);
                 }
             }
         }

@@ -6,6 +6,7 @@ pub mod damage;
 pub(crate) mod data_dir;
 pub(crate) mod fail_stop_disk;
 pub(crate) mod growing_file;
+pub mod holders_file;
 pub mod idempotency_file;
 pub mod list_files;
 pub mod manifest;

@@ -7,6 +7,7 @@ use crate::journal::recovery::RecoveryError;
 use crate::journal::running::StartError;
 
 use super::damage::SegmentError;
+use super::holders_file::HoldersFileError;
 use super::idempotency_file::KeyFileError;
 use super::list_files::ListFileError;
 use super::manifest::ManifestError;
@@ -95,6 +96,9 @@ pub enum OpenError {
     /// The keys cannot be read.
     #[error(transparent)]
     Keys(#[from] KeyFileError),
+    /// The names of holders cannot be used.
+    #[error(transparent)]
+    Holders(#[from] HoldersFileError),
     /// The files of a list cannot be used.
     #[error("{0}; `allotd check` reports all damage")]
     Lists(#[from] ListFileError),

@@ -15,7 +15,11 @@ use super::table::TablePaths;
 pub(crate) fn remove_strays(disk: &dyn Disk, dir: &Path, manifest: &Manifest) -> io::Result<()> {
     let mut known = BTreeSet::from([dir.join(MANIFEST_FILE)]);
     for entry in &manifest.segments {
-        known.extend(SegmentPaths::of(dir, entry).all().into_iter().cloned());
+        let paths = SegmentPaths::of(dir, entry);
+        known.extend(paths.all().into_iter().cloned());
+        if manifest.settings.holders {
+            known.extend(paths.of_holders().into_iter().cloned());
+        }
     }
     known.extend(manifest.zones.map(|zones| zones.path_in(dir)));
     for entry in std::fs::read_dir(dir)? {
@@ -28,7 +32,8 @@ pub(crate) fn remove_strays(disk: &dyn Disk, dir: &Path, manifest: &Manifest) ->
 }
 
 /// The extensions of the files in a pool's directory.
-const OUR_KINDS: [&str; 6] = ["numbers", "growing", "words", "sums", "zones", "new"];
+const OUR_KINDS: [&str; 8] =
+    ["numbers", "growing", "words", "sums", "holders", "holder-sums", "zones", "new"];
 
 /// Whether a file in a pool's directory has a name that this program uses.
 pub(crate) fn is_ours(path: &Path) -> bool {
@@ -40,6 +45,8 @@ pub(crate) fn is_ours(path: &Path) -> bool {
 pub(crate) struct SegmentPaths {
     pub(crate) set: PathBuf,
     pub(crate) table: TablePaths,
+    /// The column of holders, in a pool that tracks them.
+    pub(crate) holders: TablePaths,
 }
 
 impl SegmentPaths {
@@ -60,10 +67,19 @@ impl SegmentPaths {
 
     fn with_set(pool_dir: &Path, id: SegmentId, set: &str) -> Self {
         let path = |kind: &str| pool_dir.join(format!("{id:04}.{kind}"));
-        Self { set: path(set), table: TablePaths { words: path("words"), sums: path("sums") } }
+        Self {
+            set: path(set),
+            table: TablePaths { words: path("words"), sums: path("sums") },
+            holders: TablePaths { words: path("holders"), sums: path("holder-sums") },
+        }
     }
 
-    /// All paths.
+    /// The paths of the column of holders.
+    pub(crate) fn of_holders(&self) -> [&PathBuf; 2] {
+        [&self.holders.words, &self.holders.sums]
+    }
+
+    /// The paths that every segment has.
     pub(crate) fn all(&self) -> [&PathBuf; 3] {
         [&self.set, &self.table.words, &self.table.sums]
     }

@@ -4,6 +4,7 @@
 
 mod exhausted;
 mod growth;
+mod holders;
 mod hours;
 mod lifecycle;
 mod lists;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use allotd::domain::counts::Counts;
+use allotd::domain::holder::HolderName;
 use allotd::domain::list_name::ListName;
 use allotd::domain::settings::{NextState, Order, SettingsChange};
 use allotd::engine::lists::operations::ListChange;
@@ -14,6 +15,7 @@ use allotd::engine::operations::map::MAX_MAP_BUCKETS;
 use allotd::engine::operations::renew_return::{LeaseRef, RenewResult, ReturnItem, ReturnResult};
 use allotd::engine::{Engine, Pool, Worker};
 use allotd::numbers::number::NumberRange;
+use allotd::state::holder_column::HolderId;
 use allotd::state::number_state::State;
 use allotd::state::state_set::StateSet;
 use allotd::state::time::Timestamp;
@@ -29,6 +31,14 @@ struct Record {
     round: u32,
     /// Whether the last lease can still be renewed or returned.
     holder: bool,
+    /// Whom the last lease was for.
+    held_by: Option<usize>,
+}
+
+impl Record {
+    /// A number that was never leased.
+    const NEW: Self =
+        Self { state: State::Available, generation: 0, until: None, round: 0, holder: false, held_by: None };
 }
 
 impl Record {
@@ -40,6 +50,7 @@ impl Record {
             until: None,
             round: self.round,
             holder: false,
+            held_by: None,
         };
     }
 }
@@ -52,6 +63,14 @@ struct Model {
     lists: [BTreeSet<u64>; LISTS.len()],
     /// Which of them block the pool.
     blocked_by: [bool; LISTS.len()],
+    tracks_holders: bool,
+}
+
+const HOLDERS: [&str; 3] =
+    ["c-17", "Анна, 2-й стол", "a holder whose name takes several records of the journal"];
+
+fn holder_name(holder: usize) -> HolderName {
+    HOLDERS[holder].parse().unwrap()
 }
 
 const LISTS: [&str; 2] = ["optouts", "national"];
@@ -104,7 +123,7 @@ impl Model {
 
 #[derive(Debug, Clone)]
 enum Event {
-    Lease { count: u32, ttl: u32, within: Option<(u64, u64)> },
+    Lease { count: u32, ttl: u32, within: Option<(u64, u64)>, holder: Option<usize> },
     Renew { which: usize, ttl: u32 },
     Return { which: usize, then: NextState },
     Skip { seconds: u32 },
@@ -119,6 +138,9 @@ enum Event {
     ExpiryRule(NextState),
     List { list: usize, change: ListChange, first: u64, len: u64 },
     BlockedBy([bool; LISTS.len()]),
+    ReturnAll { holder: usize, then: NextState },
+    ReleaseAll { holder: usize },
+    TrackHolders(bool),
     Restart,
 }
 
@@ -134,6 +156,10 @@ fn then() -> impl Strategy<Value = NextState> {
     ]
 }
 
+fn holder() -> impl Strategy<Value = usize> {
+    0..HOLDERS.len()
+}
+
 fn list_change() -> impl Strategy<Value = ListChange> {
     prop_oneof![3 => Just(ListChange::Add), 2 => Just(ListChange::Remove), 1 => Just(ListChange::Replace)]
 }
@@ -141,8 +167,13 @@ fn list_change() -> impl Strategy<Value = ListChange> {
 fn event() -> impl Strategy<Value = Event> {
     let place = || (0..SPREAD).prop_map(|offset| FIRST + offset);
     prop_oneof![
-        8 => (1u32..120, 1u32..100, prop::option::of((place(), 0..SPREAD / 4)))
-            .prop_map(|(count, ttl, within)| Event::Lease { count, ttl, within }),
+        8 => (1u32..120, 1u32..100, prop::option::of((place(), 0..SPREAD / 4)), prop::option::of(holder()))
+            .prop_map(|(count, ttl, within, holder)| Event::Lease { count, ttl, within, holder }),
+        2 => (holder(), then()).prop_map(|(holder, then)| Event::ReturnAll { holder, then }),
+        1 => (holder(), 0..LISTS.len())
+            .prop_map(|(holder, list)| Event::ReturnAll { holder, then: NextState::List(list_name(list)) }),
+        1 => holder().prop_map(|holder| Event::ReleaseAll { holder }),
+        2 => prop::bool::weighted(0.7).prop_map(Event::TrackHolders),
         4 => (any::<usize>(), 1u32..100).prop_map(|(which, ttl)| Event::Renew { which, ttl }),
         8 => (any::<usize>(), then()).prop_map(|(which, then)| Event::Return { which, then }),
         2 => (any::<usize>(), 0..LISTS.len())
@@ -179,20 +210,20 @@ struct Run {
 }
 
 impl Run {
-    fn new(ranges: &[NumberRange], order: Order) -> Self {
+    fn new(ranges: &[NumberRange], order: Order, tracks_holders: bool) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let engine = open(dir.path());
-        let change = SettingsChange { order: Some(order), ..SettingsChange::default() };
+        let change =
+            SettingsChange { order: Some(order), holders: Some(tracks_holders), ..SettingsChange::default() };
         for list in 0..LISTS.len() {
             engine.create_list(list_name(list), None).unwrap();
         }
         let pool = create(&engine, "p", ranges, &change);
-        let new = Record { state: State::Available, generation: 0, until: None, round: 0, holder: false };
         let numbers =
-            ranges.iter().flat_map(|r| r.first().get()..=r.last().get()).map(|n| (n, new)).collect();
+            ranges.iter().flat_map(|r| r.first().get()..=r.last().get()).map(|n| (n, Record::NEW)).collect();
         let on_expiry = NextState::Available;
         let (lists, blocked_by) = Default::default();
-        let model = Model { numbers, on_expiry, round: 1, paused: false, lists, blocked_by };
+        let model = Model { numbers, on_expiry, round: 1, paused: false, lists, blocked_by, tracks_holders };
         Self {
             worker: engine.worker(),
             dir,
@@ -208,7 +239,14 @@ impl Run {
     fn apply(&mut self, event: &Event) {
         self.sweep_all();
         match *event {
-            Event::Lease { count, ttl, within } => self.lease(count, ttl, within),
+            Event::Lease { count, ttl, within, holder } => self.lease(count, ttl, within, holder),
+            Event::ReturnAll { holder, then } => self.return_all(holder, then),
+            Event::ReleaseAll { holder } => self.release_all(holder),
+            Event::TrackHolders(holders) => {
+                let change = SettingsChange { holders: Some(holders), ..SettingsChange::default() };
+                self.pool.change_settings(&change).unwrap();
+                self.model.tracks_holders = holders;
+            }
             Event::Renew { which, ttl } => self.renew(which, ttl),
             Event::Return { which, then } => self.return_leases(which, then),
             Event::Skip { seconds } => {
@@ -255,13 +293,22 @@ impl Run {
         self.model.tick(self.engine.now());
     }
 
-    fn lease(&mut self, count: u32, ttl: u32, within: Option<(u64, u64)>) {
+    fn lease(&mut self, count: u32, ttl: u32, within: Option<(u64, u64)>, holder: Option<usize>) {
         let within = within.map(|(first, len)| range(first, first + len));
         let chosen = within.map(|range| self.pool.within(&[range, range]));
         let request = LeaseRequest { count, ttl_seconds: Some(ttl), within: chosen.as_ref() };
         let mut leases = Vec::new();
-        let answer = self.pool.lease(&mut self.worker, &request, &mut leases);
+        let answer = match holder {
+            None => self.pool.lease(&mut self.worker, &request, &mut leases),
+            Some(holder) => {
+                self.pool.lease_for(&mut self.worker, &holder_name(holder), &request, &mut leases)
+            }
+        };
         let now = self.engine.now();
+        if holder.is_some() && !self.model.tracks_holders {
+            assert_eq!(answer, Err(LeaseError::NoHolders));
+            return;
+        }
         if self.model.paused {
             assert_eq!(answer, Err(LeaseError::Paused));
             return;
@@ -299,6 +346,7 @@ impl Run {
                 until: Some(lease.expires_at),
                 round: 0,
                 holder: true,
+                held_by: holder,
             };
             self.leases.push(lease);
         }
@@ -351,12 +399,7 @@ impl Run {
             panic!("{results:?} {record:?}")
         };
         if record.holder {
-            record.state = match then {
-                NextState::Available | NextState::List(_) => State::Available,
-                NextState::Rest(_) => State::Resting,
-                NextState::Done => State::Done,
-                NextState::Retired => State::Retired,
-            };
+            record.state = state_after(then);
             record.until = available_at;
             record.round = self.model.round;
         }
@@ -367,6 +410,69 @@ impl Run {
             self.model.lists[list].insert(lease.number.get());
         }
         assert_eq!(state, self.model.shown(lease.number.get(), &record));
+    }
+
+    /// The numbers that a holder has.
+    fn held(&self, holder: usize) -> Vec<u64> {
+        let is_held = |r: &Record| r.state == State::Leased && r.held_by == Some(holder);
+        self.model.numbers.iter().filter(|(_, r)| is_held(r)).map(|(n, _)| *n).collect()
+    }
+
+    fn return_all(&mut self, holder: usize, then: NextState) {
+        let held = self.held(holder);
+        let returned = self.pool.return_all(&holder_name(holder), then, None).unwrap();
+        assert_eq!((returned.returned, returned.ends.len()), (held.len() as u64, held.len()));
+        for n in held {
+            let until = self.pool.lookup(number(n)).unwrap().until;
+            assert_eq!(until.is_some(), matches!(then, NextState::Rest(_)));
+            let record = self.model.numbers.get_mut(&n).unwrap();
+            record.state = state_after(then);
+            record.until = until;
+            record.round = self.model.round;
+            record.holder = false;
+            if let NextState::List(list) = then {
+                let list = LISTS.iter().position(|name| *name == list.as_str()).unwrap();
+                self.model.lists[list].insert(n);
+            }
+        }
+    }
+
+    fn release_all(&mut self, holder: usize) {
+        let held = self.held(holder);
+        for dry_run in [true, false] {
+            let report = self.pool.release_all(&holder_name(holder), dry_run).unwrap();
+            assert_eq!((report.changed, report.leased), (held.len() as u64, held.len() as u64));
+        }
+        for n in held {
+            self.model.numbers.get_mut(&n).unwrap().free();
+        }
+    }
+
+    fn compare_holders(&self) {
+        let mut expected: Vec<(u64, HolderName)> = Vec::new();
+        for holder in 0..HOLDERS.len() {
+            let (name, held) = (holder_name(holder), self.held(holder));
+            let leases = self.pool.held_by(&name, usize::MAX);
+            assert_eq!(leases.iter().map(|lease| lease.number.get()).collect::<Vec<_>>(), held, "{name}");
+            for lease in leases {
+                let record = &self.model.numbers[&lease.number.get()];
+                assert_eq!((lease.generation, Some(lease.expires_at)), (record.generation, record.until));
+                let seen = self.pool.lookup(lease.number).unwrap();
+                assert_eq!(self.pool.holder_name(seen.holder).as_ref(), Some(&name));
+            }
+            assert_eq!(self.pool.leases_of(&name), held.len() as u64);
+            if !held.is_empty() {
+                expected.push((held.len() as u64, name));
+            }
+        }
+        expected.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
+        let summary = self.pool.holder_summary(HOLDERS.len());
+        let top: Vec<_> = summary.top.into_iter().map(|(name, leases)| (leases, name)).collect();
+        assert_eq!(top, expected);
+        assert_eq!(summary.leased, expected.iter().map(|(leases, _)| leases).sum::<u64>());
+        for (n, record) in self.model.numbers.iter().filter(|(_, record)| record.held_by.is_none()) {
+            assert_eq!(self.pool.lookup(number(*n)).unwrap().holder, HolderId::NOBODY, "{record:?}");
+        }
     }
 
     /// Changes a list by every third number of a range, after a dry run.
@@ -426,6 +532,9 @@ impl Run {
             record.until = None;
             record.holder = false;
             record.generation += u32::from(!retire);
+            if !retire {
+                record.held_by = None;
+            }
         }
     }
 
@@ -477,8 +586,7 @@ impl Run {
         let added = self.pool.add_numbers(NumberSource::Ranges(&ranges)).unwrap();
         let before = self.model.numbers.len();
         for n in first..first + len {
-            let new = Record { state: State::Available, generation: 0, until: None, round: 0, holder: false };
-            self.model.numbers.entry(n).or_insert(new);
+            self.model.numbers.entry(n).or_insert(Record::NEW);
         }
         self.added = true;
         let new = (self.model.numbers.len() - before) as u64;
@@ -504,6 +612,10 @@ impl Run {
         self.pool = self.engine.pool("p").unwrap();
         self.worker = self.engine.worker();
         self.model.tick(self.engine.now());
+        if !self.model.tracks_holders {
+            // A start drops the columns of a pool that tracks no holders any more.
+            self.model.numbers.values_mut().for_each(|record| record.held_by = None);
+        }
     }
 
     fn compare(&mut self) {
@@ -566,6 +678,16 @@ impl Run {
     }
 }
 
+/// The state of a number after its return.
+fn state_after(then: NextState) -> State {
+    match then {
+        NextState::Available | NextState::List(_) => State::Available,
+        NextState::Rest(_) => State::Resting,
+        NextState::Done => State::Done,
+        NextState::Retired => State::Retired,
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 60, max_shrink_iters: 400, ..ProptestConfig::default() })]
     #[test]
@@ -573,15 +695,17 @@ proptest! {
         starts in prop::collection::btree_set(0..SPREAD / 100, 1..20),
         len in 1u64..100,
         order in prop_oneof![Just(Order::Random), Just(Order::Sequential), Just(Order::Lowest)],
+        tracks_holders: bool,
         events in prop::collection::vec(event(), 1..80),
     ) {
         let ranges: Vec<NumberRange> =
             starts.into_iter().map(|s| range(FIRST + s * 100, FIRST + s * 100 + len - 1)).collect();
-        let mut run = Run::new(&ranges, order);
+        let mut run = Run::new(&ranges, order, tracks_holders);
         for event in &events {
             run.apply(event);
         }
         run.compare();
+        run.compare_holders();
         run.compare_lists();
     }
 }

@@ -45,8 +45,9 @@ impl Checked {
         let media_type = answer.header("content-type").unwrap().split(';').next().unwrap();
         let documented = self.document.at(&format!("{response}/content"));
         assert!(documented.get(media_type).is_some(), "{method} {path}: {media_type} is not in the document");
+        let followed = self.document.follow(response.clone());
         for header in ["retry-after", "allow"] {
-            let headers = self.document.at(response).get("headers").and_then(Value::as_object);
+            let headers = self.document.at(&followed).get("headers").and_then(Value::as_object);
             let named = headers.is_some_and(|all| all.keys().any(|name| name.eq_ignore_ascii_case(header)));
             assert!(
                 named || answer.header(header).is_none(),
@@ -233,6 +234,7 @@ fn leases(checked: &Checked) {
     keyed(checked);
     one_lease(checked);
     several_pools(checked);
+    holders(checked);
     checked.call("POST", "/v1/pools/ru/pause", 200);
     checked.call("POST", LEASE, 409);
     checked.call("POST", "/v1/pools/ru/resume", 200);
@@ -243,6 +245,32 @@ fn leases(checked: &Checked) {
     assert_eq!(exhausted["code"], "exhausted");
     let stats = checked.call("GET", "/v1/stats", 200);
     assert!(stats["pools"]["ru"]["next_available_at"].is_string(), "{stats}");
+}
+
+/// Who holds what.
+fn holders(checked: &Checked) {
+    const LEASE: &str = "/v1/pools/ru/lease";
+    checked.json("POST", LEASE, &json!({"holder": "c-17"}), 400);
+    checked.call("GET", "/v1/pools/ru/holders", 400);
+    let limits = json!({"holders": true, "max_per_holder": 9, "first_per_holder": 2});
+    checked.json("PATCH", "/v1/pools/ru", &limits, 200);
+    checked.json("PATCH", "/v1/pools/ru", &json!({"max_per_holder": 0}), 400);
+    let leases = checked.json("POST", LEASE, &json!({"holder": "c-17", "count": 2}), 200);
+    checked.json("POST", LEASE, &json!({"holder": "c-17"}), 429);
+    checked.json("POST", LEASE, &json!({"holder": ""}), 400);
+    checked.call("GET", &format!("/v1/pools/ru/numbers/{}", leases["leases"][0]["number"]), 200);
+    checked.call("GET", "/v1/pools/ru/holders", 200);
+    checked.call("GET", "/v1/pools/ru/holders?top=0", 400);
+    checked.call("GET", "/v1/pools/nope/holders", 404);
+    assert_eq!(checked.call("GET", "/v1/pools/ru/holders/c-17", 200)["leased"], 2);
+    checked.call("GET", "/v1/pools/ru/holders/%0A", 400);
+    let all = "/v1/pools/ru/holders/c-17/return";
+    checked.json("POST", all, &json!({"then": {"list": "nope"}}), 404);
+    checked.json("POST", all, &json!({"outcome": ""}), 400);
+    assert_eq!(checked.json("POST", all, &json!({"outcome": "busy"}), 200), json!({"returned": 2}));
+    checked.call("POST", "/v1/pools/ru/release?holder=c-17", 200);
+    let none = json!({"max_per_holder": null, "first_per_holder": null});
+    checked.json("PATCH", "/v1/pools/ru", &none, 200);
 }
 
 /// Of several pools.

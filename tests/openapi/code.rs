@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use allotd::domain::holder::MAX_HOLDER_BYTES;
 use allotd::domain::list_name::MAX_LIST_NAME_BYTES;
 use allotd::domain::note::MAX_NOTE_BYTES;
 use allotd::domain::settings::{
@@ -9,6 +10,7 @@ use allotd::domain::settings::{
     MAX_POOL_NAME_BYTES, MAX_REST_SECONDS, MAX_TTL_SECONDS,
 };
 use allotd::engine::idempotency::MAX_KEY_BYTES;
+use allotd::engine::operations::by_holder::MAX_LISTED_LEASES;
 use allotd::engine::operations::lease::MAX_LEASE_COUNT;
 use allotd::engine::operations::lease_several::MAX_SEVERAL_POOLS;
 use allotd::engine::operations::map::{DEFAULT_MAP_BUCKETS, MAX_MAP_BUCKETS};
@@ -82,6 +84,8 @@ pub(crate) fn limits() -> Vec<(&'static str, Value)> {
         ("/components/schemas/SettingsChange/properties/ttl_max/maximum", json!(MAX_TTL_SECONDS)),
         ("/components/schemas/SettingsChange/properties/rest/maximum", json!(MAX_REST_SECONDS)),
         ("/components/schemas/SettingsChange/properties/note/maxLength", json!(MAX_NOTE_BYTES)),
+        ("/components/schemas/HolderName/maxLength", json!(MAX_HOLDER_BYTES)),
+        ("/components/schemas/Holder/properties/leases/maxItems", json!(MAX_LISTED_LEASES)),
         ("/components/schemas/Map/properties/buckets/maxItems", json!(MAX_MAP_BUCKETS)),
         ("/components/parameters/Idempotency-Key/schema/maxLength", json!(MAX_KEY_BYTES)),
         ("/components/parameters/ttl/schema/maximum", json!(MAX_TTL_SECONDS)),

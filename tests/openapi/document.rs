@@ -55,7 +55,7 @@ impl Document {
     }
 
     /// Follows a reference that is a place's only member.
-    fn follow(&self, place: String) -> String {
+    pub(crate) fn follow(&self, place: String) -> String {
         let value = self.root.pointer(&place).unwrap();
         match value["$ref"].as_str() {
             Some(target) if value.as_object().is_some_and(|members| members.len() == 1) => {

@@ -1,6 +1,7 @@
 //! `allotd pool …`: the operators' calls.
 
 mod export;
+mod holders;
 mod hours;
 mod map;
 pub(crate) mod name;
@@ -12,6 +13,7 @@ mod why;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args, Subcommand};
 use hyper::Method;
@@ -63,6 +65,30 @@ pub(super) struct SettingArgs {
     /// How many calls may wait for a number; 10000 in a new pool
     #[arg(long, value_name = "N", help_heading = SETTINGS_HEADING)]
     max_waiters: Option<u32>,
+    /// Whether leases may name who holds them: true or false (in a new pool)
+    #[arg(long, value_name = "BOOL", help_heading = SETTINGS_HEADING)]
+    holders: Option<bool>,
+    /// How many live leases a holder may have; none (in a new pool) for any number
+    #[arg(long, value_name = "N", help_heading = SETTINGS_HEADING)]
+    max_per_holder: Option<HolderLimit>,
+    /// How many it may have before it has returned one; none (in a new pool) for as many as later
+    #[arg(long, value_name = "N", help_heading = SETTINGS_HEADING)]
+    first_per_holder: Option<HolderLimit>,
+}
+
+/// A limit of a holder's leases, or "none".
+#[derive(Debug, Clone, Copy)]
+struct HolderLimit(Option<u32>);
+
+impl FromStr for HolderLimit {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "none" => Ok(Self(None)),
+            _ => text.parse().map(|most| Self(Some(most))).map_err(|_| "give a number, or none".to_owned()),
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -142,6 +168,10 @@ pub(super) enum PoolCommand {
     Reinstate(RetireArgs),
     /// End leases and rests now: of the numbers in files, or of all that are leased or resting
     Release(release::ReleaseArgs),
+    /// Show who holds most leases, or what one holder has
+    Holders(holders::HoldersArgs),
+    /// Return all that a holder has
+    ReturnHolder(holders::ReturnArgs),
     /// Write the numbers to standard output
     Export(export::ExportArgs),
     /// Look up the state of one number
@@ -191,16 +221,18 @@ fn then_word(then: NextState) -> String {
 
 impl SettingArgs {
     fn parameters(&self) -> Vec<(&'static str, String)> {
-        let seconds = |value: Option<u32>| value.map(|seconds| seconds.to_string());
-        let calls = seconds;
+        let number = |value: Option<u32>| value.map(|value| value.to_string());
         let given = [
             ("order", self.order.map(order_word)),
-            ("ttl", seconds(self.ttl)),
-            ("ttl_max", seconds(self.ttl_max)),
-            ("rest", seconds(self.rest)),
+            ("ttl", number(self.ttl)),
+            ("ttl_max", number(self.ttl_max)),
+            ("rest", number(self.rest)),
             ("on_expiry", self.on_expiry.map(then_word)),
             ("blocked_by", self.blocked_by.clone()),
-            ("max_waiters", calls(self.max_waiters)),
+            ("max_waiters", number(self.max_waiters)),
+            ("holders", self.holders.map(|holders| holders.to_string())),
+            ("max_per_holder", number(self.max_per_holder.and_then(|limit| limit.0))),
+            ("first_per_holder", number(self.first_per_holder.and_then(|limit| limit.0))),
         ];
         given.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
     }
@@ -228,6 +260,9 @@ impl SettingArgs {
             note: None,
             blocked_by: self.blocked_by.as_ref().map(|_| lists),
             max_waiters: self.max_waiters,
+            holders: self.holders,
+            max_per_holder: self.max_per_holder.map(|limit| limit.0),
+            first_per_holder: self.first_per_holder.map(|limit| limit.0),
         })
     }
 }
@@ -263,6 +298,8 @@ pub(super) fn run(command: PoolCommand) -> Result<(), CliError> {
         PoolCommand::Retire(args) => retire_or_reinstate(&args, "/retire"),
         PoolCommand::Reinstate(args) => retire_or_reinstate(&args, "/reinstate"),
         PoolCommand::Release(args) => release::run(&args),
+        PoolCommand::Holders(args) => holders::show(&args),
+        PoolCommand::ReturnHolder(args) => holders::return_all(&args),
         PoolCommand::Export(args) => export::run(args),
         PoolCommand::Number(args) => number::run(&args),
         PoolCommand::Why(args) => why::run(&args),

@@ -6,9 +6,9 @@ use std::path::Path;
 use crate::disk::paced;
 use crate::engine::pool::Pools;
 use crate::engine::shared::{CHECKPOINT_SLOT, Shared};
-use crate::store::idempotency_file;
+use crate::store::{holders_file, idempotency_file};
 
-/// Writes all changed words to their tables, and the keys and the changes of lists to their files. The older journal files are not
+/// Writes all changed words to their tables, and the keys, the names of holders and the changes of lists to their files. The older journal files are not
 /// needed afterwards.
 pub(crate) fn checkpoint(
     shared: &Shared,
@@ -20,6 +20,12 @@ pub(crate) fn checkpoint(
     // or its records are pushed after the older files were closed.
     let keys = shared.keys.records();
     idempotency_file::write(&*shared.disk, &idempotency_file::path_in(data_dir), &keys, rest)?;
+    // As with the keys: a name is known before its record is pushed.
+    let mut names = Vec::new();
+    for pool in pools.values() {
+        pool.holders.records(pool.id(), &mut names);
+    }
+    holders_file::write(&*shared.disk, &holders_file::path_in(data_dir), &names, rest)?;
     // A change of a list is in memory before its record is pushed, as that of a word is.
     shared.lists.checkpoint(shared, rest)?;
     pools.values().try_for_each(|pool| pool.checkpoint(CHECKPOINT_SLOT, rest))

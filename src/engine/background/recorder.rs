@@ -1,4 +1,5 @@
-//! The recorder: samples the pools' counters and saves their totals once per second.
+//! The recorder: samples the pools' counters and saves their totals once per second, and has holders without
+//! leases forgotten.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -15,6 +16,9 @@ use crate::store::totals_file::{AllTotals, TotalsFile};
 use crate::sys::background::BackgroundThread;
 use crate::sys::sync::mpsc::{Receiver, RecvTimeoutError};
 
+/// Samples between two looks at which holders have no lease: who has none at two of them is forgotten.
+const SAMPLES_TO_FORGET: u32 = 60;
+
 pub(crate) fn start_recorder(file: TotalsFile, pools: &Arc<ArcSwap<Pools>>) -> io::Result<BackgroundThread> {
     let recorded = Arc::clone(pools);
     BackgroundThread::start("allotd-recorder", move |stop| {
@@ -30,11 +34,16 @@ pub(crate) fn totals_of(pools: &[Arc<Pool>]) -> AllTotals {
 /// Records the pools that `pools` returns. Once the other end of `stop` is dropped, saves the totals durably.
 pub(crate) fn run(pools: impl Fn() -> Vec<Arc<Pool>>, file: &TotalsFile, stop: &Receiver<()>) {
     let interval = Duration::from_millis(SAMPLE_INTERVAL_MS);
+    let mut samples = 0_u32;
     while stop.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
         let pools = pools();
+        samples = samples.wrapping_add(1);
         for pool in &pools {
             pool.sample();
             resume_if_due(pool);
+            if samples.is_multiple_of(SAMPLES_TO_FORGET) || pool.holders.are_crowded() {
+                pool.holders.forget_idle();
+            }
         }
         save(file, &pools, false);
     }

@@ -1,18 +1,34 @@
 //! Changing a pool's settings, pausing and resuming it. The manifest is written first.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::domain::note::Note;
 use crate::domain::settings::{Settings, SettingsChange};
 use crate::engine::pool::{ChangeError, Mode, Pool};
+use crate::engine::segment::holders::OpenedHolders;
 use crate::engine::shared::SWEEPER_SLOT;
 use crate::state::time::Timestamp;
 use crate::store::manifest::Manifest;
+use crate::store::pool_dir::SegmentPaths;
+use crate::sys::sync::thread;
+
+/// How long a change waits for a segment that is being added.
+const SEGMENT_PAUSE: Duration = Duration::from_millis(1);
 
 impl Pool {
     /// Changes settings and returns the new ones. When this returns, no lease of a number is given that is on a list
     /// which blocks the pool.
     pub fn change_settings(self: &Arc<Self>, change: &SettingsChange) -> Result<Arc<Settings>, ChangeError> {
+        loop {
+            match self.try_change_settings(change) {
+                Err(ChangeError::SegmentComing) => thread::sleep(SEGMENT_PAUSE),
+                changed => return changed,
+            }
+        }
+    }
+
+    fn try_change_settings(self: &Arc<Self>, change: &SettingsChange) -> Result<Arc<Settings>, ChangeError> {
         let names_lists = change.outcomes.is_some() || change.blocked_by.is_some();
         // Before the manifest's lock, so that no list is deleted that the settings name.
         let changing = names_lists.then(|| self.shared.lists.begin_change());
@@ -21,6 +37,9 @@ impl Pool {
                 let next = manifest.settings.changed(change)?;
                 if names_lists {
                     self.shared.lists.check(&next)?;
+                }
+                if next.holders && !self.holders.have_columns() {
+                    self.make_columns(manifest)?;
                 }
                 manifest.settings = next;
                 if let Some(note) = &change.note {
@@ -48,6 +67,36 @@ impl Pool {
             self.shared.journal.wait_for(SWEEPER_SLOT, self.shared.journal.settled_position(SWEEPER_SLOT))?;
         }
         Ok(settings)
+    }
+
+    /// Gives each segment a column in which nobody holds anything. Call it under the manifest's lock, under which
+    /// segments are added too.
+    fn make_columns(&self, manifest: &Manifest) -> Result<(), ChangeError> {
+        let (disk, sharing) = (&self.shared.fail_stop_disk, self.shared.sharing);
+        let segments = self.segments.load_full();
+        let merged: Vec<_> = manifest.merges().flat_map(|(_, sources)| sources).collect();
+        let mut made = Vec::new();
+        for entry in &manifest.segments {
+            let segment = segments.list.iter().find(|segment| segment.id == entry.id);
+            // What a start has merged in memory is only on the disk. Anything else is about to come into the list.
+            if segment.is_none() && !merged.contains(&&entry.id) {
+                return Err(ChangeError::SegmentComing);
+            }
+            let paths = SegmentPaths::of(&self.dir, entry).holders;
+            let opened = OpenedHolders::create(&*self.shared.disk, disk, &paths, entry.words(), sharing);
+            let opened = opened.map_err(|error| ChangeError::Io(std::io::Error::other(error)))?;
+            made.extend(segment.map(|segment| (segment, opened)));
+        }
+        disk.sync_directory(&self.dir)?;
+        let activated: Vec<_> = made
+            .into_iter()
+            .map(|(segment, opened)| Ok((segment, opened.activate()?)))
+            .collect::<std::io::Result<_>>()?;
+        for (segment, (column, file)) in activated {
+            segment.use_holders(column, file);
+        }
+        self.holders.begin();
+        Ok(())
     }
 
     /// What the operator has to say, unless it is nothing.

@@ -55,8 +55,7 @@ impl Export {
             let Some(part) = parts.min_by_key(|part| part.next) else { return looked_at > 0 };
             let Some(number) = part.next else { return looked_at > 0 };
             let (segment, rank) = (self.segments.get(part.segment), part.ranks.start);
-            let seen = self.pool.look(segment, rank);
-            let row = NumberState::new(number, segment.shown(rank, seen), seen);
+            let row = self.pool.number_state(segment, rank, number);
             if self.states.contains(row.state) {
                 rows.push(row);
             }

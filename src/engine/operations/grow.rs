@@ -9,6 +9,7 @@ use crate::domain::counts::Counts;
 use crate::engine::budgets::Budgets;
 use crate::engine::growth::FewNumbers;
 use crate::engine::pool::{ChangeError, Mode, Pool};
+use crate::engine::segment::holders::OpenedHolders;
 use crate::engine::segment::opened::OpenedSegment;
 use crate::engine::segment::{Segment, Segments};
 use crate::journal::on_damage::OnDamage;
@@ -133,8 +134,17 @@ impl Pool {
                 let id = id.ok_or_else(|| io::Error::other("all ids of segments are in use"))?;
                 let entry = SegmentEntry { id, ..staged.clone() };
                 placed = Some(SegmentPaths::of(&self.dir, &entry));
+                // Not only if the setting says so: leases of the time before may have holders.
+                let has_holders = manifest.settings.holders || self.holders.have_columns();
+                if has_holders {
+                    let paths = SegmentPaths::of(&self.dir, &entry);
+                    let disk = &self.shared.fail_stop_disk;
+                    let creates = &*self.shared.disk;
+                    let sharing = self.shared.sharing;
+                    OpenedHolders::create(creates, disk, &paths.holders, entry.words(), sharing)?;
+                }
                 self.place(staging, staged, &entry)?;
-                let raw = self.open_segment(&entry)?;
+                let raw = self.open_segment(&entry, has_holders)?;
                 opened = Some(Arc::new(activate(raw)?));
                 manifest.insert_segment(entry);
                 Ok(())
@@ -156,7 +166,7 @@ impl Pool {
                     // Under the manifest's lock: the directory may be another pool's by now.
                     let _ = self.change_manifest(
                         |_| -> Result<(), ChangeError> {
-                            placed.all().into_iter().for_each(remove);
+                            placed.all().into_iter().chain(placed.of_holders()).for_each(remove);
                             Ok(())
                         },
                         |_| (),
@@ -177,8 +187,8 @@ impl Pool {
         disk.sync_directory(&self.dir)
     }
 
-    fn open_segment(&self, entry: &SegmentEntry) -> Result<OpenedSegment, ImportError> {
-        let shared = &self.shared;
-        Ok(OpenedSegment::open(&shared.fail_stop_disk, &self.dir, entry, shared.sharing, OnDamage::Refuse)?)
+    fn open_segment(&self, entry: &SegmentEntry, has_holders: bool) -> Result<OpenedSegment, ImportError> {
+        let (disk, sharing) = (&self.shared.fail_stop_disk, self.shared.sharing);
+        Ok(OpenedSegment::open(disk, &self.dir, entry, sharing, OnDamage::Refuse, has_holders)?)
     }
 }

@@ -214,8 +214,10 @@ pub(crate) fn open_new_segment(
     shared: &Shared,
     dir: &Path,
     entry: &SegmentEntry,
+    has_holders: bool,
 ) -> Result<(Segment, Counts), ImportError> {
-    let raw = OpenedSegment::open(&shared.fail_stop_disk, dir, entry, shared.sharing, OnDamage::Refuse)?;
+    let disk = &shared.fail_stop_disk;
+    let raw = OpenedSegment::open(disk, dir, entry, shared.sharing, OnDamage::Refuse, has_holders)?;
     Ok(raw.activate(shared.slots)?)
 }
 

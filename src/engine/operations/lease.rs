@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::domain::lease_token::Token;
 use crate::domain::settings::Order;
 use crate::engine::counters::Total;
+use crate::engine::holders::MAX_HOLDERS;
 use crate::engine::pool::{Mode, Pool};
 use crate::engine::segment::spans::Spans;
 use crate::engine::segment::within::Within;
@@ -22,6 +23,7 @@ use crate::state::word::{LeaseOver, LeaseRefusal, NextWord};
 use crate::sys::slot::Slot;
 use crate::sys::sync::{Instant, thread};
 
+use super::lease_to::{HolderQuota, LeaseTo, Nobody};
 use super::picker::{Picker, Search};
 
 /// Maximum count of one lease call.
@@ -118,6 +120,17 @@ pub enum LeaseError {
     /// The clock has gone on so far that it has to be worked out anew what is open.
     #[error("the pool's hours are being worked out: try again")]
     HoursUnsettled,
+    /// A holder was named, but the pool tracks none.
+    #[error("the pool tracks no holders: leave holder out, or set holders=true for the pool")]
+    NoHolders,
+    /// The pool cannot have more holders.
+    #[error(
+        "the pool has {MAX_HOLDERS} holders, as many as it can have: use fewer names, or wait until some have no lease for a while"
+    )]
+    TooManyHolders,
+    /// The holder has as many leases as it may have.
+    #[error("{0}")]
+    HolderQuota(HolderQuota),
     /// Numbers came and went so fast that the call could neither take one nor prove that there was none. Or
     /// too many leases had ended for it to sweep.
     #[error(
@@ -163,7 +176,7 @@ impl Pool {
         let terms = self.terms.lease();
         let ttl_seconds = ttl(terms, request.ttl_seconds)?;
         self.check_open(worker, request)?;
-        self.lease_more(worker, request, (terms.order, ttl_seconds), leases)
+        self.lease_more(worker, request, (terms.order, ttl_seconds), leases, &mut Nobody)
     }
 
     /// Adds leases to those of this call, if there are any yet.
@@ -172,12 +185,13 @@ impl Pool {
         reason = "a lease of one number spends a part of its time on the arguments"
     )]
     #[inline(always)]
-    fn lease_more(
+    pub(super) fn lease_more<H: LeaseTo>(
         &self,
         worker: &mut Worker,
         request: &LeaseRequest<'_>,
         (order, ttl_seconds): (Order, u32),
         leases: &mut Vec<Lease>,
+        to: &mut H,
     ) -> Result<Position, LeaseError> {
         let mut until = self.shared.clock.deadline(ttl_seconds).ok_or(LeaseError::EndsTooLate)?;
         let current = self.segments.load();
@@ -198,7 +212,7 @@ impl Pool {
                 match self.pick_or_prove_none(&picker, worker, want) {
                     Ok(begun) => transition = begun,
                     Err(LeaseError::Exhausted) if self.has_begun_merge_since(segments) => {
-                        return self.lease_anew(worker, request, (order, ttl_seconds), leases);
+                        return self.lease_anew(worker, request, (order, ttl_seconds), leases, to);
                     }
                     Err(_) if !leases.is_empty() => break,
                     Err(error) => {
@@ -213,7 +227,7 @@ impl Pool {
                 // The search may have taken long.
                 until = self.shared.clock.deadline(ttl_seconds).unwrap_or(until);
             }
-            self.lease_claims(segments, worker, transition, until, leases);
+            self.lease_claims(segments, worker, transition, until, leases, to);
             if leases.len() >= count {
                 break;
             }
@@ -249,16 +263,17 @@ impl Pool {
 
     /// Continues a call among the present segments.
     #[cold]
-    fn lease_anew(
+    fn lease_anew<H: LeaseTo>(
         &self,
         worker: &mut Worker,
         request: &LeaseRequest<'_>,
         order_and_ttl: (Order, u32),
         leases: &mut Vec<Lease>,
+        to: &mut H,
     ) -> Result<Position, LeaseError> {
         let within = request.within.map(|within| self.within(&within.ranges));
         let request = LeaseRequest { within: within.as_ref(), ..*request };
-        self.lease_more(worker, &request, order_and_ttl, leases)
+        self.lease_more(worker, &request, order_and_ttl, leases, to)
     }
 
     /// Begins a transition in which up to `want` ranks are claimed and leased. No thread waits for the journal
@@ -270,7 +285,7 @@ impl Pool {
     }
 
     #[inline]
-    fn check_open(&self, worker: &Worker, request: &LeaseRequest<'_>) -> Result<(), LeaseError> {
+    pub(super) fn check_open(&self, worker: &Worker, request: &LeaseRequest<'_>) -> Result<(), LeaseError> {
         if self.is_open_to_all() { Ok(()) } else { self.check_precedence(worker, request) }
     }
 
@@ -298,7 +313,7 @@ impl Pool {
         self.counters.count(worker.slot, Total::Exhausted, 1);
     }
 
-    fn check_mode(&self) -> Result<(), LeaseError> {
+    pub(super) fn check_mode(&self) -> Result<(), LeaseError> {
         match self.mode() {
             Mode::Open => Ok(()),
             Mode::Paused => Err(LeaseError::Paused),
@@ -341,21 +356,22 @@ impl Pool {
                     Err(LeaseOver)
                 }
             });
-            if let Ok((before, after)) = returned {
-                transition.changed(segment, rank, before, after);
+            if let Ok(returned) = returned {
+                transition.changed(segment, rank, returned);
             }
         }
     }
 
     /// Writes the words of the claimed ranks.
     #[inline]
-    fn lease_claims(
+    fn lease_claims<H: LeaseTo>(
         &self,
         segments: &Segments,
         worker: &mut Worker,
         mut transition: Transition<'_>,
         until: Timestamp,
         leases: &mut Vec<Lease>,
+        to: &mut H,
     ) {
         let segment_of = |claim: &Claim| &**segments.get(claim.segment);
         if worker.claims.len() > 1 {
@@ -369,9 +385,9 @@ impl Pool {
         worker.numbers.extend(worker.claims.iter().map(number));
         for (claim, number) in worker.claims.iter().zip(&worker.numbers) {
             let segment = segment_of(claim);
-            match segment.state.lease(claim.rank, until, self.keys.floor()) {
+            match to.lease(segment, claim.rank, until, self.keys.floor()) {
                 Ok(word) => {
-                    transition.leased(segment, claim.rank, word);
+                    transition.leased(segment, claim.rank, word, to.holder());
                     // A rank without a number means that the set is damaged, which `allotd check` reports.
                     // The word stays leased and nobody gets it.
                     let Some(number) = *number else { continue };
@@ -382,8 +398,8 @@ impl Pool {
                 // Not while a claim is the right to the word.
                 Err(LeaseRefusal::NotAvailable) => debug_assert!(false, "a claim in vain"),
                 Err(LeaseRefusal::GenerationsSpent) => {
-                    if let Some((before, after)) = segment.state.retire_spent(claim.rank) {
-                        transition.changed(segment, claim.rank, before, after);
+                    if let Some(retired) = segment.state.retire_spent(claim.rank) {
+                        transition.changed(segment, claim.rank, retired);
                     }
                 }
             }

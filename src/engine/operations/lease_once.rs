@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::domain::holder::HolderName;
 use crate::engine::idempotency::entry::{KeyEntry, KeyHash, StoredLease, StoredLeases};
 use crate::engine::idempotency::{Begun, KeyShare, Keys, Locked};
 use crate::engine::pool::Pool;
@@ -191,8 +192,20 @@ impl Pool {
         request: &LeaseRequest<'_>,
         leases: &mut Vec<Lease>,
     ) -> Result<LeasedOnce, LeaseError> {
+        self.lease_once_for(worker, once, None, request, leases)
+    }
+
+    /// As [`Self::lease_once`], for a holder if there is one.
+    pub fn lease_once_for(
+        &self,
+        worker: &mut Worker,
+        once: &Once<'_>,
+        holder: Option<&HolderName>,
+        request: &LeaseRequest<'_>,
+        leases: &mut Vec<Lease>,
+    ) -> Result<LeasedOnce, LeaseError> {
         self.lease_by_key(worker, (once, None), request.count, leases, |worker, leases| {
-            self.lease(worker, request, leases)
+            self.lease_by(worker, holder, request, leases)
         })
     }
 
@@ -201,17 +214,31 @@ impl Pool {
         HeldKey { shared: Arc::clone(&self.shared), begun: None }
     }
 
-    /// Like [`Self::lease_once`], for a call that waits: after a search in vain the key remains its own.
+    /// Like [`Self::lease_once_for`], for a call that waits: after a search in vain the key remains its own.
     pub fn lease_once_held(
         &self,
         worker: &mut Worker,
         (once, held): (&Once<'_>, &mut HeldKey),
+        holder: Option<&HolderName>,
         request: &LeaseRequest<'_>,
         leases: &mut Vec<Lease>,
     ) -> Result<LeasedOnce, LeaseError> {
         self.lease_by_key(worker, (once, Some(held)), request.count, leases, |worker, leases| {
-            self.lease(worker, request, leases)
+            self.lease_by(worker, holder, request, leases)
         })
+    }
+
+    fn lease_by(
+        &self,
+        worker: &mut Worker,
+        holder: Option<&HolderName>,
+        request: &LeaseRequest<'_>,
+        leases: &mut Vec<Lease>,
+    ) -> Result<Position, LeaseError> {
+        match holder {
+            None => self.lease(worker, request, leases),
+            Some(holder) => self.lease_for(worker, holder, request, leases),
+        }
     }
 
     /// Like [`Self::lease_once_held`], for a call that waits for others before it searches: if it repeats no other, it

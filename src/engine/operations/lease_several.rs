@@ -1,5 +1,6 @@
 //! Leasing from the first of several pools that has a number.
 
+use crate::domain::holder::HolderName;
 use crate::engine::idempotency::OF_SEVERAL_POOLS;
 use crate::engine::pool::Pool;
 use crate::engine::segment::within::Within;
@@ -27,23 +28,35 @@ pub struct Choice<'a> {
 /// pool too.
 ///
 /// A pool that is paused is left out. [`LeaseError::Exhausted`] says that each of the others was, at some instant
-/// during the call, without an available number; [`LeaseError::Paused`] that all are paused.
+/// during the call, without an available number, or that the holder may have no more of it;
+/// [`LeaseError::HolderQuota`] that this is so of all, [`LeaseError::Paused`] that all are paused.
 pub fn lease_first<'a>(
     choices: &[Choice<'a>],
     worker: &mut Worker,
+    holder: Option<&HolderName>,
     count: u32,
     leases: &mut Vec<Lease>,
 ) -> Result<(&'a Pool, Position), LeaseError> {
     let mut refused = LeaseError::Paused;
     for (index, choice) in choices.iter().enumerate() {
         let request = LeaseRequest { count, ttl_seconds: choice.ttl_seconds, within: choice.within };
-        match choice.pool.lease(worker, &request, leases) {
+        let result = match holder {
+            None => choice.pool.lease(worker, &request, leases),
+            Some(holder) => choice.pool.lease_for(worker, holder, &request, leases),
+        };
+        match result {
             Ok(position) => {
                 // That it is not an earlier pool tells of other callers' leases.
                 let position = if index == 0 { position } else { worker.observed_position() };
                 return Ok((choice.pool, position));
             }
             Err(LeaseError::Exhausted) => refused = LeaseError::Exhausted,
+            // Whoever may have no more of one pool may still have some of another.
+            Err(error @ LeaseError::HolderQuota(_)) => {
+                if refused == LeaseError::Paused {
+                    refused = error;
+                }
+            }
             Err(LeaseError::Paused) => {}
             Err(error) => return Err(error),
         }
@@ -57,10 +70,13 @@ pub fn lease_first_once<'a>(
     choices: &[Choice<'a>],
     worker: &mut Worker,
     once: (&Once<'_>, Option<&mut HeldKey>),
+    holder: Option<&HolderName>,
     count: u32,
     leases: &mut Vec<Lease>,
 ) -> Result<(&'a Pool, LeasedOnce), LeaseError> {
-    by_key(choices, worker, once, count, leases, |worker, leases| lease_first(choices, worker, count, leases))
+    by_key(choices, worker, once, count, leases, |worker, leases| {
+        lease_first(choices, worker, holder, count, leases)
+    })
 }
 
 /// As [`Pool::tell_or_hold`].

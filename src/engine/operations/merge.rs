@@ -234,7 +234,7 @@ impl Pool {
         for id in merged {
             let [sorted, growing] =
                 [SegmentPaths::new(&self.dir, *id), SegmentPaths::growing(&self.dir, *id)];
-            for path in sorted.all().into_iter().chain([&growing.set]) {
+            for path in sorted.all().into_iter().chain([&growing.set]).chain(sorted.of_holders()) {
                 // The next start removes what cannot be removed now.
                 let _ = self.shared.disk.remove_file(path);
             }

@@ -1,6 +1,7 @@
 //! Operations on a pool by callers, operators and the sweeper: one file per operation.
 
 pub(crate) mod availability;
+pub mod by_holder;
 pub(crate) mod change_settings;
 pub mod export;
 pub(crate) mod grow;
@@ -10,6 +11,7 @@ pub mod import_error;
 pub mod lease;
 pub(crate) mod lease_once;
 pub mod lease_several;
+pub mod lease_to;
 pub mod map;
 pub(crate) mod merge;
 pub(crate) mod picker;

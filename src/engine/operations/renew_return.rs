@@ -181,13 +181,13 @@ impl Pool {
             self.check_token(item, word)?;
             if is_blocked() { Err(LeaseOver) } else { word.renew(until) }
         });
-        let Ok((before, after)) = changed else {
+        let Ok(changed) = changed else {
             self.counters.count(slot, Total::Stale, 1);
             return None;
         };
-        transition.changed(segment, rank, before, after);
+        transition.changed(segment, rank, changed);
         self.counters.count(slot, Total::Renewals, 1);
-        Some((before, after))
+        Some((changed.before, changed.after))
     }
 
     /// Why a lease was not renewed.
@@ -234,7 +234,7 @@ impl Pool {
     }
 
     /// Fails if the longest rest of a call would end too late.
-    fn check_rest(&self, seconds: Option<u32>) -> Result<(), ReturnError> {
+    pub(super) fn check_rest(&self, seconds: Option<u32>) -> Result<(), ReturnError> {
         // What follows takes a moment, in which the end of a rest may move by some seconds.
         let ends = |rest: u32| self.shared.clock.deadline(rest.saturating_add(REST_MARGIN_SECONDS));
         if seconds.is_some_and(|rest| ends(rest).is_none()) {
@@ -344,7 +344,7 @@ impl Pool {
     /// A number that is to go onto a list does so first: its record is before that of the return, so that no crash
     /// leaves it returned and not on the list, and it is blocked before it becomes available. It also goes onto the
     /// list if the lease had ended, as long as nobody has leased the number since.
-    fn return_one(
+    pub(super) fn return_one(
         &self,
         segment: &Segment,
         rank: Rank,
@@ -364,18 +364,18 @@ impl Pool {
             self.check_token(item.lease, word)?;
             word.return_lease(next_word)
         });
-        let Ok((before, after)) = changed else {
+        let Ok(changed) = changed else {
             self.counters.count(slot, Total::Stale, 1);
             return None;
         };
-        if before != after {
-            transition.changed(segment, rank, before, after);
+        if changed.is_change() {
+            transition.returned(segment, rank, changed);
             self.counters.count(slot, Total::Returns, 1);
             if let Some(outcome) = item.outcome {
                 self.counters.returned(slot, outcome, 1);
             }
         }
-        Some((before, after))
+        Some((changed.before, changed.after))
     }
 
     fn next_word(&self, then: NextState) -> NextWord {

@@ -37,6 +37,8 @@ pub(super) enum Change {
     Reinstate,
     /// Of numbers that are in these states.
     Release(StateSet),
+    /// Of a lease: that of this generation.
+    ReleaseLease(u32),
 }
 
 impl Pool {
@@ -128,9 +130,9 @@ impl Pool {
         // One transition per number: the journal's writer waits for each to end.
         let transition = self.begin_transition(slot);
         let (segment, rank, changed) = segment.change(rank, slot, |word| self.apply(list, word).ok_or(()));
-        let (before, after) = changed.ok()?;
-        transition.changed(segment, rank, before, after);
-        Some(before)
+        let changed = changed.ok()?;
+        transition.changed(segment, rank, changed);
+        Some(changed.before)
     }
 
     fn apply(&self, list: Change, word: Word) -> Option<Word> {
@@ -140,6 +142,10 @@ impl Pool {
             Change::Release(states) => {
                 // A lease that is due is what the pool's rule makes of it.
                 let is_meant = states.contains(self.seen(word).state());
+                word.release(self.keys.floor()).filter(|_| is_meant)
+            }
+            Change::ReleaseLease(generation) => {
+                let is_meant = word.generation() == generation && self.seen(word).state() == State::Leased;
                 word.release(self.keys.floor()).filter(|_| is_meant)
             }
         }

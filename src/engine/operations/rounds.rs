@@ -4,6 +4,7 @@ use crate::coordinates::{self, Rank};
 use crate::engine::pool::{ChangeError, Pool};
 use crate::engine::segment::Segment;
 use crate::state::block::BlockIndex;
+use crate::state::segment_state::Changed;
 use crate::state::word::MAX_ROUND;
 use crate::sys::slot::Slot;
 
@@ -65,7 +66,7 @@ impl Pool {
     fn open_one(&self, segment: &Segment, rank: Rank, round: u32, slot: Slot) -> bool {
         let _changing = self.shared.journal.change(slot);
         let (segment, rank, opened) = segment.change(rank, slot, |word| word.open_round(round).ok_or(()));
-        if let Ok((before, after)) = opened {
+        if let Ok(Changed { before, after, .. }) = opened {
             self.count_change(segment, slot, rank, before, after);
         }
         opened.is_ok()

@@ -8,8 +8,9 @@ use crate::engine::pool::Pool;
 use crate::engine::segment::Segment;
 use crate::engine::worker::Worker;
 use crate::state::number_state::State;
+use crate::state::segment_state::Changed;
 use crate::state::time::Timestamp;
-use crate::state::word::{ExpiryRule, Word};
+use crate::state::word::ExpiryRule;
 use crate::sys::slot::Slot;
 
 /// Words swept in one transition, for whose end the journal's writer waits.
@@ -59,14 +60,14 @@ impl Pool {
     ) {
         let transition = self.begin_transition(slot);
         let now_milliseconds = self.shared.clock.milliseconds();
-        let changed = |rank, before: Word, after| {
-            if let Some(due) = before.due() {
+        let changed = |rank, swept: Changed| {
+            if let Some(due) = swept.before.due() {
                 self.lateness.record(now_milliseconds.saturating_sub(u64::from(due.seconds()) * 1_000));
             }
-            if before.state() == State::Leased {
+            if swept.before.state() == State::Leased {
                 self.counters.count(slot, Total::Expirations, 1);
             }
-            transition.changed(segment, rank, before, after);
+            transition.changed(segment, rank, swept);
         };
         if segment.merging.is_complete() {
             return segment.state.sweep_ranks(ranks, now, on_expiry, slot, changed);

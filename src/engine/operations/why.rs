@@ -77,7 +77,9 @@ impl Pool {
     pub fn why(&self, number: Number) -> Option<NumberReport> {
         let segments = self.segments.load();
         let (segment, rank) = segments.locate(number, &mut LastRun::default())?;
-        let seen = self.look(segments.get(segment), rank);
+        let segment = segments.get(segment);
+        let seen = self.look(segment, rank);
+        let holder = segment.holder_of(rank, seen);
         let lists = self.blocking.lists_with(number);
         let state = match seen.state() {
             // The lists are asked, not the rank's bit, which follows them a moment later.
@@ -104,6 +106,6 @@ impl Pool {
         if self.is_paused() {
             reasons.push(Reason::Paused(self.paused_until()));
         }
-        Some(NumberReport { number: NumberState::new(number, state, seen), reasons })
+        Some(NumberReport { number: NumberState::new(number, state, seen, holder), reasons })
     }
 }

@@ -1,6 +1,7 @@
 //! A segment: a set of numbers and, indexed by their ranks, their words, the free index and the due hints. A
 //! sorted set never changes; a set that grows has its numbers in the order of their addition.
 
+pub(crate) mod holders;
 pub(crate) mod merging;
 pub(crate) mod moving;
 pub(crate) mod numbers;
@@ -12,13 +13,14 @@ pub(crate) mod spans;
 pub mod within;
 
 use std::ops::Range;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use crate::coordinates::{Rank, SegmentId};
 use crate::disk::mapping::MappedWords;
 use crate::engine::calendar::Calendar;
 use crate::numbers::number::{Number, NumberRange};
 use crate::numbers::set::run::LastRun;
+use crate::state::holder_column::HolderColumn;
 use crate::state::number_state::State;
 use crate::state::segment_state::SegmentState;
 use crate::state::time::Timestamp;
@@ -43,6 +45,8 @@ pub(crate) struct Segment {
     pub(crate) set: SegmentNumbers,
     pub(crate) state: SegmentState<MappedWords>,
     table: TableFile,
+    /// The file of the column of holders.
+    holders_file: OnceLock<TableFile>,
     pub(crate) merging: Merging<Segment>,
     /// The lowest and the highest number.
     span: Option<(Number, Number)>,
@@ -57,12 +61,24 @@ impl Segment {
         sources: Vec<Weak<Segment>>,
     ) -> Self {
         let span = set.span();
-        Self { id, set, state, table, merging: Merging::new(sources), span }
+        let holders_file = OnceLock::new();
+        Self { id, set, state, table, holders_file, merging: Merging::new(sources), span }
     }
 
     /// Closes the files after the last checkpoint.
     pub(crate) fn close(&self) -> std::io::Result<()> {
-        self.table.close(&self.state.words)
+        self.table.close(&self.state.words)?;
+        match (self.state.holders.get(), self.holders_file.get()) {
+            (Some(column), Some(file)) => file.close(&column.entries),
+            _ => Ok(()),
+        }
+    }
+
+    /// Begins to use a column of holders.
+    pub(crate) fn use_holders(&self, column: HolderColumn<MappedWords>, file: TableFile) {
+        // The file first: a checkpoint writes what has both.
+        let _ = self.holders_file.set(file);
+        let _ = self.state.holders.set(column);
     }
 
     /// The state that a number is shown in whose word, by its rank here, is seen as `seen`: blocked instead of

@@ -28,7 +28,9 @@ use crate::coordinates::Rank;
 use crate::disk::mapping::Sharing;
 use crate::disk::paced::Pacer;
 use crate::state::block::BlockIndex;
+use crate::state::holder_column::HolderId;
 use crate::state::number_state::State;
+use crate::state::segment_state::Changed;
 use crate::state::word::Word;
 use crate::sys::slot::Slot;
 
@@ -75,7 +77,7 @@ impl Segment {
         rank: Rank,
         slot: Slot,
         mut change: impl FnMut(Word) -> Result<Word, E>,
-    ) -> (&Segment, Rank, Result<(Word, Word), E>) {
+    ) -> (&Segment, Rank, Result<Changed, E>) {
         loop {
             let (segment, place) = self.place(rank);
             let mut has_moved = false;
@@ -98,6 +100,15 @@ impl Segment {
         }
         let (segment, rank) = self.moved_place(rank);
         segment.state.words.get(rank)
+    }
+
+    /// Who holds the number of a word that is leased, by its rank here; nobody if the word is not.
+    pub(crate) fn holder_of(&self, rank: Rank, word: Word) -> HolderId {
+        if word.state() != State::Leased {
+            return HolderId::NOBODY;
+        }
+        let (segment, rank) = self.place(rank);
+        segment.state.holders.get().map_or(HolderId::NOBODY, |column| column.holder(rank, word))
     }
 
     /// Whether the rank is blocked where the word of a number is now, by its rank here.
@@ -134,6 +145,7 @@ impl Segment {
             if word.is_available() {
                 return self.move_available(rank, target, place, slot);
             }
+            self.move_holder(rank, target, place);
             target.receive(place, word);
             if self.state.words.replace(rank, word, word.moved()) {
                 target.received(place, word, slot);
@@ -153,11 +165,20 @@ impl Segment {
             if word.is_moved() {
                 return Moved::Done(None);
             }
+            self.move_holder(rank, target, place);
             target.receive(place, word);
             if self.state.words.replace(rank, word, word.moved()) {
                 target.received(place, word, slot);
                 return Moved::Done(Some((place, word)));
             }
+        }
+    }
+
+    /// Copies who holds the number, or held it last. Before the target has the word: its entry is then there. No
+    /// later one is written here, as only a lease does that, which would have changed the word.
+    fn move_holder(&self, rank: Rank, target: &Segment, place: Rank) {
+        if let (Some(from), Some(to)) = (self.state.holders.get(), target.state.holders.get()) {
+            to.raise(place, from.entries.get(rank));
         }
     }
 
@@ -187,16 +208,26 @@ impl Segment {
         let writing = self.merging.writing();
         let words = &self.state.words;
         let Some(target) = self.merging.target() else {
-            return self.table.checkpoint(words, &self.state.dirty, rest);
+            self.table.checkpoint(words, &self.state.dirty, rest)?;
+            return self.checkpoint_holders(rest);
         };
         drop(writing);
         if words.memory().sharing() == Sharing::Shared {
             self.table.checkpoint(words, &self.state.dirty, rest)?;
+            self.checkpoint_holders(rest)?;
         }
         let blocks = BlockIndex(0)..BlockIndex(self.state.dirty.blocks());
         for ranks in self.state.dirty.take(blocks) {
             move_all(self, ranks);
         }
         target.checkpoint(rest, move_all)
+    }
+
+    /// Writes all entries of the column that changed to its file, durably.
+    fn checkpoint_holders(&self, rest: &Pacer<'_>) -> io::Result<()> {
+        match (self.state.holders.get(), self.holders_file.get()) {
+            (Some(column), Some(file)) => file.checkpoint(&column.entries, &column.dirty, rest),
+            _ => Ok(()),
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 use std::path::Path;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use crate::coordinates::{self, Rank, SegmentId};
 use crate::disk::device::Disk;
@@ -16,6 +16,7 @@ use crate::numbers::set::NumberSet;
 use crate::numbers::set::growing::GrowingSet;
 use crate::state::dirty_blocks::DirtyBlocks;
 use crate::state::free_index::FreeIndex;
+use crate::state::holder_column::HolderId;
 use crate::state::number_state::State;
 use crate::state::segment_state::SegmentState;
 use crate::state::word::Word;
@@ -27,6 +28,7 @@ use crate::store::pool_dir::SegmentPaths;
 use crate::store::table::TableFile;
 use crate::sys::parallel;
 
+use super::holders::OpenedHolders;
 use super::numbers::SegmentNumbers;
 use super::plausible::Plausible;
 use super::rebuild::{Derived, LEAF_RANKS, parts, scan};
@@ -91,6 +93,7 @@ pub(crate) struct OpenedSegment {
     damaged: Vec<Range<Rank>>,
     /// The damage of the checksums, if any. The words are then unverified.
     sums_damage: Option<SegmentError>,
+    holders: Option<OpenedHolders>,
 }
 
 /// What happened to damaged words.
@@ -102,13 +105,14 @@ pub(crate) struct Settled {
 }
 
 impl OpenedSegment {
-    /// Opens the files of a segment and verifies them.
+    /// Opens the files of a segment and verifies them. `has_holders` tells whether the pool tracks holders.
     pub(crate) fn open(
         disk: &Arc<dyn Disk>,
         pool_dir: &Path,
         entry: &SegmentEntry,
         sharing: Sharing,
         on_damage: OnDamage,
+        has_holders: bool,
     ) -> Result<Self, SegmentError> {
         let paths = SegmentPaths::of(pool_dir, entry);
         let set = open_numbers(disk, &paths.set, entry, on_damage)?;
@@ -122,6 +126,8 @@ impl OpenedSegment {
             let offset = u64::from(ranks.start.0) * WORD_BYTES;
             return Err(SegmentError::Damaged { path: paths.table.words, offset, what });
         }
+        let open_holders = || OpenedHolders::open(disk, &paths.holders, len, sharing, on_damage);
+        let holders = has_holders.then(open_holders).transpose()?;
         let raw = Self {
             id: entry.id,
             set,
@@ -131,6 +137,7 @@ impl OpenedSegment {
             max_generation: opened.max_generation,
             damaged: opened.damaged,
             sums_damage: opened.sums_damage,
+            holders,
         };
         for rank in raw.damaged.iter().flat_map(coordinates::each) {
             raw.words.reset(rank);
@@ -177,9 +184,20 @@ impl OpenedSegment {
     /// Applies a word from the journal: the larger of the two stays. Returns whether that changed the table,
     /// or `None` if the word does not fit the segment.
     #[inline]
-    pub(crate) fn apply(&self, rank: Rank, word: Word, plausible: Plausible) -> Option<bool> {
+    pub(crate) fn apply(
+        &self,
+        rank: Rank,
+        word: Word,
+        holder: HolderId,
+        plausible: Plausible,
+    ) -> Option<bool> {
         if rank.0 >= self.set.len() || plausible.fault(word, None).is_some() {
             return None;
+        }
+        if holder != HolderId::NOBODY
+            && let Some(holders) = &self.holders
+        {
+            holders.column.put(rank, word.generation(), holder);
         }
         let (before, after) = self.words.update(rank, |before| Ok::<_, ()>(before.max(word))).ok()?;
         if before != after {
@@ -289,7 +307,23 @@ impl OpenedSegment {
             if taken.is_ok_and(|(before, after)| before != after) {
                 self.dirty.mark(place);
             }
+            if let (Some(own), Some(other)) = (&self.holders, &source.holders) {
+                own.column.raise(place, other.column.entries.get(rank));
+            }
         }
+    }
+
+    /// Who holds the number of a word that is leased; nobody if the word is not.
+    pub(crate) fn holder_of(&self, rank: Rank, word: Word) -> HolderId {
+        match &self.holders {
+            Some(holders) if word.state() == State::Leased => holders.column.holder(rank, word),
+            _ => HolderId::NOBODY,
+        }
+    }
+
+    /// The column of holders, if the pool tracks them.
+    pub(crate) fn holders(&self) -> Option<&OpenedHolders> {
+        self.holders.as_ref()
     }
 
     fn give_up(&self, rank: Rank, generation: u32) {
@@ -320,7 +354,7 @@ impl OpenedSegment {
         slots: usize,
         sources: Vec<Weak<Segment>>,
     ) -> std::io::Result<(Segment, Counts)> {
-        let Self { id, set, words, mut table, dirty, .. } = self;
+        let Self { id, set, words, mut table, dirty, holders, .. } = self;
         if let Some((_, file)) = set.as_growing() {
             file.repair()?;
         }
@@ -335,7 +369,12 @@ impl OpenedSegment {
         }
         let free = FreeIndex::build(len, slots, leaves);
         let Derived { due, blocks } = derived;
-        let state = SegmentState { words, free, due, dirty, blocks };
-        Ok((Segment::new(id, set, state, table, sources), counts))
+        let state = SegmentState { words, free, due, dirty, blocks, holders: OnceLock::new() };
+        let segment = Segment::new(id, set, state, table, sources);
+        if let Some(holders) = holders {
+            let (column, file) = holders.activate()?;
+            segment.use_holders(column, file);
+        }
+        Ok((segment, counts))
     }
 }

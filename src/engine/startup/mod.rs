@@ -27,7 +27,7 @@ use crate::store::data_dir::{self, CONTENTS_FILE, STAGING_DIR, lock_directory};
 use crate::store::fail_stop_disk::FailStopDisk;
 use crate::store::open_error::OpenError;
 use crate::store::totals_file::TotalsFile;
-use crate::store::{idempotency_file, pool_dir, secret};
+use crate::store::{holders_file, idempotency_file, pool_dir, secret};
 use crate::sys::sync::Mutex;
 
 use super::budgets::Budgets;
@@ -88,6 +88,7 @@ impl Engine {
         let mut lists = OpenedLists::open(&data_dir::lists_dir(data_dir))?;
         let mut raw = OpenedPools::open(&words_config, &data_dir::pools_dir(data_dir), sharing)?;
         let journaled = recovery::scan(&data_dir::journal_dir(data_dir), config.on_damage())?;
+        raw.take_holder_records(&holders_file::read(&holders_file::path_in(data_dir))?);
         raw.take_key_records(&idempotency_file::read(&idempotency_file::path_in(data_dir))?);
         prefault::prefault(&raw, &journaled);
         raw.apply(&journaled, &mut report);

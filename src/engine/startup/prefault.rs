@@ -35,7 +35,11 @@ pub(crate) fn prefault(pools: &OpenedPools, journal: &Journaled) {
     parallel::for_each(journal.parts(part), |frames| {
         let words = frames.flat_map(|frame| frame.records()).filter_map(|record| match record {
             Record::Word(record) => Some(record),
-            Record::Key(_) | Record::KeyLease(_) | Record::OldKeyLease(_) | Record::List(_) => None,
+            Record::Key(_)
+            | Record::KeyLease(_)
+            | Record::OldKeyLease(_)
+            | Record::List(_)
+            | Record::Holder(_) => None,
         });
         for record in words {
             let Some(place) = pools.place(record.pool, record.segment) else { continue };

@@ -1,25 +1,30 @@
 //! Opens the files of the pools, replays the journal over them, and activates the pools.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::coordinates::SegmentId;
+use crate::coordinates::{self, SegmentId};
 use crate::disk::device::Disk;
 use crate::disk::mapping::Sharing;
 use crate::domain::counts::Counts;
 use crate::domain::lease_token::Epoch;
 use crate::domain::settings::PoolName;
+use crate::engine::holders::recovered::{RecoveredHolder, RecoveredHolders};
 use crate::engine::idempotency::recovered::RecoveredKeys;
 use crate::engine::open_report::OpenReport;
 use crate::engine::pool::{Pool, Pools};
 use crate::engine::segment::Segments;
+use crate::engine::segment::holders::FoundHolders;
 use crate::engine::segment::opened::OpenedSegment;
 use crate::engine::segment::plausible::Plausible;
 use crate::engine::shared::Shared;
 use crate::journal::frame::Frame;
-use crate::journal::record::{KeyLeaseRecord, ListRecord, OldKeyLeaseRecord, Record, WordRecord};
+use crate::journal::record::{
+    HolderRecord, KeyLeaseRecord, ListRecord, OldKeyLeaseRecord, RETURNED_BY_HOLDER, Record, WordRecord,
+};
 use crate::journal::recovery::{Damage, Journaled, Recovered};
+use crate::state::holder_column::{HolderId, MAX_HOLDER_ID};
 use crate::state::time::Timestamp;
 use crate::store::damage::SegmentError;
 use crate::store::manifest::Manifest;
@@ -78,6 +83,8 @@ pub(crate) struct OpenedPools {
     keys: RecoveredKeys,
     /// Changes of lists.
     list_records: Vec<ListRecord>,
+    /// By the pool's id.
+    holders: HashMap<u64, RecoveredHolders>,
 }
 
 impl OpenedPools {
@@ -101,7 +108,9 @@ impl OpenedPools {
         manifest: Manifest,
         sharing: Sharing,
     ) -> Result<(), SegmentError> {
-        let open = |entry| OpenedSegment::open(&config.disk, &dir, entry, sharing, config.on_damage());
+        let holders = manifest.settings.holders;
+        let open =
+            |entry| OpenedSegment::open(&config.disk, &dir, entry, sharing, config.on_damage(), holders);
         let segments = manifest.segments.iter().map(open).collect::<Result<Vec<_>, _>>()?;
         for (index, entry) in manifest.segments.iter().enumerate() {
             self.places.insert((manifest.pool_id(), entry.id), (self.pools.len(), index));
@@ -126,6 +135,21 @@ impl OpenedPools {
             }
             self.take_key_records(&taken.keys);
             self.list_records.extend(taken.lists);
+            self.take_holder_records(&taken.holder_names);
+            for (id, seen) in taken.holders {
+                let holders = self.holders.entry(id).or_default();
+                holders.has_seen(seen.last);
+                for holder in seen.returned {
+                    holders.has_returned(holder);
+                }
+            }
+        }
+    }
+
+    /// Takes the names of holders.
+    pub(crate) fn take_holder_records(&mut self, records: &[HolderRecord]) {
+        for record in records {
+            self.holders.entry(record.pool).or_default().take(record);
         }
     }
 
@@ -140,7 +164,7 @@ impl OpenedPools {
                         self.keys.lease(&record);
                     }
                 }
-                Record::Word(_) | Record::List(_) => {}
+                Record::Word(_) | Record::List(_) | Record::Holder(_) => {}
             }
         }
     }
@@ -178,6 +202,16 @@ impl OpenedPools {
             }
         }
         Ok(())
+    }
+
+    /// The first id that a pool's holders have not been given, as far as names and records tell.
+    pub(crate) fn next_holder(&self, pool: u64) -> HolderId {
+        self.holders.get(&pool).map_or(HolderId(1), RecoveredHolders::next)
+    }
+
+    /// Moves the names of a pool's holders out, the latest ids first.
+    pub(crate) fn take_holders(&mut self, pool: u64) -> Vec<RecoveredHolder> {
+        self.holders.remove(&pool).map_or_else(Vec::new, RecoveredHolders::into_names)
     }
 
     /// Moves the changes of lists out.
@@ -248,15 +282,23 @@ impl OpenedPools {
     ) -> Result<Pools, OpenError> {
         for raw in &self.pools {
             let plausible = Plausible::new(shared.clock.now(), raw.manifest.round);
-            let (mut given_up, mut repaired) = (0, 0);
+            let (mut given_up, mut repaired, mut without_holders) = (0, 0, 0);
             for (segment, journaled) in raw.segments() {
                 let settled = segment.resolve_damage(&raw.dir, plausible, journaled, config.on_damage())?;
                 given_up += settled.given_up;
                 repaired += settled.repaired;
                 report.checksums_renewed.extend(segment.sums_damage().map(ToString::to_string));
+                if let Some(holders) = segment.holders() {
+                    report.checksums_renewed.extend(holders.sums_damage.as_ref().map(ToString::to_string));
+                    without_holders +=
+                        holders.damaged().iter().map(|r| u64::from(coordinates::count(r))).sum::<u64>();
+                }
             }
             if given_up > 0 {
                 report.given_up.push((raw.name.clone(), given_up));
+            }
+            if without_holders > 0 {
+                report.holders_lost.push((raw.name.clone(), without_holders));
             }
             if repaired > 0 {
                 report.repaired.push((raw.name.clone(), repaired));
@@ -268,6 +310,7 @@ impl OpenedPools {
         self.tell_pauses(config, report)?;
         let mut pools = Pools::new();
         let none = PoolTotals::default();
+        let mut holders = std::mem::take(&mut self.holders);
         for raw in self.pools {
             let (mut counts, mut list) = (Counts::default(), Vec::new());
             for segment in complete_merges(&raw.manifest, raw.segments) {
@@ -289,7 +332,17 @@ impl OpenedPools {
                 written.map_err(|error| OpenError::Io(raw.dir.clone(), error))?;
             }
             let settings = manifest.settings.clone();
+            let mut recovered = holders.remove(&manifest.pool_id()).unwrap_or_default();
+            let mut found = FoundHolders::default();
+            for segment in &segments.list {
+                found.add(segment);
+            }
+            recovered.has_seen(found.last);
             let pool = Pool::new(raw.name, raw.dir, shared.clone(), manifest, segments, counts, kept);
+            pool.holders.start_from(recovered.next());
+            if settings.holders {
+                pool.holders.restore(recovered.into_names(), &found.leases);
+            }
             pool.set_zones(zones.map(Arc::new));
             let pool = Arc::new(pool);
             // All that they name exist.
@@ -327,6 +380,18 @@ struct ReplayCounts {
     keys: Vec<Record>,
     /// Changes of lists.
     lists: Vec<ListRecord>,
+    /// Names of holders.
+    holder_names: Vec<HolderRecord>,
+    /// What the records of words say of holders, by the pool's id.
+    holders: HashMap<u64, SeenHolders>,
+}
+
+/// What records of words say of a pool's holders.
+#[derive(Default)]
+struct SeenHolders {
+    last: HolderId,
+    /// Who has returned something.
+    returned: HashSet<HolderId>,
 }
 
 /// Replays records on one thread.
@@ -352,6 +417,10 @@ impl<'a> Replayer<'a> {
                     Record::Word(record) => record,
                     Record::List(record) => {
                         self.taken.lists.push(record);
+                        continue;
+                    }
+                    Record::Holder(record) => {
+                        self.taken.holder_names.push(record);
                         continue;
                     }
                     other => {
@@ -389,6 +458,21 @@ impl<'a> Replayer<'a> {
         Some(place)
     }
 
+    /// The holder that a record names.
+    #[inline]
+    fn holder(&mut self, record: &WordRecord) -> HolderId {
+        if record.holder == 0 {
+            return HolderId::NOBODY;
+        }
+        let holder = HolderId(record.holder & MAX_HOLDER_ID);
+        let seen = self.taken.holders.entry(record.pool).or_default();
+        seen.last = seen.last.max(holder);
+        if record.holder & RETURNED_BY_HOLDER != 0 {
+            seen.returned.insert(holder);
+        }
+        holder
+    }
+
     fn remember_largest(&mut self) {
         if let Some((_, place, largest)) = self.last.take() {
             let known = self.taken.largest.entry(place).or_default();
@@ -399,7 +483,8 @@ impl<'a> Replayer<'a> {
     fn take(&mut self, batch: &mut Vec<(Place, WordRecord)>, written_at: Timestamp) {
         for (place, record) in batch.drain(..) {
             let plausible = Plausible::new(written_at, self.pools.pools[place.0].manifest.round);
-            match self.pools.segment(place).apply(record.rank, record.word, plausible) {
+            let holder = self.holder(&record);
+            match self.pools.segment(place).apply(record.rank, record.word, holder, plausible) {
                 Some(changed) => self.taken.words_changed += u64::from(changed),
                 None => self.taken.refused += 1,
             }

@@ -22,6 +22,7 @@ use crate::http::response::body::{Body, Parts, Stream};
 use crate::http::response::problem::{Code, Problem};
 use crate::numbers::number::NumberRange;
 use crate::numbers::set::writer::SetWriter;
+use crate::state::holder_column::HolderId;
 use crate::state::number_state::State;
 use crate::state::state_set::StateSet;
 
@@ -111,9 +112,11 @@ async fn streamed(selection: Selection, format: Format, place: OwnedSemaphorePer
         let file = blocking::answer(Lane::Long, move || roaring_file(&mut selection.open())).await?;
         Stream::new(FileParts(file, place))
     } else {
+        let holders_of = selection.pool.tracks_holders().then(|| Arc::clone(&selection.pool));
         let export = blocking(move || Ok(selection.open())).await?;
         Stream::new(Rows {
             export,
+            holders_of,
             format,
             header: format == Format::Csv,
             block: Vec::new().into_iter(),
@@ -129,6 +132,8 @@ async fn streamed(selection: Selection, format: Format, place: OwnedSemaphorePer
 struct Rows {
     export: Export,
     format: Format,
+    /// The pool, if it tracks holders.
+    holders_of: Option<Arc<Pool>>,
     /// Whether the header is still to be written.
     header: bool,
     block: std::vec::IntoIter<NumberState>,
@@ -140,7 +145,8 @@ impl Parts for Rows {
     fn next_part(&mut self) -> io::Result<Option<Bytes>> {
         let mut part = BytesMut::with_capacity(PART_BYTES + PART_BYTES / 4);
         if std::mem::take(&mut self.header) {
-            part.put_slice(b"number,state,generation,until\n");
+            part.put_slice(b"number,state,generation,until");
+            part.put_slice(if self.holders_of.is_some() { b",holder\n" } else { b"\n" });
         }
         let mut digits = itoa::Buffer::new();
         let mut ended = false;
@@ -149,6 +155,9 @@ impl Parts for Rows {
                 part.put_slice(digits.format(row.number.get()).as_bytes());
                 if self.format == Format::Csv {
                     put_csv_columns(&mut part, &row);
+                    if let Some(pool) = &self.holders_of {
+                        put_holder(&mut part, pool, row.holder);
+                    }
                 }
                 part.put_u8(b'\n');
                 if part.len() >= PART_BYTES {
@@ -180,6 +189,14 @@ fn put_csv_columns(chunk: &mut BytesMut, row: &NumberState) {
     chunk.put_u8(b',');
     if let Some(until) = row.until {
         chunk.put_slice(until.to_string().as_bytes());
+    }
+}
+
+/// Writes a holder's name.
+fn put_holder(chunk: &mut BytesMut, pool: &Pool, holder: HolderId) {
+    chunk.put_u8(b',');
+    if let Some(name) = pool.holder_name(holder) {
+        chunk.put_slice(name.csv_cell().as_bytes());
     }
 }
 

@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use crate::auth::principal::Principal;
 use crate::domain::counts::Counts;
+use crate::domain::holder::HolderName;
 use crate::domain::json_fields::given;
 use crate::engine::idempotency::{KeyShare, MAX_KEY_BYTES};
 use crate::engine::operations::hours::Closed;
@@ -28,7 +29,7 @@ use crate::http::calls::{Api, Handled, Made, Reply, pool_of, query_of};
 use crate::http::lease_quota::{TakenQuota, within_quota};
 use crate::http::request::body::JsonBody;
 use crate::http::request::content_type::check_json;
-use crate::http::request::fields::{Count, NotYet, TtlSeconds, WaitSeconds};
+use crate::http::request::fields::{Count, HolderField, TtlSeconds, WaitSeconds};
 use crate::http::request::headers::RequestHeaders;
 use crate::http::request::query;
 use crate::http::request::within::WithinField;
@@ -56,8 +57,9 @@ struct LeaseBody {
     ttl: Option<TtlSeconds>,
     #[serde(default, deserialize_with = "given")]
     within: Option<WithinField>,
-    #[serde(rename = "holder")]
-    _holder: Option<NotYet>,
+    #[serde(default, deserialize_with = "given")]
+    holder: Option<HolderField>,
+    #[serde(default, deserialize_with = "given")]
     wait: Option<WaitSeconds>,
 }
 
@@ -156,6 +158,7 @@ async fn with_body(
     let held = wait.may_wait().then(|| pool.hold_key());
     let call = Call {
         pool,
+        holder: wanted.holder.map(|holder| holder.0),
         count: wanted.count.map_or(1, |count| count.0),
         ttl_seconds: wanted.ttl.map(|ttl| ttl.0),
         within: ArcSwapOption::new(within),
@@ -170,6 +173,7 @@ async fn with_body(
 /// A call with a body or a key.
 struct Call {
     pool: Arc<Pool>,
+    holder: Option<HolderName>,
     count: u32,
     ttl_seconds: Option<u32>,
     within: ArcSwapOption<Within>,
@@ -230,7 +234,7 @@ impl Call {
         let mut held = self.held.as_ref().map(|held| held.lock().unwrap_or_else(PoisonError::into_inner));
         let once = once.as_ref().map(|once| (once, held.as_deref_mut()));
         state.engine.set_patience(patience);
-        let leased = lease_as(&self.actor, &self.pool, state, &request, once);
+        let leased = lease_as(&self.actor, &self.pool, state, &request, self.holder.as_ref(), once);
         state.engine.set_patience(Patience::None);
         leased
     }
@@ -255,11 +259,12 @@ fn lease_as(
     pool: &Pool,
     state: &mut CallState,
     request: &LeaseRequest<'_>,
+    holder: Option<&HolderName>,
     once: Option<HeldOnce<'_>>,
 ) -> Result<Body, Refused> {
     match actor.principal() {
-        None => lease(pool, state, request, once),
-        Some(principal) => lease_for(principal, pool, state, request, once),
+        None => lease(pool, state, request, holder, once),
+        Some(principal) => lease_for(principal, pool, state, request, holder, once),
     }
 }
 
@@ -269,9 +274,10 @@ fn lease(
     pool: &Pool,
     state: &mut CallState,
     request: &LeaseRequest<'_>,
+    holder: Option<&HolderName>,
     once: Option<HeldOnce<'_>>,
 ) -> Result<Body, Refused> {
-    let leased = lease_numbers(pool, state, request, once);
+    let leased = lease_numbers(pool, state, request, holder, once);
     respond(leased, state)
 }
 
@@ -312,12 +318,13 @@ fn lease_for(
     pool: &Pool,
     state: &mut CallState,
     request: &LeaseRequest<'_>,
+    holder: Option<&HolderName>,
     once: Option<HeldOnce<'_>>,
 ) -> Result<Body, Refused> {
     let request = within_quota(principal, pool, request).map_err(Refused::Problem)?;
     let key = once.as_ref().map(|(once, _)| *once);
     let is_known = || key.is_some_and(|once| pool.knows_key(once));
-    let lease = |state: &mut CallState| lease_numbers(pool, state, &request, once);
+    let lease = |state: &mut CallState| lease_numbers(pool, state, &request, holder, once);
     let leased = take_quota(principal, state, request.count, is_known, lease).map_err(Refused::Problem)?;
     respond(leased, state)
 }
@@ -365,13 +372,17 @@ fn lease_numbers(
     pool: &Pool,
     state: &mut CallState,
     request: &LeaseRequest<'_>,
+    holder: Option<&HolderName>,
     once: Option<HeldOnce<'_>>,
 ) -> Result<LeasedOnce, LeaseError> {
     let CallState { engine, leases, .. } = state;
-    match once {
-        None => pool.lease(engine, request, leases).map(LeasedOnce::new),
-        Some((once, None)) => pool.lease_once(engine, once, request, leases),
-        Some((once, Some(held))) => pool.lease_once_held(engine, (once, held), request, leases),
+    match (once, holder) {
+        (None, None) => pool.lease(engine, request, leases).map(LeasedOnce::new),
+        (None, Some(holder)) => pool.lease_for(engine, holder, request, leases).map(LeasedOnce::new),
+        (Some((once, None)), holder) => pool.lease_once_for(engine, once, holder, request, leases),
+        (Some((once, Some(held))), holder) => {
+            pool.lease_once_held(engine, (once, held), holder, request, leases)
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use hyper::Request;
 use hyper::body::Incoming;
 use serde::Deserialize;
 
+use crate::domain::holder::HolderName;
 use crate::domain::json_fields::given;
 use crate::engine::operations::lease::{LeaseError, LeaseRequest};
 use crate::engine::operations::lease_once::{HeldKey, LeasedOnce};
@@ -26,7 +27,7 @@ use crate::http::calls::{Api, Handled, Reply, query_of};
 use crate::http::lease_quota::within_quota;
 use crate::http::request::body::JsonBody;
 use crate::http::request::content_type::check_json;
-use crate::http::request::fields::{Count, NotYet, TtlSeconds, WaitSeconds};
+use crate::http::request::fields::{Count, HolderField, TtlSeconds, WaitSeconds};
 use crate::http::request::headers::RequestHeaders;
 use crate::http::request::query;
 use crate::http::request::within::WithinField;
@@ -51,8 +52,9 @@ struct SeveralBody {
     ttl: Option<TtlSeconds>,
     #[serde(default, deserialize_with = "given")]
     within: Option<WithinField>,
-    #[serde(rename = "holder")]
-    _holder: Option<NotYet>,
+    #[serde(default, deserialize_with = "given")]
+    holder: Option<HolderField>,
+    #[serde(default, deserialize_with = "given")]
     wait: Option<WaitSeconds>,
 }
 
@@ -78,6 +80,9 @@ async fn from_first(
     let pools = pools_of(&api, &actor, &wanted.pools)?;
     let ttl_seconds = wanted.ttl.map(|ttl| ttl.0);
     check_ttl(&pools, ttl_seconds)?;
+    if wanted.holder.is_some() {
+        check_holders(&pools)?;
+    }
     let mut chosen = Vec::with_capacity(pools.len());
     for pool in pools {
         let within = match &wanted.within {
@@ -87,9 +92,10 @@ async fn from_first(
         chosen.push(Chosen { pool, within: ArcSwapOption::new(within) });
     }
     let count = wanted.count.map_or(1, |count| count.0);
+    let holder = wanted.holder.map(|holder| holder.0);
     let wait = Wait::new(&api, link, wanted.wait);
     let held = wait.may_wait().then(|| chosen[0].pool.hold_key()).map(Mutex::new);
-    let call = Arc::new(Call { chosen, count, ttl_seconds, key, held, body: bytes, actor });
+    let call = Arc::new(Call { chosen, holder, count, ttl_seconds, key, held, body: bytes, actor });
     find(&Searched(call, turn), wait).await
 }
 
@@ -146,6 +152,17 @@ fn respond(leased: Result<(&Pool, LeasedOnce), LeaseError>, state: &mut CallStat
     }
 }
 
+/// Refuses a holder if one of the pools tracks none, for the same reason.
+fn check_holders(pools: &[Arc<Pool>]) -> Result<(), Problem> {
+    match pools.iter().find(|pool| !pool.tracks_holders()) {
+        Some(pool) => Err(Problem::bad_request(format!(
+            "The pool {} tracks no holders: leave holder out, or set holders=true for the pool",
+            pool.name()
+        ))),
+        None => Ok(()),
+    }
+}
+
 /// A pool, and the numbers of it that are within.
 struct Chosen {
     pool: Arc<Pool>,
@@ -154,6 +171,7 @@ struct Chosen {
 
 struct Call {
     chosen: Vec<Chosen>,
+    holder: Option<HolderName>,
     count: u32,
     ttl_seconds: Option<u32>,
     key: Key,
@@ -221,17 +239,18 @@ impl Call {
         let choices = self.choices(&present).map_err(Refused::Problem)?;
         let mut held = self.held.as_ref().map(|held| held.lock().unwrap_or_else(PoisonError::into_inner));
         let once = once_of(&self.key, &self.body, &self.actor);
+        let holder = self.holder.as_ref();
         let mut of = None;
         let mut first = |state: &mut CallState| {
             let CallState { engine, leases, .. } = state;
             let (pool, leased) = match &once {
                 None => {
-                    let (pool, position) = lease_first(&choices, engine, self.count, leases)?;
+                    let (pool, position) = lease_first(&choices, engine, holder, self.count, leases)?;
                     (pool, LeasedOnce::new(position))
                 }
                 Some(once) => {
                     let once = (once, held.as_deref_mut());
-                    lease_first_once(&choices, engine, once, self.count, leases)?
+                    lease_first_once(&choices, engine, once, holder, self.count, leases)?
                 }
             };
             of = Some(pool);

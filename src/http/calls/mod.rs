@@ -5,6 +5,7 @@
 pub(crate) mod backup;
 pub(crate) mod export;
 pub(crate) mod health;
+pub(crate) mod holders;
 pub(crate) mod hours;
 pub(crate) mod lease;
 pub(crate) mod lease_several;
@@ -145,8 +146,9 @@ fn over_pools(
     actor: &Actor,
     answer: impl FnOnce(&Arc<Api>, &Actor) -> Reply + Send + 'static,
 ) -> Result<Handled, Problem> {
-    // What is closed is counted in the free index.
-    let is_quick = |api: &Api| !api.engine.pools().iter().any(|pool| pool.has_hours());
+    // What is closed is counted in the free index, and who holds most among all holders.
+    let is_slow = |pool: &Arc<Pool>| pool.has_hours() || pool.tracks_holders();
+    let is_quick = |api: &Api| !api.engine.pools().iter().any(is_slow);
     if api.engine.pool_count() <= MAX_POOLS_AT_ONCE && is_quick(api) {
         return answer(api, actor).map(Handled::Ready);
     }

@@ -103,15 +103,18 @@ pub(crate) fn lookup(api: &Arc<Api>, _actor: &Actor, request: Request<Incoming>)
 
 fn look_up(pool: &Pool, number: Number) -> Reply {
     let report = pool.why(number).ok_or_else(|| number_not_found(pool, number))?;
-    let NumberState { state, generation, until, .. } = report.number;
+    let NumberState { state, generation, until, holder, .. } = report.number;
     let mut text = format!(
         "{{\"number\":{},\"state\":\"{}\",\"generation\":{generation}{}",
         number.get(),
         state.as_str(),
         until_member(until),
     );
-    let blocked_by = report.blocked_by();
     // Writing to a string does not fail.
+    if let Some(holder) = pool.holder_name(holder) {
+        let _ = write!(text, ",\"holder\":{}", json::quoted(holder.as_str()));
+    }
+    let blocked_by = report.blocked_by();
     if !blocked_by.is_empty() {
         let _ = write!(text, ",\"blocked_by\":{}", list_names(blocked_by));
     }

@@ -20,8 +20,18 @@ use crate::http::request::{fields, path};
 use crate::http::response::json::{self, push_first_invalid};
 use crate::http::response::problem::{Code, Problem};
 
-const SETTING_PARAMETERS: [&str; 8] =
-    ["order", "ttl", "ttl_max", "rest", "on_expiry", "holders", "blocked_by", "max_waiters"];
+const SETTING_PARAMETERS: [&str; 10] = [
+    "order",
+    "ttl",
+    "ttl_max",
+    "rest",
+    "on_expiry",
+    "holders",
+    "max_per_holder",
+    "first_per_holder",
+    "blocked_by",
+    "max_waiters",
+];
 
 /// One pool as the list shows it.
 fn pool_json(pool: &Pool) -> Result<String, Problem> {
@@ -65,9 +75,7 @@ fn list_names(text: &str) -> Result<Vec<ListName>, Problem> {
 }
 
 fn settings_of(query: &Query) -> Result<Settings, Problem> {
-    if query.flag("holders")? {
-        return Err(Problem::bad_request("holders is not available in this version yet: leave it out"));
-    }
+    let most = |name| Ok::<_, Problem>(query.integer(name, "how many leases")?.map(Some));
     let change = SettingsChange {
         order: query.parsed("order")?,
         ttl: query.integer("ttl", "seconds")?,
@@ -79,6 +87,9 @@ fn settings_of(query: &Query) -> Result<Settings, Problem> {
         note: None,
         blocked_by: query.text("blocked_by").map(list_names).transpose()?,
         max_waiters: query.integer("max_waiters", "calls")?,
+        holders: Some(query.flag("holders")?),
+        max_per_holder: most("max_per_holder")?,
+        first_per_holder: most("first_per_holder")?,
     };
     Ok(Settings::of_new_pool(&change)?)
 }
@@ -136,8 +147,9 @@ pub(crate) fn change(api: &Arc<Api>, actor: &Actor, request: Request<Incoming>) 
     Handled::later(async move {
         let bytes = api.bodies.collect_json(body, most_bytes).await?;
         let change: SettingsChange = fields::parse_object(&bytes)?;
-        // Large lists take as long as an import.
-        let lane = if change.blocked_by.is_some() { Lane::Long } else { Lane::Short };
+        // Large lists and columns take as long as an import.
+        let is_long = change.blocked_by.is_some() || change.holders.is_some();
+        let lane = if is_long { Lane::Long } else { Lane::Short };
         blocking::answer(lane, move || {
             pool.change_settings(&change)?;
             Ok(json::ok_json(pool_json(&pool)?))

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use hyper::Request;
 use hyper::body::{Body as _, Incoming};
 
+use crate::domain::holder::HolderName;
 use crate::engine::RetireReport;
 use crate::engine::operations::release::RELEASED_STATES;
 use crate::engine::pool::Pool;
 use crate::http::actor::Actor;
 use crate::http::blocking;
+use crate::http::calls::holders;
 use crate::http::calls::numbers::with_lines;
 use crate::http::calls::{Api, Handled, Reply, pool_of, query_of, upload};
 use crate::http::lanes::Lane;
@@ -21,30 +23,30 @@ use crate::http::response::problem::Problem;
 use crate::state::number_state::State;
 use crate::state::state_set::StateSet;
 
-const WHAT_TO_GIVE: &str = "give a list of numbers as the body, or state=leased, state=resting or both";
+const WHAT_TO_GIVE: &str =
+    "give a list of numbers as the body, or state=leased, state=resting or both, or holder";
 
 /// `POST /v1/pools/{pool}/release`
 pub(crate) fn release(api: &Arc<Api>, actor: &Actor, request: Request<Incoming>) -> Result<Handled, Problem> {
     let pool = pool_of(api, &request)?;
     let own = ["state", "within", "holder"];
     let query = Query::parse(query_of(&request), &[LIST_PARAMETERS.as_slice(), &own].concat())?;
-    if query.text("holder").is_some() {
-        return Err(Problem::bad_request(format!(
-            "holder is not available in this version yet: {WHAT_TO_GIVE}"
-        )));
-    }
     let dry_run = query.flag("dry_run")?;
     let within = query.text("within").map(WithinField::from_query).transpose()?;
     let has_body = !request.body().is_end_stream();
+    if let Some(holder) = query.text("holder") {
+        if has_body || ["state", "within"].iter().any(|name| query.text(name).is_some()) {
+            return Err(Problem::bad_request("holder goes alone: leave out the list, state and within"));
+        }
+        refuse_list_parameters(&query, "holder")?;
+        return Handled::later(of_holder(holders::tracking(pool)?, holders::named(holder)?, dry_run));
+    }
     if let Some(states) = query.text("state") {
         let states = states_of(states)?;
         if has_body {
             return Err(Problem::bad_request("state goes without a list: leave out the one or the other"));
         }
-        let of_a_list = LIST_PARAMETERS.into_iter().filter(|name| *name != "dry_run");
-        if let Some(name) = of_a_list.into_iter().find(|name| query.text(name).is_some()) {
-            return Err(Problem::bad_request(format!("{name} is for a list: leave it out with state")));
-        }
+        refuse_list_parameters(&query, "state")?;
         return Handled::later(of_states(pool, states, within, dry_run));
     }
     if within.is_some() {
@@ -60,6 +62,15 @@ pub(crate) fn release(api: &Arc<Api>, actor: &Actor, request: Request<Incoming>)
         let report = upload(&api, &actor, body, release).await?;
         Ok(with_lines(counts_json(&report), &report.loaded))
     })
+}
+
+/// Refuses what is only for a list.
+fn refuse_list_parameters(query: &Query, with: &str) -> Result<(), Problem> {
+    let of_a_list = LIST_PARAMETERS.into_iter().filter(|name| *name != "dry_run");
+    match of_a_list.into_iter().find(|name| query.text(name).is_some()) {
+        Some(name) => Err(Problem::bad_request(format!("{name} is for a list: leave it out with {with}"))),
+        None => Ok(()),
+    }
 }
 
 /// The states that `state=` names.
@@ -82,6 +93,11 @@ async fn of_states(pool: Arc<Pool>, states: StateSet, within: Option<WithinField
         let within = within.map(|field| pool.within(&field.0));
         Ok(pool.release_states(states, within.as_ref(), dry_run)?)
     });
+    Ok(json::ok_json(format!("{}}}", counts_json(&report.await?))))
+}
+
+async fn of_holder(pool: Arc<Pool>, holder: HolderName, dry_run: bool) -> Reply {
+    let report = blocking::answer(Lane::Long, move || Ok(pool.release_all(&holder, dry_run)?));
     Ok(json::ok_json(format!("{}}}", counts_json(&report.await?))))
 }
 

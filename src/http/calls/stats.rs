@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use hyper::Request;
 use hyper::body::Incoming;
 
+use crate::engine::HolderSummary;
 use crate::engine::pool::Pool;
 use crate::histogram::DistributionSnapshot;
 use crate::http::actor::Actor;
@@ -20,12 +21,15 @@ use crate::http::request::query;
 use crate::http::response::json;
 use crate::http::response::problem::Problem;
 use crate::http::response::stats::{
-    CallStats, Connections, Disk, JournalStats, Latency, Lateness, ListStats, Memory, PoolStats,
-    PrincipalStats, Rates, RefusalStats, Stats, Totals,
+    CallStats, Connections, Disk, HolderStats, JournalStats, Latency, Lateness, ListStats, Memory, PoolStats,
+    PrincipalStats, Rates, RefusalStats, Stats, TopHolder, Totals,
 };
 use crate::journal::handle::JournalError;
 use crate::state::time::Timestamp;
 use crate::sys::memory::resident_bytes;
+
+/// How many holders of a pool are named, those with the most leases.
+const TOP_HOLDERS: usize = 20;
 
 /// `GET /v1/stats`. Reads no number's word; in pools with hours it counts the bits of the free index.
 pub(crate) fn show(api: &Arc<Api>, actor: &Actor, request: Request<Incoming>) -> Result<Handled, Problem> {
@@ -114,12 +118,19 @@ fn pool_stats(pool: &Pool) -> PoolStats {
             p99: lateness.quantile(0.99),
             max: lateness.max,
         },
+        holders: pool.tracks_holders().then(|| holder_stats(pool)),
     }
 }
 
 fn list_stats(list: &ListFigures) -> (String, ListStats) {
     let ListFigures { name, numbers, pools, changed_at } = *list;
     (name.to_string(), ListStats { numbers, pools, changed_at: changed_at.to_string() })
+}
+
+fn holder_stats(pool: &Pool) -> HolderStats {
+    let HolderSummary { holders, leased, top } = pool.holder_summary(TOP_HOLDERS);
+    let top = top.into_iter().map(|(name, leased)| TopHolder { holder: name.to_string(), leased });
+    HolderStats { count: holders, leased, top: top.collect() }
 }
 
 /// Rounds to a multiple of 1 / `parts`, so that only significant digits are shown.

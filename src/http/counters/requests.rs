@@ -57,6 +57,12 @@ calls! {
     Export = "export",
     /// `GET /v1/pools/{pool}/numbers/{number}`
     Lookup = "lookup",
+    /// `GET /v1/pools/{pool}/holders`
+    ListHolders = "list_holders",
+    /// `GET /v1/pools/{pool}/holders/{holder}`
+    ShowHolder = "show_holder",
+    /// `POST /v1/pools/{pool}/holders/{holder}/return`
+    ReturnHolder = "return_holder",
     /// `GET /v1/pools/{pool}/hours`
     ShowHours = "show_hours",
     /// `GET /v1/pools/{pool}/zones`

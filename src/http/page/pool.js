@@ -1,7 +1,7 @@
 // The figures of one pool: the strip at its head, its states and totals.
 
 import { call, poolPath } from "./api.js";
-import { byId, make, setFacts, setShown, setText } from "./dom.js";
+import { byId, make, setFacts, setRows, setShown, setText } from "./dom.js";
 import { clock, count, duration, many, rate, relative, share, UNKNOWN } from "./format.js";
 import { setHours } from "./hours.js";
 import { makeBar, setBar, STATES } from "./states.js";
@@ -33,6 +33,16 @@ export function showPool(name, pool, speed) {
   setText(byId("states-all"), count(pool.numbers));
   showFigures(pool, speed);
   showTotals(pool);
+  showHolders(pool.holders);
+}
+
+/** Who holds most, in a pool that tracks holders. */
+function showHolders(holders) {
+  setShown(byId("holders-card"), Boolean(holders));
+  if (!holders) return;
+  setText(byId("holders-said"), `${many(holders.count, "holder")}, ${many(holders.leased, "lease")}`);
+  const rows = holders.top.map(({ holder, leased }) => ({ key: holder, cells: [holder, count(leased), share(leased, holders.leased)] }));
+  setRows(byId("holders").tBodies[0], rows, new Set([1, 2]));
 }
 
 function figure(id, value, note = "") {

@@ -3,8 +3,9 @@
 use std::fmt;
 use std::ops::RangeInclusive;
 
-use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error, IgnoredAny, Visitor};
+use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error, Visitor};
 
+use crate::domain::holder::HolderName;
 use crate::domain::json_fields::integer_of;
 use crate::domain::lease_token::Token;
 use crate::domain::settings::MAX_TTL_SECONDS;
@@ -132,14 +133,25 @@ impl<'de> Deserialize<'de> for TokenField {
     }
 }
 
-/// A field of the API that this version does not support yet.
-#[derive(Debug)]
-pub(crate) struct NotYet;
+/// Who holds the leases of a call.
+#[derive(Debug, Clone)]
+pub(crate) struct HolderField(pub(crate) HolderName);
 
-impl<'de> Deserialize<'de> for NotYet {
+impl<'de> Deserialize<'de> for HolderField {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        IgnoredAny::deserialize(deserializer)?;
-        Err(D::Error::custom("holder is not available in this version yet: leave it out"))
+        struct HolderVisitor;
+        impl Visitor<'_> for HolderVisitor {
+            type Value = HolderField;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("for holder 1 to 128 bytes of printable text")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<HolderField, E> {
+                text.parse().map(HolderField).map_err(|error| E::custom(format!("holder: {error}")))
+            }
+        }
+        deserializer.deserialize_str(HolderVisitor)
     }
 }
 
@@ -168,7 +180,9 @@ mod tests {
         for json in ["-1", "1000000000000000", "\"7\""] {
             assert!(refusal::<NumberField>(json).contains("for number an integer"), "{json}");
         }
-        assert!(refusal::<NotYet>("\"c-17\"").contains("not available in this version yet"));
+        for json in ["\"\"", "\"a\\nb\"", "7", "null"] {
+            assert!(refusal::<HolderField>(json).contains("1 to 128 bytes of printable text"), "{json}");
+        }
     }
 
     #[test]

@@ -82,13 +82,23 @@ pub(crate) fn none(query: Option<&str>) -> Result<(), Problem> {
 
 /// Decodes `%XX` and `+`.
 fn decode(text: &str) -> Result<String, Problem> {
-    let malformed =
-        || Problem::bad_request("The query is malformed: encode special characters as %XX, in UTF-8");
+    decode_as(text, b' ', "query")
+}
+
+/// Decodes `%XX` of a part of a path, where `+` is itself.
+pub(crate) fn decode_path(text: &str) -> Result<String, Problem> {
+    decode_as(text, b'+', "path")
+}
+
+fn decode_as(text: &str, plus: u8, what: &str) -> Result<String, Problem> {
+    let malformed = || {
+        Problem::bad_request(format!("The {what} is malformed: encode special characters as %XX, in UTF-8"))
+    };
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {
         bytes.push(match byte {
-            b'+' => b' ',
+            b'+' => plus,
             b'%' => {
                 let mut digit = || rest.next().and_then(|b| char::from(b).to_digit(16)).ok_or_else(malformed);
                 (digit()? * 16 + digit()?) as u8
@@ -107,6 +117,8 @@ mod tests {
     fn decodes_and_refuses() {
         let query = Query::parse(Some("a=1%2C2+3&b"), &["a", "b", "c"]).unwrap();
         assert_eq!((query.text("a"), query.text("b"), query.text("c")), (Some("1,2 3"), Some(""), None));
+        assert_eq!(decode_path("a+b%2Fc%20%D0%B0").unwrap(), "a+b/c а");
+        assert!(decode_path("%").is_err() && decode_path("%ff").is_err());
         for bad in ["d=1", "a=1&a=2", "a=%", "a=%2", "a=%zz", "a=%ff", "%61=1&a=1"] {
             assert!(Query::parse(Some(bad), &["a", "b"]).is_err(), "{bad}");
         }

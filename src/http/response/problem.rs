@@ -371,17 +371,19 @@ impl From<LeaseError> for Problem {
             LeaseError::HoursUnsettled
             | LeaseError::Busy
             | LeaseError::TooManyKeys
+            | LeaseError::TooManyHolders
             | LeaseError::KeyPending
             | LeaseError::Deleting => Code::Overloaded,
-            LeaseError::TooManyOwnKeys => {
+            LeaseError::TooManyOwnKeys | LeaseError::HolderQuota(_) => {
                 return Self::quota_exceeded(error.to_string(), RETRY_AFTER_SECONDS);
             }
             LeaseError::KeyStale => Code::Stale,
             LeaseError::KeyMismatch => Code::IdempotencyMismatch,
             LeaseError::Journal(error) => return error.into(),
-            LeaseError::TtlOutOfBounds { .. } | LeaseError::EndsTooLate | LeaseError::CountOutOfBounds(_) => {
-                Code::BadRequest
-            }
+            LeaseError::TtlOutOfBounds { .. }
+            | LeaseError::EndsTooLate
+            | LeaseError::CountOutOfBounds(_)
+            | LeaseError::NoHolders => Code::BadRequest,
         };
         Self::new(code, error.to_string())
     }
@@ -403,6 +405,7 @@ impl From<ChangeError> for Problem {
             ChangeError::Settings(error) => error.into(),
             ChangeError::List(error) => error.into(),
             ChangeError::Deleted => Self::pool_not_found(),
+            ChangeError::SegmentComing => Self::new(Code::Overloaded, error.to_string()),
             ChangeError::NoMoreRounds => Self::new(Code::BadRequest, error.to_string()),
             ChangeError::Io(source) => ImportError::from(source).into(),
             ChangeError::Journal(error) => error.into(),

@@ -51,6 +51,24 @@ pub(crate) struct PoolStats {
     #[serde(default)]
     pub(crate) next_open_at: Option<String>,
     pub(crate) expiry_lateness_ms: Lateness,
+    /// Only of a pool that tracks holders.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) holders: Option<HolderStats>,
+}
+
+/// Who holds leases of a pool.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct HolderStats {
+    pub(crate) count: u64,
+    pub(crate) leased: u64,
+    pub(crate) top: Vec<TopHolder>,
+}
+
+/// One of the holders with the most leases.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct TopHolder {
+    pub(crate) holder: String,
+    pub(crate) leased: u64,
 }
 
 impl PoolStats {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use prometheus_client::registry::Unit;
 
 use crate::domain::counts::{Counts, Totals};
+use crate::engine::HolderSummary;
 use crate::engine::counters::history::Rates;
 use crate::engine::pool::Pool;
 use crate::engine::waiting::ticket::Waiters;
@@ -28,6 +29,8 @@ struct PoolMetrics {
     round: u32,
     paused: bool,
     waiters: Waiters,
+    /// Only of a pool that tracks holders.
+    holders: Option<HolderSummary>,
 }
 
 impl PoolMetrics {
@@ -43,6 +46,7 @@ impl PoolMetrics {
             round: pool.round(),
             paused: pool.is_paused(),
             waiters: pool.waiters(),
+            holders: pool.tracks_holders().then(|| pool.holder_summary(1)),
         }
     }
 
@@ -112,6 +116,24 @@ pub(super) fn put_lists(out: &mut Writer<'_>, lists: &[ListFigures]) -> fmt::Res
     )
 }
 
+/// Absent while no pool tracks holders.
+fn put_holders(out: &mut Writer<'_>, pools: &[PoolMetrics]) -> fmt::Result {
+    let tracking = || pools.iter().filter_map(|pool| Some((pool.label(), pool.holders.as_ref()?)));
+    if tracking().next().is_none() {
+        return Ok(());
+    }
+    let count = tracking().map(|(label, holders)| (label, holders.holders as f64));
+    out.gauges("allotd_pool_holders", "Holders that have leases of the pool", None, count)?;
+    let leased = tracking().map(|(label, holders)| (label, holders.leased as f64));
+    out.gauges("allotd_pool_held", "Leases of the pool that name a holder", None, leased)?;
+    let most = tracking().map(|(label, holders)| {
+        let most = holders.top.first().map_or(0, |(_, leased)| *leased);
+        (label, most as f64)
+    });
+    let help = "Leases of the holder that has the most of the pool";
+    out.gauges("allotd_pool_held_by_one", help, None, most)
+}
+
 pub(super) fn put_pools(out: &mut Writer<'_>, all: &[Arc<Pool>]) -> fmt::Result {
     let pools: Vec<_> = all.iter().map(|pool| PoolMetrics::new(pool)).collect();
     out.gauges(
@@ -136,6 +158,7 @@ pub(super) fn put_pools(out: &mut Writer<'_>, all: &[Arc<Pool>]) -> fmt::Result 
         None,
         gauge(|pool| flag(pool.paused)),
     )?;
+    put_holders(out, &pools)?;
     let help = "Lease calls that wait for a number of the pool";
     out.gauges("allotd_pool_waiters", help, None, gauge(|pool| pool.waiters.calls as f64))?;
     let help =

@@ -1,0 +1,128 @@
+//! Who holds each number: a column beside the words, one entry per rank.
+//!
+//! ```text
+//! bit 63          34 33                0
+//!     | generation  | holder's id        |
+//! ```
+//!
+//! The generation has the same bits as in the word. Only a lease for a holder writes an entry, before it changes
+//! the word: so whoever sees the word sees its entry. An entry counts as long as the word has its generation. It
+//! only grows, as the word does: merging two histories is `max`.
+//!
+//! While a word says that its number is leased, its entry does not change, as only the thread that has taken an
+//! available rank out of the free index writes one.
+
+use std::ops::Range;
+
+use crate::coordinates::Rank;
+use crate::sys::atomics::{AtomicU64, Ordering};
+
+use super::dirty_blocks::DirtyBlocks;
+use super::word::{GENERATION_SHIFT, Word};
+use super::word_table::WordTable;
+
+/// The largest id of a holder. Not more than what the layout of the words leaves, and what a record of the journal
+/// has room for.
+pub const MAX_HOLDER_ID: u64 = (1 << if GENERATION_SHIFT < 48 { GENERATION_SHIFT } else { 48 }) - 1;
+
+/// Names a holder within its pool. An id is given out once, and ids only grow. 0 stands for nobody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct HolderId(pub u64);
+
+impl HolderId {
+    /// No holder.
+    pub const NOBODY: Self = Self(0);
+}
+
+/// The entry of a holder at a generation, in the layout of a word.
+fn entry(generation: u32, holder: HolderId) -> Word {
+    debug_assert!(holder.0 <= MAX_HOLDER_ID);
+    Word::from_bits(u64::from(generation) << GENERATION_SHIFT | holder.0 & MAX_HOLDER_ID)
+}
+
+/// The holder that an entry names, whatever its generation is.
+fn named_by(entry: Word) -> HolderId {
+    HolderId(entry.bits() & MAX_HOLDER_ID)
+}
+
+/// The column of a segment. `W` owns the memory of the entries.
+pub struct HolderColumn<W> {
+    /// The entries, in the form of words.
+    pub entries: WordTable<W>,
+    /// Which blocks are not yet written to the column's file.
+    pub dirty: DirtyBlocks,
+}
+
+impl<W: AsRef<[AtomicU64]>> HolderColumn<W> {
+    /// A column over these entries; `dirty` are those that differ from the file.
+    pub fn new(entries: WordTable<W>, dirty: DirtyBlocks) -> Self {
+        Self { entries, dirty }
+    }
+
+    /// Writes who holds a number from this generation on. Call it before its word changes.
+    #[inline]
+    pub fn put(&self, rank: Rank, generation: u32, holder: HolderId) {
+        self.raise(rank, entry(generation, holder));
+    }
+
+    /// Merges an entry: the larger of the two stays. Returns whether it changed.
+    pub fn raise(&self, rank: Rank, entry: Word) -> bool {
+        let raised = self.entries.update(rank, |own| Ok::<_, ()>(own.max(entry)));
+        let changed = raised.is_ok_and(|(before, after)| before != after);
+        if changed {
+            self.dirty.mark(rank);
+        }
+        changed
+    }
+
+    /// Who holds a number of this word, or held it last; nobody if its lease has no holder.
+    #[inline]
+    pub fn holder(&self, rank: Rank, word: Word) -> HolderId {
+        let entry = self.entries.get(rank);
+        if entry.generation() == word.generation() { named_by(entry) } else { HolderId::NOBODY }
+    }
+
+    /// Calls `each` with every rank of some whose entry names the holder, believed or not.
+    pub fn each_of(&self, ranks: Range<u32>, holder: HolderId, mut each: impl FnMut(Rank)) {
+        let entries = &self.entries.memory().as_ref()[ranks.start as usize..ranks.end as usize];
+        for (rank, entry) in ranks.zip(entries) {
+            // Acquire: whoever was told of a lease finds its word too.
+            if u64::from_le(entry.load(Ordering::Acquire)) & MAX_HOLDER_ID == holder.0 {
+                each(Rank(rank));
+            }
+        }
+    }
+
+    /// The entry of a rank, believed or not: its generation, and the holder.
+    #[inline]
+    pub fn raw(&self, rank: Rank) -> (u32, HolderId) {
+        let entry = self.entries.get(rank);
+        (entry.generation(), named_by(entry))
+    }
+}
+
+#[cfg(test)]
+#[cfg(not(allotd_loom))]
+mod tests {
+    use super::*;
+    use crate::state::time::Timestamp;
+    use crate::state::word::{MAX_GENERATION, NextWord};
+
+    #[test]
+    fn an_entry_counts_as_long_as_the_word_has_its_generation() {
+        let entries = WordTable::new([AtomicU64::new(0), AtomicU64::new(0)]);
+        let column = HolderColumn::new(entries, DirtyBlocks::new(2));
+        let leased = Word::NEW.lease(Timestamp::new(9), 0).unwrap();
+        assert_eq!(column.holder(Rank(1), leased), HolderId::NOBODY);
+        column.put(Rank(1), 1, HolderId(7));
+        assert_eq!(column.holder(Rank(1), leased), HolderId(7));
+        let returned = leased.return_lease(NextWord::Available).unwrap();
+        assert_eq!(column.holder(Rank(1), returned), HolderId(7), "who held it last");
+        let again = returned.lease(Timestamp::new(9), 0).unwrap();
+        assert_eq!(column.holder(Rank(1), again), HolderId::NOBODY);
+        assert!(!column.raise(Rank(1), entry(0, HolderId(MAX_HOLDER_ID))), "an earlier entry");
+        column.put(Rank(1), MAX_GENERATION, HolderId(MAX_HOLDER_ID));
+        assert_eq!(column.raw(Rank(1)), (MAX_GENERATION, HolderId(MAX_HOLDER_ID)));
+        assert_eq!(column.raw(Rank(0)), (0, HolderId::NOBODY));
+    }
+}

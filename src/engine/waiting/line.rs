@@ -298,6 +298,7 @@ mod tests {
         Number::new(value).unwrap()
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "a filter like any other")]
     fn ranges(bounds: &[(u64, u64)]) -> Filter {
         Some(
             bounds

@@ -7,6 +7,7 @@ pub mod blocked;
 pub mod dirty_blocks;
 pub mod due_hints;
 pub mod free_index;
+mod leaf_blocking;
 #[cfg(all(test, allotd_loom))]
 mod models;
 pub mod mutations;

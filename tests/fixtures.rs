@@ -13,16 +13,20 @@ use allotd::journal::on_damage::OnDamage;
 use allotd::journal::record::{KeyLeaseRecord, KeyRecord, ListRecord, OldKeyLeaseRecord, Record, WordRecord};
 use allotd::journal::recovery::read;
 use allotd::state::time::Timestamp;
-use allotd::state::word::{NextWord, Word};
+use allotd::state::word::{Floors, NextWord, Word};
 
 fn fixture(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
 }
 
+/// The bits of a word that count attempts.
+const ATTEMPTS: u64 = 0xF << 34;
+
 /// One record of each kind, and what can become of a word. `lease` is the lease of a key, `list` the change of a list,
-/// which formats 1 and 2 do not have.
-fn records(lease: Record, list: Option<Record>) -> Vec<Vec<Record>> {
-    let leased = Word::NEW.lease(Timestamp::new(1_000), 0).unwrap();
+/// which formats 1 and 2 do not have. The words count `attempts`, which formats 1 to 3 do not have.
+fn records(lease: Record, list: Option<Record>, attempts: bool) -> Vec<Vec<Record>> {
+    let leased = Word::NEW.lease(Timestamp::new(1_000), Floors::NONE).unwrap();
+    let leased = if attempts { leased } else { Word::from_bits(leased.bits() & !ATTEMPTS) };
     let words = [
         leased,
         leased.renew(Timestamp::new(2_000)).unwrap(),
@@ -54,7 +58,7 @@ fn list_change() -> Record {
 }
 
 fn journal() -> Vec<u8> {
-    let frames = records(new_lease(), Some(list_change()));
+    let frames = records(new_lease(), Some(list_change()), true);
     let lengths = frames.iter().map(|records| frame_bytes(records.len()));
     let mut bytes = vec![0; HEAD_BYTES + lengths.sum::<usize>()];
     let file_bytes = bytes.len() as u64;
@@ -81,7 +85,7 @@ fn journal() -> Vec<u8> {
 
 #[test]
 fn journals_of_this_format_are_written_the_same() {
-    let path = fixture("format-3.journal");
+    let path = fixture("format-4.journal");
     if std::env::var_os("ALLOTD_WRITE_FIXTURES").is_some() && !path.exists() {
         fs::write(&path, journal()).unwrap();
     }
@@ -91,10 +95,11 @@ fn journals_of_this_format_are_written_the_same() {
 
 #[test]
 fn journals_of_each_format_are_read() {
-    for (name, lease, list) in [
-        ("format-1.journal", old_lease(), None),
-        ("format-2.journal", new_lease(), None),
-        ("format-3.journal", new_lease(), Some(list_change())),
+    for (name, lease, list, attempts) in [
+        ("format-1.journal", old_lease(), None, false),
+        ("format-2.journal", new_lease(), None, false),
+        ("format-3.journal", new_lease(), Some(list_change()), false),
+        ("format-4.journal", new_lease(), Some(list_change()), true),
     ] {
         let dir = tempfile::tempdir().unwrap();
         fs::copy(fixture(name), path_of(dir.path(), 3)).unwrap();
@@ -103,7 +108,7 @@ fn journals_of_each_format_are_read() {
             found.push((frame.sequence, *record));
         })
         .unwrap();
-        let expected = (41..).zip(records(lease, list)).flat_map(|(frame, records)| {
+        let expected = (41..).zip(records(lease, list, attempts)).flat_map(|(frame, records)| {
             records.into_iter().map(move |record| (frame, record)).collect::<Vec<_>>()
         });
         assert_eq!(found, expected.collect::<Vec<_>>(), "{name}");

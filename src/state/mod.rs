@@ -6,6 +6,7 @@ pub mod block_counts;
 pub mod blocked;
 pub mod dirty_blocks;
 pub mod due_hints;
+mod end_rules;
 pub mod free_index;
 mod leaf_blocking;
 #[cfg(all(test, allotd_loom))]

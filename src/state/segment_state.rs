@@ -14,7 +14,7 @@ use super::due_hints::DueHints;
 use super::free_index::FreeIndex;
 use super::number_state::State;
 use super::time::Timestamp;
-use super::word::{ExpiryRule, LeaseRefusal, Word};
+use super::word::{EndRules, Floors, LeaseRefusal, Word};
 use super::word_table::WordTable;
 
 /// The words of a segment and everything derived from them. `W` owns the memory of the words.
@@ -32,11 +32,11 @@ pub struct SegmentState<W> {
 }
 
 impl<W: AsRef<[AtomicU64]>> SegmentState<W> {
-    /// Leases a rank that the caller took out of the free index, with a generation above `floor`. Whoever has
+    /// Leases a rank that the caller took out of the free index, with a generation above the floor. Whoever has
     /// the rank has the right to make the number unavailable, so it is available until this call.
     #[inline]
-    pub fn lease(&self, rank: Rank, until: Timestamp, floor: u32) -> Result<Word, LeaseRefusal> {
-        let (_, word) = self.words.update(rank, |word| word.lease(until, floor))?;
+    pub fn lease(&self, rank: Rank, until: Timestamp, floors: Floors) -> Result<Word, LeaseRefusal> {
+        let (_, word) = self.words.update(rank, |word| word.lease(until, floors))?;
         self.dirty.mark(rank);
         self.due.note(rank, until);
         self.blocks.moved(rank, State::Available, State::Leased);
@@ -154,14 +154,14 @@ impl<W: AsRef<[AtomicU64]>> SegmentState<W> {
         &self,
         ranks: &Range<Rank>,
         now: Timestamp,
-        on_expiry: ExpiryRule,
+        rules: EndRules,
         slot: Slot,
         mut changed: impl FnMut(Rank, Word, Word),
     ) {
         for rank in coordinates::each(ranks) {
             if self.words.get(rank).due().is_some_and(|due| due <= now) {
                 // On an error another thread has changed the word.
-                let swept = self.change(rank, slot, |word| word.sweep(now, on_expiry).ok_or(()));
+                let swept = self.change(rank, slot, |word| word.sweep(now, rules).ok_or(()));
                 if let Ok((before, after)) = swept {
                     changed(rank, before, after);
                 }

@@ -15,7 +15,10 @@ use super::table::TablePaths;
 pub(crate) fn remove_strays(disk: &dyn Disk, dir: &Path, manifest: &Manifest) -> io::Result<()> {
     let mut known = BTreeSet::from([dir.join(MANIFEST_FILE)]);
     for entry in &manifest.segments {
-        known.extend(SegmentPaths::of(dir, entry).all().into_iter().cloned());
+        let paths = SegmentPaths::of(dir, entry);
+        known.extend(paths.all().into_iter().cloned());
+        // Its words, if they are to be renamed yet.
+        known.insert(paths.table.upgraded());
     }
     known.extend(manifest.zones.map(|zones| zones.path_in(dir)));
     for entry in std::fs::read_dir(dir)? {
@@ -28,7 +31,7 @@ pub(crate) fn remove_strays(disk: &dyn Disk, dir: &Path, manifest: &Manifest) ->
 }
 
 /// The extensions of the files in a pool's directory.
-const OUR_KINDS: [&str; 6] = ["numbers", "growing", "words", "sums", "zones", "new"];
+const OUR_KINDS: [&str; 7] = ["numbers", "growing", "words", "upgraded", "sums", "zones", "new"];
 
 /// Whether a file in a pool's directory has a name that this program uses.
 pub(crate) fn is_ours(path: &Path) -> bool {

@@ -18,7 +18,7 @@ use serde_json::json;
 
 use crate::client::Call;
 use crate::domain::list_name::ListName;
-use crate::domain::settings::{NextState, Order, SettingsChange};
+use crate::domain::settings::{Attempts, NextState, Order, SettingsChange, SettingsError};
 
 use super::error::CliError;
 use super::output;
@@ -56,9 +56,24 @@ pub(super) struct SettingArgs {
     /// done or retired
     #[arg(long, value_name = "THEN", help_heading = SETTINGS_HEADING)]
     on_expiry: Option<NextState>,
+    /// What happens to a number at the end of its last lease of a round, where it would be leased again: 3:done after
+    /// three of them, or with rest:SECONDS, retired or list:NAME; none for no limit
+    #[arg(long, value_name = "MAX:THEN", value_parser = attempts, help_heading = SETTINGS_HEADING)]
+    attempts: Option<AttemptsArg>,
     /// The lists whose numbers are never leased from this pool, separated by commas; empty for none
     #[arg(long, value_name = "LISTS", help_heading = SETTINGS_HEADING)]
     blocked_by: Option<String>,
+}
+
+/// The limit of attempts; `None` is none.
+#[derive(Debug, Clone, Copy)]
+struct AttemptsArg(Option<Attempts>);
+
+/// The word for no limit of attempts.
+const NO_ATTEMPTS: &str = "none";
+
+fn attempts(text: &str) -> Result<AttemptsArg, SettingsError> {
+    if text == NO_ATTEMPTS { Ok(AttemptsArg(None)) } else { Ok(AttemptsArg(Some(text.parse()?))) }
 }
 
 #[derive(Debug, Subcommand)]
@@ -175,14 +190,6 @@ fn order_word(order: Order) -> String {
     output::cell(&json!(order))
 }
 
-fn then_word(then: NextState) -> String {
-    match then {
-        NextState::Rest(seconds) => format!("rest:{seconds}"),
-        NextState::List(list) => format!("list:{list}"),
-        other => output::cell(&json!(other)),
-    }
-}
-
 impl SettingArgs {
     fn parameters(&self) -> Vec<(&'static str, String)> {
         let seconds = |value: Option<u32>| value.map(|seconds| seconds.to_string());
@@ -191,7 +198,8 @@ impl SettingArgs {
             ("ttl", seconds(self.ttl)),
             ("ttl_max", seconds(self.ttl_max)),
             ("rest", seconds(self.rest)),
-            ("on_expiry", self.on_expiry.map(then_word)),
+            ("on_expiry", self.on_expiry.map(|then| then.to_string())),
+            ("attempts", self.attempts.and_then(|given| Some(given.0?.to_string()))),
             ("blocked_by", self.blocked_by.clone()),
         ];
         given.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
@@ -201,9 +209,8 @@ impl SettingArgs {
         let rule = |text: &String| {
             let refused = || CliError::Usage(format!("\"{text}\" is not a rule: give NAME=THEN"));
             let (name, then) = text.split_once('=').ok_or_else(refused)?;
-            let then: NextState = then.parse().map_err(|error: crate::domain::settings::SettingsError| {
-                CliError::Usage(error.to_string())
-            })?;
+            let then: NextState =
+                then.parse().map_err(|error: SettingsError| CliError::Usage(error.to_string()))?;
             Ok::<_, CliError>((name.to_owned(), then))
         };
         let rules = outcomes.iter().map(rule).collect::<Result<BTreeMap<_, _>, _>>()?;
@@ -216,6 +223,7 @@ impl SettingArgs {
             rest: self.rest,
             on_expiry: self.on_expiry,
             outcomes: (!outcomes.is_empty()).then_some(rules),
+            attempts: self.attempts.map(|given| given.0),
             hours: None,
             note: None,
             blocked_by: self.blocked_by.as_ref().map(|_| lists),

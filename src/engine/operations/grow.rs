@@ -18,6 +18,7 @@ use crate::store::manifest::SegmentEntry;
 use crate::store::pool_dir::SegmentPaths;
 use crate::store::segment_writer::make_growing_segment;
 use crate::store::staging::Staging;
+use crate::store::table::checksums::Layout;
 use crate::sys::sync::MutexGuard;
 
 use super::import_error::ImportError;
@@ -177,6 +178,13 @@ impl Pool {
 
     fn open_segment(&self, entry: &SegmentEntry) -> Result<OpenedSegment, ImportError> {
         let shared = &self.shared;
-        Ok(OpenedSegment::open(&shared.fail_stop_disk, &self.dir, entry, shared.sharing, OnDamage::Refuse)?)
+        Ok(OpenedSegment::open(
+            &shared.fail_stop_disk,
+            &self.dir,
+            entry,
+            shared.sharing,
+            OnDamage::Refuse,
+            Layout::WithAttempts,
+        )?)
     }
 }

@@ -34,6 +34,7 @@ use crate::state::time::Timestamp;
 use crate::store::manifest::SegmentEntry;
 use crate::store::segment_writer::{make_segment, make_segment_of, write_ranges};
 use crate::store::staging::Staging;
+use crate::store::table::checksums::Layout;
 use crate::sys::sync::{Instant, thread};
 
 use super::grow::STAGED;
@@ -215,7 +216,14 @@ pub(crate) fn open_new_segment(
     dir: &Path,
     entry: &SegmentEntry,
 ) -> Result<(Segment, Counts), ImportError> {
-    let raw = OpenedSegment::open(&shared.fail_stop_disk, dir, entry, shared.sharing, OnDamage::Refuse)?;
+    let raw = OpenedSegment::open(
+        &shared.fail_stop_disk,
+        dir,
+        entry,
+        shared.sharing,
+        OnDamage::Refuse,
+        Layout::WithAttempts,
+    )?;
     Ok(raw.activate(shared.slots)?)
 }
 

@@ -1,6 +1,7 @@
 //! Operations on a pool by callers, operators and the sweeper: one file per operation.
 
-pub(crate) mod availability;
+pub(crate) mod attempts;
+mod availability;
 pub(crate) mod change_settings;
 pub mod export;
 pub(crate) mod grow;

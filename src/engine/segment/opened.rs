@@ -25,6 +25,7 @@ use crate::store::growing_file::{self, GrowingFile};
 use crate::store::manifest::SegmentEntry;
 use crate::store::pool_dir::SegmentPaths;
 use crate::store::table::TableFile;
+use crate::store::table::checksums::Layout;
 use crate::sys::parallel;
 
 use super::numbers::SegmentNumbers;
@@ -102,18 +103,19 @@ pub(crate) struct Settled {
 }
 
 impl OpenedSegment {
-    /// Opens the files of a segment and verifies them.
+    /// Opens the files of a segment and verifies them. `layout` is that of the words if their checksums do not tell.
     pub(crate) fn open(
         disk: &Arc<dyn Disk>,
         pool_dir: &Path,
         entry: &SegmentEntry,
         sharing: Sharing,
         on_damage: OnDamage,
+        layout: Layout,
     ) -> Result<Self, SegmentError> {
         let paths = SegmentPaths::of(pool_dir, entry);
         let set = open_numbers(disk, &paths.set, entry, on_damage)?;
         let len = entry.words();
-        let opened = TableFile::open(disk, &paths.table, len, sharing, on_damage)?;
+        let opened = TableFile::open(disk, &paths.table, len, sharing, on_damage, layout)?;
         if let (Some(ranks), OnDamage::Refuse) = (opened.damaged.first(), on_damage) {
             let what = format!(
                 "the checksum of its sector is wrong; {} of the table's sectors are damaged",

@@ -20,8 +20,8 @@ use crate::http::request::{fields, path};
 use crate::http::response::json::{self, push_first_invalid};
 use crate::http::response::problem::{Code, Problem};
 
-const SETTING_PARAMETERS: [&str; 7] =
-    ["order", "ttl", "ttl_max", "rest", "on_expiry", "holders", "blocked_by"];
+const SETTING_PARAMETERS: [&str; 8] =
+    ["order", "ttl", "ttl_max", "rest", "on_expiry", "attempts", "holders", "blocked_by"];
 
 /// One pool as the list shows it.
 fn pool_json(pool: &Pool) -> Result<String, Problem> {
@@ -77,6 +77,7 @@ fn settings_of(query: &Query) -> Result<Settings, Problem> {
         rest: query.integer("rest", "seconds")?,
         on_expiry: query.parsed("on_expiry")?,
         outcomes: None,
+        attempts: query.parsed("attempts")?.map(Some),
         hours: None,
         note: None,
         blocked_by: query.text("blocked_by").map(list_names).transpose()?,

@@ -357,7 +357,9 @@ impl From<ChangeError> for Problem {
             ChangeError::Settings(error) => error.into(),
             ChangeError::List(error) => error.into(),
             ChangeError::Deleted => Self::pool_not_found(),
-            ChangeError::NoMoreRounds => Self::new(Code::BadRequest, error.to_string()),
+            ChangeError::NoMoreRounds | ChangeError::TooManyGenerations => {
+                Self::new(Code::BadRequest, error.to_string())
+            }
             ChangeError::Io(source) => ImportError::from(source).into(),
             ChangeError::Journal(error) => error.into(),
         }

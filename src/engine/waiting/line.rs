@@ -298,6 +298,7 @@ mod tests {
         Number::new(value).unwrap()
     }
 
+    #[allow(clippy::unnecessary_wraps)] // a filter is an option
     fn ranges(bounds: &[(u64, u64)]) -> Filter {
         Some(
             bounds

@@ -157,3 +157,62 @@ fn the_commands_know_them() {
     assert_eq!(refused.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&refused.stderr).contains("give 1 to 15"), "{refused:?}");
 }
+
+#[test]
+fn the_last_attempts_of_a_holder_end_as_others_do() {
+    let server = Server::with_pool("order=lowest&holders=true&attempts=2:done", "7-8");
+    server.send("PUT", "/v1/lists/tried", "text/plain", "");
+    let lease = || server.post("/v1/pools/ru/lease", "{\"count\":2,\"holder\":\"c-17\"}");
+    let give_back = || server.post("/v1/pools/ru/holders/c-17/return", "{}").body;
+    let states = || [7, 8].map(|number| state(&server, number));
+    for expected in ["available", "done"] {
+        assert_eq!(lease().status, 200);
+        assert_eq!(
+            (give_back(), states()),
+            ("{\"returned\":2}".to_owned(), [json!(expected), json!(expected)])
+        );
+    }
+    // The generations go on above the largest of the pool: the column of holders has them too.
+    server.call("POST", "/v1/pools/ru/rounds");
+    assert_eq!(set(&server, &json!({"max": 1, "then": {"list": "tried"}})).status, 200);
+    let answer = server.send("PATCH", "/v1/pools/ru", "application/json", "{\"blocked_by\":[\"tried\"]}");
+    assert_eq!(answer.status, 200);
+    let leased = lease().json();
+    assert_eq!(leased["leases"][1]["generation"], 3);
+    let held = server.call("GET", "/v1/pools/ru/holders/c-17").json();
+    assert_eq!((&held["leased"], &held["leases"][1]["generation"]), (&json!(2), &json!(3)));
+    assert_eq!(
+        (give_back(), states()),
+        ("{\"returned\":2}".to_owned(), [json!("blocked"), json!("blocked")])
+    );
+    assert_eq!(server.call("GET", "/v1/lists/tried").json()["numbers"], 2);
+}
+
+#[test]
+fn numbers_that_come_back_after_their_last_attempt_end_a_wait() {
+    let server = Server::with_pool("order=lowest&ttl=600&attempts=1:rest:1", "7");
+    server.send("PUT", "/v1/lists/tried", "text/plain", "");
+    let wait = |between: &dyn Fn()| {
+        let mut client = server.client();
+        let call = thread::spawn(move || {
+            client.send("POST", "/v1/pools/ru/lease", "application/json", b"{\"wait\":20,\"ttl\":1}")
+        });
+        let begun = Instant::now();
+        let waits = || server.call("GET", "/v1/stats").json()["pools"]["ru"]["waiters"] == 1;
+        while !waits() && !call.is_finished() {
+            thread::sleep(Duration::from_millis(2));
+        }
+        between();
+        let answer = call.join().unwrap().unwrap();
+        assert_eq!(answer.status, 200, "{answer:?}");
+        assert!(begun.elapsed() < PATIENCE / 2);
+    };
+    assert_eq!(attempt(&server, &json!("available")), "resting");
+    let settings = json!({"attempts": {"max": 1, "then": {"list": "tried"}}, "blocked_by": ["tried"]});
+    let answer = server.send("PATCH", "/v1/pools/ru", "application/json", &settings.to_string());
+    assert_eq!(answer.status, 200, "{answer:?}");
+    wait(&|| ());
+    // The lease of that call ends by itself, and its number goes onto a list that blocks the pool.
+    wait_for(&server, 7, "blocked");
+    wait(&|| assert_eq!(server.send("POST", "/v1/lists/tried/remove", "text/plain", "7").status, 200));
+}

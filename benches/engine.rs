@@ -33,7 +33,7 @@ use allotd::state::due_hints::DueHints;
 use allotd::state::free_index::FreeIndex;
 use allotd::state::segment_state::SegmentState;
 use allotd::state::time::Timestamp;
-use allotd::state::word::{NextWord, Word};
+use allotd::state::word::{Floors, NextWord, Word};
 use allotd::state::word_table::WordTable;
 use allotd::sys::slot::Slot;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
@@ -76,7 +76,7 @@ impl Core {
         let path = dir.path().join("words");
         create_words(&RealDisk, &path, count as u32).unwrap();
         let words = WordTable::new(MappedWords::open(&path, count as u32, Sharing::Private).unwrap());
-        let leased = Word::NEW.lease(Timestamp::MAX, 0).unwrap();
+        let leased = Word::NEW.lease(Timestamp::MAX, Floors::NONE).unwrap();
         let is_free = |rank: u64| rank.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32 < (free << 32) / 10_000_000;
         let mut leaves: Vec<u64> = huge_page_vec(count.div_ceil(64) as usize);
         leaves.resize(leaves.capacity(), 0);
@@ -84,7 +84,7 @@ impl Core {
             if is_free(rank) {
                 leaves[(rank / 64) as usize] |= 1 << (rank % 64);
                 // Touched, as in use: no page fault in the measurement.
-                words.update(Rank(rank as u32), |word| word.lease(Timestamp::new(1), 0)).unwrap();
+                words.update(Rank(rank as u32), |word| word.lease(Timestamp::new(1), Floors::NONE)).unwrap();
                 words.update(Rank(rank as u32), |word| word.return_lease(NextWord::Available)).unwrap();
             } else {
                 words.update(Rank(rank as u32), |_| Ok::<_, ()>(leased)).unwrap();
@@ -108,7 +108,7 @@ impl Core {
     /// Leases the rank, then returns it by its number.
     #[inline]
     fn pair(&self, rank: Rank, caller: &mut Caller) {
-        if self.ranks.lease(rank, Timestamp::MAX, 0).is_err() {
+        if self.ranks.lease(rank, Timestamp::MAX, Floors::NONE).is_err() {
             return;
         }
         let number = black_box(self.set.select_near(rank, &mut caller.last_leased).unwrap());

@@ -13,10 +13,11 @@ use crate::coordinates::{Rank, SegmentId};
 use crate::disk::mapping::Sharing;
 use crate::domain::holder::HolderName;
 use crate::domain::list_name::ListName;
-use crate::domain::settings::{NextState, PoolName};
+use crate::domain::settings::PoolName;
 use crate::engine::lists::files::OpenedLists;
 use crate::engine::lists::list::List;
 use crate::engine::open_report::OpenReport;
+use crate::engine::operations::attempts::end_rules;
 use crate::engine::pool::NumberState;
 use crate::engine::segment::opened::OpenedSegment;
 use crate::engine::segment::plausible::Plausible;
@@ -30,7 +31,7 @@ use crate::numbers::set::run::LastRun;
 use crate::state::holder_column::HolderId;
 use crate::state::number_state::State;
 use crate::state::time::Timestamp;
-use crate::state::word::{ExpiryRule, Word};
+use crate::state::word::{EndRules, Word};
 use crate::store::damage::SegmentError;
 use crate::store::data_dir;
 use crate::store::holders_file::{self, HOLDERS_FILE, HoldersFileError};
@@ -170,10 +171,12 @@ impl Snapshot {
             next.extend(part.next().map(|(number, rank)| Reverse((number, index, rank))));
         }
         let round = pool.round();
-        let on_expiry = on_expiry(pool.manifest().settings.on_expiry, round);
+        let manifest = pool.manifest();
+        let settings = &manifest.settings;
+        let rules = end_rules(settings.on_expiry, settings.attempts, (round, manifest.attempts_floor));
         while let Some(Reverse((number, index, rank))) = next.pop() {
             let word = parts[index].segment.word(rank);
-            let seen = self.seen(word, round, on_expiry);
+            let seen = self.seen(word, round, rules);
             let holder = parts[index].segment.holder_of(rank, seen);
             each(NumberState::new(number, self.shown(number, seen), seen, holder))?;
             next.extend(parts[index].next().map(|(number, rank)| Reverse((number, index, rank))));
@@ -189,8 +192,8 @@ impl Snapshot {
         }
     }
 
-    fn seen(&self, word: Word, round: u32, on_expiry: ExpiryRule) -> Word {
-        let seen = word.seen(self.as_of, on_expiry);
+    fn seen(&self, word: Word, round: u32, rules: EndRules) -> Word {
+        let seen = word.seen(self.as_of, rules);
         // A round that was opened in part is open: a start completes it.
         seen.open_round(round).unwrap_or(seen)
     }
@@ -240,15 +243,6 @@ fn check_pool(contents: &Contents, backup: &Path, name: &PoolName) -> Result<(),
         }
     }
     Ok(())
-}
-
-fn on_expiry(then: NextState, round: u32) -> ExpiryRule {
-    match then {
-        NextState::Available | NextState::List(_) => ExpiryRule::Available,
-        NextState::Rest(seconds) => ExpiryRule::Rest(seconds),
-        NextState::Done => ExpiryRule::Done(round),
-        NextState::Retired => ExpiryRule::Retired,
-    }
 }
 
 /// The numbers of one segment that are still to come, ascending.

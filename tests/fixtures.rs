@@ -16,16 +16,20 @@ use allotd::journal::record::{
 use allotd::journal::recovery::read;
 use allotd::state::holder_column::HolderId;
 use allotd::state::time::Timestamp;
-use allotd::state::word::{NextWord, Word};
+use allotd::state::word::{Floors, NextWord, Word};
 
 fn fixture(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
 }
 
+/// The bits of a word that count attempts.
+const ATTEMPTS: u64 = 0xF << 34;
+
 /// One record of each kind, and what can become of a word. `lease` is the lease of a key, `later` are the kinds that
-/// earlier formats do not have.
-fn records(lease: Record, later: &[Record]) -> Vec<Vec<Record>> {
-    let leased = Word::NEW.lease(Timestamp::new(1_000), 0).unwrap();
+/// earlier formats do not have. The words count `attempts`, which formats 1 to 3 do not have.
+fn records(lease: Record, later: &[Record], attempts: bool) -> Vec<Vec<Record>> {
+    let leased = Word::NEW.lease(Timestamp::new(1_000), Floors::NONE).unwrap();
+    let leased = if attempts { leased } else { Word::from_bits(leased.bits() & !ATTEMPTS) };
     let words = [
         leased,
         leased.renew(Timestamp::new(2_000)).unwrap(),
@@ -68,7 +72,7 @@ fn format_4() -> Vec<Record> {
 }
 
 fn journal() -> Vec<u8> {
-    let frames = records(new_lease(), &format_4());
+    let frames = records(new_lease(), &format_4(), true);
     let lengths = frames.iter().map(|records| frame_bytes(records.len()));
     let mut bytes = vec![0; HEAD_BYTES + lengths.sum::<usize>()];
     let file_bytes = bytes.len() as u64;
@@ -105,11 +109,11 @@ fn journals_of_this_format_are_written_the_same() {
 
 #[test]
 fn journals_of_each_format_are_read() {
-    for (name, lease, later) in [
-        ("format-1.journal", old_lease(), vec![]),
-        ("format-2.journal", new_lease(), vec![]),
-        ("format-3.journal", new_lease(), vec![list_change()]),
-        ("format-4.journal", new_lease(), format_4()),
+    for (name, lease, later, attempts) in [
+        ("format-1.journal", old_lease(), vec![], false),
+        ("format-2.journal", new_lease(), vec![], false),
+        ("format-3.journal", new_lease(), vec![list_change()], false),
+        ("format-4.journal", new_lease(), format_4(), true),
     ] {
         let dir = tempfile::tempdir().unwrap();
         fs::copy(fixture(name), path_of(dir.path(), 3)).unwrap();
@@ -118,7 +122,7 @@ fn journals_of_each_format_are_read() {
             found.push((frame.sequence, *record));
         })
         .unwrap();
-        let expected = (41..).zip(records(lease, &later)).flat_map(|(frame, records)| {
+        let expected = (41..).zip(records(lease, &later, attempts)).flat_map(|(frame, records)| {
             records.into_iter().map(move |record| (frame, record)).collect::<Vec<_>>()
         });
         assert_eq!(found, expected.collect::<Vec<_>>(), "{name}");

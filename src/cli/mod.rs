@@ -49,7 +49,7 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Create, show and change pools
     #[command(subcommand)]
-    Pool(pool::PoolCommand),
+    Pool(Box<pool::PoolCommand>),
     /// Create, show and change the lists of numbers that pools must not lease
     #[command(subcommand)]
     List(list::ListCommand),
@@ -100,7 +100,7 @@ impl Cli {
         let result = match self.command {
             Command::Serve(args) => serve::run(args),
             Command::Demo(args) => demo::run(args),
-            Command::Pool(command) => pool::run(command),
+            Command::Pool(command) => pool::run(*command),
             Command::List(command) => list::run(command),
             Command::Lease(args) => lease::run(args),
             Command::Renew(args) => renew::run(&args),

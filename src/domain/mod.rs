@@ -1,5 +1,6 @@
 //! The domain's terms, without I/O: settings, lease tokens, counts.
 
+pub mod attempts;
 pub mod counts;
 pub mod holder;
 pub mod hours;

@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::attempts::{AttemptsError, MAX_ATTEMPTS};
 use super::hours::{Hours, HoursError};
 use super::json_fields::{given, given_whole, whole};
 use super::list_name::{ListName, NotAListName};
@@ -78,6 +79,9 @@ pub enum SettingsError {
     /// The hours are not valid.
     #[error("hours: {0}")]
     Hours(#[from] HoursError),
+    /// The attempts are not valid.
+    #[error("attempts: {0}")]
+    Attempts(#[from] AttemptsError),
     /// There are more outcome rules than a pool can have.
     #[error("{0} outcome rules: a pool keeps at most {MAX_OUTCOMES}")]
     TooManyOutcomes(usize),
@@ -198,6 +202,11 @@ impl NextState {
         }
     }
 
+    /// Whether the number is leased again in the same round.
+    pub fn comes_back(self) -> bool {
+        matches!(self, Self::Available | Self::Rest(_))
+    }
+
     /// The list that the number goes onto, if it does.
     pub fn list(self) -> Option<ListName> {
         if let Self::List(list) = self { Some(list) } else { None }
@@ -211,6 +220,18 @@ impl NextState {
             }
             Self::Rest(seconds) => Ok(Self::from_rest_seconds(seconds)),
             other => Ok(other),
+        }
+    }
+}
+
+impl fmt::Display for NextState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Available => f.write_str("available"),
+            Self::Rest(seconds) => write!(f, "rest:{seconds}"),
+            Self::Done => f.write_str("done"),
+            Self::Retired => f.write_str("retired"),
+            Self::List(list) => write!(f, "list:{list}"),
         }
     }
 }
@@ -239,6 +260,52 @@ impl FromStr for NextState {
     }
 }
 
+/// The last attempt of a round, and the next state of a number after it. In JSON `{"max":3,"then":"done"}`; in a
+/// query or on a command line `3:done`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Attempts {
+    /// From this lease of a round on, its end makes the number `then` instead of available, at once or after a rest.
+    pub max: u32,
+    /// The next state of the number.
+    pub then: NextState,
+}
+
+impl Attempts {
+    /// Refuses what cannot be.
+    pub fn checked(self) -> Result<Self, SettingsError> {
+        if !(1..=MAX_ATTEMPTS).contains(&self.max) {
+            return Err(AttemptsError::Max(self.max).into());
+        }
+        match self.then.checked("attempts")? {
+            NextState::Available => Err(AttemptsError::Available.into()),
+            then => Ok(Self { then, ..self }),
+        }
+    }
+
+    /// The next state of a number that becomes `then` otherwise, after its last attempt.
+    #[must_use]
+    pub fn instead_of(self, then: NextState) -> NextState {
+        if then.comes_back() { self.then } else { then }
+    }
+}
+
+impl FromStr for Attempts {
+    type Err = SettingsError;
+
+    fn from_str(text: &str) -> Result<Self, SettingsError> {
+        let unknown = || AttemptsError::Text(text.to_owned());
+        let (max, then) = text.split_once(':').ok_or_else(unknown)?;
+        Self { max: max.parse().map_err(|_| unknown())?, then: then.parse()? }.checked()
+    }
+}
+
+impl fmt::Display for Attempts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.max, self.then)
+    }
+}
+
 /// The settings of a pool, as kept in `pool.toml` and shown by the API.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -256,6 +323,9 @@ pub struct Settings {
     /// Outcome rules: the next state of a number, by the outcome that it is returned with.
     #[serde(default)]
     pub outcomes: BTreeMap<String, NextState>,
+    /// The last attempt of a round and what follows it; none is the last if `None`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempts: Option<Attempts>,
     /// When its numbers may be leased; always if `None`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hours: Option<Hours>,
@@ -294,6 +364,7 @@ impl Default for Settings {
             rest: 0,
             on_expiry: NextState::Available,
             outcomes: BTreeMap::new(),
+            attempts: None,
             hours: None,
             blocked_by: Vec::new(),
             max_waiters: DEFAULT_MAX_WAITERS,
@@ -327,6 +398,9 @@ pub struct SettingsChange {
     /// See [`Settings::outcomes`].
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     pub outcomes: Option<BTreeMap<String, NextState>>,
+    /// See [`Settings::attempts`]; `Some(None)` removes them, in JSON `null`.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    pub attempts: Option<Option<Attempts>>,
     /// See [`Settings::hours`]; `Some(None)` removes them, in JSON `null`.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     pub hours: Option<Option<Hours>>,
@@ -370,6 +444,7 @@ impl Settings {
         if let Some(outcomes) = &change.outcomes {
             next.outcomes = outcomes.clone();
         }
+        next.attempts = change.attempts.unwrap_or(next.attempts).map(Attempts::checked).transpose()?;
         if let Some(hours) = &change.hours {
             next.hours.clone_from(hours);
         }
@@ -436,7 +511,8 @@ impl Settings {
     /// All lists that the settings name.
     pub fn lists(&self) -> impl Iterator<Item = ListName> {
         let of_outcomes = self.outcomes.values().filter_map(|then| then.list());
-        self.blocked_by.iter().copied().chain(of_outcomes)
+        let of_attempts = self.attempts.and_then(|attempts| attempts.then.list());
+        self.blocked_by.iter().copied().chain(of_outcomes).chain(of_attempts)
     }
 
     /// The next state of a returned number: from the call if it sets one, otherwise from the pool's rule for
@@ -544,5 +620,42 @@ mod tests {
         assert_eq!(settings.then_for(None, Some("answered")), NextState::Done);
         assert_eq!(settings.then_for(None, Some("unheard of")), NextState::Rest(7));
         assert_eq!(settings.then_for(None, None), NextState::Rest(7));
+    }
+}
+
+#[cfg(test)]
+mod attempts_tests {
+    use super::*;
+
+    #[test]
+    fn text_and_json_are_the_same_and_what_cannot_be_is_refused() {
+        for (text, json) in [
+            ("3:done", r#"{"max":3,"then":"done"}"#),
+            ("1:retired", r#"{"max":1,"then":"retired"}"#),
+            ("15:rest:60", r#"{"max":15,"then":{"rest":60}}"#),
+            ("2:list:optouts", r#"{"max":2,"then":{"list":"optouts"}}"#),
+        ] {
+            let attempts: Attempts = text.parse().unwrap();
+            assert_eq!(
+                (attempts.to_string(), serde_json::to_string(&attempts).unwrap()),
+                (text.into(), json.into())
+            );
+            assert_eq!(serde_json::from_str::<Attempts>(json).unwrap(), attempts);
+        }
+        for bad in
+            ["", "3", "done", "0:done", "16:done", "3:available", "3:rest:0", "-1:done", "3:rest:x", "x:done"]
+        {
+            assert!(bad.parse::<Attempts>().is_err(), "{bad}");
+        }
+        assert!(serde_json::from_str::<Attempts>(r#"{"max":3}"#).is_err());
+        assert!(serde_json::from_str::<Attempts>(r#"{"max":3,"then":"done","x":1}"#).is_err());
+    }
+
+    #[test]
+    fn the_last_attempt_changes_only_what_comes_back() {
+        let attempts: Attempts = "3:retired".parse().unwrap();
+        assert_eq!(attempts.instead_of(NextState::Available), NextState::Retired);
+        assert_eq!(attempts.instead_of(NextState::Rest(5)), NextState::Retired);
+        assert_eq!(attempts.instead_of(NextState::Done), NextState::Done);
     }
 }

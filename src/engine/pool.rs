@@ -28,10 +28,10 @@ use crate::state::block::BLOCK_WORDS;
 use crate::state::holder_column::HolderId;
 use crate::state::number_state::State;
 use crate::state::time::Timestamp;
-use crate::state::word::{ExpiryRule, Word};
+use crate::state::word::{Floors, Word};
 use crate::store::manifest::Manifest;
 use crate::store::totals_file::PoolTotals;
-use crate::sys::atomics::{AtomicU32, Ordering};
+use crate::sys::atomics::{AtomicU32, AtomicU64, Ordering};
 use crate::sys::lock::Lock;
 use crate::sys::parallel;
 use crate::sys::sync::{Instant, Mutex, MutexGuard};
@@ -59,6 +59,11 @@ pub enum ChangeError {
     /// The pool's rounds are used up.
     #[error("this pool has used all its rounds: create a new pool")]
     NoMoreRounds,
+    /// Too many generations are used up to count attempts anew.
+    #[error(
+        "numbers of this pool have been leased so often that attempts of another round cannot be counted: remove attempts, or create a new pool"
+    )]
+    TooManyGenerations,
     /// The pool was deleted meanwhile.
     #[error("the pool was deleted")]
     Deleted,
@@ -128,6 +133,10 @@ impl NumberState {
     }
 }
 
+fn joined(round: u32, attempts_floor: u32) -> u64 {
+    u64::from(round) << u32::BITS | u64::from(attempts_floor)
+}
+
 /// A named set of numbers with its settings.
 pub struct Pool {
     pub(crate) name: PoolName,
@@ -150,7 +159,8 @@ pub struct Pool {
     manifest: Lock<Manifest>,
     /// Held while numbers are added, one addition at a time.
     pub(crate) adding: Mutex<()>,
-    round: AtomicU32,
+    /// The round, and in the lower half [`Floors::attempts`]: they change together.
+    round_and_floor: AtomicU64,
     mode: AtomicU32,
     /// In seconds since 2020; 0 for none.
     paused_until: AtomicU32,
@@ -211,7 +221,7 @@ impl Pool {
             blocking: Blocking::new(),
             segments: ArcSwap::from_pointee(segments),
             zones: ArcSwapOption::empty(),
-            round: AtomicU32::new(manifest.round),
+            round_and_floor: AtomicU64::new(joined(manifest.round, manifest.attempts_floor)),
             mode: AtomicU32::new(mode as u32),
             paused_until: AtomicU32::new(manifest.paused_until().map_or(0, Timestamp::seconds)),
             manifest: Lock::new(manifest),
@@ -249,11 +259,24 @@ impl Pool {
 
     /// The current round; the first is 1.
     pub fn round(&self) -> u32 {
-        self.round.load(Ordering::SeqCst)
+        self.round_and_floor().0
     }
 
-    pub(crate) fn set_round(&self, round: u32) {
-        self.round.store(round, Ordering::SeqCst);
+    /// The round, and the largest generation whose attempts do not count in it.
+    pub(crate) fn round_and_floor(&self) -> (u32, u32) {
+        let both = self.round_and_floor.load(Ordering::SeqCst);
+        ((both >> u32::BITS) as u32, both as u32)
+    }
+
+    pub(crate) fn set_round(&self, round: u32, attempts_floor: u32) {
+        self.round_and_floor.store(joined(round, attempts_floor), Ordering::SeqCst);
+    }
+
+    /// What the next lease begins above.
+    #[inline]
+    pub(crate) fn floors(&self) -> Floors {
+        let attempts = self.round_and_floor.load(Ordering::SeqCst) as u32;
+        Floors { generation: self.keys.floor().max(attempts), attempts }
     }
 
     /// Whether new leases are refused.
@@ -381,18 +404,9 @@ impl Pool {
         Within::new(self.segments.load_full(), ranges)
     }
 
-    pub(crate) fn on_expiry(&self) -> ExpiryRule {
-        match self.terms.on_expiry() {
-            NextState::Available | NextState::List(_) => ExpiryRule::Available,
-            NextState::Rest(seconds) => ExpiryRule::Rest(seconds),
-            NextState::Done => ExpiryRule::Done(self.round()),
-            NextState::Retired => ExpiryRule::Retired,
-        }
-    }
-
     /// The word as seen now.
     pub(crate) fn seen(&self, word: Word) -> Word {
-        word.seen(self.shared.clock.now(), self.on_expiry())
+        word.seen(self.shared.clock.now(), self.end_rules())
     }
 
     /// The word of a rank as it is seen at some instant during this call.
@@ -400,7 +414,7 @@ impl Pool {
         // Read the time before the word: if the lease is renewed in between, its old end must not be
         // compared with a time after the renewal.
         let now = self.shared.clock.now();
-        segment.word(rank).seen(now, self.on_expiry())
+        segment.word(rank).seen(now, self.end_rules())
     }
 
     /// The state of one number, if it is in the pool.

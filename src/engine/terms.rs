@@ -7,6 +7,8 @@ use crate::sys::atomics::{AtomicU64, Ordering};
 /// Bits of a length of lease, and of rest.
 const TTL_BITS: u32 = 25;
 const REST_BITS: u32 = 29;
+/// Bits of what `on_expiry` is.
+const ON_EXPIRY_BITS: u32 = 2;
 
 /// The settings of one pool that its leases and returns read. Each word is whole; a call that reads both may see one of
 /// before and one of after a change that it runs beside.
@@ -14,7 +16,7 @@ const REST_BITS: u32 = 29;
 pub(crate) struct Terms {
     /// From the lowest bit: `ttl`, `ttl_max`, the order.
     lease: AtomicU64,
-    /// From the lowest bit: `rest`, the seconds of `on_expiry`, what `on_expiry` is.
+    /// From the lowest bit: `rest`, the seconds of `on_expiry`, what `on_expiry` is, whether attempts are limited.
     ends: AtomicU64,
 }
 
@@ -49,7 +51,10 @@ impl Terms {
         };
         let lease =
             u64::from(settings.ttl) | u64::from(settings.ttl_max) << TTL_BITS | order << (2 * TTL_BITS);
-        let ends = u64::from(settings.rest) | u64::from(seconds) << REST_BITS | on_expiry << (2 * REST_BITS);
+        let ends = u64::from(settings.rest)
+            | u64::from(seconds) << REST_BITS
+            | on_expiry << (2 * REST_BITS)
+            | u64::from(settings.attempts.is_some()) << (2 * REST_BITS + ON_EXPIRY_BITS);
         // Relaxed: each word stands for itself.
         self.lease.store(lease, Ordering::Relaxed);
         self.ends.store(ends, Ordering::Relaxed);
@@ -80,12 +85,18 @@ impl Terms {
     #[inline]
     pub(crate) fn on_expiry(&self) -> NextState {
         let ends = self.ends.load(Ordering::Relaxed);
-        match ends >> (2 * REST_BITS) {
+        match low_bits(ends >> (2 * REST_BITS), ON_EXPIRY_BITS) {
             0 => NextState::Available,
             1 => NextState::Rest(low_bits(ends >> REST_BITS, REST_BITS)),
             2 => NextState::Done,
             _ => NextState::Retired,
         }
+    }
+
+    /// Whether attempts are limited: then the settings say how.
+    #[inline]
+    pub(crate) fn limits_attempts(&self) -> bool {
+        self.ends.load(Ordering::Relaxed) >> (2 * REST_BITS + ON_EXPIRY_BITS) != 0
     }
 }
 
@@ -97,7 +108,7 @@ fn low_bits(word: u64, bits: u32) -> u32 {
 #[cfg(test)]
 #[cfg(not(allotd_loom))]
 mod tests {
-    use crate::domain::settings::{MAX_REST_SECONDS, MAX_TTL_SECONDS, SettingsChange};
+    use crate::domain::settings::{Attempts, MAX_REST_SECONDS, MAX_TTL_SECONDS, SettingsChange};
 
     use super::*;
 
@@ -110,13 +121,15 @@ mod tests {
             for (ttl, ttl_max, rest) in
                 [(1, 1, 0), (60, MAX_TTL_SECONDS, 1), (MAX_TTL_SECONDS, MAX_TTL_SECONDS, MAX_REST_SECONDS)]
             {
-                for on_expiry in ends {
+                for (on_expiry, max) in ends.into_iter().flat_map(|then| [(then, None), (then, Some(15))]) {
+                    let attempts = max.map(|max| Attempts { max, then: NextState::Done });
                     let change = SettingsChange {
                         order: Some(order),
                         ttl: Some(ttl),
                         ttl_max: Some(ttl_max),
                         rest: Some(rest),
                         on_expiry: Some(on_expiry),
+                        attempts: Some(attempts),
                         ..SettingsChange::default()
                     };
                     let settings = Settings::of_new_pool(&change).unwrap();
@@ -125,7 +138,7 @@ mod tests {
                         terms.lease(),
                         LeaseTerms { order, ttl_seconds: ttl, ttl_max_seconds: ttl_max }
                     );
-                    assert_eq!(terms.on_expiry(), on_expiry);
+                    assert_eq!((terms.on_expiry(), terms.limits_attempts()), (on_expiry, max.is_some()));
                     assert_eq!(terms.then(), settings.then_for(None, None));
                 }
             }

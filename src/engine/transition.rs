@@ -67,9 +67,10 @@ impl Transition<'_> {
     #[inline]
     pub(crate) fn finish(self) {
         let Self { pool, slot, changing, leased } = self;
-        drop(changing);
         pool.counters.moved(slot, State::Available, State::Leased, leased);
         pool.counters.count(slot, Total::Leases, leased);
+        // Last: who waits for the thread to come to rest counts them (`super::operations::attempts`).
+        drop(changing);
     }
 
     #[inline]

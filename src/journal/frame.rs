@@ -32,7 +32,8 @@ use super::record::{RECORD_BYTES, Record};
 
 /// Version of the format of heads, frames and records.
 pub const FORMAT: u32 = 4;
-/// The oldest version that is read: its leases of keys are by rank. Format 2 has no changes of lists.
+/// The oldest version that is read: its leases of keys are by rank. Format 2 has no changes of lists, format 3 words
+/// without attempts and no holders.
 const OLDEST_FORMAT: u32 = 1;
 /// Bytes of a file's head.
 pub const HEAD_BYTES: usize = PAGE_BYTES;

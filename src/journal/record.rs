@@ -4,7 +4,7 @@
 //! offset  word                      key                        lease of a key
 //!      0  pool's id        u64      checksum of the body u64   pool's id              u64
 //!      8  segment          u16      how many, less one   u16   second it ends in, low u16
-//!     10  kind = 1         u16      kind = 2             u16   kind = 4               u16
+//!     10  kind = 7         u16      kind = 2             u16   kind = 4               u16
 //!     12  rank             u32      second they end in   u32   generation             u32
 //!     16  word             u64      key, hashed          16    key's first half       u64
 //!     24  holder           u64                                 number                 u64
@@ -31,6 +31,9 @@
 //! Kind 3, of format 1, is a lease of a key by segment (8, u16) and rank (12, u32), with the key's first half
 //! (16, u64) and the generation (24, u32).
 //!
+//! Kind 1, of formats 1 to 3, is a word as kind 7 has it, but without attempts: its generation begins where they do.
+//! It is read as the word that it is now.
+//!
 //! All little-endian. A key record states how many lease records follow it, not always next to it. Together
 //! they are the leases made under an `Idempotency-Key`. Each of these numbers has its word record too. Of two
 //! changes of a list at one number, the one with the larger sequence counts, whatever their order is.
@@ -43,12 +46,13 @@ use crate::state::word::Word;
 
 /// Bytes of one record.
 pub const RECORD_BYTES: usize = 32;
-const KIND_WORD: u16 = 1;
+const KIND_WORD_WITHOUT_ATTEMPTS: u16 = 1;
 const KIND_KEY: u16 = 2;
 const KIND_OLD_KEY_LEASE: u16 = 3;
 const KIND_KEY_LEASE: u16 = 4;
 const KIND_LIST: u16 = 5;
 const KIND_HOLDER: u16 = 6;
+const KIND_WORD: u16 = 7;
 /// Bytes of a holder's name in one record.
 pub const HOLDER_PART_BYTES: usize = 14;
 /// The part of a record that has no name.
@@ -271,11 +275,15 @@ impl Record {
         let u32_at = |at: usize| u32::from_le_bytes(std::array::from_fn(|i| bytes[at + i]));
         let u16_at = |at: usize| u16::from_le_bytes([bytes[at], bytes[at + 1]]);
         match u16_at(10) {
-            KIND_WORD => Ok(Self::Word(WordRecord {
+            kind @ (KIND_WORD | KIND_WORD_WITHOUT_ATTEMPTS) => Ok(Self::Word(WordRecord {
                 pool: u64_at(0),
                 segment: SegmentId(u16_at(8)),
                 rank: Rank(u32_at(12)),
-                word: Word::from_bits(u64_at(16)),
+                word: if kind == KIND_WORD {
+                    Word::from_bits(u64_at(16))
+                } else {
+                    Word::from_bits_without_attempts(u64_at(16))
+                },
                 holder: u64_at(24),
             })),
             KIND_KEY => Ok(Self::Key(KeyRecord {
@@ -370,12 +378,12 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_a_record_or_an_error(mut bytes: [u8; RECORD_BYTES], kind in 0_u16..8) {
+        fn any_bytes_are_a_record_or_an_error(mut bytes: [u8; RECORD_BYTES], kind in 0_u16..9) {
             bytes[10] = kind as u8;
             bytes[11] = 0;
             match Record::decode(&bytes) {
                 Ok(record) => prop_assert_eq!(Record::decode(&record.encode()), Ok(record)),
-                Err(UnknownKind(other)) => prop_assert!(other == kind && !(1..=6).contains(&kind)),
+                Err(UnknownKind(other)) => prop_assert!(other == kind && !(1..=7).contains(&kind)),
             }
         }
     }

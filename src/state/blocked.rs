@@ -41,6 +41,11 @@ fn words_of(ranks: &Range<Rank>) -> impl Iterator<Item = (usize, u64)> + use<> {
     })
 }
 
+/// The word that has the bits of the ranks of a leaf that begins at `base`, and where they begin in it.
+fn shifted(base: Rank) -> (usize, u32) {
+    ((base.0 / WORD_RANKS) as usize, base.0 % WORD_RANKS)
+}
+
 fn place(rank: Rank) -> (usize, u64) {
     ((rank.0 / WORD_RANKS) as usize, 1 << (rank.0 % WORD_RANKS))
 }
@@ -83,21 +88,46 @@ impl Blocked {
         self.bits().is_some()
     }
 
-    /// Marks a rank as blocked. Returns whether it was not.
-    pub(super) fn insert(&self, rank: Rank) -> bool {
-        let (word, bit) = place(rank);
-        self.make_bits().blocked[word].fetch_or(bit, Ordering::SeqCst) & bit == 0
+    /// Which of the ranks from `base` on whose bits are set in `ranks` are blocked.
+    pub fn among(&self, base: Rank, ranks: u64) -> u64 {
+        let (word, shift) = shifted(base);
+        self.bits().map_or(0, |bits| bits.blocked[word].load(Ordering::SeqCst) >> shift & ranks)
     }
 
-    /// Marks a rank as not blocked. Returns whether it was.
-    pub(super) fn remove(&self, rank: Rank) -> bool {
-        let (word, bit) = place(rank);
-        let Some(bits) = self.bits() else { return false };
-        let was = bits.blocked[word].fetch_and(!bit, Ordering::SeqCst) & bit != 0;
-        if was {
-            bits.unblocked.fetch_add(1, Ordering::SeqCst);
+    /// Marks ranks as blocked. Returns those that were not.
+    pub(super) fn insert(&self, base: Rank, ranks: u64) -> u64 {
+        let (word, shift) = shifted(base);
+        ranks & !(self.make_bits().blocked[word].fetch_or(ranks << shift, Ordering::SeqCst) >> shift)
+    }
+
+    /// Marks ranks as not blocked. Returns those that were.
+    pub(super) fn remove(&self, base: Rank, ranks: u64) -> u64 {
+        let (word, shift) = shifted(base);
+        let Some(bits) = self.bits() else { return 0 };
+        let were = bits.blocked[word].fetch_and(!(ranks << shift), Ordering::SeqCst) >> shift & ranks;
+        if were != 0 {
+            bits.unblocked.fetch_add(were.count_ones().into(), Ordering::SeqCst);
         }
-        was
+        were
+    }
+
+    /// As [`Self::park`], for several ranks.
+    pub(super) fn park_bits(&self, base: Rank, ranks: u64) {
+        if ranks != 0 {
+            let (word, shift) = shifted(base);
+            let bits = self.make_bits();
+            let before = bits.parked[word].fetch_or(ranks << shift, Ordering::SeqCst) >> shift;
+            bits.parked_count.fetch_add((ranks & !before).count_ones().into(), Ordering::Relaxed);
+        }
+    }
+
+    /// As [`Self::unpark`], for several ranks. Returns those that the caller has taken.
+    pub(super) fn unpark_bits(&self, base: Rank, ranks: u64) -> u64 {
+        let (word, shift) = shifted(base);
+        let Some(bits) = self.bits().filter(|_| ranks != 0) else { return 0 };
+        let taken = bits.parked[word].fetch_and(!(ranks << shift), Ordering::SeqCst) >> shift & ranks;
+        bits.parked_count.fetch_sub(taken.count_ones().into(), Ordering::Relaxed);
+        taken
     }
 
     /// Parks a rank: the caller has taken its bit out of the index, or was about to put it there.
@@ -164,7 +194,9 @@ mod tests {
         assert!(!blocked.is_used() && !blocked.contains(Rank(199)) && !blocked.unpark(Rank(3)));
         let ranks = [0, 63, 64, 127, 128, 199];
         for rank in ranks {
-            assert!(blocked.insert(Rank(rank)) && !blocked.insert(Rank(rank)));
+            let base = Rank(rank / 64 * 64);
+            let bit = 1 << (rank % 64);
+            assert_eq!((blocked.insert(base, bit), blocked.insert(base, bit)), (bit, 0));
             blocked.park(Rank(rank));
         }
         let found = |range: Range<u32>| -> Vec<u32> {
@@ -176,7 +208,7 @@ mod tests {
         assert_eq!(blocked.parked_in(&(Rank(63)..Rank(65))), 2);
         assert_eq!((blocked.parked(), blocked.parked_in(&(Rank(0)..Rank(200)))), (6, 6));
         assert!(blocked.unpark(Rank(64)) && !blocked.unpark(Rank(64)));
-        assert!(blocked.remove(Rank(64)) && !blocked.remove(Rank(64)));
+        assert_eq!((blocked.remove(Rank(64), 1), blocked.remove(Rank(64), 1)), (1, 0));
         assert_eq!((blocked.parked(), blocked.unblocked(), found(64..127).len()), (5, 1, 0));
     }
 }

@@ -41,8 +41,8 @@ use super::blocked::Blocked;
 use super::mutations::Mutations;
 
 /// Bits per node: 64, or few under loom so that small models have all levels.
-const NODE_BITS: u32 = if cfg!(allotd_loom) { 2 } else { 64 };
-const NODE_SHIFT: u32 = NODE_BITS.trailing_zeros();
+pub(super) const NODE_BITS: u32 = if cfg!(allotd_loom) { 2 } else { 64 };
+pub(super) const NODE_SHIFT: u32 = NODE_BITS.trailing_zeros();
 const NODE_MASK: u64 = u64::MAX >> (64 - NODE_BITS);
 
 /// Ranks taken from one leaf: bit `i` of `bits` is the rank `base + i`.
@@ -133,7 +133,7 @@ impl FreeIndex {
     }
 
     #[inline]
-    fn node(&self, level: usize, index: u32) -> &AtomicU64 {
+    pub(super) fn node(&self, level: usize, index: u32) -> &AtomicU64 {
         &self.levels[level][index as usize]
     }
 
@@ -183,29 +183,6 @@ impl FreeIndex {
         }
     }
 
-    /// Blocks a rank. Returns whether it was not blocked. A lease of it may be in progress: see 6 above.
-    pub fn block(&self, rank: Rank, slot: Slot) -> bool {
-        let _mutation = self.mutations.begin(slot, rank);
-        let is_new = self.blocked.insert(rank);
-        total_order_for_loom();
-        if self.take_one(rank, slot).is_some() {
-            self.place(rank, slot);
-        }
-        is_new
-    }
-
-    /// Makes a rank as if it had not been blocked. Returns whether it was.
-    pub fn unblock(&self, rank: Rank, slot: Slot) -> bool {
-        // Begun before: from the moment that it is not blocked, no search that misses it may be believed.
-        let _mutation = self.mutations.begin(slot, rank);
-        let was = self.blocked.remove(rank);
-        total_order_for_loom();
-        if self.blocked.unpark(rank) {
-            self.place(rank, slot);
-        }
-        was
-    }
-
     /// Takes the bit of a rank, whether the rank is blocked or not. Returns whether the caller has it now, and
     /// with it the right to make the number unavailable. If not, another thread has it or moves it.
     pub fn claim(&self, rank: Rank, slot: Slot) -> bool {
@@ -219,7 +196,7 @@ impl FreeIndex {
 
     /// Sets the bits above a node that is not zero, up to the first that is set already: a thread that clears
     /// that bit reads the node below it again.
-    fn announce(&self, level: usize, index: u32) {
+    pub(super) fn announce(&self, level: usize, index: u32) {
         let mut index = index;
         for above in level + 1..self.levels.len() {
             let bit = 1 << (index % NODE_BITS);
@@ -282,7 +259,7 @@ impl FreeIndex {
     }
 
     #[inline]
-    fn take_masked(&self, leaf: u32, mask: u64, count: u32, slot: Slot) -> Option<Taken> {
+    pub(super) fn take_masked(&self, leaf: u32, mask: u64, count: u32, slot: Slot) -> Option<Taken> {
         let node = self.node(0, leaf);
         loop {
             let wanted = lowest(node.load(Ordering::SeqCst) & mask, count);

@@ -1,7 +1,7 @@
 //! Who holds each number: a column beside the words, one entry per rank.
 //!
 //! ```text
-//! bit 63          34 33                0
+//! bit 63          38 37                0
 //!     | generation  | holder's id        |
 //! ```
 //!
@@ -106,19 +106,19 @@ impl<W: AsRef<[AtomicU64]>> HolderColumn<W> {
 mod tests {
     use super::*;
     use crate::state::time::Timestamp;
-    use crate::state::word::{MAX_GENERATION, NextWord};
+    use crate::state::word::{Floors, MAX_GENERATION, NextWord};
 
     #[test]
     fn an_entry_counts_as_long_as_the_word_has_its_generation() {
         let entries = WordTable::new([AtomicU64::new(0), AtomicU64::new(0)]);
         let column = HolderColumn::new(entries, DirtyBlocks::new(2));
-        let leased = Word::NEW.lease(Timestamp::new(9), 0).unwrap();
+        let leased = Word::NEW.lease(Timestamp::new(9), Floors::NONE).unwrap();
         assert_eq!(column.holder(Rank(1), leased), HolderId::NOBODY);
         column.put(Rank(1), 1, HolderId(7));
         assert_eq!(column.holder(Rank(1), leased), HolderId(7));
         let returned = leased.return_lease(NextWord::Available).unwrap();
         assert_eq!(column.holder(Rank(1), returned), HolderId(7), "who held it last");
-        let again = returned.lease(Timestamp::new(9), 0).unwrap();
+        let again = returned.lease(Timestamp::new(9), Floors::NONE).unwrap();
         assert_eq!(column.holder(Rank(1), again), HolderId::NOBODY);
         assert!(!column.raise(Rank(1), entry(0, HolderId(MAX_HOLDER_ID))), "an earlier entry");
         column.put(Rank(1), MAX_GENERATION, HolderId(MAX_HOLDER_ID));

@@ -6,8 +6,10 @@ pub mod block_counts;
 pub mod blocked;
 pub mod dirty_blocks;
 pub mod due_hints;
+mod end_rules;
 pub mod free_index;
 pub mod holder_column;
+mod leaf_blocking;
 #[cfg(all(test, allotd_loom))]
 mod models;
 pub mod mutations;

@@ -19,7 +19,7 @@ use super::free_index::FreeIndex;
 use super::number_state::State;
 use super::segment_state::SegmentState;
 use super::time::Timestamp;
-use super::word::{ExpiryRule, NextWord, Word};
+use super::word::{ExpiryRule, Floors, NextWord, Word};
 use super::word_table::WordTable;
 
 /// Enough to find every bug planted by hand; more takes hours.
@@ -49,7 +49,7 @@ fn take_one(index: &FreeIndex, slot: Slot) -> Option<Rank> {
 
 /// Words of which the free ones are new and the others leased until 10 at generation 1.
 fn ranks(len: u32, free: &[u32]) -> SegmentState<Box<[AtomicU64]>> {
-    let leased = Word::NEW.lease(at(10), 0).unwrap().bits();
+    let leased = Word::NEW.lease(at(10), Floors::NONE).unwrap().bits();
     let words = (0..len).map(|rank| AtomicU64::new(if free.contains(&rank) { 0 } else { leased })).collect();
     let (due, dirty) = (DueHints::new(len), DirtyBlocks::new(len));
     (0..len).filter(|rank| !free.contains(rank)).for_each(|rank| due.note(Rank(rank), at(10)));
@@ -67,7 +67,7 @@ type Model = SegmentState<Box<[AtomicU64]>>;
 
 fn lease_one(model: &Model, slot: Slot, until: u32) -> Option<(Rank, Word)> {
     while let Some(rank) = take_one(&model.free, slot) {
-        if let Ok(word) = model.lease(rank, at(until), 0) {
+        if let Ok(word) = model.lease(rank, at(until), Floors::NONE) {
             return Some((rank, word));
         }
     }
@@ -81,7 +81,7 @@ fn sweep(model: &Model, now: u32, slot: Slot) {
     let all = Rank(0)..Rank(model.words.len());
     while let Some(block) = model.due.due_block(at(now), &all, &mut 0) {
         let ranks = block.ranks(model.words.len());
-        model.sweep_ranks(&ranks, at(now), ExpiryRule::Available, slot, |_, _| {});
+        model.sweep_ranks(&ranks, at(now), ExpiryRule::Available.into(), slot, |_, _| {});
         model.settle_block(block, slot);
     }
     if model.due.is_due(at(now)) {
@@ -265,7 +265,7 @@ fn models_no_end_is_forgotten() {
         let thread = thread::spawn(move || sweep(&other, 10, Slot(1)));
         let rank = shared.free.take(Rank(1)..Rank(2), 1, Slot(0)).and_then(|taken| taken.ranks().next());
         if let Some(rank) = rank {
-            assert!(shared.lease(rank, at(20), 0).is_ok());
+            assert!(shared.lease(rank, at(20), Floors::NONE).is_ok());
         }
         thread.join().unwrap();
         assert!(shared.due.is_due(at(20)), "the new lease's end is known");
@@ -342,7 +342,7 @@ fn models_no_claim_is_in_vain() {
             other.change(Rank(0), Slot(1), same).is_ok()
         });
         let claimed = take_one(&shared.free, Slot(0));
-        let leased = claimed.is_some_and(|rank| shared.lease(rank, at(20), 0).is_ok());
+        let leased = claimed.is_some_and(|rank| shared.lease(rank, at(20), Floors::NONE).is_ok());
         assert_eq!(claimed.is_some(), leased, "a claim was in vain");
         assert_ne!(thread.join().unwrap(), leased);
     });
@@ -377,7 +377,7 @@ fn models_retire_against_a_lease() {
         assert_eq!(shared.words.get(Rank(0)).state(), State::Retired);
         assert_eq!(shared.words.get(Rank(0)).generation(), u32::from(leased.is_some()));
         let word = shared.words.memory()[0].load(Ordering::SeqCst);
-        let back = shared.change(Rank(0), Slot(0), |word| word.reinstate(0).ok_or(()));
+        let back = shared.change(Rank(0), Slot(0), |word| word.reinstate(Floors::NONE).ok_or(()));
         assert!(back.is_ok_and(|changed| changed.after.bits() > word));
         index_agrees(&shared);
     });

@@ -17,6 +17,9 @@ use crate::coordinates::Rank;
 use crate::sys::atomics::{AtomicU64, Ordering, total_order_for_loom};
 use crate::sys::slot::Slot;
 
+/// Least ranks of a stripe: those of a leaf of the index are in one.
+const MIN_STRIPE_RANKS: u32 = 64;
+
 /// Stripes of a segment. The counters of one thread fill one padded cache line.
 const STRIPES: usize = if cfg!(allotd_loom) { 1 } else { 8 };
 
@@ -36,7 +39,7 @@ pub struct Mutations {
 impl Mutations {
     /// Counters for `slots` threads that change `len` ranks.
     pub fn new(slots: usize, len: u32) -> Self {
-        let stripe_ranks = len.div_ceil(STRIPES as u32).max(1).next_power_of_two();
+        let stripe_ranks = len.div_ceil(STRIPES as u32).max(MIN_STRIPE_RANKS).next_power_of_two();
         let pairs = || CachePadded::new(std::array::from_fn(|_| Pair::default()));
         Self { slots: (0..slots).map(|_| pairs()).collect(), stripe_shift: stripe_ranks.trailing_zeros() }
     }

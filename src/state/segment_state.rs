@@ -16,7 +16,7 @@ use super::free_index::FreeIndex;
 use super::holder_column::{HolderColumn, HolderId};
 use super::number_state::State;
 use super::time::Timestamp;
-use super::word::{ExpiryRule, LeaseRefusal, Word};
+use super::word::{EndRules, Floors, LeaseRefusal, Word};
 use super::word_table::WordTable;
 
 /// The words of a segment and everything derived from them. `W` owns the memory of the words.
@@ -55,11 +55,11 @@ impl Changed {
 }
 
 impl<W: AsRef<[AtomicU64]>> SegmentState<W> {
-    /// Leases a rank that the caller took out of the free index, with a generation above `floor`. Whoever has
+    /// Leases a rank that the caller took out of the free index, with a generation above the floor. Whoever has
     /// the rank has the right to make the number unavailable, so it is available until this call.
     #[inline]
-    pub fn lease(&self, rank: Rank, until: Timestamp, floor: u32) -> Result<Word, LeaseRefusal> {
-        let (_, word) = self.words.update(rank, |word| word.lease(until, floor))?;
+    pub fn lease(&self, rank: Rank, until: Timestamp, floors: Floors) -> Result<Word, LeaseRefusal> {
+        let (_, word) = self.words.update(rank, |word| word.lease(until, floors))?;
         self.dirty.mark(rank);
         self.due.note(rank, until);
         self.blocks.moved(rank, State::Available, State::Leased);
@@ -72,14 +72,14 @@ impl<W: AsRef<[AtomicU64]>> SegmentState<W> {
         &self,
         rank: Rank,
         until: Timestamp,
-        floor: u32,
+        floors: Floors,
         holder: HolderId,
     ) -> Result<Word, LeaseRefusal> {
-        let Some(column) = self.holders.get() else { return self.lease(rank, until, floor) };
+        let Some(column) = self.holders.get() else { return self.lease(rank, until, floors) };
         loop {
             // Others may still change it from one available word to another.
             let before = self.words.get(rank);
-            let word = before.lease(until, floor)?;
+            let word = before.lease(until, floors)?;
             column.put(rank, word.generation(), holder);
             if self.words.replace(rank, before, word) {
                 self.dirty.mark(rank);
@@ -212,14 +212,14 @@ impl<W: AsRef<[AtomicU64]>> SegmentState<W> {
         &self,
         ranks: &Range<Rank>,
         now: Timestamp,
-        on_expiry: ExpiryRule,
+        rules: EndRules,
         slot: Slot,
         mut changed: impl FnMut(Rank, Changed),
     ) {
         for rank in coordinates::each(ranks) {
             if self.words.get(rank).due().is_some_and(|due| due <= now) {
                 // On an error another thread has changed the word.
-                let swept = self.change(rank, slot, |word| word.sweep(now, on_expiry).ok_or(()));
+                let swept = self.change(rank, slot, |word| word.sweep(now, rules).ok_or(()));
                 if let Ok(swept) = swept {
                     changed(rank, swept);
                 }

@@ -1,12 +1,15 @@
 //! The 64-bit state of one number, and every transition between states. Pure: no memory, clock or threads.
 //!
 //! ```text
-//! bit 63          34 33 32 31                     1  0
-//!     | generation  | phase| until                 | swept |
-//!       30 bits       2      31 bits                 1
+//! bit 63          38 37      34 33 32 31                     1  0
+//!     | generation  | attempts | phase| until                 | swept |
+//!       26 bits       4 bits     2      31 bits                 1
 //! ```
 //!
 //! * `generation`: how often the number was leased, reinstated or released.
+//! * `attempts`: how often it was leased since its pool began to count, this lease among them; 15 stands for all
+//!   that is more. It counts only while the generation is above the pool's [`Floors::attempts`]: to begin anew, a
+//!   pool raises that, and no word has to change.
 //! * `phase`: leased 0, returned 1, done 2, retired 3.
 //! * `until`: a [`Timestamp`] for leased and returned; for done, the round in which it was done; 0 for
 //!   retired.
@@ -14,8 +17,10 @@
 //!   back into the free index, so exactly one thread does so and counts it.
 //!
 //! The word of a number that was never leased is 0 and available, so a new table is a file of zeros.
-//! Every change makes the word larger as an unsigned integer: merging two histories is `max`.
+//! Every change makes the word larger as an unsigned integer: merging two histories is `max`. Attempts change
+//! with the generation only.
 
+pub use super::end_rules::{AttemptLimit, EndRules, ExpiryRule, Floors};
 use super::number_state::State;
 use super::time::Timestamp;
 
@@ -24,12 +29,18 @@ const UNTIL_SHIFT: u32 = 1;
 const UNTIL_BITS: u32 = 31;
 const PHASE_SHIFT: u32 = UNTIL_SHIFT + UNTIL_BITS;
 const PHASE_BITS: u32 = 2;
-pub(super) const GENERATION_SHIFT: u32 = PHASE_SHIFT + PHASE_BITS;
-const GENERATION_BITS: u32 = 30;
+const ATTEMPTS_SHIFT: u32 = PHASE_SHIFT + PHASE_BITS;
+const ATTEMPTS_BITS: u32 = 4;
+pub(super) const GENERATION_SHIFT: u32 = ATTEMPTS_SHIFT + ATTEMPTS_BITS;
+const GENERATION_BITS: u32 = 26;
+/// Where the generation of a word began that had no attempts.
+const OLD_GENERATION_SHIFT: u32 = ATTEMPTS_SHIFT;
 const _: () = assert!(GENERATION_SHIFT + GENERATION_BITS == u64::BITS);
 
 /// The last generation: a number that reaches it is retired at its next lease.
 pub const MAX_GENERATION: u32 = (1 << GENERATION_BITS) - 1;
+/// The most attempts that a word can count.
+pub const MAX_ATTEMPTS: u32 = (1 << ATTEMPTS_BITS) - 1;
 /// The last round of a pool.
 pub const MAX_ROUND: u32 = (1 << UNTIL_BITS) - 1;
 
@@ -40,19 +51,6 @@ pub enum NextWord {
     Available,
     /// Resting until then.
     Rest(Timestamp),
-    /// Done in this round.
-    Done(u32),
-    /// Retired.
-    Retired,
-}
-
-/// What the sweep does with a lease that ended without a return.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ExpiryRule {
-    /// Available at once.
-    Available,
-    /// Rests for N seconds after the lease's end.
-    Rest(u32),
     /// Done in this round.
     Done(u32),
     /// Retired.
@@ -98,10 +96,12 @@ impl Word {
         self.0
     }
 
-    fn build(generation: u32, phase: Phase, until: u32, swept: bool) -> Self {
+    fn build(generation: u32, attempts: u32, phase: Phase, until: u32, swept: bool) -> Self {
         debug_assert!(generation <= MAX_GENERATION && until <= Timestamp::MAX.seconds());
+        debug_assert!(attempts <= MAX_ATTEMPTS);
         Self(
             u64::from(generation) << GENERATION_SHIFT
+                | u64::from(attempts) << ATTEMPTS_SHIFT
                 | (phase as u64) << PHASE_SHIFT
                 | u64::from(until) << UNTIL_SHIFT
                 | u64::from(swept),
@@ -111,6 +111,46 @@ impl Word {
     /// How often the number was leased, reinstated or released.
     pub fn generation(self) -> u32 {
         (self.0 >> GENERATION_SHIFT) as u32
+    }
+
+    fn attempt_bits(self) -> u32 {
+        (self.0 >> ATTEMPTS_SHIFT) as u32 & MAX_ATTEMPTS
+    }
+
+    /// How often the number was leased since its pool's attempts were last counted anew; `floor` is
+    /// [`Floors::attempts`]. [`MAX_ATTEMPTS`] stands for all that is more.
+    #[inline]
+    pub fn attempts(self, floor: u32) -> u32 {
+        if self.generation() > floor { self.attempt_bits() } else { 0 }
+    }
+
+    /// The word that a table or a journal has from before words had attempts. A larger word is never made the
+    /// smaller one, except that all whose generation does not fit any more are retired.
+    #[must_use]
+    pub fn from_bits_without_attempts(bits: u64) -> Self {
+        let generation = (bits >> OLD_GENERATION_SHIFT) as u32;
+        let rest = Self(bits & !(u64::MAX << OLD_GENERATION_SHIFT));
+        let word = Self(u64::from(generation.min(MAX_GENERATION)) << GENERATION_SHIFT | rest.0);
+        match generation {
+            _ if rest.is_moved() => word.moved(),
+            0..=MAX_GENERATION => word,
+            _ => Self::given_up(MAX_GENERATION),
+        }
+    }
+
+    /// Whether the number's lease is the last attempt that a limit allows, or a later one.
+    pub fn has_reached(self, limit: AttemptLimit) -> bool {
+        self.attempts(limit.floor) >= limit.max
+    }
+
+    /// What becomes of the number when its lease ends.
+    fn expiry(self, rules: EndRules) -> ExpiryRule {
+        match (rules.on_expiry, rules.attempts) {
+            (ExpiryRule::Available | ExpiryRule::Rest(_), Some(limit)) if self.has_reached(limit) => {
+                limit.then
+            }
+            (on_expiry, _) => on_expiry,
+        }
     }
 
     fn phase(self) -> Phase {
@@ -159,16 +199,17 @@ impl Word {
         (self.state() == State::Done).then(|| self.until_bits())
     }
 
-    /// The number leased until then, with the next generation above `floor`.
-    pub fn lease(self, until: Timestamp, floor: u32) -> Result<Self, LeaseRefusal> {
+    /// The number leased until then, with the next generation above the floor, and one attempt more.
+    pub fn lease(self, until: Timestamp, floors: Floors) -> Result<Self, LeaseRefusal> {
         if !self.is_available() {
             return Err(LeaseRefusal::NotAvailable);
         }
-        let used = self.generation().max(floor);
+        let used = self.generation().max(floors.generation);
         if used >= MAX_GENERATION {
             return Err(LeaseRefusal::GenerationsSpent);
         }
-        Ok(Self::build(used + 1, Phase::Leased, until.seconds(), false))
+        let attempts = (self.attempts(floors.attempts) + 1).min(MAX_ATTEMPTS);
+        Ok(Self::build(used + 1, attempts, Phase::Leased, until.seconds(), false))
     }
 
     /// The same lease, extended to `until` if that is later. An expired lease can be renewed as long as
@@ -182,7 +223,7 @@ impl Word {
         } else {
             until.seconds().max(self.until_bits())
         };
-        Ok(self.max(Self::build(self.generation(), Phase::Leased, until, false)))
+        Ok(self.max(Self::build(self.generation(), self.attempt_bits(), Phase::Leased, until, false)))
     }
 
     /// The number returned by its holder. A second return changes nothing.
@@ -203,17 +244,17 @@ impl Word {
             NextWord::Done(round) => (Phase::Done, round.min(MAX_ROUND), false),
             NextWord::Retired => (Phase::Retired, 0, false),
         };
-        Self::build(self.generation(), phase, until, swept)
+        Self::build(self.generation(), self.attempt_bits(), phase, until, swept)
     }
 
     /// What the sweep turns the word into; `None` if it is not due at `now`.
-    pub fn sweep(self, now: Timestamp, on_expiry: ExpiryRule) -> Option<Self> {
+    pub fn sweep(self, now: Timestamp, rules: EndRules) -> Option<Self> {
         let due = self.due().filter(|due| *due <= now)?;
         let swept = Self(self.0 | SWEPT);
         if self.phase() == Phase::Returned {
             return Some(swept);
         }
-        Some(match on_expiry {
+        Some(match self.expiry(rules) {
             ExpiryRule::Available => swept,
             ExpiryRule::Rest(seconds) => self.ended(NextWord::Rest(due.after(seconds))),
             ExpiryRule::Done(round) => self.ended(NextWord::Done(round)),
@@ -231,31 +272,31 @@ impl Word {
         (self.phase() != Phase::Retired).then(|| self.ended(NextWord::Retired))
     }
 
-    /// A retired number available again, with the next generation above `floor`, unless its generations are
-    /// used up.
-    pub fn reinstate(self, floor: u32) -> Option<Self> {
-        let used = self.generation().max(floor);
+    /// A retired number available again, with the next generation above the floor, unless its generations are
+    /// used up. Its attempts count anew.
+    pub fn reinstate(self, floors: Floors) -> Option<Self> {
+        let used = self.generation().max(floors.generation);
         let retired = self.state() == State::Retired && !self.is_moved() && used < MAX_GENERATION;
-        retired.then(|| Self::build(used + 1, Phase::Returned, 0, true))
+        retired.then(|| Self::build(used + 1, 0, Phase::Returned, 0, true))
     }
 
     /// A leased or resting number available again, by an operator. So is one whose lease has ended and could
     /// still be renewed. `None` for any other.
     ///
-    /// The token of a lease proves its generation. So the number gets the next one above `floor`, which is given
+    /// The token of a lease proves its generation. So the number gets the next one above the floor, which is given
     /// out to nobody: from here on no token fits the word, and the next lease has a later generation still. The
     /// word grows like at a lease. A number whose generations are used up is retired instead: it is never
-    /// leased again, and a retired number cannot be renewed.
-    pub fn release(self, floor: u32) -> Option<Self> {
+    /// leased again, and a retired number cannot be renewed. The attempts that were made count on.
+    pub fn release(self, floors: Floors) -> Option<Self> {
         let has_token = match self.phase() {
             Phase::Leased => self.generation() > 0,
             Phase::Returned => !self.is_swept(),
             Phase::Done | Phase::Retired => false,
         };
-        let used = self.generation().max(floor);
+        let used = self.generation().max(floors.generation);
         has_token.then(|| {
             if used < MAX_GENERATION {
-                Self::build(used + 1, Phase::Returned, 0, true)
+                Self::build(used + 1, self.attempts(floors.attempts), Phase::Returned, 0, true)
             } else {
                 self.ended(NextWord::Retired)
             }
@@ -265,7 +306,7 @@ impl Word {
     /// What replaces a word that has moved to another segment: larger than every other word of its generation.
     #[must_use]
     pub fn moved(self) -> Self {
-        Self::build(self.generation(), Phase::Retired, 0, true)
+        Self::build(self.generation(), MAX_ATTEMPTS, Phase::Retired, 0, true)
     }
 
     /// Whether the word has moved to another segment. It says nothing else then.
@@ -280,18 +321,19 @@ impl Word {
         if generation == 0 && state == NextWord::Available {
             return Self::NEW;
         }
-        Self::build(generation.min(MAX_GENERATION), Phase::Leased, 0, false).ended(state)
+        Self::build(generation.min(MAX_GENERATION), 0, Phase::Leased, 0, false).ended(state)
     }
 
-    /// A retired number of this generation, which replaces a lost word.
+    /// A retired number of this generation, which replaces a lost word: not smaller than that was, unless it had
+    /// moved.
     pub fn given_up(generation: u32) -> Self {
-        Self::build(generation.min(MAX_GENERATION), Phase::Retired, 0, false)
+        Self::build(generation.min(MAX_GENERATION), MAX_ATTEMPTS, Phase::Retired, 0, false)
     }
 
     /// When the number becomes available if nobody renews or returns it before.
-    pub fn available_at(self, on_expiry: ExpiryRule) -> Option<Timestamp> {
+    pub fn available_at(self, rules: EndRules) -> Option<Timestamp> {
         let due = self.due()?;
-        match (self.state(), on_expiry) {
+        match (self.state(), self.expiry(rules)) {
             (State::Resting, _) | (_, ExpiryRule::Available) => Some(due),
             (_, ExpiryRule::Rest(seconds)) => Some(due.after(seconds)),
             _ => None,
@@ -301,9 +343,9 @@ impl Word {
     /// The word as it is at `now`, whether or not the sweep has reached it. A number that was done in an
     /// earlier round is done until the scan that opens the round has reached it.
     #[must_use]
-    pub fn seen(self, now: Timestamp, on_expiry: ExpiryRule) -> Self {
+    pub fn seen(self, now: Timestamp, rules: EndRules) -> Self {
         let mut word = self;
-        while let Some(next) = word.sweep(now, on_expiry) {
+        while let Some(next) = word.sweep(now, rules) {
             word = next;
         }
         word
@@ -312,148 +354,4 @@ impl Word {
 
 #[cfg(test)]
 #[cfg(not(allotd_loom))]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn at(seconds: u32) -> Timestamp {
-        Timestamp::new(seconds)
-    }
-
-    #[test]
-    fn a_lease_goes_round() {
-        let leased = Word::NEW.lease(at(100), 0).unwrap();
-        assert_eq!((leased.state(), leased.generation(), leased.due()), (State::Leased, 1, Some(at(100))));
-        assert_eq!(leased.lease(at(200), 0), Err(LeaseRefusal::NotAvailable));
-        assert_eq!(leased.sweep(at(99), ExpiryRule::Available), None);
-        let swept = leased.sweep(at(100), ExpiryRule::Available).unwrap();
-        assert_eq!((swept.state(), swept.due()), (State::Available, None));
-        let again = swept.lease(at(300), 0).unwrap();
-        assert_eq!((again.state(), again.generation()), (State::Leased, 2));
-        let rested = again.return_lease(NextWord::Rest(at(400))).unwrap();
-        assert_eq!((rested.state(), rested.due()), (State::Resting, Some(at(400))));
-        assert_eq!(rested.renew(at(900)), Err(LeaseOver));
-        assert_eq!(rested.return_lease(NextWord::Done(1)), Ok(rested), "returning twice changes nothing");
-        assert_eq!(rested.sweep(at(400), ExpiryRule::Done(1)).unwrap().state(), State::Available);
-    }
-
-    #[test]
-    fn a_passed_lease_can_still_be_renewed_and_returned() {
-        let swept = Word::NEW.lease(at(100), 0).unwrap().sweep(at(100), ExpiryRule::Available).unwrap();
-        let renewed = swept.renew(at(150)).unwrap();
-        assert_eq!((renewed.state(), renewed.generation(), renewed.due()), (State::Leased, 1, Some(at(150))));
-        assert!(renewed > swept && swept.renew(at(100)).unwrap() > swept);
-        assert_eq!(swept.return_lease(NextWord::Done(3)).unwrap().state(), State::Done);
-    }
-
-    #[test]
-    fn a_renewal_never_shortens() {
-        let leased = Word::NEW.lease(at(100), 0).unwrap();
-        assert_eq!(leased.renew(at(50)), Ok(leased));
-    }
-
-    #[test]
-    fn expiry_follows_the_pool() {
-        let leased = Word::NEW.lease(at(100), 0).unwrap();
-        let rests = leased.sweep(at(130), ExpiryRule::Rest(20)).unwrap();
-        assert_eq!((rests.state(), rests.due()), (State::Resting, Some(at(120))));
-        assert_eq!(leased.seen(at(130), ExpiryRule::Rest(20)).state(), State::Available);
-        assert_eq!(leased.sweep(at(130), ExpiryRule::Done(2)).unwrap().state(), State::Done);
-        assert_eq!(leased.sweep(at(130), ExpiryRule::Retired).unwrap().state(), State::Retired);
-    }
-
-    #[test]
-    fn done_comes_back_in_a_later_round_only() {
-        let done = Word::NEW.lease(at(100), 0).unwrap().return_lease(NextWord::Done(1)).unwrap();
-        assert_eq!(done.open_round(1), None);
-        assert_eq!(done.open_round(2).unwrap().state(), State::Available);
-        assert_eq!(done.sweep(Timestamp::MAX, ExpiryRule::Available), None);
-    }
-
-    #[test]
-    fn retired_stays_until_reinstated() {
-        for word in [Word::NEW, Word::NEW.lease(at(100), 0).unwrap()] {
-            let retired = word.retire().unwrap();
-            assert!(retired > word);
-            assert_eq!((retired.state(), retired.retire()), (State::Retired, None));
-            assert_eq!(retired.lease(at(1), 0), Err(LeaseRefusal::NotAvailable));
-            let back = retired.reinstate(0).unwrap();
-            assert_eq!((back.state(), back.generation()), (State::Available, word.generation() + 1));
-            assert_eq!(back.reinstate(0), None);
-        }
-    }
-
-    #[test]
-    fn a_release_ends_a_lease_or_a_rest_and_its_token() {
-        let leased = Word::NEW.lease(at(100), 0).unwrap();
-        let lapsed = leased.sweep(at(100), ExpiryRule::Available).unwrap();
-        let resting = leased.return_lease(NextWord::Rest(at(400))).unwrap();
-        for word in [leased, lapsed, resting] {
-            let released = word.release(0).unwrap();
-            assert!(released > word);
-            assert_eq!(
-                (released.state(), released.generation(), released.due()),
-                (State::Available, 2, None)
-            );
-            assert_eq!(released.renew(at(900)), Err(LeaseOver));
-            assert_eq!(released.release(0), None, "twice changes nothing");
-            assert_eq!(released.lease(at(500), 0).unwrap().generation(), 3);
-            assert_eq!(word.release(7).unwrap().generation(), 8);
-        }
-        let done = leased.return_lease(NextWord::Done(1)).unwrap();
-        for word in [Word::NEW, done, leased.retire().unwrap(), leased.moved()] {
-            assert_eq!(word.release(0), None);
-        }
-        let last = Word::build(MAX_GENERATION, Phase::Leased, 100, false);
-        let released = last.release(0).unwrap();
-        assert_eq!((released.state(), released.renew(at(900))), (State::Retired, Err(LeaseOver)));
-    }
-
-    #[test]
-    fn a_floor_of_generations_is_passed_by_the_next_lease() {
-        let old = Word::NEW.lease(at(10), 0).unwrap().return_lease(NextWord::Available).unwrap();
-        assert_eq!(old.lease(at(20), 7).unwrap().generation(), 8);
-        assert_eq!(old.lease(at(20), MAX_GENERATION), Err(LeaseRefusal::GenerationsSpent));
-        assert_eq!(old.retire().unwrap().reinstate(7).unwrap().generation(), 8);
-    }
-
-    #[test]
-    fn a_worn_out_number_is_never_leased() {
-        let worn = Word::build(MAX_GENERATION, Phase::Returned, 0, true);
-        assert_eq!(worn.lease(at(1), 0), Err(LeaseRefusal::GenerationsSpent));
-        assert_eq!(worn.retire().unwrap().reinstate(0), None);
-    }
-
-    proptest! {
-        #[test]
-        fn a_moved_word_is_the_largest_of_its_generation_and_never_changes(
-            bits: u64, seconds in 0..=Timestamp::MAX.seconds(), round in 0..=MAX_ROUND
-        ) {
-            let word = Word::from_bits(bits);
-            let moved = word.moved();
-            let retired = Word::build(word.generation(), Phase::Retired, 0, false);
-            prop_assert!(moved.is_moved() && moved.generation() == word.generation() && moved > retired);
-            prop_assert_eq!(word.retire().unwrap_or(word).is_moved(), word.is_moved());
-            prop_assert!(moved.lease(at(seconds), 0).is_err() && moved.renew(at(seconds)).is_err());
-            prop_assert!(moved.retire().is_none() && moved.reinstate(0).is_none() && moved.release(0).is_none());
-            prop_assert!(moved.open_round(round).is_none());
-            prop_assert!(moved.sweep(at(seconds), ExpiryRule::Available).is_none());
-            prop_assert_eq!(moved.return_lease(NextWord::Retired).unwrap_or(moved), moved);
-        }
-
-        #[test]
-        fn every_change_grows_the_word(bits: u64, seconds in 0..=Timestamp::MAX.seconds(), round in 0..=MAX_ROUND, rest: u32) {
-            let word = Word::from_bits(bits);
-            let end = [NextWord::Available, NextWord::Rest(at(seconds)), NextWord::Done(round), NextWord::Retired];
-            let expiry = [ExpiryRule::Available, ExpiryRule::Rest(rest), ExpiryRule::Done(round), ExpiryRule::Retired];
-            let mut changes = vec![word.lease(at(seconds), 0).ok(), word.retire(), word.reinstate(0), word.release(0), word.open_round(round)];
-            changes.extend(expiry.map(|e| word.sweep(at(seconds), e)));
-            for next in changes.into_iter().flatten() {
-                prop_assert!(next > word, "{word:?} -> {next:?}");
-            }
-            for next in end.iter().filter_map(|e| word.return_lease(*e).ok()).chain(word.renew(at(seconds)).ok()) {
-                prop_assert!(next >= word, "{word:?} -> {next:?}");
-            }
-        }
-    }
-}
+mod tests;

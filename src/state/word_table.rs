@@ -1,5 +1,7 @@
 //! The word table: one atomic word per rank, over memory that the caller owns and maps.
 
+use std::ops::Range;
+
 use crate::coordinates::Rank;
 use crate::sys::atomics::{AtomicU64, Ordering};
 use crate::sys::prefetch::prefetch;
@@ -79,6 +81,19 @@ impl<W: AsRef<[AtomicU64]>> WordTable<W> {
         self.words.as_ref()[rank.index()].store(0, Ordering::SeqCst);
     }
 
+    /// Makes words that were read from a file without attempts those that they are now. Only before anyone uses
+    /// the table.
+    pub fn add_attempts(&self, ranks: Range<Rank>) {
+        for cell in &self.words.as_ref()[ranks.start.index()..ranks.end.index()] {
+            let bits = u64::from_le(cell.load(Ordering::SeqCst));
+            let word = Word::from_bits_without_attempts(bits);
+            // A page that needs no change stays shared with the file.
+            if word.bits() != bits {
+                cell.store(word.bits().to_le(), Ordering::SeqCst);
+            }
+        }
+    }
+
     /// Prefetches a word that will be needed soon.
     #[inline]
     pub fn prefetch(&self, rank: Rank) {
@@ -93,13 +108,14 @@ impl<W: AsRef<[AtomicU64]>> WordTable<W> {
 mod tests {
     use super::*;
     use crate::state::time::Timestamp;
+    use crate::state::word::Floors;
 
     #[test]
     fn update_writes_what_the_transition_says_or_nothing() {
         let table = WordTable::new([AtomicU64::new(0), AtomicU64::new(0)]);
-        let leased = table.update(Rank(1), |word| word.lease(Timestamp::new(9), 0)).unwrap().1;
+        let leased = table.update(Rank(1), |word| word.lease(Timestamp::new(9), Floors::NONE)).unwrap().1;
         assert_eq!((table.get(Rank(0)), table.get(Rank(1))), (Word::NEW, leased));
-        assert!(table.update(Rank(1), |word| word.lease(Timestamp::new(9), 0)).is_err());
+        assert!(table.update(Rank(1), |word| word.lease(Timestamp::new(9), Floors::NONE)).is_err());
         assert_eq!(table.update(Rank(1), Ok::<_, ()>), Ok((leased, leased)));
         assert_eq!(table.get(Rank(1)), leased);
         table.prefetch(Rank(7));

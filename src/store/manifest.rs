@@ -20,10 +20,13 @@ use crate::domain::settings::Settings;
 use crate::state::time::{EPOCH_UNIX_SECONDS, Timestamp};
 
 use super::checksummed::{with_checksum, without_checksum};
+use super::table::checksums::Layout;
 use super::zones_file::ZonesEntry;
 
 /// Version of the manifest and of the files it names.
-pub(crate) const FORMAT: u32 = 4;
+pub(crate) const FORMAT: u32 = 5;
+/// The first version whose words have attempts.
+const FIRST_WITH_ATTEMPTS: u32 = 5;
 /// The oldest version that is read: it has no epochs. Format 3 names no lists.
 const OLDEST_FORMAT: u32 = 2;
 /// The manifest's name in the pool's directory.
@@ -62,6 +65,9 @@ pub(crate) struct Manifest {
     /// the pool was restored from have ended then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) paused_until: Option<u64>,
+    /// The largest generation whose attempts do not count any more: those of the round have larger ones.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) attempts_floor: u32,
     /// Whether leases that were confirmed may be unknown here: the next start begins an epoch of tokens.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) begins_epoch: bool,
@@ -76,6 +82,9 @@ pub(crate) struct Manifest {
     /// Epochs of the tokens, with ascending floors.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     epochs: Vec<EpochEntry>,
+    /// Whether it was read from a version whose words have no attempts, and has not been written since.
+    #[serde(skip)]
+    pub(crate) is_without_attempts: bool,
 }
 
 /// An epoch of a pool's tokens.
@@ -131,13 +140,20 @@ impl Manifest {
             round: FIRST_ROUND,
             paused: false,
             paused_until: None,
+            attempts_floor: 0,
             begins_epoch: false,
             note: Note::default(),
             settings,
             zones: None,
             segments,
             epochs: Vec::new(),
+            is_without_attempts: false,
         }
+    }
+
+    /// How the words are in files that do not tell it themselves.
+    pub(crate) fn words_layout(&self) -> Layout {
+        if self.is_without_attempts { Layout::WithoutAttempts } else { Layout::WithAttempts }
     }
 
     /// The epochs of the pool's tokens.
@@ -230,6 +246,7 @@ impl Manifest {
         let mut manifest: Self =
             toml::from_str(text).map_err(|e| ManifestError::Damaged(path.clone(), e.message().to_owned()))?;
         manifest.check().map_err(|what| ManifestError::Damaged(path, what))?;
+        manifest.is_without_attempts = manifest.format < FIRST_WITH_ATTEMPTS;
         manifest.format = FORMAT;
         Ok(manifest)
     }
@@ -242,6 +259,9 @@ impl Manifest {
         }
         if !self.epochs.is_sorted_by(|a, b| a.floor < b.floor) {
             return Err("the epochs are not in the order of their floors".to_owned());
+        }
+        if self.attempts_floor > crate::state::word::MAX_GENERATION {
+            return Err(format!("attempts_floor is {}", self.attempts_floor));
         }
         if self.round == 0 || self.round > crate::state::word::MAX_ROUND {
             return Err(format!("round is {}", self.round));
@@ -261,7 +281,10 @@ impl Manifest {
 
     /// The file's content.
     pub(crate) fn content(&self) -> io::Result<String> {
-        Ok(with_checksum(&toml::to_string(self).map_err(io::Error::other)?))
+        // Until its tables are written anew, which they are as it is read.
+        let format = if self.is_without_attempts { FIRST_WITH_ATTEMPTS - 1 } else { FORMAT };
+        let written = Self { format, ..self.clone() };
+        Ok(with_checksum(&toml::to_string(&written).map_err(io::Error::other)?))
     }
 
     pub(crate) fn write(&self, disk: &dyn Disk, pool_dir: &Path) -> io::Result<()> {
@@ -287,17 +310,21 @@ mod tests {
                             floor = 4\nid = \"0000000000000001\"\n";
 
     #[test]
-    fn format_3_is_read_and_becomes_format_4_with_lists() {
+    fn format_3_is_read_and_becomes_the_present_one_with_lists() {
         let dir = tempfile::tempdir().unwrap();
         let rest = FORMAT_3.split_once('\n').unwrap().1;
         std::fs::write(dir.path().join(MANIFEST_FILE), with_checksum(rest)).unwrap();
         let mut manifest = Manifest::read(dir.path()).unwrap();
         assert_eq!((manifest.settings.blocked_by.len(), manifest.epochs().len()), (0, 1));
+        manifest.write(&RealDisk, dir.path()).unwrap();
+        assert_eq!(Manifest::read(dir.path()).unwrap(), manifest, "its tables are not written anew yet");
+        assert_eq!(manifest.words_layout(), Layout::WithoutAttempts);
+        manifest.is_without_attempts = false;
         manifest.settings.blocked_by = vec!["optouts".parse().unwrap()];
         manifest.settings.outcomes.insert("do_not_call".to_owned(), "list:optouts".parse().unwrap());
         manifest.write(&RealDisk, dir.path()).unwrap();
         let read = Manifest::read(dir.path()).unwrap();
-        assert_eq!((read.format, &read), (4, &manifest));
+        assert_eq!((read.format, &read), (5, &manifest));
     }
 
     #[test]
@@ -307,6 +334,7 @@ mod tests {
         std::fs::write(dir.path().join(MANIFEST_FILE), with_checksum(rest)).unwrap();
         let mut manifest = Manifest::read(dir.path()).unwrap();
         assert_eq!((manifest.round, manifest.paused, manifest.epochs().len()), (3, true, 0));
+        manifest.is_without_attempts = false;
         for (floor, id) in [(4, 1), (9, 2), (9, 3)] {
             manifest.begins_epoch = true;
             manifest.begin_epoch(Epoch { floor, id });

@@ -17,6 +17,8 @@ pub(crate) fn remove_strays(disk: &dyn Disk, dir: &Path, manifest: &Manifest) ->
     for entry in &manifest.segments {
         let paths = SegmentPaths::of(dir, entry);
         known.extend(paths.all().into_iter().cloned());
+        // Its words, if they are to be renamed yet.
+        known.insert(paths.table.upgraded());
         if manifest.settings.holders {
             known.extend(paths.of_holders().into_iter().cloned());
         }
@@ -32,8 +34,8 @@ pub(crate) fn remove_strays(disk: &dyn Disk, dir: &Path, manifest: &Manifest) ->
 }
 
 /// The extensions of the files in a pool's directory.
-const OUR_KINDS: [&str; 8] =
-    ["numbers", "growing", "words", "sums", "holders", "holder-sums", "zones", "new"];
+const OUR_KINDS: [&str; 9] =
+    ["numbers", "growing", "words", "upgraded", "sums", "holders", "holder-sums", "zones", "new"];
 
 /// Whether a file in a pool's directory has a name that this program uses.
 pub(crate) fn is_ours(path: &Path) -> bool {

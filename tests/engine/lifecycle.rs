@@ -44,11 +44,11 @@ fn another_version_or_another_directory_is_refused_and_left_alone() {
     let error = try_open(dir.path()).err().unwrap().to_string();
     assert!(error.contains("checksum") && error.contains("pool.toml"), "{error}");
     let (_, settings) = text.split_once('\n').unwrap();
-    let settings = settings.replace("format = 4", "format = 5");
+    let settings = settings.replace("format = 5", "format = 6");
     fs::write(&manifest, format!("crc32c = \"{:08x}\"\n{settings}", crc32c::crc32c(settings.as_bytes())))
         .unwrap();
     let error = try_open(dir.path()).err().unwrap().to_string();
-    assert!(error.contains("format 5") && error.contains("pool.toml"), "{error}");
+    assert!(error.contains("format 6") && error.contains("pool.toml"), "{error}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use allotd::domain::counts::Counts;
 use allotd::domain::holder::HolderName;
 use allotd::domain::list_name::ListName;
-use allotd::domain::settings::{NextState, Order, SettingsChange};
+use allotd::domain::settings::{Attempts, NextState, Order, SettingsChange};
 use allotd::engine::lists::operations::ListChange;
 use allotd::engine::operations::export::Export;
 use allotd::engine::operations::import::NumberSource;
@@ -29,6 +29,8 @@ struct Record {
     generation: u32,
     until: Option<Timestamp>,
     round: u32,
+    /// How often it was leased since attempts were last counted anew.
+    attempts: u32,
     /// Whether the last lease can still be renewed or returned.
     holder: bool,
     /// Whom the last lease was for.
@@ -37,20 +39,27 @@ struct Record {
 
 impl Record {
     /// A number that was never leased.
-    const NEW: Self =
-        Self { state: State::Available, generation: 0, until: None, round: 0, holder: false, held_by: None };
+    const NEW: Self = Self {
+        state: State::Available,
+        generation: 0,
+        until: None,
+        round: 0,
+        attempts: 0,
+        holder: false,
+        held_by: None,
+    };
 }
 
 impl Record {
     /// Released: nobody has the token of this generation.
-    fn free(&mut self) {
+    fn free(&mut self, floor: u32) {
         *self = Self {
             state: State::Available,
-            generation: self.generation + 1,
+            generation: self.generation.max(floor) + 1,
             until: None,
-            round: self.round,
             holder: false,
             held_by: None,
+            ..*self
         };
     }
 }
@@ -58,6 +67,9 @@ impl Record {
 struct Model {
     numbers: BTreeMap<u64, Record>,
     on_expiry: NextState,
+    attempts: Option<Attempts>,
+    /// The largest generation when attempts were last counted anew.
+    floor: u32,
     round: u32,
     paused: bool,
     lists: [BTreeSet<u64>; LISTS.len()],
@@ -80,6 +92,25 @@ fn list_name(list: usize) -> ListName {
 }
 
 impl Model {
+    /// What follows the end of a lease that would be `then` otherwise.
+    fn after_attempt(&self, record: &Record, then: NextState) -> NextState {
+        match self.attempts {
+            Some(limit) if then.comes_back() && record.attempts >= limit.max => limit.then,
+            _ => then,
+        }
+    }
+
+    fn count_anew(&mut self) {
+        let largest = self.numbers.values().map(|record| record.generation).max().unwrap_or(0);
+        self.floor = self.floor.max(largest);
+        self.numbers.values_mut().for_each(|record| record.attempts = 0);
+    }
+
+    fn put_on_list(&mut self, list: ListName, number: u64) {
+        let list = LISTS.iter().position(|name| *name == list.as_str()).unwrap();
+        self.lists[list].insert(number);
+    }
+
     fn is_blocked(&self, number: u64) -> bool {
         (0..LISTS.len()).any(|list| self.blocked_by[list] && self.lists[list].contains(&number))
     }
@@ -92,15 +123,23 @@ impl Model {
 
     /// Lets time pass: what has ended is over.
     fn tick(&mut self, now: Timestamp) {
-        for record in self.numbers.values_mut() {
+        let mut listed = Vec::new();
+        for (number, mut record) in self.numbers.clone() {
             while let Some(until) = record.until.filter(|until| *until <= now) {
                 record.until = None;
-                let then = if record.state == State::Leased { self.on_expiry } else { NextState::Available };
+                let then = match record.state {
+                    State::Leased => self.after_attempt(&record, self.on_expiry),
+                    _ => NextState::Available,
+                };
                 // A lease that just ended can still be renewed or returned, unless its
                 // number has changed since.
-                record.holder &= then == NextState::Available;
+                record.holder &= matches!(then, NextState::Available | NextState::List(_));
                 match then {
                     NextState::Available => record.state = State::Available,
+                    NextState::List(list) => {
+                        record.state = State::Available;
+                        listed.push((list, number));
+                    }
                     NextState::Rest(seconds) => {
                         record.state = State::Resting;
                         record.until = Some(until.after(seconds));
@@ -110,9 +149,12 @@ impl Model {
                         record.round = self.round;
                     }
                     NextState::Retired => record.state = State::Retired,
-                    NextState::List(_) => panic!("refused as a rule for expiry"),
                 }
             }
+            self.numbers.insert(number, record);
+        }
+        for (list, number) in listed {
+            self.put_on_list(list, number);
         }
     }
 
@@ -136,6 +178,7 @@ enum Event {
     Round,
     Pause(bool),
     ExpiryRule(NextState),
+    Attempts(Option<Attempts>),
     List { list: usize, change: ListChange, first: u64, len: u64 },
     BlockedBy([bool; LISTS.len()]),
     ReturnAll { holder: usize, then: NextState },
@@ -158,6 +201,16 @@ fn then() -> impl Strategy<Value = NextState> {
 
 fn holder() -> impl Strategy<Value = usize> {
     0..HOLDERS.len()
+}
+
+fn attempts() -> impl Strategy<Value = Option<Attempts>> {
+    let then = prop_oneof![
+        (1u32..50).prop_map(NextState::Rest),
+        Just(NextState::Done),
+        Just(NextState::Retired),
+        (0..LISTS.len()).prop_map(|list| NextState::List(list_name(list))),
+    ];
+    prop::option::weighted(0.8, (1u32..4, then).prop_map(|(max, then)| Attempts { max, then }))
 }
 
 fn list_change() -> impl Strategy<Value = ListChange> {
@@ -193,6 +246,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => Just(Event::Round),
         1 => any::<bool>().prop_map(Event::Pause),
         1 => then().prop_map(Event::ExpiryRule),
+        2 => attempts().prop_map(Event::Attempts),
         1 => Just(Event::Restart),
     ]
 }
@@ -223,7 +277,17 @@ impl Run {
             ranges.iter().flat_map(|r| r.first().get()..=r.last().get()).map(|n| (n, Record::NEW)).collect();
         let on_expiry = NextState::Available;
         let (lists, blocked_by) = Default::default();
-        let model = Model { numbers, on_expiry, round: 1, paused: false, lists, blocked_by, tracks_holders };
+        let model = Model {
+            numbers,
+            on_expiry,
+            attempts: None,
+            floor: 0,
+            round: 1,
+            paused: false,
+            lists,
+            blocked_by,
+            tracks_holders,
+        };
         Self {
             worker: engine.worker(),
             dir,
@@ -267,6 +331,9 @@ impl Run {
                 for record in self.model.numbers.values_mut().filter(|r| r.state == State::Done) {
                     record.state = State::Available;
                 }
+                if self.model.attempts.is_some() {
+                    self.model.count_anew();
+                }
             }
             Event::Pause(paused) => {
                 if paused { self.pool.pause() } else { self.pool.resume() }.unwrap();
@@ -276,6 +343,14 @@ impl Run {
                 let change = SettingsChange { on_expiry: Some(then), ..SettingsChange::default() };
                 self.pool.change_settings(&change).unwrap();
                 self.model.on_expiry = then;
+            }
+            Event::Attempts(attempts) => {
+                let change = SettingsChange { attempts: Some(attempts), ..SettingsChange::default() };
+                self.pool.change_settings(&change).unwrap();
+                if attempts.is_some() && self.model.attempts.is_none() {
+                    self.model.count_anew();
+                }
+                self.model.attempts = attempts;
             }
             Event::List { list, change, first, len } => self.list(list, change, first, len),
             Event::BlockedBy(blocked_by) => {
@@ -335,16 +410,18 @@ impl Run {
                 assert_eq!(got, candidates[..got.len()]);
             }
         }
+        let floor = self.model.floor;
         for lease in leases {
             let record = self.model.numbers.get_mut(&lease.number.get()).unwrap();
             assert_eq!(record.state, State::Available, "{lease:?}");
-            assert_eq!(lease.generation, record.generation + 1);
+            assert_eq!(lease.generation, record.generation.max(floor) + 1);
             assert!(lease.expires_at >= now.after(ttl) && lease.expires_at <= now.after(ttl + 1));
             *record = Record {
                 state: State::Leased,
                 generation: lease.generation,
                 until: Some(lease.expires_at),
                 round: 0,
+                attempts: record.attempts + 1,
                 holder: true,
                 held_by: holder,
             };
@@ -390,6 +467,7 @@ impl Run {
         self.pool
             .return_leases(&mut self.worker, &[ReturnItem { lease: held, then, outcome: None }], &mut results)
             .unwrap();
+        let then = self.model.after_attempt(&self.model.numbers[&lease.number.get()], then);
         let record = self.model.numbers.get_mut(&lease.number.get()).unwrap();
         if record.generation != lease.generation {
             assert_eq!(results[0], ReturnResult::Stale);
@@ -406,8 +484,7 @@ impl Run {
         record.holder = false;
         let record = *record;
         if let NextState::List(list) = then {
-            let list = LISTS.iter().position(|name| *name == list.as_str()).unwrap();
-            self.model.lists[list].insert(lease.number.get());
+            self.model.put_on_list(list, lease.number.get());
         }
         assert_eq!(state, self.model.shown(lease.number.get(), &record));
     }
@@ -424,6 +501,7 @@ impl Run {
         assert_eq!((returned.returned, returned.ends.len()), (held.len() as u64, held.len()));
         for n in held {
             let until = self.pool.lookup(number(n)).unwrap().until;
+            let then = self.model.after_attempt(&self.model.numbers[&n], then);
             assert_eq!(until.is_some(), matches!(then, NextState::Rest(_)));
             let record = self.model.numbers.get_mut(&n).unwrap();
             record.state = state_after(then);
@@ -431,8 +509,7 @@ impl Run {
             record.round = self.model.round;
             record.holder = false;
             if let NextState::List(list) = then {
-                let list = LISTS.iter().position(|name| *name == list.as_str()).unwrap();
-                self.model.lists[list].insert(n);
+                self.model.put_on_list(list, n);
             }
         }
     }
@@ -443,8 +520,9 @@ impl Run {
             let report = self.pool.release_all(&holder_name(holder), dry_run).unwrap();
             assert_eq!((report.changed, report.leased), (held.len() as u64, held.len() as u64));
         }
+        let floor = self.model.floor;
         for n in held {
-            self.model.numbers.get_mut(&n).unwrap().free();
+            self.model.numbers.get_mut(&n).unwrap().free(floor);
         }
     }
 
@@ -526,13 +604,14 @@ impl Run {
             assert_eq!(marked.already, (members.len() - changing.len()) as u64);
             assert_eq!(marked.unknown, len + 1 - members.len() as u64);
         }
+        let floor = self.model.floor;
         for n in changing {
             let record = self.model.numbers.get_mut(&n).unwrap();
             record.state = to;
             record.until = None;
             record.holder = false;
-            record.generation += u32::from(!retire);
             if !retire {
+                (record.generation, record.attempts) = (record.generation.max(floor) + 1, 0);
                 record.held_by = None;
             }
         }
@@ -550,10 +629,11 @@ impl Run {
             assert_eq!((report.changed, report.leased), (released, leased));
             assert_eq!((report.already, report.unknown), (members - released, len + 1 - members));
         }
+        let floor = self.model.floor;
         for record in self.model.numbers.range_mut(first..=first + len).map(|(_, r)| r) {
             // A lease that has ended cannot be renewed any more either.
             if held(record) || (record.state == State::Available && record.holder) {
-                record.free();
+                record.free(floor);
             }
         }
     }
@@ -574,9 +654,10 @@ impl Run {
             assert_eq!((report.changed, report.leased), (meant.len() as u64, leased));
             assert_eq!((report.already, report.unknown), (0, 0));
         }
+        let floor = self.model.floor;
         for (n, record) in &mut self.model.numbers {
             if is_meant(*n, record) {
-                record.free();
+                record.free(floor);
             }
         }
     }

@@ -51,7 +51,7 @@ fn each_reason_is_told_and_all_together() {
         engine.change_list(lists[1], change, NumberSource::Ranges(&[one]), false).unwrap();
     };
     blocked(5);
-    let leased = Reason::Leased(leases[0].expires_at);
+    let is_leased = Reason::Leased(leases[0].expires_at);
     let resting = reasons(&pool, 2);
     assert!(
         matches!(resting[..], [Reason::Resting(until)]
@@ -59,7 +59,7 @@ fn each_reason_is_told_and_all_together() {
         "{resting:?}"
     );
     for (value, expected) in [
-        (1, vec![leased.clone()]),
+        (1, vec![is_leased.clone()]),
         (3, vec![Reason::Done]),
         (4, vec![Reason::Retired]),
         (5, vec![Reason::Blocked(vec![lists[1]])]),
@@ -68,8 +68,8 @@ fn each_reason_is_told_and_all_together() {
         assert_eq!(reasons(&pool, value), expected, "{value}");
     }
     let states = [1, 2, 3, 4, 5, 6].map(|value| state(&pool, value));
-    use State::{Available, Blocked, Done, Leased, Resting, Retired};
-    assert_eq!(states, [Leased, Resting, Done, Retired, Blocked, Available]);
+    let expected = ["leased", "resting", "done", "retired", "blocked", "available"];
+    assert_eq!(states.map(State::as_str), expected);
     assert_eq!(pool.why(number(10)), None);
 
     // A number that is held, on both lists, never open, in a paused pool.
@@ -78,9 +78,12 @@ fn each_reason_is_told_and_all_together() {
     let hours: Hours = serde_json::from_str(r#"{"rules":[]}"#).unwrap();
     pool.change_settings(&SettingsChange { hours: Some(Some(hours)), ..SettingsChange::default() }).unwrap();
     pool.pause().unwrap();
-    let all = vec![leased, Reason::Blocked(lists.to_vec()), Reason::Closed(None), Reason::Paused(None)];
+    let all = vec![is_leased, Reason::Blocked(lists.to_vec()), Reason::Closed(None), Reason::Paused(None)];
     let report = pool.why(number(1)).unwrap();
-    assert_eq!((report.number.state, report.blocked_by(), &report.reasons), (Leased, &lists[..], &all));
+    assert_eq!(
+        (report.number.state, report.blocked_by(), &report.reasons),
+        (State::Leased, &lists[..], &all)
+    );
     assert_eq!(reasons(&pool, 6), [Reason::Closed(None), Reason::Paused(None)]);
     pool.resume().unwrap();
     pool.change_settings(&SettingsChange { hours: Some(None), ..SettingsChange::default() }).unwrap();

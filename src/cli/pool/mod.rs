@@ -21,7 +21,7 @@ use serde_json::json;
 
 use crate::client::Call;
 use crate::domain::list_name::ListName;
-use crate::domain::settings::{NextState, Order, SettingsChange};
+use crate::domain::settings::{Attempts, NextState, Order, SettingsChange, SettingsError};
 
 use super::error::CliError;
 use super::output;
@@ -59,6 +59,10 @@ pub(super) struct SettingArgs {
     /// done or retired
     #[arg(long, value_name = "THEN", help_heading = SETTINGS_HEADING)]
     on_expiry: Option<NextState>,
+    /// What happens to a number at the end of its last lease of a round, where it would be leased again: 3:done after
+    /// three of them, or with rest:SECONDS, retired or list:NAME; none for no limit
+    #[arg(long, value_name = "MAX:THEN", value_parser = attempts, help_heading = SETTINGS_HEADING)]
+    attempts: Option<AttemptsArg>,
     /// The lists whose numbers are never leased from this pool, separated by commas; empty for none
     #[arg(long, value_name = "LISTS", help_heading = SETTINGS_HEADING)]
     blocked_by: Option<String>,
@@ -89,6 +93,17 @@ impl FromStr for HolderLimit {
             _ => text.parse().map(|most| Self(Some(most))).map_err(|_| "give a number, or none".to_owned()),
         }
     }
+}
+
+/// The limit of attempts; `None` is none.
+#[derive(Debug, Clone, Copy)]
+struct AttemptsArg(Option<Attempts>);
+
+/// The word for no limit of attempts.
+const NO_ATTEMPTS: &str = "none";
+
+fn attempts(text: &str) -> Result<AttemptsArg, SettingsError> {
+    if text == NO_ATTEMPTS { Ok(AttemptsArg(None)) } else { Ok(AttemptsArg(Some(text.parse()?))) }
 }
 
 #[derive(Debug, Subcommand)]
@@ -211,14 +226,6 @@ fn order_word(order: Order) -> String {
     output::cell(&json!(order))
 }
 
-fn then_word(then: NextState) -> String {
-    match then {
-        NextState::Rest(seconds) => format!("rest:{seconds}"),
-        NextState::List(list) => format!("list:{list}"),
-        other => output::cell(&json!(other)),
-    }
-}
-
 impl SettingArgs {
     fn parameters(&self) -> Vec<(&'static str, String)> {
         let number = |value: Option<u32>| value.map(|value| value.to_string());
@@ -227,7 +234,8 @@ impl SettingArgs {
             ("ttl", number(self.ttl)),
             ("ttl_max", number(self.ttl_max)),
             ("rest", number(self.rest)),
-            ("on_expiry", self.on_expiry.map(then_word)),
+            ("on_expiry", self.on_expiry.map(|then| then.to_string())),
+            ("attempts", self.attempts.and_then(|given| Some(given.0?.to_string()))),
             ("blocked_by", self.blocked_by.clone()),
             ("max_waiters", number(self.max_waiters)),
             ("holders", self.holders.map(|holders| holders.to_string())),
@@ -241,9 +249,8 @@ impl SettingArgs {
         let rule = |text: &String| {
             let refused = || CliError::Usage(format!("\"{text}\" is not a rule: give NAME=THEN"));
             let (name, then) = text.split_once('=').ok_or_else(refused)?;
-            let then: NextState = then.parse().map_err(|error: crate::domain::settings::SettingsError| {
-                CliError::Usage(error.to_string())
-            })?;
+            let then: NextState =
+                then.parse().map_err(|error: SettingsError| CliError::Usage(error.to_string()))?;
             Ok::<_, CliError>((name.to_owned(), then))
         };
         let rules = outcomes.iter().map(rule).collect::<Result<BTreeMap<_, _>, _>>()?;
@@ -256,6 +263,7 @@ impl SettingArgs {
             rest: self.rest,
             on_expiry: self.on_expiry,
             outcomes: (!outcomes.is_empty()).then_some(rules),
+            attempts: self.attempts.map(|given| given.0),
             hours: None,
             note: None,
             blocked_by: self.blocked_by.as_ref().map(|_| lists),

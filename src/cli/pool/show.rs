@@ -46,6 +46,10 @@ pub(super) fn pool(pool: &Value) -> String {
     for (name, value) in pool["settings"].as_object().into_iter().flatten() {
         match value {
             Value::Object(hours) if name == "hours" => shown.extend(hours_of(hours)),
+            Value::Object(attempts) if name == "attempts" => shown.push((
+                name.clone(),
+                Shown::Words(format!("{}, then {}", cell(&attempts["max"]), cell(&attempts["then"]))),
+            )),
             Value::Object(rules) if !rules.is_empty() => shown.extend(
                 rules.iter().map(|(outcome, then)| (format!("outcome {outcome}"), Shown::Words(cell(then)))),
             ),
@@ -83,7 +87,8 @@ mod tests {
         let answer = serde_json::json!({
             "pool": "ru", "numbers": 1000, "available": 999, "leased": 1, "resting": 0, "done": 0, "retired": 0,
             "round": 1, "paused": false,
-            "settings": {"order": "random", "ttl": 300, "outcomes": {"answered": "done"}},
+            "settings": {"order": "random", "ttl": 300, "outcomes": {"answered": "done"},
+                "attempts": {"max": 3, "then": "done"}},
         });
         let text = pool(&answer);
         for line in [
@@ -93,6 +98,7 @@ mod tests {
             "paused            no",
             "ttl                 300  s",
             "outcome answered  done",
+            "attempts          3, then done",
         ] {
             assert!(text.lines().any(|other| other == line), "{line} in\n{text}");
         }

@@ -8,8 +8,8 @@ use crate::coordinates::{self, Rank};
 use crate::domain::list_name::ListName;
 use crate::domain::settings::Settings;
 use crate::engine::pool::{Mode, Pool};
-use crate::engine::segment::{Segment, Segments};
-use crate::engine::shared::{BURST_RECORDS, OPERATOR_SLOT, Shared};
+use crate::engine::segment::Segment;
+use crate::engine::shared::{BURST_RECORDS, OPERATOR_SLOT};
 use crate::journal::handle::Changing;
 use crate::numbers::number::{Number, NumberRange};
 use crate::numbers::pieces::common;
@@ -22,7 +22,7 @@ use super::{Lists, NoSuchList, PoolEffect, User};
 
 /// Pools that use a list, and what a change of it means for each.
 pub(super) struct Effects {
-    pools: Vec<(Arc<dyn User>, PoolEffect)>,
+    pub(super) pools: Vec<(Arc<dyn User>, PoolEffect)>,
 }
 
 impl Effects {
@@ -40,20 +40,16 @@ impl Effects {
     }
 }
 
-/// The numbers of ranges one after another.
-pub(super) fn numbers_in(range: NumberRange) -> impl Iterator<Item = Number> {
-    (range.first().get()..=range.last().get()).filter_map(|number| Number::new(number).ok())
-}
-
 impl Pool {
     /// Calls `visit` with each place of a number, and whether it is the one that the number is located at.
-    fn places(&self, segments: &Segments, number: Number, mut visit: impl FnMut(&Segment, Rank, bool)) {
+    fn places(&self, number: Number, mut visit: impl FnMut(&Segment, Rank, bool)) {
         // First those that come: one that is not there any more is among the pool's by then.
         for segment in self.blocking.incoming().iter() {
             if let Some(rank) = segment.set.rank(number) {
                 visit(segment, rank, false);
             }
         }
+        let segments = self.segments.load();
         for segment in &segments.list {
             if let Some(rank) = segment.set.rank(number) {
                 let is_receiving = segments.receiving().is_some_and(|other| Arc::ptr_eq(other, segment));
@@ -91,7 +87,7 @@ impl User for Pool {
         let is_blocked =
             is_listed && self.is_blocked_by(list) || self.blocking.is_blocked_besides(Some(list), number);
         // After the content has changed: see 1 and 2 of `super`.
-        self.places(&self.segments.load(), number, |segment, rank, is_located| {
+        self.places(number, |segment, rank, is_located| {
             if set(segment, rank, is_blocked, slot) && is_located {
                 if !is_blocked {
                     self.announce(segment, rank);
@@ -102,6 +98,16 @@ impl User for Pool {
                 effect.leased += u64::from(is_blocked && leased());
             }
         });
+    }
+
+    fn refresh_ranges(
+        &self,
+        list: &List,
+        ranges: &[(NumberRange, bool)],
+        slot: Slot,
+        effect: &mut PoolEffect,
+    ) {
+        self.refresh_window(list, ranges, slot, effect);
     }
 
     fn count_numbers(&self, list: &List, range: NumberRange, is_listed: bool, effect: &mut PoolEffect) {
@@ -174,24 +180,6 @@ impl Lists {
         let records = list.change(NumberRange::single(number), true, now);
         records.for_each(|record| changing.record_list(record));
         self.refresh_users(list, number, &mut Effects::new(self, list), slot, changing);
-    }
-
-    /// Refreshes numbers whose place on a list has changed, in bursts, on the operators' slot.
-    pub(super) fn refresh_all(
-        &self,
-        shared: &Shared,
-        list: &List,
-        numbers: impl Iterator<Item = Number>,
-        effects: &mut Effects,
-    ) {
-        in_bursts(numbers, |burst| {
-            shared.operate(|slot| {
-                for number in burst {
-                    let changing = shared.journal.change(slot);
-                    self.refresh_users(list, *number, effects, slot, &changing);
-                }
-            });
-        });
     }
 
     /// Counts what [`Self::refresh_all`] would do if numbers were on a list (`true`) or off it.

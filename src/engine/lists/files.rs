@@ -112,6 +112,10 @@ impl Lists {
         let exists = |list: &ListName| self.get(*list).is_ok();
         manifest.settings.blocked_by.retain(exists);
         manifest.settings.outcomes.retain(|_, then| then.list().is_none_or(|list| exists(&list)));
+        manifest
+            .settings
+            .attempts
+            .take_if(|attempts| attempts.then.list().is_some_and(|list| !exists(&list)));
         manifest.set_paused(true, None);
         Ok(true)
     }

@@ -71,6 +71,20 @@ fn count_of(set: Option<&Set>, range: NumberRange) -> u64 {
     })
 }
 
+/// The numbers inside a range that a set with changes holds, ascending.
+fn ranges_in<'a>(
+    set: Option<&'a Set>,
+    changes: &'a Changes,
+    range: NumberRange,
+) -> impl Iterator<Item = NumberRange> + 'a {
+    let from = set.into_iter().filter_map(move |set| {
+        let ranks = set.rank_range(range);
+        (!ranks.is_empty()).then(|| set.ranges_from(ranks.start))
+    });
+    let inside = from.flatten().map_while(move |run| run.intersection(range));
+    changed(inside, changes.inside(range))
+}
+
 impl Content {
     /// How many numbers of a range are on the list.
     fn count_in(&self, range: NumberRange) -> u64 {
@@ -161,6 +175,12 @@ impl List {
         self.content().contains(number)
     }
 
+    /// The numbers inside a range that are on it now, ascending.
+    pub(super) fn ranges_in(&self, range: NumberRange) -> Vec<NumberRange> {
+        let content = self.content();
+        ranges_in(content.set.as_deref(), &content.changes, range).collect()
+    }
+
     /// What it holds now.
     pub fn snapshot(&self) -> Snapshot {
         let content = self.content();
@@ -243,12 +263,7 @@ impl Snapshot {
 
     /// The numbers inside a range, ascending.
     pub fn ranges_in(&self, range: NumberRange) -> impl Iterator<Item = NumberRange> + '_ {
-        let inside =
-            move |set: &'_ Set| (!set.rank_range(range).is_empty()).then(|| set.rank_range(range).start);
-        let from = self.set.iter().filter_map(move |set| Some((set, inside(set)?)));
-        let set = from.flat_map(|(set, start)| set.ranges_from(start));
-        let set = set.map_while(move |run| run.intersection(range));
-        changed(set, self.changes.inside(range))
+        ranges_in(self.set.as_deref(), &self.changes, range)
     }
 
     /// The bytes of the set, if there is one.

@@ -34,6 +34,7 @@ mod changes;
 pub(crate) mod files;
 pub mod list;
 pub mod operations;
+mod windows;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
@@ -52,6 +53,9 @@ use list::List;
 
 /// Locks for numbers, so that seldom two threads wait for one.
 const SHARDS: usize = if cfg!(allotd_shuttle) { 2 } else { 64 };
+
+/// Numbers that are refreshed together: those of one window have one lock.
+const WINDOW_SHIFT: u32 = if cfg!(allotd_shuttle) { 1 } else { 10 };
 
 /// The lists by name.
 type ListMap = BTreeMap<ListName, Arc<List>>;
@@ -107,6 +111,16 @@ pub(crate) trait User: Send + Sync {
         list: &List,
         is_listed: bool,
         number: Number,
+        slot: Slot,
+        effect: &mut PoolEffect,
+    );
+
+    /// As [`Self::refresh_number`], for ascending ranges of one window, each with what `list` says of it. The caller
+    /// holds the window's shard and changes no words.
+    fn refresh_ranges(
+        &self,
+        list: &List,
+        ranges: &[(NumberRange, bool)],
         slot: Slot,
         effect: &mut PoolEffect,
     );
@@ -197,7 +211,7 @@ impl Lists {
 
     /// Keeps a number from being refreshed by others.
     fn shard(&self, number: Number) -> MutexGuard<'_, ()> {
-        let shard = (number.get() % SHARDS as u64) as usize;
+        let shard = ((number.get() >> WINDOW_SHIFT) % SHARDS as u64) as usize;
         self.shards[shard].lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -15,7 +15,7 @@ use crate::numbers::set::writer::WriteError;
 use crate::store::pool_dir::HIDDEN_PREFIX;
 use crate::store::staging::{self, Staging};
 
-use super::apply::{Effects, numbers_in};
+use super::apply::Effects;
 use super::list::{List, Snapshot, TooManyNumbers};
 use super::{Lists, NoSuchList, PoolEffect};
 
@@ -289,7 +289,7 @@ impl Engine {
         }
         // After the list has changed: a pool that begins to use it later sees the change.
         let mut effects = Effects::new(lists, list);
-        lists.refresh_all(shared, list, given().flat_map(numbers_in), &mut effects);
+        lists.refresh_all(shared, list, given(), &mut effects);
         report.pools = effects.report();
         Ok(())
     }
@@ -318,7 +318,7 @@ impl Engine {
         }
         let mut effects = Effects::new(lists, list);
         let changes = counted(effect(change, &before, numbers), report);
-        lists.refresh_all(shared, list, changes.flat_map(|(range, _)| numbers_in(range)), &mut effects);
+        lists.refresh_all(shared, list, changes.map(|(range, _)| range), &mut effects);
         report.pools = effects.report();
         if report.added + report.removed > 0 {
             list.set_changed_at(shared.clock.now());

@@ -14,7 +14,7 @@ impl Pool {
     pub fn earliest_available_at(&self) -> Option<Timestamp> {
         let segments = self.segments.load();
         let due = segments.list.iter().filter_map(|segment| segment.state.due.earliest()).min()?;
-        match self.on_expiry() {
+        match self.end_rules().on_expiry {
             _ if self.counts().resting > 0 => Some(due),
             ExpiryRule::Available => Some(due),
             ExpiryRule::Rest(seconds) => Some(due.after(seconds)),
@@ -32,12 +32,12 @@ impl Pool {
     pub fn counts_within(&self, within: Option<&Within>) -> Counts {
         let Some(within) = within else { return self.counts() };
         let segments = &within.segments;
-        let (now, on_expiry) = (self.shared.clock.now(), self.on_expiry());
+        let (now, rules) = (self.shared.clock.now(), self.end_rules());
         let mut counts = Counts::default();
         for span in within.spans.list.iter().filter(|span| segments.is_visible(span.segment)) {
             let segment = segments.get(span.segment);
             coordinates::each(&span.ranks)
-                .for_each(|rank| counts.add(segment.shown(rank, segment.word(rank).seen(now, on_expiry))));
+                .for_each(|rank| counts.add(segment.shown(rank, segment.word(rank).seen(now, rules))));
         }
         counts
     }
@@ -51,7 +51,7 @@ impl Pool {
             None => (&current, &current.whole),
             Some(within) => (&within.segments, &within.spans),
         };
-        let on_expiry = self.on_expiry();
+        let rules = self.end_rules();
         let open = segments.open_among(within, self.shared.clock.now());
         let within = match &open {
             None => within,
@@ -71,7 +71,7 @@ impl Pool {
                 let ranks = ranks.start.max(span.ranks.start)..ranks.end.min(span.ranks.end);
                 let blocked = segment.state.free.blocked();
                 for rank in coordinates::each(&ranks).filter(|rank| !blocked.contains(*rank)) {
-                    let at = segment.state.words.get(rank).available_at(on_expiry);
+                    let at = segment.state.words.get(rank).available_at(rules);
                     next = [next, at].into_iter().flatten().min();
                 }
             }

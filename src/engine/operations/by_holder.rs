@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::coordinates::Rank;
 use crate::domain::holder::HolderName;
-use crate::domain::settings::{NextState, Settings};
+use crate::domain::settings::{Attempts, NextState, Settings};
 use crate::engine::counters::outcomes::OutcomeId;
 use crate::engine::holders::HolderSummary;
 use crate::engine::holders::holder::{Holder, Taken};
@@ -19,7 +19,7 @@ use crate::numbers::number::Number;
 use crate::state::holder_column::HolderId;
 use crate::state::number_state::State;
 use crate::state::time::Timestamp;
-use crate::state::word::{LeaseRefusal, Word};
+use crate::state::word::{Floors, LeaseRefusal, Word};
 use crate::sys::parallel;
 
 use super::lease::{Lease, LeaseError, LeaseRequest, MAX_LEASE_COUNT, ttl};
@@ -33,8 +33,8 @@ pub const MAX_LISTED_LEASES: usize = 65_536;
 const LOOK_RANKS: u32 = 1 << 22;
 /// Minimum ranks per thread that looks for leases.
 const MIN_LOOK_RANKS: u32 = 1 << 18;
-/// Most records of the return of one lease: that of its end, that of a list, its own.
-const RECORDS_PER_RETURN: u32 = 3;
+/// Most records of the return of one lease: that of its end, its own, and before each that of a list.
+const RECORDS_PER_RETURN: u32 = 4;
 
 /// One lease of a holder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -63,6 +63,15 @@ struct Found<'a> {
     lease: HeldLease,
 }
 
+/// How the leases of a holder end.
+struct End {
+    then: NextState,
+    outcome: Option<OutcomeId>,
+    attempts: Option<Attempts>,
+    /// The lists that numbers go onto, or may have to after their last attempt.
+    lists: Vec<Arc<List>>,
+}
+
 /// The holder of a lease call, with the places that are taken in its count.
 struct Reserved {
     holder: Arc<Holder>,
@@ -82,9 +91,9 @@ impl LeaseTo for Reserved {
         segment: &Segment,
         rank: Rank,
         until: Timestamp,
-        floor: u32,
+        floors: Floors,
     ) -> Result<Word, LeaseRefusal> {
-        let word = segment.state.lease_for(rank, until, floor, self.holder.id)?;
+        let word = segment.state.lease_for(rank, until, floors, self.holder.id)?;
         self.left -= 1;
         Ok(word)
     }
@@ -206,38 +215,38 @@ impl Pool {
         self.check_rest(then.rest_seconds())?;
         let mut all = HolderReturned::default();
         let Some(holder) = self.holders.find(name) else { return Ok(all) };
-        let list = then.list().map(|name| self.shared.lists.get(name)).transpose()?;
-        if let Some(list) = &list {
-            list.check_room(holder.leases())?;
-        }
+        let attempts = self.attempts();
+        let lists = self.lists_for(attempts, [then.list()], holder.leases())?;
+        let end = End { then, outcome, attempts, lists };
         let segments = self.segments.load_full();
         self.each_part(&segments, holder.id, |found| {
-            self.return_found(found, (then, outcome, list.as_ref()), &mut all);
+            self.return_found(found, &end, &mut all);
             true
         });
         let (journal, slot) = (&self.shared.journal, SWEEPER_SLOT);
-        let position =
-            if list.is_some() { journal.settled_position(slot) } else { journal.observed_position(slot) };
+        let position = if end.lists.is_empty() {
+            journal.observed_position(slot)
+        } else {
+            journal.settled_position(slot)
+        };
         journal.wait_for(slot, position)?;
         Ok(all)
     }
 
-    fn return_found(
-        &self,
-        found: &[Found<'_>],
-        (then, outcome, list): (NextState, Option<OutcomeId>, Option<&Arc<List>>),
-        all: &mut HolderReturned,
-    ) {
+    fn return_found(&self, found: &[Found<'_>], end: &End, all: &mut HolderReturned) {
         let item = |lease: HeldLease| {
             let token = Some(self.keys.token(lease.number, lease.generation));
-            ReturnItem { lease: LeaseRef { number: lease.number, token }, then, outcome }
+            let lease = LeaseRef { number: lease.number, token };
+            ReturnItem { lease, then: end.then, outcome: end.outcome }
         };
         for burst in found.chunks((BURST_RECORDS / RECORDS_PER_RETURN).max(1) as usize) {
-            let on_expiry = self.on_expiry();
+            let rules = self.end_rules();
             self.shared.operate(|slot| {
                 for found in burst {
-                    let (segment, rank) = self.end_if_due(found.segment, found.rank, on_expiry, slot);
-                    let returned = self.return_one(segment, rank, &item(found.lease), list, slot);
+                    let (segment, rank) = self.end_if_due(found.segment, found.rank, rules, slot);
+                    let then = self.after_attempt(end.attempts, segment, rank, end.then);
+                    let list = end.lists.iter().find(|list| then.list() == Some(list.name()));
+                    let returned = self.return_one(segment, rank, &item(found.lease), (then, list), slot);
                     if let Some((before, after)) = returned
                         && before != after
                     {
@@ -319,7 +328,7 @@ impl Pool {
         let now = self.shared.clock.now();
         let word = segment.state.words.get(rank);
         let is_its = segment.state.holders.get()?.raw(rank).0 == word.generation();
-        let seen = word.seen(now, self.on_expiry());
+        let seen = word.seen(now, self.end_rules());
         if !is_its || seen.state() != State::Leased || segment.is_inert(rank) {
             return None;
         }

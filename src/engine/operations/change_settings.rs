@@ -29,14 +29,21 @@ impl Pool {
     }
 
     fn try_change_settings(self: &Arc<Self>, change: &SettingsChange) -> Result<Arc<Settings>, ChangeError> {
-        let names_lists = change.outcomes.is_some() || change.blocked_by.is_some();
+        let names_lists =
+            change.outcomes.is_some() || change.blocked_by.is_some() || change.attempts.is_some();
         // Before the manifest's lock, so that no list is deleted that the settings name.
         let changing = names_lists.then(|| self.shared.lists.begin_change());
+        let mut counted = None;
         let settings = self.change_manifest(
             |manifest| -> Result<(), ChangeError> {
                 let next = manifest.settings.changed(change)?;
                 if names_lists {
                     self.shared.lists.check(&next)?;
+                }
+                if next.attempts.is_some() && manifest.settings.attempts.is_none() {
+                    let largest = self.find_largest();
+                    self.raise_floor(manifest, &largest)?;
+                    counted = Some(largest);
                 }
                 if next.holders && !self.holders.have_columns() {
                     self.make_columns(manifest)?;
@@ -50,6 +57,8 @@ impl Pool {
             |manifest| {
                 let settings = Arc::new(manifest.settings.clone());
                 self.outcomes.add(settings.outcomes.keys().map(String::as_str));
+                // Before the settings: attempts count from here on.
+                self.set_round(manifest.round, manifest.attempts_floor);
                 let other_hours = self.settings().hours != settings.hours;
                 self.use_settings(Arc::clone(&settings));
                 if other_hours {
@@ -62,6 +71,9 @@ impl Pool {
             },
         )??;
         drop(changing);
+        if let Some(largest) = counted {
+            self.count_anew(&largest)?;
+        }
         if change.blocked_by.is_some() {
             self.refresh_blocked();
             self.shared.journal.wait_for(SWEEPER_SLOT, self.shared.journal.settled_position(SWEEPER_SLOT))?;

@@ -10,7 +10,7 @@ use crate::engine::budgets::Budgets;
 use crate::engine::growth::FewNumbers;
 use crate::engine::pool::{ChangeError, Mode, Pool};
 use crate::engine::segment::holders::OpenedHolders;
-use crate::engine::segment::opened::OpenedSegment;
+use crate::engine::segment::opened::{Columns, OpenedSegment};
 use crate::engine::segment::{Segment, Segments};
 use crate::journal::on_damage::OnDamage;
 use crate::numbers::number::Number;
@@ -19,6 +19,7 @@ use crate::store::manifest::SegmentEntry;
 use crate::store::pool_dir::SegmentPaths;
 use crate::store::segment_writer::make_growing_segment;
 use crate::store::staging::Staging;
+use crate::store::table::checksums::Layout;
 use crate::sys::sync::MutexGuard;
 
 use super::import_error::ImportError;
@@ -188,7 +189,14 @@ impl Pool {
     }
 
     fn open_segment(&self, entry: &SegmentEntry, has_holders: bool) -> Result<OpenedSegment, ImportError> {
-        let (disk, sharing) = (&self.shared.fail_stop_disk, self.shared.sharing);
-        Ok(OpenedSegment::open(disk, &self.dir, entry, sharing, OnDamage::Refuse, has_holders)?)
+        let shared = &self.shared;
+        Ok(OpenedSegment::open(
+            &shared.fail_stop_disk,
+            &self.dir,
+            entry,
+            shared.sharing,
+            OnDamage::Refuse,
+            Columns { layout: Layout::WithAttempts, has_holders },
+        )?)
     }
 }

@@ -15,7 +15,7 @@ use crate::disk::sequential::SequentialWriter;
 use crate::domain::counts::Counts;
 use crate::engine::budgets::Budgets;
 use crate::engine::pool::Pool;
-use crate::engine::segment::opened::OpenedSegment;
+use crate::engine::segment::opened::{Columns, OpenedSegment};
 use crate::engine::segment::{Segment, Segments};
 use crate::engine::shared::Shared;
 use crate::journal::on_damage::OnDamage;
@@ -34,6 +34,7 @@ use crate::state::time::Timestamp;
 use crate::store::manifest::SegmentEntry;
 use crate::store::segment_writer::{make_segment, make_segment_of, write_ranges};
 use crate::store::staging::Staging;
+use crate::store::table::checksums::Layout;
 use crate::sys::sync::{Instant, thread};
 
 use super::grow::STAGED;
@@ -216,8 +217,14 @@ pub(crate) fn open_new_segment(
     entry: &SegmentEntry,
     has_holders: bool,
 ) -> Result<(Segment, Counts), ImportError> {
-    let disk = &shared.fail_stop_disk;
-    let raw = OpenedSegment::open(disk, dir, entry, shared.sharing, OnDamage::Refuse, has_holders)?;
+    let raw = OpenedSegment::open(
+        &shared.fail_stop_disk,
+        dir,
+        entry,
+        shared.sharing,
+        OnDamage::Refuse,
+        Columns { layout: Layout::WithAttempts, has_holders },
+    )?;
     Ok(raw.activate(shared.slots)?)
 }
 

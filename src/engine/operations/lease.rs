@@ -383,9 +383,10 @@ impl Pool {
         let number = |claim| segment_of(claim).set.select_near(claim.rank, &mut worker.last_leased);
         worker.numbers.clear();
         worker.numbers.extend(worker.claims.iter().map(number));
+        let floors = self.floors();
         for (claim, number) in worker.claims.iter().zip(&worker.numbers) {
             let segment = segment_of(claim);
-            match to.lease(segment, claim.rank, until, self.keys.floor()) {
+            match to.lease(segment, claim.rank, until, floors) {
                 Ok(word) => {
                     transition.leased(segment, claim.rank, word, to.holder());
                     // A rank without a number means that the set is damaged, which `allotd check` reports.

@@ -6,7 +6,7 @@ use crate::coordinates::Rank;
 use crate::engine::segment::Segment;
 use crate::state::holder_column::HolderId;
 use crate::state::time::Timestamp;
-use crate::state::word::{LeaseRefusal, Word};
+use crate::state::word::{Floors, LeaseRefusal, Word};
 
 /// A holder has as many leases as it may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +38,7 @@ pub(super) trait LeaseTo {
         segment: &Segment,
         rank: Rank,
         until: Timestamp,
-        floor: u32,
+        floors: Floors,
     ) -> Result<Word, LeaseRefusal>;
     /// The holder that the records name.
     fn holder(&self) -> HolderId;
@@ -54,9 +54,9 @@ impl LeaseTo for Nobody {
         segment: &Segment,
         rank: Rank,
         until: Timestamp,
-        floor: u32,
+        floors: Floors,
     ) -> Result<Word, LeaseRefusal> {
-        segment.state.lease(rank, until, floor)
+        segment.state.lease(rank, until, floors)
     }
 
     #[inline]

@@ -41,8 +41,8 @@ impl Pool {
         let span = NumberRange::new(first, last).ok()?;
         let bucket_width = span.len().div_ceil(u64::from(buckets.clamp(1, MAX_MAP_BUCKETS)));
         let buckets = span.len().div_ceil(bucket_width);
-        let (now, on_expiry) = (self.shared.clock.now(), self.on_expiry());
-        let shown = &|segment: &Segment, rank| segment.shown(rank, segment.word(rank).seen(now, on_expiry));
+        let (now, rules) = (self.shared.clock.now(), self.end_rules());
+        let shown = &|segment: &Segment, rank| segment.shown(rank, segment.word(rank).seen(now, rules));
         let closed = ClosedRanks::new(&segments, now);
         // Decided once: a merge may begin at any moment.
         let (counted, others): (Vec<_>, Vec<_>) =

@@ -1,5 +1,6 @@
 //! Operations on a pool by callers, operators and the sweeper: one file per operation.
 
+pub(crate) mod attempts;
 pub(crate) mod availability;
 pub mod by_holder;
 pub(crate) mod change_settings;

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use crate::coordinates::Rank;
 use crate::domain::lease_token::Token;
-use crate::domain::settings::NextState;
+use crate::domain::list_name::ListName;
+use crate::domain::settings::{Attempts, NextState};
 use crate::engine::counters::Total;
 use crate::engine::counters::outcomes::OutcomeId;
 use crate::engine::lists::NoSuchList;
@@ -123,13 +124,12 @@ impl Pool {
         number: impl Fn(&T) -> Number,
         mut change: impl FnMut(&mut Worker, &T, Option<(&Segment, Rank)>),
     ) {
-        let (segments, on_expiry) = (self.segments.load(), self.on_expiry());
+        let (segments, rules) = (self.segments.load(), self.end_rules());
         for items in items.chunks(ITEMS_AT_ONCE) {
             let places = locate(&segments, worker, items.iter().map(&number));
             for (item, place) in items.iter().zip(places) {
-                let place = place.map(|(segment, rank)| {
-                    self.end_if_due(segments.get(segment), rank, on_expiry, worker.slot)
-                });
+                let place = place
+                    .map(|(segment, rank)| self.end_if_due(segments.get(segment), rank, rules, worker.slot));
                 change(worker, item, place);
             }
         }
@@ -216,21 +216,24 @@ impl Pool {
         results.clear();
         self.shared.journal.check()?;
         self.check_rest(items.iter().filter_map(|item| item.then.rest_seconds()).max())?;
-        let lists = self.lists_of(items)?;
-        let mut observed = false;
+        let attempts = self.attempts();
+        let lists = self.lists_of(attempts, items)?;
+        let (mut observed, mut listed) = (false, false);
         self.for_each(
             worker,
             items,
             |item| item.lease.number,
             |worker, item, place| {
                 let Some((segment, rank)) = place else { return results.push(ReturnResult::Unknown) };
-                let list = lists.iter().find(|list| item.then.list() == Some(list.name()));
-                let returned = self.return_one(segment, rank, item, list, worker.slot);
+                let then = self.after_attempt(attempts, segment, rank, item.then);
+                let list = lists.iter().find(|list| then.list() == Some(list.name()));
+                let returned = self.return_one(segment, rank, item, (then, list), worker.slot);
+                listed |= list.is_some();
                 observed |= has_observed(returned);
                 results.push(self.returned(segment, rank, returned));
             },
         );
-        Ok(if lists.is_empty() { worker.position(observed) } else { worker.settled_position() })
+        Ok(if listed { worker.settled_position() } else { worker.position(observed) })
     }
 
     /// Fails if the longest rest of a call would end too late.
@@ -270,16 +273,18 @@ impl Pool {
     ) -> Result<(ReturnResult, Position), ReturnError> {
         self.shared.journal.check()?;
         self.check_rest(item.then.rest_seconds())?;
-        let list = match item.then.list() {
-            None => None,
-            Some(_) => self.lists_of(std::slice::from_ref(item))?.pop(),
-        };
+        let attempts = self.attempts();
+        let lists = self.lists_of(attempts, std::slice::from_ref(item))?;
+        let mut listed = false;
         let returned = self.for_one(worker, item.lease.number, |segment, rank, slot| {
-            let returned = self.return_one(segment, rank, item, list.as_ref(), slot);
+            let then = self.after_attempt(attempts, segment, rank, item.then);
+            let list = lists.iter().find(|list| then.list() == Some(list.name()));
+            listed = list.is_some();
+            let returned = self.return_one(segment, rank, item, (then, list), slot);
             (self.returned(segment, rank, returned), has_observed(returned))
         });
         let (result, observed) = returned.unwrap_or((ReturnResult::Unknown, false));
-        let position = if list.is_some() { worker.settled_position() } else { worker.position(observed) };
+        let position = if listed { worker.settled_position() } else { worker.position(observed) };
         Ok((result, position))
     }
 
@@ -295,17 +300,32 @@ impl Pool {
         self.shared.journal.make_room(worker.slot, 2);
         let segments = self.segments.load();
         let (segment, rank) = segments.locate(number, &mut worker.last_returned)?;
-        let (segment, rank) = self.end_if_due(segments.get(segment), rank, self.on_expiry(), worker.slot);
+        let (segment, rank) = self.end_if_due(segments.get(segment), rank, self.end_rules(), worker.slot);
         Some(change(segment, rank, worker.slot))
     }
 
-    /// The lists that numbers are to go onto.
-    fn lists_of(&self, items: &[ReturnItem]) -> Result<Vec<Arc<List>>, ReturnError> {
+    /// The lists that numbers are to go onto, or may have to after their last attempt.
+    fn lists_of(
+        &self,
+        attempts: Option<Attempts>,
+        items: &[ReturnItem],
+    ) -> Result<Vec<Arc<List>>, ReturnError> {
+        self.lists_for(attempts, items.iter().map(|item| item.then.list()), items.len() as u64)
+    }
+
+    /// The lists of some ends of `count` leases, if they have room, and that of the last attempts.
+    pub(super) fn lists_for(
+        &self,
+        attempts: Option<Attempts>,
+        ends: impl IntoIterator<Item = Option<ListName>>,
+        count: u64,
+    ) -> Result<Vec<Arc<List>>, ReturnError> {
         let mut lists: Vec<Arc<List>> = Vec::new();
-        for name in items.iter().filter_map(|item| item.then.list()) {
+        let after_attempts = attempts.and_then(|attempts| attempts.then.list());
+        for name in ends.into_iter().chain([after_attempts]).flatten() {
             if lists.iter().all(|list| list.name() != name) {
                 let list = self.shared.lists.get(name)?;
-                list.check_room(items.len() as u64)?;
+                list.check_room(count)?;
                 lists.push(list);
             }
         }
@@ -349,10 +369,10 @@ impl Pool {
         segment: &Segment,
         rank: Rank,
         item: &ReturnItem,
-        list: Option<&Arc<List>>,
+        (then, list): (NextState, Option<&Arc<List>>),
         slot: Slot,
     ) -> Option<(Word, Word)> {
-        let next_word = self.next_word(item.then);
+        let next_word = self.next_word(then);
         let transition = self.begin_transition(slot);
         if let Some(list) = list
             && self.check_token(item.lease, segment.word(rank)).is_ok()

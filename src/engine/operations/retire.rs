@@ -138,15 +138,15 @@ impl Pool {
     fn apply(&self, list: Change, word: Word) -> Option<Word> {
         match list {
             Change::Retire => word.retire(),
-            Change::Reinstate => word.reinstate(self.keys.floor()),
+            Change::Reinstate => word.reinstate(self.floors()),
             Change::Release(states) => {
                 // A lease that is due is what the pool's rule makes of it.
                 let is_meant = states.contains(self.seen(word).state());
-                word.release(self.keys.floor()).filter(|_| is_meant)
+                word.release(self.floors()).filter(|_| is_meant)
             }
             Change::ReleaseLease(generation) => {
                 let is_meant = word.generation() == generation && self.seen(word).state() == State::Leased;
-                word.release(self.keys.floor()).filter(|_| is_meant)
+                word.release(self.floors()).filter(|_| is_meant)
             }
         }
     }

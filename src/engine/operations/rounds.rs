@@ -1,4 +1,4 @@
-//! Rounds: a new round makes every done number available again.
+//! Rounds: a new round makes every done number available again, and counts attempts anew.
 
 use crate::coordinates::{self, Rank};
 use crate::engine::pool::{ChangeError, Pool};
@@ -20,21 +20,30 @@ pub struct RoundStarted {
 impl Pool {
     /// Opens the next round: every done number becomes available.
     pub fn start_round(&self) -> Result<RoundStarted, ChangeError> {
+        let mut counted = None;
         let round = self.change_manifest(
             |manifest| -> Result<(), ChangeError> {
                 if manifest.round == MAX_ROUND {
                     return Err(ChangeError::NoMoreRounds);
                 }
                 manifest.round += 1;
+                if manifest.settings.attempts.is_some() {
+                    let largest = self.find_largest();
+                    self.raise_floor(manifest, &largest)?;
+                    counted = Some(largest);
+                }
                 Ok(())
             },
             |manifest| {
                 // Before the scan: a thread that marks a number done in the old round from here on also
                 // makes it available (see `Pool::count_change`).
-                self.set_round(manifest.round);
+                self.set_round(manifest.round, manifest.attempts_floor);
                 manifest.round
             },
         )?;
+        if let Some(largest) = counted {
+            self.count_anew(&largest)?;
+        }
         Ok(RoundStarted { round, available: self.open_round(round) })
     }
 

@@ -10,7 +10,7 @@ use crate::engine::worker::Worker;
 use crate::state::number_state::State;
 use crate::state::segment_state::Changed;
 use crate::state::time::Timestamp;
-use crate::state::word::ExpiryRule;
+use crate::state::word::EndRules;
 use crate::sys::slot::Slot;
 
 /// Words swept in one transition, for whose end the journal's writer waits.
@@ -38,10 +38,10 @@ impl Pool {
     ) -> bool {
         let state = &segment.state;
         let Some(block) = state.due.due_block(now, ranks, cursor) else { return false };
-        let (mut block_ranks, on_expiry) = (block.ranks(state.free.len()), self.on_expiry());
+        let (mut block_ranks, rules) = (block.ranks(state.free.len()), self.end_rules());
         while !block_ranks.is_empty() {
             let end = block_ranks.end.min(Rank(block_ranks.start.0 + SWEEP_WORDS));
-            self.sweep_ranks(segment, &(block_ranks.start..end), now, on_expiry, slot);
+            self.sweep_ranks(segment, &(block_ranks.start..end), now, rules, slot);
             block_ranks.start = end;
         }
         state.settle_block(block, slot);
@@ -55,10 +55,18 @@ impl Pool {
         segment: &Segment,
         ranks: &Range<Rank>,
         now: Timestamp,
-        on_expiry: ExpiryRule,
+        rules: EndRules,
         slot: Slot,
     ) {
+        let list = rules.attempts.and_then(|_| self.list_after_attempts());
+        if list.is_some() {
+            // Two records of a number: nobody waits for the journal between them.
+            self.shared.journal.make_room(slot, 2 * u64::from(coordinates::count(ranks)));
+        }
         let transition = self.begin_transition(slot);
+        if let Some(list) = &list {
+            self.list_due(segment, ranks, (now, rules), list, (slot, &transition));
+        }
         let now_milliseconds = self.shared.clock.milliseconds();
         let changed = |rank, swept: Changed| {
             if let Some(due) = swept.before.due() {
@@ -70,18 +78,18 @@ impl Pool {
             transition.changed(segment, rank, swept);
         };
         if segment.merging.is_complete() {
-            return segment.state.sweep_ranks(ranks, now, on_expiry, slot, changed);
+            return segment.state.sweep_ranks(ranks, now, rules, slot, changed);
         }
         // What counts for nothing yet is swept where it still is, or once it has moved.
         let is_due = |rank: &Rank| segment.state.words.get(*rank).due().is_some_and(|due| due <= now);
         for rank in coordinates::each(ranks).filter(is_due).filter(|rank| !segment.is_inert(*rank)) {
-            segment.state.sweep_ranks(&coordinates::one(rank), now, on_expiry, slot, changed);
+            segment.state.sweep_ranks(&coordinates::one(rank), now, rules, slot, changed);
         }
     }
 
     /// Ends a lease whose time has passed, if the pool's rule makes of it anything but an available number.
-    /// With [`ExpiryRule::Available`] the lease can still be renewed or returned; with any other rule it is
-    /// over at its time, whether or not the sweep has come.
+    /// Of an available number the lease can still be renewed or returned; with any other rule it is over at its
+    /// time, whether or not the sweep has come.
     ///
     /// Returns where the word is now.
     #[inline]
@@ -89,15 +97,15 @@ impl Pool {
         &self,
         segment: &'a Segment,
         rank: Rank,
-        on_expiry: ExpiryRule,
+        rules: EndRules,
         slot: Slot,
     ) -> (&'a Segment, Rank) {
-        if on_expiry == ExpiryRule::Available {
+        if rules.is_always_available() {
             return (segment, rank);
         }
         loop {
             let (segment, rank) = segment.place(rank);
-            self.sweep_ranks(segment, &coordinates::one(rank), self.shared.clock.now(), on_expiry, slot);
+            self.sweep_ranks(segment, &coordinates::one(rank), self.shared.clock.now(), rules, slot);
             if !segment.state.words.get(rank).is_moved() {
                 return (segment, rank);
             }

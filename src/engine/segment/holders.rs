@@ -13,6 +13,7 @@ use crate::state::dirty_blocks::DirtyBlocks;
 use crate::state::holder_column::{HolderColumn, HolderId};
 use crate::state::number_state::State;
 use crate::store::damage::SegmentError;
+use crate::store::table::checksums::Layout;
 use crate::store::table::{TableFile, TablePaths};
 use crate::sys::parallel;
 
@@ -37,7 +38,7 @@ impl OpenedHolders {
         sharing: Sharing,
         on_damage: OnDamage,
     ) -> Result<Self, SegmentError> {
-        let opened = TableFile::open(disk, paths, len, sharing, on_damage)?;
+        let opened = TableFile::open(disk, paths, len, sharing, on_damage, Layout::WithAttempts)?;
         if let (Some(ranks), OnDamage::Refuse) = (opened.damaged.first(), on_damage) {
             let what = format!(
                 "the checksum of its sector is wrong; {} of the column's sectors are damaged",

@@ -26,6 +26,7 @@ use crate::store::growing_file::{self, GrowingFile};
 use crate::store::manifest::SegmentEntry;
 use crate::store::pool_dir::SegmentPaths;
 use crate::store::table::TableFile;
+use crate::store::table::checksums::Layout;
 use crate::sys::parallel;
 
 use super::holders::OpenedHolders;
@@ -104,20 +105,29 @@ pub(crate) struct Settled {
     pub(crate) repaired: u64,
 }
 
+/// What the files of a pool's segments have.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Columns {
+    /// The layout of the words if their checksums do not tell.
+    pub(crate) layout: Layout,
+    /// Whether the pool tracks holders.
+    pub(crate) has_holders: bool,
+}
+
 impl OpenedSegment {
-    /// Opens the files of a segment and verifies them. `has_holders` tells whether the pool tracks holders.
+    /// Opens the files of a segment and verifies them.
     pub(crate) fn open(
         disk: &Arc<dyn Disk>,
         pool_dir: &Path,
         entry: &SegmentEntry,
         sharing: Sharing,
         on_damage: OnDamage,
-        has_holders: bool,
+        columns: Columns,
     ) -> Result<Self, SegmentError> {
         let paths = SegmentPaths::of(pool_dir, entry);
         let set = open_numbers(disk, &paths.set, entry, on_damage)?;
         let len = entry.words();
-        let opened = TableFile::open(disk, &paths.table, len, sharing, on_damage)?;
+        let opened = TableFile::open(disk, &paths.table, len, sharing, on_damage, columns.layout)?;
         if let (Some(ranks), OnDamage::Refuse) = (opened.damaged.first(), on_damage) {
             let what = format!(
                 "the checksum of its sector is wrong; {} of the table's sectors are damaged",
@@ -127,7 +137,7 @@ impl OpenedSegment {
             return Err(SegmentError::Damaged { path: paths.table.words, offset, what });
         }
         let open_holders = || OpenedHolders::open(disk, &paths.holders, len, sharing, on_damage);
-        let holders = has_holders.then(open_holders).transpose()?;
+        let holders = columns.has_holders.then(open_holders).transpose()?;
         let raw = Self {
             id: entry.id,
             set,

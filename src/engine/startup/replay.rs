@@ -16,7 +16,7 @@ use crate::engine::open_report::OpenReport;
 use crate::engine::pool::{Pool, Pools};
 use crate::engine::segment::Segments;
 use crate::engine::segment::holders::FoundHolders;
-use crate::engine::segment::opened::OpenedSegment;
+use crate::engine::segment::opened::{Columns, OpenedSegment};
 use crate::engine::segment::plausible::Plausible;
 use crate::engine::shared::Shared;
 use crate::journal::frame::Frame;
@@ -108,9 +108,9 @@ impl OpenedPools {
         manifest: Manifest,
         sharing: Sharing,
     ) -> Result<(), SegmentError> {
-        let holders = manifest.settings.holders;
+        let columns = Columns { layout: manifest.words_layout(), has_holders: manifest.settings.holders };
         let open =
-            |entry| OpenedSegment::open(&config.disk, &dir, entry, sharing, config.on_damage(), holders);
+            |entry| OpenedSegment::open(&config.disk, &dir, entry, sharing, config.on_damage(), columns);
         let segments = manifest.segments.iter().map(open).collect::<Result<Vec<_>, _>>()?;
         for (index, entry) in manifest.segments.iter().enumerate() {
             self.places.insert((manifest.pool_id(), entry.id), (self.pools.len(), index));
@@ -326,8 +326,13 @@ impl OpenedPools {
             let kept = kept.get(&raw.manifest.pool_id()).unwrap_or(&none);
             let zones = raw.manifest.zones.map(|zones| zones.read(&raw.dir)).transpose()?;
             let mut manifest = raw.manifest;
-            if shared.lists.drop_missing(&mut manifest, &name, config.on_damage())? {
+            let drops_lists = shared.lists.drop_missing(&mut manifest, &name, config.on_damage())?;
+            if drops_lists {
                 report.paused.push(raw.name.clone());
+            }
+            // The tables have been written anew by now.
+            let is_older = std::mem::take(&mut manifest.is_without_attempts);
+            if drops_lists || is_older {
                 let written = manifest.write(&*config.disk, &raw.dir);
                 written.map_err(|error| OpenError::Io(raw.dir.clone(), error))?;
             }

@@ -20,12 +20,13 @@ use crate::http::request::{fields, path};
 use crate::http::response::json::{self, push_first_invalid};
 use crate::http::response::problem::{Code, Problem};
 
-const SETTING_PARAMETERS: [&str; 10] = [
+const SETTING_PARAMETERS: [&str; 11] = [
     "order",
     "ttl",
     "ttl_max",
     "rest",
     "on_expiry",
+    "attempts",
     "holders",
     "max_per_holder",
     "first_per_holder",
@@ -83,6 +84,7 @@ fn settings_of(query: &Query) -> Result<Settings, Problem> {
         rest: query.integer("rest", "seconds")?,
         on_expiry: query.parsed("on_expiry")?,
         outcomes: None,
+        attempts: query.parsed("attempts")?.map(Some),
         hours: None,
         note: None,
         blocked_by: query.text("blocked_by").map(list_names).transpose()?,

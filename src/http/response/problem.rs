@@ -406,7 +406,9 @@ impl From<ChangeError> for Problem {
             ChangeError::List(error) => error.into(),
             ChangeError::Deleted => Self::pool_not_found(),
             ChangeError::SegmentComing => Self::new(Code::Overloaded, error.to_string()),
-            ChangeError::NoMoreRounds => Self::new(Code::BadRequest, error.to_string()),
+            ChangeError::NoMoreRounds | ChangeError::TooManyGenerations => {
+                Self::new(Code::BadRequest, error.to_string())
+            }
             ChangeError::Io(source) => ImportError::from(source).into(),
             ChangeError::Journal(error) => error.into(),
         }

@@ -187,7 +187,7 @@ impl LineFault {
                 "its state is none of available, leased, resting, done and retired: correct it".to_owned()
             }
             Self::BadGeneration => {
-                "its generation must be a whole number up to 1073741823, and not 0 if leased, \
+                "its generation must be a whole number up to 67108863, and not 0 if leased, \
                  resting or done: correct it"
                     .to_owned()
             }

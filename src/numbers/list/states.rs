@@ -14,7 +14,7 @@ use super::options::ReadStates;
 pub const STATE_COLUMNS: [&str; 3] = ["state", "generation", "until"];
 /// The largest generation of a row.
 pub const MAX_LISTED_GENERATION: u32 = (1 << GENERATION_BITS) - 1;
-const GENERATION_BITS: u32 = 30;
+const GENERATION_BITS: u32 = 26;
 const KIND_BITS: u32 = u32::BITS - GENERATION_BITS;
 
 /// The state that a number comes back in.
@@ -34,7 +34,7 @@ pub enum ListedState {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct StateRow {
     number: Number,
-    /// The generation, then two bits for the kind of state.
+    /// The generation, then the kind of state.
     generation_and_kind: u32,
     until_unix_seconds: u32,
 }

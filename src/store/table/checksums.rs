@@ -18,6 +18,7 @@ use std::path::Path;
 
 use crate::coordinates::{self, Rank};
 use crate::disk::mapping::{MappedWords, PAGE_BYTES, WORD_BYTES};
+use crate::state::word::MAX_GENERATION;
 use crate::state::word_table::WordTable;
 use crate::store::damage::SegmentError;
 use crate::sys::parallel;
@@ -31,7 +32,9 @@ const HEAD_BYTES: u64 = PAGE_BYTES as u64;
 /// Bytes of the head that are used.
 const HEAD_USED_BYTES: usize = 32;
 const MAGIC: [u8; 8] = *b"ALLOTDS\x01";
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
+/// The words have no attempts: their generation begins where those do.
+const FORMAT_WITHOUT_ATTEMPTS: u32 = 1;
 /// Minimum sectors per verifying thread.
 const MIN_SECTORS_PER_THREAD: u32 = 1 << 14;
 
@@ -44,9 +47,19 @@ pub(crate) enum Kind {
     Unknown = 2,
 }
 
+/// How the words are laid out in their file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Layout {
+    /// As in memory.
+    WithAttempts,
+    /// As before words had attempts.
+    WithoutAttempts,
+}
+
 /// The content of a file of checksums: `[a, b]` for each sector.
 pub(crate) struct Checksums {
     pub(crate) kind: Kind,
+    pub(crate) layout: Layout,
     pub(crate) max_generation: u32,
     pub(crate) entries: Vec<[u32; 2]>,
 }
@@ -114,9 +127,14 @@ pub(crate) fn read(path: &Path, len: u32) -> Result<Checksums, SegmentError> {
     if content[..8] != MAGIC || u32_at(12) != head_checksum(&content) {
         return Err(damaged(0, "the checksum of its head is wrong"));
     }
-    if u32_at(8) != FORMAT || content[16..24] != u64::from(len).to_le_bytes() {
+    let layout = match u32_at(8) {
+        FORMAT => Some(Layout::WithAttempts),
+        FORMAT_WITHOUT_ATTEMPTS => Some(Layout::WithoutAttempts),
+        _ => None,
+    };
+    let Some(layout) = layout.filter(|_| content[16..24] == u64::from(len).to_le_bytes()) else {
         return Err(damaged(8, "its head belongs to another file"));
-    }
+    };
     let (entries, _) = content[HEAD_BYTES as usize..].as_chunks::<8>();
     let entry = |bytes: &[u8; 8]| {
         let [a0, a1, a2, a3, b0, b1, b2, b3] = *bytes;
@@ -124,7 +142,8 @@ pub(crate) fn read(path: &Path, len: u32) -> Result<Checksums, SegmentError> {
     };
     Ok(Checksums {
         kind: if u32_at(24) == Kind::Exact as u32 { Kind::Exact } else { Kind::Unknown },
-        max_generation: u32_at(28),
+        layout,
+        max_generation: u32_at(28).min(MAX_GENERATION),
         entries: entries.iter().map(entry).collect(),
     })
 }

@@ -10,6 +10,9 @@
 //! the next one begins, even if the disk had no space for it, and the file is synced at startup in case a
 //! killed process left writes that are not durable.
 //!
+//! Words of an older layout are read as what they are now, in memory, and the table is written anew when it is
+//! activated ([`upgrade`]).
+//!
 //! With durability `none` the words are mapped shared and the system writes them at any time. The checksums
 //! then guarantee nothing from the activation until a clean end. Until the file of checksums says so, durably,
 //! the words are private here too: a journal of another mode is replayed into memory.
@@ -17,6 +20,7 @@
 mod batch;
 pub(crate) mod checksums;
 pub(crate) mod restored;
+mod upgrade;
 
 use std::fs::File;
 use std::io;
@@ -38,7 +42,7 @@ use crate::sys::sync::Instant;
 use crate::sys::sync::Mutex;
 use crate::sys::sync::MutexGuard;
 use batch::Batch;
-use checksums::Kind;
+use checksums::{Kind, Layout};
 
 /// The paths of a table's files.
 #[derive(Debug, Clone)]
@@ -68,6 +72,8 @@ pub(crate) struct TableFile {
     sums: Option<File>,
     len: u32,
     kind: Kind,
+    /// How the words are in their file.
+    layout: Layout,
     written: Mutex<Written>,
 }
 
@@ -93,19 +99,17 @@ impl TableFile {
     }
 
     /// Maps a table and verifies it as far as its checksums allow. Changes stay in memory until
-    /// [`Self::activate`]; `sharing` is what becomes of them then.
+    /// [`Self::activate`]; `sharing` is what becomes of them then. `layout` is that of the words if the checksums
+    /// do not tell.
     pub(crate) fn open(
         disk: &Arc<dyn Disk>,
         paths: &TablePaths,
         len: u32,
         sharing: Sharing,
         on_damage: OnDamage,
+        layout: Layout,
     ) -> Result<OpenedTable, SegmentError> {
-        let words_io = |error| SegmentError::Io(paths.words.clone(), error);
         let sums_io = |error| SegmentError::Io(paths.sums.clone(), error);
-        let mapped = MappedWords::open(&paths.words, len, Sharing::Private).map_err(words_io)?;
-        mapped.populate();
-        let words = WordTable::new(mapped);
         let (read, sums_damage) = match checksums::read(&paths.sums, len) {
             Ok(read) => (Some(read), None),
             Err(damage @ SegmentError::Damaged { .. }) if on_damage == OnDamage::GiveUp => {
@@ -113,13 +117,19 @@ impl TableFile {
             }
             Err(error) => return Err(error),
         };
+        let layout = read.as_ref().map_or(layout, |read| read.layout);
+        let words_path = upgrade::words_path(paths, layout);
+        let words_io = |error| SegmentError::Io(words_path.clone(), error);
+        let mapped = MappedWords::open(&words_path, len, Sharing::Private).map_err(words_io)?;
+        mapped.populate();
+        let words = WordTable::new(mapped);
         let file = match &read {
             Some(_) => Some(disk.open(&paths.sums, Access::Buffered).map_err(sums_io)?),
             None => None,
         };
         let exact = read.filter(|read| read.kind == Kind::Exact);
         let mut found = if exact.is_some() {
-            checksums::of_file(&MappedBytes::open(&paths.words).map_err(words_io)?, len)
+            checksums::of_file(&MappedBytes::open(&words_path).map_err(words_io)?, len)
         } else {
             Vec::new()
         };
@@ -132,15 +142,19 @@ impl TableFile {
                 *sum = entry[1];
             }
         }
+        if layout == Layout::WithoutAttempts {
+            upgrade::in_memory(&words);
+        }
         let max_generation = exact.map(|exact| exact.max_generation);
         let file = Self {
             disk: Arc::clone(disk),
-            words: disk.open(&paths.words, Access::Buffered).map_err(words_io)?,
+            words: disk.open(&words_path, Access::Buffered).map_err(words_io)?,
             paths: paths.clone(),
             sharing,
             sums: file,
             len,
             kind: if max_generation.is_some() { Kind::Exact } else { Kind::Unknown },
+            layout,
             written: Mutex::new(Written {
                 sums: found,
                 max_generation: max_generation.unwrap_or(0),
@@ -157,6 +171,7 @@ impl TableFile {
         words: WordTable<MappedWords>,
         dirty: &DirtyBlocks,
     ) -> io::Result<WordTable<MappedWords>> {
+        let words = self.finish_upgrade(words)?;
         let words = match (self.sharing, self.kind) {
             // What a killed process wrote may not be durable yet.
             (Sharing::Private, Kind::Exact) => {
@@ -293,7 +308,7 @@ mod tests {
 
     use super::*;
     use crate::state::time::Timestamp;
-    use crate::state::word::Word;
+    use crate::state::word::{Floors, Word};
     use crate::store::table::checksums::SECTOR_WORDS;
 
     const LEN: u32 = 5_000;
@@ -305,7 +320,7 @@ mod tests {
     }
 
     fn just_open(paths: &TablePaths, sharing: Sharing) -> Result<OpenedTable, SegmentError> {
-        TableFile::open(&files::real(), paths, LEN, sharing, OnDamage::Refuse)
+        TableFile::open(&files::real(), paths, LEN, sharing, OnDamage::Refuse, Layout::WithAttempts)
     }
 
     fn open(paths: &TablePaths, sharing: Sharing) -> OpenedTable {
@@ -315,7 +330,7 @@ mod tests {
     }
 
     fn lease(opened: &OpenedTable, dirty: &DirtyBlocks, rank: Rank) {
-        opened.words.update(rank, |word| word.lease(Timestamp::new(9), 0)).unwrap();
+        opened.words.update(rank, |word| word.lease(Timestamp::new(9), Floors::NONE)).unwrap();
         dirty.mark(rank);
     }
 

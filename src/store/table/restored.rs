@@ -1,6 +1,7 @@
 //! Creates the files of a table whose words are given.
 
 use std::io::{self, BufWriter, Write};
+use std::path::Path;
 
 use crate::disk::device::Disk;
 use crate::disk::files;
@@ -19,7 +20,20 @@ pub(crate) fn create(
     len: u32,
     words: impl Iterator<Item = Word>,
 ) -> io::Result<()> {
-    let file = disk.create(&paths.words)?;
+    let (sums, max_generation) = create_words(disk, &paths.words, len, words)?;
+    let file = disk.create(&paths.sums)?;
+    disk.write_at(&file, &checksums::whole_file(len, Kind::Exact, max_generation, &sums), 0)?;
+    disk.sync(&file)
+}
+
+/// Creates a file of `len` words, durably. Returns the checksums of its sectors and the largest generation.
+pub(super) fn create_words(
+    disk: &dyn Disk,
+    path: &Path,
+    len: u32,
+    words: impl Iterator<Item = Word>,
+) -> io::Result<(Vec<u32>, u32)> {
+    let file = disk.create(path)?;
     files::allocate(disk, &file, u64::from(len) * WORD_BYTES)?;
     let mut out = BufWriter::with_capacity(PART_BYTES, SequentialWriter::new(disk, &file));
     let mut sums = Vec::with_capacity(checksums::sectors(len) as usize);
@@ -41,9 +55,7 @@ pub(crate) fn create(
     out.flush()?;
     drop(out);
     disk.sync(&file)?;
-    let file = disk.create(&paths.sums)?;
-    disk.write_at(&file, &checksums::whole_file(len, Kind::Exact, max_generation, &sums), 0)?;
-    disk.sync(&file)
+    Ok((sums, max_generation))
 }
 
 #[cfg(test)]
@@ -55,15 +67,19 @@ mod tests {
     use crate::disk::mapping::Sharing;
     use crate::journal::on_damage::OnDamage;
     use crate::state::time::Timestamp;
+    use crate::state::word::Floors;
     use crate::store::table::TableFile;
+    use crate::store::table::checksums::Layout;
 
     #[test]
     fn the_words_are_there_and_a_flip_is_found() {
         let dir = tempfile::tempdir().unwrap();
         let paths = TablePaths { words: dir.path().join("words"), sums: dir.path().join("sums") };
-        let word = |rank: u32| Word::NEW.lease(Timestamp::new(rank), 0).unwrap();
-        let open =
-            || TableFile::open(&files::real(), &paths, 1_000, Sharing::Private, OnDamage::Refuse).unwrap();
+        let word = |rank: u32| Word::NEW.lease(Timestamp::new(rank), Floors::NONE).unwrap();
+        let open = || {
+            let (private, refuse) = (Sharing::Private, OnDamage::Refuse);
+            TableFile::open(&files::real(), &paths, 1_000, private, refuse, Layout::WithAttempts).unwrap()
+        };
         create(&RealDisk, &paths, 1_000, (0..1_000).map(word)).unwrap();
         let opened = open();
         assert!((0..1_000).all(|rank| opened.words.get(Rank(rank)) == word(rank)));

@@ -363,7 +363,8 @@ impl Pool {
     }
 
     /// Writes the words of the claimed ranks.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "as above")]
+    #[inline(always)]
     fn lease_claims<H: LeaseTo>(
         &self,
         segments: &Segments,

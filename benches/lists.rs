@@ -41,6 +41,7 @@ fn number(value: u64) -> Number {
 
 fn percentile(mut times: Vec<Duration>, share: f64) -> Duration {
     times.sort_unstable();
+    #[expect(clippy::cast_sign_loss, reason = "a share of a count")]
     let at = (times.len() as f64 * share) as usize;
     times.get(at.min(times.len().saturating_sub(1))).copied().unwrap_or_default()
 }

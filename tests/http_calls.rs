@@ -33,7 +33,10 @@ fn lease_renew_return() {
     let seen = server.call("GET", "/v1/pools/ru/numbers/100");
     assert_eq!(
         seen.body,
-        format!("{{\"number\":100,\"state\":\"leased\",\"generation\":1,\"until\":\"{until}\"}}")
+        format!(
+            "{{\"number\":100,\"state\":\"leased\",\"generation\":1,\"until\":\"{until}\",\"leasable\":false,\
+             \"reasons\":[{{\"reason\":\"leased\",\"until\":\"{until}\"}}]}}"
+        )
     );
 
     let returned = server.post("/v1/pools/ru/return", &format!("{{{held},\"then\":{{\"rest\":60}}}}"));
@@ -43,7 +46,7 @@ fn lease_renew_return() {
     assert_eq!(server.post("/v1/pools/ru/return", &format!("{{{held}}}")).status, 200, "twice is safe");
     assert_eq!(
         server.call("GET", "/v1/pools/ru/numbers/101").body,
-        "{\"number\":101,\"state\":\"available\",\"generation\":0}"
+        "{\"number\":101,\"state\":\"available\",\"generation\":0,\"leasable\":true,\"reasons\":[]}"
     );
 }
 
@@ -117,7 +120,7 @@ fn pools_are_created_listed_and_deleted() {
     let created =
         server.send("PUT", "/v1/pools/ru?ttl=5&order=lowest", "text/csv", "first,last\n7,7\n5,6\n5,5\n");
     assert_eq!(created.body, "{\"pool\":\"ru\",\"numbers\":3,\"duplicates\":1,\"invalid\":0}");
-    let shown = "{\"pool\":\"ru\",\"numbers\":3,\"available\":3,\"leased\":0,\"resting\":0,\"done\":0,\"retired\":0,\"blocked\":0,\
+    let shown = "{\"pool\":\"ru\",\"numbers\":3,\"available\":3,\"leased\":0,\"resting\":0,\"done\":0,\"retired\":0,\"blocked\":0,\"closed\":0,\
                  \"round\":1,\"paused\":false,\"settings\":{\"order\":\"lowest\",\"ttl\":5,\"ttl_max\":86400,\"rest\":0,\
                  \"on_expiry\":\"available\",\"outcomes\":{}}}";
     assert_eq!(server.call("GET", "/v1/pools/ru").body, shown);

@@ -30,7 +30,7 @@ fn json_is_read_strictly() {
         ("lease", "{\"colour\":1}", "colour"),
         ("lease", "{\"holder\":\"c\"}", "tracks no holders"),
         ("lease", "{\"holder\":\"\"}", "1 to 128 bytes of printable text"),
-        ("lease", "{\"wait\":1}", "not available in this version yet"),
+        ("lease", "{\"wait\":61}", "for wait whole seconds from 0 to 60"),
         ("lease", "{} {}", "trailing"),
         ("lease", "{", "EOF"),
         ("lease", "[]", "refused"),

@@ -47,7 +47,10 @@ fn a_list_is_released_and_its_tokens_are_stale() {
     }
     assert_eq!(results(&server, "return", &leases[2..3]), ["returned"], "done is what it was");
     let seen = server.call("GET", "/v1/pools/ru/numbers/100").body;
-    assert_eq!(seen, "{\"number\":100,\"state\":\"available\",\"generation\":2}");
+    assert_eq!(
+        seen,
+        "{\"number\":100,\"state\":\"available\",\"generation\":2,\"leasable\":true,\"reasons\":[]}"
+    );
     let again = server.send("POST", "/v1/pools/ru/release", "text/csv", list).json();
     assert_eq!(
         again,

@@ -73,19 +73,29 @@ impl Access {
     ) -> Result<Seen<'_>, Problem> {
         match (&api.authority, &caller.known) {
             (None, Known::Anyone) => Ok(Seen::Nobody),
-            // A certificate is looked at whatever token comes with it.
-            (Some(authority), Known::Anyone | Known::Nobody | Known::Principal(_))
-                if let Some(header) = given.authorization
-                    && let Some(seen) = self.by_last_token(
-                        authority.version(),
-                        (header.as_bytes(), given.authorizations),
-                        now_nanos,
-                    ) =>
-            {
-                Ok(seen)
-            }
-            (authority, known) => self.known_actor(api, authority.as_deref(), known, given, now_nanos),
+            (authority, known) => self.looked_up(api, authority.as_deref(), known, given, now_nanos),
         }
+    }
+
+    /// Apart, so that a daemon without tokens pays nothing for it.
+    #[inline(never)]
+    fn looked_up(
+        &self,
+        api: &Api,
+        authority: Option<&Authority>,
+        known: &Known,
+        given: &RequestHeaders<'_>,
+        now_nanos: u64,
+    ) -> Result<Seen<'_>, Problem> {
+        // A certificate is looked at whatever token comes with it.
+        if let (Some(authority), Some(header)) = (authority, given.authorization)
+            && !matches!(known, Known::Certificate(_))
+            && let Some(seen) =
+                self.by_last_token(authority.version(), (header.as_bytes(), given.authorizations), now_nanos)
+        {
+            return Ok(seen);
+        }
+        self.known_actor(api, authority, known, given, now_nanos)
     }
 
     fn known_actor(

@@ -287,7 +287,7 @@ fn names_and_turns() {
     assert_eq!((made.status, &made.json()["pools"], &made.json()["numbers"]), (200, &json!(0), &json!(0)));
     assert_eq!(client.post("/v1/backup", &json!({"name": "b"})).unwrap().status, 200);
     let again = client.post("/v1/backup", &json!({"name": "b"})).unwrap();
-    assert_eq!(again.problem(), (400, "bad_request".to_owned()));
+    assert_eq!(again.problem(), (409, "backup_exists".to_owned()));
     assert!(again.body.contains("already"), "{again:?}");
     for name in ["", ".", "..", ".b", "a/b", "ä", &"x".repeat(65)] {
         let refused = client.post("/v1/backup", &json!({ "name": name })).unwrap();

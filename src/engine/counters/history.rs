@@ -16,7 +16,7 @@ const SPANS: [(Duration, Duration); 2] = [
 const MIN_INTERVALS: usize = 5;
 /// How many times its own uncertainty a decrease must be, in each span, before it counts as one: what leases and
 /// returns differ by from one interval to the next is chance.
-const CERTAINTY: [f64; SPANS.len()] = [4.0, 3.0];
+const CERTAINTY: [f64; SPANS.len()] = [4.0, 2.5];
 /// The share of the intervals at either end that is passed over, as one of so many: a large batch, or many leases that
 /// end together.
 const TRIMMED: usize = 5;
@@ -198,7 +198,7 @@ mod tests {
                 simulated(seed, taken, 0, |second, end| alert.look(second, end));
                 assert_eq!(alert.fired_at, None, "seed {seed}, {taken} taken");
             }
-            for (taken, drain) in [(0, 50), (3_000, 100), (10_000, 60), (17_000, 25)] {
+            for (taken, drain) in [(0, 50), (3_000, 100), (10_000, 60), (17_000, 20)] {
                 let mut alert = Alert::default();
                 simulated(seed, taken, drain, |second, end| alert.look(second, end));
                 let empty = (NUMBERS - taken) * 10 / drain;

@@ -298,7 +298,7 @@ mod tests {
         Number::new(value).unwrap()
     }
 
-    #[allow(clippy::unnecessary_wraps)] // a filter is an option
+    #[expect(clippy::unnecessary_wraps, reason = "a filter like any other")]
     fn ranges(bounds: &[(u64, u64)]) -> Filter {
         Some(
             bounds

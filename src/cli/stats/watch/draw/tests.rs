@@ -84,12 +84,12 @@ fn more_of_it_on_a_large_one() {
 fn a_pool_outside_its_hours_is_closed() {
     let at = Instant::now();
     let mut screen = filled(at);
+    screen.act(Action::Down);
     screen.take(answer(at + INTERVAL, |stats| {
         let pool = stats.pools.get_mut("ru-mobile").unwrap();
         (pool.closed, pool.available, pool.open) = (pool.available, 0, Some(0));
         pool.next_open_at = Some("2026-11-30T06:00:00Z".to_owned());
     }));
-    screen.act(Action::Down);
     assert_has(
         &text(&screen, at + INTERVAL, (120, 50)),
         &["CLOSED", "closed ones open at 2026-11-30T06:00:00Z"],

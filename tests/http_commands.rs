@@ -144,7 +144,7 @@ fn a_directory_that_is_not_ours_is_refused_and_left_as_it_is() {
     let other_pool = copy("pool");
     let manifest = other_pool.join("pools/p/pool.toml");
     let text = std::fs::read_to_string(&manifest).unwrap();
-    let rest = text.split_once('\n').unwrap().1.replace("format = 4", "format = 9");
+    let rest = text.split_once('\n').unwrap().1.replace("format = 5", "format = 9");
     std::fs::write(&manifest, format!("crc32c = \"{:08x}\"\n{rest}", crc32c::crc32c(rest.as_bytes())))
         .unwrap();
     let not_ours = directory.path().join("not-ours");

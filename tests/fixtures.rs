@@ -38,7 +38,14 @@ fn records(lease: Record, later: &[Record], attempts: bool) -> Vec<Vec<Record>> 
         leased.retire().unwrap(),
     ];
     let word = |(rank, word)| {
-        Record::Word(WordRecord { pool: 11, segment: SegmentId(2), rank: Rank(rank), word, holder: 5 })
+        Record::Word(WordRecord {
+            cause,
+            pool: 11,
+            segment: SegmentId(2),
+            rank: Rank(rank),
+            word,
+            holder: 5,
+        })
     };
     let key = KeyRecord { key: *b"0123456789abcdef", body: 13, leases: 1, until_seconds: 1_000 };
     let others = [Record::Key(key), lease].into_iter().chain(later.iter().copied());

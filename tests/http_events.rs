@@ -46,6 +46,11 @@ fn all_events(daemon: &Daemon, limit: usize) -> Vec<Value> {
     loop {
         let from = events.last().map_or(String::new(), |last| format!("&from={}", seq(last) + 1));
         let answer = get(&mut client, &format!("?limit={limit}{from}"));
+        if answer.status == 410 {
+            // Overtaken while it was reading.
+            events.clear();
+            continue;
+        }
         assert_eq!(answer.status, 200, "{}", answer.body);
         assert_eq!(answer.header("content-type"), Some("application/x-ndjson"));
         let more = lines(&answer.body);
@@ -304,8 +309,9 @@ fn a_browser_resumes_after_the_last_event_that_it_saw() {
     let events = settled(&daemon);
     assert_eq!(events.len(), 5);
     let mut ask = |headers: &str| {
-        let head =
-            format!("GET /v1/pools/ru/events?wait=0 HTTP/1.1\r\nhost: x\r\naccept: text/event-stream\r\n");
+        let head = format!(
+            "GET /v1/pools/ru/events?wait=0 HTTP/1.1\r\nhost: localhost\r\naccept: text/event-stream\r\n"
+        );
         write!(client.connection.get_mut(), "{head}{headers}\r\n").unwrap();
         try_read_answer(&mut client.connection, false).unwrap()
     };

@@ -94,9 +94,10 @@ impl Checked {
 
 #[test]
 fn answers_of_every_call_are_as_the_document_says() {
-    let server = Server::start();
+    let server = Server::with_events();
     let checked = Checked::new(&server);
     pools(&checked);
+    events(&checked);
     leases(&checked);
     lists(&checked);
     standing_lists(&checked);
@@ -109,6 +110,22 @@ fn answers_of_every_call_are_as_the_document_says() {
         let name = format!("{} {} {success}", operation.method, operation.path);
         assert!(success.starts_with('2') && seen.contains(&name), "{name} was not seen");
     }
+}
+
+fn events(checked: &Checked) {
+    checked.json("POST", "/v1/pools/whole/lease", &json!({}), 200);
+    for kind in ["application/x-ndjson", "text/event-stream"] {
+        let Value::String(text) = checked.get_as("/v1/pools/whole/events?wait=9", kind) else {
+            panic!("{kind}")
+        };
+        assert!(text.contains("\"event\":\"leased\""), "{text}");
+    }
+    let gone = checked.call("GET", "/v1/pools/whole/events?from=1", 410);
+    assert!(gone["oldest"].as_u64().unwrap() > 1);
+    checked.call("GET", "/v1/pools/whole/events?limit=0", 400);
+    checked.call("GET", "/v1/pools/nope/events", 404);
+    let without = Checked::new(&Server::with_pool("", "100"));
+    without.call("GET", "/v1/pools/ru/events", 409);
 }
 
 fn pools(checked: &Checked) {

@@ -31,6 +31,13 @@ const READ_PATIENCE: Duration = Duration::from_secs(5);
 /// How often it looks.
 const PAUSE: Duration = Duration::from_millis(1);
 
+/// Most events of one answer,
+pub const MAX_EVENTS: u32 = 1_000_000;
+/// and how many it has at most if the call does not say.
+pub const DEFAULT_EVENTS: u32 = 10_000;
+/// How long a call may wait for an event, in seconds.
+pub const MAX_EVENTS_WAIT_SECONDS: u32 = 60;
+
 /// A reader that waits for an event.
 struct Waiter {
     id: u64,

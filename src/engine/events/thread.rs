@@ -108,7 +108,9 @@ pub(super) fn by_pool(
         }
     }
     for change in changes {
-        let Some((_, names, events)) = places.get(&change.pool).map(|place| &mut pools[*place]) else { continue };
+        let Some((_, names, events)) = places.get(&change.pool).map(|place| &mut pools[*place]) else {
+            continue;
+        };
         let outcome =
             if change.tag == 0 { 0 } else { place_of(change.pool, Named::Outcome(change.tag), names) };
         let holder = match HolderId(change.holder & MAX_HOLDER_ID) {
@@ -143,9 +145,8 @@ impl Follow {
         let Self { events, known, told, .. } = self;
         let mut changes = Vec::new();
         self.follower.read(self.journal.published(), &mut |frame| {
-            let number = |record: &WordRecord| {
-                known.number(events, (record.pool, record.segment), record.rank)
-            };
+            let number =
+                |record: &WordRecord| known.number(events, (record.pool, record.segment), record.rank);
             changes_of(frame, number, &mut changes);
             changes.len() < CHANGES_AT_ONCE
         })?;

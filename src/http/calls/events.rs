@@ -11,8 +11,8 @@ use hyper::body::Incoming;
 use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use hyper::{HeaderMap, Request, Response};
 
-use crate::engine::events::Events;
 use crate::engine::events::reader::{Event, Reader};
+use crate::engine::events::{DEFAULT_EVENTS, Events, MAX_EVENTS, MAX_EVENTS_WAIT_SECONDS};
 use crate::engine::pool::Pool;
 use crate::http::actor::Actor;
 use crate::http::blocking::blocking;
@@ -24,13 +24,7 @@ use crate::http::response::problem::{Code, Problem};
 use crate::http::wait_link::WaitLink;
 use crate::journal::durability::Durability;
 
-/// Most events of one answer,
-pub const MAX_EVENTS: u32 = 1_000_000;
-/// and how many it has at most if the call does not say.
-pub const DEFAULT_EVENTS: u32 = 10_000;
-/// How long a call may wait for an event, in seconds,
-pub const MAX_EVENTS_WAIT_SECONDS: u32 = 60;
-/// and how long a browser's does if it does not say.
+/// How long a browser's call waits if it does not say, in seconds.
 const STREAM_WAIT_SECONDS: u32 = 30;
 /// What begins a browser's stream: it comes back this many milliseconds after the end.
 const RETRY_LINE: &[u8] = b"retry: 200\n\n";

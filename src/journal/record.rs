@@ -49,8 +49,8 @@ use crate::coordinates::{Rank, SegmentId};
 use crate::state::holder_column::HolderId;
 use crate::state::word::Word;
 
-use super::cause::ChangeKind;
 pub use super::cause::Cause;
+use super::cause::ChangeKind;
 
 /// Bytes of one record.
 pub const RECORD_BYTES: usize = 32;
@@ -421,12 +421,12 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_a_record_or_an_error(mut bytes: [u8; RECORD_BYTES], kind in 0_u16..9) {
+        fn any_bytes_are_a_record_or_an_error(mut bytes: [u8; RECORD_BYTES], kind in 0_u16..10) {
             bytes[10] = kind as u8;
             bytes[11] = 0;
             match Record::decode(&bytes) {
                 Ok(record) => prop_assert_eq!(Record::decode(&record.encode()), Ok(record)),
-                Err(UnknownKind(other)) => prop_assert!(other == kind && !(1..=7).contains(&kind)),
+                Err(UnknownKind(other)) => prop_assert!(other == kind && !(1..=8).contains(&kind)),
             }
         }
     }

@@ -113,18 +113,21 @@ fn answers_of_every_call_are_as_the_document_says() {
 }
 
 fn events(checked: &Checked) {
-    checked.json("POST", "/v1/pools/whole/lease", &json!({}), 200);
+    checked.list("PUT", "/v1/pools/told?ttl=60", "1-9\n", 201);
+    checked.json("POST", "/v1/pools/told/lease", &json!({}), 200);
     for kind in ["application/x-ndjson", "text/event-stream"] {
-        let Value::String(text) = checked.get_as("/v1/pools/whole/events?wait=9", kind) else {
+        let Value::String(text) = checked.get_as("/v1/pools/told/events?wait=9", kind) else {
             panic!("{kind}")
         };
         assert!(text.contains("\"event\":\"leased\""), "{text}");
     }
-    let gone = checked.call("GET", "/v1/pools/whole/events?from=1", 410);
+    let gone = checked.call("GET", "/v1/pools/told/events?from=1", 410);
     assert!(gone["oldest"].as_u64().unwrap() > 1);
-    checked.call("GET", "/v1/pools/whole/events?limit=0", 400);
+    checked.call("GET", "/v1/pools/told/events?limit=0", 400);
     checked.call("GET", "/v1/pools/nope/events", 404);
-    let without = Checked::new(&Server::with_pool("", "100"));
+    checked.call("DELETE", "/v1/pools/told?force=true", 200);
+    let server = Server::with_pool("", "100");
+    let without = Checked::new(&server);
     without.call("GET", "/v1/pools/ru/events", 409);
 }
 

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -21,6 +20,7 @@ use crate::state::holder_column::{HolderId, MAX_HOLDER_ID};
 use crate::store::event_batch::{ROUND_KIND, RawEvent};
 use crate::sys::atomics::Ordering;
 use crate::sys::background;
+use crate::sys::sync::thread::{self, JoinHandle};
 
 use super::known::Known;
 use super::order::{self, Change, Told};
@@ -174,6 +174,11 @@ impl Follow {
         Ok(())
     }
 
+    /// Forgets the segments that no record names which is still to be read: all is read up to these groups.
+    fn forget_removed(&self, groups: u64) {
+        lock(&self.events.removed).retain(|_, removed| groups < removed.until_group);
+    }
+
     /// Does what there is to do. Returns whether there may be more.
     fn turn(&mut self) -> Result<bool, FollowError> {
         self.known.begin();
@@ -187,11 +192,14 @@ impl Follow {
             return Ok(true);
         }
         if is_idle && self.journal.published() < self.follower.next() {
-            // All that was pushed up to these groups is kept.
-            lock(&self.events.removed).retain(|_, removed| groups < removed.until_group);
+            self.forget_removed(groups);
             return Ok(false);
         }
+        let published = self.journal.published();
         let mut ahead = self.read()?;
+        if self.follower.next() > published {
+            self.forget_removed(groups);
+        }
         let read_to = self.follower.next() - 1;
         if !is_idle {
             while let Err(error) = self.keep(&ahead) {
@@ -237,7 +245,9 @@ impl Follow {
                     let _ = self.events.log.tidy(now_seconds, &|pool| self.known.has(pool));
                     thread::park_timeout(TIDY_INTERVAL);
                 }
-                Err(_) if ends || self.journal.is_poisoned() => return self.events.wake(|_| true),
+                Err(_) if self.events.ends.load(Ordering::Acquire) || self.journal.is_poisoned() => {
+                    return self.events.wake(|_| true);
+                }
                 Err(error) => {
                     if let Err(error) = self.begin_anew(&error) {
                         warn!(event = "events_not_kept", %error, "changes could not be kept for those who follow them: free some space; it is tried again");

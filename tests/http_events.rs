@@ -309,9 +309,8 @@ fn a_browser_resumes_after_the_last_event_that_it_saw() {
     let events = settled(&daemon);
     assert_eq!(events.len(), 5);
     let mut ask = |headers: &str| {
-        let head = format!(
-            "GET /v1/pools/ru/events?wait=0 HTTP/1.1\r\nhost: localhost\r\naccept: text/event-stream\r\n"
-        );
+        let head =
+            "GET /v1/pools/ru/events?wait=0 HTTP/1.1\r\nhost: localhost\r\naccept: text/event-stream\r\n";
         write!(client.connection.get_mut(), "{head}{headers}\r\n").unwrap();
         try_read_answer(&mut client.connection, false).unwrap()
     };
@@ -346,9 +345,9 @@ fn what_is_over_the_bound_is_gone_and_said_to_be() {
     assert_eq!(first.problem(), (410, "gone".to_owned()));
     let begin = first.json()["oldest"].as_u64().unwrap();
     for _ in 0..60 {
-        let leased = client.post("/v1/pools/ru/lease", &json!({"count": 100})).unwrap();
-        assert_eq!(leased.status, 200, "{}", leased.body);
-        let leases = leased.json()["leases"].as_array().unwrap().clone();
+        let answer = client.post("/v1/pools/ru/lease", &json!({"count": 100})).unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        let leases = answer.json()["leases"].as_array().unwrap().clone();
         let leases: Vec<_> =
             leases.iter().map(|l| json!({"number": l["number"], "token": l["token"]})).collect();
         let returned = client.post("/v1/pools/ru/return", &json!({"leases": leases})).unwrap();
@@ -474,7 +473,7 @@ fn the_command_prints_the_events() {
     create(&daemon, 10, &json!({}));
     daemon.ok(&["lease", "ru", "--count", "3"]);
     let events = settled(&daemon);
-    let text = |events: &[Value]| lines(&events.iter().map(|event| format!("{event}\n")).collect::<String>());
+    let text = |events: &[Value]| events.to_vec();
     assert_eq!(lines(&daemon.ok(&["events", "ru"])), text(&events));
     let second = seq(&events[1]).to_string();
     assert_eq!(lines(&daemon.ok(&["events", "ru", "--from", &second, "--limit", "1"])), text(&events[1..2]));

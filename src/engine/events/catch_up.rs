@@ -10,6 +10,7 @@ use crate::engine::counters::outcomes::{self, OTHER_OUTCOME};
 use crate::engine::startup::replay::OpenedPools;
 use crate::journal::record::WordRecord;
 use crate::journal::recovery::Journaled;
+use crate::numbers::number::Number;
 use crate::store::event_log::{EventLog, Keep};
 use crate::store::totals_file::AllTotals;
 
@@ -55,9 +56,8 @@ fn complete(
         while changes.len() < CHANGES_AT_ONCE
             && let Some(frame) = frames.next()
         {
-            let number = |record: &WordRecord| {
-                pools.number(record.pool, record.segment, record.rank).map(|number| number.get())
-            };
+            let number =
+                |record: &WordRecord| pools.number(record.pool, record.segment, record.rank).map(Number::get);
             thread::changes_of(&frame, number, &mut changes);
             to = Some(frame.head.sequence);
         }

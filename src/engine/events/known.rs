@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use crate::coordinates::{Rank, SegmentId};
 use crate::engine::pool::{Pool, Pools};
 use crate::engine::segment::{Segment, Segments};
+use crate::numbers::number::Number;
 
 use super::{Events, lock};
 
@@ -60,7 +61,7 @@ impl Known {
         if self.last.as_ref().is_none_or(|(last, _)| *last != id) {
             self.last = Some((id, self.segment(events, id)?));
         }
-        self.last.as_ref()?.1.set.select(rank).map(|number| number.get())
+        self.last.as_ref()?.1.set.select(rank).map(Number::get)
     }
 
     fn segment(&mut self, events: &Events, (pool, segment): (u64, SegmentId)) -> Option<Arc<Segment>> {

@@ -116,7 +116,9 @@ impl Events {
         let mut waiters = lock(&self.waiters);
         let woken: Vec<Waiter> = waiters.extract_if(.., |waiter| pools(waiter.pool)).collect();
         drop(waiters);
-        woken.into_iter().for_each(|waiter| waiter.waker.wake());
+        for waiter in woken {
+            waiter.waker.wake();
+        }
     }
 
     /// Keeps segments that are merged into another until their records are read.

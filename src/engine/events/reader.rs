@@ -63,7 +63,7 @@ fn name_of(kind: u8) -> &'static str {
 }
 
 fn event<'a>(seq: u64, raw: &RawEvent, names: &[&'a str]) -> Event<'a> {
-    let named = |place: usize| place.checked_sub(1).and_then(|place| names.get(place).copied());
+    let at_place = |place: usize| place.checked_sub(1).and_then(|place| names.get(place).copied());
     let word = Word::from_bits(raw.word);
     let is_of_pool = raw.kind == ROUND_KIND;
     let number = OfNumber {
@@ -78,8 +78,8 @@ fn event<'a>(seq: u64, raw: &RawEvent, names: &[&'a str]) -> Event<'a> {
         name: name_of(raw.kind),
         number: (!is_of_pool).then_some(number),
         round: if is_of_pool { u32::try_from(raw.word).ok() } else { word.done_in_round() },
-        outcome: named(raw.outcome.into()),
-        holder: named(raw.holder.into()),
+        outcome: at_place(raw.outcome.into()),
+        holder: at_place(raw.holder.into()),
     }
 }
 

@@ -260,8 +260,7 @@ impl Follow {
 
     /// Keeps the rest: no more groups come.
     fn finish(mut self) {
-        loop {
-            let Ok(ahead) = self.read() else { break };
+        while let Ok(ahead) = self.read() {
             let read_to = self.follower.next() - 1;
             if !self.pending.is_empty() && self.keep(&ahead).is_err() {
                 break;

@@ -7,11 +7,12 @@ use std::fs;
 use std::path::PathBuf;
 
 use allotd::coordinates::{Rank, SegmentId};
+use allotd::journal::cause::{Cause, ChangeKind};
 use allotd::journal::file::path_of;
 use allotd::journal::frame::{FrameHead, HEAD_BYTES, Head, frame_bytes, put_record};
 use allotd::journal::on_damage::OnDamage;
 use allotd::journal::record::{
-    HolderRecord, KeyLeaseRecord, KeyRecord, ListRecord, OldKeyLeaseRecord, Record, WordRecord,
+    HolderRecord, KeyLeaseRecord, KeyRecord, ListRecord, OldKeyLeaseRecord, Record, RoundRecord, WordRecord,
 };
 use allotd::journal::recovery::read;
 use allotd::state::holder_column::HolderId;
@@ -26,8 +27,9 @@ fn fixture(name: &str) -> PathBuf {
 const ATTEMPTS: u64 = 0xF << 34;
 
 /// One record of each kind, and what can become of a word. `lease` is the lease of a key, `later` are the kinds that
-/// earlier formats do not have. The words count `attempts`, which formats 1 to 3 do not have.
-fn records(lease: Record, later: &[Record], attempts: bool) -> Vec<Vec<Record>> {
+/// earlier formats do not have. The words count `attempts`, which formats 1 to 3 do not have. Those before format 5 have
+/// no `cause`.
+fn records(lease: Record, later: &[Record], attempts: bool, cause: Cause) -> Vec<Vec<Record>> {
     let leased = Word::NEW.lease(Timestamp::new(1_000), Floors::NONE).unwrap();
     let leased = if attempts { leased } else { Word::from_bits(leased.bits() & !ATTEMPTS) };
     let words = [
@@ -38,7 +40,7 @@ fn records(lease: Record, later: &[Record], attempts: bool) -> Vec<Vec<Record>> 
         leased.retire().unwrap(),
     ];
     let word = |(rank, word)| {
-        Record::Word(WordRecord { pool: 11, segment: SegmentId(2), rank: Rank(rank), word, holder: 5 })
+        Record::Word(WordRecord { cause, pool: 11, segment: SegmentId(2), rank: Rank(rank), word, holder: 5 })
     };
     let key = KeyRecord { key: *b"0123456789abcdef", body: 13, leases: 1, until_seconds: 1_000 };
     let others = [Record::Key(key), lease].into_iter().chain(later.iter().copied());
@@ -71,8 +73,12 @@ fn format_4() -> Vec<Record> {
     [list_change()].into_iter().chain(holder()).collect()
 }
 
+fn format_5() -> Vec<Record> {
+    format_4().into_iter().chain([Record::Round(RoundRecord { pool: 11, round: 8 })]).collect()
+}
+
 fn journal() -> Vec<u8> {
-    let frames = records(new_lease(), &format_4(), true);
+    let frames = records(new_lease(), &format_5(), true, Cause::returned(0xF_1234));
     let lengths = frames.iter().map(|records| frame_bytes(records.len()));
     let mut bytes = vec![0; HEAD_BYTES + lengths.sum::<usize>()];
     let file_bytes = bytes.len() as u64;
@@ -99,7 +105,7 @@ fn journal() -> Vec<u8> {
 
 #[test]
 fn journals_of_this_format_are_written_the_same() {
-    let path = fixture("format-4.journal");
+    let path = fixture("format-5.journal");
     if std::env::var_os("ALLOTD_WRITE_FIXTURES").is_some() && !path.exists() {
         fs::write(&path, journal()).unwrap();
     }
@@ -109,11 +115,13 @@ fn journals_of_this_format_are_written_the_same() {
 
 #[test]
 fn journals_of_each_format_are_read() {
-    for (name, lease, later, attempts) in [
-        ("format-1.journal", old_lease(), vec![], false),
-        ("format-2.journal", new_lease(), vec![], false),
-        ("format-3.journal", new_lease(), vec![list_change()], false),
-        ("format-4.journal", new_lease(), format_4(), true),
+    let unknown = Cause::of(ChangeKind::Other);
+    for (name, lease, later, attempts, cause) in [
+        ("format-1.journal", old_lease(), vec![], false, unknown),
+        ("format-2.journal", new_lease(), vec![], false, unknown),
+        ("format-3.journal", new_lease(), vec![list_change()], false, unknown),
+        ("format-4.journal", new_lease(), format_4(), true, unknown),
+        ("format-5.journal", new_lease(), format_5(), true, Cause::returned(0xF_1234)),
     ] {
         let dir = tempfile::tempdir().unwrap();
         fs::copy(fixture(name), path_of(dir.path(), 3)).unwrap();
@@ -122,7 +130,7 @@ fn journals_of_each_format_are_read() {
             found.push((frame.sequence, *record));
         })
         .unwrap();
-        let expected = (41..).zip(records(lease, &later, attempts)).flat_map(|(frame, records)| {
+        let expected = (41..).zip(records(lease, &later, attempts, cause)).flat_map(|(frame, records)| {
             records.into_iter().map(move |record| (frame, record)).collect::<Vec<_>>()
         });
         assert_eq!(found, expected.collect::<Vec<_>>(), "{name}");

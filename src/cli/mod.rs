@@ -6,6 +6,7 @@ mod check;
 mod completions;
 mod demo;
 pub(crate) mod error;
+mod events;
 mod export;
 mod figures;
 mod lease;
@@ -57,6 +58,8 @@ enum Command {
     Lease(lease::LeaseArgs),
     /// Renew leases
     Renew(renew::RenewArgs),
+    /// Print what happened to the numbers of a pool
+    Events(events::EventsArgs),
     /// Return numbers
     Return(return_lease::ReturnArgs),
     /// Show what the daemon counts
@@ -104,6 +107,7 @@ impl Cli {
             Command::List(command) => list::run(command),
             Command::Lease(args) => lease::run(args),
             Command::Renew(args) => renew::run(&args),
+            Command::Events(args) => events::run(&args),
             Command::Return(args) => return_lease::run(args),
             Command::Stats(args) => stats::run(&args),
             Command::Token(command) => token::run(command),

@@ -112,6 +112,7 @@ pub(crate) fn open(config: &Config, json: bool) -> Result<Opened, DaemonError> {
         serve_at_once: config.serve_at_once,
         max_numbers: config.max_numbers,
         max_backups: config.max_backups,
+        events_keep: config.events_keep,
         ..EngineConfig::new(&config.data_dir, config.workers * HANDLES_PER_WORKER)
     };
     if let Some(backup_dir) = &config.backup_dir {

@@ -9,6 +9,7 @@
 //! * [`worker`]: the handle of a calling thread. [`idempotency`]: leases made under an `Idempotency-Key`.
 //! * [`holders`]: the names of those who hold leases.
 //! * [`lists`]: lists of numbers that pools are blocked by.
+//! * [`events`]: the changes for those who follow them.
 //! * [`counters`]: what a pool counts. [`clock`]: the engine's time.
 //! * `background`: the sweeper, the merger, the recorder and the checkpoint.
 //!
@@ -21,6 +22,7 @@ pub(crate) mod calendar;
 pub mod clock;
 pub mod counters;
 pub mod create_delete;
+pub mod events;
 pub(crate) mod growth;
 pub mod holders;
 pub mod idempotency;

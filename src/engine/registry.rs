@@ -20,6 +20,8 @@ use crate::sys::slot::Slot;
 use crate::sys::sync::Mutex;
 
 use super::clock::Clock;
+use super::events::Events;
+use super::events::thread::EventThread;
 use super::open_report::OpenReport;
 use super::operations::import_error::ImportError;
 use super::pool::{Pool, Pools};
@@ -50,6 +52,7 @@ pub struct Engine {
     next_slot: Mutex<usize>,
     background: [BackgroundThread; 3],
     waking: WakingThread,
+    event_thread: Option<EventThread>,
     _lock: DirectoryLock,
 }
 
@@ -59,7 +62,7 @@ impl Engine {
         shared: Arc<Shared>,
         pools: Arc<ArcSwap<Pools>>,
         journal: Running,
-        (background, waking): ([BackgroundThread; 3], WakingThread),
+        (background, waking, event_thread): ([BackgroundThread; 3], WakingThread, Option<EventThread>),
         lock: DirectoryLock,
         report: OpenReport,
     ) -> Self {
@@ -74,6 +77,7 @@ impl Engine {
             next_slot: Mutex::new(OWN_SLOTS),
             background,
             waking,
+            event_thread,
             _lock: lock,
         }
     }
@@ -146,6 +150,9 @@ impl Engine {
     /// Has every call that waits search once more, as when the daemon ends.
     pub fn wake_waiters(&self) {
         self.pools.load().values().for_each(|pool| pool.waiting.wake_all());
+        if let Some(events) = &self.shared.events {
+            events.drain();
+        }
     }
 
     pub(crate) fn change_pools<T>(&self, change: impl FnOnce(&mut Pools) -> T) -> T {
@@ -159,8 +166,21 @@ impl Engine {
     /// closed. The engine must not be used after this.
     pub fn close(&self) -> io::Result<()> {
         self.stop_background();
-        self.journal.close()?;
+        let closed = self.journal.close();
+        self.stop_events();
+        closed?;
         self.pools().iter().try_for_each(|pool| pool.close())
+    }
+
+    /// The changes that are kept; `None` if none are.
+    pub fn events(&self) -> Option<&Arc<Events>> {
+        self.shared.events.as_ref()
+    }
+
+    fn stop_events(&self) {
+        if let Some(thread) = &self.event_thread {
+            thread.stop();
+        }
     }
 
     /// Stops the sweeper, the merger and the recorder, which saves the totals a last time.
@@ -174,6 +194,7 @@ impl Drop for Engine {
     fn drop(&mut self) {
         self.stop_background();
         self.journal.abandon();
+        self.stop_events();
     }
 }
 

@@ -12,6 +12,7 @@ use crate::sys::sync::{Condvar, Mutex};
 
 use super::budgets::Budgets;
 use super::clock::Clock;
+use super::events::Events;
 use super::idempotency::Keys;
 use super::lists::Lists;
 use super::waiting::announcements::Announcements;
@@ -34,6 +35,8 @@ pub(crate) struct Shared {
     pub(crate) operator: Operator,
     pub(crate) lists: Lists,
     pub(crate) announcements: Arc<Announcements>,
+    /// The changes for those who follow them; `None` if none are kept.
+    pub(crate) events: Option<Arc<Events>>,
     /// Held while words are moved on the merger's slot.
     pub(crate) merging: Mutex<()>,
     pub(crate) budgets: Budgets,

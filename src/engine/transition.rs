@@ -4,6 +4,7 @@
 //! Opening a round is the only change without a record: the round is in the manifest, and a start repeats it.
 
 use crate::coordinates::Rank;
+use crate::journal::cause::{Cause, ChangeKind};
 use crate::journal::handle::Changing;
 use crate::journal::record::{RETURNED_BY_HOLDER, Record, WordRecord};
 use crate::state::holder_column::HolderId;
@@ -13,6 +14,7 @@ use crate::state::word::Word;
 use crate::sys::slot::Slot;
 
 use super::counters::Total;
+use super::counters::outcomes::OutcomeId;
 use super::pool::Pool;
 use super::segment::Segment;
 
@@ -28,26 +30,33 @@ pub(crate) struct Transition<'a> {
 impl Transition<'_> {
     /// Journals and counts a change of a number's word, if it is one.
     #[inline]
-    pub(crate) fn changed(&self, segment: &Segment, rank: Rank, changed: Changed) {
-        self.note(segment, rank, changed, false);
+    pub(crate) fn changed(&self, segment: &Segment, rank: Rank, changed: Changed, kind: ChangeKind) {
+        self.note(segment, rank, changed, Cause::of(kind));
     }
 
     /// As [`Self::changed`], of a change that returns a lease.
     #[inline]
-    pub(crate) fn returned(&self, segment: &Segment, rank: Rank, changed: Changed) {
-        self.note(segment, rank, changed, true);
+    pub(crate) fn returned(
+        &self,
+        segment: &Segment,
+        rank: Rank,
+        changed: Changed,
+        outcome: Option<OutcomeId>,
+    ) {
+        let cause = outcome.map_or(Cause::of(ChangeKind::Returned), |outcome| Cause::returned(outcome.tag()));
+        self.note(segment, rank, changed, cause);
     }
 
     #[inline]
-    fn note(&self, segment: &Segment, rank: Rank, changed: Changed, is_returned: bool) {
+    fn note(&self, segment: &Segment, rank: Rank, changed: Changed, cause: Cause) {
         if !changed.is_change() {
             return;
         }
         let holder = match changed.holder {
             HolderId::NOBODY => 0,
-            _ => self.pool.count_held(changed, is_returned),
+            _ => self.pool.count_held(changed, cause.kind() == ChangeKind::Returned),
         };
-        self.journal(segment, rank, changed.after, holder);
+        self.journal(segment, rank, changed.after, holder, cause);
         self.pool.count_change(segment, self.slot, rank, changed.before, changed.after);
     }
 
@@ -59,7 +68,7 @@ impl Transition<'_> {
     /// Journals the lease of a number that was available. [`Self::finish`] counts it.
     #[inline]
     pub(crate) fn leased(&mut self, segment: &Segment, rank: Rank, after: Word, holder: HolderId) {
-        self.journal(segment, rank, after, holder.0);
+        self.journal(segment, rank, after, holder.0, Cause::of(ChangeKind::Leased));
         self.leased += 1;
     }
 
@@ -74,9 +83,10 @@ impl Transition<'_> {
     }
 
     #[inline]
-    fn journal(&self, segment: &Segment, rank: Rank, word: Word, holder: u64) {
+    fn journal(&self, segment: &Segment, rank: Rank, word: Word, holder: u64, cause: Cause) {
         self.changing.record(|| {
-            Record::Word(WordRecord { pool: self.pool.id, segment: segment.id, rank, word, holder })
+            let (pool, segment) = (self.pool.id, segment.id);
+            Record::Word(WordRecord { pool, segment, rank, word, holder, cause })
         });
     }
 }

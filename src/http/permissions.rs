@@ -25,7 +25,9 @@ pub(crate) const fn of(call: Call) -> Permission {
         | Call::Map
         | Call::Stats
         | Call::Metrics => Permission::Observe,
-        Call::Export | Call::Lookup | Call::ExportList | Call::LookupInList => Permission::Numbers,
+        Call::Export | Call::Lookup | Call::Events | Call::ExportList | Call::LookupInList => {
+            Permission::Numbers
+        }
         Call::ChangePool
         | Call::AddNumbers
         | Call::Retire

@@ -3,7 +3,7 @@
 use hyper::Method;
 
 use crate::http::calls::{
-    backup, export, health, holders, hours, lease, lease_several, lists, map, metrics, note, numbers,
+    backup, events, export, health, holders, hours, lease, lease_several, lists, map, metrics, note, numbers,
     one_lease, openapi, page, pools, release, renew_return, stats,
 };
 use crate::http::counters::requests::Call;
@@ -43,7 +43,7 @@ static DAEMON: [Route; 11] = [
 ];
 
 /// The paths of a pool: the part after `/v1/pools/{pool}`.
-static POOL: [Route; 27] = [
+static POOL: [Route; 28] = [
     route(Method::POST, "/lease", Call::Lease, lease::lease_with_body),
     route(Method::POST, "/renew", Call::Renew, renew_return::renew_leases),
     route(Method::POST, "/return", Call::Return, renew_return::return_leases),
@@ -52,6 +52,7 @@ static POOL: [Route; 27] = [
     route(Method::PATCH, "", Call::ChangePool, pools::change),
     route(Method::DELETE, "", Call::DeletePool, pools::delete),
     route(Method::GET, "/note", Call::Note, note::show),
+    route(Method::GET, "/events", Call::Events, events::show),
     route(Method::GET, "/numbers", Call::Export, export::export),
     route(Method::POST, "/numbers", Call::AddNumbers, numbers::add),
     route(Method::GET, "/numbers/{number}", Call::Lookup, numbers::lookup),

@@ -15,7 +15,7 @@ use crate::sys::sync::thread::Thread;
 
 use super::durability::Durability;
 use super::queue::{Position, Queues};
-use super::record::{HolderRecord, ListRecord, Record};
+use super::record::{HolderRecord, ListRecord, Record, RoundRecord};
 use super::stats::{JournalSnapshot, JournalStats};
 
 /// A thread that never runs out of work wakes the writer after this many records.
@@ -62,6 +62,9 @@ pub struct Journal {
     ended: AtomicBool,
     pub(super) poison: Mutex<Option<String>>,
     pub(super) writer: OnceLock<Thread>,
+    /// The last frame with records that is written for good. Only the writer changes it.
+    published: AtomicU64,
+    follower: OnceLock<Thread>,
     pub(super) stats: JournalStats,
 }
 
@@ -82,6 +85,8 @@ impl Journal {
             ended: AtomicBool::new(false),
             poison: Mutex::new(None),
             writer: OnceLock::new(),
+            published: AtomicU64::new(0),
+            follower: OnceLock::new(),
             stats: JournalStats::default(),
         }
     }
@@ -153,6 +158,39 @@ impl Journal {
         if pushed != self.woken[slot.0].swap(pushed, Ordering::Relaxed) {
             self.wake_writer();
         }
+    }
+
+    /// Shows the frames up to this one to the follower. A frame without records may be written again: it is never
+    /// the last.
+    pub(super) fn publish(&self, frame: u64) {
+        self.published.store(frame, Ordering::Release);
+    }
+
+    /// Has this thread woken after each group.
+    pub(crate) fn follow(&self, thread: Thread) {
+        let _ = self.follower.set(thread);
+    }
+
+    pub(super) fn wake_follower(&self) {
+        if let Some(follower) = self.follower.get() {
+            follower.unpark();
+        }
+    }
+
+    /// The last frame with records that is written for good; 0 if there is none.
+    pub(crate) fn published(&self) -> u64 {
+        self.published.load(Ordering::Acquire)
+    }
+
+    /// How many groups are committed.
+    pub(crate) fn committed_groups(&self) -> u64 {
+        self.queues.committed_groups()
+    }
+
+    /// Has the writer make groups up to this one at once, with or without records.
+    pub(crate) fn want_group(&self, group: u64) {
+        self.queues.want(group);
+        self.wake_writer();
     }
 
     /// Wakes the writer.
@@ -383,6 +421,13 @@ impl Changing<'_> {
     /// Records a part of a holder's name, in every durability mode.
     pub fn record_holder(&self, record: HolderRecord) {
         self.journal.push(self.slot, Record::Holder(record));
+    }
+
+    /// Records the opening of a round.
+    pub fn record_round(&self, record: RoundRecord) {
+        if self.journal.records_words {
+            self.journal.push(self.slot, Record::Round(record));
+        }
     }
 
     /// Records a change of a word whose compare-exchange succeeded.

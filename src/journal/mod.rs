@@ -1,6 +1,7 @@
 //! The journal: changes are written here before a reply confirms them.
 //!
 //! * `record`, `frame`: the bytes of a record, a frame and a file's head; pure.
+//! * `cause`: why a word changed. `follower`: reads the frames while they are written.
 //! * `file`: one journal file: filled with zeros, overwritten, reused.
 //! * `checkpointer`: the files that wait for a checkpoint, the spare files, and the thread that makes checkpoints.
 //! * `spare_maker`: the thread that makes spare files.
@@ -16,9 +17,11 @@
 //! threads: reading them back takes the maximum. A reply is held until the frames with its records, and with
 //! all that it saw, are durable.
 
+pub mod cause;
 pub(crate) mod checkpointer;
 pub(crate) mod durability;
 pub mod file;
+pub(crate) mod follower;
 pub mod frame;
 pub(crate) mod handle;
 #[cfg(all(test, allotd_loom))]

@@ -34,6 +34,7 @@ fn check(model: impl Fn() + Sync + Send + 'static) {
 
 fn record(bits: u64) -> Record {
     Record::Word(WordRecord {
+        cause: crate::journal::record::Cause::of(crate::journal::cause::ChangeKind::Other),
         pool: 1,
         segment: SegmentId(1),
         rank: Rank(0),

@@ -203,6 +203,11 @@ impl Queues {
         self.wanted.load(Ordering::SeqCst) > group
     }
 
+    /// How many groups are committed.
+    pub fn committed_groups(&self) -> u64 {
+        self.committed.load(Ordering::SeqCst)
+    }
+
     /// Whether all of a position is committed.
     #[inline]
     pub fn is_committed(&self, slot: Slot, position: Position) -> bool {
@@ -298,7 +303,14 @@ mod tests {
 
     fn record(index: u64) -> Record {
         let (rank, word) = (Rank(index as u32), Word::from_bits(index));
-        Record::Word(WordRecord { pool: !index, segment: SegmentId(1), rank, word, holder: index })
+        Record::Word(WordRecord {
+            cause: crate::journal::record::Cause::of(crate::journal::cause::ChangeKind::Other),
+            pool: !index,
+            segment: SegmentId(1),
+            rank,
+            word,
+            holder: index,
+        })
     }
 
     #[test]

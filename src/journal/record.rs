@@ -4,11 +4,16 @@
 //! offset  word                      key                        lease of a key
 //!      0  pool's id        u64      checksum of the body u64   pool's id              u64
 //!      8  segment          u16      how many, less one   u16   second it ends in, low u16
-//!     10  kind = 7         u16      kind = 2             u16   kind = 4               u16
+//!     10  kind = 7         u8       kind = 2             u16   kind = 4               u16
+//!     11  cause, low byte  u8
 //!     12  rank             u32      second they end in   u32   generation             u32
 //!     16  word             u64      key, hashed          16    key's first half       u64
-//!     24  holder           u64                                 number                 u64
+//!     24  holder, cause    u64                                 number                 u64
 //! ```
+//!
+//! Bits 48 to 62 of the holder's field are the other bits of the [`Cause`]. Before format 5 a cause is 0: unknown.
+//!
+//! Kind 8 is the opening of a round: the pool's id (0, u64), kind (10, u16), and the round (12, u32).
 //!
 //! Kind 5 is a change of a list:
 //!
@@ -44,6 +49,9 @@ use crate::coordinates::{Rank, SegmentId};
 use crate::state::holder_column::HolderId;
 use crate::state::word::Word;
 
+pub use super::cause::Cause;
+use super::cause::ChangeKind;
+
 /// Bytes of one record.
 pub const RECORD_BYTES: usize = 32;
 const KIND_WORD_WITHOUT_ATTEMPTS: u16 = 1;
@@ -61,6 +69,12 @@ const NO_PART: u8 = u8::MAX;
 const HAS_RETURNED: u8 = 1 << 7;
 /// The bit of [`WordRecord::holder`] that says that the holder returned the lease.
 pub const RETURNED_BY_HOLDER: u64 = 1 << 63;
+const KIND_ROUND: u16 = 8;
+
+/// Where the high bits of a cause begin in a holder's field,
+const CAUSE_SHIFT: u32 = 48;
+/// and their mask.
+const CAUSE_BITS: u64 = ((1 << super::cause::HIGH_BITS) - 1) << CAUSE_SHIFT;
 
 /// The word of a number after a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,6 +89,8 @@ pub struct WordRecord {
     pub word: Word,
     /// The id of who holds the number or held it last, with [`RETURNED_BY_HOLDER`]; 0 for nobody.
     pub holder: u64,
+    /// What happened.
+    pub cause: Cause,
 }
 
 /// Leases made under an `Idempotency-Key`.
@@ -188,6 +204,15 @@ impl HolderRecord {
     }
 }
 
+/// The opening of a round of a pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RoundRecord {
+    /// The pool's id.
+    pub pool: u64,
+    /// The round that begins.
+    pub round: u32,
+}
+
 /// One record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Record {
@@ -203,6 +228,8 @@ pub enum Record {
     List(ListRecord),
     /// A part of a holder's name.
     Holder(HolderRecord),
+    /// The opening of a round. The manifest has it too: this one is for those who follow the changes.
+    Round(RoundRecord),
 }
 
 /// The bytes are not those of a record.
@@ -219,10 +246,13 @@ impl Record {
             Self::Word(record) => {
                 bytes[..8].copy_from_slice(&record.pool.to_le_bytes());
                 bytes[8..10].copy_from_slice(&record.segment.0.to_le_bytes());
-                bytes[10..12].copy_from_slice(&KIND_WORD.to_le_bytes());
+                let (low, high) = record.cause.parts();
+                bytes[10] = KIND_WORD as u8;
+                bytes[11] = low;
                 bytes[12..16].copy_from_slice(&record.rank.0.to_le_bytes());
                 bytes[16..24].copy_from_slice(&record.word.bits().to_le_bytes());
-                bytes[24..].copy_from_slice(&record.holder.to_le_bytes());
+                bytes[24..]
+                    .copy_from_slice(&(record.holder & !CAUSE_BITS | high << CAUSE_SHIFT).to_le_bytes());
             }
             Self::Key(record) => {
                 bytes[..8].copy_from_slice(&record.body.to_le_bytes());
@@ -264,6 +294,11 @@ impl Record {
                 bytes[12..18].copy_from_slice(&id[..6]);
                 bytes[18..].copy_from_slice(&record.text);
             }
+            Self::Round(record) => {
+                bytes[..8].copy_from_slice(&record.pool.to_le_bytes());
+                bytes[10..12].copy_from_slice(&KIND_ROUND.to_le_bytes());
+                bytes[12..16].copy_from_slice(&record.round.to_le_bytes());
+            }
         }
         bytes
     }
@@ -275,17 +310,23 @@ impl Record {
         let u32_at = |at: usize| u32::from_le_bytes(std::array::from_fn(|i| bytes[at + i]));
         let u16_at = |at: usize| u16::from_le_bytes([bytes[at], bytes[at + 1]]);
         match u16_at(10) {
-            kind @ (KIND_WORD | KIND_WORD_WITHOUT_ATTEMPTS) => Ok(Self::Word(WordRecord {
+            KIND_WORD_WITHOUT_ATTEMPTS => Ok(Self::Word(WordRecord {
                 pool: u64_at(0),
                 segment: SegmentId(u16_at(8)),
                 rank: Rank(u32_at(12)),
-                word: if kind == KIND_WORD {
-                    Word::from_bits(u64_at(16))
-                } else {
-                    Word::from_bits_without_attempts(u64_at(16))
-                },
+                word: Word::from_bits_without_attempts(u64_at(16)),
                 holder: u64_at(24),
+                cause: Cause::of(ChangeKind::Other),
             })),
+            kind if kind & 0xFF == KIND_WORD => Ok(Self::Word(WordRecord {
+                pool: u64_at(0),
+                segment: SegmentId(u16_at(8)),
+                rank: Rank(u32_at(12)),
+                word: Word::from_bits(u64_at(16)),
+                holder: u64_at(24) & !CAUSE_BITS,
+                cause: Cause::of_parts(bytes[11], (u64_at(24) & CAUSE_BITS) >> CAUSE_SHIFT),
+            })),
+            KIND_ROUND => Ok(Self::Round(RoundRecord { pool: u64_at(0), round: u32_at(12) })),
             KIND_KEY => Ok(Self::Key(KeyRecord {
                 key: std::array::from_fn(|i| bytes[16 + i]),
                 body: u64_at(0),
@@ -352,19 +393,21 @@ mod tests {
                     generation,
                 })
             }),
-            word.prop_map(|(pool, segment, rank, bits, holder)| {
+            (word, any::<u32>()).prop_map(|((pool, segment, rank, bits, holder), cause)| {
                 Record::Word(WordRecord {
+                    cause: Cause::of_parts(cause as u8, u64::from(cause >> 17)),
                     pool,
                     segment: SegmentId(segment),
                     rank: Rank(rank),
                     word: Word::from_bits(bits),
-                    holder,
+                    holder: holder & !CAUSE_BITS,
                 })
             }),
             (any::<u64>(), 0_u64..1 << 48, any::<u8>(), any::<u8>(), any::<[u8; HOLDER_PART_BYTES]>())
                 .prop_map(|(pool, id, part, shape, text)| {
                     Record::Holder(HolderRecord { pool, holder: HolderId(id), part, shape, text })
                 }),
+            (any::<u64>(), any::<u32>()).prop_map(|(pool, round)| Record::Round(RoundRecord { pool, round })),
             key.prop_map(|(key, body, leases, until_seconds)| {
                 Record::Key(KeyRecord { key, body, leases, until_seconds })
             }),
@@ -378,12 +421,12 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_a_record_or_an_error(mut bytes: [u8; RECORD_BYTES], kind in 0_u16..9) {
+        fn any_bytes_are_a_record_or_an_error(mut bytes: [u8; RECORD_BYTES], kind in 0_u16..10) {
             bytes[10] = kind as u8;
             bytes[11] = 0;
             match Record::decode(&bytes) {
                 Ok(record) => prop_assert_eq!(Record::decode(&record.encode()), Ok(record)),
-                Err(UnknownKind(other)) => prop_assert!(other == kind && !(1..=7).contains(&kind)),
+                Err(UnknownKind(other)) => prop_assert!(other == kind && !(1..=8).contains(&kind)),
             }
         }
     }

@@ -338,8 +338,14 @@ mod tests {
         let mut at = HEAD_BYTES;
         for (frame, records) in (first_frame..).zip(records) {
             let word = Word::from_bits(frame << 34);
-            let record =
-                Record::Word(WordRecord { pool: 1, segment: SegmentId(1), rank: Rank(0), word, holder: 0 });
+            let record = Record::Word(WordRecord {
+                cause: crate::journal::record::Cause::of(crate::journal::cause::ChangeKind::Other),
+                pool: 1,
+                segment: SegmentId(1),
+                rank: Rank(0),
+                word,
+                holder: 0,
+            });
             (0..*records).for_each(|index| put_record(&mut bytes[at..], index as usize, &record));
             let head = FrameHead {
                 file_sequence: sequence,

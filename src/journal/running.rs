@@ -119,6 +119,7 @@ impl Running {
             file,
             last_is_time: false,
             next_frame,
+            last_with_records: 0,
             durable_below: next_frame,
             buffer: writer::frame_buffer()?,
             records: 0,

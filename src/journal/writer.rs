@@ -57,6 +57,8 @@ pub(super) struct Writer {
     /// Whether the last frame of the file has no records: a later time is written over it.
     pub(super) last_is_time: bool,
     pub(super) next_frame: u64,
+    /// The last frame with records.
+    pub(super) last_with_records: u64,
     /// All frames below this one are durable.
     pub(super) durable_below: u64,
     pub(super) buffer: PageBuffer,
@@ -167,7 +169,10 @@ impl Writer {
         if self.journal.is_poisoned() {
             return Ok(());
         }
+        // First, so that who sees the group sees its frames.
+        journal.publish(self.last_with_records);
         journal.queues.commit(group, &self.taken, |slot| journal.wake_slot(slot));
+        journal.wake_follower();
         Ok(())
     }
 
@@ -248,6 +253,9 @@ impl Writer {
         };
         self.next_frame = sequence + 1;
         self.last_is_time = self.records == 0;
+        if self.records > 0 {
+            self.last_with_records = sequence;
+        }
         if durable {
             self.durable_below = self.next_frame;
             self.journal.stats.synced(started.elapsed());
@@ -309,6 +317,9 @@ impl Writer {
         };
         self.file = self.start_file(&spare, &head)?;
         self.write_time()?;
+        // All of it is durable. A checkpoint waits for who follows it.
+        self.journal.publish(self.last_with_records);
+        self.journal.wake_follower();
         self.files.closed(closed);
         Ok(())
     }

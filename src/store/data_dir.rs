@@ -7,6 +7,7 @@
 //!   keys                     live `Idempotency-Key`s as of the last checkpoint
 //!   totals-0, totals-1       what the pools have counted, see `super::totals_file`
 //!   journal/                 see `crate::journal`
+//!   events/                  the changes that are kept, see `super::event_log`
 //!   staging/                 unfinished files; emptied at each start
 //!   backups/                 see `crate::backup`, unless they are kept elsewhere
 //!   lists/optouts/…         a list that pools are blocked by, see `super::list_files`
@@ -42,6 +43,11 @@ pub(crate) const BACKUPS_DIR: &str = "backups";
 /// Where the journal's files are.
 pub(crate) fn journal_dir(data_dir: &Path) -> PathBuf {
     data_dir.join("journal")
+}
+
+/// Where the changes are that are kept for those who follow them.
+pub(crate) fn events_dir(data_dir: &Path) -> PathBuf {
+    data_dir.join("events")
 }
 
 /// Where the pools are.

@@ -4,6 +4,8 @@
 pub(crate) mod checksummed;
 pub mod damage;
 pub(crate) mod data_dir;
+pub mod event_batch;
+pub mod event_log;
 pub(crate) mod fail_stop_disk;
 pub(crate) mod growing_file;
 pub mod holders_file;

@@ -94,9 +94,10 @@ impl Checked {
 
 #[test]
 fn answers_of_every_call_are_as_the_document_says() {
-    let server = Server::start();
+    let server = Server::with_events();
     let checked = Checked::new(&server);
     pools(&checked);
+    events(&checked);
     leases(&checked);
     lists(&checked);
     standing_lists(&checked);
@@ -109,6 +110,25 @@ fn answers_of_every_call_are_as_the_document_says() {
         let name = format!("{} {} {success}", operation.method, operation.path);
         assert!(success.starts_with('2') && seen.contains(&name), "{name} was not seen");
     }
+}
+
+fn events(checked: &Checked) {
+    checked.list("PUT", "/v1/pools/told?ttl=60", "1-9\n", 201);
+    checked.json("POST", "/v1/pools/told/lease", &json!({}), 200);
+    for kind in ["application/x-ndjson", "text/event-stream"] {
+        let Value::String(text) = checked.get_as("/v1/pools/told/events?wait=9", kind) else {
+            panic!("{kind}")
+        };
+        assert!(text.contains("\"event\":\"leased\""), "{text}");
+    }
+    let gone = checked.call("GET", "/v1/pools/told/events?from=1", 410);
+    assert!(gone["oldest"].as_u64().unwrap() > 1);
+    checked.call("GET", "/v1/pools/told/events?limit=0", 400);
+    checked.call("GET", "/v1/pools/nope/events", 404);
+    checked.call("DELETE", "/v1/pools/told?force=true", 200);
+    let server = Server::with_pool("", "100");
+    let without = Checked::new(&server);
+    without.call("GET", "/v1/pools/ru/events", 409);
 }
 
 fn pools(checked: &Checked) {

@@ -9,6 +9,7 @@ use allotd::domain::settings::{
     DEFAULT_TTL_MAX_SECONDS, DEFAULT_TTL_SECONDS, MAX_BLOCKING_LISTS, MAX_OUTCOME_BYTES, MAX_OUTCOMES,
     MAX_POOL_NAME_BYTES, MAX_REST_SECONDS, MAX_TTL_SECONDS,
 };
+use allotd::engine::events::{DEFAULT_EVENTS, MAX_EVENTS, MAX_EVENTS_WAIT_SECONDS};
 use allotd::engine::idempotency::MAX_KEY_BYTES;
 use allotd::engine::operations::by_holder::MAX_LISTED_LEASES;
 use allotd::engine::operations::lease::MAX_LEASE_COUNT;
@@ -87,6 +88,12 @@ pub(crate) fn limits() -> Vec<(&'static str, Value)> {
         ("/components/schemas/HolderName/maxLength", json!(MAX_HOLDER_BYTES)),
         ("/components/schemas/Holder/properties/leases/maxItems", json!(MAX_LISTED_LEASES)),
         ("/components/schemas/Map/properties/buckets/maxItems", json!(MAX_MAP_BUCKETS)),
+        ("/paths/~1v1~1pools~1{pool}~1events/get/parameters/1/schema/maximum", json!(MAX_EVENTS)),
+        ("/paths/~1v1~1pools~1{pool}~1events/get/parameters/1/schema/default", json!(DEFAULT_EVENTS)),
+        (
+            "/paths/~1v1~1pools~1{pool}~1events/get/parameters/2/schema/maximum",
+            json!(MAX_EVENTS_WAIT_SECONDS),
+        ),
         ("/components/parameters/Idempotency-Key/schema/maxLength", json!(MAX_KEY_BYTES)),
         ("/components/parameters/ttl/schema/maximum", json!(MAX_TTL_SECONDS)),
         ("/components/parameters/ttl/schema/default", json!(DEFAULT_TTL_SECONDS)),

@@ -30,6 +30,12 @@ pub(crate) fn can_trace() -> bool {
     }
 }
 
+/// SIGKILL, to a daemon that others still talk to.
+pub(crate) fn kill_process(id: u32) {
+    let process = Pid::from_raw(id.try_into().unwrap()).unwrap();
+    rustix::process::kill_process(process, Signal::KILL).unwrap();
+}
+
 /// A daemon in a process of its own, killed when it is dropped.
 pub(crate) struct Daemon {
     child: Child,

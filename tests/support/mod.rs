@@ -20,6 +20,7 @@ use allotd::http::limits::Limits;
 use allotd::http::server::listener::Listener;
 use allotd::http::server::{self, DEFAULT_MAX_CONNECTIONS, ServerConfig};
 use allotd::journal::MIN_FILE_BYTES;
+use allotd::store::event_log::Keep;
 use serde_json::Value;
 
 /// No wait of a test is longer, in seconds.
@@ -59,10 +60,20 @@ impl Server {
 
     /// With other limits on the pace of clients.
     pub(crate) fn start_with_limits(socket: Option<&Path>, names: &[&str], limits: Limits) -> Self {
+        Self::start_from(socket, names, limits, None)
+    }
+
+    /// Keeps events.
+    pub(crate) fn with_events() -> Self {
+        Self::start_from(None, &[], Limits::default(), "1MiB,1h".parse().ok())
+    }
+
+    fn start_from(socket: Option<&Path>, names: &[&str], limits: Limits, keep: Option<Keep>) -> Self {
         let allow_hosts = names.iter().map(|name| name.parse().unwrap()).collect();
         let data = tempfile::tempdir().unwrap();
         let engine_config = EngineConfig {
             journal_file_bytes: MIN_FILE_BYTES,
+            events_keep: keep,
             ..EngineConfig::new(data.path().join("data"), WORKERS * server::HANDLES_PER_WORKER)
         };
         let engine = Engine::open(&engine_config).unwrap();

@@ -69,6 +69,10 @@ pub struct ServeArgs {
     /// Backups that may be in the directory of backups [default: no limit]
     #[arg(long, env = "ALLOTD_MAX_BACKUPS", value_name = "N")]
     pub max_backups: Option<u64>,
+    /// How many changes of numbers to keep for those who follow them, in bytes and hours, such as 64MiB,24h
+    /// [default: none]
+    #[arg(long, env = "ALLOTD_EVENTS_KEEP", value_name = "BYTES,HOURS")]
+    pub events_keep: Option<String>,
     /// What a response guarantees about its changes: sync (they are on the disk), interval (they survive
     /// kill -9, and a power loss after the sync interval) or none (they survive kill -9) [default: sync]
     #[arg(long, env = "ALLOTD_DURABILITY", value_name = "MODE")]
@@ -139,6 +143,7 @@ impl ServeArgs {
             max_upload: self.max_upload.or(file.max_upload),
             max_numbers: self.max_numbers.or(file.max_numbers),
             max_backups: self.max_backups.or(file.max_backups),
+            events_keep: self.events_keep.or(file.events_keep),
             durability: self.durability.or(file.durability),
             sync_interval_ms: self.sync_interval_ms.or(file.sync_interval_ms),
             journal_file_mib: self.journal_file_mib.or(file.journal_file_mib),

@@ -9,6 +9,7 @@ use crate::http::limits::MAX_JSON_BODY_BYTES;
 use crate::http::listen::ListenError;
 use crate::http::request::origin::AllowedHostError;
 use crate::log::ChoiceError;
+use crate::store::event_log::NotAKeep;
 
 use super::limits::{MAX_JOURNAL_FILE_MIB, MAX_SYNC_INTERVAL_MS, MAX_WORKERS, MIN_JOURNAL_FILE_MIB};
 
@@ -95,6 +96,15 @@ pub enum ConfigError {
     /// JSON bodies that would take too much memory.
     #[error("--max-json is {0}: give at most {MAX_JSON_BODY_BYTES}")]
     MaxJson(u64),
+    /// What is to be kept of changes is not understood.
+    #[error("--events-keep is \"{0}\": {1}")]
+    EventsKeep(String, NotAKeep),
+    /// Changes are to be kept, and are in no journal.
+    #[error(
+        "--events-keep needs the journal, which --durability none does not write: leave it out, or give --durability \
+         sync or interval"
+    )]
+    EventsWithoutJournal,
     /// An unknown durability mode.
     #[error("--durability is \"{0}\": give sync, interval or none")]
     Durability(String),

@@ -16,6 +16,7 @@ use crate::http::server::DEFAULT_MAX_CONNECTIONS;
 use crate::http::server::tls::files::TlsFiles;
 use crate::journal::durability::Durability;
 use crate::log::{ChoiceError, DEFAULT_SLOW_CALL_MS, Format, Level, LogConfig};
+use crate::store::event_log::Keep;
 use crate::sys::parallel;
 
 use args::ServeArgs;
@@ -61,6 +62,8 @@ pub struct Config {
     pub max_numbers: Option<u64>,
     /// Backups that the directory of backups may have.
     pub max_backups: Option<u64>,
+    /// How many changes are kept for those who follow them.
+    pub events_keep: Option<Keep>,
     /// What a response guarantees.
     pub durability: Durability,
     /// Size of a journal file, in bytes.
@@ -124,6 +127,13 @@ impl ServeArgs {
             return Err(ConfigError::MaxJson(max_json_bytes));
         }
         let durability = durability(given.durability.as_deref(), given.sync_interval_ms)?;
+        let events_keep = given
+            .events_keep
+            .map(|text| text.parse::<Keep>().map_err(|error| ConfigError::EventsKeep(text, error)));
+        let events_keep = events_keep.transpose()?;
+        if events_keep.is_some() && durability == Durability::None {
+            return Err(ConfigError::EventsWithoutJournal);
+        }
         let mib = given.journal_file_mib.unwrap_or(DEFAULT_JOURNAL_FILE_MIB);
         if !(MIN_JOURNAL_FILE_MIB..=MAX_JOURNAL_FILE_MIB).contains(&mib) {
             return Err(ConfigError::JournalFile(mib));
@@ -146,6 +156,7 @@ impl ServeArgs {
             max_upload_bytes: given.max_upload.unwrap_or(UPLOAD_BYTES),
             max_numbers: given.max_numbers,
             max_backups: given.max_backups,
+            events_keep,
             durability,
             journal_file_bytes: u64::from(mib) << 20,
             recover_damaged: given.recover_damaged.unwrap_or(false),
@@ -350,6 +361,7 @@ mod tests {
             max_upload,
             max_numbers,
             max_backups,
+            events_keep,
             durability,
             sync_interval_ms,
             journal_file_mib,
@@ -377,7 +389,7 @@ mod tests {
         assert!(!listen.is_empty());
         assert!(data.is_some() && workers.is_some() && max_connections.is_some());
         assert!(max_connections_per_address.is_some() && max_json.is_some() && max_upload.is_some());
-        assert!(max_numbers.is_some() && max_backups.is_some());
+        assert!(max_numbers.is_some() && max_backups.is_some() && events_keep.is_some());
         assert!(durability.is_some() && journal_file_mib.is_some());
         assert!(recover_damaged.is_some() && accept_clock.is_some() && serve_at_once.is_some());
         assert!(
@@ -407,6 +419,7 @@ mod tests {
             "max_connections_per_address",
             "max_numbers",
             "max_backups",
+            "events_keep",
         ]));
         let bare = ServeArgs { data: Some("/var/lib/allotd".into()), ..ServeArgs::default() };
         assert_eq!(shown.into_config().unwrap(), bare.into_config().unwrap());

@@ -6,22 +6,48 @@ use std::sync::PoisonError;
 use arc_swap::ArcSwap;
 
 use crate::domain::settings::MAX_OUTCOMES;
+use crate::journal::cause::Cause;
 use crate::sys::sync::Mutex;
 
 /// Counters of returns by outcome: one per known name, and one for all others.
 pub(crate) const OUTCOME_COUNTERS: usize = MAX_OUTCOMES + 1;
 /// The name under which outcomes without their own counter are counted.
 pub const OTHER_OUTCOME: &str = "other";
-const OTHER: OutcomeId = OutcomeId(MAX_OUTCOMES as u8);
+const OTHER: OutcomeId = OutcomeId { index: MAX_OUTCOMES as u8, tag: OTHER_TAG };
+const OTHER_TAG: u32 = 1;
 
 /// The counter of an outcome in its pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct OutcomeId(u8);
+pub struct OutcomeId {
+    index: u8,
+    tag: u32,
+}
 
 impl OutcomeId {
     pub(crate) fn index(self) -> usize {
-        usize::from(self.0)
+        usize::from(self.index)
     }
+
+    /// What the journal names it by, the same in every process.
+    pub(crate) fn tag(self) -> u32 {
+        self.tag
+    }
+}
+
+/// The tag of an outcome. Of a million tags two names seldom share one; neither is told then.
+pub(crate) fn tag_of(name: &str) -> u32 {
+    if name == OTHER_OUTCOME {
+        return OTHER_TAG;
+    }
+    let first = OTHER_TAG + 1;
+    first + crc32c::crc32c(name.as_bytes()) % ((1 << Cause::TAG_BITS) - first)
+}
+
+/// The name of this tag among these, if one alone has it.
+pub(crate) fn name_of<'a>(tag: u32, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let mut found = names.filter(|name| tag_of(name) == tag);
+    let name = found.next()?;
+    found.next().is_none().then_some(name)
 }
 
 /// The names with their own counter: those that the pool's rules ever had, up to [`MAX_OUTCOMES`]. Names made
@@ -39,7 +65,8 @@ impl Outcomes {
         let mut known = BTreeMap::clone(&self.names.load());
         for name in names {
             if known.len() < MAX_OUTCOMES && name != OTHER_OUTCOME && !known.contains_key(name) {
-                known.insert(name.to_owned(), OutcomeId(known.len() as u8));
+                let (index, tag) = (known.len() as u8, tag_of(name));
+                known.insert(name.to_owned(), OutcomeId { index, tag });
             }
         }
         self.names.store(known.into());
@@ -48,6 +75,12 @@ impl Outcomes {
     /// The counter of an outcome.
     pub(crate) fn id(&self, name: &str) -> OutcomeId {
         self.names.load().get(name).copied().unwrap_or(OTHER)
+    }
+
+    /// The name of a tag.
+    pub(crate) fn name(&self, tag: u32) -> Option<String> {
+        let names = self.names.load();
+        name_of(tag, names.keys().map(String::as_str).chain([OTHER_OUTCOME])).map(str::to_owned)
     }
 
     /// All names and their counters, [`OTHER_OUTCOME`] last.

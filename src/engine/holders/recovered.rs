@@ -70,6 +70,14 @@ impl RecoveredHolders {
         HolderId(self.last.0 + 1)
     }
 
+    /// The name of a holder, if it was read as a whole.
+    pub(crate) fn name(&self, id: HolderId) -> Option<String> {
+        let name = self.names.get(&id)?;
+        let parts = name.text.len().div_ceil(HOLDER_PART_BYTES) as u32;
+        let is_whole = name.parts.count_ones() == parts;
+        String::from_utf8(name.text.to_vec()).ok().filter(|_| is_whole)
+    }
+
     /// The names that were read as a whole, the latest ids first: a name that was forgotten and came back has
     /// several.
     pub(crate) fn into_names(self) -> Vec<RecoveredHolder> {

@@ -322,7 +322,11 @@ mod tests {
             match record {
                 Record::Key(record) => recovered.key(record),
                 Record::KeyLease(record) => recovered.lease(record),
-                Record::Word(_) | Record::OldKeyLease(_) | Record::List(_) | Record::Holder(_) => {
+                Record::Word(_)
+                | Record::OldKeyLease(_)
+                | Record::List(_)
+                | Record::Holder(_)
+                | Record::Round(_) => {
                     unreachable!()
                 }
             }

@@ -13,6 +13,7 @@ use crate::engine::segment::{Segments, Unsettled};
 use crate::engine::terms::LeaseTerms;
 use crate::engine::transition::Transition;
 use crate::engine::worker::{Claim, Patience, Worker};
+use crate::journal::cause::ChangeKind;
 use crate::journal::handle::JournalError;
 use crate::journal::queue::Position;
 use crate::numbers::number::Number;
@@ -357,7 +358,7 @@ impl Pool {
                 }
             });
             if let Ok(returned) = returned {
-                transition.changed(segment, rank, returned);
+                transition.changed(segment, rank, returned, ChangeKind::Returned);
             }
         }
     }
@@ -401,7 +402,7 @@ impl Pool {
                 Err(LeaseRefusal::NotAvailable) => debug_assert!(false, "a claim in vain"),
                 Err(LeaseRefusal::GenerationsSpent) => {
                     if let Some(retired) = segment.state.retire_spent(claim.rank) {
-                        transition.changed(segment, claim.rank, retired);
+                        transition.changed(segment, claim.rank, retired, ChangeKind::Retired);
                     }
                 }
             }

@@ -229,6 +229,12 @@ impl Pool {
 
     /// Drops segments that the manifest does not name any more, and their files.
     fn drop_merged(&self, merged: &[SegmentId]) {
+        if let Some(events) = &self.shared.events {
+            let segments = self.segments.load();
+            let removed = segments.list.iter().filter(|segment| merged.contains(&segment.id));
+            let removed: Vec<_> = removed.cloned().collect();
+            events.keep_removed(&self.shared.journal, self.id, &removed);
+        }
         self.segments.rcu(|segments| segments.merged(merged));
         self.growth.removed(merged, self.shared.journal.checkpoints());
         for id in merged {

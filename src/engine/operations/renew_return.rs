@@ -14,6 +14,7 @@ use crate::engine::pool::Pool;
 use crate::engine::segment::spans::SegmentIndex;
 use crate::engine::segment::{Segment, Segments};
 use crate::engine::worker::Worker;
+use crate::journal::cause::ChangeKind;
 use crate::journal::handle::JournalError;
 use crate::journal::queue::Position;
 use crate::numbers::number::Number;
@@ -185,7 +186,7 @@ impl Pool {
             self.counters.count(slot, Total::Stale, 1);
             return None;
         };
-        transition.changed(segment, rank, changed);
+        transition.changed(segment, rank, changed, ChangeKind::Renewed);
         self.counters.count(slot, Total::Renewals, 1);
         Some((changed.before, changed.after))
     }
@@ -389,7 +390,7 @@ impl Pool {
             return None;
         };
         if changed.is_change() {
-            transition.returned(segment, rank, changed);
+            transition.returned(segment, rank, changed, item.outcome);
             self.counters.count(slot, Total::Returns, 1);
             if let Some(outcome) = item.outcome {
                 self.counters.returned(slot, outcome, 1);

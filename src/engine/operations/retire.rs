@@ -7,6 +7,7 @@ use crate::coordinates::{self, Rank};
 use crate::engine::pool::{ChangeError, Mode, Pool};
 use crate::engine::segment::Segment;
 use crate::engine::shared::BURST_RECORDS;
+use crate::journal::cause::ChangeKind;
 use crate::state::number_state::State;
 use crate::state::state_set::StateSet;
 use crate::state::word::Word;
@@ -131,7 +132,12 @@ impl Pool {
         let transition = self.begin_transition(slot);
         let (segment, rank, changed) = segment.change(rank, slot, |word| self.apply(list, word).ok_or(()));
         let changed = changed.ok()?;
-        transition.changed(segment, rank, changed);
+        let kind = match list {
+            Change::Retire => ChangeKind::Retired,
+            Change::Reinstate => ChangeKind::Reinstated,
+            Change::Release(_) | Change::ReleaseLease(_) => ChangeKind::Released,
+        };
+        transition.changed(segment, rank, changed, kind);
         Some(changed.before)
     }
 

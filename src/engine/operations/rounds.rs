@@ -3,6 +3,7 @@
 use crate::coordinates::{self, Rank};
 use crate::engine::pool::{ChangeError, Pool};
 use crate::engine::segment::Segment;
+use crate::journal::record::RoundRecord;
 use crate::state::block::BlockIndex;
 use crate::state::segment_state::Changed;
 use crate::state::word::MAX_ROUND;
@@ -41,6 +42,9 @@ impl Pool {
                 manifest.round
             },
         )?;
+        self.shared.operate(|slot| {
+            self.shared.journal.change(slot).record_round(RoundRecord { pool: self.id, round });
+        });
         if let Some(largest) = counted {
             self.count_anew(&largest)?;
         }

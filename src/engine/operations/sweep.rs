@@ -7,6 +7,7 @@ use crate::engine::counters::Total;
 use crate::engine::pool::Pool;
 use crate::engine::segment::Segment;
 use crate::engine::worker::Worker;
+use crate::journal::cause::ChangeKind;
 use crate::state::number_state::State;
 use crate::state::segment_state::Changed;
 use crate::state::time::Timestamp;
@@ -72,10 +73,12 @@ impl Pool {
             if let Some(due) = swept.before.due() {
                 self.lateness.record(now_milliseconds.saturating_sub(u64::from(due.seconds()) * 1_000));
             }
+            let mut kind = ChangeKind::Other;
             if swept.before.state() == State::Leased {
                 self.counters.count(slot, Total::Expirations, 1);
+                kind = ChangeKind::Expired;
             }
-            transition.changed(segment, rank, swept);
+            transition.changed(segment, rank, swept, kind);
         };
         if segment.merging.is_complete() {
             return segment.state.sweep_ranks(ranks, now, rules, slot, changed);

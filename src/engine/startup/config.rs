@@ -9,6 +9,7 @@ use crate::engine::clock::{Clocks, SystemClocks};
 use crate::journal::durability::Durability;
 use crate::journal::on_damage::OnDamage;
 use crate::store::data_dir;
+use crate::store::event_log::Keep;
 
 /// Default length of a journal file.
 pub const DEFAULT_JOURNAL_FILE_BYTES: u64 = 128 << 20;
@@ -42,6 +43,8 @@ pub struct EngineConfig {
     pub max_numbers: Option<u64>,
     /// Backups that may be in [`Self::backup_dir`].
     pub max_backups: Option<u64>,
+    /// How many changes are kept for those who follow them; `None` for none. With [`Durability::None`] none are.
+    pub events_keep: Option<Keep>,
     /// Where backups are made; created with the first backup.
     pub backup_dir: PathBuf,
     /// The disk.
@@ -66,6 +69,7 @@ impl EngineConfig {
             serve_at_once: false,
             max_numbers: None,
             max_backups: None,
+            events_keep: None,
             disk: files::real(),
             clocks: Arc::new(SystemClocks),
         }

@@ -17,6 +17,8 @@ use crate::engine::background::checkpoint::checkpoint;
 use crate::engine::background::merger::start_merger;
 use crate::engine::background::recorder::start_recorder;
 use crate::engine::background::sweeper::start_sweeper;
+use crate::engine::events::catch_up;
+use crate::engine::events::thread::EventThread;
 use crate::engine::waiting::waking::WakingThread;
 use crate::journal::durability::Durability;
 use crate::journal::handle::Journal;
@@ -93,7 +95,7 @@ impl Engine {
         prefault::prefault(&raw, &journaled);
         raw.apply(&journaled, &mut report);
         lists.take(&raw.take_list_records());
-        report.journal = journaled.into_recovered();
+        report.journal = journaled.recovered().clone();
         if let Some(damage) = raw.missing_journal(&data_dir::journal_dir(data_dir), &report.journal) {
             if config.on_damage() == OnDamage::Refuse {
                 return Err(RecoveryError::Damaged(damage).into());
@@ -102,6 +104,15 @@ impl Engine {
         }
         let last = report.journal.last.as_ref().map(|(frame, boot_id)| (frame, boot_id));
         let clock = Arc::new(Clock::resume(Arc::clone(&config.clocks), last, config.accept_clock)?);
+        let keep = config.events_keep.filter(|_| config.durability != Durability::None);
+        let events = keep.map(|keep| {
+            let dir = data_dir::events_dir(data_dir);
+            catch_up::open(&dir, keep, &clock, &journaled, &raw, &kept_totals)
+                .map(Arc::new)
+                .map_err(|error| OpenError::Io(dir, error))
+        });
+        let events = events.transpose()?;
+        drop(journaled);
         let shared = Arc::new(Shared {
             clock: Arc::clone(&clock),
             journal: Arc::clone(&journal),
@@ -114,6 +125,7 @@ impl Engine {
             operator: Operator::default(),
             merging: Mutex::default(),
             announcements: Arc::default(),
+            events,
             lists: Lists::new(data_dir::lists_dir(data_dir), lists.activate(&**disk, clock.now())?),
             budgets: Budgets::new(config.max_numbers, &staging_dir, config.journal_file_bytes),
             growing_numbers: config.growing_numbers.clamp(1, u16::MAX.into()),
@@ -128,6 +140,9 @@ impl Engine {
         let live_until = |entry: &KeyEntry| by_id.get(&entry.pool()?)?.live_until(entry);
         shared.keys.restore(keys, clock.now(), is_known, live_until);
         let pools = Arc::new(ArcSwap::from_pointee(pools));
+        let journal_dir = data_dir::journal_dir(data_dir);
+        let start = |events| EventThread::start(events, &journal, &pools, &journal_dir, &report.journal);
+        let event_thread = shared.events.as_ref().map(start).transpose().map_err(in_dir)?;
         let running = start_journal(config, &shared, &pools, &report)?;
         let announcements = Arc::clone(&shared.announcements);
         journal.on_refusal(move || announcements.refuse_all());
@@ -146,7 +161,7 @@ impl Engine {
             shared,
             pools,
             running,
-            ([sweeper, merger, recorder], waking),
+            ([sweeper, merger, recorder], waking, event_thread),
             lock,
             report,
         )))
@@ -172,7 +187,13 @@ fn start_journal(
     let data_dir = config.data_dir.clone();
     let callbacks = Callbacks {
         time: Box::new(move || time.frame_time()),
-        checkpoint: Box::new(move |rest| checkpoint(&carrier, &checkpointed.load(), &data_dir, rest)),
+        checkpoint: Box::new(move |rest| {
+            checkpoint(&carrier, &checkpointed.load(), &data_dir, rest)?;
+            if let Some(events) = &carrier.events {
+                events.wait_covered(&carrier.journal);
+            }
+            Ok(())
+        }),
         now_seconds: Box::new(move || seconds.now().seconds().into()),
     };
     Ok(Running::start(&shared.journal, journal_config, &report.journal, callbacks)?)

@@ -39,7 +39,8 @@ pub(crate) fn prefault(pools: &OpenedPools, journal: &Journaled) {
             | Record::KeyLease(_)
             | Record::OldKeyLease(_)
             | Record::List(_)
-            | Record::Holder(_) => None,
+            | Record::Holder(_)
+            | Record::Round(_) => None,
         });
         for record in words {
             let Some(place) = pools.place(record.pool, record.segment) else { continue };

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::coordinates::{self, SegmentId};
+use crate::coordinates::{self, Rank, SegmentId};
 use crate::disk::device::Disk;
 use crate::disk::mapping::Sharing;
 use crate::domain::counts::Counts;
@@ -24,6 +24,7 @@ use crate::journal::record::{
     HolderRecord, KeyLeaseRecord, ListRecord, OldKeyLeaseRecord, RETURNED_BY_HOLDER, Record, WordRecord,
 };
 use crate::journal::recovery::{Damage, Journaled, Recovered};
+use crate::numbers::number::Number;
 use crate::state::holder_column::{HolderId, MAX_HOLDER_ID};
 use crate::state::time::Timestamp;
 use crate::store::damage::SegmentError;
@@ -164,7 +165,7 @@ impl OpenedPools {
                         self.keys.lease(&record);
                     }
                 }
-                Record::Word(_) | Record::List(_) | Record::Holder(_) => {}
+                Record::Word(_) | Record::List(_) | Record::Holder(_) | Record::Round(_) => {}
             }
         }
     }
@@ -209,6 +210,11 @@ impl OpenedPools {
         self.holders.get(&pool).map_or(HolderId(1), RecoveredHolders::next)
     }
 
+    /// The name of a holder, as far as names were read.
+    pub(crate) fn holder_name(&self, pool: u64, id: HolderId) -> Option<String> {
+        self.holders.get(&pool)?.name(id)
+    }
+
     /// Moves the names of a pool's holders out, the latest ids first.
     pub(crate) fn take_holders(&mut self, pool: u64) -> Vec<RecoveredHolder> {
         self.holders.remove(&pool).map_or_else(Vec::new, RecoveredHolders::into_names)
@@ -227,6 +233,11 @@ impl OpenedPools {
     /// Where a segment is; `None` if there is no such segment.
     pub(super) fn place(&self, pool: u64, segment: SegmentId) -> Option<Place> {
         self.places.get(&(pool, segment)).copied()
+    }
+
+    /// The number at a place that the journal names.
+    pub(crate) fn number(&self, pool: u64, segment: SegmentId, rank: Rank) -> Option<Number> {
+        self.segment(self.place(pool, segment)?).number(rank)
     }
 
     pub(super) fn segment(&self, place: Place) -> &OpenedSegment {
@@ -428,6 +439,7 @@ impl<'a> Replayer<'a> {
                         self.taken.holder_names.push(record);
                         continue;
                     }
+                    Record::Round(_) => continue,
                     other => {
                         self.taken.keys.push(other);
                         continue;

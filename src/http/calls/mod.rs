@@ -3,6 +3,7 @@
 #![expect(clippy::needless_pass_by_value, reason = "all handlers are of one type")]
 
 pub(crate) mod backup;
+pub(crate) mod events;
 pub(crate) mod export;
 pub(crate) mod health;
 pub(crate) mod holders;

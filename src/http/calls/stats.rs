@@ -21,8 +21,8 @@ use crate::http::request::query;
 use crate::http::response::json;
 use crate::http::response::problem::Problem;
 use crate::http::response::stats::{
-    CallStats, Connections, Disk, HolderStats, JournalStats, Latency, Lateness, ListStats, Memory, PoolStats,
-    PrincipalStats, Rates, RefusalStats, Stats, TopHolder, Totals,
+    CallStats, Connections, Disk, EventLogStats, HolderStats, JournalStats, Latency, Lateness, ListStats,
+    Memory, PoolEvents, PoolStats, PrincipalStats, Rates, RefusalStats, Stats, TopHolder, Totals,
 };
 use crate::journal::handle::JournalError;
 use crate::state::time::Timestamp;
@@ -48,7 +48,10 @@ fn stats_of(api: &Api, actor: &Actor) -> Stats {
         uptime_seconds: api.stats.uptime_seconds(),
         durability: api.engine.journal().durability().as_str().to_owned(),
         state: state(api).to_owned(),
-        pools: pools_of(api, actor).iter().map(|pool| (pool.name().to_string(), pool_stats(pool))).collect(),
+        pools: pools_of(api, actor)
+            .iter()
+            .map(|pool| (pool.name().to_string(), pool_stats(api, pool)))
+            .collect(),
         lists: lists_of(api, actor).iter().map(list_stats).collect(),
         requests: api.stats.requests().iter().map(|call| call_stats(api, call)).collect(),
         refusals: api
@@ -60,6 +63,7 @@ fn stats_of(api: &Api, actor: &Actor) -> Stats {
         principals: principals_of(api, actor).into_iter().map(principal_stats).collect(),
         connections: Connections { open: connections.open, accepted: connections.accepted },
         journal: journal_stats(api),
+        events: api.engine.events().map(|events| EventLogStats { bytes: events.bytes() }),
         disk: Disk {
             free_bytes: space.map(|space| space.free_bytes),
             total_bytes: space.map(|space| space.total_bytes),
@@ -78,7 +82,7 @@ fn state(api: &Api) -> &'static str {
     }
 }
 
-fn pool_stats(pool: &Pool) -> PoolStats {
+fn pool_stats(api: &Api, pool: &Pool) -> PoolStats {
     let (counts, closed) = pool.counts_by_hours();
     let (totals, rates, lateness) = (pool.totals(), pool.rates(counts.available), pool.lateness());
     let waiters = pool.waiters();
@@ -119,6 +123,11 @@ fn pool_stats(pool: &Pool) -> PoolStats {
             max: lateness.max,
         },
         holders: pool.tracks_holders().then(|| holder_stats(pool)),
+        events: api
+            .engine
+            .events()
+            .map(|events| events.kept(pool.id()))
+            .map(|kept| PoolEvents { oldest: kept.oldest, newest: kept.next - 1 }),
     }
 }
 

@@ -55,6 +55,8 @@ calls! {
     AddNumbers = "add_numbers",
     /// `GET /v1/pools/{pool}/numbers`
     Export = "export",
+    /// `GET /v1/pools/{pool}/events`
+    Events = "events",
     /// `GET /v1/pools/{pool}/numbers/{number}`
     Lookup = "lookup",
     /// `GET /v1/pools/{pool}/holders`

@@ -20,6 +20,8 @@ pub(crate) struct Stats {
     pub(crate) principals: BTreeMap<String, PrincipalStats>,
     pub(crate) connections: Connections,
     pub(crate) journal: JournalStats,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) events: Option<EventLogStats>,
     pub(crate) disk: Disk,
     pub(crate) memory: Memory,
 }
@@ -54,6 +56,8 @@ pub(crate) struct PoolStats {
     /// Only of a pool that tracks holders.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) holders: Option<HolderStats>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) events: Option<PoolEvents>,
 }
 
 /// Who holds leases of a pool.
@@ -69,6 +73,19 @@ pub(crate) struct HolderStats {
 pub(crate) struct TopHolder {
     pub(crate) holder: String,
     pub(crate) leased: u64,
+}
+
+/// The events that are kept of a pool: without any, the newest is the one before the oldest.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct PoolEvents {
+    pub(crate) oldest: u64,
+    pub(crate) newest: u64,
+}
+
+/// The events that are kept of all pools.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct EventLogStats {
+    pub(crate) bytes: u64,
 }
 
 impl PoolStats {

@@ -1,0 +1,149 @@
+//! The changes of numbers for those who follow them: read from the journal behind its writer, and kept in files of
+//! their own ([`crate::store::event_log`]). Nobody who changes a number waits for that.
+//!
+//! * `order`: the order of a number's changes. `known`: pools and numbers by what the journal names them.
+//! * `thread`: the thread that follows the journal. `catch_up`: what it missed when the daemon was killed.
+//! * `reader`: one reader of a pool's events.
+
+pub(crate) mod catch_up;
+mod known;
+mod order;
+pub mod reader;
+pub(crate) mod thread;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use crate::coordinates::SegmentId;
+use crate::journal::handle::Journal;
+use crate::store::event_log::{EventLog, Kept};
+use crate::sys::atomics::{AtomicBool, AtomicU64, Ordering};
+
+use super::clock::Clock;
+use super::segment::Segment;
+
+/// How long a checkpoint waits until the changes in the files that it releases are in the log,
+const COVER_PATIENCE: Duration = Duration::from_millis(200);
+/// and how long until they are at least read.
+const READ_PATIENCE: Duration = Duration::from_secs(5);
+/// How often it looks.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// Most events of one answer,
+pub const MAX_EVENTS: u32 = 1_000_000;
+/// and how many it has at most if the call does not say.
+pub const DEFAULT_EVENTS: u32 = 10_000;
+/// How long a call may wait for an event, in seconds.
+pub const MAX_EVENTS_WAIT_SECONDS: u32 = 60;
+
+/// A reader that waits for an event.
+struct Waiter {
+    id: u64,
+    pool: u64,
+    waker: Waker,
+}
+
+/// A segment that was merged into another, whose records may still be read.
+struct Removed {
+    segment: Arc<Segment>,
+    /// Once this many groups are committed and read, no record names it.
+    until_group: u64,
+}
+
+/// The events of all pools.
+pub struct Events {
+    log: EventLog,
+    clock: Arc<Clock>,
+    waiters: Mutex<Vec<Waiter>>,
+    next_waiter: AtomicU64,
+    removed: Mutex<HashMap<(u64, SegmentId), Removed>>,
+    /// The last frame that was read.
+    read: AtomicU64,
+    ends: AtomicBool,
+    /// Nobody waits any more.
+    is_draining: AtomicBool,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Events {
+    pub(crate) fn new(log: EventLog, clock: Arc<Clock>) -> Self {
+        Self {
+            log,
+            clock,
+            waiters: Mutex::default(),
+            next_waiter: AtomicU64::new(0),
+            removed: Mutex::default(),
+            read: AtomicU64::new(0),
+            ends: AtomicBool::new(false),
+            is_draining: AtomicBool::new(false),
+        }
+    }
+
+    /// What is kept of a pool.
+    pub fn kept(&self, pool: u64) -> Kept {
+        self.log.kept(pool, self.clock.now().seconds())
+    }
+
+    /// Bytes of what is kept of all pools.
+    pub fn bytes(&self) -> u64 {
+        self.log.bytes()
+    }
+
+    /// Ready once the pool has the event `next`.
+    fn poll_next(&self, id: u64, pool: u64, next: u64, cx: &Context<'_>) -> Poll<()> {
+        let mut waiters = lock(&self.waiters);
+        waiters.retain(|waiter| waiter.id != id);
+        // Under the lock, so that no event comes in between.
+        if self.is_draining.load(Ordering::SeqCst) || self.kept(pool).next > next {
+            return Poll::Ready(());
+        }
+        waiters.push(Waiter { id, pool, waker: cx.waker().clone() });
+        Poll::Pending
+    }
+
+    /// Answers all that wait, as when the daemon ends.
+    pub(crate) fn drain(&self) {
+        self.is_draining.store(true, Ordering::SeqCst);
+        self.wake(|_| true);
+    }
+
+    fn wake(&self, pools: impl Fn(u64) -> bool) {
+        let mut waiters = lock(&self.waiters);
+        let woken: Vec<Waiter> = waiters.extract_if(.., |waiter| pools(waiter.pool)).collect();
+        drop(waiters);
+        for waiter in woken {
+            waiter.waker.wake();
+        }
+    }
+
+    /// Keeps segments that are merged into another until their records are read.
+    pub(crate) fn keep_removed(&self, journal: &Journal, pool: u64, segments: &[Arc<Segment>]) {
+        // A record that is pushed before this is in the group after the next one at the latest.
+        let until_group = journal.committed_groups() + 3;
+        let kept = segments
+            .iter()
+            .map(|segment| ((pool, segment.id), Removed { segment: Arc::clone(segment), until_group }));
+        lock(&self.removed).extend(kept);
+    }
+
+    /// Waits until the journal's files that are full are not needed any more, but not for long: a checkpoint must
+    /// not stop for those who follow.
+    pub(crate) fn wait_covered(&self, journal: &Journal) {
+        let (target, began) = (journal.published(), Instant::now());
+        let waits = || {
+            let is_read = self.read.load(Ordering::Acquire) >= target;
+            let is_covered = self.log.covered() >= target;
+            !is_covered && began.elapsed() < if is_read { COVER_PATIENCE } else { READ_PATIENCE }
+        };
+        while !self.ends.load(Ordering::Acquire) && !journal.is_poisoned() && waits() {
+            std::thread::sleep(PAUSE);
+        }
+        // If it fails, a kill before the next batch makes the log begin anew.
+        let _ = self.log.settle();
+    }
+}

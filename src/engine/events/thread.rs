@@ -1,0 +1,328 @@
+//! The thread that follows the journal and keeps what happened.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tracing::warn;
+
+use crate::engine::pool::Pools;
+use crate::journal::cause::ChangeKind;
+use crate::journal::follower::{FollowError, Follower};
+use crate::journal::frame::Frame;
+use crate::journal::handle::Journal;
+use crate::journal::record::{Record, WordRecord};
+use crate::journal::recovery::Recovered;
+use crate::state::holder_column::{HolderId, MAX_HOLDER_ID};
+use crate::store::event_batch::{ROUND_KIND, RawEvent};
+use crate::sys::atomics::Ordering;
+use crate::sys::background;
+use crate::sys::sync::thread::{self, JoinHandle};
+
+use super::known::Known;
+use super::order::{self, Change, Told};
+use super::{Events, lock};
+
+/// Most changes that are put in order at once, unless one frame has more: more than a group has.
+pub(super) const CHANGES_AT_ONCE: usize = 1 << 18;
+/// How long the thread waits for the next groups before it asks for them.
+const GROUP_PATIENCE: Duration = Duration::from_millis(2);
+/// How long it waits before it writes again what could not be written.
+const WRITE_RETRY: Duration = Duration::from_secs(1);
+/// How often what is too old is removed.
+const TIDY_INTERVAL: Duration = Duration::from_secs(30);
+const NANOS_PER_SECOND: u64 = 1_000_000_000;
+
+/// The changes of a frame, of which `number` tells the number of a place.
+pub(super) fn changes_of(
+    frame: &Frame<'_>,
+    mut number: impl FnMut(&WordRecord) -> Option<u64>,
+    take: &mut Vec<Change>,
+) {
+    let at_seconds = u32::try_from(frame.head.time_nanos / NANOS_PER_SECOND).unwrap_or(u32::MAX);
+    for record in frame.records() {
+        match record {
+            Record::Word(record) if record.cause.kind() != ChangeKind::Other => {
+                let Some(number) = number(&record) else { continue };
+                take.push(Change {
+                    pool: record.pool,
+                    number,
+                    word: record.word.bits(),
+                    at_seconds,
+                    kind: record.cause.kind() as u8,
+                    tag: record.cause.tag(),
+                    holder: record.holder,
+                });
+            }
+            Record::Round(record) => take.push(Change {
+                pool: record.pool,
+                number: 0,
+                word: record.round.into(),
+                at_seconds,
+                kind: ROUND_KIND,
+                tag: 0,
+                holder: 0,
+            }),
+            _ => {}
+        }
+    }
+}
+
+/// What an event names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Named {
+    /// The outcome of this tag.
+    Outcome(u32),
+    /// The holder of this id.
+    Holder(HolderId),
+}
+
+/// The events of changes, by pool. `name` tells names of a pool.
+pub(super) fn by_pool(
+    changes: &[Change],
+    mut name: impl FnMut(u64, Named) -> Option<String>,
+) -> Vec<(u64, Vec<String>, Vec<RawEvent>)> {
+    let mut places: HashMap<u64, usize> = HashMap::new();
+    let mut known: HashMap<(u64, Named), usize> = HashMap::new();
+    let mut pools: Vec<(u64, Vec<String>, Vec<RawEvent>)> = Vec::new();
+    let mut place_of = |pool: u64, named: Named, names: &mut Vec<String>| {
+        *known.entry((pool, named)).or_insert_with(|| match name(pool, named) {
+            Some(name) => {
+                names.push(name);
+                names.len()
+            }
+            None => 0,
+        })
+    };
+    for change in changes {
+        let place = *places.entry(change.pool).or_insert_with(|| {
+            pools.push((change.pool, Vec::new(), Vec::new()));
+            pools.len() - 1
+        });
+        // Those of outcomes first, as their places have one byte.
+        if change.tag != 0 {
+            place_of(change.pool, Named::Outcome(change.tag), &mut pools[place].1);
+        }
+    }
+    for change in changes {
+        let Some((_, names, events)) = places.get(&change.pool).map(|place| &mut pools[*place]) else {
+            continue;
+        };
+        let outcome =
+            if change.tag == 0 { 0 } else { place_of(change.pool, Named::Outcome(change.tag), names) };
+        let holder = match HolderId(change.holder & MAX_HOLDER_ID) {
+            HolderId::NOBODY => 0,
+            holder => place_of(change.pool, Named::Holder(holder), names),
+        };
+        let Change { number, word, at_seconds, kind, .. } = *change;
+        let (outcome, holder) = (u8::try_from(outcome).unwrap_or(0), u16::try_from(holder).unwrap_or(0));
+        events.push(RawEvent { number, word, at_seconds, kind, outcome, holder });
+    }
+    pools
+}
+
+struct Follow {
+    events: Arc<Events>,
+    journal: Arc<Journal>,
+    known: Known,
+    follower: Follower,
+    /// Changes that are read and not kept yet.
+    pending: Vec<Change>,
+    /// How many groups were committed when they were read.
+    pending_at_group: u64,
+    /// The frame that they go up to.
+    pending_to: u64,
+    /// Which of them were told early.
+    told: Told,
+}
+
+impl Follow {
+    /// Reads the next changes.
+    fn read(&mut self) -> Result<Vec<Change>, FollowError> {
+        let Self { events, known, told, .. } = self;
+        let mut changes = Vec::new();
+        self.follower.read(self.journal.published(), &mut |frame| {
+            let number =
+                |record: &WordRecord| known.number(events, (record.pool, record.segment), record.rank);
+            changes_of(frame, number, &mut changes);
+            changes.len() < CHANGES_AT_ONCE
+        })?;
+        changes.retain(|change| !order::is_told(told, change));
+        self.events.read.store(self.follower.next() - 1, Ordering::Release);
+        Ok(changes)
+    }
+
+    /// Keeps the changes that are pending, and what of those ahead belongs before them.
+    fn keep(&mut self, ahead: &[Change]) -> io::Result<()> {
+        let (changes, told) = order::in_order(self.pending.clone(), ahead);
+        let known = &mut self.known;
+        let pools = by_pool(&changes, |pool, named| {
+            let pool = known.pool(pool)?;
+            match named {
+                Named::Outcome(tag) => pool.outcomes.name(tag),
+                Named::Holder(id) => pool.holders.name(id).map(|name| name.to_string()),
+            }
+        });
+        let now_seconds = self.events.clock.now().seconds();
+        self.events.log.append(self.pending_to, &pools, now_seconds, &|pool| known.has(pool))?;
+        self.pending.clear();
+        self.told = told;
+        self.events.wake(|pool| pools.iter().any(|(known, ..)| *known == pool));
+        Ok(())
+    }
+
+    /// Forgets the segments that no record names which is still to be read: all is read up to these groups.
+    fn forget_removed(&self, groups: u64) {
+        lock(&self.events.removed).retain(|_, removed| groups < removed.until_group);
+    }
+
+    /// Does what there is to do. Returns whether there may be more.
+    fn turn(&mut self) -> Result<bool, FollowError> {
+        self.known.begin();
+        let groups = self.journal.committed_groups();
+        let is_idle = self.pending.is_empty();
+        if !is_idle && groups < self.pending_at_group + 2 {
+            thread::park_timeout(GROUP_PATIENCE);
+            if self.journal.committed_groups() < self.pending_at_group + 2 {
+                self.journal.want_group(self.pending_at_group + 2);
+            }
+            return Ok(true);
+        }
+        if is_idle && self.journal.published() < self.follower.next() {
+            self.forget_removed(groups);
+            return Ok(false);
+        }
+        let published = self.journal.published();
+        let mut ahead = self.read()?;
+        if self.follower.next() > published {
+            self.forget_removed(groups);
+        }
+        let read_to = self.follower.next() - 1;
+        if !is_idle {
+            while let Err(error) = self.keep(&ahead) {
+                warn!(event = "events_not_kept", %error, "changes could not be kept for those who follow them: free some space; it is tried again");
+                if self.events.ends.load(Ordering::Acquire) {
+                    return Err(error.into());
+                }
+                thread::sleep(WRITE_RETRY);
+            }
+            ahead.retain(|change| !order::is_told(&self.told, change));
+        }
+        if ahead.is_empty() {
+            self.events.log.cover(read_to);
+        }
+        (self.pending, self.pending_to) = (ahead, read_to);
+        self.pending_at_group = self.journal.committed_groups();
+        Ok(true)
+    }
+
+    /// Begins the log anew with what is written from now on.
+    fn begin_anew(&mut self, why: &FollowError) -> io::Result<()> {
+        warn!(event = "events_gone", %why, "changes were lost for those who follow them: their positions are gone");
+        self.pending.clear();
+        self.told.clear();
+        self.follower.skip_to_newest()?;
+        self.events.log.reset(self.follower.next().saturating_sub(1))?;
+        self.known.begin();
+        self.events.log.begin(&|pool| self.known.has(pool))?;
+        self.events.wake(|_| true);
+        Ok(())
+    }
+
+    fn run(mut self) {
+        loop {
+            // Read first, so that all that was published before the end is kept.
+            let ends = self.events.ends.load(Ordering::Acquire);
+            match self.turn() {
+                Ok(true) if !ends => {}
+                Ok(_) if ends => return self.finish(),
+                Ok(_) => {
+                    let now_seconds = self.events.clock.now().seconds();
+                    // What cannot be removed is tried again.
+                    let _ = self.events.log.tidy(now_seconds, &|pool| self.known.has(pool));
+                    thread::park_timeout(TIDY_INTERVAL);
+                }
+                Err(_) if self.events.ends.load(Ordering::Acquire) || self.journal.is_poisoned() => {
+                    return self.events.wake(|_| true);
+                }
+                Err(error) => {
+                    if let Err(error) = self.begin_anew(&error) {
+                        warn!(event = "events_not_kept", %error, "changes could not be kept for those who follow them: free some space; it is tried again");
+                        thread::sleep(WRITE_RETRY);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Keeps the rest: no more groups come.
+    fn finish(mut self) {
+        while let Ok(ahead) = self.read() {
+            let read_to = self.follower.next() - 1;
+            if !self.pending.is_empty() && self.keep(&ahead).is_err() {
+                break;
+            }
+            let is_last = ahead.is_empty();
+            (self.pending, self.pending_to) = (ahead, read_to);
+            self.pending.retain(|change| !order::is_told(&self.told, change));
+            if is_last {
+                self.events.log.cover(read_to);
+                // A start reads again what was not kept, as after a kill.
+                let _ = self.events.log.close();
+                break;
+            }
+        }
+        self.events.wake(|_| true);
+    }
+}
+
+/// The thread.
+pub(crate) struct EventThread {
+    events: Arc<Events>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl EventThread {
+    /// Starts it, before the journal writes the first frame after the recovered ones.
+    pub(crate) fn start(
+        events: &Arc<Events>,
+        journal: &Arc<Journal>,
+        pools: &Arc<ArcSwap<Pools>>,
+        dir: &Path,
+        recovered: &Recovered,
+    ) -> io::Result<Self> {
+        let file_sequence = recovered.files.last().map_or(1, |last| last + 1);
+        let follow = Follow {
+            events: Arc::clone(events),
+            journal: Arc::clone(journal),
+            known: Known::new(pools),
+            follower: Follower::new(dir, file_sequence, recovered.next_frame.max(1)),
+            pending: Vec::new(),
+            pending_at_group: 0,
+            pending_to: 0,
+            told: Told::new(),
+        };
+        events.log.begin(&|pool| follow.known.has(pool))?;
+        let thread = background::spawn("allotd-events", move || follow.run())?;
+        journal.follow(thread.thread().clone());
+        Ok(Self { events: Arc::clone(events), thread: Mutex::new(Some(thread)) })
+    }
+
+    /// Keeps what the journal has, and ends the thread. To be called once the journal is closed.
+    pub(crate) fn stop(&self) {
+        self.events.ends.store(true, Ordering::Release);
+        let Some(thread) = lock(&self.thread).take() else { return };
+        thread.thread().unpark();
+        // A thread that panicked has already reported it.
+        let _ = thread.join();
+    }
+}
+
+impl Drop for EventThread {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}

@@ -1,0 +1,483 @@
+//! Events: what happened to each number, once and in order, through kills, rotation and restarts.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write as _;
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use support::daemon::{Daemon, allotd, one_line_failure};
+use support::{Answer, Client, try_read_answer};
+
+const KEEP: [&str; 2] = ["--events-keep", "64MiB,24h"];
+const NUMBERS: u64 = 60;
+const FIRST: u64 = 1_000;
+
+fn start(data: &Path) -> Daemon {
+    Daemon::start_with(data, &[&KEEP[..], &["--workers", "2", "--journal-file-mib", "8"]].concat())
+}
+
+fn create(daemon: &Daemon, numbers: u64, settings: &Value) {
+    let list = format!("first,last\n{FIRST},{}\n", FIRST + numbers - 1);
+    let mut client = daemon.client();
+    let made = client.send("PUT", "/v1/pools/ru?ttl=60", "text/csv", list.as_bytes()).unwrap();
+    assert_eq!(made.status, 201, "{}", made.body);
+    let set = client.send("PATCH", "/v1/pools/ru", "application/json", settings.to_string().as_bytes());
+    assert_eq!(set.unwrap().status, 200);
+}
+
+fn lines(text: &str) -> Vec<Value> {
+    text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"))).collect()
+}
+
+fn get(client: &mut Client, query: &str) -> Answer {
+    client.call("GET", &format!("/v1/pools/ru/events{query}")).unwrap()
+}
+
+/// All events from the oldest on, read `limit` at a time.
+fn all_events(daemon: &Daemon, limit: usize) -> Vec<Value> {
+    let (mut client, mut events) = (daemon.client(), Vec::<Value>::new());
+    loop {
+        let from = events.last().map_or(String::new(), |last| format!("&from={}", seq(last) + 1));
+        let answer = get(&mut client, &format!("?limit={limit}{from}"));
+        if answer.status == 410 {
+            // Overtaken while it was reading.
+            events.clear();
+            continue;
+        }
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        assert_eq!(answer.header("content-type"), Some("application/x-ndjson"));
+        let more = lines(&answer.body);
+        assert!(more.len() <= limit);
+        if more.is_empty() {
+            return events;
+        }
+        events.extend(more);
+    }
+}
+
+fn seq(event: &Value) -> u64 {
+    event["seq"].as_u64().unwrap()
+}
+
+fn assert_no_hole(events: &[Value]) {
+    for pair in events.windows(2) {
+        assert_eq!(seq(&pair[1]), seq(&pair[0]) + 1, "{pair:?}");
+    }
+}
+
+/// Waits until the number of events stays the same.
+fn settled(daemon: &Daemon) -> Vec<Value> {
+    let started = Instant::now();
+    loop {
+        let before = all_events(daemon, 100_000);
+        std::thread::sleep(Duration::from_millis(1_500));
+        let after = all_events(daemon, 100_000);
+        if before.len() == after.len() {
+            return after;
+        }
+        assert!(started.elapsed() < Duration::from_secs(60), "it goes on by itself");
+    }
+}
+
+/// What was confirmed to callers.
+#[derive(Default)]
+struct Confirmed {
+    /// Number and generation.
+    leased: BTreeSet<(u64, u64)>,
+    /// Number, generation and outcome.
+    returned: BTreeSet<(u64, u64, String)>,
+    renewed: BTreeSet<(u64, u64)>,
+}
+
+fn random(state: &mut u64) -> u64 {
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    *state
+}
+
+/// Leases, renews, returns and lets leases end until told to stop, or until the daemon is gone.
+fn holder(address: std::net::SocketAddr, seed: u64, stop: &AtomicBool, confirmed: &Mutex<Confirmed>) {
+    let mut state = seed;
+    let Ok(mut client) = Client::connect(address) else { return };
+    while !stop.load(Ordering::Relaxed) {
+        let count = random(&mut state) % 4 + 1;
+        let ttl = random(&mut state) % 3 + 1;
+        let Ok(answer) = client.post("/v1/pools/ru/lease", &json!({"count": count, "ttl": ttl})) else {
+            return;
+        };
+        if answer.status != 200 {
+            std::thread::sleep(Duration::from_millis(2));
+            continue;
+        }
+        for lease in answer.json()["leases"].as_array().unwrap() {
+            let (number, generation) =
+                (lease["number"].as_u64().unwrap(), lease["generation"].as_u64().unwrap());
+            confirmed.lock().unwrap().leased.insert((number, generation));
+            let lease = json!({"number": number, "token": lease["token"]});
+            if random(&mut state).is_multiple_of(4) {
+                let Ok(renewed) = client.post("/v1/pools/ru/renew", &json!({"leases": [lease], "ttl": 4}))
+                else {
+                    return;
+                };
+                if renewed.json()["results"][0]["result"] == "renewed" {
+                    confirmed.lock().unwrap().renewed.insert((number, generation));
+                }
+            }
+            let outcome = ["no_answer", "answered", "refused", "unheard_of"][random(&mut state) as usize % 4];
+            if random(&mut state).is_multiple_of(6) {
+                continue;
+            }
+            let body = json!({"leases": [lease], "outcome": outcome});
+            let Ok(returned) = client.post("/v1/pools/ru/return", &body) else { return };
+            if returned.json()["results"][0]["result"] == "returned" {
+                let told = if outcome == "unheard_of" { "other" } else { outcome };
+                confirmed.lock().unwrap().returned.insert((number, generation, told.to_owned()));
+            }
+        }
+    }
+}
+
+/// Retires, reinstates, releases and opens rounds.
+fn operator(address: std::net::SocketAddr, stop: &AtomicBool) {
+    let mut state = 99;
+    let Ok(mut client) = Client::connect(address) else { return };
+    while !stop.load(Ordering::Relaxed) {
+        let number = format!("{}\n", FIRST + random(&mut state) % NUMBERS);
+        let call = ["retire", "reinstate", "release", "rounds"][random(&mut state) as usize % 4];
+        let path = format!("/v1/pools/ru/{call}");
+        let done = if call == "rounds" {
+            client.call("POST", &path)
+        } else {
+            client.send("POST", &path, "text/plain", number.as_bytes())
+        };
+        if done.is_err() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn load(daemon: &Daemon, seconds: f64, confirmed: &Mutex<Confirmed>, end: impl FnOnce()) {
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for seed in 1..=4 {
+            let stop = &stop;
+            scope.spawn(move || holder(daemon.address, seed * 7_919, stop, confirmed));
+        }
+        scope.spawn(|| operator(daemon.address, &stop));
+        std::thread::sleep(Duration::from_secs_f64(seconds));
+        end();
+        stop.store(true, Ordering::Relaxed);
+    });
+}
+
+/// Follows the history of a number: each event must be possible after the one before it.
+fn follow(events: &[Value]) -> BTreeMap<u64, Value> {
+    let mut last: BTreeMap<u64, Value> = BTreeMap::new();
+    for event in events.iter().filter(|event| event["event"] != "round") {
+        let number = event["number"].as_u64().unwrap();
+        let none = json!({"generation": 0, "state": "available", "event": "added"});
+        let before = last.get(&number).unwrap_or(&none);
+        let generation = |event: &Value| event["generation"].as_u64().unwrap();
+        let (was, is) = (generation(before), generation(event));
+        let name = event["event"].as_str().unwrap();
+        let live = ["leased", "renewed"];
+        let fits = match name {
+            "leased" => is > was && event["state"] == "leased",
+            // The late renewal of a lease that has ended by itself is one.
+            "renewed" => {
+                is == was
+                    && event["state"] == "leased"
+                    && (live.contains(&before["event"].as_str().unwrap()) || before["event"] == "expired")
+            }
+            "returned" => {
+                is == was
+                    && (live.contains(&before["event"].as_str().unwrap()) || before["event"] == "expired")
+            }
+            "expired" => is == was && before["state"] == "leased",
+            "released" | "reinstated" => is > was && event["state"] == "available",
+            "retired" => is == was && event["state"] == "retired" && before["state"] != "retired",
+            other => panic!("{other}"),
+        };
+        assert!(fits, "{event} after {before}");
+        last.insert(number, event.clone());
+    }
+    last
+}
+
+/// Compares the states to which the events lead with those of the pool.
+fn assert_leads_to_the_states(daemon: &Daemon, last: &BTreeMap<u64, Value>) {
+    let mut client = daemon.client();
+    let round = client.call("GET", "/v1/pools/ru").unwrap().json()["round"].as_u64().unwrap();
+    let export = client.get_as("/v1/pools/ru/numbers", "text/csv").unwrap().body;
+    for row in export.lines().skip(1) {
+        let fields: Vec<&str> = row.split(',').collect();
+        let number = fields[0].parse::<u64>().unwrap();
+        let Some(event) = last.get(&number) else {
+            assert_eq!(fields[1..3], ["available", "0"], "{row}");
+            continue;
+        };
+        let state = match event["state"].as_str().unwrap() {
+            "done" if event["round"].as_u64().unwrap() < round => "available",
+            // Its rest is over: all that this test gives has ended.
+            "resting" => "available",
+            other => other,
+        };
+        assert_eq!(
+            (fields[1], fields[2]),
+            (state, event["generation"].to_string().as_str()),
+            "{row}: {event}"
+        );
+    }
+    assert_eq!(export.lines().count() as u64, NUMBERS + 1);
+}
+
+#[test]
+fn each_numbers_history_leads_to_its_state_through_kills_and_restarts() {
+    let dir = tempfile::tempdir().unwrap();
+    let rules = json!({"outcomes": {"no_answer": {"rest": 1}, "answered": "done", "refused": "retired"}});
+    let confirmed = Mutex::new(Confirmed::default());
+    let mut daemon = start(dir.path());
+    create(&daemon, NUMBERS, &rules);
+    for kill in 0..4 {
+        load(&daemon, 1.5, &confirmed, || {
+            if kill < 3 {
+                support::daemon::kill_process(daemon.id());
+            }
+        });
+        if kill < 3 {
+            drop(daemon);
+            daemon = start(dir.path());
+        }
+    }
+    let events = settled(&daemon);
+    assert_no_hole(&events);
+    let last = follow(&events);
+    assert_leads_to_the_states(&daemon, &last);
+
+    let has = |name: &str| events.iter().any(|event| event["event"] == name);
+    for name in ["leased", "renewed", "returned", "expired", "released", "retired", "reinstated", "round"] {
+        assert!(has(name), "{name} did not happen, so the test shows nothing of it");
+    }
+    let of = |name: &str| events.iter().filter(|event| event["event"] == name).collect::<Vec<_>>();
+    let key = |event: &&Value| (event["number"].as_u64().unwrap(), event["generation"].as_u64().unwrap());
+    let leased: Vec<_> = of("leased").iter().map(key).collect();
+    let distinct: BTreeSet<_> = leased.iter().copied().collect();
+    assert_eq!(leased.len(), distinct.len(), "a lease is told twice");
+    let confirmed = confirmed.into_inner().unwrap();
+    assert!(confirmed.leased.len() > 100, "{}", confirmed.leased.len());
+    assert!(confirmed.leased.is_subset(&distinct), "a confirmed lease is not told");
+    assert!(confirmed.renewed.is_subset(&of("renewed").iter().map(key).collect()));
+    let returned = of("returned").into_iter().map(|event| {
+        let (number, generation) = key(&event);
+        (number, generation, event["outcome"].as_str().unwrap().to_owned())
+    });
+    let returned: BTreeSet<_> = returned.collect();
+    let told = |(number, generation, _): &(u64, u64, String)| {
+        returned.iter().any(|(n, g, _)| (n, g) == (number, generation))
+    };
+    // One that repeats a return, or comes after the lease ended, changes nothing and is not told again.
+    let missing: Vec<_> = confirmed.returned.iter().filter(|returned| !told(returned)).collect();
+    for (number, generation, _) in missing {
+        let ended = |event: &&Value| key(event) == (*number, *generation) && event["event"] != "leased";
+        assert!(events.iter().any(|event| ended(&event)), "{number} {generation}");
+    }
+    let common = confirmed.returned.intersection(&returned).count();
+    assert!(common > confirmed.returned.len() / 2, "{common} of {}", confirmed.returned.len());
+
+    assert_eq!(all_events(&daemon, 97), events, "in pieces");
+    assert_eq!(daemon.stop(), Some(0));
+    let daemon = start(dir.path());
+    assert_eq!(all_events(&daemon, 100_000), events, "after a restart");
+}
+
+#[test]
+fn a_browser_resumes_after_the_last_event_that_it_saw() {
+    let dir = tempfile::tempdir().unwrap();
+    let daemon = start(dir.path());
+    create(&daemon, 10, &json!({}));
+    let mut client = daemon.client();
+    assert_eq!(client.post("/v1/pools/ru/lease", &json!({"count": 5})).unwrap().status, 200);
+    let events = settled(&daemon);
+    assert_eq!(events.len(), 5);
+    let mut ask = |headers: &str| {
+        let head =
+            "GET /v1/pools/ru/events?wait=0 HTTP/1.1\r\nhost: localhost\r\naccept: text/event-stream\r\n";
+        write!(client.connection.get_mut(), "{head}{headers}\r\n").unwrap();
+        try_read_answer(&mut client.connection, false).unwrap()
+    };
+    let whole = ask("");
+    assert_eq!(whole.header("content-type"), Some("text/event-stream"));
+    let (retry, rest) = whole.body.split_once("\n\n").unwrap();
+    assert!(retry.starts_with("retry: "), "{retry}");
+    let blocks: Vec<&str> = rest.split_terminator("\n\n").collect();
+    for (block, event) in blocks.iter().zip(&events) {
+        let [id, name, data] = block.lines().collect::<Vec<_>>()[..] else { panic!("{block}") };
+        assert_eq!(id, format!("id: {}", seq(event)));
+        assert_eq!(name, "event: leased");
+        let data: Value = serde_json::from_str(data.strip_prefix("data: ").unwrap()).unwrap();
+        assert_eq!(&data, event);
+    }
+    assert_eq!(blocks.len(), 5);
+    let rest = ask(&format!("last-event-id: {}\r\n", seq(&events[2])));
+    assert_eq!(rest.body.matches("id: ").count(), 2);
+    assert!(rest.body.contains(&format!("id: {}\n", seq(&events[3]))), "{}", rest.body);
+    let none = ask(&format!("last-event-id: {}\r\n", seq(&events[4])));
+    assert_eq!((none.status, none.body.matches("id: ").count()), (200, 0));
+}
+
+#[test]
+fn what_is_over_the_bound_is_gone_and_said_to_be() {
+    let dir = tempfile::tempdir().unwrap();
+    let flags = ["--events-keep", "64KiB,1h"];
+    let daemon = Daemon::start_with(dir.path(), &flags);
+    create(&daemon, 100, &json!({}));
+    let mut client = daemon.client();
+    let first = get(&mut client, "?from=1");
+    assert_eq!(first.problem(), (410, "gone".to_owned()));
+    let begin = first.json()["oldest"].as_u64().unwrap();
+    for _ in 0..60 {
+        let answer = client.post("/v1/pools/ru/lease", &json!({"count": 100})).unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        let leases = answer.json()["leases"].as_array().unwrap().clone();
+        let leases: Vec<_> =
+            leases.iter().map(|l| json!({"number": l["number"], "token": l["token"]})).collect();
+        let returned = client.post("/v1/pools/ru/return", &json!({"leases": leases})).unwrap();
+        assert_eq!(returned.status, 200);
+    }
+    let events = settled(&daemon);
+    assert_no_hole(&events);
+    assert_eq!(seq(events.last().unwrap()), begin + 12_000 - 1, "none is left out");
+    let oldest = seq(&events[0]);
+    assert!(oldest > begin && events.len() > 1_000, "{oldest} {}", events.len());
+    let gone = get(&mut client, &format!("?from={}", oldest - 1));
+    assert_eq!((gone.problem(), gone.json()["oldest"].as_u64()), ((410, "gone".to_owned()), Some(oldest)));
+    let newest = begin + 12_000 - 1;
+    let future = get(&mut client, &format!("?from={}", newest + 2));
+    assert_eq!(future.problem(), (400, "bad_request".to_owned()));
+    assert_eq!(future.json()["newest"].as_u64(), Some(newest));
+    let next = get(&mut client, &format!("?from={}", newest + 1));
+    assert_eq!((next.status, next.body.as_str()), (200, ""));
+    let stats = client.call("GET", "/v1/stats").unwrap().json();
+    assert_eq!(stats["pools"]["ru"]["events"], json!({"oldest": oldest, "newest": newest}));
+    let bytes = stats["events"]["bytes"].as_u64().unwrap();
+    assert!((16 << 10..=64 << 10).contains(&bytes), "{bytes}");
+    assert_eq!(daemon.stop(), Some(0));
+
+    let daemon = Daemon::start_with(dir.path(), &flags);
+    let mut client = daemon.client();
+    let gone = get(&mut client, &format!("?from={}", oldest - 1));
+    assert_eq!(gone.json()["oldest"].as_u64(), Some(oldest), "a restart keeps what is kept");
+    let leased = client.post("/v1/pools/ru/lease", &json!({})).unwrap();
+    assert_eq!(leased.status, 200);
+    let next = get(&mut client, &format!("?from={}&wait=10", newest + 1));
+    let next = lines(&next.body);
+    assert_eq!((next.len(), seq(&next[0]), &next[0]["event"]), (1, newest + 1, &json!("leased")));
+}
+
+#[test]
+fn a_reader_waits_without_polling_and_is_answered_when_the_daemon_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let daemon = start(dir.path());
+    create(&daemon, 10, &json!({}));
+    let answered = |daemon: &Daemon, from: u64| {
+        let mut client = daemon.client();
+        std::thread::spawn(move || {
+            let answer = get(&mut client, &format!("?from={from}&wait=60"));
+            (answer, Instant::now())
+        })
+    };
+    let mut client = daemon.client();
+    let begin = get(&mut client, "?from=0").json()["oldest"].as_u64().unwrap();
+    let waits: Vec<_> = (0..20).map(|_| answered(&daemon, begin)).collect();
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(waits.iter().all(|wait| !wait.is_finished()));
+    let changed = Instant::now();
+    assert_eq!(client.post("/v1/pools/ru/lease", &json!({})).unwrap().status, 200);
+    for wait in waits {
+        let (answer, at) = wait.join().unwrap();
+        let events = lines(&answer.body);
+        assert_eq!((events.len(), &events[0]["event"]), (1, &json!("leased")));
+        assert!(at - changed < Duration::from_secs(5), "{:?}", at - changed);
+    }
+    let waits = answered(&daemon, begin + 1);
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(!waits.is_finished());
+    assert_eq!(daemon.stop(), Some(0));
+    let (answer, _) = waits.join().unwrap();
+    assert_eq!((answer.status, answer.body.as_str()), (200, ""));
+}
+
+#[test]
+fn without_events_a_call_says_how_to_have_them() {
+    let dir = tempfile::tempdir().unwrap();
+    for flags in [&[][..], &["--durability", "none"]] {
+        let daemon = Daemon::start_with(&dir.path().join("data"), flags);
+        if flags.is_empty() {
+            create(&daemon, 10, &json!({}));
+        }
+        let refused = get(&mut daemon.client(), "");
+        assert_eq!(refused.problem(), (409, "events_off".to_owned()));
+        assert!(refused.body.contains("--events-keep 64MiB,24h"), "{}", refused.body);
+        assert_eq!(refused.body.contains("--durability sync"), !flags.is_empty());
+        assert_eq!(daemon.stop(), Some(0));
+    }
+    let data = dir.path().join("data");
+    let serve = |flags: &[&str]| {
+        allotd().args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(&data).args(flags).output().unwrap()
+    };
+    for keep in ["64MiB", "24h", "1KiB,24h", "64MiB,0h", "64MiB,24", "xMiB,1h", "64MiB,9000h"] {
+        one_line_failure(&serve(&["--events-keep", keep]), 2, "give bytes and hours");
+    }
+    let both = serve(&["--durability", "none", "--events-keep", "64MiB,24h"]);
+    one_line_failure(&both, 2, "--durability none does not write");
+}
+
+#[test]
+fn bad_questions_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let daemon = start(dir.path());
+    create(&daemon, 10, &json!({}));
+    let mut client = daemon.client();
+    for (query, words) in [
+        ("?from=x", "from is"),
+        ("?from=-1", "from is"),
+        ("?limit=0", "limit is 0"),
+        ("?limit=1000001", "limit is 1000001"),
+        ("?wait=61", "wait is 61"),
+        ("?since=3", "not a parameter"),
+        ("?from=9007199254740993", "has not happened"),
+    ] {
+        let refused = get(&mut client, query);
+        assert_eq!(refused.problem(), (400, "bad_request".to_owned()), "{query}");
+        assert!(refused.body.contains(words), "{query}: {}", refused.body);
+    }
+    let refused = client.get_as("/v1/pools/ru/events", "image/png").unwrap();
+    assert_eq!(refused.problem(), (400, "bad_request".to_owned()));
+    let missing = client.call("GET", "/v1/pools/nope/events").unwrap();
+    assert_eq!(missing.problem(), (404, "pool_not_found".to_owned()));
+}
+
+#[test]
+fn the_command_prints_the_events() {
+    let dir = tempfile::tempdir().unwrap();
+    let daemon = start(dir.path());
+    create(&daemon, 10, &json!({}));
+    daemon.ok(&["lease", "ru", "--count", "3"]);
+    let events = settled(&daemon);
+    let text = |events: &[Value]| events.to_vec();
+    assert_eq!(lines(&daemon.ok(&["events", "ru"])), text(&events));
+    let second = seq(&events[1]).to_string();
+    assert_eq!(lines(&daemon.ok(&["events", "ru", "--from", &second, "--limit", "1"])), text(&events[1..2]));
+    assert_eq!(lines(&daemon.ok(&["events", "ru", "--follow", "--limit", "3"])), text(&events));
+    let refused = daemon.run(&["events", "ru", "--from", "1"]);
+    one_line_failure(&refused, 1, "not kept any more");
+}

@@ -96,11 +96,18 @@ pub(crate) fn limits() -> Vec<(&'static str, Value)> {
         ),
         ("/components/parameters/Idempotency-Key/schema/maxLength", json!(MAX_KEY_BYTES)),
         ("/components/parameters/ttl/schema/maximum", json!(MAX_TTL_SECONDS)),
-        ("/components/parameters/ttl/schema/default", json!(DEFAULT_TTL_SECONDS)),
-        ("/components/parameters/ttl_max/schema/default", json!(DEFAULT_TTL_MAX_SECONDS)),
         ("/components/parameters/rest/schema/maximum", json!(MAX_REST_SECONDS)),
         ("/components/parameters/within/schema/maxItems", json!(MAX_WITHIN_ITEMS)),
         ("/components/parameters/buckets/schema/maximum", json!(MAX_MAP_BUCKETS)),
-        ("/components/parameters/buckets/schema/default", json!(DEFAULT_MAP_BUCKETS)),
+    ]
+}
+
+/// What parameters are without being given, by their descriptions. As a `default` of their schemas, generated clients would
+/// send it with every call.
+pub(crate) fn defaults() -> Vec<(&'static str, String)> {
+    vec![
+        ("ttl", DEFAULT_TTL_SECONDS.to_string()),
+        ("ttl_max", DEFAULT_TTL_MAX_SECONDS.to_string()),
+        ("buckets", DEFAULT_MAP_BUCKETS.to_string()),
     ]
 }

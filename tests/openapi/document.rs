@@ -99,19 +99,25 @@ impl Document {
 
     /// The problem codes that a schema lets through.
     pub(crate) fn codes(&self, schema: &str) -> BTreeSet<String> {
+        let codes = self.codes_in(schema);
+        assert!(!codes.is_empty(), "no code in {schema}");
+        codes
+    }
+
+    /// As [`Self::codes`]; none if the schema says nothing of codes.
+    fn codes_in(&self, schema: &str) -> BTreeSet<String> {
         let value = self.at(schema);
-        let code = &value["properties"]["code"];
-        if let Some(code) = code["const"].as_str() {
-            return BTreeSet::from([code.to_owned()]);
-        }
-        if let Some(codes) = code["enum"].as_array() {
+        if let Some(codes) = value["properties"]["code"]["enum"].as_array() {
             return codes.iter().map(|code| code.as_str().unwrap().to_owned()).collect();
         }
         if let Some(target) = value["$ref"].as_str() {
-            return self.codes(target.strip_prefix('#').unwrap());
+            return self.codes_in(target.strip_prefix('#').unwrap());
         }
-        let choices = value["oneOf"].as_array().unwrap_or_else(|| panic!("no code in {schema}"));
-        (0..choices.len()).flat_map(|index| self.codes(&format!("{schema}/oneOf/{index}"))).collect()
+        let parts = ["oneOf", "allOf"].into_iter().flat_map(|key| {
+            let count = value[key].as_array().map_or(0, Vec::len);
+            (0..count).map(move |index| format!("{schema}/{key}/{index}"))
+        });
+        parts.flat_map(|part| self.codes_in(&part)).collect()
     }
 
     /// The names of an object's properties.
@@ -174,6 +180,11 @@ impl Document {
 }
 
 impl Operation<'_> {
+    /// What generated clients call it.
+    pub(crate) fn id(&self) -> String {
+        self.document.at(&format!("{}/operationId", self.pointer)).as_str().unwrap().to_owned()
+    }
+
     /// The path with its parameters' examples in it.
     pub(crate) fn example_path(&self) -> String {
         let mut path = self.path.to_owned();

@@ -141,6 +141,35 @@ fn its_limits_are_those_of_the_code() {
     for (pointer, limit) in code::limits() {
         assert_eq!(*document.at(pointer), limit, "{pointer}");
     }
+    for (name, default) in code::defaults() {
+        let description =
+            document.at(&format!("/components/parameters/{name}/description")).as_str().unwrap();
+        assert!(description.ends_with(&format!("`{default}` if it is left out.")), "{name}: {description}");
+    }
+}
+
+/// What makes generators leave calls out, or make clients that cannot read a number or do not compile.
+#[test]
+fn generators_make_whole_clients_of_it() {
+    let document = Document::load();
+    for pointer in document.schemas() {
+        let schema = document.at(&pointer);
+        let is_integer = |kind: &serde_json::Value| kind == "integer";
+        let kinds = &schema["type"];
+        if is_integer(kinds) || kinds.as_array().is_some_and(|kinds| kinds.iter().any(is_integer)) {
+            assert_eq!(schema["format"], "int64", "{pointer}");
+        }
+        let members = schema.as_object().map_or(0, serde_json::Map::len);
+        assert!(schema.get("$ref").is_none() || members == 1, "{pointer} has members beside $ref");
+        assert!(schema.get("default").is_none(), "{pointer} has a default, which clients would send");
+    }
+    let mut ids = BTreeSet::new();
+    for operation in document.operations() {
+        let id = operation.id();
+        let (verb, noun) = id.split_once('_').unwrap_or((&id, ""));
+        assert!(!verb.is_empty() && !noun.is_empty(), "{id} is no verb with a noun");
+        assert!(ids.insert(id.clone()), "{id} is there twice");
+    }
 }
 
 #[test]

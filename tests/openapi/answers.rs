@@ -54,7 +54,7 @@ impl Checked {
                 "{method} {path}: {header} is not in the document"
             );
         }
-        if !media_type.ends_with("json") {
+        if !media_type.ends_with("json") || media_type.ends_with("ndjson") {
             return Value::String(answer.body.clone());
         }
         let schema = self.document.media_type(response, media_type).unwrap();

@@ -13,6 +13,7 @@ use allotd::disk::mapping::PAGE_BYTES;
 use allotd::journal::on_damage::OnDamage;
 use allotd::journal::file::path_of;
 use allotd::journal::frame::{Frame, FrameHead, HEAD_BYTES, Head, MAX_FRAME_BYTES, SECTOR_BYTES, Sector, frame_bytes, put_record};
+use allotd::journal::cause::{Cause, ChangeKind};
 use allotd::journal::record::{Record, WordRecord};
 use allotd::journal::recovery::{self, Recovered, RecoveryError};
 use allotd::state::word::Word;
@@ -160,7 +161,8 @@ impl Journal {
                 let count = u32::from(input.byte());
                 let record = |rank: u32| {
                     let word = Word::from_bits(u64::from(rank) << 34);
-                    Record::Word(WordRecord { pool: 1, segment: SegmentId(1), rank: Rank(rank), word, holder: 0 })
+                    let cause = Cause::of(ChangeKind::Leased);
+                    Record::Word(WordRecord { pool: 1, segment: SegmentId(1), rank: Rank(rank), word, holder: 0, cause })
                 };
                 let records: Vec<_> = (rank..rank + count).map(record).collect();
                 rank += count;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use allotd::engine::operations::import::NumberSource;
 use allotd::engine::{Engine, EngineConfig};
@@ -23,6 +23,8 @@ const MAX_POOLS: usize = 4;
 pub struct Server {
     engine: Arc<Engine>,
     control: Control,
+    /// It serves until the process ends.
+    _running: Mutex<server::Server>,
 }
 
 impl Server {
@@ -57,9 +59,7 @@ impl Server {
         };
         let running = server::Server::start(Vec::new(), Arc::clone(&engine), config).unwrap();
         let control = running.control().clone();
-        // It serves until the process ends.
-        std::mem::forget(running);
-        let server = Self { engine, control };
+        let server = Self { engine, control, _running: Mutex::new(running) };
         server.settle();
         server
     }

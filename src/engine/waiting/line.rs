@@ -5,8 +5,8 @@
 //! first to be woken.
 //!
 //! What must hold whenever the line is left alone: for each available number that an idle call may choose, some
-//! awake call that may choose it as well has it among its [`offers`](Waiter::offers), is [to pass
-//! on](Waiter::passes_on), or has not begun its search yet. It then takes the number, or sees that it is gone, or
+//! awake call that may choose it as well has it among its `offers`, is to pass
+//! on (`passes_on`), or has not begun its search yet. It then takes the number, or sees that it is gone, or
 //! hands the offer on when it leaves.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};

@@ -58,9 +58,9 @@ fn takes_at_most<T>(daemon: &Daemon, bytes: u64, attack: impl FnOnce() -> T) -> 
 fn pipelined_requests_whose_answers_are_not_read() {
     let directory = tempfile::tempdir().unwrap();
     let daemon = start(&directory, "100-199999\n");
-    // 47 KB of requests whose answers are 90 MB.
+    // 47 KB of requests whose answers are 200 MB.
     let pipeline = "GET /openapi.json HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(1_000);
-    let _held = takes_at_most(&daemon, 2 * MIB, || {
+    let _held = takes_at_most(&daemon, 3 * MIB, || {
         let mut client = slow_reader(daemon.address);
         client.connection.get_mut().write_all(pipeline.as_bytes()).unwrap();
         client

@@ -315,7 +315,7 @@ impl Record {
                 segment: SegmentId(u16_at(8)),
                 rank: Rank(u32_at(12)),
                 word: Word::from_bits_without_attempts(u64_at(16)),
-                holder: u64_at(24),
+                holder: u64_at(24) & !CAUSE_BITS,
                 cause: Cause::of(ChangeKind::Other),
             })),
             kind if kind & 0xFF == KIND_WORD => Ok(Self::Word(WordRecord {

@@ -75,8 +75,8 @@ def make_app(url: str, volunteers_token: str, coordinator_token: str, password: 
             for follower in followers:
                 follower.cancel()
 
-    def page(request, name, **values):
-        return PAGES.TemplateResponse(request, name, values, headers={"Cache-Control": "no-store"})
+    def page(request, template, **values):
+        return PAGES.TemplateResponse(request, template, values, headers={"Cache-Control": "no-store"})
 
     async def home(request):
         if "volunteer" not in request.session:

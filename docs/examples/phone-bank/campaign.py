@@ -47,7 +47,7 @@ class Tokens:
 # Who calls allotd: name, role, and what its token may do.
 CALLERS = {
     "volunteers": ["--role", "client", "--pools", "*"],
-    "coordinator": ["--role", "viewer", "--pools", "*"],
+    "coordinator": ["--role", "viewer", "--pools", "*", "--numbers"],
     "admin": ["--role", "admin", "--pools", "*"],
 }
 

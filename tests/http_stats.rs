@@ -51,7 +51,7 @@ fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
 
 /// A daemon of which every field of the stats has a value, and every metric a sample.
 fn busy(data: &Path) -> Daemon {
-    let daemon = Daemon::start_with(data, &["--journal-file-mib", "2"]);
+    let daemon = Daemon::start_with(data, &["--journal-file-mib", "2", "--events-keep", "16MiB,1h"]);
     let mut client = daemon.client();
     create(&mut client, "ru", "ttl=60&holders=true", "79120000000-79120000999\n");
     assert_eq!(client.post("/v1/pools/ru/lease", &json!({"holder": "c-17"})).unwrap().status, 200);

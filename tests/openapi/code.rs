@@ -89,7 +89,6 @@ pub(crate) fn limits() -> Vec<(&'static str, Value)> {
         ("/components/schemas/Holder/properties/leases/maxItems", json!(MAX_LISTED_LEASES)),
         ("/components/schemas/Map/properties/buckets/maxItems", json!(MAX_MAP_BUCKETS)),
         ("/paths/~1v1~1pools~1{pool}~1events/get/parameters/1/schema/maximum", json!(MAX_EVENTS)),
-        ("/paths/~1v1~1pools~1{pool}~1events/get/parameters/1/schema/default", json!(DEFAULT_EVENTS)),
         (
             "/paths/~1v1~1pools~1{pool}~1events/get/parameters/2/schema/maximum",
             json!(MAX_EVENTS_WAIT_SECONDS),
@@ -106,8 +105,9 @@ pub(crate) fn limits() -> Vec<(&'static str, Value)> {
 /// send it with every call.
 pub(crate) fn defaults() -> Vec<(&'static str, String)> {
     vec![
-        ("ttl", DEFAULT_TTL_SECONDS.to_string()),
-        ("ttl_max", DEFAULT_TTL_MAX_SECONDS.to_string()),
-        ("buckets", DEFAULT_MAP_BUCKETS.to_string()),
+        ("/components/parameters/ttl", DEFAULT_TTL_SECONDS.to_string()),
+        ("/components/parameters/ttl_max", DEFAULT_TTL_MAX_SECONDS.to_string()),
+        ("/components/parameters/buckets", DEFAULT_MAP_BUCKETS.to_string()),
+        ("/paths/~1v1~1pools~1{pool}~1events/get/parameters/1", DEFAULT_EVENTS.to_string()),
     ]
 }

@@ -141,10 +141,12 @@ fn its_limits_are_those_of_the_code() {
     for (pointer, limit) in code::limits() {
         assert_eq!(*document.at(pointer), limit, "{pointer}");
     }
-    for (name, default) in code::defaults() {
-        let description =
-            document.at(&format!("/components/parameters/{name}/description")).as_str().unwrap();
-        assert!(description.ends_with(&format!("`{default}` if it is left out.")), "{name}: {description}");
+    for (parameter, default) in code::defaults() {
+        let description = document.at(&format!("{parameter}/description")).as_str().unwrap();
+        assert!(
+            description.ends_with(&format!("`{default}` if it is left out.")),
+            "{parameter}: {description}"
+        );
     }
 }
 

@@ -14,7 +14,7 @@ use crate::engine::clock::{Clock, SystemClocks};
 use crate::engine::segment::opened::{self, OpenedSegment};
 use crate::engine::segment::plausible::Plausible;
 use crate::engine::startup::config::EngineConfig;
-use crate::engine::startup::replay::OpenedPools;
+use crate::engine::startup::opened_pools::OpenedPools;
 use crate::journal::on_damage::OnDamage;
 use crate::journal::record::ListRecord;
 use crate::journal::recovery;

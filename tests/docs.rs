@@ -182,6 +182,23 @@ fn every_file_of_docs_that_anything_names_is_there() {
 }
 
 #[test]
+fn source_files_that_pages_name_exist() {
+    let sources: Vec<_> =
+        ["src", "tests", "benches", "fuzz"].iter().flat_map(|directory| files(directory, "rs")).collect();
+    let mut named = 0;
+    for page in Page::all().iter().filter(|page| page.path != "CHANGELOG.md") {
+        for (_, line) in page.lines().iter().filter(|(block, _)| block.is_none()) {
+            for name in line.split('`').skip(1).step_by(2).filter(|name| name.strip_suffix(".rs").is_some()) {
+                named += 1;
+                let exists = sources.iter().any(|path| path == name || path.ends_with(&format!("/{name}")));
+                assert!(exists, "{}: no source file is {name}", page.path);
+            }
+        }
+    }
+    assert!(named > 100, "{named}");
+}
+
+#[test]
 fn json_in_the_docs_is_json() {
     let mut checked = 0;
     for page in Page::all() {

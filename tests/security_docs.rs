@@ -8,7 +8,7 @@ use allotd::domain::zone_table::MAX_ZONE_ROWS;
 use allotd::engine::budgets::{FREE_JOURNAL_FILES, FREE_SPACE_PERCENT, MAX_FREE_SPACE_BYTES};
 use allotd::engine::create_delete::MAX_POOLS;
 use allotd::engine::holders::MAX_HOLDERS;
-use allotd::engine::operations::renew_return::MAX_ITEMS;
+use allotd::engine::operations::lease_ref::MAX_ITEMS;
 use allotd::http::limits::{
     ANSWER_PAUSE_SECONDS, BODY_MEMORY_BYTES, BODY_PAUSE_SECONDS, HEAD_SECONDS, IDLE_SECONDS, JSON_BODY_BYTES,
     JSON_BODY_SECONDS, JSON_BYTES_PER_SECOND, Limits, MIN_UPLOAD_BYTES_PER_SECOND, REFUSED_SECONDS,

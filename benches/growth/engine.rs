@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use allotd::domain::settings::{NextState, Order, SettingsChange};
 use allotd::engine::operations::lease::{Lease, LeaseRequest};
-use allotd::engine::operations::renew_return::{LeaseRef, ReturnItem, ReturnResult};
+use allotd::engine::operations::lease_ref::LeaseRef;
+use allotd::engine::operations::return_leases::{ReturnItem, ReturnResult};
 use allotd::engine::{Engine, EngineConfig, Pool, Worker};
 use allotd::journal::Durability;
 use rustix::time::{ClockId, clock_gettime};

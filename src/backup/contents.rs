@@ -9,7 +9,7 @@ use std::path::{Component, Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::disk::files;
-use crate::store::checksummed::{with_checksum, without_checksum};
+use crate::store::checksummed_text::{with_checksum, without_checksum};
 use crate::store::data_dir::CONTENTS_FILE;
 
 /// Version of the file and of what it lists.

@@ -9,7 +9,7 @@ use crate::disk::device::Disk;
 use crate::disk::mapping::{MappedWords, WORD_BYTES};
 use crate::disk::paced::{PART_BYTES, PartSyncs};
 use crate::state::word_table::WordTable;
-use crate::store::table::checksums::{self, Kind, SECTOR_BYTES};
+use crate::store::table::word_checksums::{self, Kind, SECTOR_BYTES};
 
 use super::contents::FileEntry;
 use super::error::BackupError;
@@ -119,6 +119,6 @@ pub(crate) fn words(
         start = end;
     }
     let words = file.finish(&[])?;
-    let sums = checksums::whole_file(len, Kind::Exact, max_generation, &sums);
+    let sums = word_checksums::whole_file(len, Kind::Exact, max_generation, &sums);
     Ok([words, whole(disk, root, sums_path, &sums)?])
 }

@@ -1,217 +1,30 @@
 //! The HTTP client of the commands, over TCP or a Unix socket. Most make one request; a [`Connection`] serves
 //! several.
 
+pub mod error;
 pub mod payload;
+pub mod server;
 pub mod tls;
 
-use std::error::Error as _;
 use std::io;
-use std::path::PathBuf;
 use std::pin::Pin;
-use std::str::FromStr;
 
-use hyper::body::{Body, Incoming};
+use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::http1::SendRequest;
-use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
+use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::runtime::Runtime;
 
+pub use error::ClientError;
+use error::tls_cause;
 pub use payload::Payload;
-use tls::{ClientFiles, ClientTls, ClientTlsError};
+pub use server::{Endpoint, Server};
 
 /// Longest response that is kept in memory, in bytes.
 const MAX_ANSWER_BYTES: usize = 256 << 20;
-
-/// The daemon, and the token that it is to be shown.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Server {
-    /// Where it is.
-    pub endpoint: Endpoint,
-    /// `Authorization`; marked as sensitive, so that no message shows it.
-    bearer: Option<HeaderValue>,
-}
-
-/// The address of the daemon.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Endpoint {
-    /// `host:port`.
-    Tcp(String),
-    /// `host:port`, by TLS.
-    Tls(String, ClientTls),
-    /// A socket file.
-    Unix(PathBuf),
-}
-
-/// Why a call failed or was refused.
-#[derive(Debug, Error)]
-pub enum ClientError {
-    /// The address is invalid.
-    #[error("\"{0}\" is not a server: give http://HOST:PORT, https://HOST:PORT or unix:PATH")]
-    Address(String),
-    /// Nothing responds at the address.
-    #[error(
-        "no daemon answers at {server}: {error}. Start it with \"allotd serve\", or name another with --server"
-    )]
-    Unreachable {
-        /// The address.
-        server: String,
-        /// The system's error.
-        error: io::Error,
-    },
-    /// The files of TLS cannot be used.
-    #[error(transparent)]
-    Files(#[from] ClientTlsError),
-    /// The two do not trust each other.
-    #[error("TLS with the daemon failed: {error}. {}{}", .advice[..1].to_uppercase(), &.advice[1..])]
-    Tls {
-        /// What is wrong.
-        error: Box<rustls::Error>,
-        /// What to do.
-        advice: &'static str,
-    },
-    /// The connection broke.
-    #[error("the connection to the daemon broke: {0}. Check its log, then repeat the call")]
-    Broken(#[source] hyper::Error),
-    /// The input cannot be read.
-    #[error("the numbers cannot be read: {0}. Check the file, then repeat the call")]
-    Input(String),
-    /// A file or the output cannot be used.
-    #[error("{0}")]
-    Io(#[from] io::Error),
-    /// The request cannot be sent.
-    #[error("the request cannot be sent: {0}")]
-    Request(#[from] hyper::http::Error),
-    /// The daemon refused the call, for this reason.
-    #[error("{reason}")]
-    Refused {
-        /// What the daemon says.
-        reason: String,
-        /// The line of the body that it names.
-        line: Option<u64>,
-    },
-    /// This client does not understand the response.
-    #[error("the answer is not understood: {0}. Is another version of the daemon running?")]
-    Answer(String),
-}
-
-impl From<hyper::Error> for ClientError {
-    fn from(error: hyper::Error) -> Self {
-        match (error.source().filter(|_| error.is_user()), tls_cause(&error)) {
-            (Some(cause), _) => Self::Input(cause.to_string()),
-            (None, Some(cause)) => Self::tls(cause),
-            (None, None) => Self::Broken(error),
-        }
-    }
-}
-
-impl ClientError {
-    fn tls(error: rustls::Error) -> Self {
-        Self::Tls { advice: tls::advice(&error), error: Box::new(error) }
-    }
-}
-
-/// What rustls says among the causes of an error: of TLS 1.3, a daemon's refusal of a client's certificate comes
-/// only with the first answer.
-fn tls_cause(error: &(dyn std::error::Error + 'static)) -> Option<rustls::Error> {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        let found = inner.and_then(|inner| inner.downcast_ref()).or_else(|| error.downcast_ref());
-        if let Some(found) = found {
-            return Some(rustls::Error::clone(found));
-        }
-        cause = error.source();
-    }
-    None
-}
-
-impl FromStr for Server {
-    type Err = ClientError;
-
-    fn from_str(text: &str) -> Result<Self, ClientError> {
-        Self::new(text, &ClientFiles::default())
-    }
-}
-
-impl Server {
-    /// The server at a URL; by TLS with these files.
-    pub fn new(text: &str, files: &ClientFiles) -> Result<Self, ClientError> {
-        let unknown = || ClientError::Address(text.to_owned());
-        if let Some(path) = text.strip_prefix("unix:") {
-            return if path.is_empty() { Err(unknown()) } else { Ok(Endpoint::Unix(path.into()).into()) };
-        }
-        let (authority, by_tls) = match (text.strip_prefix("http://"), text.strip_prefix("https://")) {
-            (Some(authority), _) => (authority.trim_end_matches('/'), false),
-            (_, Some(authority)) => (authority.trim_end_matches('/'), true),
-            (None, None) => return Err(unknown()),
-        };
-        let parsed: hyper::http::uri::Authority = authority.parse().map_err(|_| unknown())?;
-        let with_port = |default: u16| match parsed.port() {
-            Some(_) => authority.to_owned(),
-            None => format!("{authority}:{default}"),
-        };
-        if by_tls {
-            let tls = files.tls(parsed.host()).map_err(|_| unknown())?;
-            Ok(Endpoint::Tls(with_port(443), tls?).into())
-        } else {
-            Ok(Endpoint::Tcp(with_port(80)).into())
-        }
-    }
-}
-
-impl From<Endpoint> for Server {
-    fn from(endpoint: Endpoint) -> Self {
-        Self { endpoint, bearer: None }
-    }
-}
-
-impl Server {
-    /// The daemon at an address without TLS.
-    pub fn tcp(authority: impl std::fmt::Display) -> Self {
-        Endpoint::Tcp(authority.to_string()).into()
-    }
-
-    /// The same daemon, which is shown a token.
-    pub fn with_token(self, token: &str) -> Result<Self, ClientError> {
-        let header = HeaderValue::try_from(format!("Bearer {token}"));
-        let mut bearer = header.map_err(|error| ClientError::Request(error.into()))?;
-        bearer.set_sensitive(true);
-        Ok(Self { bearer: Some(bearer), ..self })
-    }
-
-    /// What requests have as `Host`.
-    pub fn host(&self) -> &str {
-        match &self.endpoint {
-            Endpoint::Tcp(authority) | Endpoint::Tls(authority, _) => authority,
-            Endpoint::Unix(_) => "localhost",
-        }
-    }
-
-    /// The header that shows the token, if there is one.
-    pub(crate) fn bearer(&self) -> Option<&HeaderValue> {
-        self.bearer.as_ref()
-    }
-}
-
-impl std::fmt::Display for Server {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.endpoint.fmt(f)
-    }
-}
-
-impl std::fmt::Display for Endpoint {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Tcp(authority) => write!(f, "http://{authority}"),
-            Self::Tls(authority, _) => write!(f, "https://{authority}"),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
-        }
-    }
-}
 
 /// One call.
 pub struct Call<'a> {
@@ -391,22 +204,4 @@ fn problem(status: StatusCode, body: &[u8]) -> ClientError {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reads_servers() {
-        for (text, shown) in [
-            ("http://127.0.0.1:7979", "http://127.0.0.1:7979"),
-            ("http://localhost/", "http://localhost:80"),
-            ("unix:/run/a.sock", "unix:/run/a.sock"),
-        ] {
-            assert_eq!(text.parse::<Server>().unwrap().to_string(), shown);
-        }
-        for bad in
-            ["", "127.0.0.1:7979", "ftp://a:1", "https://", "https://a b:1", "unix:", "http://", "http://a b"]
-        {
-            assert!(bad.parse::<Server>().is_err(), "{bad}");
-        }
-    }
-}
+mod tests;

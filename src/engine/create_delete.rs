@@ -17,13 +17,22 @@ use crate::store::table::TableFile;
 use crate::store::totals_file::PoolTotals;
 
 use super::budgets::Budgets;
-use super::pool::{DeleteError, Pool};
+use super::pool::Pool;
+use super::pool_error::DeleteError;
+use super::pool_mode::Mode;
 use super::registry::Engine;
+use super::segment::Segment;
 use super::segment::Segments;
 use super::shared::Shared;
+use crate::coordinates::Rank;
+use crate::state::block::BLOCK_WORDS;
+use crate::state::number_state::State;
+use crate::sys::parallel;
 
 /// Maximum pools of one daemon.
 pub const MAX_POOLS: usize = 10_000;
+/// Minimum words that a thread counts.
+const MIN_COUNTED_WORDS: u32 = 1 << 20;
 
 impl Engine {
     /// Creates a pool from a source of numbers, and from their states if it is an exported CSV. The pool is not
@@ -115,6 +124,36 @@ impl Engine {
         // The pool is deleted. The next start removes what cannot be removed now.
         let _ = disk.remove_directory(&hidden);
         Ok(())
+    }
+}
+
+impl Pool {
+    /// Deletes the pool by `remove`, which moves its directory away. Refused while any of its numbers is leased,
+    /// unless `force`. A refusal changes nothing.
+    fn delete(&self, force: bool, remove: impl FnOnce() -> std::io::Result<()>) -> Result<(), DeleteError> {
+        let manifest = self.manifest.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.mode() == Mode::Deleted {
+            return Err(DeleteError::NotFound(self.name.to_string()));
+        }
+        // Before the words are read: see `Pool::confirm_open`.
+        self.set_mode(Mode::Deleting);
+        let leased = if force { 0 } else { self.count_leased() };
+        let deleted =
+            if leased > 0 { Err(DeleteError::InUse(leased)) } else { remove().map_err(DeleteError::from) };
+        let before = if manifest.paused { Mode::Paused } else { Mode::Open };
+        self.set_mode(if deleted.is_ok() { Mode::Deleted } else { before });
+        self.waiting.wake_all();
+        deleted
+    }
+
+    /// How many words say that their number is leased. Reads all of them.
+    fn count_leased(&self) -> u64 {
+        let of = |segment: &Arc<Segment>| {
+            let parts = parallel::parts(segment.set.len(), MIN_COUNTED_WORDS, BLOCK_WORDS);
+            let leased = |rank: &u32| segment.word(Rank(*rank)).state() == State::Leased;
+            parallel::for_each(parts, |ranks| ranks.filter(leased).count() as u64).into_iter().sum::<u64>()
+        };
+        self.segments.load().visible().map(|(_, segment)| of(segment)).sum()
     }
 }
 

@@ -3,7 +3,7 @@
 //!
 //! * [`startup`]: opens a data directory and replays its journal. [`registry`]: holds the pools and the
 //!   threads' handles. [`create_delete`]: creates and deletes pools.
-//! * [`pool`]: one pool. `growth`: how its list of segments changes. [`segment`]: one part of a pool.
+//! * [`pool`]: one pool. `pool_mode`: whether it hands out numbers. `growth`: how its list of segments changes. [`segment`]: one part of a pool.
 //!   [`operations`]: one file per operation on a pool.
 //! * `transition`: journals and counts each change of a word. [`waiting`]: calls that wait for a number.
 //! * [`worker`]: the handle of a calling thread. [`idempotency`]: leases made under an `Idempotency-Key`.
@@ -30,6 +30,8 @@ pub mod lists;
 pub mod open_report;
 pub mod operations;
 pub mod pool;
+pub mod pool_error;
+pub(crate) mod pool_mode;
 pub mod registry;
 pub mod segment;
 pub mod shared;
@@ -46,9 +48,11 @@ pub use crate::store::open_error::OpenError;
 pub use holders::HolderSummary;
 pub use open_report::OpenReport;
 pub use operations::lease_once::{LeasedOnce, Once};
+pub use operations::lookup::NumberState;
 pub use operations::retire::RetireReport;
 pub use operations::rounds::RoundStarted;
-pub use pool::{ChangeError, DeleteError, NumberState, Pool};
+pub use pool::Pool;
+pub use pool_error::{ChangeError, DeleteError};
 pub use registry::Engine;
 pub use segment::within::Within;
 pub use startup::config::EngineConfig;

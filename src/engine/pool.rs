@@ -11,9 +11,8 @@ use crossbeam::utils::CachePadded;
 use crate::coordinates::Rank;
 use crate::domain::counts::{Counts, Totals};
 use crate::domain::lease_token::TokenKeys;
-use crate::domain::list_name::ListName;
 use crate::domain::note::Note;
-use crate::domain::settings::{NextState, PoolName, Settings, SettingsError};
+use crate::domain::settings::{NextState, PoolName, Settings};
 use crate::domain::zone_table::ZoneTable;
 use crate::engine::counters::history::{History, Rates, Sample};
 use crate::engine::counters::lateness;
@@ -22,116 +21,26 @@ use crate::engine::segment::spans::SegmentIndex;
 use crate::engine::segment::within::Within;
 use crate::histogram::{Distribution, DistributionSnapshot};
 use crate::journal::handle::JournalError;
-use crate::numbers::number::{Number, NumberRange};
-use crate::numbers::set::run::LastRun;
-use crate::state::block::BLOCK_WORDS;
-use crate::state::holder_column::HolderId;
-use crate::state::number_state::State;
+use crate::numbers::number::NumberRange;
 use crate::state::time::Timestamp;
-use crate::state::word::{Floors, Word};
+use crate::state::word::Floors;
 use crate::store::manifest::Manifest;
 use crate::store::totals_file::PoolTotals;
 use crate::sys::atomics::{AtomicU32, AtomicU64, Ordering};
 use crate::sys::lock::Lock;
-use crate::sys::parallel;
 use crate::sys::sync::{Instant, Mutex, MutexGuard};
 
 use super::counters::PoolCounters;
 use super::growth::Growth;
 use super::holders::Holders;
-use super::lists::NoSuchList;
 use super::lists::blocking::Blocking;
-use super::segment::{Segment, Segments};
+use super::pool_error::ChangeError;
+use super::pool_mode::{Mode, PoolMode};
+use super::segment::Segments;
 use super::shared::{OPERATOR_SLOT, SWEEPER_SLOT, Shared};
 use super::terms::Terms;
 use super::waiting::state::Waiting;
 use super::worker::Cursor;
-
-/// Why a pool could not be changed. Nothing changed.
-#[derive(Debug, thiserror::Error)]
-pub enum ChangeError {
-    /// The settings are invalid.
-    #[error(transparent)]
-    Settings(#[from] SettingsError),
-    /// They name a list that does not exist.
-    #[error(transparent)]
-    List(#[from] NoSuchList),
-    /// The pool's rounds are used up.
-    #[error("this pool has used all its rounds: create a new pool")]
-    NoMoreRounds,
-    /// Too many generations are used up to count attempts anew.
-    #[error(
-        "numbers of this pool have been leased so often that attempts of another round cannot be counted: remove attempts, or create a new pool"
-    )]
-    TooManyGenerations,
-    /// The pool was deleted meanwhile.
-    #[error("the pool was deleted")]
-    Deleted,
-    /// A segment is being added: try again.
-    #[error("numbers are being added: try again")]
-    SegmentComing,
-    /// The change could not be written to the disk.
-    #[error("the change could not be written to the data directory: {0}")]
-    Io(#[from] std::io::Error),
-    /// The journal accepts no change.
-    #[error(transparent)]
-    Journal(#[from] JournalError),
-}
-
-/// Why a pool was not deleted.
-#[derive(Debug, thiserror::Error)]
-pub enum DeleteError {
-    /// No such pool.
-    #[error("there is no pool \"{0}\"")]
-    NotFound(String),
-    /// Some of its numbers are leased.
-    #[error("{0} numbers of this pool are leased: wait for their return, or delete it with force=true")]
-    InUse(u64),
-    /// Its files could not be removed.
-    #[error("the pool's files could not be removed: {0}")]
-    Io(#[from] std::io::Error),
-    /// The journal accepts no change.
-    #[error(transparent)]
-    Journal(#[from] JournalError),
-}
-
-/// Minimum words that a thread counts.
-const MIN_COUNTED_WORDS: u32 = 1 << 20;
-
-/// Whether a pool hands out numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u32)]
-pub(crate) enum Mode {
-    Open,
-    Paused,
-    /// A deletion looks whether it may delete the pool.
-    Deleting,
-    Deleted,
-}
-
-/// The state of one number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NumberState {
-    /// The number.
-    pub number: Number,
-    /// Its state as seen now.
-    pub state: State,
-    /// How many times it was leased, reinstated or released.
-    pub generation: u32,
-    /// When the lease or rest ends; `None` unless leased or resting.
-    pub until: Option<Timestamp>,
-    /// Who holds it; see [`Pool::holder_name`].
-    pub holder: HolderId,
-}
-
-/// Set in a pool's mode while a call that waits has precedence over those that do not.
-const PRECEDENCE: u32 = 1 << 31;
-
-impl NumberState {
-    pub(crate) fn new(number: Number, state: State, seen: Word, holder: HolderId) -> Self {
-        Self { number, state, generation: seen.generation(), until: seen.due(), holder }
-    }
-}
 
 fn joined(round: u32, attempts_floor: u32) -> u64 {
     u64::from(round) << u32::BITS | u64::from(attempts_floor)
@@ -156,12 +65,12 @@ pub struct Pool {
     pub(crate) blocking: Blocking,
     pub(crate) holders: Holders,
     /// The manifest on disk. Locked during a change, so that changes are serialized.
-    manifest: Lock<Manifest>,
+    pub(super) manifest: Lock<Manifest>,
     /// Held while numbers are added, one addition at a time.
     pub(crate) adding: Mutex<()>,
     /// The round, and in the lower half [`Floors::attempts`]: they change together.
     round_and_floor: AtomicU64,
-    mode: AtomicU32,
+    mode: PoolMode,
     /// In seconds since 2020; 0 for none.
     paused_until: AtomicU32,
     pub(crate) counters: PoolCounters,
@@ -222,7 +131,7 @@ impl Pool {
             segments: ArcSwap::from_pointee(segments),
             zones: ArcSwapOption::empty(),
             round_and_floor: AtomicU64::new(joined(manifest.round, manifest.attempts_floor)),
-            mode: AtomicU32::new(mode as u32),
+            mode: PoolMode::new(mode),
             paused_until: AtomicU32::new(manifest.paused_until().map_or(0, Timestamp::seconds)),
             manifest: Lock::new(manifest),
             adding: Mutex::new(()),
@@ -284,13 +193,24 @@ impl Pool {
         self.mode() == Mode::Paused
     }
 
+    #[inline]
     pub(crate) fn mode(&self) -> Mode {
-        match self.mode.load(Ordering::SeqCst) & !PRECEDENCE {
-            0 => Mode::Open,
-            1 => Mode::Paused,
-            2 => Mode::Deleting,
-            _ => Mode::Deleted,
-        }
+        self.mode.get()
+    }
+
+    pub(crate) fn set_mode(&self, mode: Mode) {
+        self.mode.set(mode);
+    }
+
+    /// Whether the pool is open and no call that waits has precedence.
+    #[inline]
+    pub(crate) fn is_open_to_all(&self) -> bool {
+        self.mode.is_open_to_all()
+    }
+
+    /// Says whether a call that waits has precedence. To be called under the line's lock.
+    pub(crate) fn set_precedence(&self, has_precedence: bool) {
+        self.mode.set_precedence(has_precedence);
     }
 
     /// When a pause ends by itself.
@@ -304,30 +224,6 @@ impl Pool {
     pub(crate) fn set_paused_until(&self, until: Option<Timestamp>) {
         // Relaxed: it is told, and the manifest's lock decides.
         self.paused_until.store(until.map_or(0, Timestamp::seconds), Ordering::Relaxed);
-    }
-
-    pub(crate) fn set_mode(&self, mode: Mode) {
-        self.change_mode(|before| before & PRECEDENCE | mode as u32);
-    }
-
-    fn change_mode(&self, change: impl Fn(u32) -> u32) {
-        let change = |before| Some(change(before));
-        // It always succeeds.
-        let _ = self.mode.fetch_update(Ordering::SeqCst, Ordering::SeqCst, change);
-    }
-
-    /// Whether the pool is open and no call that waits has precedence.
-    #[inline]
-    pub(crate) fn is_open_to_all(&self) -> bool {
-        self.mode.load(Ordering::SeqCst) == Mode::Open as u32
-    }
-
-    /// Says whether a call that waits has precedence. To be called under the line's lock.
-    pub(crate) fn set_precedence(&self, has_precedence: bool) {
-        if (self.mode.load(Ordering::SeqCst) & PRECEDENCE != 0) != has_precedence {
-            let bit = if has_precedence { PRECEDENCE } else { 0 };
-            self.change_mode(|before| before & !PRECEDENCE | bit);
-        }
     }
 
     /// How many numbers the pool holds.
@@ -404,38 +300,6 @@ impl Pool {
         Within::new(self.segments.load_full(), ranges)
     }
 
-    /// The word as seen now.
-    pub(crate) fn seen(&self, word: Word) -> Word {
-        word.seen(self.shared.clock.now(), self.end_rules())
-    }
-
-    /// The word of a rank as it is seen at some instant during this call.
-    pub(crate) fn look(&self, segment: &Segment, rank: Rank) -> Word {
-        // Read the time before the word: if the lease is renewed in between, its old end must not be
-        // compared with a time after the renewal.
-        let now = self.shared.clock.now();
-        segment.word(rank).seen(now, self.end_rules())
-    }
-
-    /// The state of one number, if it is in the pool.
-    pub fn lookup(&self, number: Number) -> Option<NumberState> {
-        let segments = self.segments.load();
-        let (segment, rank) = segments.locate(number, &mut LastRun::default())?;
-        Some(self.number_state(segments.get(segment), rank, number))
-    }
-
-    /// The state of a number whose rank is known.
-    pub(crate) fn number_state(&self, segment: &Segment, rank: Rank, number: Number) -> NumberState {
-        let seen = self.look(segment, rank);
-        let holder = segment.holder_of(rank, seen);
-        NumberState::new(number, segment.shown(rank, seen), seen, holder)
-    }
-
-    /// The names of the lists that block a number, which may be leased or resting.
-    pub fn blocked_by(&self, number: Number) -> Vec<ListName> {
-        self.blocking.lists_with(number)
-    }
-
     /// The manifest that is on disk and in use. Waits for a change in progress.
     pub(crate) fn manifest(&self) -> Manifest {
         self.manifest.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -466,38 +330,6 @@ impl Pool {
         }
         *manifest = next;
         Ok(apply(&manifest))
-    }
-
-    /// Deletes the pool by `remove`, which moves its directory away. Refused while any of its numbers is leased,
-    /// unless `force`. A refusal changes nothing.
-    pub(crate) fn delete(
-        &self,
-        force: bool,
-        remove: impl FnOnce() -> std::io::Result<()>,
-    ) -> Result<(), DeleteError> {
-        let manifest = self.manifest.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.mode() == Mode::Deleted {
-            return Err(DeleteError::NotFound(self.name.to_string()));
-        }
-        // Before the words are read: see `Pool::confirm_open`.
-        self.set_mode(Mode::Deleting);
-        let leased = if force { 0 } else { self.count_leased() };
-        let deleted =
-            if leased > 0 { Err(DeleteError::InUse(leased)) } else { remove().map_err(DeleteError::from) };
-        let before = if manifest.paused { Mode::Paused } else { Mode::Open };
-        self.set_mode(if deleted.is_ok() { Mode::Deleted } else { before });
-        self.waiting.wake_all();
-        deleted
-    }
-
-    /// How many words say that their number is leased. Reads all of them.
-    fn count_leased(&self) -> u64 {
-        let of = |segment: &Arc<Segment>| {
-            let parts = parallel::parts(segment.set.len(), MIN_COUNTED_WORDS, BLOCK_WORDS);
-            let leased = |rank: &u32| segment.word(Rank(*rank)).state() == State::Leased;
-            parallel::for_each(parts, |ranks| ranks.filter(leased).count() as u64).into_iter().sum::<u64>()
-        };
-        self.segments.load().visible().map(|(_, segment)| of(segment)).sum()
     }
 
     /// Closes the files after the last checkpoint.

@@ -98,6 +98,14 @@ impl Pool {
         Transition { pool: self, slot, changing: self.shared.journal.change(slot), leased: 0 }
     }
 
+    /// Begins a transition in which up to `want` ranks are claimed and leased. No thread waits for the journal
+    /// between its claim of a rank and the change of its word, so its records must fit the queue.
+    #[inline]
+    pub(crate) fn begin_claims(&self, slot: Slot, want: usize) -> Transition<'_> {
+        self.shared.journal.make_room(slot, want as u64);
+        self.begin_transition(slot)
+    }
+
     /// Counts a change of a number that somebody holds or held. Returns what the record says of the holder.
     fn count_held(&self, Changed { before, after, holder }: Changed, is_returned: bool) -> u64 {
         let [was_leased, is_leased] = [before, after].map(|word| word.state() == State::Leased);

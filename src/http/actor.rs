@@ -8,7 +8,8 @@ use crate::auth::usage::{ConnectionShare, NameIndex};
 
 use super::counters::requests::Call;
 use super::permissions;
-use super::response::problem::{Code, Problem};
+use super::response::code::Code;
+use super::response::problem::Problem;
 
 /// Who makes a request: a principal, or nobody in particular if the daemon knows none. Nobody may do everything.
 #[derive(Debug, Clone, Default)]

@@ -13,7 +13,8 @@ use crate::http::request::headers::RequestHeaders;
 use crate::http::request::origin::is_probe;
 use crate::http::request::path;
 use crate::http::request::unread;
-use crate::http::response::problem::{Code, Problem};
+use crate::http::response::code::Code;
+use crate::http::response::problem::Problem;
 use crate::sys::monotonic::monotonic_nanos;
 
 use super::access::Access;

@@ -1,12 +1,16 @@
 //! What a lease takes of its principal's quota.
 
 use crate::auth::principal::Principal;
+use crate::engine::operations::lease::LeaseError;
 use crate::engine::operations::lease::{Lease, LeaseRequest};
+use crate::engine::operations::lease_once::LeasedOnce;
 use crate::engine::pool::Pool;
 use crate::state::time::Timestamp;
 use crate::sys::monotonic::monotonic_nanos;
 
-use super::response::problem::{Code, Problem};
+use super::response::code::Code;
+use super::response::problem::Problem;
+use super::worker_state::CallState;
 
 /// Numbers and live leases that a call has taken of its principal's quota in advance.
 #[must_use]
@@ -118,4 +122,42 @@ pub(crate) fn may_not_retire() -> Problem {
         "This caller's returns may not retire numbers: leave out then = \"retired\" and outcomes that mean it, or \
          ask for a token with may_retire = true",
     )
+}
+
+/// Leases up to `count` numbers by `lease`, which it takes from a principal's quota, and counts the leases as its
+/// own. `is_known` tells whether the call repeats one whose leases are stored.
+#[inline]
+pub(crate) fn take_quota(
+    principal: &Principal,
+    state: &mut CallState,
+    count: u32,
+    is_known: impl FnOnce() -> bool,
+    lease: impl FnOnce(&mut CallState) -> Result<LeasedOnce, LeaseError>,
+) -> Result<Result<LeasedOnce, LeaseError>, Problem> {
+    let taken = if principal.limits_leases() {
+        match TakenQuota::take(principal, count, state.clock.now()) {
+            Ok(taken) => Some(taken),
+            // A repeated call leases nothing: it is told of its leases, though there may be no more.
+            Err(_) if is_known() => Some(TakenQuota::nothing(principal)),
+            Err(problem) => return Err(problem),
+        }
+    } else {
+        None
+    };
+    let leased = lease(state);
+    let made = made(&leased, &state.leases);
+    if let Some(taken) = taken {
+        taken.settle(made);
+    }
+    state.stats.principals.leases(principal.usage().index, made.len());
+    Ok(leased)
+}
+
+/// The leases that a call made itself.
+#[inline]
+fn made<'l>(result: &Result<LeasedOnce, LeaseError>, leases: &'l [Lease]) -> &'l [Lease] {
+    match result {
+        Ok(LeasedOnce { is_repeated: false, .. }) => leases,
+        _ => &[],
+    }
 }

@@ -11,7 +11,9 @@ use bytes::Bytes;
 
 use crate::engine::clock::Clock;
 use crate::engine::operations::lease::Lease;
-use crate::engine::operations::renew_return::{LeaseRef, RenewResult, ReturnItem, ReturnResult};
+use crate::engine::operations::lease_ref::LeaseRef;
+use crate::engine::operations::renew::RenewResult;
+use crate::engine::operations::return_leases::{ReturnItem, ReturnResult};
 use crate::engine::pool::Pools;
 use crate::engine::registry::Engine;
 use crate::engine::worker::Worker;

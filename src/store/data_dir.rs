@@ -39,6 +39,8 @@ const MAX_LOCK_BYTES: u64 = 4_096;
 pub(crate) const CONTENTS_FILE: &str = "BACKUP";
 /// The default directory of backups, in the data directory.
 pub(crate) const BACKUPS_DIR: &str = "backups";
+/// The name of the staging directory in the data directory.
+pub(crate) const STAGING_DIR: &str = "staging";
 
 /// Where the journal's files are.
 pub(crate) fn journal_dir(data_dir: &Path) -> PathBuf {
@@ -108,5 +110,3 @@ fn write_format(disk: &dyn Disk, path: &Path) -> io::Result<()> {
     disk.sync(&file)?;
     files::sync_parent(disk, path)
 }
-/// The name of the staging directory in the data directory.
-pub(crate) const STAGING_DIR: &str = "staging";

@@ -36,7 +36,7 @@ use crate::journal::record::{ListRecord, RECORD_BYTES, Record};
 use crate::numbers::set::NumberSet;
 use crate::numbers::set::writer::Written;
 
-use super::checksummed::{with_checksum, without_checksum};
+use super::checksummed_text::{with_checksum, without_checksum};
 
 /// Version of `list.toml` and `changes`.
 const FORMAT: u32 = 1;

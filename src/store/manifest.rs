@@ -19,8 +19,8 @@ use crate::domain::note::Note;
 use crate::domain::settings::Settings;
 use crate::state::time::{EPOCH_UNIX_SECONDS, Timestamp};
 
-use super::checksummed::{with_checksum, without_checksum};
-use super::table::checksums::Layout;
+use super::checksummed_text::{with_checksum, without_checksum};
+use super::table::word_checksums::Layout;
 use super::zones_file::ZonesEntry;
 
 /// Version of the manifest and of the files it names.

@@ -1,7 +1,7 @@
 //! The files of a data directory, one module per kind. They define the formats; the engine decides when
 //! to write them.
 
-pub(crate) mod checksummed;
+pub(crate) mod checksummed_text;
 pub mod damage;
 pub(crate) mod data_dir;
 pub mod event_batch;

@@ -21,7 +21,7 @@ use crate::disk::files;
 use crate::domain::counts::Totals;
 use crate::sys::sync::{Instant, Mutex};
 
-use super::checksummed::{with_checksum, without_checksum};
+use super::checksummed_text::{with_checksum, without_checksum};
 
 /// Version of the files.
 const FORMAT: u32 = 1;

@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use allotd::domain::settings::{NextState, SettingsChange};
 use allotd::engine::operations::lease::{LeaseError, LeaseRequest};
-use allotd::engine::operations::renew_return::{LeaseRef, ReturnItem};
+use allotd::engine::operations::lease_ref::LeaseRef;
+use allotd::engine::operations::return_leases::ReturnItem;
 use allotd::engine::{Pool, Worker};
 use allotd::state::number_state::State;
 

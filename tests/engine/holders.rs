@@ -9,7 +9,8 @@ use allotd::domain::holder::HolderName;
 use allotd::domain::settings::{NextState, SettingsChange};
 use allotd::engine::operations::import::NumberSource;
 use allotd::engine::operations::lease::{LeaseError, LeaseRequest};
-use allotd::engine::operations::renew_return::{LeaseRef, ReturnItem};
+use allotd::engine::operations::lease_ref::LeaseRef;
+use allotd::engine::operations::return_leases::ReturnItem;
 use allotd::engine::{Engine, EngineConfig, Pool};
 use allotd::state::number_state::State;
 

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use allotd::domain::settings::{NextState, Order, SettingsChange};
 use allotd::engine::operations::lease::{LeaseError, LeaseRequest};
-use allotd::engine::operations::renew_return::{LeaseRef, ReturnItem, ReturnResult};
+use allotd::engine::operations::lease_ref::LeaseRef;
+use allotd::engine::operations::return_leases::{ReturnItem, ReturnResult};
 
 use super::{create, open, range};
 

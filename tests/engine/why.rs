@@ -6,7 +6,8 @@ use allotd::engine::Pool;
 use allotd::engine::lists::operations::ListChange;
 use allotd::engine::operations::import::NumberSource;
 use allotd::engine::operations::lease::LeaseRequest;
-use allotd::engine::operations::renew_return::{LeaseRef, ReturnItem};
+use allotd::engine::operations::lease_ref::LeaseRef;
+use allotd::engine::operations::return_leases::ReturnItem;
 use allotd::engine::operations::why::Reason;
 use allotd::state::number_state::State;
 

@@ -9,9 +9,9 @@ use allotd::domain::settings::NextState;
 use allotd::engine::Pool;
 use allotd::engine::Worker;
 use allotd::engine::operations::lease::{Lease, LeaseError, LeaseRequest};
-use allotd::engine::operations::renew_return::{
-    LeaseRef, RenewResult, ReturnError, ReturnItem, ReturnResult,
-};
+use allotd::engine::operations::lease_ref::LeaseRef;
+use allotd::engine::operations::renew::RenewResult;
+use allotd::engine::operations::return_leases::{ReturnError, ReturnItem, ReturnResult};
 use allotd::journal::{JournalError, Position};
 use allotd::numbers::number::Number;
 use allotd::state::number_state::State;

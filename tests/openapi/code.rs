@@ -13,9 +13,9 @@ use allotd::engine::events::{DEFAULT_EVENTS, MAX_EVENTS, MAX_EVENTS_WAIT_SECONDS
 use allotd::engine::idempotency::MAX_KEY_BYTES;
 use allotd::engine::operations::by_holder::MAX_LISTED_LEASES;
 use allotd::engine::operations::lease::MAX_LEASE_COUNT;
+use allotd::engine::operations::lease_ref::MAX_ITEMS;
 use allotd::engine::operations::lease_several::MAX_SEVERAL_POOLS;
 use allotd::engine::operations::map::{DEFAULT_MAP_BUCKETS, MAX_MAP_BUCKETS};
-use allotd::engine::operations::renew_return::MAX_ITEMS;
 use allotd::http::request::within::MAX_WITHIN_ITEMS;
 use allotd::numbers::number::Number;
 use serde_json::{Value, json};
@@ -32,7 +32,7 @@ pub(crate) fn calls() -> BTreeSet<String> {
 
 /// Status and title of every problem, by its code: the arms of `Code::parts`.
 pub(crate) fn problems() -> BTreeMap<String, (u16, String)> {
-    let source = include_str!("../../src/http/response/problem.rs");
+    let source = include_str!("../../src/http/response/code.rs");
     let arms = source.split("StatusCode::").skip(1);
     let arms = arms.filter_map(|arm| {
         let (status, rest) = arm.split_once(", \"").or_else(|| arm.split_once(",\n"))?;

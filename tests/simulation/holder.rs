@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use allotd::domain::settings::NextState;
-use allotd::engine::operations::renew_return::{LeaseRef, RenewResult, ReturnItem, ReturnResult};
+use allotd::engine::operations::lease_ref::LeaseRef;
+use allotd::engine::operations::renew::RenewResult;
+use allotd::engine::operations::return_leases::{ReturnItem, ReturnResult};
 use allotd::state::number_state::State;
 use allotd::sys::simulation::world;
 

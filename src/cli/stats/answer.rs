@@ -1,7 +1,7 @@
 //! The answer of `GET /v1/stats`, and its words for people.
 
 use crate::client::ClientError;
-use crate::http::response::problem;
+use crate::http::response::code;
 use crate::http::response::stats::Stats;
 
 /// Reads the answer.
@@ -21,7 +21,7 @@ pub(in crate::cli) fn state_in_words(state: &str) -> &str {
 
 /// Why requests with this error code are refused.
 pub(in crate::cli) fn refusal_in_words(code: &str) -> &'static str {
-    problem::title(code).unwrap_or("An error that this version does not know")
+    code::title(code).unwrap_or("An error that this version does not know")
 }
 
 /// The path of the daemon's statistics.

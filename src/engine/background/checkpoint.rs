@@ -4,9 +4,13 @@ use std::io;
 use std::path::Path;
 
 use crate::disk::paced;
+use crate::disk::paced::Pacer;
+use crate::engine::pool::Pool;
 use crate::engine::pool::Pools;
+use crate::engine::segment::Segment;
 use crate::engine::shared::{CHECKPOINT_SLOT, Shared};
 use crate::store::{holders_file, idempotency_file};
+use crate::sys::slot::Slot;
 
 /// Writes all changed words to their tables, and the keys, the names of holders and the changes of lists to their files. The older journal files are not
 /// needed afterwards.
@@ -29,4 +33,12 @@ pub(crate) fn checkpoint(
     // A change of a list is in memory before its record is pushed, as that of a word is.
     shared.lists.checkpoint(shared, rest)?;
     pools.values().try_for_each(|pool| pool.checkpoint(CHECKPOINT_SLOT, rest))
+}
+
+impl Pool {
+    /// Writes all words that changed to their files, durably. `slot` is the calling thread's.
+    pub(crate) fn checkpoint(&self, slot: Slot, rest: &Pacer<'_>) -> std::io::Result<()> {
+        let move_ranks = |source: &Segment, ranks| self.move_ranks(source, &ranks, slot);
+        self.segments.load().list.iter().try_for_each(|segment| segment.checkpoint(rest, &move_ranks))
+    }
 }

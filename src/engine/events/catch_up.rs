@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::engine::clock::Clock;
 use crate::engine::counters::outcomes::{self, OTHER_OUTCOME};
-use crate::engine::startup::replay::OpenedPools;
+use crate::engine::startup::opened_pools::OpenedPools;
 use crate::journal::record::WordRecord;
 use crate::journal::recovery::Journaled;
 use crate::numbers::number::Number;

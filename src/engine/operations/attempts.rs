@@ -12,10 +12,11 @@
 use std::sync::Arc;
 
 use crate::coordinates::{self, Rank};
-use crate::domain::attempts::MAX_ATTEMPTS;
+use crate::domain::attempts_error::MAX_ATTEMPTS;
 use crate::domain::settings::{Attempts, NextState};
 use crate::engine::lists::list::List;
-use crate::engine::pool::{ChangeError, Pool};
+use crate::engine::pool::Pool;
+use crate::engine::pool_error::ChangeError;
 use crate::engine::segment::Segment;
 use crate::engine::shared::SWEEPER_SLOT;
 use crate::engine::transition::Transition;

@@ -10,7 +10,9 @@ use crate::engine::counters::outcomes::OutcomeId;
 use crate::engine::holders::HolderSummary;
 use crate::engine::holders::holder::{Holder, Taken};
 use crate::engine::lists::list::List;
-use crate::engine::pool::{ChangeError, Mode, Pool};
+use crate::engine::pool::Pool;
+use crate::engine::pool_error::ChangeError;
+use crate::engine::pool_mode::Mode;
 use crate::engine::segment::{Segment, Segments};
 use crate::engine::shared::{BURST_RECORDS, SWEEPER_SLOT};
 use crate::engine::worker::Worker;
@@ -23,9 +25,10 @@ use crate::state::word::{Floors, LeaseRefusal, Word};
 use crate::sys::parallel;
 
 use super::lease::{Lease, LeaseError, LeaseRequest, MAX_LEASE_COUNT, ttl};
+use super::lease_ref::LeaseRef;
 use super::lease_to::{HolderQuota, LeaseTo};
-use super::renew_return::{LeaseRef, ReturnError, ReturnItem};
 use super::retire::{Change, RetireReport};
+use super::return_leases::{ReturnError, ReturnItem};
 
 /// Most leases that a list of what a holder has shows.
 pub const MAX_LISTED_LEASES: usize = 65_536;

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use crate::domain::note::Note;
 use crate::domain::settings::{Settings, SettingsChange};
-use crate::engine::pool::{ChangeError, Mode, Pool};
+use crate::engine::pool::Pool;
+use crate::engine::pool_error::ChangeError;
+use crate::engine::pool_mode::Mode;
 use crate::engine::segment::holders::OpenedHolders;
 use crate::engine::shared::SWEEPER_SLOT;
 use crate::state::time::Timestamp;

@@ -5,7 +5,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::coordinates::{self, Rank};
-use crate::engine::pool::{NumberState, Pool};
+use crate::engine::operations::lookup::NumberState;
+use crate::engine::pool::Pool;
 use crate::engine::segment::spans::SegmentIndex;
 use crate::engine::segment::within::Within;
 use crate::engine::segment::{Segment, Segments};

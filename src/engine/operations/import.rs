@@ -34,7 +34,7 @@ use crate::state::time::Timestamp;
 use crate::store::manifest::SegmentEntry;
 use crate::store::segment_writer::{make_segment, make_segment_of, write_ranges};
 use crate::store::staging::Staging;
-use crate::store::table::checksums::Layout;
+use crate::store::table::word_checksums::Layout;
 use crate::sys::sync::{Instant, thread};
 
 use super::grow::STAGED;

@@ -6,7 +6,7 @@ use crate::disk::files;
 use crate::domain::settings::PoolName;
 use crate::engine::budgets::BudgetError;
 use crate::engine::lists::NoSuchList;
-use crate::engine::pool::ChangeError;
+use crate::engine::pool_error::ChangeError;
 use crate::journal::handle::JournalError;
 use crate::numbers::list::error::ListError;
 use crate::numbers::set::error::SetError;

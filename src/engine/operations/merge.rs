@@ -183,19 +183,13 @@ impl Pool {
     }
 
     /// Moves the words of some ranks. For the checkpoint, which must not leave one behind.
-    fn move_ranks(&self, source: &Segment, ranks: &std::ops::Range<Rank>, slot: Slot) {
+    pub(crate) fn move_ranks(&self, source: &Segment, ranks: &std::ops::Range<Rank>, slot: Slot) {
         let in_use = ranks.start..ranks.end.min(source.ranks().end);
         for rank in coordinates::each(&in_use) {
             while self.move_word(source, rank, slot) == Moved::Later {
                 thread::sleep(LATER_PAUSE);
             }
         }
-    }
-
-    /// Writes all words that changed to their files, durably. `slot` is the calling thread's.
-    pub(crate) fn checkpoint(&self, slot: Slot, rest: &Pacer<'_>) -> std::io::Result<()> {
-        let move_ranks = |source: &Segment, ranks| self.move_ranks(source, &ranks, slot);
-        self.segments.load().list.iter().try_for_each(|segment| segment.checkpoint(rest, &move_ranks))
     }
 
     /// Makes a merged segment durable and drops those whose words it has.

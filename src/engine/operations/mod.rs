@@ -1,26 +1,32 @@
 //! Operations on a pool by callers, operators and the sweeper: one file per operation.
 
 pub(crate) mod attempts;
-pub(crate) mod availability;
 pub mod by_holder;
 pub(crate) mod change_settings;
+mod counts_within;
+mod exhausted;
 pub mod export;
 pub(crate) mod grow;
 pub mod hours;
 pub mod import;
 pub mod import_error;
 pub mod lease;
+pub mod lease_error;
 pub(crate) mod lease_once;
+pub mod lease_ref;
 pub mod lease_several;
 pub mod lease_to;
+pub mod lookup;
 pub mod map;
 pub(crate) mod merge;
+mod next_available;
 pub(crate) mod picker;
 pub(crate) mod preview;
 pub mod release;
-pub mod renew_return;
+pub mod renew;
 pub(crate) mod restore_states;
 pub mod retire;
+pub mod return_leases;
 pub mod rounds;
 mod sweep;
 pub mod why;

@@ -6,7 +6,9 @@
 //! [`Word::release`]: crate::state::word::Word::release
 
 use crate::coordinates::{self, Rank};
-use crate::engine::pool::{ChangeError, Mode, Pool};
+use crate::engine::pool::Pool;
+use crate::engine::pool_error::ChangeError;
+use crate::engine::pool_mode::Mode;
 use crate::engine::segment::within::Within;
 use crate::engine::segment::{Segment, Segments};
 use crate::engine::shared::BURST_RECORDS;

@@ -4,7 +4,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::coordinates::{self, Rank};
-use crate::engine::pool::{ChangeError, Mode, Pool};
+use crate::engine::pool::Pool;
+use crate::engine::pool_error::ChangeError;
+use crate::engine::pool_mode::Mode;
 use crate::engine::segment::Segment;
 use crate::engine::shared::BURST_RECORDS;
 use crate::journal::cause::ChangeKind;

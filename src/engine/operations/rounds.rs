@@ -1,7 +1,8 @@
 //! Rounds: a new round makes every done number available again, and counts attempts anew.
 
 use crate::coordinates::{self, Rank};
-use crate::engine::pool::{ChangeError, Pool};
+use crate::engine::pool::Pool;
+use crate::engine::pool_error::ChangeError;
 use crate::engine::segment::Segment;
 use crate::journal::record::RoundRecord;
 use crate::state::block::BlockIndex;

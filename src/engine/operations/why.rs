@@ -2,7 +2,8 @@
 
 use crate::domain::list_name::ListName;
 use crate::engine::calendar::Openness;
-use crate::engine::pool::{NumberState, Pool};
+use crate::engine::operations::lookup::NumberState;
+use crate::engine::pool::Pool;
 use crate::numbers::number::Number;
 use crate::numbers::set::run::LastRun;
 use crate::state::number_state::State;

@@ -13,7 +13,7 @@ use crate::state::dirty_blocks::DirtyBlocks;
 use crate::state::holder_column::{HolderColumn, HolderId};
 use crate::state::number_state::State;
 use crate::store::damage::SegmentError;
-use crate::store::table::checksums::Layout;
+use crate::store::table::word_checksums::Layout;
 use crate::store::table::{TableFile, TablePaths};
 use crate::sys::parallel;
 

@@ -26,7 +26,7 @@ use crate::store::growing_file::{self, GrowingFile};
 use crate::store::manifest::SegmentEntry;
 use crate::store::pool_dir::SegmentPaths;
 use crate::store::table::TableFile;
-use crate::store::table::checksums::Layout;
+use crate::store::table::word_checksums::Layout;
 use crate::sys::parallel;
 
 use super::holders::OpenedHolders;

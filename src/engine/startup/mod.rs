@@ -1,8 +1,10 @@
 //! Opening a data directory: opens its files, replays the journal over them, then rebuilds the derived data.
 
+mod activate;
 pub mod config;
+pub(crate) mod opened_pools;
 mod prefault;
-pub(crate) mod replay;
+mod replay;
 
 use std::collections::HashMap;
 use std::io;
@@ -43,7 +45,7 @@ use super::pool::{Pool, Pools};
 use super::registry::{Directories, Engine};
 use super::shared::{MAX_WORKERS, OWN_SLOTS, Operator, Shared};
 use config::EngineConfig;
-use replay::OpenedPools;
+use opened_pools::OpenedPools;
 
 /// Creates the directories and removes unfinished work.
 fn prepare(config: &EngineConfig) -> io::Result<PathBuf> {

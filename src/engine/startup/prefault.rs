@@ -11,7 +11,7 @@ use crate::state::block::BlockIndex;
 use crate::state::dirty_blocks::DirtyBlocks;
 use crate::sys::parallel;
 
-use super::replay::OpenedPools;
+use super::opened_pools::OpenedPools;
 
 /// With fewer records a second reading of the journal does not pay.
 const MIN_RECORDS: u64 = 1_024;

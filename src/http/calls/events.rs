@@ -19,8 +19,9 @@ use crate::http::blocking::blocking;
 use crate::http::calls::{Api, Handled, Reply, pool_of, query_of};
 use crate::http::request::query::Query;
 use crate::http::response::body::{Body, Parts, Stream};
+use crate::http::response::code::Code;
 use crate::http::response::json;
-use crate::http::response::problem::{Code, Problem};
+use crate::http::response::problem::Problem;
 use crate::http::wait_link::WaitLink;
 use crate::journal::durability::Durability;
 

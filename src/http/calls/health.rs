@@ -9,8 +9,9 @@ use hyper::body::Incoming;
 use crate::http::actor::Actor;
 use crate::http::calls::{Api, Handled, query_of};
 use crate::http::request::query;
+use crate::http::response::code::Code;
 use crate::http::response::json;
-use crate::http::response::problem::{Code, Problem};
+use crate::http::response::problem::Problem;
 use crate::journal::handle::JournalError;
 
 /// `GET /healthz`: the process responds.

@@ -15,8 +15,9 @@ use crate::http::calls::{Api, Handled, Reply, pool_of, query_of};
 use crate::http::request::content_type::check_csv;
 use crate::http::request::query::{self, Query};
 use crate::http::response::body::Body;
+use crate::http::response::code::Code;
 use crate::http::response::json;
-use crate::http::response::problem::{Code, Problem};
+use crate::http::response::problem::Problem;
 use crate::state::time::Timestamp;
 
 /// The name of the table that comes with the daemon.

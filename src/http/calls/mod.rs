@@ -4,6 +4,7 @@
 
 pub(crate) mod backup;
 pub(crate) mod events;
+mod exhausted;
 pub(crate) mod export;
 pub(crate) mod health;
 pub(crate) mod holders;
@@ -46,7 +47,8 @@ use crate::http::request::origin::Names;
 use crate::http::request::path;
 use crate::http::request::upload::{self, Upload};
 use crate::http::response::body::Body;
-use crate::http::response::problem::{Code, Problem};
+use crate::http::response::code::Code;
+use crate::http::response::problem::Problem;
 use crate::http::wait_link::WaitLink;
 use crate::journal::queue::Position;
 use crate::numbers::number::Number;

@@ -10,7 +10,8 @@ use crate::http::actor::Actor;
 use crate::http::calls::{Api, Handled, pool_of, query_of};
 use crate::http::request::query;
 use crate::http::response::body::Body;
-use crate::http::response::problem::{Code, Problem};
+use crate::http::response::code::Code;
+use crate::http::response::problem::Problem;
 
 /// `GET /v1/pools/{pool}/note`
 pub(crate) fn show(api: &Arc<Api>, _actor: &Actor, request: Request<Incoming>) -> Result<Handled, Problem> {

@@ -8,8 +8,9 @@ use hyper::{Request, Response};
 
 use crate::domain::list_name::ListName;
 use crate::engine::operations::import::ImportReport;
+use crate::engine::operations::lookup::NumberState;
 use crate::engine::operations::why::Reason;
-use crate::engine::pool::{NumberState, Pool};
+use crate::engine::pool::Pool;
 use crate::http::actor::Actor;
 use crate::http::blocking::blocking;
 use crate::http::calls::{Api, Handled, Reply, number_not_found, pool_of, preview, query_of, upload};

@@ -10,7 +10,9 @@ use crate::auth::principal::Principal;
 use crate::domain::lease_token::{NotAToken, Token};
 use crate::domain::settings::{NextState, check_outcome_name};
 use crate::engine::counters::outcomes::OutcomeId;
-use crate::engine::operations::renew_return::{LeaseRef, RenewResult, ReturnItem, ReturnResult};
+use crate::engine::operations::lease_ref::LeaseRef;
+use crate::engine::operations::renew::RenewResult;
+use crate::engine::operations::return_leases::{ReturnItem, ReturnResult};
 use crate::engine::pool::Pool;
 use crate::http::actor::Actor;
 use crate::http::calls::{Api, Handled, Made, number_not_found, pool_of, query_of};
@@ -19,8 +21,9 @@ use crate::http::lease_quota;
 use crate::http::request::headers::RequestHeaders;
 use crate::http::request::path;
 use crate::http::request::query::Query;
+use crate::http::response::code::Code;
 use crate::http::response::json;
-use crate::http::response::problem::{Code, Problem};
+use crate::http::response::problem::Problem;
 use crate::http::worker_state::{self, CallState};
 
 const STALE_DETAIL: &str = "Someone else has leased the number since, the lease ended and the pool's on_expiry decided \

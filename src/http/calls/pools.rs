@@ -8,7 +8,8 @@ use hyper::{Request, StatusCode};
 use crate::domain::list_name::ListName;
 use crate::domain::settings::{PoolName, Settings, SettingsChange, SettingsError};
 use crate::engine::operations::import::ImportReport;
-use crate::engine::pool::{ChangeError, Pool};
+use crate::engine::pool::Pool;
+use crate::engine::pool_error::ChangeError;
 use crate::http::actor::Actor;
 use crate::http::blocking::{self, blocking};
 use crate::http::calls::{Api, Handled, Reply, over_pools, pool_of, pools_of, preview, query_of, upload};
@@ -17,8 +18,9 @@ use crate::http::request::content_type::check_json;
 use crate::http::request::number_list::{LIST_PARAMETERS, Source};
 use crate::http::request::query::{self, Query};
 use crate::http::request::{fields, path};
+use crate::http::response::code::Code;
 use crate::http::response::json::{self, push_first_invalid};
-use crate::http::response::problem::{Code, Problem};
+use crate::http::response::problem::Problem;
 
 const SETTING_PARAMETERS: [&str; 11] = [
     "order",

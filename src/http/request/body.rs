@@ -10,7 +10,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::http::blocking::blocking;
 use crate::http::limits::Limits;
-use crate::http::response::problem::{Code, Problem};
+use crate::http::response::code::Code;
+use crate::http::response::problem::Problem;
 
 use super::fields;
 use super::memory::{BodyMemory, HeldMemory};

@@ -3,7 +3,8 @@
 use hyper::HeaderMap;
 use hyper::header::CONTENT_TYPE;
 
-use crate::http::response::problem::{Code, Problem};
+use crate::http::response::code::Code;
+use crate::http::response::problem::Problem;
 
 const JSON: &str = "application/json";
 const CSV: &str = "text/csv";

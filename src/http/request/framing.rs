@@ -3,7 +3,8 @@
 
 use hyper::header::{HeaderMap, HeaderValue, TRANSFER_ENCODING};
 
-use crate::http::response::problem::{Code, Problem};
+use crate::http::response::code::Code;
+use crate::http::response::problem::Problem;
 
 /// What a head says of the length of its body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,7 +4,8 @@ use hyper::HeaderMap;
 use hyper::header::CONTENT_ENCODING;
 
 use crate::engine::operations::import::NumberSource;
-use crate::http::response::problem::{Code, Problem};
+use crate::http::response::code::Code;
+use crate::http::response::problem::Problem;
 use crate::numbers::list::column_spec::ColumnSpec;
 use crate::numbers::list::options::{Columns, Header, Holds, LeadingZeros};
 use crate::numbers::list::wording::Wording;

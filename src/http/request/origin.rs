@@ -16,7 +16,8 @@ use hyper::{Method, Request, Version};
 use thiserror::Error;
 
 use crate::http::address::ListenAddress;
-use crate::http::response::problem::{Code, Problem};
+use crate::http::response::code::Code;
+use crate::http::response::problem::Problem;
 
 use super::headers::RequestHeaders;
 

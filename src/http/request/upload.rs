@@ -14,7 +14,8 @@ use crate::engine::operations::import::ImportError;
 use crate::engine::registry::Engine;
 use crate::http::blocking;
 use crate::http::lanes::Lane;
-use crate::http::response::problem::{Code, Problem};
+use crate::http::response::code::Code;
+use crate::http::response::problem::Problem;
 use crate::store::staging::StagedFile;
 
 use super::body::{Bodies, overloaded, refused};

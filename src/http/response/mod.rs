@@ -1,6 +1,8 @@
 //! Writing responses: bodies, JSON, problems.
 
 pub mod body;
+pub(crate) mod code;
+mod engine_errors;
 pub(crate) mod json;
 pub(crate) mod problem;
 pub(crate) mod protection;

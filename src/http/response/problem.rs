@@ -1,168 +1,27 @@
-//! Every error of the API: its code, status and title, and the body that reports it (RFC 9457).
+//! An error on its way to the caller, and the body that reports it (RFC 9457).
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use hyper::Response;
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
-use hyper::{Response, StatusCode};
 
-use crate::backup::error::BackupError;
-use crate::domain::settings::SettingsError;
-use crate::engine::budgets::BudgetError;
-use crate::engine::lists::NoSuchList;
-use crate::engine::lists::operations::ListError;
-use crate::engine::operations::import::ImportError;
-use crate::engine::operations::lease::LeaseError;
-use crate::engine::operations::renew_return::ReturnError;
-use crate::engine::pool::ChangeError;
-use crate::engine::pool::DeleteError;
-use crate::journal::handle::JournalError;
 use crate::log::mask::without_tokens;
 
 use super::body::Body;
+use super::code::Code;
 use super::json;
 
 /// `Retry-After` of `overloaded` and `not_ready`, in seconds.
 pub(crate) const RETRY_AFTER_SECONDS: u64 = 1;
-
 /// `Retry-After` of `storage_full`, in seconds: somebody has to free some space.
 const STORAGE_FULL_RETRY_AFTER_SECONDS: u64 = 10;
 /// `Retry-After` of `paused`, in seconds: an operator has to resume the pool.
 const PAUSED_RETRY_AFTER_SECONDS: u64 = 60;
-
 /// `WWW-Authenticate` without a token,
 const CHALLENGE: &str = "Bearer realm=\"allotd\"";
 /// and with one that is not valid.
 const CHALLENGE_INVALID: &str = "Bearer realm=\"allotd\", error=\"invalid_token\"";
-
-/// The stable code of an error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Code {
-    BadRequest,
-    Unauthorized,
-    Forbidden,
-    PoolNotFound,
-    NumberNotFound,
-    NoteNotFound,
-    NotFound,
-    MethodNotAllowed,
-    Exhausted,
-    Stale,
-    PoolExists,
-    InUse,
-    ListNotFound,
-    ListExists,
-    ListInUse,
-    BackupExists,
-    Paused,
-    EventsOff,
-    Gone,
-    TooLarge,
-    UnsupportedMediaType,
-    ExpectationFailed,
-    IdempotencyMismatch,
-    QuotaExceeded,
-    UnsupportedCoding,
-    Overloaded,
-    NotReady,
-    StorageFull,
-    Internal,
-}
-
-impl Code {
-    /// Every code. The length comes from the last one, so that none is forgotten.
-    const ALL: [Self; Self::Internal as usize + 1] = [
-        Self::BadRequest,
-        Self::Unauthorized,
-        Self::Forbidden,
-        Self::PoolNotFound,
-        Self::NumberNotFound,
-        Self::NoteNotFound,
-        Self::NotFound,
-        Self::MethodNotAllowed,
-        Self::Exhausted,
-        Self::Stale,
-        Self::PoolExists,
-        Self::InUse,
-        Self::ListNotFound,
-        Self::ListExists,
-        Self::ListInUse,
-        Self::BackupExists,
-        Self::Paused,
-        Self::EventsOff,
-        Self::Gone,
-        Self::TooLarge,
-        Self::UnsupportedMediaType,
-        Self::ExpectationFailed,
-        Self::IdempotencyMismatch,
-        Self::QuotaExceeded,
-        Self::UnsupportedCoding,
-        Self::Overloaded,
-        Self::NotReady,
-        Self::StorageFull,
-        Self::Internal,
-    ];
-
-    /// Status, code and title.
-    fn parts(self) -> (StatusCode, &'static str, &'static str) {
-        match self {
-            Self::BadRequest => (StatusCode::BAD_REQUEST, "bad_request", "The request is not understood"),
-            Self::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized", "The caller is not known"),
-            Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "The request is not allowed"),
-            Self::PoolNotFound => (StatusCode::NOT_FOUND, "pool_not_found", "No such pool"),
-            Self::NumberNotFound => (StatusCode::NOT_FOUND, "number_not_found", "No such number in the pool"),
-            Self::NoteNotFound => (StatusCode::NOT_FOUND, "note_not_found", "The pool has no note"),
-            Self::NotFound => (StatusCode::NOT_FOUND, "not_found", "No such resource"),
-            Self::MethodNotAllowed => {
-                (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "The resource has no such method")
-            }
-            Self::Exhausted => (StatusCode::CONFLICT, "exhausted", "No number is available"),
-            Self::Stale => (StatusCode::CONFLICT, "stale", "None of the leases is held any more"),
-            Self::PoolExists => (StatusCode::CONFLICT, "pool_exists", "The pool already exists"),
-            Self::InUse => (StatusCode::CONFLICT, "in_use", "Numbers of the pool are leased"),
-            Self::ListNotFound => (StatusCode::NOT_FOUND, "list_not_found", "No such list"),
-            Self::ListExists => (StatusCode::CONFLICT, "list_exists", "The list already exists"),
-            Self::ListInUse => (StatusCode::CONFLICT, "list_in_use", "Pools use the list"),
-            Self::BackupExists => (StatusCode::CONFLICT, "backup_exists", "The backup already exists"),
-            Self::Paused => (StatusCode::CONFLICT, "paused", "The pool is paused"),
-            Self::EventsOff => (StatusCode::CONFLICT, "events_off", "No events are kept"),
-            Self::Gone => (StatusCode::GONE, "gone", "The events are not kept any more"),
-            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too_large", "The request is too large"),
-            Self::UnsupportedMediaType => (
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "unsupported_media_type",
-                "The content type is not supported",
-            ),
-            Self::ExpectationFailed => {
-                (StatusCode::EXPECTATION_FAILED, "expectation_failed", "The expectation is not known")
-            }
-            Self::UnsupportedCoding => {
-                (StatusCode::NOT_IMPLEMENTED, "unsupported_coding", "The transfer coding is not supported")
-            }
-            Self::IdempotencyMismatch => (
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "idempotency_mismatch",
-                "The Idempotency-Key was used for another request",
-            ),
-            Self::QuotaExceeded => {
-                (StatusCode::TOO_MANY_REQUESTS, "quota_exceeded", "The caller uses more than it may")
-            }
-            Self::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "overloaded", "The server is overloaded"),
-            Self::NotReady => (StatusCode::SERVICE_UNAVAILABLE, "not_ready", "The server is not ready"),
-            Self::StorageFull => (StatusCode::INSUFFICIENT_STORAGE, "storage_full", "The disk is full"),
-            Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "The server failed"),
-        }
-    }
-}
-
-/// The title of the error with this code, if there is one.
-pub(crate) fn title(code: &str) -> Option<&'static str> {
-    Code::ALL
-        .iter()
-        .map(|known| known.parts())
-        .find(|(_, known, _)| *known == code)
-        .map(|(_, _, title)| title)
-}
 
 /// Marks the response to a request that was not read to its end.
 #[derive(Debug, Clone, Copy)]
@@ -349,152 +208,5 @@ impl Problem {
             response.extensions_mut().insert(unseen);
         }
         response
-    }
-}
-
-impl From<JournalError> for Problem {
-    fn from(error: JournalError) -> Self {
-        let code = match error {
-            JournalError::Full => Code::StorageFull,
-            JournalError::Poisoned => Code::NotReady,
-        };
-        Self::new(code, error.to_string())
-    }
-}
-
-impl From<SettingsError> for Problem {
-    fn from(error: SettingsError) -> Self {
-        Problem::bad_request(error.to_string())
-    }
-}
-
-impl From<LeaseError> for Problem {
-    fn from(error: LeaseError) -> Self {
-        let code = match error {
-            LeaseError::Exhausted => Code::Exhausted,
-            LeaseError::Paused => Code::Paused,
-            LeaseError::Deleted => return Self::pool_not_found(),
-            LeaseError::HoursUnsettled
-            | LeaseError::Busy
-            | LeaseError::TooManyKeys
-            | LeaseError::TooManyHolders
-            | LeaseError::KeyPending
-            | LeaseError::Deleting => Code::Overloaded,
-            LeaseError::TooManyOwnKeys | LeaseError::HolderQuota(_) => {
-                return Self::quota_exceeded(error.to_string(), RETRY_AFTER_SECONDS);
-            }
-            LeaseError::KeyStale => Code::Stale,
-            LeaseError::KeyMismatch => Code::IdempotencyMismatch,
-            LeaseError::Journal(error) => return error.into(),
-            LeaseError::TtlOutOfBounds { .. }
-            | LeaseError::EndsTooLate
-            | LeaseError::CountOutOfBounds(_)
-            | LeaseError::NoHolders => Code::BadRequest,
-        };
-        Self::new(code, error.to_string())
-    }
-}
-
-impl From<ReturnError> for Problem {
-    fn from(error: ReturnError) -> Self {
-        match error {
-            ReturnError::Journal(error) => error.into(),
-            ReturnError::RestEndsTooLate | ReturnError::ListFull(_) => Self::bad_request(error.to_string()),
-            ReturnError::List(error) => error.into(),
-        }
-    }
-}
-
-impl From<ChangeError> for Problem {
-    fn from(error: ChangeError) -> Self {
-        match error {
-            ChangeError::Settings(error) => error.into(),
-            ChangeError::List(error) => error.into(),
-            ChangeError::Deleted => Self::pool_not_found(),
-            ChangeError::SegmentComing => Self::new(Code::Overloaded, error.to_string()),
-            ChangeError::NoMoreRounds | ChangeError::TooManyGenerations => {
-                Self::new(Code::BadRequest, error.to_string())
-            }
-            ChangeError::Io(source) => ImportError::from(source).into(),
-            ChangeError::Journal(error) => error.into(),
-        }
-    }
-}
-
-impl From<NoSuchList> for Problem {
-    fn from(error: NoSuchList) -> Self {
-        let detail = format!("{error}: PUT /v1/lists/{} creates it, GET /v1/lists names all", error.0);
-        Self::new(Code::ListNotFound, detail)
-    }
-}
-
-impl From<ListError> for Problem {
-    fn from(error: ListError) -> Self {
-        let code = match &error {
-            ListError::NotFound(error) => return (*error).into(),
-            ListError::Exists(_) => Code::ListExists,
-            ListError::InUse { .. } => Code::ListInUse,
-            ListError::TooMany(_) | ListError::TooManyNumbers(_) => Code::BadRequest,
-            ListError::Import(_) => {
-                let ListError::Import(error) = error else { return Self::internal(&error) };
-                return error.into();
-            }
-        };
-        Self::new(code, error.to_string())
-    }
-}
-
-impl From<DeleteError> for Problem {
-    fn from(error: DeleteError) -> Self {
-        match error {
-            DeleteError::NotFound(_) => Self::pool_not_found(),
-            DeleteError::InUse(_) => Self::new(Code::InUse, error.to_string()),
-            DeleteError::Io(_) => Self::internal(&error),
-            DeleteError::Journal(error) => error.into(),
-        }
-    }
-}
-
-impl From<BackupError> for Problem {
-    fn from(error: BackupError) -> Self {
-        let code = match &error {
-            BackupError::Name(_) => Code::BadRequest,
-            BackupError::Exists(_) => Code::BackupExists,
-            BackupError::Busy | BackupError::TooSlow => Code::Overloaded,
-            BackupError::StorageFull | BackupError::Space(_) | BackupError::TooMany(_) => Code::StorageFull,
-            BackupError::Ended => Code::NotReady,
-            BackupError::Journal(error) => return (*error).into(),
-            BackupError::Damaged(..) | BackupError::Io(..) => Code::Internal,
-        };
-        Self::new(code, error.to_string())
-    }
-}
-
-impl From<ImportError> for Problem {
-    fn from(error: ImportError) -> Self {
-        let code = match &error {
-            ImportError::PoolExists(_) => Code::PoolExists,
-            ImportError::Deleted => return Self::pool_not_found(),
-            ImportError::List(error) => return (*error).into(),
-            ImportError::Journal(error) => return (*error).into(),
-            ImportError::StorageFull
-            | ImportError::Budget(BudgetError::Space { .. } | BudgetError::Numbers { .. }) => {
-                Code::StorageFull
-            }
-            ImportError::Import(crate::numbers::list::error::ListError::TooMuchMemory { .. }) => {
-                Code::TooLarge
-            }
-            ImportError::Import(_) | ImportError::Set(_) | ImportError::TooManyPools(_) => Code::BadRequest,
-            ImportError::TooManySegments | ImportError::Budget(BudgetError::Descriptors) => Code::Overloaded,
-            ImportError::Io(_) | ImportError::Segment(_) => Code::Internal,
-        };
-        let problem = Self::new(code, error.to_string());
-        match &error {
-            ImportError::Import(error) => match error.line() {
-                Some(line) => problem.with_members(format!(",\"line\":{line}")),
-                None => problem,
-            },
-            _ => problem,
-        }
     }
 }

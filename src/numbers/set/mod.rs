@@ -4,6 +4,7 @@ mod container;
 mod container_index;
 pub mod error;
 pub mod growing;
+mod index_reader;
 pub mod near;
 pub mod run;
 pub mod writer;
@@ -17,6 +18,7 @@ use super::number::{Number, NumberRange};
 use container::{BITMAP_BYTES, Container, Fault, RunCursor};
 use container_index::{Directory, Entry, Kind};
 use error::{Format, SetError};
+use index_reader::read_directory;
 use run::{NumberRun, SetId};
 
 /// Bytes of the header that makes a 64-bit set of a 32-bit one.
@@ -31,11 +33,11 @@ pub fn wrap_32bit_header() -> [u8; WRAP_HEADER_BYTES] {
 
 /// Opens bytes from a user as a 64-bit set, or else as a 32-bit one.
 pub fn open_any<B: AsRef<[u8]>>(bytes: B) -> Result<(Format, NumberSet<B>), SetError> {
-    let as_64 = match Directory::read(bytes.as_ref(), Format::Portable64) {
+    let as_64 = match read_directory(bytes.as_ref(), Format::Portable64) {
         Ok(directory) => return Ok((Format::Portable64, NumberSet::new(bytes, directory))),
         Err(error) => error,
     };
-    match Directory::read(bytes.as_ref(), Format::Portable32) {
+    match read_directory(bytes.as_ref(), Format::Portable32) {
         Ok(directory) => Ok((Format::Portable32, NumberSet::new(bytes, directory))),
         Err(as_32) => Err(SetError::NeitherFormat { as_64: Box::new(as_64), as_32: Box::new(as_32) }),
     }
@@ -55,7 +57,7 @@ impl<B: AsRef<[u8]>> NumberSet<B> {
     /// Opens a set in the 64-bit portable format. Reads its headers only: values that are damaged are found
     /// by [`NumberSet::validate`], and never make a later call panic.
     pub fn open(bytes: B) -> Result<Self, SetError> {
-        let directory = Directory::read(bytes.as_ref(), Format::Portable64)?;
+        let directory = read_directory(bytes.as_ref(), Format::Portable64)?;
         Ok(NumberSet::new(bytes, directory))
     }
 

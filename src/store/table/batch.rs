@@ -13,7 +13,7 @@ use crate::state::dirty_blocks::DirtyBlocks;
 use crate::state::word_table::WordTable;
 use crate::sys::sync::Instant;
 
-use super::checksums::{SECTOR_BYTES, SECTOR_WORDS};
+use super::word_checksums::{SECTOR_BYTES, SECTOR_WORDS};
 
 /// Blocks that a batch covers: 4 MiB of words, 64 KiB of checksums. A multiple of 64.
 const BATCH_BLOCKS: u32 = 1024;

@@ -18,9 +18,9 @@
 //! the words are private here too: a journal of another mode is replayed into memory.
 
 mod batch;
-pub(crate) mod checksums;
 pub(crate) mod restored;
 mod upgrade;
+pub(crate) mod word_checksums;
 
 use std::fs::File;
 use std::io;
@@ -42,7 +42,7 @@ use crate::sys::sync::Instant;
 use crate::sys::sync::Mutex;
 use crate::sys::sync::MutexGuard;
 use batch::Batch;
-use checksums::{Kind, Layout};
+use word_checksums::{Kind, Layout};
 
 /// The paths of a table's files.
 #[derive(Debug, Clone)]
@@ -94,7 +94,11 @@ impl TableFile {
     pub(crate) fn create(disk: &dyn Disk, paths: &TablePaths, len: u32) -> io::Result<()> {
         files::create_words(disk, &paths.words, len)?;
         let file = disk.create(&paths.sums)?;
-        disk.write_at(&file, &checksums::whole_file(len, Kind::Exact, 0, &checksums::of_zeros(len)), 0)?;
+        disk.write_at(
+            &file,
+            &word_checksums::whole_file(len, Kind::Exact, 0, &word_checksums::of_zeros(len)),
+            0,
+        )?;
         disk.sync(&file)
     }
 
@@ -110,7 +114,7 @@ impl TableFile {
         layout: Layout,
     ) -> Result<OpenedTable, SegmentError> {
         let sums_io = |error| SegmentError::Io(paths.sums.clone(), error);
-        let (read, sums_damage) = match checksums::read(&paths.sums, len) {
+        let (read, sums_damage) = match word_checksums::read(&paths.sums, len) {
             Ok(read) => (Some(read), None),
             Err(damage @ SegmentError::Damaged { .. }) if on_damage == OnDamage::GiveUp => {
                 (None, Some(damage))
@@ -129,7 +133,7 @@ impl TableFile {
         };
         let exact = read.filter(|read| read.kind == Kind::Exact);
         let mut found = if exact.is_some() {
-            checksums::of_file(&MappedBytes::open(&words_path).map_err(words_io)?, len)
+            word_checksums::of_file(&MappedBytes::open(&words_path).map_err(words_io)?, len)
         } else {
             Vec::new()
         };
@@ -137,7 +141,7 @@ impl TableFile {
         let entries = exact.iter().flat_map(|exact| &exact.entries);
         for (sector, (entry, sum)) in (0..).zip(entries.zip(&mut found)) {
             if !entry.contains(sum) {
-                damaged.push(checksums::ranks_of(sector, len));
+                damaged.push(word_checksums::ranks_of(sector, len));
                 // The present content must not pass for correct, in case it is never overwritten.
                 *sum = entry[1];
             }
@@ -187,7 +191,7 @@ impl TableFile {
             }
             (Sharing::Shared, _) => {
                 let mut written = self.lock();
-                written.sums.resize(checksums::sectors(self.len) as usize, 0);
+                written.sums.resize(word_checksums::sectors(self.len) as usize, 0);
                 self.write_sums(Kind::Unknown, &written)?;
                 drop(written);
                 self.kind = Kind::Unknown;
@@ -224,7 +228,7 @@ impl TableFile {
 
     /// Replaces the file of checksums.
     fn write_sums(&self, kind: Kind, written: &Written) -> io::Result<()> {
-        let content = checksums::whole_file(self.len, kind, written.max_generation, &written.sums);
+        let content = word_checksums::whole_file(self.len, kind, written.max_generation, &written.sums);
         files::replace_file(&*self.disk, &self.paths.sums, &content)
     }
 
@@ -233,7 +237,7 @@ impl TableFile {
         self.disk.flush(words.memory())?;
         self.disk.sync(&self.words)?;
         let mut written = self.lock();
-        written.sums = checksums::of_words(words);
+        written.sums = word_checksums::of_words(words);
         let generations = (0..words.len()).map(|rank| words.get(Rank(rank)).generation());
         written.max_generation = generations.max().unwrap_or(0);
         self.write_sums(Kind::Exact, &written)
@@ -275,12 +279,16 @@ impl TableFile {
     fn begin_batch(&self, written: &mut Written, batch: Batch) -> io::Result<()> {
         let Some(file) = &self.sums else { return Err(io::ErrorKind::NotFound.into()) };
         if batch.max_generation > written.max_generation {
-            let head = checksums::head(self.len, Kind::Exact, batch.max_generation);
+            let head = word_checksums::head(self.len, Kind::Exact, batch.max_generation);
             self.disk.write_at(file, &head, 0)?;
         }
         for (first, new) in batch.sums() {
             let pairs = written.sums[first as usize..].iter().zip(new).map(|(a, b)| [*a, *b]);
-            self.disk.write_at(file, &checksums::entry_bytes(pairs), checksums::entry_offset(first))?;
+            self.disk.write_at(
+                file,
+                &word_checksums::entry_bytes(pairs),
+                word_checksums::entry_offset(first),
+            )?;
         }
         self.disk.sync(file)?;
         written.max_generation = written.max_generation.max(batch.max_generation);
@@ -301,101 +309,4 @@ impl TableFile {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    use crate::disk::device::RealDisk;
-
-    use super::*;
-    use crate::state::time::Timestamp;
-    use crate::state::word::{Floors, Word};
-    use crate::store::table::checksums::SECTOR_WORDS;
-
-    const LEN: u32 = 5_000;
-
-    fn table(dir: &Path) -> TablePaths {
-        let paths = TablePaths { words: dir.join("words"), sums: dir.join("sums") };
-        TableFile::create(&RealDisk, &paths, LEN).unwrap();
-        paths
-    }
-
-    fn just_open(paths: &TablePaths, sharing: Sharing) -> Result<OpenedTable, SegmentError> {
-        TableFile::open(&files::real(), paths, LEN, sharing, OnDamage::Refuse, Layout::WithAttempts)
-    }
-
-    fn open(paths: &TablePaths, sharing: Sharing) -> OpenedTable {
-        let mut opened = just_open(paths, sharing).unwrap();
-        opened.words = opened.file.activate(opened.words, &DirtyBlocks::new(LEN)).unwrap();
-        opened
-    }
-
-    fn lease(opened: &OpenedTable, dirty: &DirtyBlocks, rank: Rank) {
-        opened.words.update(rank, |word| word.lease(Timestamp::new(9), Floors::NONE)).unwrap();
-        dirty.mark(rank);
-    }
-
-    #[test]
-    fn a_checkpoint_writes_what_changed_and_every_flip_is_found() {
-        let dir = tempfile::tempdir().unwrap();
-        let paths = table(dir.path());
-        let (opened, dirty) = (open(&paths, Sharing::Private), DirtyBlocks::new(LEN));
-        for rank in [0, 70, 4_999].map(Rank) {
-            lease(&opened, &dirty, rank);
-        }
-        opened.file.checkpoint(&opened.words, &dirty, &|_| ()).unwrap();
-        lease(&opened, &dirty, Rank(100));
-        drop(opened);
-        let opened = open(&paths, Sharing::Private);
-        assert_eq!((opened.damaged.len(), opened.max_generation), (0, Some(1)));
-        let leased: Vec<u32> = (0..LEN).filter(|rank| opened.words.get(Rank(*rank)) != Word::NEW).collect();
-        assert_eq!(leased, [0, 70, 4_999], "changes after the checkpoint are only in the journal");
-        drop(opened);
-        let content = std::fs::read(&paths.words).unwrap();
-        for at in (0..content.len()).step_by(97) {
-            let mut flipped = content.clone();
-            flipped[at] ^= 1 << (at % 8);
-            std::fs::write(&paths.words, flipped).unwrap();
-            let rank = at as u32 / 8;
-            let damaged = open(&paths, Sharing::Private).damaged;
-            assert_eq!(damaged, [checksums::ranks_of(rank / SECTOR_WORDS, LEN)], "byte {at}");
-        }
-    }
-
-    #[test]
-    fn either_checksum_will_do_and_flips_of_them_are_found() {
-        let dir = tempfile::tempdir().unwrap();
-        let paths = table(dir.path());
-        let (opened, dirty) = (open(&paths, Sharing::Private), DirtyBlocks::new(LEN));
-        let old = std::fs::read(&paths.words).unwrap();
-        lease(&opened, &dirty, Rank(3));
-        opened.file.checkpoint(&opened.words, &dirty, &|_| ()).unwrap();
-        drop(opened);
-        let new = std::fs::read(&paths.words).unwrap();
-        std::fs::write(&paths.words, old).unwrap();
-        assert!(open(&paths, Sharing::Private).damaged.is_empty(), "as before the checkpoint");
-        std::fs::write(&paths.words, new).unwrap();
-        let content = std::fs::read(&paths.sums).unwrap();
-        for (at, found) in [(8, true), (24, true), (4_096, false), (4_100, true), (4_104, false)] {
-            let mut flipped = content.clone();
-            flipped[at] ^= 0x10;
-            std::fs::write(&paths.sums, flipped).unwrap();
-            let opened = just_open(&paths, Sharing::Private);
-            assert_eq!(opened.map_or(1, |opened| opened.damaged.len()), usize::from(found), "byte {at}");
-        }
-    }
-
-    #[test]
-    fn a_shared_table_is_vouched_for_only_after_its_end() {
-        let dir = tempfile::tempdir().unwrap();
-        let paths = table(dir.path());
-        let (opened, dirty) = (open(&paths, Sharing::Shared), DirtyBlocks::new(LEN));
-        lease(&opened, &dirty, Rank(3));
-        let unclean = just_open(&paths, Sharing::Private).unwrap();
-        assert_eq!((unclean.damaged.len(), unclean.max_generation), (0, None));
-        opened.file.close(&opened.words).unwrap();
-        drop(opened);
-        let opened = open(&paths, Sharing::Private);
-        assert_eq!((opened.damaged.len(), opened.max_generation), (0, Some(1)));
-        assert_eq!(opened.words.get(Rank(3)).generation(), 1);
-    }
-}
+mod tests;

@@ -11,7 +11,7 @@ use crate::disk::sequential::SequentialWriter;
 use crate::state::word::Word;
 
 use super::TablePaths;
-use super::checksums::{self, Kind, SECTOR_BYTES};
+use super::word_checksums::{self, Kind, SECTOR_BYTES};
 
 /// Creates the files of a table of `len` words, durably, as a checkpoint would leave them.
 pub(crate) fn create(
@@ -22,7 +22,7 @@ pub(crate) fn create(
 ) -> io::Result<()> {
     let (sums, max_generation) = create_words(disk, &paths.words, len, words)?;
     let file = disk.create(&paths.sums)?;
-    disk.write_at(&file, &checksums::whole_file(len, Kind::Exact, max_generation, &sums), 0)?;
+    disk.write_at(&file, &word_checksums::whole_file(len, Kind::Exact, max_generation, &sums), 0)?;
     disk.sync(&file)
 }
 
@@ -36,7 +36,7 @@ pub(super) fn create_words(
     let file = disk.create(path)?;
     files::allocate(disk, &file, u64::from(len) * WORD_BYTES)?;
     let mut out = BufWriter::with_capacity(PART_BYTES, SequentialWriter::new(disk, &file));
-    let mut sums = Vec::with_capacity(checksums::sectors(len) as usize);
+    let mut sums = Vec::with_capacity(word_checksums::sectors(len) as usize);
     let mut sector = Vec::with_capacity(SECTOR_BYTES);
     let (mut max_generation, mut written) = (0, 0);
     for word in words {
@@ -69,7 +69,7 @@ mod tests {
     use crate::state::time::Timestamp;
     use crate::state::word::Floors;
     use crate::store::table::TableFile;
-    use crate::store::table::checksums::Layout;
+    use crate::store::table::word_checksums::Layout;
 
     #[test]
     fn the_words_are_there_and_a_flip_is_found() {

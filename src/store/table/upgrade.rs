@@ -17,7 +17,7 @@ use crate::state::block::BLOCK_WORDS;
 use crate::state::word_table::WordTable;
 use crate::sys::parallel;
 
-use super::checksums::{self, Kind, Layout};
+use super::word_checksums::{self, Kind, Layout};
 use super::{TableFile, TablePaths, restored};
 
 /// Fewest words that a thread changes.
@@ -64,7 +64,7 @@ impl TableFile {
         files::sync_parent(&*self.disk, &upgraded)?;
         let mut written = self.lock();
         (written.sums, written.max_generation) = (sums, max_generation);
-        let content = checksums::whole_file(self.len, Kind::Exact, max_generation, &written.sums);
+        let content = word_checksums::whole_file(self.len, Kind::Exact, max_generation, &written.sums);
         drop(written);
         files::replace_file(&*self.disk, &self.paths.sums, &content)?;
         files::rename_durably(&*self.disk, &upgraded, &self.paths.words)?;

@@ -1,12 +1,14 @@
-//! How many numbers a lease can choose from, and when the next one becomes available.
+//! When the next number becomes available.
 
 use crate::coordinates;
-use crate::domain::counts::Counts;
 use crate::engine::pool::Pool;
 use crate::engine::segment::Segments;
 use crate::engine::segment::within::Within;
 use crate::state::time::Timestamp;
 use crate::state::word::ExpiryRule;
+
+/// Maximum blocks searched for the next number.
+const MAX_NEXT_BLOCKS: usize = 64;
 
 impl Pool {
     /// The earliest time at which a number can become available without a call. Uses the due hints only and
@@ -20,26 +22,6 @@ impl Pool {
             ExpiryRule::Rest(seconds) => Some(due.after(seconds)),
             ExpiryRule::Done(_) | ExpiryRule::Retired => None,
         }
-    }
-}
-
-/// Maximum blocks searched for the next number.
-const MAX_NEXT_BLOCKS: usize = 64;
-
-impl Pool {
-    /// How many of the numbers that a lease can choose from are in each state. Reads every word of `within`:
-    /// if that is large, do not call it on a serving thread.
-    pub fn counts_within(&self, within: Option<&Within>) -> Counts {
-        let Some(within) = within else { return self.counts() };
-        let segments = &within.segments;
-        let (now, rules) = (self.shared.clock.now(), self.end_rules());
-        let mut counts = Counts::default();
-        for span in within.spans.list.iter().filter(|span| segments.is_visible(span.segment)) {
-            let segment = segments.get(span.segment);
-            coordinates::each(&span.ranks)
-                .for_each(|rank| counts.add(segment.shown(rank, segment.word(rank).seen(now, rules))));
-        }
-        counts
     }
 
     /// When the next number that a lease can choose becomes available without a call. `None` if there is no

@@ -1,9 +1,8 @@
-//! Renewing and returning leases.
+//! Returning leases.
 
 use std::sync::Arc;
 
 use crate::coordinates::Rank;
-use crate::domain::lease_token::Token;
 use crate::domain::list_name::ListName;
 use crate::domain::settings::{Attempts, NextState};
 use crate::engine::counters::Total;
@@ -11,33 +10,16 @@ use crate::engine::counters::outcomes::OutcomeId;
 use crate::engine::lists::NoSuchList;
 use crate::engine::lists::list::{List, TooManyNumbers};
 use crate::engine::pool::Pool;
-use crate::engine::segment::spans::SegmentIndex;
-use crate::engine::segment::{Segment, Segments};
+use crate::engine::segment::Segment;
 use crate::engine::worker::Worker;
-use crate::journal::cause::ChangeKind;
 use crate::journal::handle::JournalError;
 use crate::journal::queue::Position;
-use crate::numbers::number::Number;
 use crate::state::number_state::State;
 use crate::state::time::Timestamp;
-use crate::state::word::{LeaseOver, NextWord, Word};
+use crate::state::word::{NextWord, Word};
 use crate::sys::slot::Slot;
 
-use super::lease::{self, LeaseError};
-
-/// Maximum number of items of one renew or return call.
-pub const MAX_ITEMS: usize = 65_536;
-/// Items located before their words are written: enough for their memory fetches to overlap.
-const ITEMS_AT_ONCE: usize = 32;
-
-/// A number and the proof that the caller holds it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LeaseRef {
-    /// The number.
-    pub number: Number,
-    /// The proof. `None` stands for text that is not a token; it is treated like any wrong token.
-    pub token: Option<Token>,
-}
+use super::lease_ref::{LeaseRef, has_observed};
 
 /// A lease to return, and the next state of its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,27 +30,6 @@ pub struct ReturnItem {
     pub then: NextState,
     /// The counter of its outcome; see [`Pool::outcome`].
     pub outcome: Option<OutcomeId>,
-}
-
-/// The result of renewing one lease.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RenewResult {
-    /// The lease lasts until `expires_at`.
-    Renewed {
-        /// When the lease ends.
-        expires_at: Timestamp,
-        /// When it would have ended without this call.
-        before: Timestamp,
-    },
-    /// The number is on a list that blocks the pool: the lease goes on until `expires_at` and is not renewed.
-    Blocked {
-        /// When the lease ends.
-        expires_at: Timestamp,
-    },
-    /// The lease is over, or the token is wrong.
-    Stale,
-    /// No such number.
-    Unknown,
 }
 
 /// The result of returning one lease.
@@ -112,100 +73,7 @@ pub enum ReturnError {
 /// How much earlier than the last time a rest must end when a call begins, in seconds.
 const REST_MARGIN_SECONDS: u32 = 3_600;
 
-type Place = Option<(SegmentIndex, Rank)>;
-
 impl Pool {
-    /// Calls `change` with each item and where its number is, `None` if the pool does not have it; a lease that is
-    /// due has ended. The places of several are located together.
-    #[inline]
-    fn for_each<T>(
-        &self,
-        worker: &mut Worker,
-        items: &[T],
-        number: impl Fn(&T) -> Number,
-        mut change: impl FnMut(&mut Worker, &T, Option<(&Segment, Rank)>),
-    ) {
-        let (segments, rules) = (self.segments.load(), self.end_rules());
-        for items in items.chunks(ITEMS_AT_ONCE) {
-            let places = locate(&segments, worker, items.iter().map(&number));
-            for (item, place) in items.iter().zip(places) {
-                let place = place
-                    .map(|(segment, rank)| self.end_if_due(segments.get(segment), rank, rules, worker.slot));
-                change(worker, item, place);
-            }
-        }
-    }
-
-    /// Renews leases; `results` gets one result per item, in order. Fails only if the pool does not allow
-    /// `ttl_seconds` or the journal accepts no change, and then changes nothing.
-    pub fn renew(
-        &self,
-        worker: &mut Worker,
-        items: &[LeaseRef],
-        ttl_seconds: Option<u32>,
-        results: &mut Vec<RenewResult>,
-    ) -> Result<Position, LeaseError> {
-        results.clear();
-        self.shared.journal.check()?;
-        let ttl_seconds = lease::ttl(self.terms.lease(), ttl_seconds)?;
-        let until = self.shared.clock.deadline(ttl_seconds).ok_or(LeaseError::EndsTooLate)?;
-        let mut observed = false;
-        self.for_each(
-            worker,
-            items,
-            |item| item.number,
-            |worker, item, place| {
-                let Some((segment, rank)) = place else { return results.push(RenewResult::Unknown) };
-                let renewed = self.renew_one(segment, rank, *item, until, worker.slot);
-                observed |= has_observed(renewed);
-                results.push(self.renewed(segment, rank, *item, until, renewed));
-            },
-        );
-        Ok(worker.position(observed))
-    }
-
-    /// The word before and after. They are equal if an earlier renewal, perhaps over another connection, already
-    /// set this end. `None` if the lease is over or the token is wrong.
-    fn renew_one(
-        &self,
-        segment: &Segment,
-        rank: Rank,
-        item: LeaseRef,
-        until: Timestamp,
-        slot: Slot,
-    ) -> Option<(Word, Word)> {
-        let transition = self.begin_transition(slot);
-        // Asked at the word's place, each time before its compare-exchange. Who blocks the number waits for this
-        // thread to come to rest.
-        let is_blocked = || segment.place_is_blocked(rank);
-        let (segment, rank, changed) = segment.change(rank, slot, |word| {
-            self.check_token(item, word)?;
-            if is_blocked() { Err(LeaseOver) } else { word.renew(until) }
-        });
-        let Ok(changed) = changed else {
-            self.counters.count(slot, Total::Stale, 1);
-            return None;
-        };
-        transition.changed(segment, rank, changed, ChangeKind::Renewed);
-        self.counters.count(slot, Total::Renewals, 1);
-        Some((changed.before, changed.after))
-    }
-
-    /// Why a lease was not renewed.
-    fn refused(&self, segment: &Segment, rank: Rank, item: LeaseRef) -> RenewResult {
-        let word = segment.word(rank);
-        match self.seen(word).due() {
-            Some(expires_at)
-                if word.state() == State::Leased
-                    && self.check_token(item, word).is_ok()
-                    && segment.place_is_blocked(rank) =>
-            {
-                RenewResult::Blocked { expires_at }
-            }
-            _ => RenewResult::Stale,
-        }
-    }
-
     /// Returns leases; `results` gets one result per item, in order. Fails only if the journal accepts no
     /// change or a rest is too long, and then changes nothing.
     pub fn return_leases(
@@ -247,24 +115,6 @@ impl Pool {
         Ok(())
     }
 
-    /// Renews one lease, as [`Self::renew`] does; no vector is touched.
-    pub fn renew_lease(
-        &self,
-        worker: &mut Worker,
-        lease: LeaseRef,
-        ttl_seconds: Option<u32>,
-    ) -> Result<(RenewResult, Position), LeaseError> {
-        self.shared.journal.check()?;
-        let ttl_seconds = lease::ttl(self.terms.lease(), ttl_seconds)?;
-        let until = self.shared.clock.deadline(ttl_seconds).ok_or(LeaseError::EndsTooLate)?;
-        let renewed = self.for_one(worker, lease.number, |segment, rank, slot| {
-            let renewed = self.renew_one(segment, rank, lease, until, slot);
-            (self.renewed(segment, rank, lease, until, renewed), has_observed(renewed))
-        });
-        let (result, observed) = renewed.unwrap_or((RenewResult::Unknown, false));
-        Ok((result, worker.position(observed)))
-    }
-
     /// Returns one lease, as [`Self::return_leases`] does; no vector is touched.
     #[inline]
     pub fn return_lease(
@@ -287,22 +137,6 @@ impl Pool {
         let (result, observed) = returned.unwrap_or((ReturnResult::Unknown, false));
         let position = if listed { worker.settled_position() } else { worker.position(observed) };
         Ok((result, position))
-    }
-
-    /// Calls `change` with where a number is; a lease that is due has ended. `None` if the pool does not have it.
-    #[inline]
-    fn for_one<T>(
-        &self,
-        worker: &mut Worker,
-        number: Number,
-        change: impl FnOnce(&Segment, Rank, Slot) -> T,
-    ) -> Option<T> {
-        // Before the word changes, nobody waits for the journal: one record, and one of a lease that is due.
-        self.shared.journal.make_room(worker.slot, 2);
-        let segments = self.segments.load();
-        let (segment, rank) = segments.locate(number, &mut worker.last_returned)?;
-        let (segment, rank) = self.end_if_due(segments.get(segment), rank, self.end_rules(), worker.slot);
-        Some(change(segment, rank, worker.slot))
     }
 
     /// The lists that numbers are to go onto, or may have to after their last attempt.
@@ -331,24 +165,6 @@ impl Pool {
             }
         }
         Ok(lists)
-    }
-
-    /// The result of a renewal that left these words before and after.
-    fn renewed(
-        &self,
-        segment: &Segment,
-        rank: Rank,
-        lease: LeaseRef,
-        until: Timestamp,
-        words: Option<(Word, Word)>,
-    ) -> RenewResult {
-        match words {
-            Some((before, after)) => RenewResult::Renewed {
-                expires_at: after.due().unwrap_or(until),
-                before: before.due().unwrap_or(until),
-            },
-            None => self.refused(segment, rank, lease),
-        }
     }
 
     /// The result of a return that left these words before and after.
@@ -410,31 +226,4 @@ impl Pool {
             NextState::Retired => NextWord::Retired,
         }
     }
-
-    #[inline]
-    fn check_token(&self, item: LeaseRef, word: Word) -> Result<(), LeaseOver> {
-        let right = item.token == Some(self.keys.token(item.number, word.generation()));
-        if right && word.generation() > 0 { Ok(()) } else { Err(LeaseOver) }
-    }
-}
-
-/// Whether the result of a change tells of another call: the lease is over, or it was changed so before.
-fn has_observed(changed: Option<(Word, Word)>) -> bool {
-    changed.is_none_or(|(before, after)| before == after)
-}
-
-/// Locates up to [`ITEMS_AT_ONCE`] numbers and prefetches their words.
-fn locate(
-    segments: &Segments,
-    worker: &mut Worker,
-    numbers: impl Iterator<Item = Number>,
-) -> [Place; ITEMS_AT_ONCE] {
-    let mut places = [None; ITEMS_AT_ONCE];
-    for (place, number) in places.iter_mut().zip(numbers) {
-        *place = segments.locate(number, &mut worker.last_returned);
-        if let Some((segment, rank)) = *place {
-            segments.get(segment).state.prefetch(rank);
-        }
-    }
-    places
 }

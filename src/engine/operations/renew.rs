@@ -1,0 +1,145 @@
+//! Renewing leases.
+
+use crate::coordinates::Rank;
+use crate::engine::counters::Total;
+use crate::engine::pool::Pool;
+use crate::engine::segment::Segment;
+use crate::engine::worker::Worker;
+use crate::journal::cause::ChangeKind;
+use crate::journal::queue::Position;
+use crate::state::number_state::State;
+use crate::state::time::Timestamp;
+use crate::state::word::{LeaseOver, Word};
+use crate::sys::slot::Slot;
+
+use super::lease::{self, LeaseError};
+use super::lease_ref::{LeaseRef, has_observed};
+
+/// The result of renewing one lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RenewResult {
+    /// The lease lasts until `expires_at`.
+    Renewed {
+        /// When the lease ends.
+        expires_at: Timestamp,
+        /// When it would have ended without this call.
+        before: Timestamp,
+    },
+    /// The number is on a list that blocks the pool: the lease goes on until `expires_at` and is not renewed.
+    Blocked {
+        /// When the lease ends.
+        expires_at: Timestamp,
+    },
+    /// The lease is over, or the token is wrong.
+    Stale,
+    /// No such number.
+    Unknown,
+}
+
+impl Pool {
+    /// Renews leases; `results` gets one result per item, in order. Fails only if the pool does not allow
+    /// `ttl_seconds` or the journal accepts no change, and then changes nothing.
+    pub fn renew(
+        &self,
+        worker: &mut Worker,
+        items: &[LeaseRef],
+        ttl_seconds: Option<u32>,
+        results: &mut Vec<RenewResult>,
+    ) -> Result<Position, LeaseError> {
+        results.clear();
+        self.shared.journal.check()?;
+        let ttl_seconds = lease::ttl(self.terms.lease(), ttl_seconds)?;
+        let until = self.shared.clock.deadline(ttl_seconds).ok_or(LeaseError::EndsTooLate)?;
+        let mut observed = false;
+        self.for_each(
+            worker,
+            items,
+            |item| item.number,
+            |worker, item, place| {
+                let Some((segment, rank)) = place else { return results.push(RenewResult::Unknown) };
+                let renewed = self.renew_one(segment, rank, *item, until, worker.slot);
+                observed |= has_observed(renewed);
+                results.push(self.renewed(segment, rank, *item, until, renewed));
+            },
+        );
+        Ok(worker.position(observed))
+    }
+
+    /// The word before and after. They are equal if an earlier renewal, perhaps over another connection, already
+    /// set this end. `None` if the lease is over or the token is wrong.
+    fn renew_one(
+        &self,
+        segment: &Segment,
+        rank: Rank,
+        item: LeaseRef,
+        until: Timestamp,
+        slot: Slot,
+    ) -> Option<(Word, Word)> {
+        let transition = self.begin_transition(slot);
+        // Asked at the word's place, each time before its compare-exchange. Who blocks the number waits for this
+        // thread to come to rest.
+        let is_blocked = || segment.place_is_blocked(rank);
+        let (segment, rank, changed) = segment.change(rank, slot, |word| {
+            self.check_token(item, word)?;
+            if is_blocked() { Err(LeaseOver) } else { word.renew(until) }
+        });
+        let Ok(changed) = changed else {
+            self.counters.count(slot, Total::Stale, 1);
+            return None;
+        };
+        transition.changed(segment, rank, changed, ChangeKind::Renewed);
+        self.counters.count(slot, Total::Renewals, 1);
+        Some((changed.before, changed.after))
+    }
+
+    /// Why a lease was not renewed.
+    fn refused(&self, segment: &Segment, rank: Rank, item: LeaseRef) -> RenewResult {
+        let word = segment.word(rank);
+        match self.seen(word).due() {
+            Some(expires_at)
+                if word.state() == State::Leased
+                    && self.check_token(item, word).is_ok()
+                    && segment.place_is_blocked(rank) =>
+            {
+                RenewResult::Blocked { expires_at }
+            }
+            _ => RenewResult::Stale,
+        }
+    }
+
+    /// Renews one lease, as [`Self::renew`] does; no vector is touched.
+    pub fn renew_lease(
+        &self,
+        worker: &mut Worker,
+        lease: LeaseRef,
+        ttl_seconds: Option<u32>,
+    ) -> Result<(RenewResult, Position), LeaseError> {
+        self.shared.journal.check()?;
+        let ttl_seconds = lease::ttl(self.terms.lease(), ttl_seconds)?;
+        let until = self.shared.clock.deadline(ttl_seconds).ok_or(LeaseError::EndsTooLate)?;
+        let renewed = self.for_one(worker, lease.number, |segment, rank, slot| {
+            let renewed = self.renew_one(segment, rank, lease, until, slot);
+            (self.renewed(segment, rank, lease, until, renewed), has_observed(renewed))
+        });
+        let (result, observed) = renewed.unwrap_or((RenewResult::Unknown, false));
+        Ok((result, worker.position(observed)))
+    }
+
+    /// The result of a renewal that left these words before and after.
+    fn renewed(
+        &self,
+        segment: &Segment,
+        rank: Rank,
+        lease: LeaseRef,
+        until: Timestamp,
+        words: Option<(Word, Word)>,
+    ) -> RenewResult {
+        match words {
+            Some((before, after)) => RenewResult::Renewed {
+                expires_at: after.due().unwrap_or(until),
+                before: before.due().unwrap_or(until),
+            },
+            None => self.refused(segment, rank, lease),
+        }
+    }
+}

@@ -4,30 +4,28 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 
-use crate::coordinates::SegmentId;
+use crate::coordinates::{Rank, SegmentId};
 use crate::domain::counts::Counts;
 use crate::domain::settings::{PoolName, Settings};
 use crate::engine::operations::import::{ImportError, ImportReport, NumberSource, Numbers, open_new_segment};
 use crate::engine::operations::restore_states::word;
+use crate::state::block::BLOCK_WORDS;
+use crate::state::number_state::State;
 use crate::store::manifest::{FIRST_ROUND, Manifest};
 use crate::store::pool_dir::{HIDDEN_PREFIX, SegmentPaths};
 use crate::store::segment_writer::make_segment_of;
 use crate::store::staging::{self, Staging, random_id};
 use crate::store::table::TableFile;
 use crate::store::totals_file::PoolTotals;
+use crate::sys::parallel;
 
 use super::budgets::Budgets;
 use super::pool::Pool;
 use super::pool_error::DeleteError;
 use super::pool_mode::Mode;
 use super::registry::Engine;
-use super::segment::Segment;
-use super::segment::Segments;
+use super::segment::{Segment, Segments};
 use super::shared::Shared;
-use crate::coordinates::Rank;
-use crate::state::block::BLOCK_WORDS;
-use crate::state::number_state::State;
-use crate::sys::parallel;
 
 /// Maximum pools of one daemon.
 pub const MAX_POOLS: usize = 10_000;

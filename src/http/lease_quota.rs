@@ -1,8 +1,7 @@
 //! What a lease takes of its principal's quota.
 
 use crate::auth::principal::Principal;
-use crate::engine::operations::lease::LeaseError;
-use crate::engine::operations::lease::{Lease, LeaseRequest};
+use crate::engine::operations::lease::{Lease, LeaseError, LeaseRequest};
 use crate::engine::operations::lease_once::LeasedOnce;
 use crate::engine::pool::Pool;
 use crate::state::time::Timestamp;

@@ -8,8 +8,7 @@ use crate::engine::lists::operations::ListError;
 use crate::engine::operations::import::ImportError;
 use crate::engine::operations::lease::LeaseError;
 use crate::engine::operations::return_leases::ReturnError;
-use crate::engine::pool_error::ChangeError;
-use crate::engine::pool_error::DeleteError;
+use crate::engine::pool_error::{ChangeError, DeleteError};
 use crate::journal::handle::JournalError;
 
 use super::code::Code;

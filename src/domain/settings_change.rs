@@ -17,46 +17,46 @@ use super::order::Order;
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SettingsChange {
-    /// See [`Settings::order`].
+    /// See [`order`](super::settings::Settings::order).
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     pub order: Option<Order>,
-    /// See [`Settings::ttl`].
+    /// See [`ttl`](super::settings::Settings::ttl).
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given_whole")]
     pub ttl: Option<u32>,
-    /// See [`Settings::ttl_max`].
+    /// See [`ttl_max`](super::settings::Settings::ttl_max).
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given_whole")]
     pub ttl_max: Option<u32>,
-    /// See [`Settings::rest`].
+    /// See [`rest`](super::settings::Settings::rest).
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given_whole")]
     pub rest: Option<u32>,
-    /// See [`Settings::on_expiry`].
+    /// See [`on_expiry`](super::settings::Settings::on_expiry).
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     pub on_expiry: Option<NextState>,
-    /// See [`Settings::outcomes`].
+    /// See [`outcomes`](super::settings::Settings::outcomes).
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     pub outcomes: Option<BTreeMap<String, NextState>>,
-    /// See [`Settings::attempts`]; `Some(None)` removes them, in JSON `null`.
+    /// See [`attempts`](super::settings::Settings::attempts); `Some(None)` removes them, in JSON `null`.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     pub attempts: Option<Option<Attempts>>,
-    /// See [`Settings::hours`]; `Some(None)` removes them, in JSON `null`.
+    /// See [`hours`](super::settings::Settings::hours); `Some(None)` removes them, in JSON `null`.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     pub hours: Option<Option<Hours>>,
-    /// The pool's note, which is kept beside its [`Settings`]; an empty one removes it.
+    /// The pool's note, which is kept beside its settings; an empty one removes it.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     pub note: Option<Note>,
-    /// See [`Settings::blocked_by`].
+    /// See [`blocked_by`](super::settings::Settings::blocked_by).
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     pub blocked_by: Option<Vec<ListName>>,
-    /// See [`Settings::max_waiters`].
+    /// See [`max_waiters`](super::settings::Settings::max_waiters).
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given_whole")]
     pub max_waiters: Option<u32>,
-    /// See [`Settings::holders`].
+    /// See [`holders`](super::settings::Settings::holders).
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     pub holders: Option<bool>,
-    /// See [`Settings::max_per_holder`]; `Some(None)` removes it, in JSON `null`.
+    /// See [`max_per_holder`](super::settings::Settings::max_per_holder); `Some(None)` removes it, in JSON `null`.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     pub max_per_holder: Option<Option<u32>>,
-    /// See [`Settings::first_per_holder`]; `Some(None)` removes it, in JSON `null`.
+    /// See [`first_per_holder`](super::settings::Settings::first_per_holder); `Some(None)` removes it, in JSON `null`.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     pub first_per_holder: Option<Option<u32>>,
 }

@@ -59,6 +59,27 @@ fn the_last_attempt_of_a_round_ends_otherwise() {
 }
 
 #[test]
+fn a_number_tells_its_attempts_of_the_round() {
+    let server = Server::with_pool("order=lowest", "7");
+    let told = || server.call("GET", "/v1/pools/ru/numbers/7").json()["attempts"].clone();
+    attempts(&server, 1);
+    assert_eq!(told(), Value::Null, "nothing limits them");
+    assert_eq!(set(&server, &json!({"max": 3, "then": "done"})).status, 200);
+    assert_eq!(told(), 0, "counting begins with the limit");
+    attempts(&server, 1);
+    let (number, token) = server.lease();
+    assert_eq!(told(), 2, "the lease is one");
+    let lease = json!({"leases": [{"number": number, "token": token}]});
+    server.post("/v1/pools/ru/return", &lease.to_string());
+    attempts(&server, 1);
+    assert_eq!((told(), state(&server, 7)), (json!(3), json!("done")));
+    server.call("POST", "/v1/pools/ru/rounds");
+    assert_eq!(told(), 0, "anew in each round");
+    assert_eq!(set(&server, &Value::Null).status, 200);
+    assert_eq!(told(), Value::Null);
+}
+
+#[test]
 fn a_lease_that_began_before_the_round_is_none_of_its_attempts() {
     let server = Server::with_pool("order=lowest&attempts=2:retired", "7");
     assert_eq!(attempts(&server, 1), ["available"]);

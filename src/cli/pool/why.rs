@@ -30,10 +30,15 @@ pub(super) fn run(args: &WhyArgs) -> Result<(), CliError> {
 
 fn text(pool: &str, answer: &Value) -> String {
     let number = cell(&answer["number"]);
+    let attempts = match answer["attempts"].as_u64() {
+        Some(1) => " (1 attempt in this round)".to_owned(),
+        Some(attempts) => format!(" ({attempts} attempts in this round)"),
+        None => String::new(),
+    };
     if answer["leasable"] == true {
-        return format!("{number} can be leased from {pool}\n");
+        return format!("{number} can be leased from {pool}{attempts}\n");
     }
-    let mut text = format!("{number} cannot be leased from {pool}:\n");
+    let mut text = format!("{number} cannot be leased from {pool}{attempts}:\n");
     for reason in answer["reasons"].as_array().into_iter().flatten() {
         // Writing to a string does not fail.
         let _ = writeln!(text, "- {}", in_words(pool, reason));
@@ -75,6 +80,12 @@ mod tests {
             text("ru", &json!({"number": 7, "leasable": true, "reasons": []})),
             "7 can be leased from ru\n"
         );
+        for (attempts, words) in [(0, "0 attempts"), (1, "1 attempt"), (3, "3 attempts")] {
+            assert_eq!(
+                text("ru", &json!({"number": 7, "attempts": attempts, "leasable": true, "reasons": []})),
+                format!("7 can be leased from ru ({words} in this round)\n")
+            );
+        }
         let until = "2026-11-23T22:05:00Z";
         let reasons = json!([
             {"reason": "leased", "until": until}, {"reason": "resting", "until": until}, {"reason": "done"},

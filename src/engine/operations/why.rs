@@ -57,6 +57,8 @@ impl Reason {
 pub struct NumberReport {
     /// The number.
     pub number: NumberState,
+    /// How many attempts of the round count; `None` if the pool limits none.
+    pub attempts: Option<u32>,
     /// What keeps it from being leased.
     pub reasons: Vec<Reason>,
 }
@@ -107,6 +109,7 @@ impl Pool {
         if self.is_paused() {
             reasons.push(Reason::Paused(self.paused_until()));
         }
-        Some(NumberReport { number: NumberState::new(number, state, seen, holder), reasons })
+        let attempts = self.attempts().map(|_| seen.attempts(self.floors().attempts));
+        Some(NumberReport { number: NumberState::new(number, state, seen, holder), attempts, reasons })
     }
 }

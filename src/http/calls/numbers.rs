@@ -112,6 +112,9 @@ fn look_up(pool: &Pool, number: Number) -> Reply {
         until_member(until),
     );
     // Writing to a string does not fail.
+    if let Some(attempts) = report.attempts {
+        let _ = write!(text, ",\"attempts\":{attempts}");
+    }
     if let Some(holder) = pool.holder_name(holder) {
         let _ = write!(text, ",\"holder\":{}", json::quoted(holder.as_str()));
     }

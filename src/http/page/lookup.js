@@ -50,9 +50,10 @@ function reasonInWords(reason) {
   return `${REASONS[reason.reason]?.(reason) ?? reason.reason}${end}`;
 }
 
-function describe({ number, state, generation, holder, leasable, reasons }) {
+function describe({ number, state, generation, attempts, holder, leasable, reasons }) {
   const { name, means } = STATES.find(({ key }) => key === state);
   const facts = [`leased or reinstated ${generation === 1 ? "once" : `${count(generation)} times`}`];
+  if (attempts !== undefined) facts.push(`${attempts === 1 ? "1 attempt" : `${attempts} attempts`} in this round`);
   if (holder) facts.unshift(`held by ${holder}`);
   const why = leasable
     ? make("p", {}, "It can be leased now.")

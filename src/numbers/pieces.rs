@@ -46,10 +46,18 @@ pub(crate) fn differences(
     before: impl Iterator<Item = NumberRange>,
     after: impl Iterator<Item = NumberRange>,
 ) -> impl Iterator<Item = (NumberRange, bool)> {
-    let pieces = pieces(before, after.map(|range| (range, ())));
-    pieces
-        .filter(|piece| piece.in_first != piece.in_second.is_some())
-        .map(|piece| (piece.range, !piece.in_first))
+    let before = before.map(|range| (range, ()));
+    let mut pieces = Pieces { first: (before, None), second: (after.map(|range| (range, ())), None) };
+    std::iter::from_fn(move || {
+        loop {
+            // Two versions of a set have most ranges in common.
+            pieces.pass_equal();
+            let piece = pieces.next()?;
+            if piece.in_first != piece.in_second.is_some() {
+                return Some((piece.range, !piece.in_first));
+            }
+        }
+    })
 }
 
 /// The numbers that are in both.
@@ -101,6 +109,26 @@ fn cut<T: Copy>(end: u64, rest: &mut Rest<T>) {
         && first <= end
     {
         *rest = (last > end).then_some((end + 1, last, value));
+    }
+}
+
+impl<A, B> Pieces<A, B, ()>
+where
+    A: Iterator<Item = (NumberRange, ())>,
+    B: Iterator<Item = (NumberRange, ())>,
+{
+    /// Passes over the ranges that come next in both sequences and are the same.
+    fn pass_equal(&mut self) {
+        let ends = |range: Option<(NumberRange, ())>| {
+            range.map(|(range, ())| (range.first().get(), range.last().get(), ()))
+        };
+        while self.first.1.is_none() && self.second.1.is_none() {
+            let (first, second) = (ends(self.first.0.next()), ends(self.second.0.next()));
+            if first.is_none() || first != second {
+                (self.first.1, self.second.1) = (first, second);
+                return;
+            }
+        }
     }
 }
 

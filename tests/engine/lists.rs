@@ -374,6 +374,42 @@ fn a_list_survives_the_process_and_its_backup() {
 }
 
 /// Damage of a list is never taken for an empty one.
+/// Many ranges in one call are merged with the list; few in each of many calls are looked up in it.
+#[test]
+fn many_ranges_change_a_list_as_few_do() {
+    const RANGES: u64 = 70_000;
+    let dir = tempfile::tempdir().unwrap();
+    let engine = Engine::open(&EngineConfig::new(dir.path(), 2)).unwrap();
+    let lists = ["many", "few"];
+    let pools = lists.map(|list| {
+        engine.create_list(name(list), Some(NumberSource::Ranges(&[range(5_000, 60_000)]))).unwrap();
+        create(&engine, list, &[range(1, 200_000)], &blocked_by(&[list]))
+    });
+    let spread = |step: u64, len: u64| -> Vec<_> {
+        (0..RANGES).map(|n| range(1 + step * n, step * n + len)).collect()
+    };
+    for (kind, ranges) in [
+        (ListChange::Add, spread(3, 2)),
+        (ListChange::Add, spread(4, 1)),
+        (ListChange::Remove, spread(5, 3)),
+        (ListChange::Add, spread(2, 1)),
+        (ListChange::Remove, spread(2, 1)),
+    ] {
+        let many = change(&engine, "many", kind, &ranges);
+        let few: Vec<_> = ranges.chunks(10_000).map(|ranges| change(&engine, "few", kind, ranges)).collect();
+        let sums = few.iter().fold((0, 0, 0, 0), |sums, report| {
+            let effect = &report.pools[0];
+            let (added, removed) = (sums.0 + report.added, sums.1 + report.removed);
+            (added, removed, sums.2 + effect.blocked, sums.3 + effect.unblocked)
+        });
+        let effect = &many.pools[0];
+        assert_eq!((many.added, many.removed, effect.blocked, effect.unblocked), sums, "{kind:?}");
+        assert!(many.added + many.removed > 0, "{kind:?}");
+        assert_eq!(content(&engine, "many"), content(&engine, "few"), "{kind:?}");
+        assert_eq!(pools[0].counts(), pools[1].counts(), "{kind:?}");
+    }
+}
+
 #[test]
 fn a_damaged_or_missing_list_stops_the_start() {
     let dir = tempfile::tempdir().unwrap();

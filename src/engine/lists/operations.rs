@@ -10,7 +10,7 @@ use crate::engine::registry::Engine;
 use crate::engine::shared::{BURST_RECORDS, SWEEPER_SLOT};
 use crate::journal::handle::JournalError;
 use crate::numbers::number::NumberRange;
-use crate::numbers::pieces::{changed, differences};
+use crate::numbers::pieces::{changed, common, differences};
 use crate::numbers::set::writer::WriteError;
 use crate::store::pool_dir::HIDDEN_PREFIX;
 use crate::store::staging::{self, Staging};
@@ -101,20 +101,24 @@ pub struct ListReport {
     pub loaded: ImportReport,
 }
 
-/// What a change does to the numbers of a list, ascending: true for those that go onto it.
+/// What a change does to the numbers of a list, ascending: true for those that go onto it. Each of a few ranges is
+/// looked up in the list; many are merged with all of it.
 fn effect<'a>(
     change: ListChange,
     before: &'a Snapshot,
     numbers: &'a Numbers,
+    is_few: bool,
 ) -> Box<dyn Iterator<Item = (NumberRange, bool)> + 'a> {
     let given = numbers.ranges();
     match change {
-        ListChange::Add => {
+        ListChange::Add if is_few => {
             Box::new(given.flat_map(|range| differences(before.ranges_in(range), std::iter::once(range))))
         }
-        ListChange::Remove => {
+        ListChange::Remove if is_few => {
             Box::new(given.flat_map(|range| before.ranges_in(range)).map(|range| (range, false)))
         }
+        ListChange::Add => Box::new(differences(before.ranges(), given).filter(|(_, is_given)| *is_given)),
+        ListChange::Remove => Box::new(common(before.ranges(), given).map(|range| (range, false))),
         ListChange::Replace => Box::new(differences(before.ranges(), given)),
     }
 }
@@ -232,7 +236,7 @@ impl Engine {
         if dry_run {
             let before = list.snapshot();
             let mut effects = Effects::new(lists, &list);
-            let changes = counted(effect(change, &before, &numbers), &mut report);
+            let changes = counted(effect(change, &before, &numbers, is_few), &mut report);
             Lists::count_users(&list, changes, &mut effects);
             report.pools = effects.report();
         } else if change != ListChange::Replace && is_few {
@@ -266,7 +270,7 @@ impl Engine {
     ) -> Result<(), ListError> {
         let (shared, lists) = (&self.shared, &self.shared.lists);
         let before = list.snapshot();
-        counted(effect(change, &before, numbers), report).for_each(drop);
+        counted(effect(change, &before, numbers, true), report).for_each(drop);
         let on = change == ListChange::Add;
         list.check_room(report.added)?;
         // All that is given goes onto the list, also what is on it: an exchange of the set that is under way may
@@ -275,7 +279,7 @@ impl Engine {
             if on {
                 return numbers.ranges();
             }
-            Box::new(effect(change, &before, numbers).map(|(range, _)| range))
+            Box::new(effect(change, &before, numbers, true).map(|(range, _)| range))
         };
         for range in given() {
             let mut records = list.change(range, on, shared.clock.now()).peekable();
@@ -317,7 +321,7 @@ impl Engine {
             }
         }
         let mut effects = Effects::new(lists, list);
-        let changes = counted(effect(change, &before, numbers), report);
+        let changes = counted(effect(change, &before, numbers, false), report);
         lists.refresh_all(shared, list, changes.map(|(range, _)| range), &mut effects);
         report.pools = effects.report();
         if report.added + report.removed > 0 {

@@ -9,6 +9,8 @@ use crate::numbers::number::{MAX_SET_NUMBERS, NumberRange};
 
 /// Bytes of the count of buckets, which is written last.
 const COUNT_BYTES: usize = 8;
+/// Single numbers that are appended to a bucket together: before each append it looks for its largest number.
+const SINGLES_AT_ONCE: usize = 4_096;
 
 /// Why a number set could not be written.
 #[derive(Debug, Error)]
@@ -46,6 +48,8 @@ pub struct SetWriter<W: Write + Seek> {
     /// Upper 32 bits of the numbers in `bucket`.
     high: u32,
     bucket: RoaringBitmap,
+    /// Numbers of the bucket that are still to be appended to it.
+    singles: Vec<u32>,
     /// Reused for the bytes of each bucket.
     buffer: Vec<u8>,
     /// The lowest number that can still be added.
@@ -67,6 +71,7 @@ impl<W: Write + Seek> SetWriter<W> {
             buckets: 0,
             high: 0,
             bucket: RoaringBitmap::new(),
+            singles: Vec::with_capacity(SINGLES_AT_ONCE),
             buffer: Vec::new(),
             lowest_allowed: 0,
             numbers: 0,
@@ -115,14 +120,30 @@ impl<W: Write + Seek> SetWriter<W> {
             self.end_bucket()?;
             self.high = high;
         }
-        // Appending one value is much faster than inserting a range.
-        if first != last || self.bucket.try_push(first as u32).is_err() {
+        // Appending values is much faster than inserting a range.
+        if first == last {
+            self.singles.push(first as u32);
+            if self.singles.len() == SINGLES_AT_ONCE {
+                self.append_singles();
+            }
+        } else {
+            self.append_singles();
             self.bucket.insert_range(first as u32..=last as u32);
         }
         Ok(())
     }
 
+    fn append_singles(&mut self) {
+        let appended = self.bucket.append(self.singles.iter().copied());
+        debug_assert!(appended.is_ok(), "they ascend");
+        if appended.is_err() {
+            self.bucket.extend(&self.singles);
+        }
+        self.singles.clear();
+    }
+
     fn end_bucket(&mut self) -> Result<(), WriteError> {
+        self.append_singles();
         if self.bucket.is_empty() {
             return Ok(());
         }

@@ -141,12 +141,12 @@ impl Pool {
             None => (&current, &current.whole),
             Some(within) => (&within.segments, &within.spans),
         };
-        let open = segments.open_among(spans, self.shared.clock.now())?.ok();
+        let open = segments.open_among(within.map(|within| &within.spans), self.shared.clock.now())?.ok();
         let free = |spans: &Spans| -> u64 {
             let of = |span: &Span| segments.get(span.segment).state.free.count_in(&span.ranks);
             spans.list.iter().map(of).sum()
         };
         let opens_at = segments.open.as_ref().and_then(OpenNumbers::opens_at);
-        Some(Closed { numbers: free(spans).saturating_sub(open.as_ref().map_or(0, free)), opens_at })
+        Some(Closed { numbers: free(spans).saturating_sub(open.as_deref().map_or(0, free)), opens_at })
     }
 }

@@ -1,5 +1,7 @@
 //! Leasing numbers, or proving that none is available.
 
+use std::borrow::Cow;
+
 use crate::domain::lease_token::Token;
 use crate::domain::settings::Order;
 use crate::engine::pool::Pool;
@@ -101,8 +103,8 @@ impl Pool {
             None => (&current, &current.whole),
             Some(within) => (&within.segments, &within.spans),
         };
-        let open = self.open_among(segments, within)?;
-        let within = open.as_ref().unwrap_or(within);
+        let open = self.open_among(segments, request.within)?;
+        let within = open.as_deref().unwrap_or(within);
         let picker = Picker { pool: self.id, segments, within, order, cursor: &self.cursors[worker.slot.0] };
         let count = request.count as usize;
         loop {
@@ -145,13 +147,18 @@ impl Pool {
         Ok(worker.position(leases.len() < count))
     }
 
-    /// What is open of some ranks; `None` if the pool has no hours.
+    /// What is open of the ranks that a call may choose; `None` if the pool has no hours.
     #[inline]
-    fn open_among(&self, segments: &Segments, within: &Spans) -> Result<Option<Spans>, LeaseError> {
+    fn open_among<'s>(
+        &self,
+        segments: &'s Segments,
+        within: Option<&Within>,
+    ) -> Result<Option<Cow<'s, Spans>>, LeaseError> {
         if segments.open.is_none() {
             return Ok(None);
         }
-        let open = segments.open_among(within, self.shared.clock.now()).transpose();
+        let ranks = within.map(|within| &within.spans);
+        let open = segments.open_among(ranks, self.shared.clock.now()).transpose();
         open.map_err(|Unsettled| LeaseError::HoursUnsettled)
     }
 

@@ -29,12 +29,13 @@ impl Pool {
     /// available. Numbers that the hours close at present are left out: see [`Self::closed`].
     pub fn next_available_at(&self, within: Option<&Within>) -> Option<Timestamp> {
         let current = self.segments.load();
+        let among = within.map(|within| &within.spans);
         let (segments, within): (&Segments, _) = match within {
             None => (&current, &current.whole),
             Some(within) => (&within.segments, &within.spans),
         };
         let rules = self.end_rules();
-        let open = segments.open_among(within, self.shared.clock.now());
+        let open = segments.open_among(among, self.shared.clock.now());
         let within = match &open {
             None => within,
             Some(Ok(open)) => open,

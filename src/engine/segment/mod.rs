@@ -12,6 +12,7 @@ pub(crate) mod rebuild;
 pub(crate) mod spans;
 pub mod within;
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock, Weak};
 
@@ -182,10 +183,18 @@ impl Segments {
         Self::with(self.list.clone(), self.receiving, self.merges_begun, calendar)
     }
 
-    /// What is open of some ranks; `None` if there are no hours.
-    pub(crate) fn open_among(&self, ranks: &Spans, now: Timestamp) -> Option<Result<Spans, Unsettled>> {
+    /// What is open of some ranks, or of all; `None` if there are no hours.
+    pub(crate) fn open_among(
+        &self,
+        ranks: Option<&Spans>,
+        now: Timestamp,
+    ) -> Option<Result<Cow<'_, Spans>, Unsettled>> {
         let open = self.open.as_ref()?;
-        Some(open.at(now).map(|spans| ranks.common(spans, self.receiving)).ok_or(Unsettled))
+        let among = |spans| match ranks {
+            None => Cow::Borrowed(spans),
+            Some(ranks) => Cow::Owned(ranks.common(spans, self.receiving)),
+        };
+        Some(open.at(now).map(among).ok_or(Unsettled))
     }
 
     /// How many numbers are open at a time, and when that changes; `None` if there are no hours.

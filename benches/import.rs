@@ -1,21 +1,27 @@
 //! From a number list in a file to a written number set: seconds and peak memory.
 //!
-//! `cargo bench --bench import` measures lists of 40 million lines; a filter such as `shuffled` runs a part. Each
+//! `cargo bench --bench import` measures lists of 40 million lines; a filter such as `shuffled` runs a part. The sorted
+//! list in blocks is also read in national form, by its region's plan, and by gzip, against its decoder alone. Each
 //! import is a process of its own, because the peak of its memory is the process'. Not criterion: one import takes
 //! seconds and is not repeated for statistics, the best of [`RUNS`] is what the machine can do.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::{BufWriter, Write};
+use std::io::{BufReader, BufWriter, Write};
 use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
 use allotd::numbers::list::ListOptions;
 use allotd::numbers::list::read::read_list;
+use allotd::numbers::list::region::Region;
 use allotd::numbers::sample::{Spread, ru_mobile_sample};
 use allotd::numbers::set::writer::SetWriter;
+use flate2::Compression;
+use flate2::read::MultiGzDecoder;
+use flate2::write::GzEncoder;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
@@ -25,6 +31,10 @@ const SEED: u64 = 2022;
 const RUNS: usize = 2;
 /// Makes the process do one import: the list, then the set to write.
 const IMPORT_FLAG: &str = "--import-once";
+/// Decompresses a list once and forgets it.
+const DECODE_FLAG: &str = "--decode-once";
+/// The region of lists in national form.
+const REGION: &str = "RU";
 /// The most an import of [`LINES`] may take on two cores.
 const MAX_SECONDS: f64 = 4.0;
 /// The most memory it may take, in KiB.
@@ -35,7 +45,11 @@ type Source = fn() -> Vec<u64>;
 fn main() {
     let args: Vec<String> = std::env::args().collect();
     if let Some(at) = args.iter().position(|arg| arg == IMPORT_FLAG) {
-        return import_once(args[at + 1].as_ref(), args[at + 2].as_ref());
+        let region = args.get(at + 3).map(|region| region.parse().unwrap());
+        return import_once(args[at + 1].as_ref(), args[at + 2].as_ref(), region);
+    }
+    if let Some(at) = args.iter().position(|arg| arg == DECODE_FLAG) {
+        return decode_once(args[at + 1].as_ref());
     }
     let filter = args.iter().skip(1).find(|arg| !arg.starts_with("--")).map_or("", String::as_str);
     let dir = tempfile::tempdir().unwrap();
@@ -48,21 +62,46 @@ fn main() {
     ];
     for (name, numbers) in lists.into_iter().filter(|(name, _)| name.contains(filter)) {
         let (list, set) = (dir.path().join("list.txt"), dir.path().join("set.numbers"));
-        write_list(&list, &numbers());
-        for _ in 0..RUNS {
-            let mut import = Command::new(std::env::current_exe().unwrap());
-            let output = import.arg(IMPORT_FLAG).arg(&list).arg(&set).output().unwrap();
-            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-            println!("{name:20} {}", String::from_utf8_lossy(&output.stdout).trim_end());
-        }
-        fs::remove_file(&set).unwrap();
+        write_list(File::create(&list).unwrap(), &numbers(), |number| number);
+        run(name, &[IMPORT_FLAG.as_ref(), list.as_ref(), set.as_ref()]);
+    }
+    let (list, set) = (dir.path().join("list.txt"), dir.path().join("set.numbers"));
+    if "blocks-sorted-national".contains(filter) {
+        // As they are dialled: 8 in place of the country code.
+        let national = |number: u64| number + 10_000_000_000;
+        write_list(File::create(&list).unwrap(), &sample(Spread::Blocks), national);
+        run("blocks-sorted-national", &[IMPORT_FLAG.as_ref(), list.as_ref(), set.as_ref(), REGION.as_ref()]);
+    }
+    if "blocks-sorted-gzip".contains(filter) {
+        let encoder = GzEncoder::new(File::create(&list).unwrap(), Compression::default());
+        write_list(encoder, &sample(Spread::Blocks), |number| number);
+        run("blocks-sorted-gzip", &[IMPORT_FLAG.as_ref(), list.as_ref(), set.as_ref()]);
+        run("  its decoder alone", &[DECODE_FLAG.as_ref(), list.as_ref()]);
     }
 }
 
-/// One import; its figures go to standard output.
-fn import_once(list: &Path, set: &Path) {
+/// Runs this program with some arguments in processes of their own.
+fn run(name: &str, args: &[&OsStr]) {
+    for _ in 0..RUNS {
+        let output = Command::new(std::env::current_exe().unwrap()).args(args).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        println!("{name:22} {}", String::from_utf8_lossy(&output.stdout).trim_end());
+    }
+}
+
+/// Reads a compressed list to its end; the time goes to standard output.
+fn decode_once(list: &Path) {
     let start = Instant::now();
-    let list = read_list(File::open(list).unwrap(), &ListOptions::default(), &|_| {}).unwrap();
+    let mut decoder = MultiGzDecoder::new(BufReader::with_capacity(1 << 16, File::open(list).unwrap()));
+    let bytes = std::io::copy(&mut decoder, &mut std::io::sink()).unwrap();
+    println!("{:.2} s, {} MiB", start.elapsed().as_secs_f64(), bytes >> 20);
+}
+
+/// One import; its figures go to standard output.
+fn import_once(list: &Path, set: &Path, region: Option<Region>) {
+    let start = Instant::now();
+    let options = ListOptions { region, ..ListOptions::default() };
+    let list = read_list(File::open(list).unwrap(), &options, &|_| {}).unwrap();
     let read_seconds = start.elapsed().as_secs_f64();
     let mut writer = SetWriter::new(BufWriter::new(File::create(set).unwrap())).unwrap();
     list.ranges().for_each(|range| writer.push(range).unwrap());
@@ -101,11 +140,11 @@ fn fifteen_digits() -> Vec<u64> {
     (0..LINES).map(|_| random.random_range(100_000_000_000_000..=999_999_999_999_999)).collect()
 }
 
-fn write_list(path: &Path, numbers: &[u64]) {
-    let mut out = BufWriter::with_capacity(1 << 20, File::create(path).unwrap());
+fn write_list(out: impl Write, numbers: &[u64], written: impl Fn(u64) -> u64) {
+    let mut out = BufWriter::with_capacity(1 << 20, out);
     let mut digits = itoa::Buffer::new();
     for number in numbers {
-        out.write_all(digits.format(*number).as_bytes()).unwrap();
+        out.write_all(digits.format(written(*number)).as_bytes()).unwrap();
         out.write_all(b"\n").unwrap();
     }
     out.flush().unwrap();

@@ -1,7 +1,7 @@
 //! How many instructions a plain lease takes in the server's process, against a bare hyper answer of the same
 //! length: a figure that does not depend on what else the machine does. Fails if the lease takes more than
-//! [`MAX_RATIO`] times the instructions, or a plain return more than [`MAX_RETURN_RATIO`] times those of the
-//! lease.
+//! [`MAX_RATIO`] times the instructions, a plain return more than [`MAX_RETURN_RATIO`] times those of the lease, or a
+//! lease in a pool with a list and hours more than [`MAX_HOURS_RATIO`] times those of one without.
 //!
 //! `cargo bench --bench instructions`. Needs valgrind, whose callgrind counts.
 
@@ -9,6 +9,7 @@
 
 mod bare;
 
+use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -25,6 +26,8 @@ const MAX_TOKEN_RATIO: f64 = 1.04;
 const MAX_RATIO: f64 = 1.80;
 /// Instructions of a plain return per instruction of a plain lease. The aim is 1.1.
 const MAX_RETURN_RATIO: f64 = 1.25;
+/// Instructions of a lease where a list and hours are in use per lease where they are not: they should take 3 %.
+const MAX_HOURS_RATIO: f64 = 1.06;
 const ALLOTD: &str = env!("CARGO_BIN_EXE_allotd");
 const NUMBERS: &str = "100000";
 const WARM_UP_CALLS: usize = 1_600;
@@ -32,6 +35,15 @@ const CALLS: usize = 16_000;
 /// Requests in flight: enough that the answers, not the waiting, are counted.
 const DEPTH: usize = 16;
 const LEASE: &[u8] = b"POST /v1/pools/demo/lease HTTP/1.1\r\nHost: localhost\r\n\r\n";
+/// A pool of as many numbers for leases in hours: one in two of its prefixes is open.
+const CAMP_NUMBERS: &str = "79020000000-79020099999";
+const CAMP_LEASE: &[u8] = b"POST /v1/pools/camp/lease HTTP/1.1\r\nHost: localhost\r\n\r\n";
+/// Prefixes of [`CAMP_NUMBERS`] that have a time zone.
+const CAMP_PREFIXES: std::ops::Range<u64> = 790_200_000..790_201_000;
+/// Zones of alternate prefixes. At no time is it the same hour in both.
+const CAMP_ZONES: [&str; 2] = ["Etc/UTC", "Etc/GMT-6"];
+/// Numbers of the list: every other one from here on, a few of them the pool's.
+const LISTED: std::ops::Range<u64> = 79_000_020_000..79_020_020_000;
 /// As long as the answer to [`LEASE`].
 const BODY: &str = r#"{"leases":[{"number":79022961123,"token":"n0uKAMSBhPA","generation":1,"expires_at":"2026-11-25T15:32:51Z"}]}"#;
 
@@ -80,6 +92,21 @@ fn main() -> ExitCode {
         );
         return ExitCode::FAILURE;
     }
+    let args = [demo.as_slice(), &["--durability", "none"]].concat();
+    let camp = |name: &str, in_use: bool| {
+        let prepare = |stream: &mut TcpStream| make_camp(stream, in_use);
+        let out = dir.path().join(name);
+        let lease = count_after(&out, Path::new(ALLOTD), &args, prepare, Calls::Of(CAMP_LEASE));
+        fs::remove_dir_all(&data).unwrap();
+        println!("a lease {name} a list of 10 million and hours of 1,000 prefixes: {lease:.0} instructions");
+        lease
+    };
+    let (without, with) = (camp("without", false), camp("with", true));
+    println!("the list and the hours: {:.4} of a lease", with / without - 1.0);
+    if with / without > MAX_HOURS_RATIO {
+        println!("FAILED: a lease with a list and hours takes more than {MAX_HOURS_RATIO} of one without");
+        return ExitCode::FAILURE;
+    }
     let (token, tokens) = issue(dir.path());
     let shown = format!(
         "POST /v1/pools/demo/lease HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n"
@@ -112,8 +139,67 @@ fn issue(dir: &Path) -> (String, String) {
     (fs::read_to_string(secret).unwrap().trim().to_owned(), tokens.to_str().unwrap().to_owned())
 }
 
+/// Creates the pool of [`CAMP_NUMBERS`], with a list and hours that are in use or without.
+fn make_camp(stream: &mut TcpStream, in_use: bool) {
+    let mut query = "";
+    if in_use {
+        query = "?blocked_by=national";
+        let mut bytes = Vec::new();
+        let listed = roaring::RoaringTreemap::from_sorted_iter(LISTED.step_by(2)).unwrap();
+        listed.serialize_into(&mut bytes).unwrap();
+        send(stream, "PUT", "/v1/lists/national", "application/octet-stream", &bytes);
+    }
+    send(stream, "PUT", &format!("/v1/pools/camp{query}"), "text/plain", CAMP_NUMBERS.as_bytes());
+    if in_use {
+        let mut table = "prefix,zones\n".to_owned();
+        for (prefix, zone) in CAMP_PREFIXES.zip(CAMP_ZONES.into_iter().cycle()) {
+            writeln!(table, "{prefix},{zone}").unwrap();
+        }
+        send(stream, "PUT", "/v1/pools/camp/zones", "text/csv", table.as_bytes());
+        // Open for some hours around now in the first zone only.
+        let hour = jiff::tz::TimeZone::UTC.to_datetime(jiff::Timestamp::now()).hour();
+        let time = |hour: i8| format!("{:02}:00", hour.rem_euclid(24));
+        let rule = serde_json::json!({"days": "mon-sun", "from": time(hour - 1), "to": time(hour + 3)});
+        let body = serde_json::json!({"hours": {"rules": [rule]}}).to_string();
+        send(stream, "PATCH", "/v1/pools/camp", "application/json", body.as_bytes());
+        let open = send(stream, "GET", "/v1/pools/camp/hours", "application/json", b"");
+        assert!(open.contains("\"open\":50000,"), "{open}");
+    }
+}
+
+/// Makes a call that succeeds, and returns the whole answer.
+fn send(stream: &mut TcpStream, method: &str, path: &str, content_type: &str, body: &[u8]) -> String {
+    let (head, length) = (format!("{method} {path} HTTP/1.1\r\nHost: localhost"), body.len());
+    write!(stream, "{head}\r\nContent-Type: {content_type}\r\nContent-Length: {length}\r\n\r\n").unwrap();
+    stream.write_all(body).unwrap();
+    let mut answer = String::new();
+    loop {
+        let mut buffer = [0; 1 << 14];
+        let read = stream.read(&mut buffer).unwrap();
+        assert!(read > 0, "the server ended: {answer}");
+        answer.push_str(std::str::from_utf8(&buffer[..read]).unwrap());
+        let Some((head, body)) = answer.split_once("\r\n\r\n") else { continue };
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
+        if body.len() >= length.parse().unwrap() {
+            assert!(head.starts_with("HTTP/1.1 2"), "{method} {path}: {answer}");
+            return answer;
+        }
+    }
+}
+
 /// Instructions of one answer of a server.
 fn count(out: &Path, program: &Path, args: &[&str], calls: Calls<'_>) -> f64 {
+    count_after(out, program, args, |_| (), calls)
+}
+
+/// As [`count`], after `prepare` has made other calls.
+fn count_after(
+    out: &Path,
+    program: &Path,
+    args: &[&str],
+    prepare: impl FnOnce(&mut TcpStream),
+    calls: Calls<'_>,
+) -> f64 {
     let mut valgrind = Command::new("valgrind");
     valgrind.args(["--tool=callgrind", "--instr-atstart=no"]);
     valgrind.arg(format!("--callgrind-out-file={}", out.display())).arg(program).args(args);
@@ -128,6 +214,7 @@ fn count(out: &Path, program: &Path, args: &[&str], calls: Calls<'_>) -> f64 {
         }
     };
     let mut stream = TcpStream::connect(address).unwrap();
+    prepare(&mut stream);
     let requests = match calls {
         Calls::Of(request) => vec![request.to_vec(); WARM_UP_CALLS + CALLS],
         Calls::Returns => returns(&mut stream),

@@ -1,9 +1,9 @@
 //! What lists and hours cost while leases go on: numbers that go onto a list which ten pools use, a large list that is
 //! replaced by one that differs in 1 %, and hours with the built-in table of prefixes.
 //!
-//! `cargo bench --bench lists`, `-- --small` for a hundredth of it, `-- --dir DIR` on a disk. Each part is one run.
-//! Printed are times, the 99th percentile of leases with their commit, quiet and meanwhile, and the growth of the
-//! largest memory of the process.
+//! `cargo bench --bench lists`, `-- --small` for a hundredth of it, `-- --dir DIR` on a disk, `-- --only replace` for a
+//! part (`add`, `replace`, `hours`). Printed are times, the 99th percentile of leases with their commit, quiet and
+//! meanwhile, and the growth of the largest memory of the process.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -28,7 +28,13 @@ use roaring::RoaringTreemap;
 const POOLS: usize = 10;
 const POOL_NUMBERS: u64 = 4_000_000;
 const LISTED: u64 = 1_000_000;
-const LIST_NUMBERS: u64 = 100_000_000;
+/// How often numbers go onto the list and off it again: the leases meanwhile are to be many.
+const ROUNDS: usize = 5;
+/// Pools hold every number of a range, or one in this many.
+const POOL_STEPS: [u64; 2] = [1, 3];
+/// Threads that lease, one after another.
+const WORKERS: usize = 16;
+const LIST_NUMBERS: u64 = 240_000_000;
 const FIRST: u64 = 79_000_000_000;
 const QUIET: Duration = Duration::from_secs(3);
 /// What hours are measured with: a pool over the numbering plans of the world.
@@ -64,29 +70,52 @@ fn leases(engine: &Engine, pool: &Pool, is_over: &AtomicBool) -> Vec<Duration> {
     times
 }
 
-/// Runs `work` while another thread leases. Prints how long it took and the leases, also those before.
-fn beside_leases<T>(engine: &Engine, pool: &Pool, what: &str, work: impl FnOnce() -> T) -> T {
+/// Runs `work` several times while another thread leases. Prints how long it took each time by its own account and the
+/// leases, also those before.
+fn beside_leases<T>(
+    engine: &Engine,
+    pool: &Pool,
+    what: &str,
+    rounds: usize,
+    mut work: impl FnMut() -> (Duration, T),
+) -> T {
     let of = |work: &mut dyn FnMut()| {
         let is_over = AtomicBool::new(false);
         std::thread::scope(|scope| {
             let times = scope.spawn(|| leases(engine, pool, &is_over));
-            let started = Instant::now();
             work();
-            let took = started.elapsed();
             is_over.store(true, Ordering::Relaxed);
-            (took, times.join().unwrap())
+            times.join().unwrap()
         })
     };
-    let (_, quiet) = of(&mut || std::thread::sleep(QUIET));
-    let (mut work, mut result) = (Some(work), None);
-    let (took, meanwhile) = of(&mut || result = work.take().map(|work| work()));
+    let quiet = of(&mut || std::thread::sleep(QUIET));
+    let (mut took, mut result) = (Vec::new(), None);
+    let meanwhile = of(&mut || {
+        for _ in 0..rounds {
+            let (time, of_round) = work();
+            took.push(time);
+            result = Some(of_round);
+        }
+    });
+    took.sort_unstable();
     println!(
-        "{what}: {took:.2?}; leases' p99 {:.0?} quiet, {:.0?} meanwhile ({} leases)",
-        percentile(quiet, 0.99),
+        "{what}: {:.2?} ({:.2?} to {:.2?}); leases' p99 {:.0?} quiet ({} leases), {:.0?} meanwhile ({}), at most {:.0?}",
+        took[took.len() / 2],
+        took[0],
+        took[took.len() - 1],
+        percentile(quiet.clone(), 0.99),
+        quiet.len(),
         percentile(meanwhile.clone(), 0.99),
         meanwhile.len(),
+        percentile(meanwhile, 1.0),
     );
     result.unwrap()
+}
+
+fn timed<T>(work: impl FnOnce() -> T) -> (Duration, T) {
+    let started = Instant::now();
+    let result = work();
+    (started.elapsed(), result)
 }
 
 /// The largest memory of this process so far, in MiB.
@@ -121,19 +150,32 @@ fn blocked_by(list: &str) -> SettingsChange {
 
 fn numbers_onto_a_list(engine: &Engine, share: u64) {
     engine.create_list("optouts".parse().unwrap(), None).unwrap();
-    let all = NumberRange::new(number(FIRST), number(FIRST + POOL_NUMBERS / share - 1)).unwrap();
-    let pools: Vec<_> = (0..POOLS)
-        .map(|pool| create(engine, &format!("pool-{pool}"), &[all], &blocked_by("optouts")))
-        .collect();
-    let listed = LISTED / share;
-    for (what, step) in [("every fourth number", 4), ("consecutive numbers", 1)] {
-        let bytes = bytes_of((0..listed).map(|n| FIRST + step * n));
-        let what = format!("{listed} numbers onto a list of {POOLS} pools, {what}");
-        let (_, _, blocked) = beside_leases(engine, &pools[0], &what, || {
-            change(engine, "optouts", ListChange::Add, bytes.clone())
-        });
-        println!("  {blocked} numbers of the pools were blocked");
-        change(engine, "optouts", ListChange::Remove, bytes);
+    let (listed, numbers) = (LISTED / share, POOL_NUMBERS / share);
+    for pool_step in POOL_STEPS {
+        let at = |n: u64| number(FIRST + pool_step * n);
+        let all: Vec<_> = match pool_step {
+            1 => vec![NumberRange::new(at(0), at(numbers - 1)).unwrap()],
+            _ => (0..numbers).map(|n| NumberRange::single(at(n))).collect(),
+        };
+        let pools: Vec<_> = (0..POOLS)
+            .map(|pool| create(engine, &format!("pool-{pool_step}-{pool}"), &all, &blocked_by("optouts")))
+            .collect();
+        for step in [4, 1] {
+            let bytes = bytes_of((0..listed).map(|n| FIRST + pool_step * step * n));
+            let what = format!(
+                "{listed} numbers onto a list of {POOLS} pools with one in {pool_step} numbers, one in {step} of theirs"
+            );
+            let blocked = beside_leases(engine, &pools[0], &what, ROUNDS, || {
+                let (took, (_, _, blocked)) =
+                    timed(|| change(engine, "optouts", ListChange::Add, bytes.clone()));
+                change(engine, "optouts", ListChange::Remove, bytes.clone());
+                (took, blocked)
+            });
+            println!("  {blocked} numbers of the pools were blocked");
+        }
+        for pool in pools {
+            engine.delete_pool(pool.name().as_str(), true).unwrap();
+        }
     }
 }
 
@@ -145,10 +187,12 @@ fn replace(engine: &Engine, share: u64) {
     // Every other number: a set without runs.
     change(engine, "national", ListChange::Add, bytes_of((0..numbers).map(|n| first + 2 * n)));
     let next = bytes_of((0..numbers).map(|n| first + 2 * n + u64::from(n % 100 == 0)));
+    let mut next = Some(next);
     let before = peak_mib();
     let what = format!("a list of {numbers} replaced by one that differs in 1 %");
-    let (added, removed, blocked) =
-        beside_leases(engine, &pool, &what, || change(engine, "national", ListChange::Replace, next));
+    let (added, removed, blocked) = beside_leases(engine, &pool, &what, 1, || {
+        timed(|| change(engine, "national", ListChange::Replace, next.take().unwrap()))
+    });
     println!(
         "  {added} added, {removed} removed, {blocked} blocked; the peak of memory grew by {} MiB from {before}",
         peak_mib() - before
@@ -163,8 +207,8 @@ fn hours(engine: &Engine, share: u64) {
     let prefixes = pool.change_zones(Some(ZoneTable::phone().unwrap())).unwrap();
     let hours: Hours = serde_json::from_str(HOURS).unwrap();
     let change = SettingsChange { hours: Some(Some(hours)), ..SettingsChange::default() };
-    beside_leases(engine, &pool, &format!("hours with {prefixes} prefixes, from nothing"), || {
-        pool.change_settings(&change).unwrap();
+    beside_leases(engine, &pool, &format!("hours with {prefixes} prefixes, from nothing"), 1, || {
+        timed(|| pool.change_settings(&change).unwrap())
     });
     let times = (0..48).map(|half_hour| {
         let time = engine.now().after(half_hour * 1_800);
@@ -181,19 +225,21 @@ fn hours(engine: &Engine, share: u64) {
     );
 }
 
-fn run(dir: &Path, share: u64) {
+fn run(dir: &Path, share: u64, only: Option<&str>) {
     let data = dir.join("data");
-    let engine = Engine::open(&EngineConfig::new(&data, 4)).unwrap();
-    numbers_onto_a_list(&engine, share);
-    replace(&engine, share);
-    hours(&engine, share);
+    let engine = Engine::open(&EngineConfig::new(&data, WORKERS)).unwrap();
+    let parts: [(&str, fn(&Engine, u64)); 3] =
+        [("add", numbers_onto_a_list), ("replace", replace), ("hours", hours)];
+    for (_, part) in parts.iter().filter(|(name, _)| only.is_none_or(|only| only == *name)) {
+        part(&engine, share);
+    }
 }
 
 fn main() {
     let args: Vec<String> = std::env::args().collect();
     let share = if args.iter().any(|arg| arg == "--small") { 100 } else { 1 };
-    let at = args.iter().position(|arg| arg == "--dir");
-    let parent = at.map_or_else(std::env::temp_dir, |at| args[at + 1].clone().into());
+    let value = |flag: &str| args.iter().position(|arg| arg == flag).map(|at| args[at + 1].as_str());
+    let parent = value("--dir").map_or_else(std::env::temp_dir, Into::into);
     let dir = tempfile::tempdir_in(parent).unwrap();
-    run(dir.path(), share);
+    run(dir.path(), share, value("--only"));
 }

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::attempts_error::{AttemptsError, MAX_ATTEMPTS};
+use super::json_fields::whole;
 use super::next_state::NextState;
 use super::settings_error::SettingsError;
 
@@ -15,6 +16,7 @@ use super::settings_error::SettingsError;
 #[serde(deny_unknown_fields)]
 pub struct Attempts {
     /// From this lease of a round on, its end makes the number `then` instead of available, at once or after a rest.
+    #[serde(deserialize_with = "whole")]
     pub max: u32,
     /// The next state of the number.
     pub then: NextState,
@@ -79,6 +81,9 @@ mod tests {
         {
             assert!(bad.parse::<Attempts>().is_err(), "{bad}");
         }
+        let whole = serde_json::from_str::<Attempts>(r#"{"max":3.0,"then":{"rest":60.0}}"#).unwrap();
+        assert_eq!(whole, "3:rest:60".parse().unwrap());
+        assert!(serde_json::from_str::<Attempts>(r#"{"max":3.5,"then":"done"}"#).is_err());
         assert!(serde_json::from_str::<Attempts>(r#"{"max":3}"#).is_err());
         assert!(serde_json::from_str::<Attempts>(r#"{"max":3,"then":"done","x":1}"#).is_err());
     }

@@ -51,9 +51,29 @@ pub(crate) fn given_whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
     whole(deserializer).map(Some)
 }
 
+/// The same as a member that is there and may be `null`.
+pub(crate) fn given_whole_or_null<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<u32>>, D::Error> {
+    struct Whole(u32);
+    impl<'de> Deserialize<'de> for Whole {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            whole(deserializer).map(Self)
+        }
+    }
+    let integer = Option::<Whole>::deserialize(deserializer)?;
+    Ok(Some(integer.map(|Whole(integer)| integer)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[derive(Debug, serde::Deserialize)]
+    struct Limits {
+        #[serde(default, deserialize_with = "given_whole_or_null")]
+        most: Option<Option<u32>>,
+    }
 
     #[derive(Debug, serde::Deserialize)]
     struct Object {
@@ -74,5 +94,9 @@ mod tests {
             assert!(read(&format!("{{\"seconds\":{bad}}}")).is_err(), "{bad}");
         }
         assert!(read("{\"name\":null}").is_err());
+        let most = |text: &str| serde_json::from_str::<Limits>(text).map(|limits| limits.most);
+        assert_eq!((most("{}").unwrap(), most("{\"most\":null}").unwrap()), (None, Some(None)));
+        assert_eq!(most("{\"most\":3.0}").unwrap(), Some(Some(3)));
+        assert!(most("{\"most\":3.5}").is_err() && most("{\"most\":-1.0}").is_err());
     }
 }

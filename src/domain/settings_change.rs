@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::attempts::Attempts;
 use super::hours::Hours;
-use super::json_fields::{given, given_whole};
+use super::json_fields::{given, given_whole, given_whole_or_null};
 use super::list_name::ListName;
 use super::next_state::NextState;
 use super::note::Note;
@@ -54,9 +54,9 @@ pub struct SettingsChange {
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     pub holders: Option<bool>,
     /// See [`max_per_holder`](super::settings::Settings::max_per_holder); `Some(None)` removes it, in JSON `null`.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given_whole_or_null")]
     pub max_per_holder: Option<Option<u32>>,
     /// See [`first_per_holder`](super::settings::Settings::first_per_holder); `Some(None)` removes it, in JSON `null`.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given_whole_or_null")]
     pub first_per_holder: Option<Option<u32>>,
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
 
+use crate::domain::json_fields::integer_of;
 use crate::engine::pool::Pool;
 use crate::engine::segment::within::Within;
 use crate::http::blocking::blocking;
@@ -87,6 +88,13 @@ impl Visitor<'_> for Item<'_> {
         Ok(())
     }
 
+    fn visit_f64<E: Error>(self, value: f64) -> Result<(), E> {
+        match integer_of(value) {
+            Some(integer) => self.visit_u64(integer),
+            None => Err(E::invalid_type(serde::de::Unexpected::Float(value), &self)),
+        }
+    }
+
     fn visit_str<E: Error>(self, text: &str) -> Result<(), E> {
         push_text(text, self.0).map_err(E::custom)
     }
@@ -136,6 +144,8 @@ mod tests {
             })
             .into();
         assert_eq!(within.0, expected);
+        let float: WithinField = serde_json::from_str("[81.0,8.1e1,999999999999999.0]").unwrap();
+        assert_eq!(float.0, [expected[1], expected[1], expected[2]]);
         assert_eq!(WithinField::from_query("79-80").unwrap().0, expected[..1]);
     }
 

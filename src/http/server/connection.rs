@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{CONNECTION, HeaderValue};
+use hyper::server::conn::{http1, http2};
 use hyper::service::Service;
 use hyper::{Request, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use hyper_util::server::conn::auto::{Builder, Connection};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::http::access::Access;
@@ -216,22 +216,16 @@ pub(crate) async fn serve<S>(
     let state = connections.add(caller, welcome);
     let gated =
         Gated::new(stream, Arc::clone(&state.gate), Arc::clone(&state.inflow), Arc::clone(&state.outflow));
-    let (gated, leftover) = gated.with_leftover();
+    let (mut gated, leftover) = gated.with_leftover();
+    let Some(is_http2) = protocol(&mut gated, &state).await else { return };
     let service = ConnectionService { welcome, access: Access::default(), api, state: Arc::clone(&state) };
-    let mut builder = Builder::new(TokioExecutor::new());
-    // hyper's own flushing of pipelines would buffer responses without bound: see `Outflow`.
-    builder.http1().pipeline_flush(false).writev(false).max_buf_size(MAX_BUFFER_BYTES);
-    // A client that has sent all that it will send still gets the answers.
-    builder.http1().half_close(true);
-    // hyper's own limit on reading a head sets a timer for every request; the tick costs nearly nothing.
-    builder.http1().header_read_timeout(None::<Duration>);
-    let mut http2 = builder.http2();
-    http2.max_concurrent_streams(MAX_HTTP2_STREAMS).max_send_buf_size(STREAM_SEND_BYTES);
-    http2.initial_stream_window_size(STREAM_WINDOW_BYTES);
-    http2.initial_connection_window_size(CONNECTION_WINDOW_BYTES);
-    http2.max_header_list_size(MAX_HTTP2_HEAD_BYTES).max_pending_accept_reset_streams(MAX_HTTP2_RESETS);
-    let connection = Box::pin(builder.serve_connection(TokioIo::new(gated), service));
-    serve_requests(connection, &state).await;
+    let io = TokioIo::new(gated);
+    let requests = if is_http2 {
+        Requests::Http2(Box::pin(http2().serve_connection(io, service)))
+    } else {
+        Requests::Http1(Box::pin(http1().serve_connection(io, service)))
+    };
+    serve_requests(requests, &state).await;
     let rest = leftover.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some(mut rest) = rest {
         std::future::poll_fn(|cx| match state.command.load(Ordering::Relaxed) {
@@ -242,12 +236,75 @@ pub(crate) async fn serve<S>(
     }
 }
 
+fn http1() -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    // hyper's own flushing of pipelines would buffer responses without bound: see `Outflow`.
+    builder.pipeline_flush(false).writev(false).max_buf_size(MAX_BUFFER_BYTES);
+    // A client that has sent all that it will send still gets the answers.
+    builder.half_close(true);
+    // hyper's own limit on reading a head sets a timer for every request; the tick costs nearly nothing.
+    builder.header_read_timeout(None::<Duration>);
+    builder
+}
+
+fn http2() -> http2::Builder<TokioExecutor> {
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder.max_concurrent_streams(MAX_HTTP2_STREAMS).max_send_buf_size(STREAM_SEND_BYTES);
+    builder.initial_stream_window_size(STREAM_WINDOW_BYTES);
+    builder.initial_connection_window_size(CONNECTION_WINDOW_BYTES);
+    builder.max_header_list_size(MAX_HTTP2_HEAD_BYTES).max_pending_accept_reset_streams(MAX_HTTP2_RESETS);
+    builder
+}
+
+/// Whether the client speaks HTTP/2; `None` if the connection is to end before that is known.
+async fn protocol<S>(gated: &mut Gated<S>, state: &ConnectionState) -> Option<bool>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    std::future::poll_fn(|cx| {
+        state.waker.get_or_init(|| cx.waker().clone());
+        state.inflow.begin_turn();
+        match state.command.load(Ordering::Relaxed) {
+            SERVE => gated.poll_is_http2(cx).map(Some),
+            _ => Poll::Ready(None),
+        }
+    })
+    .await
+}
+
 /// hyper's part of a connection. It is large, and so has one place: a future that takes another one keeps room
 /// for it twice.
-type Requests<'a, S> = Pin<Box<Connection<'a, TokioIo<Gated<S>>, ConnectionService, TokioExecutor>>>;
+enum Requests<S>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    Http1(Pin<Box<http1::Connection<TokioIo<Gated<S>>, ConnectionService>>>),
+    Http2(Pin<Box<http2::Connection<TokioIo<Gated<S>>, ConnectionService, TokioExecutor>>>),
+}
+
+impl<S> Requests<S>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    /// Ready at the end. An error of a connection concerns only its client, which sees it too.
+    #[inline]
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Self::Http1(connection) => connection.as_mut().poll(cx).map(drop),
+            Self::Http2(connection) => connection.as_mut().poll(cx).map(drop),
+        }
+    }
+
+    fn drain(&mut self) {
+        match self {
+            Self::Http1(connection) => connection.as_mut().graceful_shutdown(),
+            Self::Http2(connection) => connection.as_mut().graceful_shutdown(),
+        }
+    }
+}
 
 /// Serves requests until the client ends, or sends what is no request.
-async fn serve_requests<S>(mut connection: Requests<'_, S>, state: &ConnectionState)
+async fn serve_requests<S>(mut requests: Requests<S>, state: &ConnectionState)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -260,16 +317,15 @@ where
             DRAIN if draining => {}
             DRAIN => {
                 draining = true;
-                connection.as_mut().graceful_shutdown();
+                requests.drain();
             }
             _ => return Poll::Ready(()),
         }
-        // An error of a connection concerns only its client, which sees it too.
-        let mut polled = connection.as_mut().poll(cx).map(drop);
+        let mut polled = requests.poll(cx);
         while polled.is_pending() && state.outflow.take_deferred() {
             // Responses are held, and the next request of the pipeline takes time.
             state.outflow.release();
-            polled = connection.as_mut().poll(cx).map(drop);
+            polled = requests.poll(cx);
         }
         polled
     })

@@ -19,8 +19,10 @@ pub const MAX_HELD_BYTES: usize = 64 << 10;
 /// Most bytes that a connection keeps for this while it holds nothing.
 const KEPT_BYTES: usize = 8 << 10;
 
-/// What is read of a client whose request waits, in bytes.
+/// What is read of a client whose request waits, or before its protocol is known, in bytes.
 const MAX_AHEAD_BYTES: usize = 1 << 10;
+/// What a client of HTTP/2 sends first.
+const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// What is left of a connection's socket when hyper gives it up with answers in it, as it does at bytes that it
 /// cannot read: the requests before these have been executed.
@@ -41,7 +43,8 @@ pub(crate) struct Gated<S> {
     ahead: Ahead,
 }
 
-/// What was read while a request waited, so that the end of its client is seen.
+/// What was read before hyper asked for it: to know the protocol, or while a request waited, so that the end of its
+/// client is seen.
 #[derive(Default)]
 struct Ahead {
     bytes: Vec<u8>,
@@ -160,6 +163,17 @@ impl<S: AsyncRead + Unpin> Gated<S> {
                 }
             }
         }
+    }
+
+    /// Reads until it is known whether the client speaks HTTP/2. hyper then gets all that has come at once: a first
+    /// part of its own would make it keep twice the room for the rest.
+    pub(super) fn poll_is_http2(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        self.poll_ahead(cx);
+        let Ahead { bytes, is_end } = &self.ahead;
+        let is_open = bytes.len() < HTTP2_PREFACE.len() && HTTP2_PREFACE.starts_with(bytes) && !is_end;
+        // It may be a part of a head, which has its time.
+        self.inflow.set_in_head(is_open && !bytes.is_empty());
+        if is_open { Poll::Pending } else { Poll::Ready(bytes.starts_with(HTTP2_PREFACE)) }
     }
 
     /// Takes what was read ahead; `None` if nothing was.

@@ -186,6 +186,11 @@ impl Inflow {
         framing
     }
 
+    /// Says whether a part of a head has come that is not received yet.
+    pub(super) fn set_in_head(&self, is_in_head: bool) {
+        self.phase.store(if is_in_head { HEAD } else { SILENT }, Ordering::Relaxed);
+    }
+
     /// Notes that a request is answered. What its client has sent of the next one may be in hyper's buffer: it
     /// counts once more of it comes.
     #[inline]

@@ -8,6 +8,9 @@ use crate::coordinates::{self, Rank};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct SegmentIndex(pub(crate) u32);
 
+/// Steps of a search for a span before it becomes a binary one.
+const MAX_STEPS: usize = 8;
+
 /// Some of a pool's numbers, as rank ranges of its segments.
 #[derive(Debug, Clone)]
 pub(crate) struct Spans {
@@ -87,13 +90,28 @@ impl Spans {
     /// The span (its index) and the rank at a position below [`Self::positions`].
     #[inline]
     pub(crate) fn at(&self, position: u64) -> (usize, Rank) {
-        let span = if self.list.len() == 1 {
-            0
-        } else {
-            self.list.partition_point(|span| span.offset <= position) - 1
-        };
+        let span = if self.list.len() == 1 { 0 } else { self.span_at(position) };
         let found = &self.list[span];
         (span, Rank(found.ranks.start.0 + (position - found.offset) as u32))
+    }
+
+    /// The span that has a position. Spans are mostly of similar lengths: the search begins at the position's share
+    /// of the list.
+    #[inline]
+    fn span_at(&self, position: u64) -> usize {
+        // Numbers and spans of a pool, multiplied, stay far below 64 bits.
+        let guess = position * self.list.len() as u64 / self.positions;
+        let mut span = (guess as usize).min(self.list.len() - 1);
+        for _ in 0..MAX_STEPS {
+            if self.list[span].offset > position {
+                span -= 1;
+            } else if self.list.get(span + 1).is_some_and(|next| next.offset <= position) {
+                span += 1;
+            } else {
+                return span;
+            }
+        }
+        self.list.partition_point(|span| span.offset <= position) - 1
     }
 
     /// The first span and rank at or after a place; wraps around to the very first ones.
@@ -104,6 +122,37 @@ impl Spans {
             Some(span) if span.segment == segment => (found, span.ranks.start.max(rank)),
             Some(span) => (found, span.ranks.start),
             None => (0, self.list.first().map_or(Rank(0), |span| span.ranks.start)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_position_is_found_however_long_the_spans_are() {
+        let lengths: [fn(u32) -> u32; 3] =
+            [|_| 7, |span| 1 + span * span, |span| if span == 3 { 100_000 } else { 1 }];
+        for length in lengths {
+            let mut next = 0;
+            let ranges: Vec<_> = (0..40)
+                .map(|span| {
+                    let start = next + 5;
+                    next = start + length(span);
+                    (SegmentIndex(span / 30), Rank(start)..Rank(next))
+                })
+                .collect();
+            let spans = Spans::new(ranges.iter().cloned(), None);
+            let mut position = 0;
+            for (index, (_, ranks)) in ranges.iter().enumerate() {
+                for rank in [ranks.start.0, ranks.end.0 - 1] {
+                    let at = position + u64::from(rank - ranks.start.0);
+                    assert_eq!(spans.at(at), (index, Rank(rank)));
+                }
+                position += u64::from(coordinates::count(ranks));
+            }
+            assert_eq!(position, spans.positions());
         }
     }
 }

@@ -35,15 +35,16 @@ const CALLS: usize = 16_000;
 /// Requests in flight: enough that the answers, not the waiting, are counted.
 const DEPTH: usize = 16;
 const LEASE: &[u8] = b"POST /v1/pools/demo/lease HTTP/1.1\r\nHost: localhost\r\n\r\n";
-/// A pool of as many numbers for leases in hours: one in two of its prefixes is open.
-const CAMP_NUMBERS: &str = "79020000000-79020099999";
+/// A pool of as many numbers, and one of twice as many for leases in hours: one in two of its ranges is open.
+const CAMP_NUMBERS: [&str; 2] = ["79020000000-79020099999", "79020000000-79020199999"];
 const CAMP_LEASE: &[u8] = b"POST /v1/pools/camp/lease HTTP/1.1\r\nHost: localhost\r\n\r\n";
-/// Prefixes of [`CAMP_NUMBERS`] that have a time zone.
-const CAMP_PREFIXES: std::ops::Range<u64> = 790_200_000..790_201_000;
+/// Ranges of the larger pool that have a time zone each.
+const CAMP_RANGES: u64 = 1_000;
+const CAMP_RANGE_NUMBERS: u64 = 200;
 /// Zones of alternate prefixes. At no time is it the same hour in both.
 const CAMP_ZONES: [&str; 2] = ["Etc/UTC", "Etc/GMT-6"];
 /// Numbers of the list: every other one from here on, a few of them the pool's.
-const LISTED: std::ops::Range<u64> = 79_000_020_000..79_020_020_000;
+const LISTED: std::ops::Range<u64> = 79_000_002_000..79_020_002_000;
 /// As long as the answer to [`LEASE`].
 const BODY: &str = r#"{"leases":[{"number":79022961123,"token":"n0uKAMSBhPA","generation":1,"expires_at":"2026-11-25T15:32:51Z"}]}"#;
 
@@ -98,7 +99,7 @@ fn main() -> ExitCode {
         let out = dir.path().join(name);
         let lease = count_after(&out, Path::new(ALLOTD), &args, prepare, Calls::Of(CAMP_LEASE));
         fs::remove_dir_all(&data).unwrap();
-        println!("a lease {name} a list of 10 million and hours of 1,000 prefixes: {lease:.0} instructions");
+        println!("a lease {name} a list of 10 million and hours of 1,000 ranges: {lease:.0} instructions");
         lease
     };
     let (without, with) = (camp("without", false), camp("with", true));
@@ -139,7 +140,7 @@ fn issue(dir: &Path) -> (String, String) {
     (fs::read_to_string(secret).unwrap().trim().to_owned(), tokens.to_str().unwrap().to_owned())
 }
 
-/// Creates the pool of [`CAMP_NUMBERS`], with a list and hours that are in use or without.
+/// Creates a pool of [`CAMP_NUMBERS`], with a list and hours that are in use or without.
 fn make_camp(stream: &mut TcpStream, in_use: bool) {
     let mut query = "";
     if in_use {
@@ -149,11 +150,18 @@ fn make_camp(stream: &mut TcpStream, in_use: bool) {
         listed.serialize_into(&mut bytes).unwrap();
         send(stream, "PUT", "/v1/lists/national", "application/octet-stream", &bytes);
     }
-    send(stream, "PUT", &format!("/v1/pools/camp{query}"), "text/plain", CAMP_NUMBERS.as_bytes());
+    send(
+        stream,
+        "PUT",
+        &format!("/v1/pools/camp{query}"),
+        "text/plain",
+        CAMP_NUMBERS[usize::from(in_use)].as_bytes(),
+    );
     if in_use {
-        let mut table = "prefix,zones\n".to_owned();
-        for (prefix, zone) in CAMP_PREFIXES.zip(CAMP_ZONES.into_iter().cycle()) {
-            writeln!(table, "{prefix},{zone}").unwrap();
+        let mut table = "first,last,zones\n".to_owned();
+        for (range, zone) in (0..CAMP_RANGES).zip(CAMP_ZONES.into_iter().cycle()) {
+            let first = 79_020_000_000 + range * CAMP_RANGE_NUMBERS;
+            writeln!(table, "{first},{},{zone}", first + CAMP_RANGE_NUMBERS - 1).unwrap();
         }
         send(stream, "PUT", "/v1/pools/camp/zones", "text/csv", table.as_bytes());
         // Open for some hours around now in the first zone only.
@@ -163,7 +171,7 @@ fn make_camp(stream: &mut TcpStream, in_use: bool) {
         let body = serde_json::json!({"hours": {"rules": [rule]}}).to_string();
         send(stream, "PATCH", "/v1/pools/camp", "application/json", body.as_bytes());
         let open = send(stream, "GET", "/v1/pools/camp/hours", "application/json", b"");
-        assert!(open.contains("\"open\":50000,"), "{open}");
+        assert!(open.contains("\"open\":100000,"), "{open}");
     }
 }
 

@@ -326,7 +326,8 @@ mod tests {
                 | Record::OldKeyLease(_)
                 | Record::List(_)
                 | Record::Holder(_)
-                | Record::Round(_) => {
+                | Record::Round(_)
+                | Record::Marks(_) => {
                     unreachable!()
                 }
             }

@@ -21,7 +21,8 @@ use crate::engine::segment::plausible::Plausible;
 use crate::engine::shared::Shared;
 use crate::journal::frame::Frame;
 use crate::journal::record::{
-    HolderRecord, KeyLeaseRecord, ListRecord, OldKeyLeaseRecord, RETURNED_BY_HOLDER, Record, WordRecord,
+    HELD_UNTIL_CHANGE, HolderRecord, KeyLeaseRecord, ListRecord, OldKeyLeaseRecord, RETURNED_BY_HOLDER,
+    Record, WordRecord,
 };
 use crate::journal::recovery::{Damage, Journaled, Recovered};
 use crate::numbers::number::Number;
@@ -165,7 +166,11 @@ impl OpenedPools {
                         self.keys.lease(&record);
                     }
                 }
-                Record::Word(_) | Record::List(_) | Record::Holder(_) | Record::Round(_) => {}
+                Record::Word(_)
+                | Record::List(_)
+                | Record::Holder(_)
+                | Record::Round(_)
+                | Record::Marks(_) => {}
             }
         }
     }
@@ -439,7 +444,7 @@ impl<'a> Replayer<'a> {
                         self.taken.holder_names.push(record);
                         continue;
                     }
-                    Record::Round(_) => continue,
+                    Record::Round(_) | Record::Marks(_) => continue,
                     other => {
                         self.taken.keys.push(other);
                         continue;
@@ -487,7 +492,8 @@ impl<'a> Replayer<'a> {
         if record.holder & RETURNED_BY_HOLDER != 0 {
             seen.returned.insert(holder);
         }
-        holder
+        // Its lease has ended: the word has a later generation.
+        if record.holder & HELD_UNTIL_CHANGE != 0 { HolderId::NOBODY } else { holder }
     }
 
     fn remember_largest(&mut self) {

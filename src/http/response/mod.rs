@@ -1,6 +1,7 @@
 //! Writing responses: bodies, JSON, problems.
 
 pub mod body;
+pub(crate) mod event_lines;
 pub(crate) mod json;
 pub(crate) mod problem;
 pub(crate) mod protection;

@@ -26,6 +26,9 @@ use super::word_table::WordTable;
 /// has room for.
 pub const MAX_HOLDER_ID: u64 = (1 << if GENERATION_SHIFT < 48 { GENERATION_SHIFT } else { 48 }) - 1;
 
+/// Entries that are prefetched before the first is read: few fit, far from each other.
+const ENTRIES_AT_ONCE: usize = 64;
+
 /// Names a holder within its pool. An id is given out once, and ids only grow. 0 stands for nobody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct HolderId(pub u64);
@@ -112,11 +115,24 @@ impl<W: AsRef<[AtomicU64]>> HolderColumn<W> {
 
     /// Calls `each` with every rank of some whose entry names the holder, believed or not.
     pub fn each_of(&self, ranks: Range<u32>, holder: HolderId, mut each: impl FnMut(Rank)) {
+        let mut fitting = [Rank(0); ENTRIES_AT_ONCE];
+        let mut count = 0;
+        let mut verify = |fitting: &[Rank]| {
+            fitting
+                .iter()
+                .filter(|rank| named_by(self.entries.get(**rank)) == holder)
+                .for_each(|rank| each(*rank));
+        };
         self.hints.each_of(ranks, holder.0, |rank| {
-            if named_by(self.entries.get(rank)) == holder {
-                each(rank);
+            self.entries.prefetch(rank);
+            fitting[count] = rank;
+            count += 1;
+            if count == ENTRIES_AT_ONCE {
+                verify(&fitting);
+                count = 0;
             }
         });
+        verify(&fitting[..count]);
     }
 
     /// The entry of a rank, believed or not: its generation, and the holder.

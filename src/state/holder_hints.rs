@@ -13,6 +13,8 @@ const BYTE_BITS: u32 = 8;
 /// The lowest and the highest bit of each byte.
 const LOW: u64 = u64::from_le_bytes([1; 8]);
 const HIGH: u64 = LOW << 7;
+/// Words that are searched together: a line of the cache.
+const WORDS_AT_ONCE: usize = 8;
 /// Bytes that stand for holders.
 const HINTS: u64 = 255;
 
@@ -68,18 +70,24 @@ impl HolderHints {
     pub(super) fn each_of(&self, ranks: Range<u32>, holder: u64, mut each: impl FnMut(Rank)) {
         let pattern = LOW * hint(holder);
         let words = ranks.start / RANKS_PER_WORD..ranks.end.div_ceil(RANKS_PER_WORD);
-        let first = words.start * RANKS_PER_WORD;
-        for (word, base) in self.0[words.start as usize..words.end as usize]
-            .iter()
-            .zip((first..).step_by(RANKS_PER_WORD as usize))
-        {
-            let mut zeros = zero_bytes(word.load(Ordering::Acquire) ^ pattern);
-            while zeros != 0 {
-                let rank = base + zeros.trailing_zeros() / BYTE_BITS;
-                zeros &= zeros - 1;
-                if ranks.contains(&rank) {
-                    each(Rank(rank));
+        let mut base = words.start * RANKS_PER_WORD;
+        for chunk in self.0[words.start as usize..words.end as usize].chunks(WORDS_AT_ONCE) {
+            let zeros = |word: &AtomicU64| zero_bytes(word.load(Ordering::Acquire) ^ pattern);
+            // In most chunks there is nothing: one branch for all of it.
+            if chunk.iter().fold(0, |any, word| any | zeros(word)) == 0 {
+                base += chunk.len() as u32 * RANKS_PER_WORD;
+                continue;
+            }
+            for word in chunk {
+                let mut zeros = zeros(word);
+                while zeros != 0 {
+                    let rank = base + zeros.trailing_zeros() / BYTE_BITS;
+                    zeros &= zeros - 1;
+                    if ranks.contains(&rank) {
+                        each(Rank(rank));
+                    }
                 }
+                base += RANKS_PER_WORD;
             }
         }
     }

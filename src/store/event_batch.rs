@@ -23,7 +23,8 @@
 pub(super) const BATCH_HEAD_BYTES: usize = 40;
 const MAGIC: [u8; 4] = *b"ALEV";
 const SECTION_HEAD_BYTES: usize = 24;
-const EVENT_BYTES: usize = 24;
+/// Bytes of an event.
+pub(super) const EVENT_BYTES: usize = 24;
 /// The kind of a round's opening.
 pub const ROUND_KIND: u8 = 8;
 /// The kind of a number's addition to the pool.

@@ -18,7 +18,7 @@ use crate::store::totals_file::AllTotals;
 
 use super::Events;
 use super::order::{self, Told};
-use super::thread::{self, CHANGES_AT_ONCE, CHANGES_PER_BATCH, Named};
+use super::thread::{self, CHANGES_AT_ONCE, Named};
 
 /// What is known of the pools before they are activated.
 pub(crate) struct Recovering<'a> {
@@ -89,7 +89,7 @@ impl Recovering<'_> {
                 let ahead = read(&told);
                 let (changes, early) =
                     order::in_order(pending.0, ahead.as_ref().map_or(&[], |ahead| &ahead.0));
-                let parts = changes.chunks(CHANGES_PER_BATCH);
+                let parts = changes.chunks(log.events_per_batch());
                 let last = parts.len();
                 for (part, place) in parts.zip(1..) {
                     let events = thread::by_pool(part, |pool, named| self.name(pool, named));

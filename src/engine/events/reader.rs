@@ -78,9 +78,10 @@ fn event<'a>(seq: u64, raw: &RawEvent, names: &[&'a str]) -> Event<'a> {
         name: name_of(raw.kind),
         number: (!is_of_pool).then_some(raw.number),
         word: has_word.then_some(of_word),
-        round: match has_word {
-            true => word.done_in_round(),
-            false => u32::try_from(raw.word).ok().filter(|_| is_of_pool),
+        round: if has_word {
+            word.done_in_round()
+        } else {
+            u32::try_from(raw.word).ok().filter(|_| is_of_pool)
         },
         outcome: at_place(raw.outcome.into()),
         holder: at_place(raw.holder.into()),

@@ -1,10 +1,10 @@
 //! The thread that follows the journal and keeps what happened.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tracing::warn;
@@ -31,12 +31,12 @@ use super::{Events, lock};
 
 /// Most changes that are put in order at once, unless one frame has more: more than a group has.
 pub(super) const CHANGES_AT_ONCE: usize = 1 << 18;
-/// Most of them that are written at once: what a reader takes at once.
-pub(super) const CHANGES_PER_BATCH: usize = 4_096;
 /// How long the thread waits for the next groups before it asks for them.
 const GROUP_PATIENCE: Duration = Duration::from_millis(2);
 /// How long it waits before it writes again what could not be written.
 const WRITE_RETRY: Duration = Duration::from_secs(1);
+/// How often readers are woken at most: each of them makes a call for what there is then.
+const WAKE_INTERVAL: Duration = Duration::from_millis(20);
 /// How often what is too old is removed.
 const TIDY_INTERVAL: Duration = Duration::from_secs(30);
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
@@ -168,6 +168,9 @@ struct Follow {
     pending_to: u64,
     /// Which of them were told early.
     told: Told,
+    /// Pools that have events of which their readers do not know.
+    to_wake: HashSet<u64>,
+    woken_at: Option<Instant>,
 }
 
 impl Follow {
@@ -191,7 +194,7 @@ impl Follow {
         let (changes, told) = order::in_order(std::mem::take(&mut self.pending), ahead);
         self.told = told;
         let (events, known) = (&self.events, &mut self.known);
-        let parts = changes.chunks(CHANGES_PER_BATCH);
+        let parts = changes.chunks(events.log.events_per_batch());
         let last = parts.len();
         for (part, place) in parts.zip(1..) {
             let pools = by_pool(part, |pool, named| {
@@ -212,9 +215,24 @@ impl Follow {
                 thread::sleep(WRITE_RETRY);
             }
             events.rate.count(events.clock.now().seconds(), part.len() as u64);
-            events.wake(|pool| pools.iter().any(|(known, ..)| *known == pool));
+            self.to_wake.extend(pools.iter().map(|(pool, ..)| *pool));
         }
         Ok(())
+    }
+
+    /// Wakes the readers of what was kept, if the last time is long enough ago. Returns when to come back for it.
+    fn wake_readers(&mut self) -> Option<Duration> {
+        if self.to_wake.is_empty() {
+            return None;
+        }
+        let passed = self.woken_at.map_or(WAKE_INTERVAL, |at| at.elapsed());
+        if passed < WAKE_INTERVAL {
+            return Some(WAKE_INTERVAL.saturating_sub(passed));
+        }
+        let pools = std::mem::take(&mut self.to_wake);
+        self.events.wake(|pool| pools.contains(&pool));
+        self.woken_at = Some(Instant::now());
+        None
     }
 
     /// Forgets the segments that no record names which is still to be read: all is read up to these groups.
@@ -286,6 +304,7 @@ impl Follow {
         loop {
             // Read first, so that all that was published before the end is kept.
             let ends = self.events.ends.load(Ordering::Acquire);
+            self.wake_readers();
             match self.turn() {
                 Ok(true) if !ends => {}
                 Ok(_) if ends => return self.finish(),
@@ -293,7 +312,7 @@ impl Follow {
                     let now_nanos = self.events.clock.now_nanos();
                     // What cannot be removed is tried again.
                     let _ = self.events.log.tidy(now_nanos, &|pool| self.known.has(pool));
-                    thread::park_timeout(TIDY_INTERVAL);
+                    thread::park_timeout(self.wake_readers().unwrap_or(TIDY_INTERVAL));
                 }
                 Err(_) if self.events.ends.load(Ordering::Acquire) || self.journal.is_poisoned() => {
                     return self.events.wake(|_| true);
@@ -352,6 +371,8 @@ impl EventThread {
             pending_at_group: 0,
             pending_to: 0,
             told: Told::new(),
+            to_wake: HashSet::new(),
+            woken_at: None,
         };
         // Nothing that is confirmed depends on it.
         let begun = events.log.begin(&|pool| follow.known.has(pool)).inspect_err(not_kept);

@@ -191,7 +191,9 @@ impl Lists {
         }
         // Whoever waits for the number must not wait for the journal.
         drop(shard);
-        marks.into_iter().for_each(|mark| changing.record_marks(mark));
+        for mark in marks {
+            changing.record_marks(mark);
+        }
     }
 
     /// Puts a number on a list, for a thread that changes words with `slot`: the records are pushed before those
@@ -355,7 +357,9 @@ impl Pool {
             self.refresh_ranks(segment, segment.state.free.blocked().in_ranks(all), is_told);
         };
         let incoming = self.blocking.incoming().clone();
-        incoming.iter().for_each(|segment| of(segment, is_told && !segment.merging.is_target()));
+        for segment in &incoming {
+            of(segment, is_told && !segment.merging.is_target());
+        }
         let segments = self.segments.load();
         for segment in &segments.list {
             let is_receiving = segments.receiving().is_some_and(|other| Arc::ptr_eq(other, segment));

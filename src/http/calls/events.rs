@@ -163,7 +163,7 @@ async fn answer(
     }
     let mut lines = Lines {
         reader,
-        lines: EventLines::new(asked.format),
+        writer: EventLines::new(asked.format),
         left: asked.limit,
         begins: asked.format == Format::Stream,
     };
@@ -201,7 +201,7 @@ impl Parts for After {
 /// The events of an answer.
 struct Lines {
     reader: Reader,
-    lines: EventLines,
+    writer: EventLines,
     /// How many may follow.
     left: u32,
     /// Whether the beginning of a browser's stream is still to be written.
@@ -214,11 +214,11 @@ impl Parts for Lines {
         if std::mem::take(&mut self.begins) {
             part.extend_from_slice(RETRY_LINE);
         }
-        let (left, lines) = (&mut self.left, &mut self.lines);
+        let (left, writer) = (&mut self.left, &mut self.writer);
         let mut goes_on = *left > 0;
         while goes_on && part.is_empty() {
             goes_on = self.reader.read(&mut |event| {
-                lines.put(&mut part, &event);
+                writer.put(&mut part, &event);
                 *left -= 1;
                 *left > 0
             })?;

@@ -38,6 +38,8 @@ const PARTS: u64 = 16;
 /// The unit of the first sequence number, in nanoseconds, as a shift.
 const FIRST_SHIFT: u32 = 10;
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
+/// Most events of a batch.
+const MAX_BATCH_EVENTS: u64 = 4_096;
 const SUFFIX: &str = ".events";
 const UNFINISHED: &str = "unfinished";
 
@@ -122,6 +124,11 @@ impl EventLog {
         self.write(&mut buffer, covered, false)
     }
 
+    /// Most events that are to be appended at once: what a reader takes at once, and no more than a file has.
+    pub fn events_per_batch(&self) -> usize {
+        (self.keep.bytes / PARTS / event_batch::EVENT_BYTES as u64).min(MAX_BATCH_EVENTS) as usize
+    }
+
     /// Appends a batch: the events of each pool, which bring the log up to a frame of the journal. `exists` tells
     /// whether there is such a pool.
     pub fn append(
@@ -164,7 +171,9 @@ impl EventLog {
             inner.next.insert(section.pool, section.first_seq + section.events().len() as u64);
         }
         if let Some(file) = file(&mut inner) {
-            sections.iter().for_each(|section| file.index(file.bytes, section));
+            for section in &sections {
+                file.index(file.bytes, section);
+            }
             file.bytes += buffer.len() as u64;
         }
     }

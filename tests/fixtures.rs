@@ -10,9 +10,11 @@ use allotd::coordinates::{Rank, SegmentId};
 use allotd::journal::cause::{Cause, ChangeKind};
 use allotd::journal::file::path_of;
 use allotd::journal::frame::{FrameHead, HEAD_BYTES, Head, frame_bytes, put_record};
+use allotd::journal::marks::MarkKind;
 use allotd::journal::on_damage::OnDamage;
 use allotd::journal::record::{
-    HolderRecord, KeyLeaseRecord, KeyRecord, ListRecord, OldKeyLeaseRecord, Record, RoundRecord, WordRecord,
+    HolderRecord, KeyLeaseRecord, KeyRecord, ListRecord, MarksRecord, OldKeyLeaseRecord, Record, RoundRecord,
+    WordRecord,
 };
 use allotd::journal::recovery::read;
 use allotd::state::holder_column::HolderId;
@@ -77,8 +79,14 @@ fn format_5() -> Vec<Record> {
     format_4().into_iter().chain([Record::Round(RoundRecord { pool: 11, round: 8 })]).collect()
 }
 
+fn format_6() -> Vec<Record> {
+    let (segment, kind) = (SegmentId(2), MarkKind::Unblocked);
+    let marks = MarksRecord { pool: 11, segment, kind, base: Rank(64), bits: 0b1011, sequence: 29 };
+    format_5().into_iter().chain([Record::Marks(marks)]).collect()
+}
+
 fn journal() -> Vec<u8> {
-    let frames = records(new_lease(), &format_5(), true, Cause::returned(0xF_1234));
+    let frames = records(new_lease(), &format_6(), true, Cause::returned(0xF_1234));
     let lengths = frames.iter().map(|records| frame_bytes(records.len()));
     let mut bytes = vec![0; HEAD_BYTES + lengths.sum::<usize>()];
     let file_bytes = bytes.len() as u64;
@@ -105,7 +113,7 @@ fn journal() -> Vec<u8> {
 
 #[test]
 fn journals_of_this_format_are_written_the_same() {
-    let path = fixture("format-5.journal");
+    let path = fixture("format-6.journal");
     if std::env::var_os("ALLOTD_WRITE_FIXTURES").is_some() && !path.exists() {
         fs::write(&path, journal()).unwrap();
     }
@@ -122,6 +130,7 @@ fn journals_of_each_format_are_read() {
         ("format-3.journal", new_lease(), vec![list_change()], false, unknown),
         ("format-4.journal", new_lease(), format_4(), true, unknown),
         ("format-5.journal", new_lease(), format_5(), true, Cause::returned(0xF_1234)),
+        ("format-6.journal", new_lease(), format_6(), true, Cause::returned(0xF_1234)),
     ] {
         let dir = tempfile::tempdir().unwrap();
         fs::copy(fixture(name), path_of(dir.path(), 3)).unwrap();

@@ -106,11 +106,14 @@ fn random(state: &mut u64) -> u64 {
 /// Leases, renews, returns and lets leases end until told to stop, or until the daemon is gone.
 fn holder(address: std::net::SocketAddr, seed: u64, stop: &AtomicBool, confirmed: &Mutex<Confirmed>) {
     let mut state = seed;
+    let name = format!("holder {seed}");
     let Ok(mut client) = Client::connect(address) else { return };
     while !stop.load(Ordering::Relaxed) {
         let count = random(&mut state) % 4 + 1;
         let ttl = random(&mut state) % 3 + 1;
-        let Ok(answer) = client.post("/v1/pools/ru/lease", &json!({"count": count, "ttl": ttl})) else {
+        let Ok(answer) =
+            client.post("/v1/pools/ru/lease", &json!({"count": count, "ttl": ttl, "holder": name}))
+        else {
             return;
         };
         if answer.status != 200 {
@@ -131,7 +134,8 @@ fn holder(address: std::net::SocketAddr, seed: u64, stop: &AtomicBool, confirmed
                     confirmed.lock().unwrap().renewed.insert((number, generation));
                 }
             }
-            let outcome = ["no_answer", "answered", "refused", "unheard_of"][random(&mut state) as usize % 4];
+            let outcome =
+                ["no_answer", "answered", "refused", "unheard_of", "optout"][random(&mut state) as usize % 5];
             if random(&mut state).is_multiple_of(6) {
                 continue;
             }
@@ -145,18 +149,31 @@ fn holder(address: std::net::SocketAddr, seed: u64, stop: &AtomicBool, confirmed
     }
 }
 
-/// Retires, reinstates, releases and opens rounds.
-fn operator(address: std::net::SocketAddr, stop: &AtomicBool) {
-    let mut state = 99;
+/// Retires, reinstates, releases, opens rounds and changes a list; adds numbers if the daemon is not killed: a kill
+/// during an addition makes the events begin anew.
+fn operator(address: std::net::SocketAddr, stop: &AtomicBool, adds: bool) {
+    const CALLS: [&str; 7] = [
+        "/v1/pools/ru/rounds",
+        "/v1/pools/ru/retire",
+        "/v1/pools/ru/reinstate",
+        "/v1/pools/ru/release",
+        "/v1/lists/optouts/numbers",
+        "/v1/lists/optouts/remove",
+        "/v1/pools/ru/numbers",
+    ];
+    let (mut state, mut added) = (99, 0);
     let Ok(mut client) = Client::connect(address) else { return };
     while !stop.load(Ordering::Relaxed) {
-        let number = format!("{}\n", FIRST + random(&mut state) % NUMBERS);
-        let call = ["retire", "reinstate", "release", "rounds"][random(&mut state) as usize % 4];
-        let path = format!("/v1/pools/ru/{call}");
-        let done = if call == "rounds" {
-            client.call("POST", &path)
+        let mut number = FIRST + random(&mut state) % NUMBERS;
+        let path = CALLS[random(&mut state) as usize % (CALLS.len() - usize::from(!adds))];
+        if path == "/v1/pools/ru/numbers" {
+            number = FIRST + NUMBERS + added;
+            added += 1;
+        }
+        let done = if path == CALLS[0] {
+            client.call("POST", path)
         } else {
-            client.send("POST", &path, "text/plain", number.as_bytes())
+            client.send("POST", path, "text/plain", format!("{number}\n").as_bytes())
         };
         if done.is_err() {
             return;
@@ -165,90 +182,121 @@ fn operator(address: std::net::SocketAddr, stop: &AtomicBool) {
     }
 }
 
-fn load(daemon: &Daemon, seconds: f64, confirmed: &Mutex<Confirmed>, end: impl FnOnce()) {
+fn load(daemon: &Daemon, seconds: f64, adds: bool, confirmed: &Mutex<Confirmed>, end: impl FnOnce()) {
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         for seed in 1..=4 {
             let stop = &stop;
             scope.spawn(move || holder(daemon.address, seed * 7_919, stop, confirmed));
         }
-        scope.spawn(|| operator(daemon.address, &stop));
+        scope.spawn(|| operator(daemon.address, &stop, adds));
         std::thread::sleep(Duration::from_secs_f64(seconds));
         end();
         stop.store(true, Ordering::Relaxed);
     });
 }
 
-/// Follows the history of a number: each event must be possible after the one before it.
-fn follow(events: &[Value]) -> BTreeMap<u64, Value> {
-    let mut last: BTreeMap<u64, Value> = BTreeMap::new();
-    for event in events.iter().filter(|event| event["event"] != "round") {
-        let number = event["number"].as_u64().unwrap();
-        let none = json!({"generation": 0, "state": "available", "event": "added"});
-        let before = last.get(&number).unwrap_or(&none);
-        let generation = |event: &Value| event["generation"].as_u64().unwrap();
-        let (was, is) = (generation(before), generation(event));
+/// What the events of a number lead to.
+#[derive(Default)]
+struct History {
+    /// The last event that says something of its state.
+    last: Option<Value>,
+    is_blocked: bool,
+    /// Its last lease that named a holder: the generation, and who.
+    held: Option<(u64, Value)>,
+}
+
+fn generation(event: &Value) -> u64 {
+    event["generation"].as_u64().unwrap()
+}
+
+impl History {
+    /// Takes an event, which must be possible after those before it, and names who held the number.
+    fn take(&mut self, event: &Value) {
         let name = event["event"].as_str().unwrap();
-        let live = ["leased", "renewed"];
+        if name == "blocked" || name == "unblocked" {
+            assert_eq!(self.is_blocked, name == "unblocked", "{event}");
+            self.is_blocked = name == "blocked";
+            return;
+        }
+        let none = json!({"generation": 0, "state": "available", "event": "none"});
+        let before = self.last.as_ref().unwrap_or(&none);
+        let (was, is) = (generation(before), generation(event));
+        let is_after = |names: &[&str]| names.contains(&before["event"].as_str().unwrap());
         let fits = match name {
+            "added" => self.last.is_none() && event["state"] == "available",
             "leased" => is > was && event["state"] == "leased",
             // The late renewal of a lease that has ended by itself is one.
             "renewed" => {
-                is == was
-                    && event["state"] == "leased"
-                    && (live.contains(&before["event"].as_str().unwrap()) || before["event"] == "expired")
+                is == was && event["state"] == "leased" && is_after(&["leased", "renewed", "expired"])
             }
-            "returned" => {
-                is == was
-                    && (live.contains(&before["event"].as_str().unwrap()) || before["event"] == "expired")
-            }
+            "returned" => is == was && is_after(&["leased", "renewed", "expired"]),
             "expired" => is == was && before["state"] == "leased",
             "released" | "reinstated" => is > was && event["state"] == "available",
             "retired" => is == was && event["state"] == "retired" && before["state"] != "retired",
             other => panic!("{other}"),
         };
         assert!(fits, "{event} after {before}");
-        last.insert(number, event.clone());
+        if name == "leased" {
+            self.held = Some((is, event["holder"].clone()));
+        }
+        let ends = name == "released" || name == "reinstated";
+        let holder = self.held.as_ref().filter(|(held, _)| *held == if ends { was } else { is });
+        assert_eq!(event.get("holder"), holder.map(|(_, who)| who), "{event} after {before}");
+        self.last = Some(event.clone());
     }
-    last
+}
+
+/// Follows the history of each number.
+fn follow(events: &[Value]) -> BTreeMap<u64, History> {
+    let mut histories: BTreeMap<u64, History> = BTreeMap::new();
+    for event in events.iter().filter(|event| event["event"] != "round") {
+        histories.entry(event["number"].as_u64().unwrap()).or_default().take(event);
+    }
+    histories
 }
 
 /// Compares the states to which the events lead with those of the pool.
-fn assert_leads_to_the_states(daemon: &Daemon, last: &BTreeMap<u64, Value>) {
+fn assert_leads_to_the_states(daemon: &Daemon, histories: &BTreeMap<u64, History>) {
     let mut client = daemon.client();
     let round = client.call("GET", "/v1/pools/ru").unwrap().json()["round"].as_u64().unwrap();
     let export = client.get_as("/v1/pools/ru/numbers", "text/csv").unwrap().body;
+    let none = History::default();
     for row in export.lines().skip(1) {
         let fields: Vec<&str> = row.split(',').collect();
-        let number = fields[0].parse::<u64>().unwrap();
-        let Some(event) = last.get(&number) else {
-            assert_eq!(fields[1..3], ["available", "0"], "{row}");
-            continue;
+        let history = histories.get(&fields[0].parse().unwrap()).unwrap_or(&none);
+        let (state, times) = match &history.last {
+            None => ("available", 0),
+            Some(event) => {
+                let state = match event["state"].as_str().unwrap() {
+                    "done" if event["round"].as_u64().unwrap() < round => "available",
+                    // Its rest is over: all that this test gives has ended.
+                    "resting" => "available",
+                    other => other,
+                };
+                (state, generation(event))
+            }
         };
-        let state = match event["state"].as_str().unwrap() {
-            "done" if event["round"].as_u64().unwrap() < round => "available",
-            // Its rest is over: all that this test gives has ended.
-            "resting" => "available",
-            other => other,
-        };
-        assert_eq!(
-            (fields[1], fields[2]),
-            (state, event["generation"].to_string().as_str()),
-            "{row}: {event}"
-        );
+        let shown = if state == "available" && history.is_blocked { "blocked" } else { state };
+        assert_eq!((fields[1], fields[2]), (shown, times.to_string().as_str()), "{row}");
     }
-    assert_eq!(export.lines().count() as u64, NUMBERS + 1);
+    let numbers: BTreeSet<u64> =
+        export.lines().skip(1).map(|row| row.split(',').next().unwrap().parse().unwrap()).collect();
+    let told = (FIRST..FIRST + NUMBERS).chain(histories.keys().copied());
+    assert_eq!(numbers, told.collect(), "each number was there from the beginning, or its addition is told");
 }
 
 #[test]
 fn each_numbers_history_leads_to_its_state_through_kills_and_restarts() {
     let dir = tempfile::tempdir().unwrap();
-    let rules = json!({"outcomes": {"no_answer": {"rest": 1}, "answered": "done", "refused": "retired"}});
+    let outcomes = json!({"no_answer": {"rest": 1}, "answered": "done", "refused": "retired", "optout": {"list": "optouts"}});
+    let rules = json!({"outcomes": outcomes, "blocked_by": ["optouts"], "holders": true});
     let confirmed = Mutex::new(Confirmed::default());
     let mut daemon = start(dir.path());
+    assert_eq!(daemon.client().call("PUT", "/v1/lists/optouts").unwrap().status, 201);
     create(&daemon, NUMBERS, &rules);
     for kill in 0..4 {
-        load(&daemon, 1.5, &confirmed, || {
+        load(&daemon, 1.5, kill == 3, &confirmed, || {
             if kill < 3 {
                 support::daemon::kill_process(daemon.id());
             }
@@ -264,7 +312,20 @@ fn each_numbers_history_leads_to_its_state_through_kills_and_restarts() {
     assert_leads_to_the_states(&daemon, &last);
 
     let has = |name: &str| events.iter().any(|event| event["event"] == name);
-    for name in ["leased", "renewed", "returned", "expired", "released", "retired", "reinstated", "round"] {
+    const NAMES: [&str; 11] = [
+        "leased",
+        "renewed",
+        "returned",
+        "expired",
+        "released",
+        "retired",
+        "reinstated",
+        "round",
+        "blocked",
+        "unblocked",
+        "added",
+    ];
+    for name in NAMES {
         assert!(has(name), "{name} did not happen, so the test shows nothing of it");
     }
     let of = |name: &str| events.iter().filter(|event| event["event"] == name).collect::<Vec<_>>();
@@ -287,7 +348,9 @@ fn each_numbers_history_leads_to_its_state_through_kills_and_restarts() {
     // One that repeats a return, or comes after the lease ended, changes nothing and is not told again.
     let missing: Vec<_> = confirmed.returned.iter().filter(|returned| !told(returned)).collect();
     for (number, generation, _) in missing {
-        let ended = |event: &&Value| key(event) == (*number, *generation) && event["event"] != "leased";
+        let ended = |event: &&Value| {
+            event["generation"].is_u64() && key(event) == (*number, *generation) && event["event"] != "leased"
+        };
         assert!(events.iter().any(|event| ended(&event)), "{number} {generation}");
     }
     let common = confirmed.returned.intersection(&returned).count();
@@ -297,6 +360,160 @@ fn each_numbers_history_leads_to_its_state_through_kills_and_restarts() {
     assert_eq!(daemon.stop(), Some(0));
     let daemon = start(dir.path());
     assert_eq!(all_events(&daemon, 100_000), events, "after a restart");
+}
+
+/// Sends numbers, and expects success.
+fn send(client: &mut Client, method: &str, path: &str, numbers: &str) -> Value {
+    let kind = if numbers.starts_with("first") { "text/csv" } else { "text/plain" };
+    let answer = client.send(method, path, kind, numbers.as_bytes()).unwrap();
+    assert!(answer.status < 300, "{path}: {}", answer.body);
+    answer.json()
+}
+
+fn names(events: &[Value]) -> BTreeMap<String, usize> {
+    let mut names = BTreeMap::new();
+    for event in events {
+        *names.entry(event["event"].as_str().unwrap().to_owned()).or_default() += 1;
+    }
+    names
+}
+
+#[test]
+fn lists_of_many_numbers_tell_what_the_pool_holds_and_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let daemon = start(dir.path());
+    let mut client = daemon.client();
+    send(&mut client, "PUT", "/v1/lists/big", "first,last\n1500,1507\n");
+    send(&mut client, "PUT", "/v1/lists/other", "first,last\n2000,2001\n");
+    create(&daemon, 3_000, &json!({}));
+    // Two of each leaf of ranks, and all numbers beyond the pool.
+    let patch = json!({"blocked_by": ["big", "other"]}).to_string();
+    assert_eq!(
+        client.send("PATCH", "/v1/pools/ru", "application/json", patch.as_bytes()).unwrap().status,
+        200
+    );
+    let odd: String = (0..1_500).map(|index| format!("{}\n", FIRST + 2 * index + 1)).collect();
+    let added = send(&mut client, "POST", "/v1/lists/big/numbers", &odd);
+    assert_eq!(added["pools"][0]["blocked"], 1_500 - 4 - 1);
+    let all = "first,last\n1,100000000\n";
+    let replaced = send(&mut client, "POST", "/v1/lists/big/replace", all);
+    assert_eq!(replaced["pools"][0]["blocked"], 1_500 - 4 - 1);
+    let events = settled(&daemon);
+    assert_eq!(names(&events), BTreeMap::from([("blocked".to_owned(), 3_000)]));
+    let numbers: BTreeSet<u64> = events.iter().map(|event| event["number"].as_u64().unwrap()).collect();
+    assert_eq!(numbers, (FIRST..FIRST + 3_000).collect());
+    assert!(events.iter().all(|event| event.get("generation").is_none() && event.get("state").is_none()));
+
+    let few = "first,last\n3000,3010\n";
+    assert_eq!(send(&mut client, "POST", "/v1/lists/big/replace", few)["pools"][0]["unblocked"], 2_987);
+    assert_eq!(send(&mut client, "POST", "/v1/lists/big/remove", "3000\n")["pools"][0]["unblocked"], 1);
+    // Numbers that come: many, few, with a history of their own, and on a list.
+    send(&mut client, "POST", "/v1/pools/ru/numbers", "first,last\n4000,6999\n");
+    send(&mut client, "POST", "/v1/lists/big/numbers", "7000\n");
+    send(&mut client, "POST", "/v1/pools/ru/numbers", "7000\n7001\n");
+    let states = "number,state,generation,until\n8000,retired,5,\n8001,available,0,\n8002,available,7,\n";
+    let with_states = client.send("POST", "/v1/pools/ru/numbers", "text/csv", states.as_bytes()).unwrap();
+    assert_eq!(with_states.status, 200, "{}", with_states.body);
+    let later = settled(&daemon)[3_000..].to_vec();
+    let expected = [("added", 3_005), ("blocked", 1), ("unblocked", 2_988)];
+    let expected: BTreeMap<_, _> =
+        expected.into_iter().map(|(name, count)| (name.to_owned(), count)).collect();
+    assert_eq!(names(&later), expected);
+    let of = |number: u64| {
+        let of_number = later.iter().filter(move |event| event["number"] == number);
+        of_number.map(|event| (event["event"].clone(), event["state"].clone(), event["generation"].clone()))
+    };
+    let added = |state: &str, generation: u64| (json!("added"), json!(state), json!(generation));
+    assert_eq!(of(4_000).collect::<Vec<_>>(), [added("available", 0)]);
+    assert_eq!(
+        of(7_000).collect::<Vec<_>>(),
+        [added("available", 0), (json!("blocked"), json!(null), json!(null))]
+    );
+    assert_eq!(of(8_000).map(|event| event.1).collect::<Vec<_>>(), [json!("retired")]);
+    assert_eq!(of(8_001).collect::<Vec<_>>(), [added("available", 0)]);
+    let export = client.get_as("/v1/pools/ru/numbers", "text/csv").unwrap().body;
+    let rows = export.lines().filter(|row| row.starts_with("800"));
+    for (row, number) in rows.zip(8_000..) {
+        let generation = of(number).next().unwrap().2;
+        assert_eq!(row.split(',').nth(2).unwrap(), generation.to_string(), "{row}");
+    }
+}
+
+#[test]
+fn events_name_who_had_the_number_also_when_an_operator_ends_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let daemon = start(dir.path());
+    create(&daemon, 10, &json!({"holders": true, "order": "lowest"}));
+    let mut client = daemon.client();
+    let mut lease =
+        |body: Value| client.post("/v1/pools/ru/lease", &body).unwrap().json()["leases"][0].clone();
+    let (anna, boris) = (lease(json!({"holder": "Анна \"2\""})), lease(json!({"holder": "boris"})));
+    lease(json!({}));
+    let renew = json!({"leases": [{"number": anna["number"], "token": anna["token"]}], "ttl": 90});
+    assert_eq!(client.post("/v1/pools/ru/renew", &renew).unwrap().status, 200);
+    send(&mut client, "POST", "/v1/pools/ru/release", &format!("{}\n", anna["number"]));
+    assert_eq!(client.call("POST", "/v1/pools/ru/release?holder=boris").unwrap().status, 200);
+    send(&mut client, "POST", "/v1/pools/ru/release?", "1002\n");
+    let told: Vec<_> = settled(&daemon)
+        .iter()
+        .map(|event| {
+            (
+                event["event"].as_str().unwrap().to_owned(),
+                event["number"].clone(),
+                event.get("holder").cloned(),
+            )
+        })
+        .collect();
+    let (anna_name, boris_name) = (Some(json!("Анна \"2\"")), Some(json!("boris")));
+    let of = |name: &str, number: &Value, holder: &Option<Value>| {
+        (name.to_owned(), number.clone(), holder.clone())
+    };
+    let nobody = json!(1_002);
+    let expected = [
+        of("leased", &anna["number"], &anna_name),
+        of("leased", &boris["number"], &boris_name),
+        of("leased", &nobody, &None),
+        of("renewed", &anna["number"], &anna_name),
+        of("released", &anna["number"], &anna_name),
+        of("released", &boris["number"], &boris_name),
+        of("released", &nobody, &None),
+    ];
+    assert_eq!(told, expected);
+    // After a kill nobody has the numbers, and the next event names nobody.
+    support::daemon::kill_process(daemon.id());
+    drop(daemon);
+    let daemon = start(dir.path());
+    let mut client = daemon.client();
+    let seen = client.call("GET", &format!("/v1/pools/ru/numbers/{}", anna["number"])).unwrap().json();
+    assert_eq!((seen["state"].as_str(), seen.get("holder")), (Some("available"), None), "{seen}");
+    assert_eq!(client.post("/v1/pools/ru/lease", &json!({"count": 1})).unwrap().status, 200);
+    let events = settled(&daemon);
+    assert_eq!(
+        (events.len(), events[7]["event"].as_str(), events[7].get("holder")),
+        (8, Some("leased"), None)
+    );
+}
+
+#[test]
+fn a_kill_while_many_numbers_change_makes_the_events_begin_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let daemon = start(dir.path());
+    create(&daemon, 10, &json!({}));
+    assert_eq!(daemon.client().post("/v1/pools/ru/lease", &json!({"count": 5})).unwrap().status, 200);
+    let first = seq(&settled(&daemon)[0]);
+    let unfinished = dir.path().join("events/unfinished");
+    send(&mut daemon.client(), "POST", "/v1/pools/ru/numbers", "5000\n");
+    assert!(!unfinished.exists(), "the journal has all of it");
+    support::daemon::kill_process(daemon.id());
+    drop(daemon);
+    // As a kill leaves it in the middle of a change.
+    std::fs::write(&unfinished, "").unwrap();
+    let daemon = start(dir.path());
+    let gone = get(&mut daemon.client(), &format!("?from={first}"));
+    assert_eq!(gone.problem(), (410, "gone".to_owned()));
+    assert!(!unfinished.exists());
+    assert_eq!(daemon.client().post("/v1/pools/ru/lease", &json!({})).unwrap().status, 200);
+    assert_eq!(settled(&daemon).len(), 1);
 }
 
 #[test]
@@ -368,6 +585,8 @@ fn what_is_over_the_bound_is_gone_and_said_to_be() {
     assert_eq!((next.status, next.body.as_str()), (200, ""));
     let stats = client.call("GET", "/v1/stats").unwrap().json();
     assert_eq!(stats["pools"]["ru"]["events"], json!({"oldest": oldest, "newest": newest}));
+    assert_eq!((&stats["events"]["count"], &stats["events"]["readers"]), (&json!(12_000), &json!(0)));
+    assert_eq!(stats["events"]["per_second"], json!(200.0), "over the last minute");
     let bytes = stats["events"]["bytes"].as_u64().unwrap();
     assert!((16 << 10..=64 << 10).contains(&bytes), "{bytes}");
     assert_eq!(daemon.stop(), Some(0));

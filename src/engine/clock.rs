@@ -152,6 +152,11 @@ impl Clock {
         self.boot_id
     }
 
+    /// The time in nanoseconds since 2020.
+    pub(crate) fn now_nanos(&self) -> u64 {
+        self.nanos()
+    }
+
     /// The last whole second.
     #[inline]
     pub fn now(&self) -> Timestamp {

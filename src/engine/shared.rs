@@ -82,13 +82,18 @@ impl Shared {
     /// Makes a burst of changes on the operators' slot: at most [`BURST_RECORDS`] records. First waits, for the
     /// journal and for other operators' bursts.
     pub(crate) fn operate<T>(&self, burst: impl FnOnce(Slot) -> T) -> T {
+        self.operate_with_room(BURST_RECORDS.into(), burst)
+    }
+
+    /// As [`Self::operate`], for at most `records` records. Few enough for others not to wait long.
+    pub(crate) fn operate_with_room<T>(&self, records: u64, burst: impl FnOnce(Slot) -> T) -> T {
         loop {
             let taken = self.operator.take();
-            if self.journal.has_room(OPERATOR_SLOT, BURST_RECORDS.into()) {
+            if self.journal.has_room(OPERATOR_SLOT, records) {
                 return burst(OPERATOR_SLOT);
             }
             drop(taken);
-            self.journal.make_room(OPERATOR_SLOT, BURST_RECORDS.into());
+            self.journal.make_room(OPERATOR_SLOT, records);
         }
     }
 }

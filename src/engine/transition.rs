@@ -6,7 +6,7 @@
 use crate::coordinates::Rank;
 use crate::journal::cause::{Cause, ChangeKind};
 use crate::journal::handle::Changing;
-use crate::journal::record::{RETURNED_BY_HOLDER, Record, WordRecord};
+use crate::journal::record::{HELD_UNTIL_CHANGE, RETURNED_BY_HOLDER, Record, WordRecord};
 use crate::state::holder_column::HolderId;
 use crate::state::number_state::State;
 use crate::state::segment_state::Changed;
@@ -111,8 +111,8 @@ impl Pool {
         let [was_leased, is_leased] = [before, after].map(|word| word.state() == State::Leased);
         self.holders.count(holder, was_leased, is_leased, is_returned);
         let is_same_lease = before.generation() == after.generation();
-        let flag = if is_returned { RETURNED_BY_HOLDER } else { 0 };
-        if is_same_lease { holder.0 | flag } else { 0 }
+        let returned = if is_returned { RETURNED_BY_HOLDER } else { 0 };
+        holder.0 | returned | if is_same_lease { 0 } else { HELD_UNTIL_CHANGE }
     }
 
     /// Counts a change of a word. Also makes a number available that became done after its round had ended.

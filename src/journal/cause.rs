@@ -65,6 +65,9 @@ impl Cause {
         Self(ChangeKind::Returned as u32 | (tag & ((1 << Self::TAG_BITS) - 1)) << KIND_BITS)
     }
 
+    /// It came to the pool, with a history of its own.
+    pub const ADDED: Self = Self(1 << KIND_BITS);
+
     /// What happened.
     pub fn kind(self) -> ChangeKind {
         ChangeKind::of(self.0 as u8)

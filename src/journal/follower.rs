@@ -8,8 +8,10 @@ use std::path::{Path, PathBuf};
 use super::file;
 use super::frame::{Frame, HEAD_BYTES, Head, MAX_FRAME_BYTES, SECTOR_BYTES};
 
-/// Bytes that are read at once.
+/// Bytes that are read at once where frames follow each other,
 const READ_BYTES: usize = 2 * MAX_FRAME_BYTES;
+/// and where the next frame may be the last: after one group there seldom is more.
+const FIRST_READ_BYTES: usize = 32 << 10;
 
 /// Why the next frame cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -59,8 +61,9 @@ impl Follower {
         last: u64,
         take: &mut dyn FnMut(&Frame<'_>) -> bool,
     ) -> Result<(), FollowError> {
+        let mut wanted = FIRST_READ_BYTES;
         while self.next <= last {
-            self.fill()?;
+            self.fill(wanted)?;
             let (mut at, mut goes_on) = (0, true);
             while goes_on
                 && self.next <= last
@@ -75,22 +78,23 @@ impl Follower {
             if !goes_on {
                 return Ok(());
             }
-            if at == 0 {
+            if at == 0 && wanted == READ_BYTES {
                 self.next_file()?;
             }
+            wanted = READ_BYTES;
         }
         Ok(())
     }
 
     /// Reads what follows into the buffer.
-    fn fill(&mut self) -> Result<(), FollowError> {
+    fn fill(&mut self, wanted: usize) -> Result<(), FollowError> {
         if self.file.is_none() {
             self.file = Some(opened(&file::path_of(&self.dir, self.file_sequence))?.0);
         }
         let Some(file) = &self.file else { return Ok(()) };
-        self.buffer.resize(READ_BYTES, 0);
+        self.buffer.resize(wanted, 0);
         let mut filled = 0;
-        while filled < READ_BYTES {
+        while filled < wanted {
             match file.read_at(&mut self.buffer[filled..], self.offset + filled as u64) {
                 Ok(0) => break,
                 Ok(bytes) => filled += bytes,

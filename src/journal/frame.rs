@@ -31,9 +31,9 @@ use crate::disk::mapping::PAGE_BYTES;
 use super::record::{RECORD_BYTES, Record};
 
 /// Version of the format of heads, frames and records.
-pub const FORMAT: u32 = 5;
+pub const FORMAT: u32 = 6;
 /// The oldest version that is read: its leases of keys are by rank. Format 2 has no changes of lists, format 3 words
-/// without attempts and no holders, format 4 no causes.
+/// without attempts and no holders, format 4 no causes, format 5 no marks.
 const OLDEST_FORMAT: u32 = 1;
 /// Bytes of a file's head.
 pub const HEAD_BYTES: usize = PAGE_BYTES;

@@ -15,7 +15,7 @@ use crate::sys::sync::thread::Thread;
 
 use super::durability::Durability;
 use super::queue::{Position, Queues};
-use super::record::{HolderRecord, ListRecord, Record, RoundRecord};
+use super::record::{HolderRecord, ListRecord, MarksRecord, Record, RoundRecord};
 use super::stats::{JournalSnapshot, JournalStats};
 
 /// A thread that never runs out of work wakes the writer after this many records.
@@ -427,6 +427,13 @@ impl Changing<'_> {
     pub fn record_round(&self, record: RoundRecord) {
         if self.journal.records_words {
             self.journal.push(self.slot, Record::Round(record));
+        }
+    }
+
+    /// Records what happened to numbers beside their words.
+    pub fn record_marks(&self, record: MarksRecord) {
+        if self.journal.records_words {
+            self.journal.push(self.slot, Record::Marks(record));
         }
     }
 

@@ -1,7 +1,7 @@
 //! The journal: changes are written here before a reply confirms them.
 //!
 //! * `record`, `frame`: the bytes of a record, a frame and a file's head; pure.
-//! * `cause`: why a word changed. `follower`: reads the frames while they are written.
+//! * `cause`: why a word changed. `marks`: what happens to numbers beside their words. `follower`: reads the frames while they are written.
 //! * `file`: one journal file: filled with zeros, overwritten, reused.
 //! * `checkpointer`: the files that wait for a checkpoint, the spare files, and the thread that makes checkpoints.
 //! * `spare_maker`: the thread that makes spare files.
@@ -24,6 +24,7 @@ pub mod file;
 pub(crate) mod follower;
 pub mod frame;
 pub(crate) mod handle;
+pub mod marks;
 #[cfg(all(test, allotd_loom))]
 mod models;
 pub mod on_damage;

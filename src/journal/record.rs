@@ -31,7 +31,9 @@
 //! ```
 //!
 //! Part 255 has no name: ids below this one have been given out. The holder of a word is 0 for none; its top bit
-//! says that the holder returned the lease.
+//! says that the holder returned the lease, bit 47 that it had the number only until this change.
+//!
+//! Kind 9 is what happened to numbers of one leaf of ranks beside their words ([`super::marks`]).
 //!
 //! Kind 3, of format 1, is a lease of a key by segment (8, u16) and rank (12, u32), with the key's first half
 //! (16, u64) and the generation (24, u32).
@@ -51,6 +53,7 @@ use crate::state::word::Word;
 
 pub use super::cause::Cause;
 use super::cause::ChangeKind;
+pub use super::marks::MarksRecord;
 
 /// Bytes of one record.
 pub const RECORD_BYTES: usize = 32;
@@ -69,6 +72,9 @@ const NO_PART: u8 = u8::MAX;
 const HAS_RETURNED: u8 = 1 << 7;
 /// The bit of [`WordRecord::holder`] that says that the holder returned the lease.
 pub const RETURNED_BY_HOLDER: u64 = 1 << 63;
+/// The bit of [`WordRecord::holder`] that says that the holder had the number until this change: the word after it has
+/// no holder.
+pub const HELD_UNTIL_CHANGE: u64 = 1 << 47;
 const KIND_ROUND: u16 = 8;
 
 /// Where the high bits of a cause begin in a holder's field,
@@ -87,7 +93,8 @@ pub struct WordRecord {
     pub rank: Rank,
     /// The word after the change.
     pub word: Word,
-    /// The id of who holds the number or held it last, with [`RETURNED_BY_HOLDER`]; 0 for nobody.
+    /// The id of who holds the number or held it last, with [`RETURNED_BY_HOLDER`] and [`HELD_UNTIL_CHANGE`]; 0 for
+    /// nobody.
     pub holder: u64,
     /// What happened.
     pub cause: Cause,
@@ -230,6 +237,8 @@ pub enum Record {
     Holder(HolderRecord),
     /// The opening of a round. The manifest has it too: this one is for those who follow the changes.
     Round(RoundRecord),
+    /// What happened to numbers beside their words, for those who follow the changes.
+    Marks(MarksRecord),
 }
 
 /// The bytes are not those of a record.
@@ -299,6 +308,7 @@ impl Record {
                 bytes[10..12].copy_from_slice(&KIND_ROUND.to_le_bytes());
                 bytes[12..16].copy_from_slice(&record.round.to_le_bytes());
             }
+            Self::Marks(record) => record.encode(&mut bytes),
         }
         bytes
     }
@@ -361,7 +371,7 @@ impl Record {
                 shape: bytes[9],
                 text: std::array::from_fn(|i| bytes[18 + i]),
             })),
-            other => Err(UnknownKind(other)),
+            other => MarksRecord::decode(bytes).map(Self::Marks).ok_or(UnknownKind(other)),
         }
     }
 }
@@ -370,6 +380,7 @@ impl Record {
 #[cfg(not(allotd_loom))]
 mod tests {
     use super::*;
+    use crate::journal::marks::{KIND_MARKS, MarkKind};
     use proptest::prelude::*;
 
     fn record() -> impl Strategy<Value = Record> {
@@ -408,6 +419,11 @@ mod tests {
                     Record::Holder(HolderRecord { pool, holder: HolderId(id), part, shape, text })
                 }),
             (any::<u64>(), any::<u32>()).prop_map(|(pool, round)| Record::Round(RoundRecord { pool, round })),
+            (word, 0_usize..3).prop_map(|((pool, segment, base, bits, sequence), kind)| {
+                let kind = MarkKind::ALL[kind];
+                let (segment, base) = (SegmentId(segment), Rank(base));
+                Record::Marks(MarksRecord { pool, segment, kind, base, bits, sequence })
+            }),
             key.prop_map(|(key, body, leases, until_seconds)| {
                 Record::Key(KeyRecord { key, body, leases, until_seconds })
             }),
@@ -421,12 +437,12 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_a_record_or_an_error(mut bytes: [u8; RECORD_BYTES], kind in 0_u16..10) {
+        fn any_bytes_are_a_record_or_an_error(mut bytes: [u8; RECORD_BYTES], kind in 0_u16..11) {
             bytes[10] = kind as u8;
-            bytes[11] = 0;
+            bytes[11] = u8::from(kind == KIND_MARKS);
             match Record::decode(&bytes) {
                 Ok(record) => prop_assert_eq!(Record::decode(&record.encode()), Ok(record)),
-                Err(UnknownKind(other)) => prop_assert!(other == kind && !(1..=8).contains(&kind)),
+                Err(UnknownKind(other)) => prop_assert!(other == kind && !(1..=9).contains(&kind)),
             }
         }
     }

@@ -15,15 +15,19 @@
 use std::ops::Range;
 
 use crate::coordinates::Rank;
-use crate::sys::atomics::{AtomicU64, Ordering};
+use crate::sys::atomics::AtomicU64;
 
 use super::dirty_blocks::DirtyBlocks;
+use super::holder_hints::HolderHints;
 use super::word::{GENERATION_SHIFT, Word};
 use super::word_table::WordTable;
 
 /// The largest id of a holder. Not more than what the layout of the words leaves, and what a record of the journal
 /// has room for.
 pub const MAX_HOLDER_ID: u64 = (1 << if GENERATION_SHIFT < 48 { GENERATION_SHIFT } else { 48 }) - 1;
+
+/// Entries that are prefetched before the first is read: few fit, far from each other.
+const ENTRIES_AT_ONCE: usize = 64;
 
 /// Names a holder within its pool. An id is given out once, and ids only grow. 0 stands for nobody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -51,22 +55,49 @@ pub struct HolderColumn<W> {
     pub entries: WordTable<W>,
     /// Which blocks are not yet written to the column's file.
     pub dirty: DirtyBlocks,
+    hints: HolderHints,
 }
 
 impl<W: AsRef<[AtomicU64]>> HolderColumn<W> {
-    /// A column over these entries; `dirty` are those that differ from the file.
+    /// A column over these entries, in which nobody has anything or until [`Self::find_hints`]; `dirty` are those that
+    /// differ from the file.
     pub fn new(entries: WordTable<W>, dirty: DirtyBlocks) -> Self {
-        Self { entries, dirty }
+        let hints = HolderHints::new(entries.len());
+        Self { entries, dirty, hints }
+    }
+
+    /// Takes in what the entries say. Before others use the column.
+    pub fn find_hints(&self, ranks: Range<u32>) {
+        for rank in ranks.map(Rank) {
+            self.hints.put(rank, named_by(self.entries.get(rank)).0);
+        }
+    }
+
+    /// Prefetches what a lease of a rank for a holder writes.
+    #[inline]
+    pub fn prefetch(&self, rank: Rank) {
+        self.entries.prefetch(rank);
+        self.hints.prefetch(rank);
     }
 
     /// Writes who holds a number from this generation on. Call it before its word changes.
     #[inline]
     pub fn put(&self, rank: Rank, generation: u32, holder: HolderId) {
-        self.raise(rank, entry(generation, holder));
+        self.hints.put(rank, holder.0);
+        self.raise_entry(rank, entry(generation, holder));
     }
 
-    /// Merges an entry: the larger of the two stays. Returns whether it changed.
+    /// Merges an entry: the larger of the two stays. Returns whether it changed. Whoever calls it at the same
+    /// time for the rank has the same entry, unless nobody looks for holders yet.
     pub fn raise(&self, rank: Rank, entry: Word) -> bool {
+        if entry > self.entries.get(rank) {
+            self.hints.put(rank, named_by(entry).0);
+        }
+        self.raise_entry(rank, entry)
+    }
+
+    #[inline]
+    fn raise_entry(&self, rank: Rank, entry: Word) -> bool {
         let raised = self.entries.update(rank, |own| Ok::<_, ()>(own.max(entry)));
         let changed = raised.is_ok_and(|(before, after)| before != after);
         if changed {
@@ -84,13 +115,24 @@ impl<W: AsRef<[AtomicU64]>> HolderColumn<W> {
 
     /// Calls `each` with every rank of some whose entry names the holder, believed or not.
     pub fn each_of(&self, ranks: Range<u32>, holder: HolderId, mut each: impl FnMut(Rank)) {
-        let entries = &self.entries.memory().as_ref()[ranks.start as usize..ranks.end as usize];
-        for (rank, entry) in ranks.zip(entries) {
-            // Acquire: whoever was told of a lease finds its word too.
-            if u64::from_le(entry.load(Ordering::Acquire)) & MAX_HOLDER_ID == holder.0 {
-                each(Rank(rank));
+        let mut fitting = [Rank(0); ENTRIES_AT_ONCE];
+        let mut count = 0;
+        let mut verify = |fitting: &[Rank]| {
+            fitting
+                .iter()
+                .filter(|rank| named_by(self.entries.get(**rank)) == holder)
+                .for_each(|rank| each(*rank));
+        };
+        self.hints.each_of(ranks, holder.0, |rank| {
+            self.entries.prefetch(rank);
+            fitting[count] = rank;
+            count += 1;
+            if count == ENTRIES_AT_ONCE {
+                verify(&fitting);
+                count = 0;
             }
-        }
+        });
+        verify(&fitting[..count]);
     }
 
     /// The entry of a rank, believed or not: its generation, and the holder.

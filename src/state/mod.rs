@@ -9,6 +9,7 @@ pub mod due_hints;
 mod end_rules;
 pub mod free_index;
 pub mod holder_column;
+mod holder_hints;
 mod leaf_blocking;
 #[cfg(all(test, allotd_loom))]
 mod models;

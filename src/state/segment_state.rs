@@ -104,7 +104,7 @@ impl<W: AsRef<[AtomicU64]>> SegmentState<W> {
         self.due.prefetch(rank);
         self.blocks.prefetch(rank);
         if let Some(column) = self.holders.get() {
-            column.entries.prefetch(rank);
+            column.prefetch(rank);
         }
     }
 

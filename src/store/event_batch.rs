@@ -17,22 +17,46 @@
 //! ```
 //!
 //! A name is its place in the section, from 1; 0 for none. Kinds 1 to 7 are those of the journal's causes, 8 is a
-//! round. All little-endian.
+//! round, 9 an addition; of 10 (blocked) and 11 (not blocked any more) the word is a sequence. All little-endian.
 
 /// Bytes of a batch before its sections.
 pub(super) const BATCH_HEAD_BYTES: usize = 40;
 const MAGIC: [u8; 4] = *b"ALEV";
 const SECTION_HEAD_BYTES: usize = 24;
-const EVENT_BYTES: usize = 24;
+/// Bytes of an event.
+pub(super) const EVENT_BYTES: usize = 24;
 /// The kind of a round's opening.
 pub const ROUND_KIND: u8 = 8;
+/// The kind of a number's addition to the pool.
+pub const ADDED_KIND: u8 = 9;
+/// The kind of a list beginning to block a number,
+pub const BLOCKED_KIND: u8 = 10;
+/// and of none blocking it any more.
+pub const UNBLOCKED_KIND: u8 = 11;
+/// What tells the keys of [`order_key`] apart from numbers.
+const LISTS_KEY: u64 = 1 << 63;
+const ROUNDS_KEY: u64 = 1 << 62;
+
+/// What orders the events of a pool among each other: of one key, those with a smaller word come first.
+pub fn order_key(number: u64, kind: u8) -> u64 {
+    match kind {
+        ROUND_KIND => ROUNDS_KEY,
+        BLOCKED_KIND | UNBLOCKED_KIND => number | LISTS_KEY,
+        _ => number,
+    }
+}
+
+/// Whether a key is of what lists do to a number.
+pub fn is_of_lists(key: u64) -> bool {
+    key & LISTS_KEY != 0
+}
 
 /// An event as it is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RawEvent {
     /// The number; 0 if it is one of the pool.
     pub number: u64,
-    /// The word after the change, or the round.
+    /// The word after the change, the round, or the place of a change of lists.
     pub word: u64,
     /// When it happened.
     pub at_seconds: u32,
@@ -80,6 +104,14 @@ impl<'a> Section<'a> {
             rest = after;
         }
         names
+    }
+
+    /// When its first event happened, and its last.
+    pub(super) fn times(&self) -> (Option<u32>, u32) {
+        let at = |event: &[u8]| u32_at(event, 16);
+        let mut events = self.events.chunks_exact(EVENT_BYTES);
+        let first = events.next().map(at);
+        (first, events.next_back().map(at).or(first).unwrap_or(0))
     }
 
     /// Its events.
@@ -153,15 +185,19 @@ pub(super) fn decode(bytes: &[u8]) -> Option<(BatchHead, impl Iterator<Item = Se
         covered: u64_at(bytes, 16),
         boot_id: std::array::from_fn(|i| bytes[24 + i]),
     };
-    let mut rest = &bytes[BATCH_HEAD_BYTES..];
-    let sections = std::iter::from_fn(move || {
+    Some((head, sections(bytes)))
+}
+
+/// The sections of a batch that is whole.
+pub(super) fn sections(batch: &[u8]) -> impl Iterator<Item = Section<'_>> {
+    let mut rest = batch.get(BATCH_HEAD_BYTES..).unwrap_or_default();
+    std::iter::from_fn(move || {
         let (section, after) = rest.split_at_checked(SECTION_HEAD_BYTES)?;
         let (names, after) = after.split_at_checked(u32_at(section, 20) as usize)?;
         let (events, after) = after.split_at_checked(u32_at(section, 16) as usize * EVENT_BYTES)?;
         rest = after;
         Some(Section { pool: u64_at(section, 0), first_seq: u64_at(section, 8), names, events })
-    });
-    Some((head, sections))
+    })
 }
 
 #[cfg(test)]

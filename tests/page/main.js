@@ -7,6 +7,7 @@ import { actionsTests } from "./actions.js";
 import { launch } from "./browser.js";
 import { causesTests } from "./causes.js";
 import { endAll } from "./daemon.js";
+import { eventsTests } from "./events.js";
 import { figuresTests } from "./figures.js";
 import { foreignTests } from "./foreign.js";
 import { listsTests } from "./lists.js";
@@ -26,4 +27,4 @@ after(async () => {
 });
 
 if (process.argv.includes("--screenshots")) screenshots(browser);
-else for (const tests of [figuresTests, actionsTests, causesTests, foreignTests, listsTests, accessTests, tokenTests]) tests(browser);
+else for (const tests of [figuresTests, actionsTests, causesTests, foreignTests, listsTests, eventsTests, accessTests, tokenTests]) tests(browser);

@@ -66,14 +66,15 @@ impl Known {
 
     fn segment(&mut self, events: &Events, (pool, segment): (u64, SegmentId)) -> Option<Arc<Segment>> {
         let found = |segments: &Segments| segments.list.iter().find(|known| known.id == segment).cloned();
-        if let Some(known) = self.segments.get(&pool).and_then(|segments| found(segments)) {
+        let beside = || lock(&events.segments).get(&(pool, segment)).map(|kept| Arc::clone(&kept.segment));
+        if let Some(known) = self.segments.get(&pool).and_then(|segments| found(segments)).or_else(beside) {
             return Some(known);
         }
+        // One that comes is among the pool's before it is not kept beside them any more; with one that goes it is the
+        // other way round.
         let segments = self.pool(pool)?.segments.load_full();
         let known = found(&segments);
         self.segments.insert(pool, segments);
-        known.or_else(|| {
-            lock(&events.removed).get(&(pool, segment)).map(|removed| Arc::clone(&removed.segment))
-        })
+        known.or_else(beside)
     }
 }

@@ -3,11 +3,14 @@
 //!
 //! * `order`: the order of a number's changes. `known`: pools and numbers by what the journal names them.
 //! * `thread`: the thread that follows the journal. `catch_up`: what it missed when the daemon was killed.
-//! * `reader`: one reader of a pool's events.
+//! * `reader`: one reader of a pool's events. `marks`: what happens to numbers beside their words.
+//! * `rate`: how many events there are a second.
 
 pub(crate) mod catch_up;
 mod known;
+pub(crate) mod marks;
 mod order;
+mod rate;
 pub mod reader;
 pub(crate) mod thread;
 
@@ -18,11 +21,12 @@ use std::time::{Duration, Instant};
 
 use crate::coordinates::SegmentId;
 use crate::journal::handle::Journal;
-use crate::store::event_log::{EventLog, Kept};
+use crate::store::event_log::{EventLog, Kept as KeptEvents};
 use crate::sys::atomics::{AtomicBool, AtomicU64, Ordering};
 
 use super::clock::Clock;
 use super::segment::Segment;
+use rate::Rate;
 
 /// How long a checkpoint waits until the changes in the files that it releases are in the log,
 const COVER_PATIENCE: Duration = Duration::from_millis(200);
@@ -45,11 +49,25 @@ struct Waiter {
     waker: Waker,
 }
 
-/// A segment that was merged into another, whose records may still be read.
-struct Removed {
+/// A segment that is not among those of its pool, whose records may be read: it is still to come, or it was merged into
+/// another.
+struct Kept {
     segment: Arc<Segment>,
     /// Once this many groups are committed and read, no record names it.
     until_group: u64,
+}
+
+/// What is kept of all pools, in figures.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct EventFigures {
+    /// Bytes of the files.
+    pub bytes: u64,
+    /// Calls that read events, or wait for one.
+    pub readers: u64,
+    /// Events since the daemon started.
+    pub count: u64,
+    /// Events a second, over the last minute.
+    pub per_second: f64,
 }
 
 /// The events of all pools.
@@ -58,7 +76,11 @@ pub struct Events {
     clock: Arc<Clock>,
     waiters: Mutex<Vec<Waiter>>,
     next_waiter: AtomicU64,
-    removed: Mutex<HashMap<(u64, SegmentId), Removed>>,
+    readers: AtomicU64,
+    rate: Rate,
+    /// The sequence of the next change of lists.
+    next_mark: AtomicU64,
+    segments: Mutex<HashMap<(u64, SegmentId), Kept>>,
     /// The last frame that was read.
     read: AtomicU64,
     ends: AtomicBool,
@@ -71,13 +93,16 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Events {
-    pub(crate) fn new(log: EventLog, clock: Arc<Clock>) -> Self {
+    pub(crate) fn new(log: EventLog, clock: Arc<Clock>, first_mark: u64) -> Self {
         Self {
             log,
             clock,
             waiters: Mutex::default(),
             next_waiter: AtomicU64::new(0),
-            removed: Mutex::default(),
+            readers: AtomicU64::new(0),
+            rate: Rate::default(),
+            next_mark: AtomicU64::new(first_mark),
+            segments: Mutex::default(),
             read: AtomicU64::new(0),
             ends: AtomicBool::new(false),
             is_draining: AtomicBool::new(false),
@@ -85,13 +110,18 @@ impl Events {
     }
 
     /// What is kept of a pool.
-    pub fn kept(&self, pool: u64) -> Kept {
-        self.log.kept(pool, self.clock.now().seconds())
+    pub fn kept(&self, pool: u64) -> KeptEvents {
+        self.log.kept(pool, self.clock.now_nanos())
     }
 
-    /// Bytes of what is kept of all pools.
-    pub fn bytes(&self) -> u64 {
-        self.log.bytes()
+    /// What is kept of all pools, in figures.
+    pub fn figures(&self) -> EventFigures {
+        EventFigures {
+            bytes: self.log.bytes(),
+            readers: self.readers.load(Ordering::Relaxed),
+            count: self.rate.total(),
+            per_second: self.rate.per_second(self.clock.now().seconds()),
+        }
     }
 
     /// Ready once the pool has the event `next`.
@@ -127,8 +157,19 @@ impl Events {
         let until_group = journal.committed_groups() + 3;
         let kept = segments
             .iter()
-            .map(|segment| ((pool, segment.id), Removed { segment: Arc::clone(segment), until_group }));
-        lock(&self.removed).extend(kept);
+            .map(|segment| ((pool, segment.id), Kept { segment: Arc::clone(segment), until_group }));
+        lock(&self.segments).extend(kept);
+    }
+
+    /// Keeps a segment that is about to become the pool's, until [`Self::has_come`].
+    pub(crate) fn is_coming(&self, pool: u64, segment: &Arc<Segment>) {
+        let kept = Kept { segment: Arc::clone(segment), until_group: u64::MAX };
+        lock(&self.segments).insert((pool, segment.id), kept);
+    }
+
+    /// A segment is among those of its pool.
+    pub(crate) fn has_come(&self, pool: u64, segment: SegmentId) {
+        lock(&self.segments).remove(&(pool, segment));
     }
 
     /// Waits until the journal's files that are full are not needed any more, but not for long: a checkpoint must

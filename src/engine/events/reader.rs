@@ -8,7 +8,7 @@ use crate::journal::cause::ChangeKind;
 use crate::state::number_state::State;
 use crate::state::time::Timestamp;
 use crate::state::word::Word;
-use crate::store::event_batch::{ROUND_KIND, RawEvent};
+use crate::store::event_batch::{ADDED_KIND, BLOCKED_KIND, ROUND_KIND, RawEvent, UNBLOCKED_KIND};
 use crate::store::event_log::Cursor;
 use crate::sys::atomics::Ordering;
 
@@ -23,8 +23,10 @@ pub struct Event<'a> {
     pub at: Timestamp,
     /// What it is called.
     pub name: &'static str,
-    /// What happened to a number; `None` for what happened to the pool.
-    pub number: Option<OfNumber>,
+    /// The number; `None` for what happened to the pool.
+    pub number: Option<u64>,
+    /// What the event says of the number's state; `None` if it is none of a state.
+    pub word: Option<OfWord>,
     /// The round that began, or in which the number is done.
     pub round: Option<u32>,
     /// The outcome of a return.
@@ -33,11 +35,9 @@ pub struct Event<'a> {
     pub holder: Option<&'a str>,
 }
 
-/// What an event says of its number.
+/// What an event says of its number's state.
 #[derive(Debug, Clone, Copy)]
-pub struct OfNumber {
-    /// The number.
-    pub number: u64,
+pub struct OfWord {
     /// Its generation after the change.
     pub generation: u32,
     /// Its state after it.
@@ -47,8 +47,12 @@ pub struct OfNumber {
 }
 
 fn name_of(kind: u8) -> &'static str {
-    if kind == ROUND_KIND {
-        return "round";
+    match kind {
+        ROUND_KIND => return "round",
+        ADDED_KIND => return "added",
+        BLOCKED_KIND => return "blocked",
+        UNBLOCKED_KIND => return "unblocked",
+        _ => {}
     }
     match ChangeKind::of(kind) {
         ChangeKind::Other => "changed",
@@ -66,18 +70,19 @@ fn event<'a>(seq: u64, raw: &RawEvent, names: &[&'a str]) -> Event<'a> {
     let at_place = |place: usize| place.checked_sub(1).and_then(|place| names.get(place).copied());
     let word = Word::from_bits(raw.word);
     let is_of_pool = raw.kind == ROUND_KIND;
-    let number = OfNumber {
-        number: raw.number,
-        generation: word.generation(),
-        state: word.state(),
-        until: word.due(),
-    };
+    let has_word = !is_of_pool && !matches!(raw.kind, BLOCKED_KIND | UNBLOCKED_KIND);
+    let of_word = OfWord { generation: word.generation(), state: word.state(), until: word.due() };
     Event {
         seq,
         at: Timestamp::new(raw.at_seconds),
         name: name_of(raw.kind),
-        number: (!is_of_pool).then_some(number),
-        round: if is_of_pool { u32::try_from(raw.word).ok() } else { word.done_in_round() },
+        number: (!is_of_pool).then_some(raw.number),
+        word: has_word.then_some(of_word),
+        round: if has_word {
+            word.done_in_round()
+        } else {
+            u32::try_from(raw.word).ok().filter(|_| is_of_pool)
+        },
         outcome: at_place(raw.outcome.into()),
         holder: at_place(raw.holder.into()),
     }
@@ -94,6 +99,7 @@ impl Reader {
     /// A reader of a pool's events from `next` on.
     pub fn new(events: &Arc<Events>, pool: u64, next: u64) -> Self {
         let id = events.next_waiter.fetch_add(1, Ordering::Relaxed);
+        events.readers.fetch_add(1, Ordering::Relaxed);
         Self { events: Arc::clone(events), cursor: Cursor::new(pool, next), id }
     }
 
@@ -111,6 +117,7 @@ impl Reader {
 
 impl Drop for Reader {
     fn drop(&mut self) {
+        self.events.readers.fetch_sub(1, Ordering::Relaxed);
         lock(&self.events.waiters).retain(|waiter| waiter.id != self.id);
     }
 }

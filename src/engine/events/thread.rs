@@ -1,23 +1,26 @@
 //! The thread that follows the journal and keeps what happened.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tracing::warn;
 
+use crate::coordinates::{Rank, SegmentId};
 use crate::engine::pool::Pools;
-use crate::journal::cause::ChangeKind;
+use crate::journal::cause::{Cause, ChangeKind};
 use crate::journal::follower::{FollowError, Follower};
 use crate::journal::frame::Frame;
 use crate::journal::handle::Journal;
-use crate::journal::record::{Record, WordRecord};
+use crate::journal::marks::MarkKind;
+use crate::journal::record::Record;
 use crate::journal::recovery::Recovered;
 use crate::state::holder_column::{HolderId, MAX_HOLDER_ID};
-use crate::store::event_batch::{ROUND_KIND, RawEvent};
+use crate::store::event_batch::{ADDED_KIND, BLOCKED_KIND, ROUND_KIND, RawEvent, UNBLOCKED_KIND};
+use crate::store::event_log::PoolBatch;
 use crate::sys::atomics::Ordering;
 use crate::sys::background;
 use crate::sys::sync::thread::{self, JoinHandle};
@@ -32,30 +35,54 @@ pub(super) const CHANGES_AT_ONCE: usize = 1 << 18;
 const GROUP_PATIENCE: Duration = Duration::from_millis(2);
 /// How long it waits before it writes again what could not be written.
 const WRITE_RETRY: Duration = Duration::from_secs(1);
+/// How often readers are woken at most: each of them makes a call for what there is then.
+const WAKE_INTERVAL: Duration = Duration::from_millis(20);
 /// How often what is too old is removed.
 const TIDY_INTERVAL: Duration = Duration::from_secs(30);
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
-/// The changes of a frame, of which `number` tells the number of a place.
+/// The kind of an event of a word; `None` if it is none.
+fn kind_of(cause: Cause) -> Option<(u8, u32)> {
+    match cause.kind() {
+        _ if cause == Cause::ADDED => Some((ADDED_KIND, 0)),
+        ChangeKind::Other => None,
+        kind => Some((kind as u8, cause.tag())),
+    }
+}
+
+/// The changes of a frame, of which `number` tells the number of a place: a pool's id, a segment, and a rank.
 pub(super) fn changes_of(
     frame: &Frame<'_>,
-    mut number: impl FnMut(&WordRecord) -> Option<u64>,
+    mut number: impl FnMut(u64, SegmentId, Rank) -> Option<u64>,
     take: &mut Vec<Change>,
 ) {
     let at_seconds = u32::try_from(frame.head.time_nanos / NANOS_PER_SECOND).unwrap_or(u32::MAX);
     for record in frame.records() {
         match record {
-            Record::Word(record) if record.cause.kind() != ChangeKind::Other => {
-                let Some(number) = number(&record) else { continue };
-                take.push(Change {
-                    pool: record.pool,
+            Record::Word(record) => {
+                let Some((kind, tag)) = kind_of(record.cause) else { continue };
+                let Some(number) = number(record.pool, record.segment, record.rank) else { continue };
+                let (pool, word, holder) = (record.pool, record.word.bits(), record.holder);
+                take.push(Change { pool, number, word, at_seconds, kind, tag, holder });
+            }
+            Record::Marks(record) => {
+                let (kind, word) = match record.kind {
+                    // Before any word.
+                    MarkKind::Added => (ADDED_KIND, 0),
+                    MarkKind::Blocked => (BLOCKED_KIND, record.sequence),
+                    MarkKind::Unblocked => (UNBLOCKED_KIND, record.sequence),
+                };
+                let pool = record.pool;
+                let numbers = record.ranks().filter_map(|rank| number(pool, record.segment, rank));
+                take.extend(numbers.map(|number| Change {
+                    pool,
                     number,
-                    word: record.word.bits(),
+                    word,
                     at_seconds,
-                    kind: record.cause.kind() as u8,
-                    tag: record.cause.tag(),
-                    holder: record.holder,
-                });
+                    kind,
+                    tag: 0,
+                    holder: 0,
+                }));
             }
             Record::Round(record) => take.push(Change {
                 pool: record.pool,
@@ -84,10 +111,10 @@ pub(super) enum Named {
 pub(super) fn by_pool(
     changes: &[Change],
     mut name: impl FnMut(u64, Named) -> Option<String>,
-) -> Vec<(u64, Vec<String>, Vec<RawEvent>)> {
+) -> Vec<PoolBatch> {
     let mut places: HashMap<u64, usize> = HashMap::new();
     let mut known: HashMap<(u64, Named), usize> = HashMap::new();
-    let mut pools: Vec<(u64, Vec<String>, Vec<RawEvent>)> = Vec::new();
+    let mut pools: Vec<PoolBatch> = Vec::new();
     let mut place_of = |pool: u64, named: Named, names: &mut Vec<String>| {
         *known.entry((pool, named)).or_insert_with(|| match name(pool, named) {
             Some(name) => {
@@ -124,6 +151,10 @@ pub(super) fn by_pool(
     pools
 }
 
+pub(super) fn not_kept(error: &io::Error) {
+    warn!(event = "events_not_kept", %error, "changes could not be kept for those who follow them: free some space; it is tried again");
+}
+
 struct Follow {
     events: Arc<Events>,
     journal: Arc<Journal>,
@@ -137,6 +168,9 @@ struct Follow {
     pending_to: u64,
     /// Which of them were told early.
     told: Told,
+    /// Pools that have events of which their readers do not know.
+    to_wake: HashSet<u64>,
+    woken_at: Option<Instant>,
 }
 
 impl Follow {
@@ -145,8 +179,7 @@ impl Follow {
         let Self { events, known, told, .. } = self;
         let mut changes = Vec::new();
         self.follower.read(self.journal.published(), &mut |frame| {
-            let number =
-                |record: &WordRecord| known.number(events, (record.pool, record.segment), record.rank);
+            let number = |pool, segment, rank| known.number(events, (pool, segment), rank);
             changes_of(frame, number, &mut changes);
             changes.len() < CHANGES_AT_ONCE
         })?;
@@ -155,28 +188,56 @@ impl Follow {
         Ok(changes)
     }
 
-    /// Keeps the changes that are pending, and what of those ahead belongs before them.
+    /// Keeps the changes that are pending, and what of those ahead belongs before them. What cannot be written is tried
+    /// again until the daemon ends.
     fn keep(&mut self, ahead: &[Change]) -> io::Result<()> {
-        let (changes, told) = order::in_order(self.pending.clone(), ahead);
-        let known = &mut self.known;
-        let pools = by_pool(&changes, |pool, named| {
-            let pool = known.pool(pool)?;
-            match named {
-                Named::Outcome(tag) => pool.outcomes.name(tag),
-                Named::Holder(id) => pool.holders.name(id).map(|name| name.to_string()),
-            }
-        });
-        let now_seconds = self.events.clock.now().seconds();
-        self.events.log.append(self.pending_to, &pools, now_seconds, &|pool| known.has(pool))?;
-        self.pending.clear();
+        let (changes, told) = order::in_order(std::mem::take(&mut self.pending), ahead);
         self.told = told;
-        self.events.wake(|pool| pools.iter().any(|(known, ..)| *known == pool));
+        let (events, known) = (&self.events, &mut self.known);
+        let parts = changes.chunks(events.log.events_per_batch());
+        let last = parts.len();
+        for (part, place) in parts.zip(1..) {
+            let pools = by_pool(part, |pool, named| {
+                let pool = known.pool(pool)?;
+                match named {
+                    Named::Outcome(tag) => pool.outcomes.name(tag),
+                    Named::Holder(id) => pool.holders.name(id).map(|name| name.to_string()),
+                }
+            });
+            let covered = if place == last { self.pending_to } else { events.log.covered() };
+            let now_nanos = events.clock.now_nanos();
+            let exists = |pool| known.has(pool);
+            while let Err(error) = events.log.append(covered, &pools, now_nanos, &exists) {
+                not_kept(&error);
+                if events.ends.load(Ordering::Acquire) {
+                    return Err(error);
+                }
+                thread::sleep(WRITE_RETRY);
+            }
+            events.rate.count(events.clock.now().seconds(), part.len() as u64);
+            self.to_wake.extend(pools.iter().map(|(pool, ..)| *pool));
+        }
         Ok(())
+    }
+
+    /// Wakes the readers of what was kept, if the last time is long enough ago. Returns when to come back for it.
+    fn wake_readers(&mut self) -> Option<Duration> {
+        if self.to_wake.is_empty() {
+            return None;
+        }
+        let passed = self.woken_at.map_or(WAKE_INTERVAL, |at| at.elapsed());
+        if passed < WAKE_INTERVAL {
+            return Some(WAKE_INTERVAL.saturating_sub(passed));
+        }
+        let pools = std::mem::take(&mut self.to_wake);
+        self.events.wake(|pool| pools.contains(&pool));
+        self.woken_at = Some(Instant::now());
+        None
     }
 
     /// Forgets the segments that no record names which is still to be read: all is read up to these groups.
     fn forget_removed(&self, groups: u64) {
-        lock(&self.events.removed).retain(|_, removed| groups < removed.until_group);
+        lock(&self.events.segments).retain(|_, kept| groups < kept.until_group);
     }
 
     /// Does what there is to do. Returns whether there may be more.
@@ -202,13 +263,7 @@ impl Follow {
         }
         let read_to = self.follower.next() - 1;
         if !is_idle {
-            while let Err(error) = self.keep(&ahead) {
-                warn!(event = "events_not_kept", %error, "changes could not be kept for those who follow them: free some space; it is tried again");
-                if self.events.ends.load(Ordering::Acquire) {
-                    return Err(error.into());
-                }
-                thread::sleep(WRITE_RETRY);
-            }
+            self.keep(&ahead)?;
             ahead.retain(|change| !order::is_told(&self.told, change));
         }
         if ahead.is_empty() {
@@ -220,39 +275,51 @@ impl Follow {
     }
 
     /// Begins the log anew with what is written from now on.
-    fn begin_anew(&mut self, why: &FollowError) -> io::Result<()> {
-        warn!(event = "events_gone", %why, "changes were lost for those who follow them: their positions are gone");
+    fn begin_anew(&mut self) -> io::Result<()> {
         self.pending.clear();
         self.told.clear();
         self.follower.skip_to_newest()?;
-        self.events.log.reset(self.follower.next().saturating_sub(1))?;
+        self.events.log.reset(self.follower.next().saturating_sub(1));
         self.known.begin();
         self.events.log.begin(&|pool| self.known.has(pool))?;
         self.events.wake(|_| true);
         Ok(())
     }
 
-    fn run(mut self) {
+    fn begin_anew_until_it_works(&mut self) {
+        while let Err(error) = self.begin_anew() {
+            not_kept(&error);
+            if self.events.ends.load(Ordering::Acquire) {
+                return;
+            }
+            thread::park_timeout(WRITE_RETRY);
+        }
+    }
+
+    /// `has_begun` tells whether the log can be written.
+    fn run(mut self, has_begun: bool) {
+        if !has_begun {
+            self.begin_anew_until_it_works();
+        }
         loop {
             // Read first, so that all that was published before the end is kept.
             let ends = self.events.ends.load(Ordering::Acquire);
+            self.wake_readers();
             match self.turn() {
                 Ok(true) if !ends => {}
                 Ok(_) if ends => return self.finish(),
                 Ok(_) => {
-                    let now_seconds = self.events.clock.now().seconds();
+                    let now_nanos = self.events.clock.now_nanos();
                     // What cannot be removed is tried again.
-                    let _ = self.events.log.tidy(now_seconds, &|pool| self.known.has(pool));
-                    thread::park_timeout(TIDY_INTERVAL);
+                    let _ = self.events.log.tidy(now_nanos, &|pool| self.known.has(pool));
+                    thread::park_timeout(self.wake_readers().unwrap_or(TIDY_INTERVAL));
                 }
                 Err(_) if self.events.ends.load(Ordering::Acquire) || self.journal.is_poisoned() => {
                     return self.events.wake(|_| true);
                 }
-                Err(error) => {
-                    if let Err(error) = self.begin_anew(&error) {
-                        warn!(event = "events_not_kept", %error, "changes could not be kept for those who follow them: free some space; it is tried again");
-                        thread::sleep(WRITE_RETRY);
-                    }
+                Err(why) => {
+                    warn!(event = "events_gone", %why, "changes were lost for those who follow them: their positions are gone");
+                    self.begin_anew_until_it_works();
                 }
             }
         }
@@ -304,9 +371,13 @@ impl EventThread {
             pending_at_group: 0,
             pending_to: 0,
             told: Told::new(),
+            to_wake: HashSet::new(),
+            woken_at: None,
         };
-        events.log.begin(&|pool| follow.known.has(pool))?;
-        let thread = background::spawn("allotd-events", move || follow.run())?;
+        // Nothing that is confirmed depends on it.
+        let begun = events.log.begin(&|pool| follow.known.has(pool)).inspect_err(not_kept);
+        let has_begun = begun.is_ok();
+        let thread = background::spawn("allotd-events", move || follow.run(has_begun))?;
         journal.follow(thread.thread().clone());
         Ok(Self { events: Arc::clone(events), thread: Mutex::new(Some(thread)) })
     }

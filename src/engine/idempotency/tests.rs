@@ -30,7 +30,8 @@ fn recover<'r>(records: impl IntoIterator<Item = &'r Record>) -> RecoveredKeys {
             | Record::OldKeyLease(_)
             | Record::List(_)
             | Record::Holder(_)
-            | Record::Round(_) => {
+            | Record::Round(_)
+            | Record::Marks(_) => {
                 unreachable!()
             }
         }

@@ -12,8 +12,10 @@ use crate::engine::pool_mode::Mode;
 use crate::engine::segment::Segment;
 use crate::engine::shared::{BURST_RECORDS, OPERATOR_SLOT};
 use crate::journal::handle::Changing;
+use crate::journal::record::MarksRecord;
 use crate::numbers::number::{Number, NumberRange};
 use crate::numbers::pieces::common;
+use crate::state::free_index::Taken;
 use crate::state::number_state::State;
 use crate::state::time::Timestamp;
 use crate::sys::slot::Slot;
@@ -36,25 +38,40 @@ impl Effects {
         Self { pools: users.map(effect).collect() }
     }
 
+    /// Adds those of another change of the list.
+    pub(super) fn add(&mut self, other: Self) {
+        for (pool, effect) in other.pools {
+            match self.pools.iter_mut().find(|(_, known)| known.pool == effect.pool) {
+                Some((_, known)) => {
+                    known.blocked += effect.blocked;
+                    known.unblocked += effect.unblocked;
+                    known.leased += effect.leased;
+                }
+                None => self.pools.push((pool, effect)),
+            }
+        }
+    }
+
     pub(super) fn report(self) -> Vec<PoolEffect> {
         self.pools.into_iter().map(|(_, effect)| effect).collect()
     }
 }
 
 impl Pool {
-    /// Calls `visit` with each place of a number, and whether it is the one that the number is located at.
-    fn places(&self, number: Number, mut visit: impl FnMut(&Segment, Rank, bool)) {
+    /// Calls `visit` with each place of a number, whether it is the one that the number is located at, and whether who
+    /// follows the changes is told from there.
+    fn places(&self, number: Number, mut visit: impl FnMut(&Segment, Rank, (bool, bool))) {
         // First those that come: one that is not there any more is among the pool's by then.
         for segment in self.blocking.incoming().iter() {
             if let Some(rank) = segment.set.rank(number) {
-                visit(segment, rank, false);
+                visit(segment, rank, (false, !segment.merging.is_target()));
             }
         }
         let segments = self.segments.load();
         for segment in &segments.list {
             if let Some(rank) = segment.set.rank(number) {
                 let is_receiving = segments.receiving().is_some_and(|other| Arc::ptr_eq(other, segment));
-                visit(segment, rank, !is_receiving);
+                visit(segment, rank, (!is_receiving, !is_receiving));
             }
         }
     }
@@ -83,13 +100,17 @@ impl User for Pool {
         is_listed: bool,
         number: Number,
         slot: Slot,
-        effect: &mut PoolEffect,
+        (effect, marks): (&mut PoolEffect, &mut Vec<MarksRecord>),
     ) {
         let is_blocked =
             is_listed && self.is_blocked_by(list) || self.blocking.is_blocked_besides(Some(list), number);
         // After the content has changed: see 1 and 2 of `super`.
-        self.places(number, |segment, rank, is_located| {
-            if set(segment, rank, is_blocked, slot) && is_located {
+        self.places(number, |segment, rank, (is_located, is_told)| {
+            let is_change = set(segment, rank, is_blocked, slot);
+            if is_change && is_told {
+                marks.extend(self.list_mark(segment, Taken::one(rank), is_blocked));
+            }
+            if is_change && is_located {
                 if !is_blocked {
                     self.announce(segment, rank);
                 }
@@ -131,23 +152,27 @@ impl User for Pool {
 }
 
 impl Lists {
-    /// Sets the bit of a number's rank in a segment of a pool as the pool's lists say. Returns the bit if it
-    /// changed. `_changing` is of the thread with `slot`.
+    /// Sets the bit of a number's rank in a segment of a pool as the pool's lists say. `changing` is of the thread with
+    /// `slot`, whose queue has room for a record; `is_told` if who follows the changes is told.
     pub(crate) fn refresh(
         &self,
         pool: &Pool,
         segment: &Segment,
         (rank, number): (Rank, Number),
-        slot: Slot,
-        _changing: &Changing<'_>,
-    ) -> Option<bool> {
+        is_told: bool,
+        (slot, changing): (Slot, &Changing<'_>),
+    ) {
         let _shard = self.shard(number);
         let is_blocked = pool.blocking.is_blocked_besides(None, number);
-        let is_set = set(segment, rank, is_blocked, slot);
-        if is_set && !is_blocked {
+        if !set(segment, rank, is_blocked, slot) {
+            return;
+        }
+        if is_told {
+            pool.record_mark(segment, Taken::one(rank), is_blocked, changing);
+        }
+        if !is_blocked {
             pool.announce(segment, rank);
         }
-        is_set.then_some(is_blocked)
     }
 
     /// Refreshes a number in all pools that use a list whose content has changed.
@@ -157,12 +182,18 @@ impl Lists {
         number: Number,
         effects: &mut Effects,
         slot: Slot,
-        _changing: &Changing<'_>,
+        changing: &Changing<'_>,
     ) {
-        let _shard = self.shard(number);
+        let shard = self.shard(number);
         let is_listed = list.contains(number);
+        let mut marks = Vec::new();
         for (pool, effect) in &mut effects.pools {
-            pool.refresh_number(list, is_listed, number, slot, effect);
+            pool.refresh_number(list, is_listed, number, slot, (effect, &mut marks));
+        }
+        // Whoever waits for the number must not wait for the journal.
+        drop(shard);
+        for mark in marks {
+            changing.record_marks(mark);
         }
     }
 
@@ -178,9 +209,25 @@ impl Lists {
         now: Timestamp,
         changing: &Changing<'_>,
     ) {
-        let records = list.change(NumberRange::single(number), true, now);
+        self.change_one(list, (number, true), slot, now, changing);
+    }
+
+    /// As [`Self::put_one`], or takes the number off the list. What follows from it is recorded with it: no kill parts
+    /// them.
+    pub(super) fn change_one(
+        &self,
+        list: &List,
+        (number, on): (Number, bool),
+        slot: Slot,
+        now: Timestamp,
+        changing: &Changing<'_>,
+    ) -> Effects {
+        let records = list.change(NumberRange::single(number), on, now);
         records.for_each(|record| changing.record_list(record));
-        self.refresh_users(list, number, &mut Effects::new(self, list), slot, changing);
+        // After the list has changed: a pool that begins to use it later sees the change.
+        let mut effects = Effects::new(self, list);
+        self.refresh_users(list, number, &mut effects, slot, changing);
+        effects
     }
 
     /// Counts what [`Self::refresh_all`] would do if numbers were on a list (`true`) or off it.
@@ -235,7 +282,8 @@ impl Pool {
         let changing = self.shared.lists.begin_change();
         self.enter_lists(settings)?;
         drop(changing);
-        self.refresh_blocked();
+        // What a pool is created with is told nobody.
+        self.refresh_blocked(false);
         Ok(())
     }
 
@@ -264,27 +312,27 @@ impl Pool {
     /// Uses a new segment by `publish`, which adds it to the pool's segments, after its ranks are blocked.
     pub(crate) fn block_incoming<T>(&self, segment: &Arc<Segment>, publish: impl FnOnce() -> T) -> T {
         self.blocking.incoming().push(Arc::clone(segment));
-        self.block_segment(segment);
+        self.block_segment(segment, !segment.merging.is_target());
         let published = publish();
         self.blocking.incoming().retain(|other| !Arc::ptr_eq(other, segment));
         published
     }
 
     /// Blocks the ranks of a segment whose numbers are on the pool's lists.
-    fn block_segment(&self, segment: &Segment) {
+    fn block_segment(&self, segment: &Segment, is_told: bool) {
         for list in self.blocking.lists().iter() {
-            self.block_by(list, segment);
+            self.block_by(list, segment, is_told);
         }
     }
 
-    fn block_by(&self, list: &List, segment: &Segment) {
+    fn block_by(&self, list: &List, segment: &Segment, is_told: bool) {
         let snapshot = list.snapshot();
         let ranks = listed_ranks(&snapshot, segment);
-        self.refresh_ranks(segment, ranks.flat_map(|ranks| coordinates::each(&ranks)));
+        self.refresh_ranks(segment, ranks.flat_map(|ranks| coordinates::each(&ranks)), is_told);
     }
 
-    /// Refreshes ranks of a segment.
-    pub(crate) fn refresh_ranks(&self, segment: &Segment, ranks: impl Iterator<Item = Rank>) {
+    /// Refreshes ranks of a segment; `is_told` if who follows the changes is told.
+    pub(crate) fn refresh_ranks(&self, segment: &Segment, ranks: impl Iterator<Item = Rank>, is_told: bool) {
         let shared = &self.shared;
         if !self.blocking.is_used() && !segment.state.free.blocked().is_used() {
             return;
@@ -294,22 +342,29 @@ impl Pool {
                 for rank in burst {
                     if let Some(number) = segment.set.select(*rank) {
                         let changing = shared.journal.change(slot);
-                        shared.lists.refresh(self, segment, (*rank, number), slot, &changing);
+                        let at = (*rank, number);
+                        shared.lists.refresh(self, segment, at, is_told, (slot, &changing));
                     }
                 }
             });
         });
     }
 
-    /// Refreshes all numbers of the pool, after it got other lists.
-    pub(crate) fn refresh_blocked(&self) {
-        let of = |segment: &Arc<Segment>| {
-            self.block_segment(segment);
+    /// Refreshes all numbers of the pool, after it got other lists; `is_told` if who follows the changes is told.
+    pub(crate) fn refresh_blocked(&self, is_told: bool) {
+        let of = |segment: &Arc<Segment>, is_told| {
+            self.block_segment(segment, is_told);
             let all = Rank(0)..Rank(segment.state.free.len());
-            self.refresh_ranks(segment, segment.state.free.blocked().in_ranks(all));
+            self.refresh_ranks(segment, segment.state.free.blocked().in_ranks(all), is_told);
         };
         let incoming = self.blocking.incoming().clone();
-        incoming.iter().for_each(of);
-        self.segments.load().list.iter().for_each(of);
+        for segment in &incoming {
+            of(segment, is_told && !segment.merging.is_target());
+        }
+        let segments = self.segments.load();
+        for segment in &segments.list {
+            let is_receiving = segments.receiving().is_some_and(|other| Arc::ptr_eq(other, segment));
+            of(segment, is_told && !is_receiving);
+        }
     }
 }

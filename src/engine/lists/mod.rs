@@ -44,6 +44,7 @@ use arc_swap::ArcSwap;
 
 use crate::domain::list_name::ListName;
 use crate::domain::settings::Settings;
+use crate::journal::record::MarksRecord;
 use crate::numbers::number::{Number, NumberRange};
 use crate::sys::slot::Slot;
 use crate::sys::sync::{Mutex, MutexGuard};
@@ -105,18 +106,18 @@ pub(crate) trait User: Send + Sync {
     fn is_blocked_by(&self, list: &List) -> bool;
 
     /// Sets the bits of a number as its lists say; `is_listed` is what `list` says. The caller holds the number's
-    /// shard, and is changing words with `slot`.
+    /// shard, is changing words with `slot`, and records the marks before it comes to rest.
     fn refresh_number(
         &self,
         list: &List,
         is_listed: bool,
         number: Number,
         slot: Slot,
-        effect: &mut PoolEffect,
+        done: (&mut PoolEffect, &mut Vec<MarksRecord>),
     );
 
     /// As [`Self::refresh_number`], for ascending ranges of one window, each with what `list` says of it. The caller
-    /// holds the window's shard and changes no words.
+    /// holds the window's shard and changes no words. The slot's queue has room for a record per number.
     fn refresh_ranges(
         &self,
         list: &List,

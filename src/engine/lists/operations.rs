@@ -9,7 +9,7 @@ use crate::engine::operations::import::{ImportError, ImportReport, NumberSource,
 use crate::engine::registry::Engine;
 use crate::engine::shared::{BURST_RECORDS, SWEEPER_SLOT};
 use crate::journal::handle::JournalError;
-use crate::numbers::number::NumberRange;
+use crate::numbers::number::{Number, NumberRange};
 use crate::numbers::pieces::{changed, common, differences};
 use crate::numbers::set::writer::WriteError;
 use crate::store::pool_dir::HIDDEN_PREFIX;
@@ -23,6 +23,8 @@ use super::{Lists, NoSuchList, PoolEffect};
 pub const MAX_LISTS: usize = 1_000;
 /// Changes of more ranges than this write the set anew instead of going through the journal.
 const MAX_JOURNALED_RANGES: usize = 1 << 16;
+/// Most numbers of a change that is made number by number.
+const MAX_SINGLE_NUMBERS: usize = 64;
 
 /// Why a list was not changed.
 #[derive(Debug, thiserror::Error)]
@@ -129,6 +131,14 @@ fn counted(
     report: &mut ListReport,
 ) -> impl Iterator<Item = (NumberRange, bool)> {
     changes.inspect(|(range, on)| *if *on { &mut report.added } else { &mut report.removed } += range.len())
+}
+
+/// The numbers, if they are few.
+fn few_of(numbers: &Numbers) -> Option<Vec<Number>> {
+    let each = numbers.ranges().flat_map(|range| range.first().get()..=range.last().get());
+    let few: Vec<_> =
+        each.take(MAX_SINGLE_NUMBERS + 1).filter_map(|number| Number::new(number).ok()).collect();
+    (few.len() <= MAX_SINGLE_NUMBERS).then_some(few)
 }
 
 impl Engine {
@@ -273,6 +283,11 @@ impl Engine {
         counted(effect(change, &before, numbers, true), report).for_each(drop);
         let on = change == ListChange::Add;
         list.check_room(report.added)?;
+        if let Some(few) = few_of(numbers) {
+            report.pools = self.change_singly(list, few, on).report();
+            return Ok(());
+        }
+        let _bulk = shared.begin_bulk();
         // All that is given goes onto the list, also what is on it: an exchange of the set that is under way may
         // be about to take it off. Nothing is taken off that is not there.
         let given = || -> Box<dyn Iterator<Item = NumberRange>> {
@@ -298,6 +313,19 @@ impl Engine {
         Ok(())
     }
 
+    /// Puts numbers onto a list, or takes them off, one by one.
+    fn change_singly(&self, list: &List, numbers: Vec<Number>, on: bool) -> Effects {
+        let (shared, lists) = (&self.shared, &self.shared.lists);
+        let mut effects = Effects::new(lists, list);
+        for number in numbers.into_iter().filter(|number| on || list.contains(*number)) {
+            effects.add(shared.operate(|slot| {
+                let changing = shared.journal.change(slot);
+                lists.change_one(list, (number, on), slot, shared.clock.now(), &changing)
+            }));
+        }
+        effects
+    }
+
     /// Changes a list by writing its set anew.
     fn exchange(
         &self,
@@ -307,6 +335,8 @@ impl Engine {
         report: &mut ListReport,
     ) -> Result<(), ListError> {
         let (shared, lists) = (&self.shared, &self.shared.lists);
+        // Ends after the lock: it waits for the journal.
+        let _bulk = shared.begin_bulk();
         let _exchanging = list.begin_exchange();
         if list.is_deleted() {
             return Err(NoSuchList(list.name).into());

@@ -3,7 +3,7 @@
 use crate::coordinates::{self, Rank};
 use crate::engine::pool::Pool;
 use crate::engine::segment::Segment;
-use crate::engine::shared::Shared;
+use crate::engine::shared::{BURST_RECORDS, Shared};
 use crate::numbers::number::{Number, NumberRange};
 use crate::numbers::pieces::pieces;
 use crate::numbers::set::run::LastRun;
@@ -58,16 +58,18 @@ impl Lists {
     fn refresh_window(&self, shared: &Shared, list: &List, window: &[NumberRange], effects: &mut Effects) {
         let (Some(begin), Some(end)) = (window.first(), window.last()) else { return };
         let Ok(whole) = NumberRange::new(begin.first(), end.last()) else { return };
-        shared.operate(|slot| {
-            let _shard = self.shard(begin.first());
-            let listed = list.ranges_in(whole);
-            let pieces = pieces(window.iter().copied(), listed.into_iter().map(|range| (range, ())));
-            let changed = pieces.filter(|piece| piece.in_first);
-            let changed: Vec<_> = changed.map(|piece| (piece.range, piece.in_second.is_some())).collect();
-            for (pool, effect) in &mut effects.pools {
+        // A number is marked once at most, where it is located.
+        let room = if shared.events.is_some() { 1 << WINDOW_SHIFT } else { BURST_RECORDS.into() };
+        for (pool, effect) in &mut effects.pools {
+            shared.operate_with_room(room, |slot| {
+                let _shard = self.shard(begin.first());
+                let listed = list.ranges_in(whole);
+                let pieces = pieces(window.iter().copied(), listed.into_iter().map(|range| (range, ())));
+                let changed = pieces.filter(|piece| piece.in_first);
+                let changed: Vec<_> = changed.map(|piece| (piece.range, piece.in_second.is_some())).collect();
                 pool.refresh_ranges(list, &changed, slot, effect);
-            }
-        });
+            });
+        }
     }
 }
 
@@ -76,8 +78,10 @@ struct Leaf<'a> {
     pool: &'a Pool,
     segment: &'a Segment,
     slot: Slot,
-    /// Whether the numbers are located in this segment.
+    /// Whether the numbers are located in this segment,
     is_located: bool,
+    /// and whether who follows the changes is told from here.
+    is_told: bool,
     ranks: Taken,
     is_blocked: bool,
 }
@@ -108,6 +112,10 @@ impl Leaf<'_> {
         } else {
             0
         };
+        if changed != 0 && self.is_told {
+            let changed = Taken { bits: changed, ..ranks };
+            self.pool.record_mark(self.segment, changed, self.is_blocked, &changing);
+        }
         drop(changing);
         if changed == 0 || !self.is_located {
             return;
@@ -140,9 +148,9 @@ impl Pool {
     ) {
         let uses_list = self.blocking.lists().iter().any(|used| used.id == list.id);
         let uses_others = self.blocking.lists().iter().any(|used| used.id != list.id);
-        let refresh = |segment: &Segment, is_located: bool, effect: &mut PoolEffect| {
+        let refresh = |segment: &Segment, (is_located, is_told), effect: &mut PoolEffect| {
             let (ranks, is_blocked) = (Taken { base: Rank(0), bits: 0 }, false);
-            let mut leaf = Leaf { pool: self, segment, slot, is_located, ranks, is_blocked };
+            let mut leaf = Leaf { pool: self, segment, slot, is_located, is_told, ranks, is_blocked };
             let mut run = LastRun::default();
             for (range, is_listed) in ranges {
                 let by_list = *is_listed && uses_list;
@@ -165,14 +173,14 @@ impl Pool {
         // First those that come: see `Pool::places`.
         let incoming = self.blocking.incoming();
         for segment in incoming.iter() {
-            refresh(segment, false, effect);
+            refresh(segment, (false, !segment.merging.is_target()), effect);
         }
         let segments = self.segments.load();
         drop(incoming);
         for segment in &segments.list {
             let is_receiving =
                 segments.receiving().is_some_and(|other| std::sync::Arc::ptr_eq(other, segment));
-            refresh(segment, !is_receiving, effect);
+            refresh(segment, (!is_receiving, !is_receiving), effect);
         }
     }
 }

@@ -22,7 +22,6 @@ use crate::state::holder_column::HolderId;
 use crate::state::number_state::State;
 use crate::state::time::Timestamp;
 use crate::state::word::{Floors, LeaseRefusal, Word};
-use crate::sys::parallel;
 
 use super::lease::{Lease, LeaseError, LeaseRequest, MAX_LEASE_COUNT, ttl};
 use super::lease_ref::LeaseRef;
@@ -34,8 +33,6 @@ use super::return_leases::{ReturnError, ReturnItem};
 pub const MAX_LISTED_LEASES: usize = 65_536;
 /// Ranks that are looked at before what was found is worked on: it bounds what is kept of it.
 const LOOK_RANKS: u32 = 1 << 22;
-/// Minimum ranks per thread that looks for leases.
-const MIN_LOOK_RANKS: u32 = 1 << 18;
 /// Most records of the return of one lease: that of its end, its own, and before each that of a list.
 const RECORDS_PER_RETURN: u32 = 4;
 
@@ -312,17 +309,13 @@ impl Pool {
         }
     }
 
-    /// The live leases of a holder among some ranks, on all processors.
+    /// The live leases of a holder among some ranks.
     fn find_held<'a>(&self, segment: &'a Segment, ranks: &Range<u32>, holder: HolderId) -> Vec<Found<'a>> {
-        let Some(column) = segment.state.holders.get() else { return Vec::new() };
-        let parts = parallel::parts(ranks.end - ranks.start, MIN_LOOK_RANKS, 1);
-        let found = parallel::for_each(parts, |part| {
-            let part = part.start + ranks.start..part.end + ranks.start;
-            let mut found = Vec::new();
-            column.each_of(part, holder, |rank| found.extend(self.found(segment, rank)));
-            found
-        });
-        found.into_iter().flatten().collect()
+        let mut found = Vec::new();
+        if let Some(column) = segment.state.holders.get() {
+            column.each_of(ranks.clone(), holder, |rank| found.extend(self.found(segment, rank)));
+        }
+        found
     }
 
     /// The lease of a rank whose entry names the holder, if it is live and the entry is that of its word.

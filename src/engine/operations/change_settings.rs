@@ -77,7 +77,8 @@ impl Pool {
             self.count_anew(&largest)?;
         }
         if change.blocked_by.is_some() {
-            self.refresh_blocked();
+            let _bulk = self.shared.begin_bulk();
+            self.refresh_blocked(true);
             self.shared.journal.wait_for(SWEEPER_SLOT, self.shared.journal.settled_position(SWEEPER_SLOT))?;
         }
         Ok(settings)

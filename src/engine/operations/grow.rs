@@ -50,6 +50,8 @@ impl Pool {
     pub(crate) fn add_few(&self, numbers: Vec<Number>) -> Result<u64, ImportError> {
         let own = Arc::new(FewNumbers { numbers, added: OnceLock::new() });
         self.growth.waiting().push(Arc::clone(&own));
+        // Ends after the lock: it waits for the journal.
+        let _bulk = self.shared.begin_bulk();
         let _adding = self.begin_addition()?;
         if let Some(added) = own.added.get() {
             return Ok(*added);
@@ -98,8 +100,9 @@ impl Pool {
             set.push(Some(*number));
         }
         let ranks = Rank(first)..Rank(first + new.len() as u32);
+        self.tell_added(&segment, ranks.clone(), false);
         // They are found by their numbers from here on, so a list that has one blocks it now or has blocked it.
-        self.refresh_ranks(&segment, coordinates::each(&ranks));
+        self.refresh_ranks(&segment, coordinates::each(&ranks), true);
         self.shared.operate(|slot| {
             let _changing = self.shared.journal.change(slot);
             self.counters.found(slot, Counts { numbers: count, available: count, ..Counts::default() });
@@ -157,7 +160,13 @@ impl Pool {
         match (published, opened) {
             (Ok(()), Some(segment)) => {
                 let publish = || self.segments.rcu(|segments| list(segments, &segment));
+                if !segment.merging.is_target() {
+                    self.tell_added(&segment, segment.ranks(), true);
+                }
                 self.block_incoming(&segment, publish);
+                if let Some(events) = &self.shared.events {
+                    events.has_come(self.id, segment.id);
+                }
                 self.waiting.some_available();
                 Ok(segment)
             }

@@ -267,7 +267,7 @@ impl Pool {
     /// Adds the numbers that no segment has as a segment of their own. Returns how many.
     fn add_segment(&self, numbers: &Numbers) -> Result<u64, ImportError> {
         Budgets::check_descriptors()?;
-        let _adding = self.begin_addition()?;
+        let adding = self.begin_addition()?;
         let segments = self.segments.load_full();
         let disk = &*self.shared.disk;
         let staging = Staging::new(&self.shared.disk, &self.shared.staging_dir)?;
@@ -292,12 +292,16 @@ impl Pool {
             Ok(segment)
         };
         let add = |segments: &Segments, segment: &Arc<Segment>| segments.with_segment(Arc::clone(segment));
+        let bulk = self.shared.begin_bulk();
         self.publish(&staging, &entry, activate, add)?;
         self.shared.operate(|slot| self.counters.found(slot, found));
         if self.round() != round {
             // The scan that opened a round meanwhile did not see these numbers.
             self.finish_round();
         }
+        drop(adding);
+        // Waits for the journal.
+        drop(bulk);
         Ok(entry.numbers)
     }
 }

@@ -27,6 +27,8 @@ pub(crate) struct OpenedHolders {
     damaged: Vec<Range<Rank>>,
     /// Why the checksums could not be used.
     pub(crate) sums_damage: Option<SegmentError>,
+    /// Whether nobody holds anything in it.
+    is_new: bool,
 }
 
 impl OpenedHolders {
@@ -52,7 +54,8 @@ impl OpenedHolders {
             column.entries.reset(rank);
             column.dirty.mark(rank);
         }
-        Ok(Self { column, file: opened.file, damaged: opened.damaged, sums_damage: opened.sums_damage })
+        let (file, damaged, sums_damage) = (opened.file, opened.damaged, opened.sums_damage);
+        Ok(Self { column, file, damaged, sums_damage, is_new: false })
     }
 
     /// Creates the files of a column in which nobody holds anything, durably, by `creates`, and opens it on `disk`.
@@ -74,14 +77,19 @@ impl OpenedHolders {
         }
         TableFile::create(creates, paths, len)
             .map_err(|error| SegmentError::Io(paths.words.clone(), error))?;
-        Self::open(disk, paths, len, sharing, OnDamage::Refuse)
+        let opened = Self::open(disk, paths, len, sharing, OnDamage::Refuse)?;
+        Ok(Self { is_new: true, ..opened })
     }
 
     /// Makes the column ready for use.
     pub(crate) fn activate(mut self) -> std::io::Result<(HolderColumn<MappedWords>, TableFile)> {
-        let HolderColumn { entries, dirty } = self.column;
+        let HolderColumn { entries, dirty, .. } = self.column;
         let entries = self.file.activate(entries, &dirty)?;
-        Ok((HolderColumn::new(entries, dirty), self.file))
+        let column = HolderColumn::new(entries, dirty);
+        if !self.is_new {
+            parallel::for_each(parts(column.entries.len()), |ranks| column.find_hints(ranks));
+        }
+        Ok((column, self.file))
     }
 
     /// Ranks whose entries differ from what was written.

@@ -23,6 +23,11 @@ impl<S> Merging<S> {
         Self { target: OnceLock::new(), sources, complete, writing: Mutex::new(()) }
     }
 
+    /// Whether it is there for the words of other segments.
+    pub(crate) fn is_target(&self) -> bool {
+        !self.sources.is_empty()
+    }
+
     /// Whether all words of the sources have moved, or there are none.
     pub(crate) fn is_complete(&self) -> bool {
         self.complete.load(Ordering::SeqCst)

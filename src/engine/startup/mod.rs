@@ -19,7 +19,7 @@ use crate::engine::background::checkpoint::checkpoint;
 use crate::engine::background::merger::start_merger;
 use crate::engine::background::recorder::start_recorder;
 use crate::engine::background::sweeper::start_sweeper;
-use crate::engine::events::catch_up;
+use crate::engine::events::catch_up::{self, Recovering};
 use crate::engine::events::thread::EventThread;
 use crate::engine::waiting::waking::WakingThread;
 use crate::journal::durability::Durability;
@@ -109,11 +109,9 @@ impl Engine {
         let keep = config.events_keep.filter(|_| config.durability != Durability::None);
         let events = keep.map(|keep| {
             let dir = data_dir::events_dir(data_dir);
-            catch_up::open(&dir, keep, &clock, &journaled, &raw, &kept_totals)
-                .map(Arc::new)
-                .map_err(|error| OpenError::Io(dir, error))
+            let recovering = Recovering { journaled: &journaled, pools: &raw, totals: &kept_totals };
+            Arc::new(catch_up::open(disk, &dir, keep, &clock, &recovering))
         });
-        let events = events.transpose()?;
         drop(journaled);
         let shared = Arc::new(Shared {
             clock: Arc::clone(&clock),

@@ -116,7 +116,11 @@ impl OpenedPools {
                         self.keys.lease(&record);
                     }
                 }
-                Record::Word(_) | Record::List(_) | Record::Holder(_) | Record::Round(_) => {}
+                Record::Word(_)
+                | Record::List(_)
+                | Record::Holder(_)
+                | Record::Round(_)
+                | Record::Marks(_) => {}
             }
         }
     }

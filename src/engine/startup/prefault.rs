@@ -40,7 +40,8 @@ pub(crate) fn prefault(pools: &OpenedPools, journal: &Journaled) {
             | Record::OldKeyLease(_)
             | Record::List(_)
             | Record::Holder(_)
-            | Record::Round(_) => None,
+            | Record::Round(_)
+            | Record::Marks(_) => None,
         });
         for record in words {
             let Some(place) = pools.place(record.pool, record.segment) else { continue };

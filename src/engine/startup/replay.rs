@@ -6,7 +6,9 @@ use crate::coordinates::SegmentId;
 use crate::engine::open_report::OpenReport;
 use crate::engine::segment::plausible::Plausible;
 use crate::journal::frame::Frame;
-use crate::journal::record::{HolderRecord, ListRecord, RETURNED_BY_HOLDER, Record, WordRecord};
+use crate::journal::record::{
+    HELD_UNTIL_CHANGE, HolderRecord, ListRecord, RETURNED_BY_HOLDER, Record, WordRecord,
+};
 use crate::journal::recovery::Journaled;
 use crate::state::holder_column::{HolderId, MAX_HOLDER_ID};
 use crate::state::time::Timestamp;
@@ -103,7 +105,7 @@ impl<'a> Replayer<'a> {
                         self.taken.holder_names.push(record);
                         continue;
                     }
-                    Record::Round(_) => continue,
+                    Record::Round(_) | Record::Marks(_) => continue,
                     other => {
                         self.taken.keys.push(other);
                         continue;
@@ -151,7 +153,8 @@ impl<'a> Replayer<'a> {
         if record.holder & RETURNED_BY_HOLDER != 0 {
             seen.returned.insert(holder);
         }
-        holder
+        // Its lease has ended: the word has a later generation.
+        if record.holder & HELD_UNTIL_CHANGE != 0 { HolderId::NOBODY } else { holder }
     }
 
     fn remember_largest(&mut self) {

@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use hyper::{HeaderMap, Request, Response};
 
-use crate::engine::events::reader::{Event, Reader};
+use crate::engine::events::reader::Reader;
 use crate::engine::events::{DEFAULT_EVENTS, Events, MAX_EVENTS, MAX_EVENTS_WAIT_SECONDS};
 use crate::engine::pool::Pool;
 use crate::http::actor::Actor;
@@ -20,7 +20,7 @@ use crate::http::calls::{Api, Handled, Reply, pool_of, query_of};
 use crate::http::request::query::Query;
 use crate::http::response::body::{Body, Parts, Stream};
 use crate::http::response::code::Code;
-use crate::http::response::json;
+use crate::http::response::event_lines::{EventLines, Format};
 use crate::http::response::problem::Problem;
 use crate::http::wait_link::WaitLink;
 use crate::journal::durability::Durability;
@@ -32,14 +32,8 @@ const RETRY_LINE: &[u8] = b"retry: 200\n\n";
 /// The header by which a browser resumes.
 const LAST_EVENT_ID: &str = "last-event-id";
 
-/// The format of an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Format {
-    Lines,
-    Stream,
-}
-
 impl Format {
+    /// The media type of an answer.
     fn media_type(self) -> &'static str {
         match self {
             Self::Lines => "application/x-ndjson",
@@ -168,8 +162,12 @@ async fn answer(
         }
         link.end(began.elapsed());
     }
-    let mut lines =
-        Lines { reader, format: asked.format, left: asked.limit, begins: asked.format == Format::Stream };
+    let mut lines = Lines {
+        reader,
+        writer: EventLines::new(asked.format),
+        left: asked.limit,
+        begins: asked.format == Format::Stream,
+    };
     // Made before the answer begins, so that a position that is gone by then is told as such.
     let (part, lines) = blocking(move || Ok((lines.next_part(), lines))).await?;
     let part = match part {
@@ -204,7 +202,7 @@ impl Parts for After {
 /// The events of an answer.
 struct Lines {
     reader: Reader,
-    format: Format,
+    writer: EventLines,
     /// How many may follow.
     left: u32,
     /// Whether the beginning of a browser's stream is still to be written.
@@ -217,64 +215,15 @@ impl Parts for Lines {
         if std::mem::take(&mut self.begins) {
             part.extend_from_slice(RETRY_LINE);
         }
-        let (left, format) = (&mut self.left, self.format);
+        let (left, writer) = (&mut self.left, &mut self.writer);
         let mut goes_on = *left > 0;
         while goes_on && part.is_empty() {
             goes_on = self.reader.read(&mut |event| {
-                put(&mut part, format, &event);
+                writer.put(&mut part, &event);
                 *left -= 1;
                 *left > 0
             })?;
         }
         Ok((!part.is_empty()).then(|| part.freeze()))
     }
-}
-
-/// Writes an event.
-fn put(part: &mut BytesMut, format: Format, event: &Event<'_>) {
-    let mut digits = itoa::Buffer::new();
-    if format == Format::Stream {
-        part.extend_from_slice(b"id: ");
-        part.extend_from_slice(digits.format(event.seq).as_bytes());
-        part.extend_from_slice(b"\nevent: ");
-        part.extend_from_slice(event.name.as_bytes());
-        part.extend_from_slice(b"\ndata: ");
-    }
-    part.extend_from_slice(b"{\"seq\":");
-    part.extend_from_slice(digits.format(event.seq).as_bytes());
-    part.extend_from_slice(b",\"at\":\"");
-    part.extend_from_slice(event.at.to_string().as_bytes());
-    part.extend_from_slice(b"\"");
-    if let Some(number) = event.number {
-        part.extend_from_slice(b",\"number\":");
-        part.extend_from_slice(digits.format(number.number).as_bytes());
-    }
-    part.extend_from_slice(b",\"event\":\"");
-    part.extend_from_slice(event.name.as_bytes());
-    part.extend_from_slice(b"\"");
-    if let Some(number) = event.number {
-        part.extend_from_slice(b",\"generation\":");
-        part.extend_from_slice(digits.format(number.generation).as_bytes());
-        if let Some(outcome) = event.outcome {
-            part.extend_from_slice(b",\"outcome\":");
-            part.extend_from_slice(json::quoted(outcome).as_bytes());
-        }
-        part.extend_from_slice(b",\"state\":\"");
-        part.extend_from_slice(number.state.as_str().as_bytes());
-        part.extend_from_slice(b"\"");
-        if let Some(until) = number.until {
-            part.extend_from_slice(b",\"until\":\"");
-            part.extend_from_slice(until.to_string().as_bytes());
-            part.extend_from_slice(b"\"");
-        }
-    }
-    if let Some(round) = event.round {
-        part.extend_from_slice(b",\"round\":");
-        part.extend_from_slice(digits.format(round).as_bytes());
-    }
-    if let Some(holder) = event.holder {
-        part.extend_from_slice(b",\"holder\":");
-        part.extend_from_slice(json::quoted(holder).as_bytes());
-    }
-    part.extend_from_slice(if format == Format::Stream { b"}\n\n" } else { b"}\n" });
 }

@@ -74,6 +74,7 @@ const FILES: &[File] = files! {
     SCRIPT "charts.js",
     SCRIPT "daemon.js",
     SCRIPT "dom.js",
+    SCRIPT "events.js",
     SCRIPT "format.js",
     SCRIPT "history.js",
     SCRIPT "hours.js",

@@ -8,6 +8,7 @@ use hyper::Request;
 use hyper::body::Incoming;
 
 use crate::engine::HolderSummary;
+use crate::engine::events::EventFigures;
 use crate::engine::pool::Pool;
 use crate::histogram::DistributionSnapshot;
 use crate::http::actor::Actor;
@@ -63,7 +64,7 @@ fn stats_of(api: &Api, actor: &Actor) -> Stats {
         principals: principals_of(api, actor).into_iter().map(principal_stats).collect(),
         connections: Connections { open: connections.open, accepted: connections.accepted },
         journal: journal_stats(api),
-        events: api.engine.events().map(|events| EventLogStats { bytes: events.bytes() }),
+        events: api.engine.events().map(|events| event_stats(events.figures())),
         disk: Disk {
             free_bytes: space.map(|space| space.free_bytes),
             total_bytes: space.map(|space| space.total_bytes),
@@ -140,6 +141,11 @@ fn holder_stats(pool: &Pool) -> HolderStats {
     let HolderSummary { holders, leased, top } = pool.holder_summary(TOP_HOLDERS);
     let top = top.into_iter().map(|(name, leased)| TopHolder { holder: name.to_string(), leased });
     HolderStats { count: holders, leased, top: top.collect() }
+}
+
+fn event_stats(figures: EventFigures) -> EventLogStats {
+    let EventFigures { bytes, readers, count, per_second } = figures;
+    EventLogStats { bytes, readers, count, per_second: rounded(per_second, 10.0) }
 }
 
 /// Rounds to a multiple of 1 / `parts`, so that only significant digits are shown.

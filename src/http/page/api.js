@@ -15,15 +15,19 @@ export class Refused extends Error {
   }
 }
 
-/** Makes a call and returns its JSON. `body` is text, or a file. Asks for a token if the daemon wants one. Throws `Refused`,
+/** Makes a call that is answered by lines of JSON, and returns what they say. */
+export const lines = (path) => call("GET", path, { read: async (response) => (await response.text()).split("\n").filter(Boolean).map((line) => JSON.parse(line)) });
+
+/** Makes a call and returns its JSON, or what `read` makes of its answer. `body` is text, or a file. Asks for a token if the daemon wants one. Throws `Refused`,
  *  or another error if there is no response. */
-export async function call(method, path, { body, type = "text/plain", patience = PATIENCE_MILLISECONDS } = {}) {
+export async function call(method, path, { body, type = "text/plain", patience = PATIENCE_MILLISECONDS, read } = {}) {
   for (;;) {
     const token = shown();
     const options = { method, cache: "no-store", signal: AbortSignal.timeout(patience) };
     options.headers = body === undefined ? token : { "Content-Type": type, ...token };
     if (body !== undefined) options.body = body;
     const response = await fetch(path, options);
+    if (response.ok && read) return read(response);
     const answer = await response.json().catch(() => ({}));
     if (response.ok) return answer;
     const refused = new Refused(response.status, answer);

@@ -5,6 +5,7 @@ import { stats as askStats, explain, Refused } from "./api.js";
 import { showCharts } from "./charts.js";
 import { showDaemon } from "./daemon.js";
 import { byId, setShown, setText } from "./dom.js";
+import { showEvents } from "./events.js";
 import { clock } from "./format.js";
 import { History } from "./history.js";
 import { refreshHours, showHours } from "./hours.js";
@@ -55,6 +56,7 @@ function show() {
   if (name === null) return;
   showPool(name, stats.pools[name], history.rate(name));
   showHours(name, stats.pools[name]);
+  showEvents(name, stats.pools[name].events, stats.events);
   showCharts(history, name);
   showMap(name);
   lookIn(name);

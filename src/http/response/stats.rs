@@ -86,6 +86,9 @@ pub(crate) struct PoolEvents {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct EventLogStats {
     pub(crate) bytes: u64,
+    pub(crate) readers: u64,
+    pub(crate) count: u64,
+    pub(crate) per_second: f64,
 }
 
 impl PoolStats {

@@ -100,7 +100,8 @@ impl Collector for Metrics {
         put_requests(&mut writer, &self.0)?;
         put_principals(&mut writer, &principals_of(&self.0, &self.1))?;
         put_journal(&mut writer, &self.0)?;
-        put_pools(&mut writer, &pools_of(&self.0, &self.1))?;
+        put_events(&mut writer, &self.0)?;
+        put_pools(&mut writer, &pools_of(&self.0, &self.1), self.0.engine.events().map(|events| &**events))?;
         put_lists(&mut writer, &lists_of(&self.0, &self.1))
     }
 }
@@ -251,4 +252,19 @@ fn put_journal(out: &mut Writer<'_>, api: &Api) -> fmt::Result {
         )?;
     }
     Ok(())
+}
+
+/// Absent if none are kept.
+fn put_events(out: &mut Writer<'_>, api: &Api) -> fmt::Result {
+    let Some(events) = api.engine.events() else { return Ok(()) };
+    let figures = events.figures();
+    out.gauge(
+        "allotd_events_kept",
+        "Bytes of the events that are kept",
+        Some(&Unit::Bytes),
+        figures.bytes as f64,
+    )?;
+    let help = "Calls that read events, or wait for one";
+    out.gauge("allotd_events_readers", help, None, figures.readers as f64)?;
+    out.counter("allotd_events", "Events since the start", None, figures.count)
 }

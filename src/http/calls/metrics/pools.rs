@@ -8,9 +8,11 @@ use prometheus_client::registry::Unit;
 use crate::domain::counts::{Counts, Totals};
 use crate::engine::HolderSummary;
 use crate::engine::counters::history::Rates;
+use crate::engine::events::Events;
 use crate::engine::pool::Pool;
 use crate::engine::waiting::ticket::Waiters;
 use crate::http::calls::ListFigures;
+use crate::store::event_log::Kept;
 
 use super::writer::{NO_LABELS, Writer, flag};
 
@@ -31,10 +33,12 @@ struct PoolMetrics {
     waiters: Waiters,
     /// Only of a pool that tracks holders.
     holders: Option<HolderSummary>,
+    /// Only if events are kept.
+    events: Option<Kept>,
 }
 
 impl PoolMetrics {
-    fn new(pool: &Pool) -> Self {
+    fn new(pool: &Pool, events: Option<&Events>) -> Self {
         let (counts, _) = pool.counts_by_hours();
         Self {
             name: pool.name().to_string(),
@@ -47,6 +51,7 @@ impl PoolMetrics {
             paused: pool.is_paused(),
             waiters: pool.waiters(),
             holders: pool.tracks_holders().then(|| pool.holder_summary(1)),
+            events: events.map(|events| events.kept(pool.id())),
         }
     }
 
@@ -134,8 +139,22 @@ fn put_holders(out: &mut Writer<'_>, pools: &[PoolMetrics]) -> fmt::Result {
     out.gauges("allotd_pool_held_by_one", help, None, most)
 }
 
-pub(super) fn put_pools(out: &mut Writer<'_>, all: &[Arc<Pool>]) -> fmt::Result {
-    let pools: Vec<_> = all.iter().map(|pool| PoolMetrics::new(pool)).collect();
+/// Absent if no events are kept.
+fn put_events(out: &mut Writer<'_>, pools: &[PoolMetrics]) -> fmt::Result {
+    let kept = || pools.iter().filter_map(|pool| Some((pool.label(), pool.events?)));
+    if kept().next().is_none() {
+        return Ok(());
+    }
+    let oldest = kept().map(|(label, kept)| (label, kept.oldest as f64));
+    let help = "The seq of the oldest event that is kept of the pool; the next one if there is none";
+    out.gauges("allotd_pool_events_oldest", help, None, oldest)?;
+    let newest = kept().map(|(label, kept)| (label, (kept.next - 1) as f64));
+    let help = "The seq of the newest event of the pool; one less than the oldest if there is none";
+    out.gauges("allotd_pool_events_newest", help, None, newest)
+}
+
+pub(super) fn put_pools(out: &mut Writer<'_>, all: &[Arc<Pool>], events: Option<&Events>) -> fmt::Result {
+    let pools: Vec<_> = all.iter().map(|pool| PoolMetrics::new(pool, events)).collect();
     out.gauges(
         "allotd_pool_numbers",
         "Numbers of a pool, by state",
@@ -159,6 +178,7 @@ pub(super) fn put_pools(out: &mut Writer<'_>, all: &[Arc<Pool>]) -> fmt::Result 
         gauge(|pool| flag(pool.paused)),
     )?;
     put_holders(out, &pools)?;
+    put_events(out, &pools)?;
     let help = "Lease calls that wait for a number of the pool";
     out.gauges("allotd_pool_waiters", help, None, gauge(|pool| pool.waiters.calls as f64))?;
     let help =

@@ -42,7 +42,7 @@ use super::open_report::OpenReport;
 use super::pool::{Pool, Pools};
 use super::registry::{Directories, Engine};
 use super::shared::{MAX_WORKERS, OWN_SLOTS, Operator, Shared};
-use config::EngineConfig;
+use config::{EngineConfig, Membership};
 use replay::OpenedPools;
 
 /// Creates the directories and removes unfinished work.
@@ -147,9 +147,15 @@ impl Engine {
         let announcements = Arc::clone(&shared.announcements);
         journal.on_refusal(move || announcements.refuse_all());
         let waking = WakingThread::start(&shared.announcements, &pools).map_err(in_dir)?;
-        let sweeper = start_sweeper(&shared, &pools).map_err(in_dir)?;
-        let merger = start_merger(&pools).map_err(in_dir)?;
-        let recorder = start_recorder(totals_file, &pools).map_err(in_dir)?;
+        let background = match config.membership {
+            // Changes that come by time or by themselves come from the log.
+            Membership::Following => Vec::new(),
+            Membership::Single | Membership::Leading(_) => vec![
+                start_sweeper(&shared, &pools).map_err(in_dir)?,
+                start_merger(&pools).map_err(in_dir)?,
+                start_recorder(totals_file, &pools).map_err(in_dir)?,
+            ],
+        };
         let dirs = Directories {
             data: data_dir.clone(),
             pools: data_dir::pools_dir(data_dir),
@@ -161,7 +167,7 @@ impl Engine {
             shared,
             pools,
             running,
-            ([sweeper, merger, recorder], waking, event_thread),
+            (background, waking, event_thread),
             lock,
             report,
         )))
@@ -181,6 +187,10 @@ fn start_journal(
         file_bytes: config.journal_file_bytes,
         boot_id: shared.clock.boot_id(),
         disk: Arc::clone(&config.disk),
+        replica: match &config.membership {
+            Membership::Leading(replica) => Some(Arc::clone(replica)),
+            Membership::Single | Membership::Following => None,
+        },
     };
     let (time, seconds) = (Arc::clone(&shared.clock), Arc::clone(&shared.clock));
     let (carrier, checkpointed) = (Arc::clone(shared), Arc::clone(pools));

@@ -35,7 +35,7 @@ use crate::store::staging;
 use crate::store::totals_file::{AllTotals, PoolTotals};
 use crate::sys::parallel;
 
-use super::config::EngineConfig;
+use super::config::{EngineConfig, Membership};
 
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 /// Minimum records per replaying thread.
@@ -188,8 +188,15 @@ impl OpenedPools {
     ) -> Result<(), OpenError> {
         let boot_id = config.clocks.boot_id();
         let lost_power = |(_, last_boot): &(_, [u8; 16])| *last_boot != boot_id || boot_id == [0; 16];
-        let is_lost =
-            !journal.damage.is_empty() || (!journal.clean && journal.last.as_ref().is_some_and(lost_power));
+        let is_lost = match config.membership {
+            Membership::Single => {
+                let lost_power = journal.last.as_ref().is_some_and(lost_power);
+                !journal.damage.is_empty() || (!journal.clean && lost_power)
+            }
+            // The log has what is not here.
+            Membership::Following => return Ok(()),
+            Membership::Leading(_) => !journal.damage.is_empty(),
+        };
         for raw in &mut self.pools {
             let segments = raw.segments.iter().zip(&raw.journaled);
             if is_lost || raw.manifest.begins_epoch || raw.segments.iter().any(|s| !s.damaged().is_empty()) {

@@ -11,6 +11,9 @@ pub trait Replica: fmt::Debug + Send + Sync + 'static {
     /// not. Blocks, and calls `turn` while it waits. An error says that this process may not commit any more.
     fn commit(&self, records: &[[u8; RECORD_BYTES]], time: FrameTime, turn: &dyn Fn()) -> io::Result<()>;
 
+    /// Whether this process may answer at this instant: no other can have taken over.
+    fn may_answer(&self) -> bool;
+
     /// All that was committed so far is durable in the journal.
     fn is_durable(&self);
 }

@@ -118,7 +118,7 @@ impl Running {
             durability,
             boot_id,
             time: callbacks.time,
-            replica,
+            replica: replica.clone(),
             reserve_bytes: writer::reserve_bytes(slots, file_bytes),
             file,
             last_is_time: false,
@@ -135,6 +135,9 @@ impl Running {
         };
         writer.write_time()?;
         let writer = thread::Builder::new().name("journal-writer".to_owned()).spawn(move || writer.run())?;
+        if let Some(replica) = replica {
+            let _ = journal.replica.set(replica);
+        }
         // Set before anyone else has the journal.
         let _ = journal.writer.set(writer.thread().clone());
         let (thread_files, thread_journal) = (Arc::clone(&files), Arc::clone(journal));

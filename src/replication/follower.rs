@@ -109,6 +109,13 @@ impl<'a> Follower<'a> {
         Ok(())
     }
 
+    /// Leaves out an entry that cannot be applied by anybody.
+    pub fn pass_by(&mut self, sequence: u64) -> Result<(), FollowError> {
+        self.file.position = self.file.position.max(sequence);
+        self.file.files = sequence;
+        self.save()
+    }
+
     /// Makes all that was applied durable, and says so in the directory.
     pub fn save(&mut self) -> Result<(), FollowError> {
         self.sync()?;
@@ -284,7 +291,7 @@ pub fn discard(data_dir: &Path) -> io::Result<()> {
     for found in fs::read_dir(data_dir)? {
         let found = found?;
         let name = found.file_name();
-        if name == "LOCK" || name == data_dir::BACKUPS_DIR {
+        if name.to_string_lossy().starts_with("LOCK") || name == data_dir::BACKUPS_DIR {
             continue;
         }
         if found.file_type()?.is_dir() { fs::remove_dir_all(found.path())? } else { fs::remove_file(found.path())? }

@@ -18,6 +18,10 @@ const MAX_BYTES: u64 = 64 << 10;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Directory {
+    /// It is that of the first member of a cluster without a log: what it has is what the cluster begins with.
+    Founds,
+    /// It is to be filled from the primary.
+    Incomplete,
     /// All that it has stands in the log, up to its position.
     Follows,
     /// It was changed by a primary, and may have what the log has not: unless that ended in order, the directory is
@@ -29,7 +33,8 @@ pub enum Directory {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MemberFile {
-    format: u32,
+    /// The version of the file.
+    pub format: u32,
     /// The id of the cluster, which its first member made.
     pub cluster: String,
     /// The id of the member.

@@ -53,6 +53,8 @@ pub struct Primary {
     durable_records: AtomicU64,
     /// The last change of files that is on this disk.
     files: AtomicU64,
+    /// Bytes of all entries.
+    bytes: AtomicU64,
     /// Set once this member may not answer any more.
     has_ended: AtomicBool,
     /// The files that entries name.
@@ -76,6 +78,7 @@ impl Primary {
             records: AtomicU64::new(last),
             durable_records: AtomicU64::new(last),
             files: AtomicU64::new(last),
+            bytes: AtomicU64::new(0),
             has_ended: AtomicBool::new(false),
             offered: Offered::default(),
         }
@@ -107,6 +110,11 @@ impl Primary {
         let durable = self.durable_records.load(Ordering::SeqCst);
         let of_records = if durable >= self.records.load(Ordering::SeqCst) { self.committed() } else { durable };
         appending.pending.first().map_or(of_records, |first| of_records.min(first - 1))
+    }
+
+    /// Bytes of all entries that it has appended.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
     }
 
     /// Whether its key stands for certain: it may answer.
@@ -157,6 +165,11 @@ impl Primary {
             waited?;
         }
         Ok(sequence)
+    }
+
+    /// Whether a change of files is under way.
+    pub fn is_changing_files(&self) -> bool {
+        !self.lock().pending.is_empty()
     }
 
     /// A change of files is on this disk.
@@ -234,12 +247,17 @@ impl Primary {
             std::thread::sleep(RETRY_PAUSE);
         }
         appending.next = sequence + 1;
+        self.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         self.committed.store(sequence, Ordering::SeqCst);
         Ok(sequence)
     }
 }
 
 impl Replica for Primary {
+    fn may_answer(&self) -> bool {
+        Self::may_answer(self)
+    }
+
     fn commit(&self, records: &[[u8; RECORD_BYTES]], time: FrameTime, turn: &dyn Fn()) -> io::Result<()> {
         let mut appending = self.lock();
         let content = Content::Records(records.to_vec());

@@ -25,6 +25,7 @@ use crate::journal::handle::Journal;
 use crate::journal::on_damage::OnDamage;
 use crate::journal::recovery::{self, RecoveryError};
 use crate::journal::running::{Callbacks, JournalConfig, MIN_FILE_BYTES, Running};
+use crate::replication::member_file::MEMBER_FILE;
 use crate::store::data_dir::{self, CONTENTS_FILE, STAGING_DIR, lock_directory};
 use crate::store::fail_stop_disk::FailStopDisk;
 use crate::store::open_error::OpenError;
@@ -75,6 +76,9 @@ impl Engine {
         let (data_dir, disk) = (&config.data_dir, &config.disk);
         if data_dir.join(CONTENTS_FILE).exists() {
             return Err(OpenError::Backup(data_dir.clone()));
+        }
+        if matches!(config.membership, Membership::Single) && data_dir.join(MEMBER_FILE).exists() {
+            return Err(OpenError::Member(data_dir.clone()));
         }
         let lock = lock_directory(&**disk, data_dir)?;
         let in_dir = |error| OpenError::Io(data_dir.clone(), error);

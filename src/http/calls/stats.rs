@@ -78,6 +78,7 @@ fn state(api: &Api) -> &'static str {
         Err(JournalError::Poisoned) => "poisoned",
         _ if api.draining.load(Ordering::Relaxed) => "draining",
         Err(JournalError::Full) => "storage_full",
+        Err(JournalError::TooFewReplicas) => "too_few_replicas",
         Ok(()) => "ready",
     }
 }
@@ -200,6 +201,7 @@ fn journal_stats(api: &Api) -> JournalStats {
     let state = match journal.check() {
         Ok(()) => "ok",
         Err(JournalError::Full) => "full",
+        Err(JournalError::TooFewReplicas) => "too_few_replicas",
         Err(JournalError::Poisoned) => "poisoned",
     };
     let age = match counted.checkpoint_at_seconds {

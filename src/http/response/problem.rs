@@ -65,6 +65,7 @@ pub(crate) enum Code {
     UnsupportedCoding,
     Overloaded,
     NotReady,
+    NotPrimary,
     StorageFull,
     Internal,
 }
@@ -99,6 +100,7 @@ impl Code {
         Self::UnsupportedCoding,
         Self::Overloaded,
         Self::NotReady,
+        Self::NotPrimary,
         Self::StorageFull,
         Self::Internal,
     ];
@@ -149,6 +151,9 @@ impl Code {
             }
             Self::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "overloaded", "The server is overloaded"),
             Self::NotReady => (StatusCode::SERVICE_UNAVAILABLE, "not_ready", "The server is not ready"),
+            Self::NotPrimary => {
+                (StatusCode::SERVICE_UNAVAILABLE, "not_primary", "This member is not the primary")
+            }
             Self::StorageFull => (StatusCode::INSUFFICIENT_STORAGE, "storage_full", "The disk is full"),
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "The server failed"),
         }
@@ -196,7 +201,7 @@ impl Problem {
     /// An error whose detail says what to do.
     pub(crate) fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
         let retry_after_seconds = match code {
-            Code::Overloaded | Code::NotReady => Some(RETRY_AFTER_SECONDS),
+            Code::Overloaded | Code::NotReady | Code::NotPrimary => Some(RETRY_AFTER_SECONDS),
             Code::StorageFull => Some(STORAGE_FULL_RETRY_AFTER_SECONDS),
             Code::Paused => Some(PAUSED_RETRY_AFTER_SECONDS),
             _ => None,
@@ -356,7 +361,7 @@ impl From<JournalError> for Problem {
     fn from(error: JournalError) -> Self {
         let code = match error {
             JournalError::Full => Code::StorageFull,
-            JournalError::Poisoned => Code::NotReady,
+            JournalError::Poisoned | JournalError::TooFewReplicas => Code::NotReady,
         };
         Self::new(code, error.to_string())
     }

@@ -4,6 +4,7 @@
 //! are durable. From time to time the directory is *recovered*: opened as at a start and closed, which brings the
 //! journal into the tables.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -68,6 +69,8 @@ pub struct Follower<'a> {
     frames: Option<ReceivedFrames>,
     /// Whether there are frames that are not durable.
     is_unsynced: bool,
+    /// Files that were written to and are not durable.
+    unsynced: BTreeMap<PathBuf, File>,
 }
 
 impl<'a> Follower<'a> {
@@ -81,7 +84,7 @@ impl<'a> Follower<'a> {
         file: MemberFile,
     ) -> Self {
         let data_dir = data_dir.to_owned();
-        Self { disk, data_dir, journal_file_bytes, surroundings, clock, file, frames: None, is_unsynced: false }
+        Self { disk, data_dir, journal_file_bytes, surroundings, clock, file, frames: None, is_unsynced: false, unsynced: BTreeMap::new() }
     }
 
     /// Applies the next entry. `is_fresh` is whether it was waited for.
@@ -94,6 +97,8 @@ impl<'a> Follower<'a> {
         match entry.content {
             Content::Records(records) => self.take_records(&records, entry.time_nanos)?,
             Content::Files(_) if sequence <= self.file.files => {}
+            // It can be done again, so it need not be durable at once.
+            Content::Files(FileChange::Write { path, offset, bytes }) => self.write(&path, offset, &bytes.0)?,
             Content::Files(change) => {
                 self.sync()?;
                 self.change(sequence, &change)?;
@@ -136,6 +141,9 @@ impl<'a> Follower<'a> {
             frames.sync().map_err(|error| FollowError::Io(journal, error))?;
             self.is_unsynced = false;
         }
+        while let Some((path, file)) = self.unsynced.pop_first() {
+            self.disk.sync(&file).map_err(|error| FollowError::Io(path, error))?;
+        }
         Ok(())
     }
 
@@ -167,6 +175,18 @@ impl<'a> Follower<'a> {
         }
     }
 
+    fn write(&mut self, path: &str, offset: u64, bytes: &[u8]) -> Result<(), FollowError> {
+        let path = self.path(path)?;
+        let at = |error| FollowError::Io(path.clone(), error);
+        let file = match self.unsynced.remove(&path) {
+            Some(file) => file,
+            None => OpenOptions::new().write(true).open(&path).map_err(at)?,
+        };
+        file.write_all_at(bytes, offset).map_err(at)?;
+        self.unsynced.insert(path, file);
+        Ok(())
+    }
+
     fn change(&mut self, sequence: u64, change: &FileChange) -> Result<(), FollowError> {
         match change {
             FileChange::PutFile { file } => {
@@ -181,13 +201,7 @@ impl<'a> Follower<'a> {
                 let target = self.path(path)?;
                 self.put_directory(sequence, &target, files)
             }
-            FileChange::Write { path, offset, bytes } => {
-                let path = self.path(path)?;
-                let at = |error| FollowError::Io(path.clone(), error);
-                let file = OpenOptions::new().write(true).open(&path).map_err(at)?;
-                let written = file.write_all_at(&bytes.0, *offset).and_then(|()| self.disk.sync(&file));
-                written.map_err(at)
-            }
+            FileChange::Write { path, offset, bytes } => self.write(path, *offset, &bytes.0),
             FileChange::RemoveDirectory { path } => {
                 let path = self.path(path)?;
                 match self.disk.remove_directory(&path) {

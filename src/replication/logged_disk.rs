@@ -77,9 +77,11 @@ fn place(data_dir: &Path, path: &Path) -> Option<(String, Option<String>)> {
     }
 }
 
-/// Whether a file is made of records by a checkpoint.
-fn is_own(path: &Path) -> bool {
-    path.file_name() == Some(OsStr::new(CHANGES_FILE)) || path.extension() == Some(OsStr::new(SUMS))
+/// Whether a rename puts a file in the place of one that a member's own checkpoints make of records.
+fn is_own(from: &Path, to: &Path) -> bool {
+    let is_made = to.file_name() == Some(OsStr::new(CHANGES_FILE)) || to.extension() == Some(OsStr::new(SUMS));
+    // What comes from elsewhere is new.
+    is_made && from.parent() == to.parent()
 }
 
 impl LoggedDisk {
@@ -97,7 +99,7 @@ impl LoggedDisk {
         match (place(&self.data_dir, from), place(&self.data_dir, to)) {
             (_, Some((dir, None))) => Renamed::Appears(dir),
             (Some((dir, None)), None) => Renamed::Disappears(dir),
-            (_, Some((_, Some(file)))) if !is_own(to) => Renamed::File(file),
+            (_, Some((_, Some(file)))) if !is_own(from, to) => Renamed::File(file),
             _ => Renamed::Own,
         }
     }

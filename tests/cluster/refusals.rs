@@ -28,22 +28,6 @@ fn nothing_is_merged_that_does_not_belong_together() {
     assert_eq!(client.call("GET", "/v1/stats").unwrap().json()["cluster"]["role"], "standby");
     assert!(client.call("GET", "/metrics").unwrap().body.contains("allotd_cluster_primary 0"));
     assert!(client.call("GET", "/").unwrap().body.contains("standby"));
-    // Its directory is the cluster's, and this member's.
-    let data = members.all[standby].data.clone();
-    assert_eq!(members.stop(standby), Some(0));
-    let alone = super::support::daemon::allotd().args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(&data).output();
-    one_line_failure(&alone.unwrap(), 1, "is the directory of a member of a cluster");
-    let start = |change: &dyn Fn(&mut std::process::Command)| {
-        let mut command = members.command(standby);
-        change(&mut command);
-        command.output().unwrap()
-    };
-    one_line_failure(&start(&|command| drop(command.args(["--member", "x"]))), 2, "");
-    one_line_failure(&start(&|command| drop(command.args(["--cluster-ttl", "0"]))), 2, "");
-    let foreign = directory.path().join("foreign");
-    let daemon = Daemon::start(&foreign);
-    assert_eq!(daemon.client().send("PUT", "/v1/pools/a", "text/plain", b"1\n").unwrap().status, 201);
-    assert_eq!(daemon.stop(), Some(0));
     let with = |data: &std::path::Path, etcd: &str, member: &str| {
         super::support::daemon::allotd()
             .args(["serve", "--cluster", "test", "--cluster-ttl", "1", "--etcd", etcd, "--member", member])
@@ -52,6 +36,16 @@ fn nothing_is_merged_that_does_not_belong_together() {
             .output()
             .unwrap()
     };
+    // Its directory is the cluster's, and this member's.
+    let data = members.all[standby].data.clone();
+    assert_eq!(members.stop(standby), Some(0));
+    let alone = super::support::daemon::allotd().args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(&data).output();
+    one_line_failure(&alone.unwrap(), 1, "is the directory of a member of a cluster");
+    one_line_failure(&with(&data, &etcd.urls(), "x"), 1, "is that of the member");
+    let foreign = directory.path().join("foreign");
+    let daemon = Daemon::start(&foreign);
+    assert_eq!(daemon.client().send("PUT", "/v1/pools/a", "text/plain", b"1\n").unwrap().status, 201);
+    assert_eq!(daemon.stop(), Some(0));
     one_line_failure(&with(&foreign, &etcd.urls(), "m7"), 1, "nothing is merged");
     one_line_failure(&with(&data, &other_etcd.urls(), "m1"), 1, "");
     one_line_failure(&with(&directory.path().join("new"), "http://127.0.0.1:1", "m8"), 1, "etcd");

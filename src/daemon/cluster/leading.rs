@@ -86,7 +86,15 @@ pub(super) fn lead(
         data_dir: std::path::absolute(&member.config.data_dir)?,
         ..member.engine_config(Membership::Leading(Arc::<Primary>::clone(&primary)))
     };
-    let opened = run::opened(&engine_config, begun)?;
+    let opened = match run::opened(&engine_config, begun) {
+        Ok(opened) => opened,
+        Err(error) => {
+            // Another member may be able to.
+            primary.end();
+            member.log.resign(epoch, None).map_err(ClusterError::from)?;
+            return Err(error);
+        }
+    };
     info!(
         event = "primary",
         cluster = member.cluster.name.as_str(),

@@ -147,7 +147,10 @@ impl<'a> Standby<'a> {
     fn follow(&mut self) -> Result<End, ClusterError> {
         let surroundings = OfMember(self.member);
         let mut follower = self.follower(&surroundings);
-        follower.recover()?;
+        if let Err(FollowError::Recover(error)) = follower.recover() {
+            warn!(event = "unrecoverable", %error, "this standby's directory cannot be used");
+            return Ok(End::Behind);
+        }
         // The log is kept from here on.
         self.member.log.claim(follower.file.position)?;
         let followed = self.follow_with(&mut follower);
@@ -179,7 +182,10 @@ impl<'a> Standby<'a> {
                 match follower.apply(*sequence, entry, was_at_end) {
                     Ok(()) => {}
                     // The primary offers files for a while only.
-                    Err(FollowError::Gone(_) | FollowError::Fetch(..)) => return Ok(End::Behind),
+                    Err(error @ (FollowError::Gone(_) | FollowError::Fetch(..) | FollowError::Recover(_))) => {
+                        warn!(event = "unrecoverable", %error, "this standby's directory cannot be used");
+                        return Ok(End::Behind);
+                    }
                     Err(error) => return Err(error.into()),
                 }
             }

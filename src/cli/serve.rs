@@ -31,7 +31,8 @@ pub(super) fn run(args: ServeArgs) -> Result<(), CliError> {
         // Before the data directory, which may take long to open: a port in use is reported at once.
         let bound = run::bind(&config)?;
         let opened = run::open(&config, json)?;
-        run::serve(&runtime, &config, bound, opened, Some(on_hangup), |addresses| {
+        let shutdown = run::shutdown(&runtime)?;
+        run::serve(&runtime, &config, bound, opened, Some(on_hangup), shutdown, |addresses| {
             output::print(&welcome(&config, addresses, ""))
         })
     })

@@ -161,10 +161,10 @@ pub(crate) fn serve<E: From<DaemonError>>(
     bound: Bound,
     opened: Opened,
     on_hangup: Option<OnHangup>,
+    shutdown: impl Future<Output = ()>,
     announce: impl FnOnce(&[ListenAddress]) -> Result<(), E>,
 ) -> Result<(), E> {
     runtime.block_on(async {
-        let shutdown = shutdown()?;
         let Bound { listeners, tls, authority, registry, cluster } = bound;
         let shutdown = until_ended(shutdown, cluster.clone());
         let addresses = server::addresses(&listeners).map_err(DaemonError::from)?;
@@ -228,8 +228,9 @@ async fn until_ended(shutdown: impl Future<Output = ()>, cluster: Option<Arc<Clu
     }
 }
 
-/// Handles the signals that end the daemon from now on, and waits for one.
-pub(super) fn shutdown() -> Result<impl Future<Output = ()>, DaemonError> {
+/// Handles the signals that end the daemon from now on; the result waits for one.
+pub(crate) fn shutdown(runtime: &Runtime) -> Result<impl Future<Output = ()> + use<>, DaemonError> {
+    let _inside = runtime.enter();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     Ok(async move {

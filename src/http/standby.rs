@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Semaphore, oneshot};
 
-use super::cluster::ClusterStatus;
+use super::cluster::{ClusterStatus, Role};
 use super::response::body::Body;
 use super::response::json;
 use super::response::problem::{Code, Problem};
@@ -202,29 +202,30 @@ fn elsewhere(status: &ClusterStatus, request: &Request<Incoming>) -> Response<Bo
     }
 }
 
-/// The figures of a cluster for Prometheus.
-pub(crate) fn metrics(status: &ClusterStatus) -> String {
+/// The figures of a cluster for Prometheus: names behind `allotd_`, what they are, values.
+pub(crate) fn figures(status: &ClusterStatus) -> [(&'static str, &'static str, f64); 7] {
     let own = status.members.iter().find(|line| line.member == status.member);
-    let lag = own.map_or(0, |line| line.lag);
-    let is_primary = u8::from(status.role == super::cluster::Role::Primary);
-    let mut text = String::new();
-    for (name, help, value) in [
-        ("up", "Always 1", "1".to_owned()),
-        ("cluster_primary", "Whether this member is the primary", is_primary.to_string()),
-        ("cluster_replicas", "Standbys that are there", status.replicas.to_string()),
-        ("cluster_epoch", "The epoch of the primary", status.epoch.unwrap_or(0).to_string()),
-        ("cluster_committed_entries", "The last entry of the log", status.committed.to_string()),
-        ("cluster_position_entries", "All entries up to this one are durable here", status.position.to_string()),
-        ("cluster_lag_entries", "Entries that this member is behind", lag.to_string()),
+    let is_primary = if status.role == Role::Primary { 1.0 } else { 0.0 };
+    [
+        ("cluster_primary", "Whether this member is the primary", is_primary),
+        ("cluster_replicas", "Standbys that are there", status.replicas as f64),
+        ("cluster_epoch", "The epoch of the primary; 0 without one", status.epoch.unwrap_or(0) as f64),
+        ("cluster_committed_entries", "The last entry of the log that this member knows of", status.committed as f64),
+        ("cluster_position_entries", "All entries up to this one are durable here", status.position as f64),
+        ("cluster_lag_entries", "Entries that this member is behind", own.map_or(0, |line| line.lag) as f64),
         (
             "cluster_clock_ahead_seconds",
             "How far the system's clock is ahead of the cluster's time",
-            status.clock_ahead_seconds.to_string(),
+            status.clock_ahead_seconds as f64,
         ),
-    ] {
-        text.push_str(&format!("# HELP allotd_{name} {help}\n# TYPE allotd_{name} gauge\nallotd_{name} {value}\n"));
-    }
-    text
+    ]
+}
+
+fn metrics(status: &ClusterStatus) -> String {
+    let lines = figures(status).into_iter().map(|(name, help, value)| {
+        format!("# HELP allotd_{name} {help}\n# TYPE allotd_{name} gauge\nallotd_{name} {value}\n")
+    });
+    lines.collect()
 }
 
 /// A page that says what this member is, and where the primary's page is.

@@ -17,6 +17,7 @@ use crate::journal::frame::MAX_FRAME_RECORDS;
 use crate::journal::received::{ReceiveError, ReceivedFrames};
 use crate::store::data_dir;
 use crate::store::manifest::{MANIFEST_FILE, Manifest};
+use crate::store::totals_file::TOTALS_FILES;
 
 use super::cluster_clock::ClusterClock;
 use super::entry::{Base64, Content, Entry, EntryError, FileChange, FileReference};
@@ -167,7 +168,8 @@ impl<'a> Follower<'a> {
     fn path(&self, path: &str) -> Result<PathBuf, FollowError> {
         let is_plain = |part| matches!(part, Component::Normal(_));
         let found = Path::new(path);
-        let is_inside = path.starts_with("pools/") || path.starts_with("lists/");
+        let is_inside =
+            path.starts_with("pools/") || path.starts_with("lists/") || TOTALS_FILES.contains(&path);
         if is_inside && found.components().all(is_plain) {
             Ok(self.data_dir.join(found))
         } else {

@@ -17,7 +17,7 @@ use crate::journal::replica::Replica;
 use crate::journal::writer::FrameTime;
 use crate::sys::monotonic::boot_nanos;
 
-use super::entry::{Content, Entry, FileChange};
+use super::entry::{Base64, Content, Entry, FileChange, FileReference};
 use super::log::{Appended, Log, View};
 use super::offered::Offered;
 
@@ -165,6 +165,15 @@ impl Primary {
             waited?;
         }
         Ok(sequence)
+    }
+
+    /// Sends a small file that this directory has to the standbys.
+    pub fn send_file(&self, time_nanos: u64, path: &str, content: Vec<u8>) -> io::Result<()> {
+        let (bytes, crc32c) = (content.len() as u64, crc32c::crc32c(&content));
+        let file = FileReference { path: path.to_owned(), bytes, crc32c, content: Some(Base64(content)) };
+        let sequence = self.change_files(time_nanos, FileChange::PutFile { file }, Vec::new())?;
+        self.is_done(sequence);
+        Ok(())
     }
 
     /// Whether a change of files is under way.

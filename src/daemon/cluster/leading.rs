@@ -15,6 +15,8 @@ use crate::replication::log::{Log, MemberStatus};
 use crate::replication::logged_disk::LoggedDisk;
 use crate::replication::member_file::{Directory, MemberFile};
 use crate::replication::primary::Primary;
+use crate::store::data_dir::events_dir;
+use crate::store::totals_file::TOTALS_FILES;
 use crate::sys::background::BackgroundThread;
 use crate::sys::sync::mpsc::{Receiver, RecvTimeoutError};
 
@@ -31,6 +33,10 @@ const TELL_INTERVAL: Duration = Duration::from_secs(1);
 const TRIM_INTERVAL: Duration = Duration::from_secs(2);
 /// How often it tells the time, so that standbys can measure it.
 const TIME_INTERVAL: Duration = Duration::from_secs(5);
+/// How often the standbys get what the pools have counted.
+const TOTALS_INTERVAL: Duration = Duration::from_secs(10);
+/// Longest file of totals that they get: it is one entry.
+const MAX_TOTALS_BYTES: usize = 256 << 10;
 /// How long a hand-over waits for the next primary to have all.
 const HANDOVER_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -50,7 +56,7 @@ pub(super) fn lead(
     member: &Arc<Member>,
     promoted: Promoted,
     bound: Bound,
-    on_hangup: OnHangup,
+    (on_hangup, shutdown): (OnHangup, impl Future<Output = ()>),
 ) -> Result<Ended, DaemonError> {
     let begun = Instant::now();
     let Promoted { epoch, file } = promoted;
@@ -73,6 +79,7 @@ pub(super) fn lead(
         file,
         in_order: Arc::clone(&in_order),
         kept: Kept::default(),
+        totals: [const { Vec::new() }; 2],
     };
     let thread = BackgroundThread::start("primary", move |stop| keeper.run(stop))?;
     let disk = LoggedDisk::new(
@@ -81,6 +88,9 @@ pub(super) fn lead(
         Arc::clone(&primary),
         Arc::clone(&member.clock),
     );
+    // Positions of another primary's changes mean nothing here. They are below those of a log that begins now, so a
+    // reader learns that its position is gone.
+    let _ = std::fs::remove_dir_all(events_dir(&member.config.data_dir));
     let engine_config = EngineConfig {
         disk: Arc::new(disk),
         data_dir: std::path::absolute(&member.config.data_dir)?,
@@ -106,7 +116,7 @@ pub(super) fn lead(
     let engine = Arc::clone(&opened.engine);
     let watch = ReplicaWatch::start(member, &primary, &engine)?;
     let bound = bound.of(Arc::clone(&cluster));
-    let served: Result<(), DaemonError> = run::serve(runtime, &member.config, bound, opened, Some(on_hangup), |_| Ok(()));
+    let served: Result<(), DaemonError> = run::serve(runtime, &member.config, bound, opened, Some(on_hangup), shutdown, |_| Ok(()));
     watch.stop();
     if !primary.may_answer() {
         return Ok(Ended::Deposed);
@@ -175,11 +185,14 @@ struct Keeper {
     /// Set once the engine is closed and all is in the log.
     in_order: Arc<AtomicBool>,
     kept: Kept,
+    /// What the standbys have of the files of totals.
+    totals: [Vec<u8>; 2],
 }
 
 impl Keeper {
     fn run(mut self, stop: &Receiver<()>) {
         let (mut told_at, mut trimmed_at, mut time_at) = (None, Instant::now(), Instant::now());
+        let mut totals_at = Instant::now();
         while stop.recv_timeout(LOOK_INTERVAL) == Err(RecvTimeoutError::Timeout) {
             if self.in_order.load(Ordering::SeqCst) {
                 return;
@@ -193,6 +206,10 @@ impl Keeper {
                 // If it fails, the next look ends the process.
                 let _ = self.primary.tell_time(self.member.clock.now_nanos());
                 time_at = Instant::now();
+            }
+            if totals_at.elapsed() >= TOTALS_INTERVAL {
+                self.send_totals();
+                totals_at = Instant::now();
             }
             if trimmed_at.elapsed() >= TRIM_INTERVAL {
                 if let Err(error) = self.trim() {
@@ -230,6 +247,19 @@ impl Keeper {
         let version = env!("CARGO_PKG_VERSION").to_owned();
         let _ = self.member.log.publish(&MemberStatus { url, position, epoch, version });
         let _ = self.member.log.claim(position);
+    }
+
+    /// Sends what the pools have counted. No response depends on it: what fails is sent the next time.
+    fn send_totals(&mut self) {
+        for (name, sent) in TOTALS_FILES.into_iter().zip(&mut self.totals) {
+            let Ok(content) = std::fs::read(self.member.config.data_dir.join(name)) else { continue };
+            if content != *sent
+                && content.len() <= MAX_TOTALS_BYTES
+                && self.primary.send_file(self.member.clock.now_nanos(), name, content.clone()).is_ok()
+            {
+                *sent = content;
+            }
+        }
     }
 
     /// Forgets entries that all members have, and members that are away for too long.

@@ -317,7 +317,9 @@ pub(crate) fn run<E: From<DaemonError>>(
         "this member has joined its cluster"
     );
     service_manager::ready("standby");
-    let promoted = wait_for_promotion(runtime, &member, file)?;
+    // For the whole life: a signal between two parts of it is not lost.
+    let mut shutdown = Box::pin(run::shutdown(runtime)?);
+    let promoted = wait_for_promotion(runtime, &member, file, &mut shutdown)?;
     standby_server.stop();
     for listener in &bound.listeners {
         listener.block().map_err(DaemonError::from)?;
@@ -327,7 +329,7 @@ pub(crate) fn run<E: From<DaemonError>>(
         return Ok(());
     };
     let on_hangup = OnHangup::new(runtime, reloader)?;
-    let ended = leading::lead(runtime, &member, promoted, bound, on_hangup);
+    let ended = leading::lead(runtime, &member, promoted, bound, (on_hangup, shutdown));
     drop(lock);
     match ended? {
         leading::Ended::Stopped => Ok(()),
@@ -340,6 +342,7 @@ fn wait_for_promotion(
     runtime: &Runtime,
     member: &Arc<Member>,
     file: MemberFile,
+    shutdown: &mut (impl Future<Output = ()> + Unpin),
 ) -> Result<Option<Promoted>, DaemonError> {
     let (done, mut is_done) = tokio::sync::oneshot::channel();
     let following = Arc::clone(member);
@@ -349,7 +352,6 @@ fn wait_for_promotion(
         result
     })?;
     runtime.block_on(async {
-        let shutdown = run::shutdown()?;
         tokio::select! {
             () = shutdown => {
                 member.stops.store(true, Ordering::SeqCst);
@@ -357,8 +359,7 @@ fn wait_for_promotion(
             }
             _ = &mut is_done => {}
         }
-        Ok::<_, DaemonError>(())
-    })?;
+    });
     match thread.join() {
         Ok(result) => result.map_err(DaemonError::from),
         Err(panic) => std::panic::resume_unwind(panic),

@@ -69,6 +69,7 @@ fn stats_of(api: &Api, actor: &Actor) -> Stats {
             total_bytes: space.map(|space| space.total_bytes),
         },
         memory: Memory { resident_bytes: resident_bytes() },
+        cluster: api.cluster.as_ref().map(|cluster| cluster.status()),
     }
 }
 

@@ -27,7 +27,7 @@ use crate::http::server::{self, HANDLES_PER_WORKER, ServeError, Server, ServerCo
 use crate::store::open_error::OpenError;
 use crate::sys::descriptors;
 
-use super::cluster::ClusterError;
+use super::cluster::error::ClusterError;
 use super::config::Config;
 use super::descriptors::limit_connections;
 use super::reload::Reloader;

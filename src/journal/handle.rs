@@ -396,7 +396,8 @@ impl Journal {
         self.state.store(POISONED, Ordering::SeqCst);
         drop(poison);
         // Until the writer runs, the opening of the data directory reports the failure itself.
-        if self.writer.get().is_some() {
+        // What another member may have taken over is no failure of the disk.
+        if self.writer.get().is_some() && self.may_answer() {
             error!(
                 event = "poisoned",
                 reason,

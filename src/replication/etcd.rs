@@ -37,7 +37,7 @@ const WATCH_PATIENCE: Duration = Duration::from_secs(5);
 /// How often it is asked to say something.
 const WATCH_ASK: Duration = Duration::from_secs(1);
 /// Pause before a broken connection is tried again.
-const RECONNECT_PAUSE: Duration = Duration::from_millis(200);
+const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
 /// Entries that are forgotten in one request.
 const TRIM_STEP: u64 = 10_000;
 

@@ -10,6 +10,7 @@
 mod checks;
 mod etcd;
 mod everything;
+mod haproxy;
 #[path = "../kill/ledger.rs"]
 mod ledger;
 #[path = "../kill/load.rs"]

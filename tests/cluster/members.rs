@@ -17,6 +17,7 @@ const LOOK: Duration = Duration::from_millis(10);
 
 /// The members of a cluster.
 pub(crate) struct Members {
+    cluster: String,
     etcd: String,
     flags: Vec<String>,
     pub(crate) all: Vec<Member>,
@@ -32,6 +33,10 @@ pub(crate) struct Member {
 impl Members {
     /// Starts members, and waits until all others follow the first.
     pub(crate) fn start(count: usize, root: &Path, etcd: &str, flags: &[&str]) -> Self {
+        Self::start_named("test", count, root, etcd, flags)
+    }
+
+    pub(crate) fn start_named(cluster: &str, count: usize, root: &Path, etcd: &str, flags: &[&str]) -> Self {
         let member = |index| Member {
             id: format!("m{index}"),
             data: root.join(format!("member-{index}")),
@@ -39,7 +44,7 @@ impl Members {
             daemon: None,
         };
         let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
-        let mut members = Self { etcd: etcd.to_owned(), flags, all: (0..count).map(member).collect() };
+        let mut members = Self { cluster: cluster.to_owned(), etcd: etcd.to_owned(), flags, all: (0..count).map(member).collect() };
         (0..count).for_each(|index| members.start_member(index));
         members.wait_whole();
         members
@@ -49,7 +54,7 @@ impl Members {
         let member = &self.all[index];
         let mut command = allotd();
         command
-            .args(["serve", "--cluster", "test", "--etcd", &self.etcd, "--member", &member.id])
+            .args(["serve", "--cluster", &self.cluster, "--etcd", &self.etcd, "--member", &member.id])
             .args(["--listen", &member.address.to_string(), "--advertise", &format!("http://{}", member.address)])
             .arg("--data")
             .arg(&member.data)

@@ -14,7 +14,8 @@ use crate::replication::follower;
 use crate::replication::member_file::{Directory, MemberFile};
 use crate::store::data_dir::CONTENTS_FILE;
 
-use super::{ClusterError, Member};
+use super::error::ClusterError;
+use super::member::Member;
 
 /// Where a copy is until it is complete.
 const FILLING_DIR: &str = "filling";

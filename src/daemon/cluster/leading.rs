@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 use tracing::{error, info, warn};
 
+use crate::daemon::run::{self, Bound, DaemonError, OnHangup};
 use crate::disk::files;
 use crate::engine::registry::Engine;
 use crate::engine::startup::config::{EngineConfig, Membership};
@@ -20,8 +21,10 @@ use crate::store::totals_file::TOTALS_FILES;
 use crate::sys::background::BackgroundThread;
 use crate::sys::sync::mpsc::{Receiver, RecvTimeoutError};
 
+use super::error::ClusterError;
+use super::member::Member;
+use super::restart::restart;
 use super::standby::Promoted;
-use super::{Bound, ClusterError, DaemonError, Member, OnHangup, restart, run};
 
 /// The part of the time to live that is left when a primary stops: for the rates of clocks, and for what it is doing.
 const MARGIN_PARTS: u32 = 6;

@@ -19,7 +19,8 @@ use crate::replication::log::{MemberStatus, View};
 use crate::replication::member_file::{Directory, MemberFile};
 
 use super::fill::fill;
-use super::{ClusterError, Member};
+use super::error::ClusterError;
+use super::member::Member;
 
 /// How long a standby waits for word of the log before it asks.
 const LISTEN: Duration = Duration::from_millis(500);

@@ -9,13 +9,8 @@ use crate::http::request::origin::AllowedHost;
 
 use super::args::ServeArgs;
 use super::error::ConfigError;
+use super::limits::{DEFAULT_CLUSTER_TTL_SECONDS, DEFAULT_LOG_KEEP_MIB, MAX_CLUSTER_TTL_SECONDS};
 
-/// Default of [`ClusterConfig::ttl_seconds`].
-pub const DEFAULT_CLUSTER_TTL_SECONDS: u32 = 3;
-/// Its largest value.
-pub const MAX_CLUSTER_TTL_SECONDS: u32 = 60;
-/// Default of [`ClusterConfig::log_keep_bytes`].
-pub const DEFAULT_LOG_KEEP_MIB: u32 = 256;
 /// Longest name of a cluster or a member.
 const MAX_NAME_BYTES: usize = 64;
 

@@ -11,8 +11,7 @@ use crate::http::request::origin::AllowedHostError;
 use crate::log::ChoiceError;
 use crate::store::event_log::NotAKeep;
 
-use super::cluster::MAX_CLUSTER_TTL_SECONDS;
-use super::limits::{MAX_JOURNAL_FILE_MIB, MAX_SYNC_INTERVAL_MS, MAX_WORKERS, MIN_JOURNAL_FILE_MIB};
+use super::limits::{MAX_CLUSTER_TTL_SECONDS, MAX_JOURNAL_FILE_MIB, MAX_SYNC_INTERVAL_MS, MAX_WORKERS, MIN_JOURNAL_FILE_MIB};
 
 /// A setting that is refused; the message says what to give instead.
 #[derive(Debug, Error)]

@@ -32,9 +32,12 @@ pub enum FollowError {
     /// The next entry is not there any more.
     #[error("entry {0} is not in the log any more")]
     Gone(u64),
-    /// A file that it names cannot be had from the primary.
+    /// A file that it names cannot be had from the primary at present.
     #[error("a file of entry {0} cannot be had from the primary: {1}")]
     Fetch(u64, #[source] io::Error),
+    /// The primary does not offer a file that it names any more.
+    #[error("the files of entry {0} are not offered any more")]
+    NotOffered(u64),
     /// The journal cannot be written.
     #[error(transparent)]
     Receive(#[from] ReceiveError),
@@ -51,7 +54,8 @@ pub enum FollowError {
 
 /// What a standby needs of the rest of the daemon.
 pub trait Surroundings {
-    /// Copies the file `index` of those that an entry names from the primary to `to`.
+    /// Copies the file `index` of those that an entry names from the primary to `to`. [`io::ErrorKind::NotFound`] says
+    /// that the primary does not offer it any more.
     fn fetch(&self, sequence: u64, index: usize, to: &File) -> io::Result<()>;
 
     /// Opens the directory as at a start and closes it.
@@ -115,11 +119,15 @@ impl<'a> Follower<'a> {
         Ok(())
     }
 
-    /// Leaves out an entry that cannot be applied by anybody.
-    pub fn pass_by(&mut self, sequence: u64) -> Result<(), FollowError> {
+    /// Leaves out an entry whose files cannot be had. Returns the directory that it would have made, if it is one.
+    pub fn pass_by(&mut self, sequence: u64, bytes: &[u8]) -> Result<Option<String>, FollowError> {
         self.file.position = self.file.position.max(sequence);
         self.file.files = sequence;
-        self.save()
+        self.save()?;
+        Ok(match Entry::decode(bytes).map(|entry| entry.content) {
+            Ok(Content::Files(FileChange::PutDirectory { path, .. })) => Some(path),
+            _ => None,
+        })
     }
 
     /// Makes all that was applied durable, and says so in the directory.
@@ -280,7 +288,10 @@ impl<'a> Follower<'a> {
         let at = |error| FollowError::Io(to.to_owned(), error);
         let _ = self.disk.remove_file(to);
         let file = self.disk.create(to).map_err(at)?;
-        let failed = |error| FollowError::Fetch(sequence, error);
+        let failed = |error: io::Error| match error.kind() {
+            io::ErrorKind::NotFound => FollowError::NotOffered(sequence),
+            _ => FollowError::Fetch(sequence, error),
+        };
         self.surroundings.fetch(sequence, index, &file).map_err(failed)?;
         self.disk.sync(&file).map_err(at)?;
         let found = crate::disk::mapping::MappedBytes::open(to).map_err(at)?;
@@ -302,12 +313,13 @@ fn ends_merge(path: &Path, content: Option<&Base64>) -> bool {
     before > 0 && Manifest::parse(path, content).map_or(0, |manifest| merges(&manifest)) < before
 }
 
-/// Removes all of a data directory but its lock, so that it can be filled anew.
-pub fn discard(data_dir: &Path) -> io::Result<()> {
+/// Removes all of a data directory but its locks, its backups and what is in `kept`, so that it can be filled anew.
+pub fn discard(data_dir: &Path, kept: &[&str]) -> io::Result<()> {
     for found in fs::read_dir(data_dir)? {
         let found = found?;
         let name = found.file_name();
-        if name.to_string_lossy().starts_with("LOCK") || name == data_dir::BACKUPS_DIR {
+        let is_kept = kept.iter().any(|kept| name == *kept);
+        if is_kept || name.to_string_lossy().starts_with("LOCK") || name == data_dir::BACKUPS_DIR {
             continue;
         }
         if found.file_type()?.is_dir() { fs::remove_dir_all(found.path())? } else { fs::remove_file(found.path())? }

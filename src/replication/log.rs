@@ -42,6 +42,8 @@ pub struct MemberStatus {
     pub position: u64,
     /// The epoch of the last of them.
     pub epoch: u64,
+    /// Whether it has all data up to its position: it could be primary.
+    pub able: bool,
     /// The version of allotd.
     pub version: String,
 }

@@ -176,6 +176,13 @@ impl Primary {
         Ok(())
     }
 
+    /// Has the standbys remove a directory that this one does not have.
+    pub fn remove_directory(&self, time_nanos: u64, path: String) -> io::Result<()> {
+        let sequence = self.change_files(time_nanos, FileChange::RemoveDirectory { path }, Vec::new())?;
+        self.is_done(sequence);
+        Ok(())
+    }
+
     /// Whether a change of files is under way.
     pub fn is_changing_files(&self) -> bool {
         !self.lock().pending.is_empty()
@@ -193,7 +200,9 @@ impl Primary {
         let begun = Instant::now();
         loop {
             let view = self.log.view();
-            let late = self.standbys(&view).find(|(_, position)| *position < sequence);
+            // One that takes a copy of all has what was there when that began.
+            let able = self.standbys(&view).filter(|(id, _)| view.members.get(*id).is_some_and(|m| m.able));
+            let late = able.into_iter().find(|(_, position)| *position < sequence);
             let Some((member, _)) = late else { return Ok(()) };
             if !self.may_answer() {
                 return Err(deposed());

@@ -11,7 +11,7 @@ use crate::client::{self, Call};
 use crate::disk::files;
 use crate::http::cluster_copy::CopyWriter;
 use crate::replication::follower;
-use crate::replication::member_file::{Directory, MemberFile};
+use crate::replication::member_file::{Directory, MEMBER_FILE, MemberFile};
 use crate::store::data_dir::CONTENTS_FILE;
 
 use super::error::ClusterError;
@@ -20,15 +20,16 @@ use super::member::Member;
 /// Where a copy is until it is complete.
 const FILLING_DIR: &str = "filling";
 
-/// Fills the member's directory from the primary at `url`. Whatever it had is gone.
+/// Fills the member's directory from the primary at `url`. What it had is gone once the copy is complete, and not before:
+/// should the primary go too, it may be all that is left.
 pub(super) fn fill(member: &Member, url: &str) -> Result<MemberFile, ClusterError> {
     let (data_dir, disk) = (&member.config.data_dir, files::real());
-    let mut file = MemberFile::new(&member.cluster_id, &member.id);
-    file.directory = Directory::Incomplete;
-    follower::discard(data_dir)?;
-    file.write(&*disk, data_dir)?;
     info!(event = "filling", primary = url, "this member takes a copy of the primary's data");
     let filling = data_dir.join(FILLING_DIR);
+    match disk.remove_directory(&filling) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+        _ => {}
+    }
     fs::create_dir(&filling)?;
     let mut writer = CopyWriter::new(filling.clone());
     client::send_to(&member.peer(url)?, Call::new(Method::GET, "/cluster/fill"), &mut writer)?;
@@ -43,6 +44,11 @@ pub(super) fn fill(member: &Member, url: &str) -> Result<MemberFile, ClusterErro
             return Err(broken(format!("the copy's {} {what}", entry.path)).into());
         }
     }
+    // From here on the copy is what there is.
+    let mut file = MemberFile::new(&member.cluster_id, &member.id);
+    file.directory = Directory::Incomplete;
+    file.write(&*disk, data_dir)?;
+    follower::discard(data_dir, &[FILLING_DIR, MEMBER_FILE])?;
     for found in fs::read_dir(&filling)? {
         let found = found?;
         let name = found.file_name();

@@ -62,11 +62,15 @@ pub(super) fn lead(
     (on_hangup, shutdown): (OnHangup, impl Future<Output = ()>),
 ) -> Result<Ended, DaemonError> {
     let begun = Instant::now();
-    let Promoted { epoch, file } = promoted;
+    let Promoted { epoch, file, dropped } = promoted;
     let ttl = Duration::from_secs(member.cluster.ttl_seconds.into());
     let primary =
         Arc::new(Primary::new(Arc::clone(&member.log), epoch, file.position, ttl / MARGIN_PARTS));
     primary.tell_time(member.clock.now_nanos())?;
+    for path in dropped {
+        // A standby may have what nobody was told of.
+        primary.remove_directory(member.clock.now_nanos(), path)?;
+    }
     let cluster = Arc::new(Cluster::new(
         member.cluster.name.clone(),
         member.key.clone(),
@@ -248,7 +252,7 @@ impl Keeper {
         }
         let url = self.member.cluster.advertise.clone();
         let version = env!("CARGO_PKG_VERSION").to_owned();
-        let _ = self.member.log.publish(&MemberStatus { url, position, epoch, version });
+        let _ = self.member.log.publish(&MemberStatus { url, position, epoch, able: true, version });
         let _ = self.member.log.claim(position);
     }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use hyper::Method;
 use tracing::{info, warn};
 
-use crate::client::{self, Call};
+use crate::client::{self, Call, ClientError};
 use crate::disk::files;
 use crate::engine::registry::Engine;
 use crate::engine::startup::config::Membership;
@@ -43,6 +43,8 @@ pub(super) struct Promoted {
     pub(super) epoch: u64,
     /// What its directory is: the position is the end of the log.
     pub(super) file: MemberFile,
+    /// Directories of unfinished changes, which it does not have.
+    pub(super) dropped: Vec<String>,
 }
 
 /// Why following ends.
@@ -57,6 +59,8 @@ enum End {
 pub(super) struct Standby<'a> {
     member: &'a Member,
     file: MemberFile,
+    /// Whether the directory is to be filled anew.
+    is_behind: bool,
     /// Since when there is no primary.
     alone_since: Option<Instant>,
 }
@@ -71,7 +75,12 @@ impl Surroundings for OfMember<'_> {
         let server = self.0.peer(&primary.url).map_err(io::Error::other)?;
         let path = format!("/cluster/files/{sequence}/{index}");
         let mut to = to;
-        client::send_to(&server, Call::new(Method::GET, &path), &mut to).map_err(io::Error::other)
+        client::send_to(&server, Call::new(Method::GET, &path), &mut to).map_err(|error| match error {
+            ClientError::Refused { ref reason, .. } if reason.ends_with("(not_found)") => {
+                io::Error::new(io::ErrorKind::NotFound, error.to_string())
+            }
+            other => io::Error::other(other),
+        })
     }
 
     fn recover(&self) -> Result<(), String> {
@@ -83,7 +92,7 @@ impl Surroundings for OfMember<'_> {
 
 impl<'a> Standby<'a> {
     pub(super) fn new(member: &'a Member, file: MemberFile) -> Self {
-        Self { member, file, alone_since: None }
+        Self { member, file, is_behind: false, alone_since: None }
     }
 
     /// Follows until this member is primary; `None` once it is to stop.
@@ -113,12 +122,13 @@ impl<'a> Standby<'a> {
             }
             Some(primary) => {
                 self.alone_since = None;
-                if self.file.directory != Directory::Follows {
+                if self.is_behind || self.file.directory != Directory::Follows {
                     self.file = self.filled(&primary.url)?;
+                    self.is_behind = false;
                 }
                 if matches!(self.follow()?, End::Behind) {
-                    info!(event = "behind", "the log does not go back to where this standby was: it is filled anew");
-                    self.file.directory = Directory::Incomplete;
+                    info!(event = "behind", "the log does not lead on from where this standby is: it is filled anew");
+                    self.is_behind = true;
                 }
                 Ok(None)
             }
@@ -128,7 +138,7 @@ impl<'a> Standby<'a> {
 
     fn filled(&self, url: &str) -> Result<MemberFile, ClusterError> {
         self.member.show(Role::Filling, 0, 0);
-        self.publish(0, 0);
+        self.publish(0, 0, false);
         fill(self.member, url)
     }
 
@@ -182,8 +192,9 @@ impl<'a> Standby<'a> {
             for (sequence, entry) in &entries {
                 match follower.apply(*sequence, entry, was_at_end) {
                     Ok(()) => {}
-                    // The primary offers files for a while only.
-                    Err(error @ (FollowError::Gone(_) | FollowError::Fetch(..) | FollowError::Recover(_))) => {
+                    // The primary offers files for a while only. One that does not answer may be gone, and then this
+                    // directory may be all that is left.
+                    Err(error @ (FollowError::Gone(_) | FollowError::NotOffered(_) | FollowError::Recover(_))) => {
                         warn!(event = "unrecoverable", %error, "this standby's directory cannot be used");
                         return Ok(End::Behind);
                     }
@@ -195,7 +206,7 @@ impl<'a> Standby<'a> {
             let is_due = said_at.elapsed() >= PUBLISH_INTERVAL || follower.file.files != before;
             if (position != published && is_due) || said_at.elapsed() >= REPEAT_INTERVAL {
                 follower.save()?;
-                self.publish(position, follower.file.epoch);
+                self.publish(position, follower.file.epoch, true);
                 (published, said_at) = (position, Instant::now());
             }
             if claimed_at.elapsed() >= CLAIM_INTERVAL {
@@ -213,14 +224,15 @@ impl<'a> Standby<'a> {
     }
 
     /// Says how far this member is. A later word makes up for one that was not heard.
-    fn publish(&self, position: u64, epoch: u64) {
-        if self.file.directory == Directory::Follows {
+    fn publish(&self, position: u64, epoch: u64, able: bool) {
+        if able {
             self.member.show(Role::Standby, position, position);
         }
         let status = MemberStatus {
             url: self.member.cluster.advertise.clone(),
             position,
             epoch,
+            able,
             version: env!("CARGO_PKG_VERSION").to_owned(),
         };
         let _ = self.member.log.publish(&status);
@@ -231,18 +243,19 @@ impl<'a> Standby<'a> {
         let member = self.member;
         let alone = self.alone_since.get_or_insert_with(Instant::now).elapsed();
         let ttl = Duration::from_secs(member.cluster.ttl_seconds.into());
-        let is_there = |id: &str| id != member.id && view.members.contains_key(id);
+        let is_there = |id: &str| id != member.id && view.members.get(id).is_some_and(|other| other.able);
         let goes_first = view.next.as_deref().filter(|next| is_there(next));
         let may = match self.file.directory {
             _ if goes_first.is_some() => alone >= NEXT_PATIENCE,
             Directory::Founds | Directory::Follows => true,
+            _ if self.is_behind => false,
             // Others that are there have what the log has. Nobody else: what this directory has beyond it was told to
             // nobody.
             Directory::Leads => !view.members.keys().any(|id| is_there(id)) && alone >= DISORDER_TTLS * ttl,
             Directory::Incomplete => false,
         };
         if !may {
-            self.publish(self.file.position, self.file.epoch);
+            self.publish(self.file.position, self.file.epoch, false);
             member.log.wait(view.version, LISTEN);
             return Ok(None);
         }
@@ -252,18 +265,31 @@ impl<'a> Standby<'a> {
             // Its journal may end in the middle of a frame.
             follower.recover()?;
         }
-        self.read_to_end(&mut follower)?;
+        let lacks = self.read_to_end(&mut follower)?;
         follower.save()?;
+        self.file.position = follower.file.position;
+        self.file.files = follower.file.files;
+        if let Some((sequence, _)) = &lacks {
+            // Another may have the files of an entry that this one cannot have.
+            let has = |id: &str| is_there(id) && view.members[id].position >= *sequence;
+            if view.members.keys().any(|id| has(id)) && alone < NEXT_PATIENCE {
+                member.log.wait(view.version, LISTEN);
+                return Ok(None);
+            }
+        }
         let Some(epoch) = member.log.campaign()? else {
-            self.file = follower.file.clone();
+            self.file = MemberFile { directory: self.file.directory, ..follower.file.clone() };
             return Ok(None);
         };
-        let read = self.read_to_end(&mut follower).and_then(|()| Ok(follower.save()?));
+        let read = self.read_all(&mut follower);
         let mut file = follower.file.clone();
-        if let Err(error) = read {
-            member.log.resign(epoch, None)?;
-            return Err(error);
-        }
+        let dropped = match read {
+            Ok(dropped) => dropped,
+            Err(error) => {
+                member.log.resign(epoch, None)?;
+                return Err(error);
+            }
+        };
         if self.file.directory == Directory::Leads {
             // What this directory has beyond the log, the others must not lack.
             for other in member.log.claims()?.keys().filter(|id| **id != member.id) {
@@ -273,26 +299,36 @@ impl<'a> Standby<'a> {
         }
         file = MemberFile { directory: Directory::Leads, epoch, files: file.position, ..file };
         file.write(&*files::real(), &member.config.data_dir)?;
-        Ok(Some(Promoted { epoch, file }))
+        Ok(Some(Promoted { epoch, file, dropped }))
     }
 
-    /// Applies what the log has beyond this directory.
-    fn read_to_end(&self, follower: &mut Follower<'_>) -> Result<(), ClusterError> {
+    /// Applies what the log has beyond this directory. Returns the first entry whose files cannot be had, if there is one.
+    fn read_to_end(&self, follower: &mut Follower<'_>) -> Result<Option<(u64, Vec<u8>)>, ClusterError> {
         loop {
             let entries = self.member.log.read(follower.file.position + 1)?;
             if entries.is_empty() {
-                return Ok(());
+                return Ok(None);
             }
-            for (sequence, entry) in &entries {
-                match follower.apply(*sequence, entry, false) {
-                    Err(FollowError::Fetch(lost, error)) if lost == *sequence => {
-                        // Nobody has these files: the change was told to nobody, as its files were still to be fetched.
-                        warn!(event = "change_dropped", sequence, %error, "an unfinished change of files is dropped");
-                        follower.pass_by(lost)?;
+            for (sequence, entry) in entries {
+                match follower.apply(sequence, &entry, false) {
+                    Err(FollowError::Fetch(..) | FollowError::NotOffered(_)) => {
+                        return Ok(Some((sequence, entry)));
                     }
                     applied => applied?,
                 }
             }
         }
+    }
+
+    /// Applies all that the log has, as its only primary. What nobody has in full is dropped: it was told to nobody, as
+    /// its files were still to be fetched. Returns the directories that it would have made.
+    fn read_all(&self, follower: &mut Follower<'_>) -> Result<Vec<String>, ClusterError> {
+        let mut dropped = Vec::new();
+        while let Some((sequence, entry)) = self.read_to_end(follower)? {
+            warn!(event = "change_dropped", sequence, "an unfinished change of files is dropped");
+            dropped.extend(follower.pass_by(sequence, &entry)?);
+        }
+        follower.save()?;
+        Ok(dropped)
     }
 }

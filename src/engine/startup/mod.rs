@@ -117,6 +117,8 @@ impl Engine {
         });
         let events = events.transpose()?;
         drop(journaled);
+        // The manifest that names the latest files may still be to come from the log.
+        let keeps_strays = matches!(config.membership, Membership::Following);
         let shared = Arc::new(Shared {
             clock: Arc::clone(&clock),
             journal: Arc::clone(&journal),
@@ -130,7 +132,7 @@ impl Engine {
             merging: Mutex::default(),
             announcements: Arc::default(),
             events,
-            lists: Lists::new(data_dir::lists_dir(data_dir), lists.activate(&**disk, clock.now())?),
+            lists: Lists::new(data_dir::lists_dir(data_dir), lists.activate(&**disk, clock.now(), keeps_strays)?),
             budgets: Budgets::new(config.max_numbers, &staging_dir, config.journal_file_bytes),
             growing_numbers: config.growing_numbers.clamp(1, u16::MAX.into()),
             staging_dir,

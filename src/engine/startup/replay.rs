@@ -337,8 +337,11 @@ impl OpenedPools {
                 counts.merge(found);
                 list.push(Arc::new(segment));
             }
-            remove_strays(&*config.disk, &raw.dir, &raw.manifest)
-                .map_err(|error| OpenError::Io(raw.dir.clone(), error))?;
+            // The manifest that names the latest files may still be to come from the log.
+            if !matches!(config.membership, Membership::Following) {
+                remove_strays(&*config.disk, &raw.dir, &raw.manifest)
+                    .map_err(|error| OpenError::Io(raw.dir.clone(), error))?;
+            }
             let name = raw.name.to_string();
             let segments = Segments::new(list);
             let kept = kept.get(&raw.manifest.pool_id()).unwrap_or(&none);

@@ -16,6 +16,7 @@ pub mod http;
 pub mod journal;
 pub mod log;
 pub mod numbers;
+pub mod replication;
 pub mod snapshot;
 pub mod state;
 pub mod store;

@@ -34,6 +34,9 @@ command -v strace >/dev/null || need+=(strace)
 command -v valgrind >/dev/null || need+=(valgrind)
 [[ -e $(echo /usr/lib/*/faketime/libfaketime.so.1) ]] || need+=(libfaketime)
 command -v promtool >/dev/null || need+=(prometheus)
+command -v etcd >/dev/null || need+=(etcd-server etcd-client)
+command -v protoc >/dev/null || need+=(protobuf-compiler)
+command -v haproxy >/dev/null || need+=(haproxy)
 command -v groff >/dev/null || need+=(groff-base)
 command -v zsh >/dev/null || need+=(zsh)
 command -v fish >/dev/null || need+=(fish)
@@ -49,6 +52,9 @@ step "format"
 cargo fmt --check
 step "lints"
 cargo clippy --locked --all-targets -- -D warnings
+if command -v protoc >/dev/null; then
+    cargo clippy --locked --all-targets --features cluster -- -D warnings
+fi
 step "dependencies: licences, bans, sources"
 cargo deny --locked check licenses bans sources
 cargo deny --locked --manifest-path fuzz/Cargo.toml --config deny.toml check licenses bans sources
@@ -78,6 +84,10 @@ step "tests"
 results=$(mktemp)
 trap 'rm -f "$results"' EXIT
 cargo test --locked --lib --bins --tests | tee "$results"
+if command -v protoc >/dev/null && command -v etcd >/dev/null; then
+    step "a cluster over a real etcd: faults under load"
+    cargo test --locked --features cluster --test cluster | tee -a "$results"
+fi
 step "half a minute of load with faults, and the books at the end"
 tests/soak/main.py --allotd target/debug/allotd --minutes 0.5
 end_step

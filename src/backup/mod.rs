@@ -145,6 +145,11 @@ impl Engine {
         Ok(Backup { name, as_of: contents.as_of, pools: contents.pools, numbers: contents.numbers, bytes })
     }
 
+    /// Where the backup of a name is.
+    pub fn backup_path(&self, name: &str) -> std::path::PathBuf {
+        self.dirs.backups.join(name)
+    }
+
     /// Checks that there may be another backup, and that its disk and the data's have space.
     fn check_room(&self, backups: &Path) -> Result<(), BackupError> {
         if let Some(limit) = self.dirs.max_backups {

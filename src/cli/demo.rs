@@ -69,7 +69,9 @@ fn demo(config: &Config, numbers: u32, json: bool) -> Result<(), CliError> {
         ))?,
     }
     // SIGHUP ends the demo with its terminal, instead of reading a config file again.
-    run::serve(&run::runtime()?, config, bound, opened, None, |addresses| {
+    let runtime = run::runtime()?;
+    let shutdown = run::shutdown(&runtime)?;
+    run::serve(&runtime, config, bound, opened, None, shutdown, |addresses| {
         output::print(&serve::welcome(config, addresses, GREETING))
     })
 }

@@ -3,6 +3,7 @@
 mod backup;
 mod bench;
 mod check;
+mod cluster;
 mod completions;
 mod demo;
 pub(crate) mod error;
@@ -69,6 +70,9 @@ enum Command {
     Token(token::TokenCommand),
     /// Put load on a daemon, and show how it performs
     Bench(bench::BenchArgs),
+    /// Show and change who is primary of a cluster
+    #[command(subcommand)]
+    Cluster(cluster::ClusterCommand),
     /// Make the daemon back up all its pools
     Backup(backup::BackupArgs),
     /// Write the numbers of a pool in a backup and their states, without a daemon
@@ -112,6 +116,7 @@ impl Cli {
             Command::Stats(args) => stats::run(&args),
             Command::Token(command) => token::run(command),
             Command::Bench(args) => bench::run(&args),
+            Command::Cluster(command) => cluster::run(&command),
             Command::Backup(args) => backup::back_up(&args),
             Command::Export(args) => export::run(&args),
             Command::Restore(args) => backup::run_restore(&args),

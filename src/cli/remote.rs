@@ -14,9 +14,10 @@ use super::output;
 /// Which daemon to talk to.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ServerArgs {
-    /// The daemon to talk to: http://HOST:PORT, https://HOST:PORT or unix:PATH
-    #[arg(long, env = "ALLOTD_SERVER", hide_env_values = true, default_value = "http://127.0.0.1:7979", value_name = "URL", help_heading = DAEMON_HEADING)]
-    server: String,
+    /// The daemon to talk to: http://HOST:PORT, https://HOST:PORT or unix:PATH; of a cluster several members, separated by
+    /// commas: the one that is primary is found
+    #[arg(long, env = "ALLOTD_SERVER", hide_env_values = true, default_value = "http://127.0.0.1:7979", value_name = "URL", value_delimiter = ',', help_heading = DAEMON_HEADING)]
+    server: Vec<String>,
     /// Authorities of the daemon's certificate, in PEM [default: those of the system]
     #[arg(long, env = "ALLOTD_CA", hide_env_values = true, value_name = "FILE", help_heading = DAEMON_HEADING)]
     ca: Option<PathBuf>,
@@ -34,8 +35,10 @@ pub(crate) struct ServerArgs {
 impl ServerArgs {
     pub(crate) fn server(&self) -> Result<Server, CliError> {
         let (ca, certificate) = (self.ca.clone(), self.client_certificate.clone());
-        let server =
-            Server::new(&self.server, &ClientFiles { ca, certificate, key: self.client_key.clone() })?;
+        let files = ClientFiles { ca, certificate, key: self.client_key.clone() };
+        let servers =
+            self.server.iter().map(|url| Server::new(url, &files)).collect::<Result<Vec<_>, _>>()?;
+        let server = client::primary(servers)?;
         match &self.token_file {
             None => Ok(server),
             Some(path) => {

@@ -2,6 +2,7 @@
 
 use tracing::error;
 
+use crate::daemon;
 use crate::daemon::config::Config;
 use crate::daemon::config::args::ServeArgs;
 use crate::daemon::reload::Reloader;
@@ -19,11 +20,19 @@ pub(super) fn run(args: ServeArgs) -> Result<(), CliError> {
     let json = log::start(&config.log);
     log_failure(|| {
         let runtime = run::runtime()?;
+        if let Some(cluster) = &config.cluster {
+            let bound = run::bind(&config)?;
+            let reloader = Reloader::new(args, config.clone());
+            return daemon::cluster::run(&runtime, &config, cluster, bound, (json, reloader), |addresses| {
+                output::print(&welcome(&config, addresses, ""))
+            });
+        }
         let on_hangup = OnHangup::new(&runtime, Reloader::new(args, config.clone()))?;
         // Before the data directory, which may take long to open: a port in use is reported at once.
         let bound = run::bind(&config)?;
         let opened = run::open(&config, json)?;
-        run::serve(&runtime, &config, bound, opened, Some(on_hangup), |addresses| {
+        let shutdown = run::shutdown(&runtime)?;
+        run::serve(&runtime, &config, bound, opened, Some(on_hangup), shutdown, |addresses| {
             output::print(&welcome(&config, addresses, ""))
         })
     })

@@ -8,6 +8,7 @@ pub mod tls;
 
 use std::io;
 use std::pin::Pin;
+use std::time::Duration;
 
 use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::http1::SendRequest;
@@ -25,6 +26,9 @@ pub use server::{Endpoint, Server};
 
 /// Longest response that is kept in memory, in bytes.
 const MAX_ANSWER_BYTES: usize = 256 << 20;
+
+/// How long a member may take to say whether it is the primary.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// One call.
 pub struct Call<'a> {
@@ -69,6 +73,36 @@ pub fn send_to(server: &Server, call: Call<'_>, out: &mut dyn io::Write) -> Resu
         let mut sender = connect(server).await?;
         exchange(&mut sender, server, call, out).await
     })
+}
+
+/// The first of several members of a cluster that is its primary, or the only one.
+pub fn primary(servers: Vec<Server>) -> Result<Server, ClientError> {
+    let mut servers = servers.into_iter();
+    let first = servers.next().ok_or_else(|| ClientError::Address(String::new()))?;
+    let others: Vec<Server> = servers.collect();
+    if others.is_empty() {
+        return Ok(first);
+    }
+    let runtime = runtime()?;
+    let mut refusal = None;
+    for server in std::iter::once(first).chain(others) {
+        let asked = runtime.block_on(async {
+            let asking = async {
+                let mut sender = connect(&server).await?;
+                exchange(&mut sender, &server, Call::new(Method::GET, "/readyz"), &mut Vec::new()).await
+            };
+            tokio::time::timeout(PROBE_TIMEOUT, asking).await
+        });
+        match asked {
+            Ok(Ok(())) => return Ok(server),
+            Ok(Err(error)) => refusal = Some(error),
+            Err(_) => {
+                let error = io::ErrorKind::TimedOut.into();
+                refusal = Some(ClientError::Unreachable { server: server.to_string(), error });
+            }
+        }
+    }
+    Err(refusal.unwrap_or_else(|| ClientError::Address(String::new())))
 }
 
 /// A connection that is reused from one call to the next.

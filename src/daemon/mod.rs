@@ -1,6 +1,7 @@
 //! The process: its settings, its life from start to shutdown, reloading the config file, and the reports to
 //! systemd and the log.
 
+pub(crate) mod cluster;
 pub mod config;
 pub(crate) mod descriptors;
 pub(crate) mod reload;

@@ -131,6 +131,7 @@ fn fixed_that_differ(running: &Config, new: &Config) -> Vec<&'static str> {
         recover_damaged,
         accept_clock,
         serve_at_once,
+        cluster,
         log,
     } = new;
     let LogConfig { level: _, format, shows_numbers: _, slow_call_ms: _ } = log;
@@ -156,6 +157,7 @@ fn fixed_that_differ(running: &Config, new: &Config) -> Vec<&'static str> {
         ("recover_damaged", *recover_damaged != running.recover_damaged),
         ("accept_clock", *accept_clock != running.accept_clock),
         ("serve_at_once", *serve_at_once != running.serve_at_once),
+        ("cluster", *cluster != running.cluster),
         ("log_format", *format != running.log.format),
     ];
     differ.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()

@@ -16,6 +16,7 @@ use crate::disk::bus_error;
 use crate::engine::registry::Engine;
 use crate::engine::startup::config::EngineConfig;
 use crate::http::address::ListenAddress;
+use crate::http::cluster::Cluster;
 use crate::http::limits::Limits;
 use crate::http::server::control::Control;
 use crate::http::server::listener::{BindError, Listener};
@@ -26,6 +27,7 @@ use crate::http::server::{self, HANDLES_PER_WORKER, ServeError, Server, ServerCo
 use crate::store::open_error::OpenError;
 use crate::sys::descriptors;
 
+use super::cluster::error::ClusterError;
 use super::config::Config;
 use super::descriptors::limit_connections;
 use super::reload::Reloader;
@@ -58,6 +60,9 @@ pub(crate) enum DaemonError {
     /// The data directory cannot be used.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// It cannot be a member of its cluster.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
     /// The server did not start, or failed.
     #[error(transparent)]
     Serve(#[from] ServeError),
@@ -81,10 +86,19 @@ pub(crate) fn runtime() -> Result<Runtime, DaemonError> {
 
 /// What connections need: bound addresses, certificates if one of them speaks TLS, and who may call.
 pub(crate) struct Bound {
-    listeners: Vec<Listener>,
-    tls: Option<LoadedTls>,
+    pub(super) listeners: Vec<Listener>,
+    pub(super) tls: Option<LoadedTls>,
     authority: Option<Arc<Authority>>,
     registry: Arc<Registry>,
+    /// The cluster that this daemon is primary of.
+    cluster: Option<Arc<Cluster>>,
+}
+
+impl Bound {
+    /// For the primary of a cluster.
+    pub(super) fn of(self, cluster: Arc<Cluster>) -> Self {
+        Self { cluster: Some(cluster), ..self }
+    }
 }
 
 /// Reads the certificates and the tokens, and binds every address.
@@ -94,16 +108,27 @@ pub(crate) fn bind(config: &Config) -> Result<Bound, DaemonError> {
     let authority =
         config.tokens.as_deref().map(|path| Authority::open(path, Arc::clone(&registry))).transpose()?;
     let listeners = config.listen.iter().map(Listener::bind).collect::<Result<_, _>>()?;
-    Ok(Bound { listeners, tls, authority: authority.map(Arc::new), registry })
+    Ok(Bound { listeners, tls, authority: authority.map(Arc::new), registry, cluster: None })
 }
 
 /// Opens the data directory. `json` is whether the log is JSON.
 pub(crate) fn open(config: &Config, json: bool) -> Result<Opened, DaemonError> {
+    let started = Instant::now();
+    prepare(config, json)?;
+    opened(&engine_config(config), started)
+}
+
+/// Prepares the process for opening a data directory.
+pub(super) fn prepare(config: &Config, json: bool) -> Result<(), DaemonError> {
     startup_log::starting(config);
     service_manager::status("opening the data directory");
-    let started = Instant::now();
     bus_error::end_on_bus_error(json)?;
     descriptors::raise_limit();
+    Ok(())
+}
+
+/// How the data directory is opened.
+pub(super) fn engine_config(config: &Config) -> EngineConfig {
     let mut engine_config = EngineConfig {
         durability: config.durability,
         journal_file_bytes: config.journal_file_bytes,
@@ -118,7 +143,12 @@ pub(crate) fn open(config: &Config, json: bool) -> Result<Opened, DaemonError> {
     if let Some(backup_dir) = &config.backup_dir {
         engine_config.backup_dir.clone_from(backup_dir);
     }
-    let engine = Engine::open(&engine_config)?;
+    engine_config
+}
+
+/// Opens the data directory.
+pub(super) fn opened(config: &EngineConfig, started: Instant) -> Result<Opened, DaemonError> {
+    let engine = Engine::open(config)?;
     startup_log::recovered(engine.report());
     Ok(Opened { engine, took: started.elapsed() })
 }
@@ -131,11 +161,12 @@ pub(crate) fn serve<E: From<DaemonError>>(
     bound: Bound,
     opened: Opened,
     on_hangup: Option<OnHangup>,
+    shutdown: impl Future<Output = ()>,
     announce: impl FnOnce(&[ListenAddress]) -> Result<(), E>,
 ) -> Result<(), E> {
     runtime.block_on(async {
-        let shutdown = shutdown()?;
-        let Bound { listeners, tls, authority, registry } = bound;
+        let Bound { listeners, tls, authority, registry, cluster } = bound;
+        let shutdown = until_ended(shutdown, cluster.clone());
         let addresses = server::addresses(&listeners).map_err(DaemonError::from)?;
         // The sockets are listening: connections from now on will be served.
         announce(&addresses)?;
@@ -159,6 +190,7 @@ pub(crate) fn serve<E: From<DaemonError>>(
             tls: tls.map(|tls| Arc::new(ServerTls::new(tls))),
             authority,
             registry,
+            cluster,
         };
         let server =
             Server::start(listeners, Arc::clone(&engine), server_config).map_err(DaemonError::from)?;
@@ -182,8 +214,23 @@ pub(crate) fn serve<E: From<DaemonError>>(
 /// What systemd shows while requests are served.
 const READY_STATUS: &str = "serving";
 
-/// Handles the signals that end the daemon from now on, and waits for one.
-fn shutdown() -> Result<impl Future<Output = ()>, DaemonError> {
+/// Waits for the shutdown, or for the end of leading a cluster.
+async fn until_ended(shutdown: impl Future<Output = ()>, cluster: Option<Arc<Cluster>>) {
+    let handed_over = async {
+        match &cluster {
+            Some(cluster) => cluster.handed_over.notified().await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = shutdown => {}
+        () = handed_over => info!(event = "handing_over", "an operator hands the cluster over to another member"),
+    }
+}
+
+/// Handles the signals that end the daemon from now on; the result waits for one.
+pub(crate) fn shutdown(runtime: &Runtime) -> Result<impl Future<Output = ()> + use<>, DaemonError> {
+    let _inside = runtime.enter();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     Ok(async move {

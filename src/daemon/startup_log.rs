@@ -115,6 +115,7 @@ pub(crate) fn ready(
         recover_damaged,
         accept_clock,
         serve_at_once,
+        cluster,
         log,
     } = config;
     let LogConfig { level, format, shows_numbers, slow_call_ms } = log;
@@ -153,6 +154,7 @@ pub(crate) fn ready(
         serve_at_once,
         allow_plain_text,
         allow_anyone,
+        cluster = cluster.as_ref().map(|cluster| cluster.name.as_str()),
         log_level = level.as_str(),
         log_format = format.as_str(),
         log_numbers = shows_numbers,

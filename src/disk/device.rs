@@ -51,6 +51,12 @@ pub trait Disk: fmt::Debug + Send + Sync + 'static {
         file.write_all_at(bytes, offset)
     }
 
+    /// Adds what no record of the journal has to a file of the data directory: as [`Self::write_at`], where nothing
+    /// follows the directory.
+    fn add_at(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.write_at(file, bytes, offset)
+    }
+
     /// Makes all that was written to a file durable.
     fn sync(&self, file: &File) -> io::Result<()> {
         file.sync_data()

@@ -50,7 +50,7 @@ pub struct Engine {
     /// The names of pools that are being created.
     pub(crate) creating: Mutex<BTreeSet<String>>,
     next_slot: Mutex<usize>,
-    background: [BackgroundThread; 3],
+    background: Vec<BackgroundThread>,
     waking: WakingThread,
     event_thread: Option<EventThread>,
     _lock: DirectoryLock,
@@ -62,7 +62,7 @@ impl Engine {
         shared: Arc<Shared>,
         pools: Arc<ArcSwap<Pools>>,
         journal: Running,
-        (background, waking, event_thread): ([BackgroundThread; 3], WakingThread, Option<EventThread>),
+        (background, waking, event_thread): (Vec<BackgroundThread>, WakingThread, Option<EventThread>),
         lock: DirectoryLock,
         report: OpenReport,
     ) -> Self {

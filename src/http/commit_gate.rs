@@ -75,6 +75,9 @@ impl Gates {
     /// Ready if the gate is open; else the task is woken when the gate may open.
     #[inline]
     pub(crate) fn poll_open(&mut self, gate: &Arc<Gate>, cx: &Context<'_>) -> Poll<io::Result<()>> {
+        if !self.journal.may_answer() {
+            return Poll::Ready(Err(io::Error::other("another member may be primary")));
+        }
         let position = gate.position();
         if self.journal.is_committed(self.slot, position) {
             return Poll::Ready(Ok(()));

@@ -7,8 +7,8 @@ use super::counters::requests::Call;
 /// The permission that a call needs. A new call does not compile before it is entered here.
 pub(crate) const fn of(call: Call) -> Permission {
     match call {
-        // The page is the same for everybody, and asks for a token when it needs one.
-        Call::Health | Call::Page => Permission::Open,
+        // The page is the same for everybody, and asks for a token when it needs one. Members show a key of their own.
+        Call::Health | Call::Page | Call::Member => Permission::Open,
         Call::OpenApi | Call::Other => Permission::Any,
         Call::Lease
         | Call::LeaseSeveral
@@ -24,6 +24,7 @@ pub(crate) const fn of(call: Call) -> Permission {
         | Call::ShowZones
         | Call::Map
         | Call::Stats
+        | Call::Cluster
         | Call::Metrics => Permission::Observe,
         Call::Export | Call::Lookup | Call::Events | Call::ExportList | Call::LookupInList => {
             Permission::Numbers
@@ -40,9 +41,13 @@ pub(crate) const fn of(call: Call) -> Permission {
         | Call::StartRound
         | Call::Pause
         | Call::Resume => Permission::Operate,
-        Call::CreatePool | Call::DeletePool | Call::CreateList | Call::DeleteList | Call::Backup => {
-            Permission::Manage
-        }
+        Call::CreatePool
+        | Call::DeletePool
+        | Call::CreateList
+        | Call::DeleteList
+        | Call::Backup
+        | Call::HandOver
+        | Call::ForgetMember => Permission::Manage,
     }
 }
 

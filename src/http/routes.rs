@@ -3,8 +3,8 @@
 use hyper::Method;
 
 use crate::http::calls::{
-    backup, events, export, health, holders, hours, lease, lease_several, lists, map, metrics, note, numbers,
-    one_lease, openapi, page, pools, release, renew_return, stats,
+    backup, cluster, events, export, health, holders, hours, lease, lease_several, lists, map, metrics, note,
+    numbers, one_lease, openapi, page, pools, release, renew_return, stats,
 };
 use crate::http::counters::requests::Call;
 use crate::http::request::path;
@@ -28,7 +28,7 @@ const fn route(method: Method, path: &'static str, call: Call, handler: Handler)
 }
 
 /// The paths that do not name a pool.
-static DAEMON: [Route; 11] = [
+static DAEMON: [Route; 15] = [
     route(Method::GET, "/", Call::Page, page::index),
     route(Method::GET, "/page/{file}", Call::Page, page::file),
     route(Method::POST, "/v1/lease", Call::LeaseSeveral, lease_several::lease),
@@ -36,6 +36,10 @@ static DAEMON: [Route; 11] = [
     route(Method::GET, "/v1/lists", Call::ListLists, lists::list),
     route(Method::GET, "/v1/stats", Call::Stats, stats::show),
     route(Method::POST, "/v1/backup", Call::Backup, backup::make),
+    route(Method::GET, "/v1/cluster", Call::Cluster, cluster::show),
+    route(Method::POST, "/v1/cluster/handover", Call::HandOver, cluster::hand_over),
+    route(Method::POST, "/v1/cluster/forget", Call::ForgetMember, cluster::forget),
+    route(Method::GET, "/cluster/{file}", Call::Member, cluster::serve_member),
     route(Method::GET, "/metrics", Call::Metrics, metrics::show),
     route(Method::GET, "/openapi.json", Call::OpenApi, openapi::show),
     route(Method::GET, "/healthz", Call::Health, health::alive),

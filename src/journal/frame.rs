@@ -194,6 +194,15 @@ pub fn put_encoded(buffer: &mut [u8], index: usize, record: &[u8; RECORD_BYTES])
     buffer[at..at + RECORD_BYTES].copy_from_slice(record);
 }
 
+/// Takes the bytes of the records of a frame out of a buffer.
+pub fn encoded_records(buffer: &[u8], records: usize) -> Vec<[u8; RECORD_BYTES]> {
+    let record = |index| {
+        let at = slot_offset(index + 1);
+        std::array::from_fn(|byte| buffer[at + byte])
+    };
+    (0..records).map(record).collect()
+}
+
 impl FrameHead {
     /// Completes a frame in a buffer that already holds the records in their places. Returns the frame's
     /// length in bytes.

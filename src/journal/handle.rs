@@ -1,7 +1,7 @@
 //! The journal as the threads that change words see it.
 
 use std::io;
-use std::sync::{OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::Duration;
 
 use crossbeam::utils::CachePadded;
@@ -16,6 +16,7 @@ use crate::sys::sync::thread::Thread;
 use super::durability::Durability;
 use super::queue::{Position, Queues};
 use super::record::{HolderRecord, ListRecord, MarksRecord, Record, RoundRecord};
+use super::replica::Replica;
 use super::stats::{JournalSnapshot, JournalStats};
 
 /// A thread that never runs out of work wakes the writer after this many records.
@@ -31,6 +32,15 @@ pub enum JournalError {
         "the disk of the data directory is full: free some space; changes then work again without a restart"
     )]
     Full,
+    /// Too few standbys are there.
+    #[error(
+        "too few standbys are there to keep a change, as --require-replicas asks for: start them; changes then work \
+         again without a restart"
+    )]
+    TooFewReplicas,
+    /// Another member of the cluster may be primary.
+    #[error("another member of the cluster may be primary by now: ask again, or ask the other members")]
+    Deposed,
     /// The disk failed; the daemon stops.
     #[error("the disk failed and the daemon stops: read its log, check the disk, then start it again")]
     Poisoned,
@@ -39,6 +49,7 @@ pub enum JournalError {
 const OPEN: u32 = 0;
 const FULL: u32 = 1;
 const POISONED: u32 = 2;
+const TOO_FEW_REPLICAS: u32 = 3;
 
 type Callback = Box<dyn Fn() + Send + Sync>;
 
@@ -65,6 +76,8 @@ pub struct Journal {
     /// The last frame with records that is written for good. Only the writer changes it.
     published: AtomicU64,
     follower: OnceLock<Thread>,
+    /// Where records stand before they are written here.
+    pub(super) replica: OnceLock<Arc<dyn Replica>>,
     pub(super) stats: JournalStats,
 }
 
@@ -87,6 +100,7 @@ impl Journal {
             writer: OnceLock::new(),
             published: AtomicU64::new(0),
             follower: OnceLock::new(),
+            replica: OnceLock::new(),
             stats: JournalStats::default(),
         }
     }
@@ -97,6 +111,8 @@ impl Journal {
         match self.state.load(Ordering::Relaxed) {
             OPEN => Ok(()),
             FULL => Err(JournalError::Full),
+            TOO_FEW_REPLICAS => Err(JournalError::TooFewReplicas),
+            _ if !self.may_answer() => Err(JournalError::Deposed),
             _ => Err(JournalError::Poisoned),
         }
     }
@@ -241,6 +257,12 @@ impl Journal {
         self.queues.is_committed(slot, position)
     }
 
+    /// Whether this process may answer at this instant.
+    #[inline]
+    pub fn may_answer(&self) -> bool {
+        self.replica.get().is_none_or(|replica| replica.may_answer())
+    }
+
     /// Requests the slot's callback at the next commit. Check [`Self::is_committed`] once more after this.
     pub fn wait(&self, slot: Slot) {
         self.queues.wait(slot);
@@ -315,6 +337,23 @@ impl Journal {
         }
     }
 
+    /// Refuses changes, or accepts them again, as standbys go and come.
+    pub(crate) fn set_too_few_replicas(&self, too_few: bool) {
+        let (from, to) = if too_few { (OPEN, TOO_FEW_REPLICAS) } else { (TOO_FEW_REPLICAS, OPEN) };
+        if self.state.compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst).is_err() {
+            return;
+        }
+        if too_few {
+            self.refused();
+            warn!(
+                event = "too_few_replicas",
+                "too few standbys are there: changes are refused until there are enough"
+            );
+        } else {
+            info!(event = "replicas", "enough standbys are there: changes are accepted");
+        }
+    }
+
     /// Whether the file being written is half full and there is no spare one. Another needs the running
     /// checkpoint to end or more space on the disk.
     pub(crate) fn is_running_low(&self) -> bool {
@@ -364,7 +403,8 @@ impl Journal {
         self.state.store(POISONED, Ordering::SeqCst);
         drop(poison);
         // Until the writer runs, the opening of the data directory reports the failure itself.
-        if self.writer.get().is_some() {
+        // What another member may have taken over is no failure of the disk.
+        if self.writer.get().is_some() && self.may_answer() {
             error!(
                 event = "poisoned",
                 reason,

@@ -11,6 +11,7 @@
 //! * `handle`: the journal as these threads see it.
 //! * `writer`: the one thread that writes: group commit, the next file, the stop when the disk fails.
 //! * `recovery`: reads the files back.
+//! * `replica`: the log of other machines in which records stand first. `received`: writes what comes from there.
 //! * `running`: starts a journal after the recovered files, and closes it.
 //!
 //! A record is the whole word of a number after a change. Words only grow, so records need no order among the
@@ -30,8 +31,10 @@ mod models;
 pub mod on_damage;
 pub(crate) mod pin;
 pub mod queue;
+pub mod received;
 pub mod record;
 pub mod recovery;
+pub mod replica;
 pub(crate) mod ring;
 pub(crate) mod running;
 mod spare_maker;

@@ -20,6 +20,7 @@ use super::frame::{Head, MAX_FRAME_BYTES};
 use super::handle::Journal;
 use super::pin::Pin;
 use super::recovery::Recovered;
+use super::replica::Replica;
 use super::writer::{self, TimeSource, Writer};
 
 /// The smallest journal file: the largest frame fits several times.
@@ -37,6 +38,8 @@ pub struct JournalConfig {
     pub boot_id: [u8; 16],
     /// The disk.
     pub disk: Arc<dyn Disk>,
+    /// Where records stand before they are written here.
+    pub replica: Option<Arc<dyn Replica>>,
 }
 
 /// What the journal calls in the engine.
@@ -93,7 +96,7 @@ impl Running {
         recovered: &Recovered,
         callbacks: Callbacks,
     ) -> io::Result<Self> {
-        let JournalConfig { dir, durability, file_bytes, boot_id, disk } = config;
+        let JournalConfig { dir, durability, file_bytes, boot_id, disk, replica } = config;
         let slots = journal.queues.slots();
         // With room for more than the reserve, however many threads there are.
         let smallest_bytes = MIN_FILE_BYTES.max(writer::least_reserve_bytes(slots) + MAX_FRAME_BYTES as u64);
@@ -115,6 +118,7 @@ impl Running {
             durability,
             boot_id,
             time: callbacks.time,
+            replica: replica.clone(),
             reserve_bytes: writer::reserve_bytes(slots, file_bytes),
             file,
             last_is_time: false,
@@ -131,6 +135,9 @@ impl Running {
         };
         writer.write_time()?;
         let writer = thread::Builder::new().name("journal-writer".to_owned()).spawn(move || writer.run())?;
+        if let Some(replica) = replica {
+            let _ = journal.replica.set(replica);
+        }
         // Set before anyone else has the journal.
         let _ = journal.writer.set(writer.thread().clone());
         let (thread_files, thread_journal) = (Arc::clone(&files), Arc::clone(journal));

@@ -18,8 +18,11 @@ use crate::sys::sync::{Instant, thread};
 use super::checkpointer::{Files, ROOM_RETRY_MS};
 use super::durability::Durability;
 use super::file::JournalFile;
-use super::frame::{FrameHead, Head, MAX_FRAME_BYTES, MAX_FRAME_RECORDS, frame_bytes, put_encoded};
+use super::frame::{
+    FrameHead, Head, MAX_FRAME_BYTES, MAX_FRAME_RECORDS, encoded_records, frame_bytes, put_encoded,
+};
 use super::handle::Journal;
+use super::replica::Replica;
 use super::ring::QUEUE_RECORDS;
 
 /// A frame records the time at least this often. It bounds how far the time can run back across a restart.
@@ -51,6 +54,8 @@ pub(super) struct Writer {
     pub(super) durability: Durability,
     pub(super) boot_id: [u8; 16],
     pub(super) time: TimeSource,
+    /// Where records stand before they are written here.
+    pub(super) replica: Option<Arc<dyn Replica>>,
     /// See [`reserve_bytes`].
     pub(super) reserve_bytes: u64,
     pub(super) file: JournalFile,
@@ -225,6 +230,7 @@ impl Writer {
     /// Writes the records in the buffer as the next frame, or the time over the last frame.
     fn put_frame(&mut self, clean: bool, over_last: bool) -> io::Result<()> {
         let time = (self.time)();
+        self.replicate(time)?;
         let sequence = self.next_frame - u64::from(over_last);
         let head = FrameHead {
             file_sequence: self.file.sequence,
@@ -259,6 +265,7 @@ impl Writer {
         if durable {
             self.durable_below = self.next_frame;
             self.journal.stats.synced(started.elapsed());
+            self.tell_durable();
         } else {
             self.durable_below = self.durable_below.min(sequence);
         }
@@ -267,6 +274,17 @@ impl Writer {
         self.last_frame_at = Instant::now();
         self.last_write = self.last_frame_at.duration_since(started);
         Ok(())
+    }
+
+    /// Commits the records in the buffer to the log of other machines, if there is one.
+    fn replicate(&self, time: FrameTime) -> io::Result<()> {
+        match &self.replica {
+            Some(replica) if self.records > 0 => {
+                let records = encoded_records(&self.buffer, self.records);
+                replica.commit(&records, time, &|| self.journal.stats.turn())
+            }
+            _ => Ok(()),
+        }
     }
 
     fn wait_for_room(&self, error: &io::Error) {
@@ -296,7 +314,14 @@ impl Writer {
         self.durable_below = self.next_frame;
         self.last_sync_at = Instant::now();
         self.journal.stats.synced(started.elapsed());
+        self.tell_durable();
         Ok(())
+    }
+
+    fn tell_durable(&self) {
+        if let Some(replica) = &self.replica {
+            replica.is_durable();
+        }
     }
 
     /// Switches to the next file. The records in the buffer are kept for it.

@@ -45,8 +45,10 @@ pub(crate) static ACCESS_REFUSED: Limit = Limit::new("access_refused");
 
 /// Totals that could not be saved.
 pub(crate) static TOTALS_FAILED: Limit = Limit::new("totals_failed");
+/// A standby whose step failed.
+pub(crate) static STANDBY_FAILED: Limit = Limit::new("standby_failed");
 
-const ALL: [&Limit; 9] = [
+const ALL: [&Limit; 10] = [
     &SLOW_CALL,
     &SLOW_SYNC,
     &REQUEST_FAILED,
@@ -56,6 +58,7 @@ const ALL: [&Limit; 9] = [
     &ACCESS_REFUSED,
     &HANDSHAKE_FAILED,
     &TOTALS_FAILED,
+    &STANDBY_FAILED,
 ];
 
 impl Limit {

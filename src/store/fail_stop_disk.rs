@@ -102,6 +102,14 @@ impl Disk for FailStopDisk {
         })
     }
 
+    fn add_at(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.disk.add_at(file, bytes, offset).inspect_err(|error| {
+            if !files::is_shortage(error) {
+                self.failed("written", &path_of(file), error);
+            }
+        })
+    }
+
     fn sync(&self, file: &File) -> io::Result<()> {
         self.synced(|| path_of(file), self.disk.sync(file))
     }

@@ -217,7 +217,7 @@ impl GrowingFile {
         let entries =
             (len..).zip(numbers).flat_map(|(place, n)| entry(self.segment, place, Some(*n), addition));
         let bytes: Vec<u8> = entries.collect();
-        self.disk.write_at(&self.file, &bytes, u64::from(len) * ENTRY_BYTES as u64)?;
+        self.disk.add_at(&self.file, &bytes, u64::from(len) * ENTRY_BYTES as u64)?;
         self.disk.sync(&self.file)
     }
 }

@@ -228,11 +228,17 @@ impl Manifest {
             Ok(content) => content,
             Err(error) => return Err(ManifestError::Io(path, error)),
         };
-        let text = match String::from_utf8(content) {
+        Self::parse(&path, &content)
+    }
+
+    /// Reads the content of the file at `path`.
+    pub(crate) fn parse(path: &Path, content: &[u8]) -> Result<Self, ManifestError> {
+        let path = path.to_owned();
+        let text = match std::str::from_utf8(content) {
             Ok(text) => text,
             Err(error) => return Err(ManifestError::Damaged(path, error.to_string())),
         };
-        let text = match without_checksum(&text) {
+        let text = match without_checksum(text) {
             Ok(text) => text,
             Err(what) => return Err(ManifestError::Damaged(path, what)),
         };

@@ -38,6 +38,12 @@ pub enum ClockError {
 /// Why a data directory cannot be used. Nothing in it was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
+    /// It is the directory of a member of a cluster.
+    #[error(
+        "{0} is the directory of a member of a cluster: start it with --cluster, or take it out of the cluster by removing \
+         its cluster.toml, once no other member goes on with the same data"
+    )]
+    Member(PathBuf),
     /// Another process uses it.
     #[error("{0} is in use by another allotd: stop that one, or give another --data directory")]
     Locked(PathBuf),

@@ -28,6 +28,8 @@ const FORMAT: u32 = 1;
 /// The first of the files; a backup has only this one.
 pub(crate) const FIRST_FILE: &str = "totals-0";
 const SECOND_FILE: &str = "totals-1";
+/// The names of both.
+pub(crate) const TOTALS_FILES: [&str; 2] = [FIRST_FILE, SECOND_FILE];
 /// Maximum length of a file.
 const MAX_BYTES: u64 = 1 << 30;
 /// How often a write is made durable.
@@ -73,7 +75,7 @@ struct Written {
 impl TotalsFile {
     /// The files of a data directory, and their totals; empty if no file is intact.
     pub(crate) fn open(disk: Arc<dyn Disk>, data_dir: &Path) -> (Self, AllTotals) {
-        let paths = [FIRST_FILE, SECOND_FILE].map(|name| data_dir.join(name));
+        let paths = TOTALS_FILES.map(|name| data_dir.join(name));
         let whole = [0, 1].into_iter().filter_map(|index| Some((read(&paths[index])?, index)));
         let latest = whole.max_by_key(|(found, _)| found.sequence);
         let mut open = [None, None];

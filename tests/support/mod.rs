@@ -89,6 +89,7 @@ impl Server {
             tls: None,
             authority: None,
             registry: std::sync::Arc::default(),
+            cluster: None,
         };
         let (shutdown, ended) = tokio::sync::oneshot::channel::<()>();
         let thread = std::thread::spawn(move || {

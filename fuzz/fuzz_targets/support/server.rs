@@ -56,6 +56,7 @@ impl Server {
             tls: None,
             authority: None,
             registry: Arc::default(),
+            cluster: None,
         };
         let running = server::Server::start(Vec::new(), Arc::clone(&engine), config).unwrap();
         let control = running.control().clone();

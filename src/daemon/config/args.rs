@@ -105,6 +105,42 @@ pub struct ServeArgs {
     /// Gone: the two above took its place
     #[arg(long, env = "ALLOTD_INSECURE", num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL", hide = true)]
     pub insecure: Option<bool>,
+    /// Name of the cluster that this daemon is a member of: another takes over when the primary is gone
+    #[arg(long, env = "ALLOTD_CLUSTER", value_name = "NAME")]
+    pub cluster: Option<String>,
+    /// URL of a node of the etcd that the members share; may be repeated
+    #[arg(long, env = "ALLOTD_ETCD", value_name = "URL", value_delimiter = ',')]
+    pub etcd: Vec<String>,
+    /// Authority of etcd's certificate, in PEM
+    #[arg(long, env = "ALLOTD_ETCD_CA", value_name = "FILE")]
+    pub etcd_ca: Option<PathBuf>,
+    /// Certificate to show to etcd, in PEM
+    #[arg(long, env = "ALLOTD_ETCD_CERT", value_name = "FILE")]
+    pub etcd_cert: Option<PathBuf>,
+    /// Key of that certificate, in PEM
+    #[arg(long, env = "ALLOTD_ETCD_KEY", value_name = "FILE")]
+    pub etcd_key: Option<PathBuf>,
+    /// File with the user for etcd, USER:PASSWORD; others must not be able to read it
+    #[arg(long, env = "ALLOTD_ETCD_USER_FILE", value_name = "FILE")]
+    pub etcd_user_file: Option<PathBuf>,
+    /// URL at which clients and the other members reach this member
+    #[arg(long, env = "ALLOTD_ADVERTISE", value_name = "URL")]
+    pub advertise: Option<String>,
+    /// Authority of the other members' certificates, in PEM [default: those of the system]
+    #[arg(long, env = "ALLOTD_CLUSTER_CA", value_name = "FILE")]
+    pub cluster_ca: Option<PathBuf>,
+    /// Id of this member in its cluster [default: one that its data directory keeps]
+    #[arg(long, env = "ALLOTD_MEMBER", value_name = "ID")]
+    pub member: Option<String>,
+    /// Seconds without word of the primary after which another member takes over [default: 3]
+    #[arg(long, env = "ALLOTD_CLUSTER_TTL", value_name = "SECONDS")]
+    pub cluster_ttl: Option<u32>,
+    /// Standbys that must be there for a change to be accepted [default: 0]
+    #[arg(long, env = "ALLOTD_REQUIRE_REPLICAS", value_name = "N")]
+    pub require_replicas: Option<u32>,
+    /// How much of the log in etcd is kept for a member that is away, in MiB [default: 256]
+    #[arg(long, env = "ALLOTD_LOG_KEEP_MIB", value_name = "N")]
+    pub log_keep_mib: Option<u32>,
     /// Lowest level of events to log: error, warn, info or debug (every request) [default: info]
     #[arg(long, env = "ALLOTD_LOG_LEVEL", value_name = "LEVEL")]
     pub log_level: Option<String>,
@@ -154,6 +190,18 @@ impl ServeArgs {
             allow_plain_text: self.allow_plain_text.or(file.allow_plain_text),
             allow_anyone: self.allow_anyone.or(file.allow_anyone),
             insecure: self.insecure.or(file.insecure),
+            cluster: self.cluster.or(file.cluster),
+            etcd: if self.etcd.is_empty() { file.etcd } else { self.etcd },
+            etcd_ca: self.etcd_ca.or(file.etcd_ca),
+            etcd_cert: self.etcd_cert.or(file.etcd_cert),
+            etcd_key: self.etcd_key.or(file.etcd_key),
+            etcd_user_file: self.etcd_user_file.or(file.etcd_user_file),
+            advertise: self.advertise.or(file.advertise),
+            cluster_ca: self.cluster_ca.or(file.cluster_ca),
+            member: self.member.or(file.member),
+            cluster_ttl: self.cluster_ttl.or(file.cluster_ttl),
+            require_replicas: self.require_replicas.or(file.require_replicas),
+            log_keep_mib: self.log_keep_mib.or(file.log_keep_mib),
             log_level: self.log_level.or(file.log_level),
             log_format: self.log_format.or(file.log_format),
             log_numbers: self.log_numbers.or(file.log_numbers),

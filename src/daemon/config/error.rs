@@ -11,7 +11,9 @@ use crate::http::request::origin::AllowedHostError;
 use crate::log::ChoiceError;
 use crate::store::event_log::NotAKeep;
 
-use super::limits::{MAX_JOURNAL_FILE_MIB, MAX_SYNC_INTERVAL_MS, MAX_WORKERS, MIN_JOURNAL_FILE_MIB};
+use super::limits::{
+    MAX_CLUSTER_TTL_SECONDS, MAX_JOURNAL_FILE_MIB, MAX_SYNC_INTERVAL_MS, MAX_WORKERS, MIN_JOURNAL_FILE_MIB,
+};
 
 /// A setting that is refused; the message says what to give instead.
 #[derive(Debug, Error)]
@@ -32,6 +34,46 @@ pub enum ConfigError {
         /// Where and why it is invalid.
         message: String,
     },
+    /// A flag of a cluster without one.
+    #[error("{0} is for members of a cluster: give --cluster NAME too, or leave it out")]
+    WithoutCluster(&'static str),
+    /// This build knows no cluster.
+    #[error(
+        "this allotd was built without clusters: use the Debian package, or build it with --features cluster, which needs protoc"
+    )]
+    NoClusterFeature,
+    /// A name that is none.
+    #[error(
+        "{flag} is \"{text}\": give 1 to {most} letters, digits, dots, hyphens or underscores, the first a letter or digit"
+    )]
+    ClusterName {
+        /// The flag.
+        flag: &'static str,
+        /// The text.
+        text: String,
+        /// Its most bytes.
+        most: usize,
+    },
+    /// Nothing to share.
+    #[error("a member of a cluster needs the etcd that the members share: give --etcd URL")]
+    NoEtcd,
+    /// Nobody would find this member.
+    #[error("a member of a cluster needs the URL at which the others reach it: give --advertise URL")]
+    NoAdvertise,
+    /// A URL that is none.
+    #[error(
+        "--advertise is \"{0}\": give http://HOST:PORT or https://HOST:PORT, as the other members reach this one"
+    )]
+    Advertise(String),
+    /// A certificate without its key.
+    #[error("--etcd-cert and --etcd-key belong together: give both or neither")]
+    EtcdIdentity,
+    /// A time that is too short or too long.
+    #[error("--cluster-ttl is {0}: give 1 to {MAX_CLUSTER_TTL_SECONDS} seconds")]
+    ClusterTtl(u32),
+    /// Without a journal nothing can be sent to the others.
+    #[error("a member of a cluster needs a journal: give --durability interval or sync")]
+    ClusterWithoutJournal,
     /// No data directory was given.
     #[error("no data directory: give --data DIR")]
     NoData,

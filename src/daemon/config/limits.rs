@@ -15,3 +15,9 @@ pub const MIN_JOURNAL_FILE_MIB: u32 = (MIN_FILE_BYTES >> 20) as u32;
 pub const MAX_JOURNAL_FILE_MIB: u32 = 1_024;
 /// Most worker threads.
 pub const MAX_WORKERS: usize = 256;
+/// Seconds that a primary may be silent, unless given.
+pub const DEFAULT_CLUSTER_TTL_SECONDS: u32 = 3;
+/// Most of them.
+pub const MAX_CLUSTER_TTL_SECONDS: u32 = 60;
+/// How much of the log is kept for a member that is away, in MiB, unless given.
+pub const DEFAULT_LOG_KEEP_MIB: u32 = 256;

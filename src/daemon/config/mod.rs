@@ -2,6 +2,7 @@
 //! A flag takes precedence over the environment (`ALLOTD_…`), which takes precedence over the file.
 
 pub mod args;
+pub mod cluster;
 pub mod error;
 mod exposure;
 pub mod limits;
@@ -20,6 +21,7 @@ use crate::store::event_log::Keep;
 use crate::sys::parallel;
 
 use args::ServeArgs;
+use cluster::ClusterConfig;
 use error::ConfigError;
 use exposure::Protection;
 use limits::{
@@ -76,6 +78,8 @@ pub struct Config {
     pub accept_clock: bool,
     /// Whether pools are open that a restore paused.
     pub serve_at_once: bool,
+    /// How it is a member of a cluster; `None` if it stands alone.
+    pub cluster: Option<ClusterConfig>,
     /// What is logged, and how.
     pub log: LogConfig,
 }
@@ -90,7 +94,10 @@ impl ServeArgs {
         if listen.is_empty() {
             listen = parse_list(DEFAULT_LISTEN)?;
         }
-        let allow_hosts = given.allow_host.iter().map(|text| text.parse()).collect::<Result<_, _>>()?;
+        let cluster = ClusterConfig::of(&given)?;
+        let mut allow_hosts: Vec<AllowedHost> =
+            given.allow_host.iter().map(|text| text.parse()).collect::<Result<_, _>>()?;
+        allow_hosts.extend(cluster.iter().map(|(_, host)| host.clone()));
         if given.insecure.is_some() {
             return Err(ConfigError::Insecure);
         }
@@ -126,7 +133,12 @@ impl ServeArgs {
         if max_json_bytes > MAX_JSON_BODY_BYTES {
             return Err(ConfigError::MaxJson(max_json_bytes));
         }
-        let durability = durability(given.durability.as_deref(), given.sync_interval_ms)?;
+        // In a cluster a change stands in etcd before it is told.
+        let default_mode = cluster.as_ref().map(|_| "interval");
+        let durability = durability(given.durability.as_deref().or(default_mode), given.sync_interval_ms)?;
+        if cluster.is_some() && durability == Durability::None {
+            return Err(ConfigError::ClusterWithoutJournal);
+        }
         let events_keep = given
             .events_keep
             .map(|text| text.parse::<Keep>().map_err(|error| ConfigError::EventsKeep(text, error)));
@@ -162,6 +174,7 @@ impl ServeArgs {
             recover_damaged: given.recover_damaged.unwrap_or(false),
             accept_clock: given.accept_clock.unwrap_or(false),
             serve_at_once: given.serve_at_once.unwrap_or(false),
+            cluster: cluster.map(|(cluster, _)| cluster),
             log,
         })
     }

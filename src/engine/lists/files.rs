@@ -68,7 +68,12 @@ impl OpenedLists {
     }
 
     /// The lists, ready for use.
-    pub(crate) fn activate(self, disk: &dyn Disk, now: Timestamp) -> Result<Vec<Arc<List>>, ListFileError> {
+    pub(crate) fn activate(
+        self,
+        disk: &dyn Disk,
+        now: Timestamp,
+        keeps_strays: bool,
+    ) -> Result<Vec<Arc<List>>, ListFileError> {
         let mut lists = Vec::new();
         // The journal does not say when.
         let journaled = self.journaled.clone();
@@ -76,8 +81,10 @@ impl OpenedLists {
             let written_at = list_files::written_at(&list.dir).and_then(Timestamp::of);
             let known = written_at.filter(|_| !journaled.contains(&list.id));
             list.set_changed_at(known.map_or(now, |written_at| written_at.min(now)));
-            list_files::remove_strays(disk, &list.dir, &manifest)
-                .map_err(|error| ListFileError::Io(list.dir.clone(), error))?;
+            if !keeps_strays {
+                list_files::remove_strays(disk, &list.dir, &manifest)
+                    .map_err(|error| ListFileError::Io(list.dir.clone(), error))?;
+            }
             lists.push(Arc::new(list));
         }
         Ok(lists)

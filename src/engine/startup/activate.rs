@@ -20,7 +20,7 @@ use crate::store::pool_dir::remove_strays;
 use crate::store::staging;
 use crate::store::totals_file::{AllTotals, PoolTotals};
 
-use super::config::EngineConfig;
+use super::config::{EngineConfig, Membership};
 use super::opened_pools::OpenedPools;
 
 impl OpenedPools {
@@ -33,8 +33,15 @@ impl OpenedPools {
     ) -> Result<(), OpenError> {
         let boot_id = config.clocks.boot_id();
         let lost_power = |(_, last_boot): &(_, [u8; 16])| *last_boot != boot_id || boot_id == [0; 16];
-        let is_lost =
-            !journal.damage.is_empty() || (!journal.clean && journal.last.as_ref().is_some_and(lost_power));
+        let is_lost = match config.membership {
+            Membership::Single => {
+                let lost_power = journal.last.as_ref().is_some_and(lost_power);
+                !journal.damage.is_empty() || (!journal.clean && lost_power)
+            }
+            // The log has what is not here.
+            Membership::Following => return Ok(()),
+            Membership::Leading(_) => !journal.damage.is_empty(),
+        };
         for raw in &mut self.pools {
             let segments = raw.segments.iter().zip(&raw.journaled);
             if is_lost || raw.manifest.begins_epoch || raw.segments.iter().any(|s| !s.damaged().is_empty()) {
@@ -123,8 +130,11 @@ impl OpenedPools {
                 counts.merge(found);
                 list.push(Arc::new(segment));
             }
-            remove_strays(&*config.disk, &raw.dir, &raw.manifest)
-                .map_err(|error| OpenError::Io(raw.dir.clone(), error))?;
+            // The manifest that names the latest files may still be to come from the log.
+            if !matches!(config.membership, Membership::Following) {
+                remove_strays(&*config.disk, &raw.dir, &raw.manifest)
+                    .map_err(|error| OpenError::Io(raw.dir.clone(), error))?;
+            }
             let name = raw.name.to_string();
             let segments = Segments::new(list);
             let kept = kept.get(&raw.manifest.pool_id()).unwrap_or(&none);

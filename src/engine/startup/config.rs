@@ -8,6 +8,7 @@ use crate::disk::files;
 use crate::engine::clock::{Clocks, SystemClocks};
 use crate::journal::durability::Durability;
 use crate::journal::on_damage::OnDamage;
+use crate::journal::replica::Replica;
 use crate::store::data_dir;
 use crate::store::event_log::Keep;
 
@@ -51,6 +52,20 @@ pub struct EngineConfig {
     pub disk: Arc<dyn Disk>,
     /// The clocks.
     pub clocks: Arc<dyn Clocks>,
+    /// Who changes the directory.
+    pub membership: Membership,
+}
+
+/// Whether other machines have a part in the directory.
+#[derive(Debug, Clone, Default)]
+pub enum Membership {
+    /// It is this machine's alone.
+    #[default]
+    Single,
+    /// It follows a log: opening it only recovers what it has, and nothing changes by time or by itself.
+    Following,
+    /// Its changes stand in this log before they are told.
+    Leading(Arc<dyn Replica>),
 }
 
 impl EngineConfig {
@@ -72,6 +87,7 @@ impl EngineConfig {
             events_keep: None,
             disk: files::real(),
             clocks: Arc::new(SystemClocks),
+            membership: Membership::Single,
         }
     }
 }

@@ -27,6 +27,7 @@ use crate::journal::handle::Journal;
 use crate::journal::on_damage::OnDamage;
 use crate::journal::recovery::{self, RecoveryError};
 use crate::journal::running::{Callbacks, JournalConfig, MIN_FILE_BYTES, Running};
+use crate::replication::member_file::MEMBER_FILE;
 use crate::store::data_dir::{self, CONTENTS_FILE, STAGING_DIR, lock_directory};
 use crate::store::fail_stop_disk::FailStopDisk;
 use crate::store::open_error::OpenError;
@@ -44,7 +45,7 @@ use super::open_report::OpenReport;
 use super::pool::{Pool, Pools};
 use super::registry::{Directories, Engine};
 use super::shared::{MAX_WORKERS, OWN_SLOTS, Operator, Shared};
-use config::EngineConfig;
+use config::{EngineConfig, Membership};
 use opened_pools::OpenedPools;
 
 /// Creates the directories and removes unfinished work.
@@ -77,6 +78,9 @@ impl Engine {
         let (data_dir, disk) = (&config.data_dir, &config.disk);
         if data_dir.join(CONTENTS_FILE).exists() {
             return Err(OpenError::Backup(data_dir.clone()));
+        }
+        if matches!(config.membership, Membership::Single) && data_dir.join(MEMBER_FILE).exists() {
+            return Err(OpenError::Member(data_dir.clone()));
         }
         let lock = lock_directory(&**disk, data_dir)?;
         let in_dir = |error| OpenError::Io(data_dir.clone(), error);
@@ -113,6 +117,8 @@ impl Engine {
             Arc::new(catch_up::open(disk, &dir, keep, &clock, &recovering))
         });
         drop(journaled);
+        // The manifest that names the latest files may still be to come from the log.
+        let keeps_strays = matches!(config.membership, Membership::Following);
         let shared = Arc::new(Shared {
             clock: Arc::clone(&clock),
             journal: Arc::clone(&journal),
@@ -126,7 +132,10 @@ impl Engine {
             merging: Mutex::default(),
             announcements: Arc::default(),
             events,
-            lists: Lists::new(data_dir::lists_dir(data_dir), lists.activate(&**disk, clock.now())?),
+            lists: Lists::new(
+                data_dir::lists_dir(data_dir),
+                lists.activate(&**disk, clock.now(), keeps_strays)?,
+            ),
             budgets: Budgets::new(config.max_numbers, &staging_dir, config.journal_file_bytes),
             growing_numbers: config.growing_numbers.clamp(1, u16::MAX.into()),
             staging_dir,
@@ -147,9 +156,15 @@ impl Engine {
         let announcements = Arc::clone(&shared.announcements);
         journal.on_refusal(move || announcements.refuse_all());
         let waking = WakingThread::start(&shared.announcements, &pools).map_err(in_dir)?;
-        let sweeper = start_sweeper(&shared, &pools).map_err(in_dir)?;
-        let merger = start_merger(&pools).map_err(in_dir)?;
-        let recorder = start_recorder(totals_file, &pools).map_err(in_dir)?;
+        let background = match config.membership {
+            // Changes that come by time or by themselves come from the log.
+            Membership::Following => Vec::new(),
+            Membership::Single | Membership::Leading(_) => vec![
+                start_sweeper(&shared, &pools).map_err(in_dir)?,
+                start_merger(&pools).map_err(in_dir)?,
+                start_recorder(totals_file, &pools).map_err(in_dir)?,
+            ],
+        };
         let dirs = Directories {
             data: data_dir.clone(),
             pools: data_dir::pools_dir(data_dir),
@@ -161,7 +176,7 @@ impl Engine {
             shared,
             pools,
             running,
-            ([sweeper, merger, recorder], waking, event_thread),
+            (background, waking, event_thread),
             lock,
             report,
         )))
@@ -181,6 +196,10 @@ fn start_journal(
         file_bytes: config.journal_file_bytes,
         boot_id: shared.clock.boot_id(),
         disk: Arc::clone(&config.disk),
+        replica: match &config.membership {
+            Membership::Leading(replica) => Some(Arc::clone(replica)),
+            Membership::Single | Membership::Following => None,
+        },
     };
     let (time, seconds) = (Arc::clone(&shared.clock), Arc::clone(&shared.clock));
     let (carrier, checkpointed) = (Arc::clone(shared), Arc::clone(pools));

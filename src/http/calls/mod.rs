@@ -3,6 +3,7 @@
 #![expect(clippy::needless_pass_by_value, reason = "all handlers are of one type")]
 
 pub(crate) mod backup;
+pub(crate) mod cluster;
 pub(crate) mod events;
 mod exhausted;
 pub(crate) mod export;
@@ -42,6 +43,7 @@ use crate::engine::pool::Pool;
 use crate::engine::registry::Engine;
 use crate::http::actor::Actor;
 use crate::http::blocking::blocking;
+use crate::http::cluster::Cluster;
 use crate::http::request::body::Bodies;
 use crate::http::request::origin::Names;
 use crate::http::request::path;
@@ -74,6 +76,8 @@ pub struct Api {
     pub(crate) authority: Option<Arc<Authority>>,
     /// The names of principals.
     pub(crate) registry: Arc<Registry>,
+    /// The cluster that it is primary of; `None` if it stands alone.
+    pub(crate) cluster: Option<Arc<Cluster>>,
     /// What the bodies of requests share.
     pub(crate) bodies: Arc<Bodies>,
 }

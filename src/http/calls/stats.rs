@@ -70,15 +70,17 @@ fn stats_of(api: &Api, actor: &Actor) -> Stats {
             total_bytes: space.map(|space| space.total_bytes),
         },
         memory: Memory { resident_bytes: resident_bytes() },
+        cluster: api.cluster.as_ref().map(|cluster| cluster.status()),
     }
 }
 
 /// Whether the daemon accepts work, as one word.
 fn state(api: &Api) -> &'static str {
     match api.engine.journal().check() {
-        Err(JournalError::Poisoned) => "poisoned",
+        Err(JournalError::Poisoned | JournalError::Deposed) => "poisoned",
         _ if api.draining.load(Ordering::Relaxed) => "draining",
         Err(JournalError::Full) => "storage_full",
+        Err(JournalError::TooFewReplicas) => "too_few_replicas",
         Ok(()) => "ready",
     }
 }
@@ -206,7 +208,8 @@ fn journal_stats(api: &Api) -> JournalStats {
     let state = match journal.check() {
         Ok(()) => "ok",
         Err(JournalError::Full) => "full",
-        Err(JournalError::Poisoned) => "poisoned",
+        Err(JournalError::TooFewReplicas) => "too_few_replicas",
+        Err(JournalError::Poisoned | JournalError::Deposed) => "poisoned",
     };
     let age = match counted.checkpoint_at_seconds {
         0 => None,

@@ -105,6 +105,14 @@ calls! {
     ReplaceList = "replace_list",
     /// `POST /v1/backup`
     Backup = "backup",
+    /// `GET /v1/cluster`
+    Cluster = "cluster",
+    /// `POST /v1/cluster/handover`
+    HandOver = "hand_over",
+    /// `POST /v1/cluster/forget`
+    ForgetMember = "forget_member",
+    /// What members ask of the primary
+    Member = "member",
     /// `GET /v1/stats`
     Stats = "stats",
     /// `GET /metrics`

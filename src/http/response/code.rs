@@ -32,6 +32,7 @@ pub(crate) enum Code {
     UnsupportedCoding,
     Overloaded,
     NotReady,
+    NotPrimary,
     StorageFull,
     Internal,
 }
@@ -66,6 +67,7 @@ impl Code {
         Self::UnsupportedCoding,
         Self::Overloaded,
         Self::NotReady,
+        Self::NotPrimary,
         Self::StorageFull,
         Self::Internal,
     ];
@@ -116,6 +118,9 @@ impl Code {
             }
             Self::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "overloaded", "The server is overloaded"),
             Self::NotReady => (StatusCode::SERVICE_UNAVAILABLE, "not_ready", "The server is not ready"),
+            Self::NotPrimary => {
+                (StatusCode::SERVICE_UNAVAILABLE, "not_primary", "This member is not the primary")
+            }
             Self::StorageFull => (StatusCode::INSUFFICIENT_STORAGE, "storage_full", "The disk is full"),
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "The server failed"),
         }

@@ -18,7 +18,8 @@ impl From<JournalError> for Problem {
     fn from(error: JournalError) -> Self {
         let code = match error {
             JournalError::Full => Code::StorageFull,
-            JournalError::Poisoned => Code::NotReady,
+            JournalError::Poisoned | JournalError::TooFewReplicas => Code::NotReady,
+            JournalError::Deposed => Code::NotPrimary,
         };
         Self::new(code, error.to_string())
     }

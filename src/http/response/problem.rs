@@ -55,7 +55,7 @@ impl Problem {
     /// An error whose detail says what to do.
     pub(crate) fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
         let retry_after_seconds = match code {
-            Code::Overloaded | Code::NotReady => Some(RETRY_AFTER_SECONDS),
+            Code::Overloaded | Code::NotReady | Code::NotPrimary => Some(RETRY_AFTER_SECONDS),
             Code::StorageFull => Some(STORAGE_FULL_RETRY_AFTER_SECONDS),
             Code::Paused => Some(PAUSED_RETRY_AFTER_SECONDS),
             _ => None,

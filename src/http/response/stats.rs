@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::http::cluster::ClusterStatus;
+
 /// The whole body.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Stats {
@@ -24,6 +26,9 @@ pub(crate) struct Stats {
     pub(crate) events: Option<EventLogStats>,
     pub(crate) disk: Disk,
     pub(crate) memory: Memory,
+    /// Only of a member of a cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) cluster: Option<ClusterStatus>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

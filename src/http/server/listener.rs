@@ -79,6 +79,13 @@ enum Socket {
     Unix(UnixListener),
 }
 
+/// Another handle of a listening socket.
+#[derive(Debug)]
+pub(crate) enum Duplicate {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
 /// An accepted connection.
 #[derive(Debug)]
 pub enum Stream {
@@ -146,6 +153,28 @@ impl Listener {
                 Ok((Stream::Tcp(stream), Some(from.ip())))
             }
             Socket::Unix(socket) => socket.accept().map(|(stream, _)| (Stream::Unix(stream), None)),
+        }
+    }
+
+    /// Another handle of the socket, which does not wait.
+    pub(crate) fn duplicate(&self) -> io::Result<Duplicate> {
+        Ok(match &self.socket {
+            Socket::Tcp(socket) => {
+                socket.set_nonblocking(true)?;
+                Duplicate::Tcp(socket.try_clone()?)
+            }
+            Socket::Unix(socket) => {
+                socket.set_nonblocking(true)?;
+                Duplicate::Unix(socket.try_clone()?)
+            }
+        })
+    }
+
+    /// Has [`Self::accept`] wait again, after [`Self::duplicate`].
+    pub(crate) fn block(&self) -> io::Result<()> {
+        match &self.socket {
+            Socket::Tcp(socket) => socket.set_nonblocking(false),
+            Socket::Unix(socket) => socket.set_nonblocking(false),
         }
     }
 

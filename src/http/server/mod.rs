@@ -29,6 +29,7 @@ use tracing::info;
 use crate::auth::authority::Authority;
 use crate::auth::registry::Registry;
 use crate::engine::registry::Engine;
+use crate::http::cluster::Cluster;
 use crate::http::counters::recent;
 use crate::http::limits::Limits;
 use crate::http::request::body::Bodies;
@@ -94,6 +95,8 @@ pub struct ServerConfig {
     pub authority: Option<Arc<Authority>>,
     /// The names of principals.
     pub registry: Arc<Registry>,
+    /// The cluster that it is primary of; `None` if it stands alone.
+    pub cluster: Option<Arc<Cluster>>,
 }
 
 /// A running server.
@@ -119,6 +122,7 @@ impl Server {
             tls,
             authority,
             registry,
+            cluster,
         } = config;
         let entrances = Entrance::all(&mut listeners, tls.as_ref(), &registry)?;
         let addresses = addresses(&listeners)?;
@@ -131,6 +135,7 @@ impl Server {
             names: Names::new(&addresses, allow_hosts),
             authority,
             registry,
+            cluster,
             bodies: Arc::new(Bodies::new(limits.clone(), threads_to_serve)),
         });
         let mut workers = Vec::new();

@@ -27,6 +27,7 @@ use crate::http::counters::principals::PrincipalCounts;
 use crate::http::request::query;
 use crate::http::response::body::Body;
 use crate::http::response::problem::Problem;
+use crate::http::standby;
 use crate::journal::handle::JournalError;
 use crate::sys::memory::resident_bytes;
 
@@ -97,6 +98,7 @@ impl Collector for Metrics {
     fn encode(&self, encoder: DescriptorEncoder) -> fmt::Result {
         let mut writer = Writer(encoder);
         put_daemon(&mut writer, &self.0)?;
+        put_cluster(&mut writer, &self.0)?;
         put_requests(&mut writer, &self.0)?;
         put_principals(&mut writer, &principals_of(&self.0, &self.1))?;
         put_journal(&mut writer, &self.0)?;
@@ -156,6 +158,15 @@ fn put_daemon(out: &mut Writer<'_>, api: &Api) -> fmt::Result {
         None,
         connections.accepted,
     )
+}
+
+/// Absent if the daemon stands alone. A standby has the same.
+fn put_cluster(out: &mut Writer<'_>, api: &Api) -> fmt::Result {
+    let Some(cluster) = &api.cluster else { return Ok(()) };
+    for (name, help, value) in standby::figures(&cluster.status()) {
+        out.gauge(&format!("allotd_{name}"), help, None, value)?;
+    }
+    Ok(())
 }
 
 fn put_requests(out: &mut Writer<'_>, api: &Api) -> fmt::Result {

@@ -1,0 +1,268 @@
+//! The server of a standby: it says what it is, and sends every other call to the primary.
+
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, HeaderValue, LOCATION};
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::{Semaphore, oneshot};
+
+use super::cluster::{ClusterStatus, Role};
+use super::response::body::Body;
+use super::response::code::Code;
+use super::response::json;
+use super::response::problem::Problem;
+use super::server::listener::{Duplicate, Listener};
+use super::server::tls::ServerTls;
+
+/// Connections that are served at the same time.
+const MAX_CONNECTIONS: usize = 1_024;
+/// How long a connection may take for the head of a request.
+const HEAD_SECONDS: u64 = 10;
+/// Pause after a connection that could not be accepted.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Says what this member knows of its cluster.
+pub type StatusSource = Arc<dyn Fn() -> ClusterStatus + Send + Sync>;
+
+/// A running server of a standby.
+pub struct StandbyServer {
+    stop: oneshot::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+struct Standby {
+    status: StatusSource,
+    started: Instant,
+}
+
+impl StandbyServer {
+    /// Serves on sockets that are bound already, until [`Self::stop`].
+    pub fn start(
+        listeners: &[Listener],
+        tls: Option<&Arc<ServerTls>>,
+        status: StatusSource,
+    ) -> io::Result<Self> {
+        let sockets: Vec<_> = listeners
+            .iter()
+            .map(|listener| {
+                let tls = tls.filter(|_| listener.config().tls).cloned();
+                Ok((listener.duplicate()?, tls))
+            })
+            .collect::<io::Result<_>>()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (stop, stopped) = oneshot::channel();
+        let thread = std::thread::Builder::new().name("standby".to_owned()).spawn(move || {
+            let standby = Arc::new(Standby { status, started: Instant::now() });
+            runtime.block_on(async move {
+                let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+                for (socket, tls) in sockets {
+                    tokio::spawn(accept(socket, tls, Arc::clone(&standby), Arc::clone(&places)));
+                }
+                let _ = stopped.await;
+            });
+        })?;
+        Ok(Self { stop, thread })
+    }
+
+    /// Ends all connections. The sockets go on listening.
+    pub fn stop(self) {
+        let _ = self.stop.send(());
+        // A panic of the thread is logged already.
+        drop(self.thread.join());
+    }
+}
+
+async fn accept(
+    socket: Duplicate,
+    tls: Option<Arc<ServerTls>>,
+    standby: Arc<Standby>,
+    places: Arc<Semaphore>,
+) {
+    match socket {
+        Duplicate::Tcp(socket) => {
+            let Ok(socket) = TcpListener::from_std(socket) else { return };
+            loop {
+                let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+                let Ok((stream, _)) = socket.accept().await else {
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                };
+                let (standby, tls) = (Arc::clone(&standby), tls.clone());
+                tokio::spawn(async move {
+                    match tls {
+                        None => serve(stream, standby).await,
+                        Some(tls) => {
+                            if let Some(accepted) = tls.accept(stream).await {
+                                serve(accepted.stream, standby).await;
+                            }
+                        }
+                    }
+                    drop(place);
+                });
+            }
+        }
+        Duplicate::Unix(socket) => {
+            let Ok(socket) = UnixListener::from_std(socket) else { return };
+            loop {
+                let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+                let Ok((stream, _)) = socket.accept().await else {
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                };
+                let standby = Arc::clone(&standby);
+                tokio::spawn(async move {
+                    serve(stream, standby).await;
+                    drop(place);
+                });
+            }
+        }
+    }
+}
+
+async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, standby: Arc<Standby>) {
+    let service = service_fn(move |request: Request<Incoming>| {
+        let response = standby.answer(&request);
+        async move { Ok::<_, std::convert::Infallible>(response) }
+    });
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    let head = Duration::from_secs(HEAD_SECONDS);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(head);
+    // A connection that breaks is the client's matter.
+    let _ = builder.serve_connection(TokioIo::new(stream), service).await;
+}
+
+/// A response with a text of a type.
+fn text(content_type: &'static str, body: String) -> Response<Body> {
+    let mut response = Response::new(Body::from(body));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+impl Standby {
+    fn answer(&self, request: &Request<Incoming>) -> Response<Body> {
+        let status = (self.status)();
+        let is_read = [Method::GET, Method::HEAD].contains(request.method());
+        match request.uri().path() {
+            "/healthz" if is_read => json::ok_json("{\"status\":\"alive\"}".to_owned()),
+            "/readyz" => not_primary(&status),
+            "/v1/cluster" if is_read => json::ok_json(of_cluster(&status)),
+            "/v1/stats" if is_read => json::ok_json(format!(
+                "{{\"version\":{},\"uptime_seconds\":{},\"state\":\"standby\",\"cluster\":{}}}",
+                json::quoted(env!("CARGO_PKG_VERSION")),
+                self.started.elapsed().as_secs(),
+                of_cluster(&status),
+            )),
+            "/metrics" if is_read => text("text/plain; version=0.0.4; charset=utf-8", metrics(&status)),
+            "/" if is_read => text("text/html; charset=utf-8", page(&status)),
+            _ => elsewhere(&status, request),
+        }
+    }
+}
+
+fn of_cluster(status: &ClusterStatus) -> String {
+    // It has no map with keys that are no text, so this cannot fail.
+    serde_json::to_string(status).unwrap_or_default()
+}
+
+fn not_primary(status: &ClusterStatus) -> Response<Body> {
+    let detail = match &status.primary {
+        Some(primary) => format!(
+            "This member is a standby: the primary is {}, at {}",
+            primary.member, primary.url
+        ),
+        None => "This member is a standby, and there is no primary at present: try again, or see GET /v1/cluster of \
+                 each member"
+            .to_owned(),
+    };
+    Problem::new(Code::NotPrimary, detail).into_response()
+}
+
+/// Sends a request to the primary.
+fn elsewhere(status: &ClusterStatus, request: &Request<Incoming>) -> Response<Body> {
+    let rest = request.uri().path_and_query().map_or("/", |rest| rest.as_str());
+    let location = status.primary.as_ref().filter(|primary| primary.member != status.member);
+    let location = location.map(|primary| HeaderValue::try_from(format!("{}{rest}", primary.url)));
+    match location {
+        Some(Ok(location)) => {
+            let mut response = not_primary(status);
+            *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;
+            response.headers_mut().remove(hyper::header::RETRY_AFTER);
+            response.headers_mut().insert(LOCATION, location);
+            response
+        }
+        _ => not_primary(status),
+    }
+}
+
+/// The figures of a cluster for Prometheus: names behind `allotd_`, what they are, values.
+pub(crate) fn figures(status: &ClusterStatus) -> [(&'static str, &'static str, f64); 7] {
+    let own = status.members.iter().find(|line| line.member == status.member);
+    let is_primary = if status.role == Role::Primary { 1.0 } else { 0.0 };
+    [
+        ("cluster_primary", "Whether this member is the primary", is_primary),
+        ("cluster_replicas", "Standbys that are there", status.replicas as f64),
+        ("cluster_epoch", "The epoch of the primary; 0 without one", status.epoch.unwrap_or(0) as f64),
+        (
+            "cluster_committed_entries",
+            "The last entry of the log that this member knows of",
+            status.committed as f64,
+        ),
+        ("cluster_position_entries", "All entries up to this one are durable here", status.position as f64),
+        ("cluster_lag_entries", "Entries that this member is behind", own.map_or(0, |line| line.lag) as f64),
+        (
+            "cluster_clock_ahead_seconds",
+            "How far the system's clock is ahead of the cluster's time",
+            status.clock_ahead_seconds as f64,
+        ),
+    ]
+}
+
+fn metrics(status: &ClusterStatus) -> String {
+    let lines = figures(status).into_iter().map(|(name, help, value)| {
+        format!("# HELP allotd_{name} {help}\n# TYPE allotd_{name} gauge\nallotd_{name} {value}\n")
+    });
+    lines.collect()
+}
+
+/// A page that says what this member is, and where the primary's page is.
+fn page(status: &ClusterStatus) -> String {
+    let escaped = |text: &str| text.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;");
+    let primary = match &status.primary {
+        Some(primary) => {
+            let (url, member) = (escaped(&primary.url), escaped(&primary.member));
+            format!("<p>The primary is <a href=\"{url}/\">{member}, at {url}</a>.</p>")
+        }
+        None => "<p><strong>There is no primary at present.</strong></p>".to_owned(),
+    };
+    let rows: String = status
+        .members
+        .iter()
+        .map(|line| {
+            format!(
+                "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
+                escaped(&line.member),
+                escaped(&line.url),
+                line.position,
+                line.lag
+            )
+        })
+        .collect();
+    format!(
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta http-equiv=\"refresh\" content=\"5\">\
+         <title>allotd: standby</title><style>body{{font:16px system-ui;margin:2rem;max-width:50rem}}\
+         td,th{{padding:.3rem 1rem .3rem 0;text-align:left}}</style>\
+         <h1>{} is a standby of {}</h1>{primary}\
+         <table><tr><th>Member</th><th>URL</th><th>Position</th><th>Behind</th></tr>{rows}</table></html>",
+        escaped(&status.member),
+        escaped(&status.cluster),
+    )
+}

@@ -1,0 +1,78 @@
+//! The time of all members: that of the primary, which the others estimate from the entries as they come.
+//!
+//! An entry is seen a while after it was made. So each one gives an estimate that is late by that while and never
+//! ahead, and the latest estimate counts. A new primary goes on from it: a lease never ends earlier than its holder was
+//! told.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::state::time::EPOCH_UNIX_SECONDS;
+use crate::sys::monotonic::boot_nanos;
+
+/// The clock of a member.
+#[derive(Debug, Default)]
+pub struct ClusterClock {
+    /// How far the cluster's time is ahead of the time since this machine's boot, in nanoseconds. It wraps, as the
+    /// boot may be before 2020 by a clock that is not set; 0 until something is known.
+    ahead_nanos: AtomicU64,
+    /// Whether an entry was seen as it came, or this member is the primary.
+    is_measured: AtomicBool,
+}
+
+impl ClusterClock {
+    /// Takes the time of an entry that was read just now. `is_fresh` is whether it was waited for.
+    pub fn observe(&self, time_nanos: u64, is_fresh: bool) {
+        let ahead = time_nanos.wrapping_sub(boot_nanos());
+        let later = |before: u64| before == 0 || ahead.wrapping_sub(before).cast_signed() > 0;
+        // Relaxed: the value is all there is.
+        let _ = self
+            .ahead_nanos
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |before| later(before).then_some(ahead));
+        if is_fresh {
+            self.is_measured.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// The cluster's time, in nanoseconds since 2020. Before an entry was seen as it came, the system's clock counts if
+    /// it is later: nobody knows how long there was no primary.
+    pub fn now_nanos(&self) -> u64 {
+        let ahead = self.ahead_nanos.load(Ordering::Relaxed);
+        let estimated = if ahead == 0 { 0 } else { ahead.wrapping_add(boot_nanos()) };
+        if self.is_measured.load(Ordering::Relaxed) { estimated } else { estimated.max(system_nanos()) }
+    }
+
+    /// How far the system's clock is ahead of the cluster's time, in seconds, or behind it if negative.
+    pub fn system_ahead_seconds(&self) -> i64 {
+        let ahead = system_nanos().wrapping_sub(self.now_nanos()).cast_signed();
+        ahead / 1_000_000_000
+    }
+}
+
+/// The system's time, in nanoseconds since 2020; 0 if it is before.
+fn system_nanos() -> u64 {
+    let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = unix.saturating_sub(Duration::from_secs(EPOCH_UNIX_SECONDS));
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR_NANOS: u64 = 3_600_000_000_000;
+
+    #[test]
+    fn the_latest_estimate_counts_and_the_system_only_until_one_is_fresh() {
+        let clock = ClusterClock::default();
+        let now = system_nanos();
+        clock.observe(now - 5 * HOUR_NANOS, false);
+        assert!(clock.now_nanos() >= now, "nobody knows how old the entry is");
+        clock.observe(now - 2 * HOUR_NANOS, true);
+        let estimated = clock.now_nanos();
+        assert!(estimated < now - HOUR_NANOS && estimated >= now - 2 * HOUR_NANOS);
+        clock.observe(now - 4 * HOUR_NANOS, true);
+        assert!(clock.now_nanos() >= estimated, "never back");
+        assert_eq!(clock.system_ahead_seconds() / 3_600, 2);
+    }
+}

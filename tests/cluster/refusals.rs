@@ -1,0 +1,55 @@
+//! What a member refuses at its start, and what a standby answers.
+
+use super::etcd::{self, Etcd};
+use super::members::Members;
+use super::support::daemon::{Daemon, one_line_failure};
+
+const FLAGS: [&str; 2] = ["--cluster-ttl", "2"];
+
+#[test]
+fn nothing_is_merged_that_does_not_belong_together() {
+    if !etcd::is_installed() {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let (etcd, other) = (Etcd::start(1, directory.path()), tempfile::tempdir().unwrap());
+    let other_etcd = Etcd::start(1, other.path());
+    let mut members = Members::start(2, directory.path(), &etcd.urls(), &FLAGS);
+    let primary = members.wait_primary();
+    let standby = 1 - primary;
+    // A standby says what it is, and sends all else on.
+    let client = &mut members.client(standby);
+    assert_eq!(client.call("GET", "/healthz").unwrap().status, 200);
+    assert_eq!(client.call("GET", "/readyz").unwrap().problem(), (503, "not_primary".to_owned()));
+    let sent_on = client.call("GET", "/v1/pools?x=1").unwrap();
+    assert_eq!(sent_on.status, 307);
+    let expected = format!("http://{}/v1/pools?x=1", members.all[primary].address);
+    assert_eq!(sent_on.header("location"), Some(expected.as_str()));
+    assert_eq!(client.call("GET", "/v1/stats").unwrap().json()["cluster"]["role"], "standby");
+    assert!(client.call("GET", "/metrics").unwrap().body.contains("allotd_cluster_primary 0"));
+    assert!(client.call("GET", "/").unwrap().body.contains("standby"));
+    let with = |data: &std::path::Path, etcd: &str, member: &str| {
+        super::support::daemon::allotd()
+            .args(["serve", "--cluster", "test", "--cluster-ttl", "1", "--etcd", etcd, "--member", member])
+            .args(["--listen", "127.0.0.1:0", "--advertise", "http://127.0.0.1:1", "--data"])
+            .arg(data)
+            .output()
+            .unwrap()
+    };
+    // Its directory is the cluster's, and this member's.
+    let data = members.all[standby].data.clone();
+    assert_eq!(members.stop(standby), Some(0));
+    let alone = super::support::daemon::allotd()
+        .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+        .arg(&data)
+        .output();
+    one_line_failure(&alone.unwrap(), 1, "is the directory of a member of a cluster");
+    one_line_failure(&with(&data, &etcd.urls(), "x"), 1, "is that of the member");
+    let foreign = directory.path().join("foreign");
+    let daemon = Daemon::start(&foreign);
+    assert_eq!(daemon.client().send("PUT", "/v1/pools/a", "text/plain", b"1\n").unwrap().status, 201);
+    assert_eq!(daemon.stop(), Some(0));
+    one_line_failure(&with(&foreign, &etcd.urls(), "m7"), 1, "nothing is merged");
+    one_line_failure(&with(&data, &other_etcd.urls(), "m1"), 1, "");
+    one_line_failure(&with(&directory.path().join("new"), "http://127.0.0.1:1", "m8"), 1, "etcd");
+}

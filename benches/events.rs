@@ -86,7 +86,7 @@ fn kept(daemon: &Daemon) -> (u64, u64) {
 
 fn print(what: &str, events: u64, took: Duration, cpu: Duration) {
     let (rate, each) = (events as f64 / took.as_secs_f64(), cpu.as_secs_f64() * 1e9 / events as f64);
-    println!("{what}: {:.0} events a second, {each:.0} ns of the server each", rate);
+    println!("{what}: {rate:.0} events a second, {each:.0} ns of the server each");
 }
 
 /// Leases in large calls, beside a reader that follows.
@@ -104,7 +104,7 @@ fn follow(daemon: &Daemon, events: u64) {
             read += Raw::events(daemon.address, begin + read, 1_000_000, 10).unwrap();
         }
     });
-    let (took, cpu) = (started.elapsed(), daemon.process.cpu().unwrap() - before);
+    let (took, cpu) = (started.elapsed(), daemon.process.cpu().unwrap().saturating_sub(before));
     print(
         &format!("{events} leases of {LEASES_PER_CALL} a call, and their events to one reader"),
         events,
@@ -120,7 +120,7 @@ fn oldest(daemon: &Daemon) {
     while from < next {
         from += Raw::events(daemon.address, from, 1_000_000, 0).unwrap();
     }
-    let (took, cpu) = (started.elapsed(), daemon.process.cpu().unwrap() - before);
+    let (took, cpu) = (started.elapsed(), daemon.process.cpu().unwrap().saturating_sub(before));
     print("reading from the oldest on", next - oldest, took, cpu);
 }
 
@@ -160,7 +160,7 @@ fn readers(daemon: &Daemon) {
             is_over.store(true, Ordering::Relaxed);
             times
         });
-        let cpu = daemon.process.cpu().unwrap() - before;
+        let cpu = daemon.process.cpu().unwrap().saturating_sub(before);
         let at = |share: usize| times[times.len() * share / 1_000];
         println!(
             "{RATE} leases a second beside {count} readers that follow: p50 {:.0?}, p99 {:.0?}; {cpu:.2?} of the server",

@@ -18,6 +18,20 @@ use support::{Answer, Client, try_read_answer};
 const KEEP: [&str; 2] = ["--events-keep", "64MiB,24h"];
 const NUMBERS: u64 = 60;
 const FIRST: u64 = 1_000;
+/// What events there are.
+const NAMES: [&str; 11] = [
+    "leased",
+    "renewed",
+    "returned",
+    "expired",
+    "released",
+    "retired",
+    "reinstated",
+    "round",
+    "blocked",
+    "unblocked",
+    "added",
+];
 
 fn start(data: &Path) -> Daemon {
     Daemon::start_with(data, &[&KEEP[..], &["--workers", "2", "--journal-file-mib", "8"]].concat())
@@ -312,19 +326,6 @@ fn each_numbers_history_leads_to_its_state_through_kills_and_restarts() {
     assert_leads_to_the_states(&daemon, &last);
 
     let has = |name: &str| events.iter().any(|event| event["event"] == name);
-    const NAMES: [&str; 11] = [
-        "leased",
-        "renewed",
-        "returned",
-        "expired",
-        "released",
-        "retired",
-        "reinstated",
-        "round",
-        "blocked",
-        "unblocked",
-        "added",
-    ];
     for name in NAMES {
         assert!(has(name), "{name} did not happen, so the test shows nothing of it");
     }
@@ -392,7 +393,8 @@ fn lists_of_many_numbers_tell_what_the_pool_holds_and_nothing_else() {
         client.send("PATCH", "/v1/pools/ru", "application/json", patch.as_bytes()).unwrap().status,
         200
     );
-    let odd: String = (0..1_500).map(|index| format!("{}\n", FIRST + 2 * index + 1)).collect();
+    let odd: Vec<_> = (0..1_500).map(|index| (FIRST + 2 * index + 1).to_string()).collect();
+    let odd = odd.join("\n");
     let added = send(&mut client, "POST", "/v1/lists/big/numbers", &odd);
     assert_eq!(added["pools"][0]["blocked"], 1_500 - 4 - 1);
     let all = "first,last\n1,100000000\n";

@@ -52,6 +52,7 @@ pub(crate) fn given_whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
 }
 
 /// The same as a member that is there and may be `null`.
+#[expect(clippy::option_option, reason = "absent, null and a number are three things")]
 pub(crate) fn given_whole_or_null<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Option<u32>>, D::Error> {
@@ -70,6 +71,7 @@ mod tests {
     use super::*;
 
     #[derive(Debug, serde::Deserialize)]
+    #[expect(clippy::option_option, reason = "absent, null and a number are three things")]
     struct Limits {
         #[serde(default, deserialize_with = "given_whole_or_null")]
         most: Option<Option<u32>>,

@@ -1,5 +1,6 @@
 //! The server of a standby: it says what it is, and sends every other call to the primary.
 
+use std::fmt::Write as _;
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -227,10 +228,13 @@ pub(crate) fn figures(status: &ClusterStatus) -> [(&'static str, &'static str, f
 }
 
 fn metrics(status: &ClusterStatus) -> String {
-    let lines = figures(status).into_iter().map(|(name, help, value)| {
-        format!("# HELP allotd_{name} {help}\n# TYPE allotd_{name} gauge\nallotd_{name} {value}\n")
-    });
-    lines.collect()
+    let mut text = String::new();
+    for (name, help, value) in figures(status) {
+        // Writing to a string does not fail.
+        let _ =
+            write!(text, "# HELP allotd_{name} {help}\n# TYPE allotd_{name} gauge\nallotd_{name} {value}\n");
+    }
+    text
 }
 
 /// A page that says what this member is, and where the primary's page is.
@@ -243,19 +247,16 @@ fn page(status: &ClusterStatus) -> String {
         }
         None => "<p><strong>There is no primary at present.</strong></p>".to_owned(),
     };
-    let rows: String = status
-        .members
-        .iter()
-        .map(|line| {
-            format!(
-                "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
-                escaped(&line.member),
-                escaped(&line.url),
-                line.position,
-                line.lag
-            )
-        })
-        .collect();
+    let mut rows = String::new();
+    for line in &status.members {
+        let (member, url) = (escaped(&line.member), escaped(&line.url));
+        // Writing to a string does not fail.
+        let _ = write!(
+            rows,
+            "<tr><td>{member}</td><td>{url}</td><td>{}</td><td>{}</td></tr>",
+            line.position, line.lag
+        );
+    }
     format!(
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta http-equiv=\"refresh\" content=\"5\">\
          <title>allotd: standby</title><style>body{{font:16px system-ui;margin:2rem;max-width:50rem}}\

@@ -114,7 +114,7 @@ impl<'a> Follower<'a> {
             Content::Files(_) if sequence <= self.file.files => {}
             // It can be done again, so it need not be durable at once.
             Content::Files(FileChange::Write { path, offset, bytes }) => {
-                self.write(&path, offset, &bytes.0)?
+                self.write(&path, offset, &bytes.0)?;
             }
             Content::Files(change) => {
                 self.sync()?;
@@ -273,14 +273,11 @@ impl<'a> Follower<'a> {
                 return Err(FollowError::Path(reference.path.clone()));
             }
             let path = staging.join(&reference.path);
-            match &reference.content {
-                Some(Base64(content)) => {
-                    files::replace_file(&*self.disk, &path, content).map_err(at(&path))?;
-                }
-                None => {
-                    self.fetch(sequence, index, &path, reference)?;
-                    index += 1;
-                }
+            if let Some(Base64(content)) = &reference.content {
+                files::replace_file(&*self.disk, &path, content).map_err(at(&path))?;
+            } else {
+                self.fetch(sequence, index, &path, reference)?;
+                index += 1;
             }
         }
         self.disk.sync_directory(&staging).map_err(at(&staging))?;
@@ -337,9 +334,9 @@ pub fn discard(data_dir: &Path, kept: &[&str]) -> io::Result<()> {
             continue;
         }
         if found.file_type()?.is_dir() {
-            fs::remove_dir_all(found.path())?
+            fs::remove_dir_all(found.path())?;
         } else {
-            fs::remove_file(found.path())?
+            fs::remove_file(found.path())?;
         }
     }
     File::open(data_dir)?.sync_all()

@@ -36,7 +36,7 @@ const ID_BYTES: usize = 16;
 fn random_id() -> std::io::Result<String> {
     let mut bytes = [0; ID_BYTES];
     random::fill(&mut bytes)?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(format!("{:032x}", u128::from_be_bytes(bytes)))
 }
 
 #[cfg(feature = "cluster")]

@@ -62,6 +62,13 @@ pub(super) fn lead(
     (on_hangup, shutdown): (OnHangup, impl Future<Output = ()>),
 ) -> Result<Ended, DaemonError> {
     let begun = Instant::now();
+    // The signal may have come while this member became primary.
+    let stops = member.stops();
+    let shutdown = async move {
+        if !stops {
+            shutdown.await;
+        }
+    };
     let Promoted { epoch, file, dropped } = promoted;
     let ttl = Duration::from_secs(member.cluster.ttl_seconds.into());
     let primary = Arc::new(Primary::new(Arc::clone(&member.log), epoch, file.position, ttl / MARGIN_PARTS));

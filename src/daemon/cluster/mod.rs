@@ -104,7 +104,7 @@ fn wait_for_promotion(
         }
     });
     match thread.join() {
-        Ok(result) => result.map_err(DaemonError::from),
+        Ok(promoted) => Ok(promoted),
         Err(panic) => std::panic::resume_unwind(panic),
     }
 }

@@ -96,10 +96,10 @@ impl<'a> Standby<'a> {
     }
 
     /// Follows until this member is primary; `None` once it is to stop.
-    pub(super) fn run(mut self) -> Result<Option<Promoted>, ClusterError> {
+    pub(super) fn run(mut self) -> Option<Promoted> {
         while !self.member.stops() {
             match self.step() {
-                Ok(Some(promoted)) => return Ok(Some(promoted)),
+                Ok(Some(promoted)) => return Some(promoted),
                 Ok(None) => {}
                 Err(error) => {
                     if let Some(suppressed) = limit::STANDBY_FAILED.admit() {
@@ -109,7 +109,7 @@ impl<'a> Standby<'a> {
                 }
             }
         }
-        Ok(None)
+        None
     }
 
     fn step(&mut self) -> Result<Option<Promoted>, ClusterError> {
@@ -167,11 +167,11 @@ impl<'a> Standby<'a> {
         }
         // The log is kept from here on.
         self.member.log.claim(follower.file.position)?;
-        let followed = self.follow_with(&mut follower);
+        let end = self.follow_with(&mut follower);
         // Also after an error: what was applied stays so.
         follower.save()?;
         self.file = follower.file.clone();
-        followed
+        end
     }
 
     fn follow_with(&self, follower: &mut Follower<'_>) -> Result<End, ClusterError> {

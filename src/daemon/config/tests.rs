@@ -1,5 +1,6 @@
 use clap::Args as _;
 
+use super::limits::{DEFAULT_CLUSTER_TTL_SECONDS, DEFAULT_LOG_KEEP_MIB};
 use super::listen::ListenArg;
 use super::*;
 
@@ -166,6 +167,18 @@ fn the_example_has_every_key() {
         allow_plain_text,
         allow_anyone,
         insecure,
+        cluster,
+        etcd,
+        etcd_ca,
+        etcd_cert,
+        etcd_key,
+        etcd_user_file,
+        advertise,
+        cluster_ca,
+        member,
+        cluster_ttl,
+        require_replicas,
+        log_keep_mib,
         log_level,
         log_format,
         log_numbers,
@@ -185,6 +198,11 @@ fn the_example_has_every_key() {
     assert!(tls_client_ca.is_some() && tls_client_crl.is_some());
     assert_eq!((tls_client_required, tls_1_2), (Some(false), Some(false)));
     assert_eq!((allow_plain_text, allow_anyone), (Some(false), Some(false)));
+    assert!(cluster.is_some() && !etcd.is_empty() && etcd_ca.is_some() && etcd_user_file.is_some());
+    assert!(etcd_cert.is_some() && etcd_key.is_some() && cluster_ca.is_some());
+    assert!(advertise.is_some() && member.is_some());
+    assert_eq!((cluster_ttl, require_replicas), (Some(DEFAULT_CLUSTER_TTL_SECONDS), Some(0)));
+    assert_eq!(log_keep_mib, Some(DEFAULT_LOG_KEEP_MIB));
     let engine = crate::engine::startup::config::EngineConfig::new(data.unwrap(), 1);
     assert_eq!(backup_dir.unwrap(), engine.backup_dir);
 }
@@ -205,6 +223,18 @@ fn the_example_shows_the_defaults() {
         "max_numbers",
         "max_backups",
         "events_keep",
+        "cluster",
+        "etcd",
+        "etcd_ca",
+        "etcd_cert",
+        "etcd_key",
+        "etcd_user_file",
+        "advertise",
+        "cluster_ca",
+        "member",
+        "cluster_ttl",
+        "require_replicas",
+        "log_keep_mib",
     ]));
     let bare = ServeArgs { data: Some("/var/lib/allotd".into()), ..ServeArgs::default() };
     assert_eq!(shown.into_config().unwrap(), bare.into_config().unwrap());

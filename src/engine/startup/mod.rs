@@ -33,6 +33,7 @@ use crate::store::fail_stop_disk::FailStopDisk;
 use crate::store::open_error::OpenError;
 use crate::store::totals_file::TotalsFile;
 use crate::store::{holders_file, idempotency_file, pool_dir, secret};
+use crate::sys::background::BackgroundThread;
 use crate::sys::sync::Mutex;
 
 use super::budgets::Budgets;
@@ -76,12 +77,7 @@ impl Engine {
         let fail_stop_disk: Arc<dyn Disk> =
             Arc::new(FailStopDisk::new(Arc::clone(&config.disk), Arc::clone(&journal)));
         let (data_dir, disk) = (&config.data_dir, &config.disk);
-        if data_dir.join(CONTENTS_FILE).exists() {
-            return Err(OpenError::Backup(data_dir.clone()));
-        }
-        if matches!(config.membership, Membership::Single) && data_dir.join(MEMBER_FILE).exists() {
-            return Err(OpenError::Member(data_dir.clone()));
-        }
+        refuse_others(config)?;
         let lock = lock_directory(&**disk, data_dir)?;
         let in_dir = |error| OpenError::Io(data_dir.clone(), error);
         let staging_dir = prepare(config).map_err(in_dir)?;
@@ -156,15 +152,7 @@ impl Engine {
         let announcements = Arc::clone(&shared.announcements);
         journal.on_refusal(move || announcements.refuse_all());
         let waking = WakingThread::start(&shared.announcements, &pools).map_err(in_dir)?;
-        let background = match config.membership {
-            // Changes that come by time or by themselves come from the log.
-            Membership::Following => Vec::new(),
-            Membership::Single | Membership::Leading(_) => vec![
-                start_sweeper(&shared, &pools).map_err(in_dir)?,
-                start_merger(&pools).map_err(in_dir)?,
-                start_recorder(totals_file, &pools).map_err(in_dir)?,
-            ],
-        };
+        let background = start_background(config, &shared, &pools, totals_file).map_err(in_dir)?;
         let dirs = Directories {
             data: data_dir.clone(),
             pools: data_dir::pools_dir(data_dir),
@@ -181,6 +169,31 @@ impl Engine {
             report,
         )))
     }
+}
+
+/// Refuses a directory that is no data directory of this daemon alone.
+fn refuse_others(config: &EngineConfig) -> Result<(), OpenError> {
+    let data_dir = &config.data_dir;
+    if data_dir.join(CONTENTS_FILE).exists() {
+        return Err(OpenError::Backup(data_dir.clone()));
+    }
+    if matches!(config.membership, Membership::Single) && data_dir.join(MEMBER_FILE).exists() {
+        return Err(OpenError::Member(data_dir.clone()));
+    }
+    Ok(())
+}
+
+/// Starts the threads that change pools by themselves. What a standby has changes only by the log.
+fn start_background(
+    config: &EngineConfig,
+    shared: &Arc<Shared>,
+    pools: &Arc<ArcSwap<Pools>>,
+    totals_file: TotalsFile,
+) -> io::Result<Vec<BackgroundThread>> {
+    if matches!(config.membership, Membership::Following) {
+        return Ok(Vec::new());
+    }
+    Ok(vec![start_sweeper(shared, pools)?, start_merger(pools)?, start_recorder(totals_file, pools)?])
 }
 
 /// Starts the journal. The pools must be in place: a checkpoint may begin immediately.

@@ -272,6 +272,8 @@ where
     .await
 }
 
+type Http2<S> = http2::Connection<TokioIo<Gated<S>>, ConnectionService, TokioExecutor>;
+
 /// hyper's part of a connection. It is large, and so has one place: a future that takes another one keeps room
 /// for it twice.
 enum Requests<S>
@@ -279,7 +281,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     Http1(Pin<Box<http1::Connection<TokioIo<Gated<S>>, ConnectionService>>>),
-    Http2(Pin<Box<http2::Connection<TokioIo<Gated<S>>, ConnectionService, TokioExecutor>>>),
+    Http2(Pin<Box<Http2<S>>>),
 }
 
 impl<S> Requests<S>

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::journal::frame::FrameHead;
-use crate::journal::writer::FrameTime;
+use crate::journal::frame_time::FrameTime;
 use crate::state::time::{EPOCH_UNIX_SECONDS, Timestamp};
 use crate::store::open_error::ClockError;
 use crate::sys::atomics::{AtomicU64, Ordering};

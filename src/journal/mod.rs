@@ -9,7 +9,7 @@
 //! * `queue`: carries records from the threads that change words to the writer, and reports what is
 //!   committed.
 //! * `handle`: the journal as these threads see it.
-//! * `writer`: the one thread that writes: group commit, the next file, the stop when the disk fails.
+//! * `group_commit`: the one thread that writes: group commit, the next file, the stop when the disk fails.
 //! * `recovery`: reads the files back.
 //! * `replica`: the log of other machines in which records stand first. `received`: writes what comes from there.
 //! * `running`: starts a journal after the recovered files, and closes it.
@@ -24,6 +24,8 @@ pub(crate) mod durability;
 pub mod file;
 pub(crate) mod follower;
 pub mod frame;
+pub mod frame_time;
+pub(crate) mod group_commit;
 pub(crate) mod handle;
 pub mod marks;
 #[cfg(all(test, allotd_loom))]
@@ -39,13 +41,13 @@ pub(crate) mod ring;
 pub(crate) mod running;
 mod spare_maker;
 mod stats;
-pub(crate) mod writer;
 
 pub use checkpointer::{Checkpoint, MAX_FILES};
 pub use durability::Durability;
+pub use frame_time::FrameTime;
+pub use group_commit::TimeSource;
 pub use handle::{Changing, Journal, JournalError};
 pub use pin::Pin;
 pub use queue::Position;
 pub use running::{Callbacks, JournalConfig, MIN_FILE_BYTES, Running, StartError};
 pub use stats::JournalSnapshot;
-pub use writer::{FrameTime, TimeSource};

@@ -2,8 +2,8 @@
 
 use std::{fmt, io};
 
+use super::frame_time::FrameTime;
 use super::record::RECORD_BYTES;
-use super::writer::FrameTime;
 
 /// A log that other machines follow.
 pub trait Replica: fmt::Debug + Send + Sync + 'static {

@@ -17,11 +17,11 @@ use super::checkpointer::{Checkpoint, Files};
 use super::durability::Durability;
 use super::file::{self, JournalFile};
 use super::frame::{Head, MAX_FRAME_BYTES};
+use super::group_commit::{self, TimeSource, Writer};
 use super::handle::Journal;
 use super::pin::Pin;
 use super::recovery::Recovered;
 use super::replica::Replica;
-use super::writer::{self, TimeSource, Writer};
 
 /// The smallest journal file: the largest frame fits several times.
 pub const MIN_FILE_BYTES: u64 = 4 * MAX_FRAME_BYTES as u64;
@@ -99,7 +99,8 @@ impl Running {
         let JournalConfig { dir, durability, file_bytes, boot_id, disk, replica } = config;
         let slots = journal.queues.slots();
         // With room for more than the reserve, however many threads there are.
-        let smallest_bytes = MIN_FILE_BYTES.max(writer::least_reserve_bytes(slots) + MAX_FRAME_BYTES as u64);
+        let smallest_bytes =
+            MIN_FILE_BYTES.max(group_commit::least_reserve_bytes(slots) + MAX_FRAME_BYTES as u64);
         let file_bytes = file_bytes.max(smallest_bytes).next_multiple_of(PAGE_BYTES as u64);
         let closed = recovered.files.clone();
         file::sync_all(&*disk, &dir, &closed)?;
@@ -108,7 +109,7 @@ impl Running {
         let files = Arc::new(Files::new(Arc::clone(&disk), &dir, file_bytes, closed)?);
         let spare = files.first_spare()?;
         let head = Head { file_sequence, first_frame: next_frame, boot_id, file_bytes };
-        let access = writer::access(durability);
+        let access = group_commit::access(durability);
         let file = JournalFile::start(Arc::clone(&disk), &dir, &spare, &head, access)?;
         let stopped = Arc::new(AtomicBool::new(false));
         let mut writer = Writer {
@@ -119,13 +120,13 @@ impl Running {
             boot_id,
             time: callbacks.time,
             replica: replica.clone(),
-            reserve_bytes: writer::reserve_bytes(slots, file_bytes),
+            reserve_bytes: group_commit::reserve_bytes(slots, file_bytes),
             file,
             last_is_time: false,
             next_frame,
             last_with_records: 0,
             durable_below: next_frame,
-            buffer: writer::frame_buffer()?,
+            buffer: group_commit::frame_buffer()?,
             records: 0,
             taken: vec![0; slots],
             last_frame_at: Instant::now(),

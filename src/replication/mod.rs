@@ -28,3 +28,6 @@ pub mod member_file;
 pub mod memory;
 pub mod offered;
 pub mod primary;
+#[cfg(test)]
+#[cfg(not(allotd_loom))]
+mod tests;

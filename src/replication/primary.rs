@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 
 use tracing::warn;
 
+use crate::journal::frame_time::FrameTime;
 use crate::journal::record::RECORD_BYTES;
 use crate::journal::replica::Replica;
-use crate::journal::writer::FrameTime;
 use crate::sys::monotonic::boot_nanos;
 
 use super::entry::{Base64, Content, Entry, FileChange, FileReference};

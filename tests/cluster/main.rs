@@ -169,7 +169,7 @@ fn load_and_fault(
         std::thread::sleep(delay);
         let begun = Instant::now();
         let killed = happen(members, etcd, primary, fault);
-        *gap.lock().unwrap() = wait_for_lease(members, begun, answered, fault);
+        *gap.lock().unwrap() = wait_for_lease(members, begun, fault);
         is_over.store(true, Ordering::SeqCst);
         repair(members, etcd, primary, fault, killed);
         let ended = clients.into_iter().map(|client| client.join().unwrap());
@@ -193,19 +193,14 @@ fn happen(members: &mut Members, etcd: &mut Etcd, primary: usize, fault: Fault) 
 }
 
 /// Waits until a lease is confirmed again, of a pool of its own.
-fn wait_for_lease(members: &Members, begun: Instant, answered: &AtomicU64, fault: Fault) -> Duration {
-    let before = answered.load(Ordering::SeqCst);
+fn wait_for_lease(members: &Members, begun: Instant, fault: Fault) -> Duration {
     loop {
-        // The clients go on if the primary is the same.
-        if fault == Fault::EtcdLeader && answered.load(Ordering::SeqCst) > before + CLIENTS as u64 {
-            return begun.elapsed();
-        }
         for member in &members.all {
             let Ok(mut client) = Client::connect(member.address) else { continue };
             // A zombie takes connections, and answers none.
             client.connection.get_mut().set_read_timeout(Some(SHORT)).unwrap();
             let leased = client.post("/v1/pools/probe/lease", &json!({"ttl": 1}));
-            if fault != Fault::EtcdLeader && leased.is_ok_and(|answer| answer.status == 200) {
+            if leased.is_ok_and(|answer| answer.status == 200) {
                 return begun.elapsed();
             }
         }

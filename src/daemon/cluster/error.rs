@@ -13,9 +13,11 @@ pub(crate) enum ClusterError {
     #[error("{0}. Check --etcd, and that etcd has a leader: \"etcdctl endpoint status --cluster\"")]
     Log(#[from] LogError),
     /// A file for the connection cannot be read.
+    #[cfg(feature = "cluster")]
     #[error("{0}: {1}")]
     File(std::path::PathBuf, #[source] std::io::Error),
     /// The user for etcd is not understood.
+    #[cfg(feature = "cluster")]
     #[error("{0} is not USER:PASSWORD")]
     User(std::path::PathBuf),
     /// What the directory knows of its cluster cannot be used.

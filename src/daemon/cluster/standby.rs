@@ -61,6 +61,8 @@ pub(super) struct Standby<'a> {
     file: MemberFile,
     /// Whether the directory is to be filled anew.
     is_behind: bool,
+    /// Whether a campaign had no answer: this member may have become primary by it.
+    may_have_won: bool,
     /// Since when there is no primary.
     alone_since: Option<Instant>,
 }
@@ -92,7 +94,7 @@ impl Surroundings for OfMember<'_> {
 
 impl<'a> Standby<'a> {
     pub(super) fn new(member: &'a Member, file: MemberFile) -> Self {
-        Self { member, file, is_behind: false, alone_since: None }
+        Self { member, file, is_behind: false, may_have_won: false, alone_since: None }
     }
 
     /// Follows until this member is primary; `None` once it is to stop.
@@ -115,6 +117,11 @@ impl<'a> Standby<'a> {
     fn step(&mut self) -> Result<Option<Promoted>, ClusterError> {
         let view = self.member.log.view();
         match &view.primary {
+            Some(primary) if primary.member == self.member.id && self.may_have_won => {
+                let surroundings = OfMember(self.member);
+                let follower = self.follower(&surroundings);
+                self.promoted(follower, primary.epoch).map(Some)
+            }
             // The key of an earlier life of this process: it ends.
             Some(primary) if primary.member == self.member.id => {
                 self.member.log.wait(view.version, LISTEN);
@@ -282,10 +289,21 @@ impl<'a> Standby<'a> {
                 return Ok(None);
             }
         }
-        let Some(epoch) = member.log.campaign()? else {
-            self.file = MemberFile { directory: self.file.directory, ..follower.file.clone() };
-            return Ok(None);
-        };
+        self.may_have_won = true;
+        let won = member.log.campaign()?;
+        self.may_have_won = false;
+        match won {
+            Some(epoch) => self.promoted(follower, epoch).map(Some),
+            None => {
+                self.file = MemberFile { directory: self.file.directory, ..follower.file.clone() };
+                Ok(None)
+            }
+        }
+    }
+
+    /// Takes over as primary.
+    fn promoted(&self, mut follower: Follower<'_>, epoch: u64) -> Result<Promoted, ClusterError> {
+        let member = self.member;
         let read = self.read_all(&mut follower);
         let mut file = follower.file.clone();
         let dropped = match read {
@@ -304,7 +322,7 @@ impl<'a> Standby<'a> {
         }
         file = MemberFile { directory: Directory::Leads, epoch, files: file.position, ..file };
         file.write(&*files::real(), &member.config.data_dir)?;
-        Ok(Some(Promoted { epoch, file, dropped }))
+        Ok(Promoted { epoch, file, dropped })
     }
 
     /// Applies what the log has beyond this directory. Returns the first entry whose files cannot be had, if there is one.

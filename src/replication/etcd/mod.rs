@@ -11,33 +11,30 @@
 //!
 //! An append is one transaction: if `primary` has the epoch as its create revision and the entry does not exist, put it.
 
+mod seen;
+mod session;
+
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use etcd_client::{
-    Certificate, Client, Compare, CompareOp, ConnectOptions, DeleteOptions, EventType, GetOptions, Identity,
-    PutOptions, SortOrder, SortTarget, TlsOptions, Txn, TxnOp, TxnOpResponse, WatchOptions,
+    Certificate, Client, Compare, CompareOp, ConnectOptions, DeleteOptions, GetOptions, Identity, PutOptions,
+    SortOrder, SortTarget, TlsOptions, Txn, TxnOp, TxnOpResponse,
 };
 use serde::{Deserialize, Serialize};
 use tokio::runtime::{Builder, Handle};
-use tracing::{info, warn};
 
-use crate::sys::monotonic::boot_nanos;
+use super::log::{Appended, Entries, Log, LogError, MemberStatus, View};
 
-use super::log::{Appended, Entries, Log, LogError, MemberStatus, PrimaryKey, View};
+use seen::Seen;
+use session::{Inner, KEEPALIVES_PER_TTL, PrimaryValue, failed};
 
+/// A call is given up after this part of the time to live, and made anew at another node.
+const CALLS_PER_TTL: u32 = 3;
 /// Entries that one answer has at most: etcd's answers have no limit of their own.
 const READ_ENTRIES: i64 = 64;
-/// Parts of the time to live after which keys are kept alive again.
-const KEEPALIVES_PER_TTL: u32 = 5;
-/// How long the watch may say nothing before it is begun anew: a dead connection can be silent for ever.
-const WATCH_PATIENCE: Duration = Duration::from_secs(5);
-/// How often it is asked to say something.
-const WATCH_ASK: Duration = Duration::from_secs(1);
-/// Pause before a broken connection is tried again.
-const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
 /// Entries that are forgotten in one request.
 const TRIM_STEP: u64 = 10_000;
 
@@ -65,23 +62,6 @@ pub struct ClusterKey {
     pub key: String,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
-struct PrimaryValue {
-    member: String,
-    url: String,
-}
-
-#[derive(Debug, Default)]
-struct Seen {
-    view: View,
-    /// Entries as they came, ascending and without a gap.
-    entries: Entries,
-    entry_bytes: usize,
-}
-
-/// Entries that wait to be taken, in bytes; with more, all of them are read anew.
-const MAX_WAITING_BYTES: usize = 32 << 20;
-
 /// A member's side of the log.
 pub struct EtcdLog {
     inner: Arc<Inner>,
@@ -90,28 +70,10 @@ pub struct EtcdLog {
     call_timeout: Duration,
 }
 
-struct Inner {
-    client: Client,
-    prefix: String,
-    member: String,
-    url: String,
-    ttl_seconds: u32,
-    lease: AtomicU64,
-    stands_until_nanos: AtomicU64,
-    /// Whether this process was or wants to be primary: its keys then end once, and for good.
-    leads: AtomicBool,
-    seen: Mutex<Seen>,
-    changed: Condvar,
-}
-
 impl std::fmt::Debug for EtcdLog {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("EtcdLog").field("prefix", &self.inner.prefix).finish_non_exhaustive()
     }
-}
-
-fn failed(error: impl std::fmt::Display) -> LogError {
-    LogError(format!("etcd: {error}"))
 }
 
 impl EtcdLog {
@@ -149,16 +111,26 @@ impl EtcdLog {
             }
             options = options.with_tls(tls);
         }
-        let endpoints = config.endpoints.clone();
-        let client = handle.block_on(async move {
-            let connecting = Client::connect(endpoints, Some(options));
-            match tokio::time::timeout(2 * ttl, connecting).await {
-                Ok(connected) => connected.map_err(failed),
-                Err(_) => Err(failed("it does not answer")),
-            }
-        })?;
+        let mut clients = Vec::new();
+        for endpoint in config.endpoints.clone() {
+            let options = options.clone();
+            let connected = handle.block_on(async move {
+                let connecting = Client::connect([endpoint], Some(options));
+                match tokio::time::timeout(ttl, connecting).await {
+                    Ok(connected) => connected.map_err(failed),
+                    Err(_) => Err(failed("it does not answer")),
+                }
+            });
+            clients.push(connected);
+        }
+        let is_any = clients.iter().any(Result::is_ok);
+        if let Some(Err(error)) = clients.pop_if(|_| !is_any) {
+            return Err(error);
+        }
+        let clients = clients.into_iter().flatten().collect();
         let inner = Arc::new(Inner {
-            client,
+            clients,
+            turn: AtomicUsize::new(0),
             prefix: format!("/allotd/{cluster}/"),
             member: member.to_owned(),
             url: url.to_owned(),
@@ -169,10 +141,22 @@ impl EtcdLog {
             seen: Mutex::default(),
             changed: Condvar::new(),
         });
-        let log = Self { inner, handle, call_timeout: ttl };
-        let key = log.cluster_key(fresh)?;
-        log.call(Inner::grant(&log.inner))?;
-        log.call(Inner::read_view(&log.inner))?;
+        let log = Self { inner, handle, call_timeout: ttl / CALLS_PER_TTL };
+        // A node may be gone: each has its turn.
+        let mut tries = config.endpoints.len();
+        let key = loop {
+            let found = log.cluster_key(fresh).and_then(|key| {
+                log.call(Inner::grant(&log.inner))?;
+                log.call(Inner::read_view(&log.inner))?;
+                Ok(key)
+            });
+            tries -= 1;
+            match found {
+                Ok(key) => break key,
+                Err(error) if tries == 0 => return Err(error),
+                Err(_) => {}
+            }
+        };
         log.handle.spawn(Inner::keep_alive(Arc::clone(&log.inner)));
         log.handle.spawn(Inner::watch(Arc::clone(&log.inner)));
         Ok((log, key))
@@ -181,18 +165,20 @@ impl EtcdLog {
     /// Waits for a call, but not for ever.
     fn call<T>(&self, call: impl Future<Output = Result<T, LogError>>) -> Result<T, LogError> {
         let timeout = self.call_timeout;
-        self.handle.block_on(async move {
+        let turn = self.inner.turn();
+        let result = self.handle.block_on(async move {
             match tokio::time::timeout(timeout, call).await {
                 Ok(result) => result,
-                Err(_) => Err(failed(format!("no answer within {} s", timeout.as_secs()))),
+                Err(_) => Err(failed(format!("no answer within {} ms", timeout.as_millis()))),
             }
-        })
+        });
+        result.inspect_err(|_| self.inner.failed_at(turn))
     }
 
     fn cluster_key(&self, fresh: &ClusterKey) -> Result<ClusterKey, LogError> {
         let key = self.inner.key("cluster");
         let value = serde_json::to_vec(fresh).map_err(failed)?;
-        let mut client = self.inner.client.clone();
+        let mut client = self.inner.client();
         self.call(async move {
             let absent = Compare::create_revision(key.clone(), CompareOp::Equal, 0);
             let txn = Txn::new()
@@ -220,216 +206,6 @@ impl EtcdLog {
     }
 }
 
-impl Inner {
-    fn key(&self, name: &str) -> String {
-        format!("{}{name}", self.prefix)
-    }
-
-    fn log_key(&self, sequence: u64) -> String {
-        format!("{}log/{sequence:016x}", self.prefix)
-    }
-
-    fn lease(&self) -> i64 {
-        self.lease.load(Ordering::SeqCst).cast_signed()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Seen> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn ttl_nanos(&self) -> u64 {
-        u64::from(self.ttl_seconds) * 1_000_000_000
-    }
-
-    /// Takes a new lease for this member's keys.
-    async fn grant(inner: &Arc<Self>) -> Result<(), LogError> {
-        let begun = boot_nanos();
-        let mut client = inner.client.clone();
-        let granted = client.lease_grant(inner.ttl_seconds.into(), None).await.map_err(failed)?;
-        inner.lease.store(granted.id().cast_unsigned(), Ordering::SeqCst);
-        inner.stands_until_nanos.store(begun + inner.ttl_nanos(), Ordering::SeqCst);
-        Ok(())
-    }
-
-    /// Keeps this member's keys, for as long as the process runs.
-    async fn keep_alive(inner: Arc<Self>) {
-        let ttl = Duration::from_secs(inner.ttl_seconds.into());
-        let interval = ttl / KEEPALIVES_PER_TTL;
-        loop {
-            let id = inner.lease();
-            let kept = async {
-                let (mut keeper, mut answers) =
-                    inner.client.clone().lease_keep_alive(id).await.map_err(failed)?;
-                loop {
-                    // Counted from before it is sent.
-                    let begun = boot_nanos();
-                    keeper.keep_alive().await.map_err(failed)?;
-                    match tokio::time::timeout(ttl, answers.message()).await {
-                        Ok(Ok(Some(answer))) if answer.ttl() > 0 => {
-                            inner.stands_until_nanos.fetch_max(begun + inner.ttl_nanos(), Ordering::SeqCst);
-                        }
-                        Ok(Ok(Some(_))) => return Ok(true),
-                        Ok(Ok(None)) => return Err(failed("the stream of keepalives ended")),
-                        Ok(Err(error)) => return Err(failed(error)),
-                        Err(_) => return Err(failed("a keepalive is not answered")),
-                    }
-                    tokio::time::sleep(interval).await;
-                }
-            };
-            let ended: Result<bool, LogError> = kept.await;
-            if matches!(ended, Ok(true)) {
-                // The keys are gone. A standby says anew how far it is; a primary has stopped by its own clock, and must
-                // not take the next keys for those of its epoch.
-                if inner.leads.load(Ordering::SeqCst) {
-                    return;
-                }
-                while let Err(error) = Self::grant(&inner).await {
-                    warn!(event = "etcd_unreachable", %error, "no word of etcd: check it and the network");
-                    tokio::time::sleep(interval).await;
-                }
-            } else {
-                tokio::time::sleep(RECONNECT_PAUSE).await;
-            }
-        }
-    }
-
-    /// Reads the keys of the members anew. Returns the revision that they were read at.
-    async fn read_view(inner: &Arc<Self>) -> Result<i64, LogError> {
-        let mut client = inner.client.clone();
-        let prefix = |name: &str| TxnOp::get(inner.key(name), Some(GetOptions::new().with_prefix()));
-        let txn = Txn::new().and_then([prefix("primary"), prefix("next"), prefix("members/")]);
-        let answer = client.txn(txn).await.map_err(failed)?;
-        let revision = answer.header().map_or(0, etcd_client::ResponseHeader::revision);
-        let mut fresh = View::default();
-        for response in answer.op_responses() {
-            let TxnOpResponse::Get(found) = response else { continue };
-            for found in found.kvs() {
-                inner.take(&mut fresh, found.key(), Some((found.value(), found.create_revision())));
-            }
-        }
-        let mut seen = inner.lock();
-        seen.entries.clear();
-        seen.entry_bytes = 0;
-        fresh.version = seen.view.version + 1;
-        seen.view = fresh;
-        inner.changed.notify_all();
-        Ok(revision)
-    }
-
-    /// Takes a key's value into a view, or that it is gone.
-    fn take(&self, view: &mut View, key: &[u8], value: Option<(&[u8], i64)>) {
-        let Some(name) =
-            key.strip_prefix(self.prefix.as_bytes()).and_then(|name| std::str::from_utf8(name).ok())
-        else {
-            return;
-        };
-        match (name, value) {
-            ("primary", Some((value, revision))) => {
-                if let Ok(PrimaryValue { member, url }) = serde_json::from_slice(value) {
-                    view.primary = Some(PrimaryKey { member, url, epoch: revision.cast_unsigned() });
-                }
-            }
-            ("primary", None) => view.primary = None,
-            ("next", value) => {
-                view.next = value.map(|(value, _)| String::from_utf8_lossy(value).into_owned());
-            }
-            (name, value) => {
-                let Some(id) = name.strip_prefix("members/") else { return };
-                match value.and_then(|(value, _)| serde_json::from_slice(value).ok()) {
-                    Some(status) => view.members.insert(id.to_owned(), status),
-                    None => view.members.remove(id),
-                };
-            }
-        }
-    }
-
-    /// Follows all keys, for as long as the process runs.
-    async fn watch(inner: Arc<Self>) {
-        loop {
-            if let Err(error) = Self::watch_once(&inner).await {
-                info!(event = "etcd_watch", %error, "the watch of etcd is begun anew");
-            }
-            tokio::time::sleep(RECONNECT_PAUSE).await;
-        }
-    }
-
-    async fn watch_once(inner: &Arc<Self>) -> Result<(), LogError> {
-        let revision = Self::read_view(inner).await?;
-        let options =
-            WatchOptions::new().with_prefix().with_start_revision(revision + 1).with_progress_notify();
-        let mut client = inner.client.clone();
-        let mut stream = client.watch(inner.prefix.clone(), Some(options)).await.map_err(failed)?;
-        let mut heard = tokio::time::Instant::now();
-        loop {
-            let answer = match tokio::time::timeout(WATCH_ASK, stream.message()).await {
-                Ok(answer) => answer.map_err(failed)?.ok_or_else(|| failed("the watch ended"))?,
-                Err(_) if heard.elapsed() > WATCH_PATIENCE => return Err(failed("the watch is silent")),
-                Err(_) => {
-                    stream.request_progress().await.map_err(failed)?;
-                    continue;
-                }
-            };
-            heard = tokio::time::Instant::now();
-            if answer.canceled() {
-                return Err(failed(format!("the watch was cancelled: {}", answer.cancel_reason())));
-            }
-            if answer.events().is_empty() {
-                continue;
-            }
-            let mut seen = inner.lock();
-            for event in answer.events() {
-                let Some(found) = event.kv() else { continue };
-                let is_put = event.event_type() == EventType::Put;
-                match inner.sequence(found.key()) {
-                    Some(sequence) if is_put => seen.take(sequence, found.value()),
-                    Some(_) => {}
-                    None => {
-                        let value = is_put.then(|| (found.value(), found.create_revision()));
-                        inner.take(&mut seen.view, found.key(), value);
-                    }
-                }
-            }
-            seen.view.version += 1;
-            inner.changed.notify_all();
-        }
-    }
-
-    /// The sequence of an entry's key.
-    fn sequence(&self, key: &[u8]) -> Option<u64> {
-        let digits = key.strip_prefix(self.prefix.as_bytes())?.strip_prefix(b"log/")?;
-        u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
-    }
-}
-
-impl Seen {
-    fn take(&mut self, sequence: u64, entry: &[u8]) {
-        let follows = self.entries.last().is_none_or(|(last, _)| last + 1 == sequence);
-        if !follows || self.entry_bytes + entry.len() > MAX_WAITING_BYTES {
-            self.entries.clear();
-            self.entry_bytes = 0;
-        }
-        self.entry_bytes += entry.len();
-        self.entries.push((sequence, entry.to_vec()));
-    }
-
-    /// The entries from `from` on that have come.
-    fn from(&mut self, from: u64) -> Entries {
-        match self.entries.iter().position(|(sequence, _)| *sequence == from) {
-            Some(0) => {
-                self.entry_bytes = 0;
-                std::mem::take(&mut self.entries)
-            }
-            Some(index) => {
-                let later = self.entries.split_off(index);
-                self.entries.clear();
-                self.entry_bytes = 0;
-                later
-            }
-            None => Entries::new(),
-        }
-    }
-}
-
 impl Log for EtcdLog {
     fn member(&self) -> &str {
         &self.inner.member
@@ -441,7 +217,7 @@ impl Log for EtcdLog {
         let value = serde_json::to_vec(&value).map_err(failed)?;
         inner.leads.store(true, Ordering::SeqCst);
         let (key, lease) = (inner.key("primary"), inner.lease());
-        let mut client = inner.client.clone();
+        let mut client = inner.client();
         let won = self.call(async move {
             let absent = Compare::create_revision(key.clone(), CompareOp::Equal, 0);
             let put = TxnOp::put(key.clone(), value, Some(PutOptions::new().with_lease(lease)));
@@ -460,7 +236,7 @@ impl Log for EtcdLog {
         let inner = &self.inner;
         let (key, next_key, lease) = (inner.key("primary"), inner.key("next"), inner.lease());
         let next = next.map(str::to_owned);
-        let mut client = inner.client.clone();
+        let mut client = inner.client();
         self.call(async move {
             let own = Compare::create_revision(key.clone(), CompareOp::Equal, epoch.cast_signed());
             let mut then = vec![TxnOp::delete(key, None)];
@@ -474,7 +250,7 @@ impl Log for EtcdLog {
     fn append(&self, epoch: u64, sequence: u64, entry: &[u8]) -> Result<Appended, LogError> {
         let inner = &self.inner;
         let (primary, key, entry) = (inner.key("primary"), inner.log_key(sequence), entry.to_vec());
-        let mut client = inner.client.clone();
+        let mut client = inner.client();
         self.call(async move {
             let own = Compare::create_revision(primary.clone(), CompareOp::Equal, epoch.cast_signed());
             let absent = Compare::create_revision(key.clone(), CompareOp::Equal, 0);
@@ -499,7 +275,7 @@ impl Log for EtcdLog {
 
     fn entry(&self, sequence: u64) -> Result<Option<Vec<u8>>, LogError> {
         let key = self.inner.log_key(sequence);
-        let mut client = self.inner.client.clone();
+        let mut client = self.inner.client();
         self.call(async move {
             let found = client.get(key, None).await.map_err(failed)?;
             Ok(found.kvs().first().map(|found| found.value().to_vec()))
@@ -517,7 +293,7 @@ impl Log for EtcdLog {
                 .with_range(inner.log_key(u64::MAX))
                 .with_limit(READ_ENTRIES)
                 .with_sort(SortTarget::Key, SortOrder::Ascend);
-            let found = inner.client.clone().get(inner.log_key(from), Some(options)).await.map_err(failed)?;
+            let found = inner.client().get(inner.log_key(from), Some(options)).await.map_err(failed)?;
             let entries = found.kvs().iter().filter_map(|found| {
                 inner.sequence(found.key()).map(|sequence| (sequence, found.value().to_vec()))
             });
@@ -535,8 +311,7 @@ impl Log for EtcdLog {
                     .with_limit(1)
                     .with_keys_only()
                     .with_sort(SortTarget::Key, order);
-                let found =
-                    inner.client.clone().get(inner.log_key(0), Some(options)).await.map_err(failed)?;
+                let found = inner.client().get(inner.log_key(0), Some(options)).await.map_err(failed)?;
                 *end = found.kvs().first().and_then(|found| inner.sequence(found.key()));
             }
             Ok(ends[0].zip(ends[1]))
@@ -551,11 +326,11 @@ impl Log for EtcdLog {
             let inner = Arc::clone(&self.inner);
             self.call(async move {
                 let options = DeleteOptions::new().with_range(inner.log_key(to));
-                let deleted = inner.client.clone().delete(inner.log_key(from), Some(options)).await;
+                let deleted = inner.client().delete(inner.log_key(from), Some(options)).await;
                 let deleted = deleted.map_err(failed)?;
                 let revision = deleted.header().map_or(0, etcd_client::ResponseHeader::revision);
                 // Watchers that are behind read anew.
-                inner.client.clone().compact(revision - 1, None).await.map_err(failed).map(drop)
+                inner.client().compact(revision - 1, None).await.map_err(failed).map(drop)
             })?;
             from = to;
         }
@@ -566,7 +341,7 @@ impl Log for EtcdLog {
         let inner = &self.inner;
         let (key, lease) = (inner.key(&format!("members/{}", inner.member)), inner.lease());
         let value = serde_json::to_vec(status).map_err(failed)?;
-        let mut client = inner.client.clone();
+        let mut client = inner.client();
         self.call(async move {
             let options = PutOptions::new().with_lease(lease);
             client.put(key, value, Some(options)).await.map_err(failed).map(drop)
@@ -575,7 +350,7 @@ impl Log for EtcdLog {
 
     fn claims(&self) -> Result<BTreeMap<String, u64>, LogError> {
         let prefix = self.inner.key("claims/");
-        let mut client = self.inner.client.clone();
+        let mut client = self.inner.client();
         self.call(async move {
             let options = GetOptions::new().with_prefix();
             let found = client.get(prefix.clone(), Some(options)).await.map_err(failed)?;
@@ -589,13 +364,13 @@ impl Log for EtcdLog {
 
     fn claim(&self, position: u64) -> Result<(), LogError> {
         let key = self.inner.key(&format!("claims/{}", self.inner.member));
-        let mut client = self.inner.client.clone();
+        let mut client = self.inner.client();
         self.call(async move { client.put(key, position.to_string(), None).await.map_err(failed).map(drop) })
     }
 
     fn forget(&self, member: &str) -> Result<(), LogError> {
         let key = self.inner.key(&format!("claims/{member}"));
-        let mut client = self.inner.client.clone();
+        let mut client = self.inner.client();
         self.call(async move { client.delete(key, None).await.map_err(failed).map(drop) })
     }
 

@@ -21,6 +21,7 @@ use super::file::JournalFile;
 use super::frame::{
     FrameHead, Head, MAX_FRAME_BYTES, MAX_FRAME_RECORDS, encoded_records, frame_bytes, put_encoded,
 };
+use super::frame_time::FrameTime;
 use super::handle::Journal;
 use super::replica::Replica;
 use super::ring::QUEUE_RECORDS;
@@ -35,15 +36,6 @@ const MAX_GATHER_TIME: Duration = Duration::from_millis(1);
 const LARGEST_BATCH_RECORDS: usize = 65_536;
 /// The part of a file that the reserve may take for the largest batches.
 const BATCHES_FILE_SHARE: u64 = 4;
-
-/// The engine's time and the system's since its boot, in nanoseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct FrameTime {
-    /// Since the beginning of 2020.
-    pub time_nanos: u64,
-    /// Since the boot.
-    pub boot_nanos: u64,
-}
 
 /// Returns the time for a frame.
 pub type TimeSource = Box<dyn Fn() -> FrameTime + Send>;

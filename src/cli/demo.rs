@@ -56,6 +56,10 @@ pub(super) fn run(mut args: DemoArgs) -> Result<(), CliError> {
 }
 
 fn demo(config: &Config, numbers: u32, json: bool) -> Result<(), CliError> {
+    if config.cluster.is_some() {
+        let message = "a demo stands alone: leave --cluster out, or start a member with \"allotd serve\"";
+        return Err(CliError::Usage(message.to_owned()));
+    }
     // Before the work: a port in use is reported at once.
     let bound = run::bind(config)?;
     let opened = step(&format!("opening {}", config.data_dir.display()), || Ok(run::open(config, json)?))?;

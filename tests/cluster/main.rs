@@ -8,6 +8,9 @@
 
 #[path = "../kill/checks.rs"]
 mod checks;
+#[path = "../openapi/document.rs"]
+#[expect(dead_code, reason = "most of it is for tests/openapi")]
+mod document;
 mod etcd;
 mod everything;
 mod haproxy;

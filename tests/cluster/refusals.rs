@@ -1,5 +1,10 @@
 //! What a member refuses at its start, and what a standby answers.
 
+use std::collections::BTreeSet;
+
+use serde_json::json;
+
+use super::document::Document;
 use super::etcd::{self, Etcd};
 use super::members::Members;
 use super::support::daemon::{Daemon, one_line_failure};
@@ -17,6 +22,30 @@ fn nothing_is_merged_that_does_not_belong_together() {
     let mut members = Members::start(2, directory.path(), &etcd.urls(), &FLAGS);
     let primary = members.wait_primary();
     let standby = 1 - primary;
+    let document = Document::load();
+    for index in [primary, standby] {
+        let status = members.status(index).unwrap();
+        document.check("/components/schemas/ClusterStatus", &status).unwrap();
+    }
+    let forgotten = members.client(primary).post("/v1/cluster/forget", &json!({"member": "nobody"}));
+    assert_eq!(forgotten.unwrap().problem(), (400, "bad_request".to_owned()));
+    // Both have the metrics that the page describes, and no others of clusters.
+    let described: BTreeSet<_> = include_str!("../../docs/operations/metrics.md")
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split_once('`'))
+        .map(|(name, _)| name)
+        .filter(|name| name.starts_with("allotd_cluster_"))
+        .collect();
+    for index in [primary, standby] {
+        let metrics = members.client(index).call("GET", "/metrics").unwrap().body;
+        let found: BTreeSet<_> = metrics
+            .lines()
+            .filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '))
+            .map(|(name, _)| name)
+            .filter(|name| name.starts_with("allotd_cluster_"))
+            .collect();
+        assert_eq!(found, described);
+    }
     // A standby says what it is, and sends all else on.
     let client = &mut members.client(standby);
     assert_eq!(client.call("GET", "/healthz").unwrap().status, 200);

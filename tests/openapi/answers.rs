@@ -105,7 +105,9 @@ fn answers_of_every_call_are_as_the_document_says() {
     of_another_site(&checked);
     checked.call("DELETE", "/v1/pools/ru?force=true", 200);
     let seen = checked.seen.borrow();
-    for operation in checked.document.operations() {
+    // The members of a cluster answer those of clusters: tests/cluster.
+    let alone = checked.document.operations().filter(|operation| !operation.path.starts_with("/v1/cluster"));
+    for operation in alone {
         let success = operation.responses()[0].0.clone();
         let name = format!("{} {} {success}", operation.method, operation.path);
         assert!(success.starts_with('2') && seen.contains(&name), "{name} was not seen");

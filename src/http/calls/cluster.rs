@@ -61,10 +61,10 @@ pub(crate) fn hand_over(
     request: Request<Incoming>,
 ) -> Result<Handled, Problem> {
     query::none(query_of(&request))?;
-    let (cluster, api) = (Arc::clone(cluster_of(api)?), Arc::clone(api));
-    let most_bytes = actor.max_body_bytes();
+    let (api, most_bytes) = (Arc::clone(api), actor.max_body_bytes());
     Handled::later(async move {
         let wanted = member(&api, request, most_bytes).await?;
+        let cluster = cluster_of(&api)?;
         let view = cluster.primary.log().view();
         let mut standbys: Vec<_> = cluster.primary.standbys(&view).collect();
         standbys.sort_by_key(|(_, position)| std::cmp::Reverse(*position));
@@ -88,11 +88,12 @@ pub(crate) fn hand_over(
 /// `POST /v1/cluster/forget`
 pub(crate) fn forget(api: &Arc<Api>, actor: &Actor, request: Request<Incoming>) -> Result<Handled, Problem> {
     query::none(query_of(&request))?;
-    let (cluster, api) = (Arc::clone(cluster_of(api)?), Arc::clone(api));
-    let most_bytes = actor.max_body_bytes();
+    let (api, most_bytes) = (Arc::clone(api), actor.max_body_bytes());
     Handled::later(async move {
         let missing = || Problem::new(Code::BadRequest, "Name the member: {\"member\":\"ID\"}");
-        let gone = member(&api, request, most_bytes).await?.ok_or_else(missing)?;
+        let gone = member(&api, request, most_bytes).await?;
+        let cluster = Arc::clone(cluster_of(&api)?);
+        let gone = gone.ok_or_else(missing)?;
         if gone == cluster.primary.log().member() {
             let detail = "This member is the primary: hand over first, then have it forgotten";
             return Err(Problem::new(Code::BadRequest, detail));

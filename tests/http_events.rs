@@ -320,6 +320,13 @@ fn each_numbers_history_leads_to_its_state_through_kills_and_restarts() {
             daemon = start(dir.path());
         }
     }
+    // All that is leased or rests ends by itself.
+    let begun = Instant::now();
+    let ends = |state: &str| daemon.client().call("GET", "/v1/pools/ru").unwrap().json()[state] == 0;
+    while !(ends("leased") && ends("resting")) {
+        assert!(begun.elapsed() < Duration::from_secs(60), "leases do not end");
+        std::thread::sleep(Duration::from_millis(100));
+    }
     let events = settled(&daemon);
     assert_no_hole(&events);
     let last = follow(&events);

@@ -226,6 +226,9 @@ async fn until_ended(shutdown: impl Future<Output = ()>, cluster: Option<Arc<Clu
         () = shutdown => {}
         () = handed_over => info!(event = "handing_over", "an operator hands the cluster over to another member"),
     }
+    if let Some(cluster) = &cluster {
+        cluster.end_file_changes().await;
+    }
 }
 
 /// Handles the signals that end the daemon from now on; the result waits for one.

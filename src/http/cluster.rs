@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
@@ -10,6 +10,11 @@ use tokio::sync::Notify;
 use crate::replication::cluster_clock::ClusterClock;
 use crate::replication::log::View;
 use crate::replication::primary::Primary;
+
+/// How long a primary that stops waits for standbys to fetch what is under way.
+const FILES_PATIENCE: Duration = Duration::from_secs(5);
+/// How often it looks.
+const FILES_LOOK: Duration = Duration::from_millis(5);
 
 /// A cluster as its primary sees it.
 pub struct Cluster {
@@ -182,6 +187,16 @@ impl Cluster {
     pub fn hand_over(&self, next: String) {
         *self.next.lock().unwrap_or_else(PoisonError::into_inner) = Some(next);
         self.handed_over.notify_one();
+    }
+
+    /// Waits until what standbys have to fetch is fetched, before this member serves nobody any more.
+    pub async fn end_file_changes(&self) {
+        self.primary.stop_changing_files();
+        let begun = Instant::now();
+        while self.primary.is_changing_files() && begun.elapsed() < FILES_PATIENCE {
+            tokio::time::sleep(FILES_LOOK).await;
+        }
+        self.primary.end_waits();
     }
 
     /// To whom this member hands over.

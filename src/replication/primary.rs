@@ -55,6 +55,9 @@ pub struct Primary {
     files: AtomicU64,
     /// Bytes of all entries.
     bytes: AtomicU64,
+    /// Set once no change of files may begin any more, and once none may wait for standbys any more.
+    refuses_files: AtomicBool,
+    ends_waits: AtomicBool,
     /// Set once this member may not answer any more.
     has_ended: AtomicBool,
     /// The files that entries name.
@@ -81,6 +84,8 @@ impl Primary {
             durable_records: AtomicU64::new(last),
             files: AtomicU64::new(last),
             bytes: AtomicU64::new(0),
+            refuses_files: AtomicBool::new(false),
+            ends_waits: AtomicBool::new(false),
             has_ended: AtomicBool::new(false),
             offered: Offered::default(),
         }
@@ -130,6 +135,16 @@ impl Primary {
         self.log.stands_until_nanos().saturating_sub(self.margin_nanos).saturating_sub(boot_nanos())
     }
 
+    /// Refuses changes of files from now on: before this member stops to serve what its standbys have to fetch.
+    pub fn stop_changing_files(&self) {
+        self.refuses_files.store(true, Ordering::SeqCst);
+    }
+
+    /// Ends the waits for standbys. What waits is dropped by the next primary, and told to nobody.
+    pub fn end_waits(&self) {
+        self.ends_waits.store(true, Ordering::SeqCst);
+    }
+
     /// Ends its answers for good.
     pub fn end(&self) {
         self.has_ended.store(true, Ordering::SeqCst);
@@ -151,6 +166,10 @@ impl Primary {
     ) -> io::Result<u64> {
         let names_files = !files.is_empty();
         let mut appending = self.lock();
+        if self.refuses_files.load(Ordering::SeqCst) {
+            let what = "this member stops, or hands over: try again, at the next primary";
+            return Err(io::Error::new(io::ErrorKind::ResourceBusy, what));
+        }
         let sequence = appending.next;
         if names_files {
             self.offered.offer(sequence, files);
@@ -207,7 +226,7 @@ impl Primary {
             let able = self.standbys(&view).filter(|(id, _)| view.members.get(*id).is_some_and(|m| m.able));
             let late = able.into_iter().find(|(_, position)| *position < sequence);
             let Some((member, _)) = late else { return Ok(()) };
-            if !self.may_answer() {
+            if !self.may_answer() || self.ends_waits.load(Ordering::SeqCst) {
                 return Err(deposed());
             }
             if begun.elapsed() >= STANDBY_PATIENCE {

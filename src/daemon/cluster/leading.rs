@@ -135,6 +135,13 @@ pub(super) fn lead(
     if !primary.may_answer() {
         return Ok(Ended::Deposed);
     }
+    if let (Err(error), Some(next)) = (&served, cluster.next()) {
+        // Something under way was dropped: this directory is filled anew.
+        warn!(event = "handed_over_in_disorder", %error, "this member hands over, and will be filled anew");
+        primary.end();
+        member.log.resign(epoch, Some(&next)).map_err(ClusterError::from)?;
+        return Ok(Ended::HandedOver);
+    }
     served?;
     in_order.store(true, Ordering::SeqCst);
     thread.stop();

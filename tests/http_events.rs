@@ -579,6 +579,12 @@ fn what_is_over_the_bound_is_gone_and_said_to_be() {
         let returned = client.post("/v1/pools/ru/return", &json!({"leases": leases})).unwrap();
         assert_eq!(returned.status, 200);
     }
+    // A reader of what is being removed is cut off.
+    let begun = Instant::now();
+    while client.call("GET", "/v1/stats").unwrap().json()["events"]["count"] != 12_000 {
+        assert!(begun.elapsed() < Duration::from_secs(60), "not all is told");
+        std::thread::sleep(Duration::from_millis(50));
+    }
     let events = settled(&daemon);
     assert_no_hole(&events);
     assert_eq!(seq(events.last().unwrap()), begin + 12_000 - 1, "none is left out");

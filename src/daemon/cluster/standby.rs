@@ -292,13 +292,11 @@ impl<'a> Standby<'a> {
         self.may_have_won = true;
         let won = member.log.campaign()?;
         self.may_have_won = false;
-        match won {
-            Some(epoch) => self.promoted(follower, epoch).map(Some),
-            None => {
-                self.file = MemberFile { directory: self.file.directory, ..follower.file.clone() };
-                Ok(None)
-            }
+        if let Some(epoch) = won {
+            return self.promoted(follower, epoch).map(Some);
         }
+        self.file = MemberFile { directory: self.file.directory, ..follower.file.clone() };
+        Ok(None)
     }
 
     /// Takes over as primary.

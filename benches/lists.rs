@@ -225,10 +225,12 @@ fn hours(engine: &Engine, share: u64) {
     );
 }
 
+/// A part of the bench: its name, and what it does.
+type Part = (&'static str, fn(&Engine, u64));
+
 fn run(dir: &Path, share: u64, only: Option<&str>) {
     let data = dir.join("data");
     let engine = Engine::open(&EngineConfig::new(&data, WORKERS)).unwrap();
-    type Part = (&'static str, fn(&Engine, u64));
     let parts: [Part; 3] = [("add", numbers_onto_a_list), ("replace", replace), ("hours", hours)];
     for (_, part) in parts.iter().filter(|(name, _)| only.is_none_or(|only| only == *name)) {
         part(&engine, share);

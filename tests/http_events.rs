@@ -580,9 +580,9 @@ fn what_is_over_the_bound_is_gone_and_said_to_be() {
         assert_eq!(returned.status, 200);
     }
     // A reader of what is being removed is cut off.
-    let begun = Instant::now();
+    let started = Instant::now();
     while client.call("GET", "/v1/stats").unwrap().json()["events"]["count"] != 12_000 {
-        assert!(begun.elapsed() < Duration::from_secs(60), "not all is told");
+        assert!(started.elapsed() < Duration::from_secs(60), "not all is told");
         std::thread::sleep(Duration::from_millis(50));
     }
     let events = settled(&daemon);

@@ -1,4 +1,4 @@
-//! What is asked of the log that the members share. [`super::etcd`] has it in etcd.
+//! What is asked of the log that the members share. `etcd` has it in etcd.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -119,6 +119,10 @@ pub(crate) fn operator(address: SocketAddr, possible: &mut Possible, answered: &
             },
         };
         let Ok(answer) = answer else { return };
+        if answer.status == 503 {
+            // The primary of a cluster hands over.
+            return;
+        }
         assert!(answer.status < 300, "{answer:?}");
         now = next;
         *possible = vec![now];

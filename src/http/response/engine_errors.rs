@@ -1,5 +1,7 @@
 //! Which problem reports each error of the engine.
 
+use std::io;
+
 use crate::backup::error::BackupError;
 use crate::domain::settings::SettingsError;
 use crate::engine::budgets::BudgetError;
@@ -13,6 +15,11 @@ use crate::journal::handle::JournalError;
 
 use super::code::Code;
 use super::problem::{Problem, RETRY_AFTER_SECONDS};
+
+/// Whether a primary refuses a change of files because it stops or hands over.
+fn is_handing_over(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::ResourceBusy
+}
 
 impl From<JournalError> for Problem {
     fn from(error: JournalError) -> Self {
@@ -112,6 +119,9 @@ impl From<DeleteError> for Problem {
         match error {
             DeleteError::NotFound(_) => Self::pool_not_found(),
             DeleteError::InUse(_) => Self::new(Code::InUse, error.to_string()),
+            DeleteError::Io(ref refused) if is_handing_over(refused) => {
+                Self::new(Code::NotReady, error.to_string())
+            }
             DeleteError::Io(_) => Self::internal(&error),
             DeleteError::Journal(error) => error.into(),
         }
@@ -149,6 +159,7 @@ impl From<ImportError> for Problem {
             }
             ImportError::Import(_) | ImportError::Set(_) | ImportError::TooManyPools(_) => Code::BadRequest,
             ImportError::TooManySegments | ImportError::Budget(BudgetError::Descriptors) => Code::Overloaded,
+            ImportError::Io(ref error) if is_handing_over(error) => Code::NotReady,
             ImportError::Io(_) | ImportError::Segment(_) => Code::Internal,
         };
         let problem = Self::new(code, error.to_string());

@@ -159,7 +159,7 @@ impl From<ImportError> for Problem {
             }
             ImportError::Import(_) | ImportError::Set(_) | ImportError::TooManyPools(_) => Code::BadRequest,
             ImportError::TooManySegments | ImportError::Budget(BudgetError::Descriptors) => Code::Overloaded,
-            ImportError::Io(ref error) if is_handing_over(error) => Code::NotReady,
+            ImportError::Io(error) if is_handing_over(error) => Code::NotReady,
             ImportError::Io(_) | ImportError::Segment(_) => Code::Internal,
         };
         let problem = Self::new(code, error.to_string());

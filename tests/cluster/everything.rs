@@ -12,13 +12,13 @@ const FLAGS: [&str; 4] = ["--journal-file-mib", "2", "--cluster-ttl", "2"];
 /// Enough additions that parts of the pool are merged.
 const ADDITIONS: u64 = 6_000;
 
-fn ok(answer: Answer) -> Value {
+fn ok(answer: &Answer) -> Value {
     assert!(answer.status < 300, "{answer:?}");
     if answer.body.is_empty() { Value::Null } else { answer.json() }
 }
 
 fn send(client: &mut Client, method: &str, path: &str, content_type: &str, body: &str) -> Value {
-    ok(client.send(method, path, content_type, body.as_bytes()).unwrap())
+    ok(&client.send(method, path, content_type, body.as_bytes()).unwrap())
 }
 
 fn lease(client: &mut Client, pool: &str, body: &Value, key: Option<&str>) -> Value {
@@ -29,12 +29,12 @@ fn lease(client: &mut Client, pool: &str, body: &Value, key: Option<&str>) -> Va
         body.len()
     );
     std::io::Write::write_all(client.connection.get_mut(), request.as_bytes()).unwrap();
-    ok(super::support::try_read_answer(&mut client.connection, false).unwrap())["leases"][0].clone()
+    ok(&super::support::try_read_answer(&mut client.connection, false).unwrap())["leases"][0].clone()
 }
 
 /// What a pool shows, without what is measured.
 fn shown(client: &mut Client, pool: &str) -> Value {
-    let mut shown = ok(client.call("GET", &format!("/v1/pools/{pool}")).unwrap());
+    let mut shown = ok(&client.call("GET", &format!("/v1/pools/{pool}")).unwrap());
     for measured in ["totals", "leases_per_second", "expiry_lateness_ms", "exhaustion_seconds", "events"] {
         shown.as_object_mut().unwrap().remove(measured);
     }
@@ -83,7 +83,7 @@ fn a_take_over_keeps_everything() {
         }
     }
     let list = |client: &mut Client| client.call("GET", "/v1/lists/optouts/numbers").unwrap().body;
-    let holders = |client: &mut Client| ok(client.call("GET", "/v1/pools/ru/holders").unwrap());
+    let holders = |client: &mut Client| ok(&client.call("GET", "/v1/pools/ru/holders").unwrap());
     let note = |client: &mut Client| client.call("GET", "/v1/pools/ru/note").unwrap().body;
     let all = |client: &mut Client| {
         let pools = ["ru", "growing"].map(|pool| (shown(client, pool), export(client, pool)));

@@ -1,4 +1,4 @@
-//! The HAProxy file of the docs, in front of two clusters.
+//! The `HAProxy` file of the docs, in front of two clusters.
 
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};

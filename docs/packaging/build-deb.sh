@@ -4,7 +4,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-cargo build --locked --profile dist --quiet
+command -v protoc >/dev/null || { echo "protoc is missing: apt-get install protobuf-compiler" >&2; exit 1; }
+cargo build --locked --profile dist --features cluster --quiet
 rm -rf target/man target/completions
 mkdir -p target/completions
 target/dist/allotd man target/man

@@ -16,7 +16,7 @@ REGISTRY = "registry+https://github.com/rust-lang/crates.io-index"
 
 
 def metadata():
-    command = ["cargo", "metadata", "--locked", "--format-version", "1", "--filter-platform", TARGET]
+    command = ["cargo", "metadata", "--locked", "--format-version", "1", "--filter-platform", TARGET, "--features", "cluster"]
     return json.loads(subprocess.run(command, cwd=ROOT, check=True, capture_output=True).stdout)
 
 

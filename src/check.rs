@@ -11,7 +11,7 @@ use crate::disk::files;
 use crate::disk::mapping::{Sharing, WORD_BYTES};
 use crate::domain::list_name::ListName;
 use crate::engine::clock::{Clock, SystemClocks};
-use crate::engine::segment::opened::{self, OpenedSegment};
+use crate::engine::segment::opened_files::{self, OpenedSegment};
 use crate::engine::segment::plausible::Plausible;
 use crate::engine::startup::config::EngineConfig;
 use crate::engine::startup::opened_pools::OpenedPools;
@@ -228,7 +228,7 @@ fn check_numbers(path: &Path, entry: &SegmentEntry) -> Result<u64, String> {
         let read = growing_file::read(path, entry.id, entry.capacity, OnDamage::Refuse);
         return Ok(read.map_err(|error| error.to_string())?.numbers.len() as u64);
     }
-    let set = opened::open_set(path, entry.numbers).map_err(|error| error.to_string())?;
+    let set = opened_files::open_set(path, entry.numbers).map_err(|error| error.to_string())?;
     set.validate().map_err(|error| error.to_string())?;
     Ok(entry.numbers)
 }
@@ -361,7 +361,7 @@ fn check_disjoint(dir: &Path, manifest: &Manifest, checked: &mut Checked) {
     let merged: BTreeSet<_> = manifest.merges().flat_map(|(_, sources)| sources).copied().collect();
     let open = |entry: &SegmentEntry| {
         let path = SegmentPaths::of(dir, entry).set;
-        opened::open_numbers(&files::real(), &path, entry, OnDamage::GiveUp).ok()
+        opened_files::open_numbers(&files::real(), &path, entry, OnDamage::GiveUp).ok()
     };
     let alone = manifest.segments.iter().filter(|entry| !merged.contains(&entry.id));
     let sets: Vec<_> = alone.filter_map(|entry| Some((entry.id, open(entry)?))).collect();

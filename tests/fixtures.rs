@@ -17,9 +17,10 @@ use allotd::journal::record::{
     WordRecord,
 };
 use allotd::journal::recovery::read;
+use allotd::state::floors::Floors;
 use allotd::state::holder_column::HolderId;
 use allotd::state::time::Timestamp;
-use allotd::state::word::{Floors, NextWord, Word};
+use allotd::state::word::{NextWord, Word};
 
 fn fixture(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)

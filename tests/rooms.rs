@@ -207,6 +207,44 @@ fn reach<'a>(from: &Module, arrows: &'a BTreeMap<&Module, BTreeSet<Module>>) -> 
     reached
 }
 
+fn design() -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/design.md")).unwrap()
+}
+
+#[test]
+fn the_documented_plan_is_this_one() {
+    let design = design();
+    let levels = design.split("The levels, from the top: ").nth(1).expect("the levels");
+    let levels = levels.split("\n\n").next().unwrap().trim_end().trim_end_matches('.').replace('\n', " ");
+    let rooms = |level: &str| {
+        level.split_whitespace().map(|room| room.trim_matches('`').to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(levels.split('|').map(rooms).collect::<Vec<_>>(), ROOMS.map(|level| level.to_vec()));
+    for room in files().keys().filter_map(|module| module.first()) {
+        let is_named =
+            [format!("`{room}/`"), format!("`{room}.rs`")].iter().any(|name| design.contains(name));
+        assert!(is_named, "docs/design.md does not say what the room {room} is for");
+    }
+}
+
+#[test]
+fn the_document_names_each_group_of_calls() {
+    let (files, design) = (files(), design());
+    let calls = files.keys().filter(|module| module.len() == 3 && module[..2] == ["http", "calls"]);
+    // The page, its documents and the health of the process are no calls on pools.
+    let calls = calls.filter(|module| !["page", "openapi", "health"].contains(&module[2].as_str()));
+    let missing: Vec<_> = calls
+        .filter(|module| {
+            let name = &module[2];
+            !design.contains(&format!("`{name}.rs`"))
+                && !design.contains(&format!("`{name}/`"))
+                && !design.contains(&format!("http/calls/{name}.rs`"))
+        })
+        .map(name)
+        .collect();
+    assert!(missing.is_empty(), "docs/design.md has no row for {}", missing.join(", "));
+}
+
 #[test]
 fn paths_are_read_as_rust_reads_them() {
     let mut files = Files::new();

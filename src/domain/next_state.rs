@@ -1,4 +1,4 @@
-//! What becomes of a number after its lease.
+//! The states that a number can get after its lease; `Settings::then_for` chooses by the outcome.
 
 use std::fmt;
 use std::str::FromStr;

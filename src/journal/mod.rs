@@ -1,7 +1,7 @@
 //! The journal: changes are written here before a reply confirms them.
 //!
 //! * `record`, `frame`: the bytes of a record, a frame and a file's head; pure.
-//! * `cause`: why a word changed. `marks`: what happens to numbers beside their words. `follower`: reads the frames while they are written.
+//! * `cause`: why a word changed. `marks`: what happens to numbers beside their words. `tail`: reads the frames while they are written.
 //! * `file`: one journal file: filled with zeros, overwritten, reused.
 //! * `checkpointer`: the files that wait for a checkpoint, the spare files, and the thread that makes checkpoints.
 //! * `spare_maker`: the thread that makes spare files.
@@ -22,7 +22,6 @@ pub mod cause;
 pub(crate) mod checkpointer;
 pub(crate) mod durability;
 pub mod file;
-pub(crate) mod follower;
 pub mod frame;
 pub mod frame_time;
 pub(crate) mod group_commit;
@@ -41,6 +40,7 @@ pub(crate) mod ring;
 pub(crate) mod running;
 mod spare_maker;
 mod stats;
+pub(crate) mod tail;
 
 pub use checkpointer::{Checkpoint, MAX_FILES};
 pub use durability::Durability;

@@ -1,4 +1,4 @@
-//! What becomes of numbers whose leases end, and what their next leases begin above: what a pool says to its words.
+//! What a pool says becomes of numbers whose leases end by time. `Word::expiry` applies it.
 
 /// What the sweep does with a lease that ended without a return.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub struct EndRules {
 pub struct AttemptLimit {
     /// The last attempt.
     pub max: u32,
-    /// See [`Floors::attempts`].
+    /// See [`Floors::attempts`](super::floors::Floors::attempts).
     pub floor: u32,
     /// What becomes of the number after it.
     pub then: ExpiryRule,
@@ -45,18 +45,4 @@ impl EndRules {
     pub fn is_always_available(self) -> bool {
         self.on_expiry == ExpiryRule::Available && self.attempts.is_none()
     }
-}
-
-/// Generations up to which a pool gives out none any more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Floors {
-    /// The next lease has a larger one.
-    pub generation: u32,
-    /// Attempts up to this generation do not count any more. Never above `generation`.
-    pub attempts: u32,
-}
-
-impl Floors {
-    /// Those of a pool that never gave one up.
-    pub const NONE: Self = Self { generation: 0, attempts: 0 };
 }

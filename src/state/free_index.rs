@@ -18,8 +18,8 @@
 //!    clears it as in 2.
 //!
 //! A rank that is [blocked](super::blocked) has its bit beside the index instead of in it. The bit of an
-//! available number is in one of the two places, or some thread has it. `FreeIndex::place` is the one function
-//! by which a bit enters the index, whatever the reason is:
+//! available number is in one of the two places, or some thread has it. A bit enters the index by
+//! `FreeIndex::place` only, those of a leaf together by `FreeIndex::place_bits`, whatever the reason is:
 //!
 //! 5. *A rank is blocked while another thread places its bit.* Who places the bit then reads whether the rank is
 //!    blocked; who blocks (or unblocks) the rank then takes the bit from where it is wrong by now. In the single

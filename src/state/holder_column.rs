@@ -147,8 +147,9 @@ impl<W: AsRef<[AtomicU64]>> HolderColumn<W> {
 #[cfg(not(allotd_loom))]
 mod tests {
     use super::*;
+    use crate::state::floors::Floors;
     use crate::state::time::Timestamp;
-    use crate::state::word::{Floors, MAX_GENERATION, NextWord};
+    use crate::state::word::{MAX_GENERATION, NextWord};
 
     #[test]
     fn an_entry_counts_as_long_as_the_word_has_its_generation() {

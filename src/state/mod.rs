@@ -3,14 +3,15 @@
 
 pub mod block;
 pub mod block_counts;
+mod block_ranks;
 pub mod blocked;
 pub mod dirty_blocks;
 pub mod due_hints;
-mod end_rules;
+pub mod end_rules;
+pub mod floors;
 pub mod free_index;
 pub mod holder_column;
 mod holder_hints;
-mod leaf_blocking;
 #[cfg(all(test, allotd_loom))]
 mod models;
 pub mod mutations;

@@ -15,11 +15,13 @@ use crate::sys::slot::Slot;
 use super::block_counts::BlockCounts;
 use super::dirty_blocks::DirtyBlocks;
 use super::due_hints::DueHints;
+use super::end_rules::ExpiryRule;
+use super::floors::Floors;
 use super::free_index::FreeIndex;
 use super::number_state::State;
 use super::segment_state::SegmentState;
 use super::time::Timestamp;
-use super::word::{ExpiryRule, Floors, NextWord, Word};
+use super::word::{NextWord, Word};
 use super::word_table::WordTable;
 
 /// Enough to find every bug planted by hand; more takes hours.

@@ -12,11 +12,13 @@ use super::block::BlockIndex;
 use super::block_counts::BlockCounts;
 use super::dirty_blocks::DirtyBlocks;
 use super::due_hints::DueHints;
+use super::end_rules::EndRules;
+use super::floors::Floors;
 use super::free_index::FreeIndex;
 use super::holder_column::{HolderColumn, HolderId};
 use super::number_state::State;
 use super::time::Timestamp;
-use super::word::{EndRules, Floors, LeaseRefusal, Word};
+use super::word::{LeaseRefusal, Word};
 use super::word_table::WordTable;
 
 /// The words of a segment and everything derived from them. `W` owns the memory of the words.

@@ -20,7 +20,8 @@
 //! Every change makes the word larger as an unsigned integer: merging two histories is `max`. Attempts change
 //! with the generation only.
 
-pub use super::end_rules::{AttemptLimit, EndRules, ExpiryRule, Floors};
+use super::end_rules::{AttemptLimit, EndRules, ExpiryRule};
+use super::floors::Floors;
 use super::number_state::State;
 use super::time::Timestamp;
 

@@ -107,8 +107,8 @@ impl<W: AsRef<[AtomicU64]>> WordTable<W> {
 #[cfg(not(allotd_loom))]
 mod tests {
     use super::*;
+    use crate::state::floors::Floors;
     use crate::state::time::Timestamp;
-    use crate::state::word::Floors;
 
     #[test]
     fn update_writes_what_the_transition_says_or_nothing() {

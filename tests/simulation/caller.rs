@@ -13,7 +13,8 @@ use allotd::state::number_state::State;
 use allotd::sys::simulation::{thread, world};
 
 use super::life::{Focus, Life, POOLS};
-use super::model::{Floor, KeyName, LeaseCall, Model, ToldKey, ToldLease};
+use super::model::{Floor, KeyName, LeaseCall, Model, Telling, ToldKey, ToldLease};
+use super::owners::{OWNERS, owner_name};
 use super::register::Interval;
 
 /// How long a thread waits for a commit before it looks again.
@@ -176,6 +177,8 @@ impl Caller {
             None => (0, 1 + run.below(4) as u32),
         };
         let ranges = ranges.filter(|_| key.is_none());
+        let has_holders = run.model().pools[&pool.id()].has_holders;
+        let holder = (has_holders && key.is_none() && run.below(4) > 0).then(|| run.below(OWNERS) as u8);
         let within = ranges.as_ref().map(|ranges| pool.within(ranges));
         let ttl = run.one_in(2).then(|| 1 + run.below(30) as u32);
         let request =
@@ -184,10 +187,15 @@ impl Caller {
         let begun_at = life.time();
         let call = life.follow(&pool, &numbers);
         let mut leases = Vec::new();
-        world::note(|| format!("lease {count} of {name}, {ranges:?}, key {key:?}, body {body}"));
-        let leased = match key {
-            Some((_, key)) => self.lease_once(&pool, key, body, &request, &mut leases),
-            None => pool.lease(&mut self.worker, &request, &mut leases),
+        world::note(|| {
+            format!("lease {count} of {name}, {ranges:?}, key {key:?}, body {body}, for {holder:?}")
+        });
+        let leased = match (key, holder) {
+            (Some((_, key)), _) => self.lease_once(&pool, key, body, &request, &mut leases),
+            (None, Some(holder)) => {
+                pool.lease_for(&mut self.worker, &owner_name(holder), &request, &mut leases)
+            }
+            (None, None) => pool.lease(&mut self.worker, &request, &mut leases),
         };
         // A refusal tells of what others did.
         let position = leased.as_ref().map_or_else(|_| self.worker.observed_position(), |position| *position);
@@ -222,7 +230,13 @@ impl Caller {
                 Some(key) => {
                     told_with_key(model, key, ToldKey { during, told: at, body, count, leases }, now)
                 }
-                None => leases.iter().for_each(|lease| model.told_lease(id, *lease, during, now, None)),
+                None => {
+                    if let Some(holder) = holder {
+                        model.check_most(id, holder, &leases, during, now);
+                    }
+                    let telling = Telling { holder, ..Telling::plain(during, now) };
+                    leases.iter().for_each(|lease| model.told_lease(id, *lease, telling));
+                }
             });
         }
     }
@@ -296,7 +310,7 @@ impl Caller {
                 self.life.run.model().find(format!("at the end: {result:?}"));
             }
             for lease in leases {
-                self.life.run.model().told_lease(pool.id(), lease, during, now, None);
+                self.life.run.model().told_lease(pool.id(), lease, Telling::plain(during, now));
             }
         }
     }
@@ -327,9 +341,11 @@ fn listed(leases: &[Lease]) -> String {
 
 /// At some moment of a call none of its numbers was available. These are their states when it began.
 fn told_taken(model: &mut Model, pool: u64, before: &[(Number, NumberState)]) {
+    // A list may take a number and give it back without a change of its word.
+    let may_block = !model.lists.is_empty();
     for (number, seen) in before {
         let floor = match seen.state {
-            State::Available => Floor::Taken(seen.generation),
+            State::Available if !may_block => Floor::Taken(seen.generation),
             _ => Floor::Generation(seen.generation),
         };
         model.number((pool, number.get())).must_be(floor);
@@ -345,7 +361,7 @@ fn living_answer(model: &Model, key: KeyName, body: u8, during: Interval, now: u
             told.is_some_and(|told| {
                 told.end_begun > during.ended
                     && now < lease.expires_at.seconds()
-                    && !number.may_be_retired(told.during.begun, during.ended)
+                    && !number.may_be_ended(told.during.begun, during.ended)
             })
         })
     };
@@ -388,7 +404,8 @@ fn told_with_key(model: &mut Model, key: KeyName, told: ToldKey, now: u32) {
     for lease in &told.leases {
         let place = (pool, lease.number.get());
         if !is_old(model, lease) {
-            model.told_lease(pool, *lease, told.during, now, Some(key));
+            let telling = Telling { key: Some(key), ..Telling::plain(told.during, now) };
+            model.told_lease(pool, *lease, telling);
             continue;
         }
         let number = model.number(place);

@@ -11,6 +11,7 @@ use allotd::sys::simulation::world;
 
 use super::caller::Caller;
 use super::life::{Focus, Life, POOLS};
+use super::listing::{list_name, lists_of};
 use super::model::{Floor, Model, Place, ToldLease};
 use super::register::{Interval, Register};
 
@@ -27,9 +28,9 @@ fn check(
     let number = model.number(place);
     let finding = if stale {
         // Live for certain, all the time.
-        let retired = number.may_be_retired(told.during.begun, during.ended);
+        let by_operator = number.may_be_ended(told.during.begun, during.ended);
         let is_live = |told: &mut ToldLease| now < told.until(during.begun) && told.end_begun > during.ended;
-        let live = number.lease_mut(told.lease.generation).is_some_and(is_live) && !retired;
+        let live = number.lease_mut(told.lease.generation).is_some_and(is_live) && !by_operator;
         live.then(|| format!("{what} of {told:?} is stale at {now}, {during:?}"))
     } else {
         let newer = number.later_than(told.lease.generation).find(|newer| newer.during.ended < during.begun);
@@ -81,8 +82,10 @@ impl Caller {
         let life = Arc::clone(&self.life);
         let (run, place, generation) =
             (&life.run, (pool.id(), told.lease.number.get()), told.lease.generation);
+        let list = run.one_in(if run.focus == Focus::Lists { 3 } else { 12 }).then(|| self.life.some_list());
         let then = match run.below(12) {
             _ if run.focus == Focus::Rounds => NextState::Done,
+            _ if list.is_some() => NextState::List(list_name(list.expect("it is some"))),
             0 => NextState::Rest(1 + run.below(5) as u32),
             1 | 2 => NextState::Done,
             3 if run.one_in(4) => NextState::Retired,
@@ -93,6 +96,7 @@ impl Caller {
         if let Some(lease) = run.model().number(place).lease_mut(generation) {
             lease.end_begun = lease.end_begun.min(begun);
         }
+        let listing = list.and_then(|list| run.model().begin_listing(list, place.1, true, begun));
         let mut results = Vec::new();
         let item = ReturnItem { lease: lease_ref(&told), then, outcome: None };
         world::note(|| format!("return {name} {}/{generation}, then {then:?}", place.1));
@@ -103,6 +107,9 @@ impl Caller {
             check(model, place, &told, during, now, result == ReturnResult::Stale, "a return");
             match result {
                 ReturnResult::Returned { state, .. } => {
+                    if let Some(listing) = listing {
+                        model.end_listing(listing, place.1, at);
+                    }
                     let number = model.number(place);
                     if let Some(lease) = number.lease_mut(generation) {
                         lease.returned_told = lease.returned_told.min(at);
@@ -127,11 +134,13 @@ impl Life {
         let (at, now) = (world::steps(), self.now());
         let during = Interval { begun: at, ended: at };
         let pools = world::quietly(|| self.engine.pools());
+        self.look_at_lists(how);
         for pool in &pools {
             self.know(pool);
             let mut model = self.run.model();
             let (paused, ttl, round) =
                 world::quietly(|| (pool.is_paused(), pool.settings().ttl, pool.round()));
+            let blocked_by = lists_of(&world::quietly(|| pool.settings()).blocked_by);
             if let Some(name) = POOLS.iter().map(|(name, _)| *name).find(|name| *name == pool.name().as_str())
             {
                 // After a restore.
@@ -142,13 +151,18 @@ impl Life {
                 (known.paused.allows(during, |value| *value == paused), "paused", known.paused.all()),
                 (known.ttl.allows(during, |value| *value == ttl), "ttl", known.ttl.all()),
                 (known.round.allows(during, |value| *value == round), "round", known.round.all()),
+                (
+                    known.blocked_by.allows(during, |value| *value == blocked_by),
+                    "blocked_by",
+                    known.blocked_by.all(),
+                ),
             ];
             let wrong: Vec<String> = fits
                 .into_iter()
                 .filter(|(fits, _, _)| !fits)
                 .map(|(_, what, all)| {
                     format!(
-                        "{how}: pool {}: {what} is {paused} {ttl} {round}, {during:?}: {all}",
+                        "{how}: pool {}: {what} is {paused} {ttl} {round} {blocked_by}, {during:?}: {all}",
                         pool.name()
                     )
                 })
@@ -161,6 +175,8 @@ impl Life {
                     None => model.find(format!("{how}: pool {} has no {number}", pool.name())),
                 }
             }
+            drop(model);
+            self.look_at_holders(pool, during, now, how);
         }
         let mut model = self.run.model();
         for (name, register) in model.names.clone() {

@@ -12,6 +12,7 @@ use rand::{RngExt, SeedableRng};
 
 use super::clocks::SimulatedClocks;
 use super::disk::SimulatedDisk;
+use super::listing::lists_of;
 use super::model::{LeaseCall, Model, PoolModel};
 use super::register::{Interval, Register};
 
@@ -36,6 +37,10 @@ pub(crate) enum Focus {
     OnePool,
     /// Leases of more than there is.
     Scarcity,
+    /// Lists that block numbers.
+    Lists,
+    /// Leases for holders, and the end of all that one has.
+    Holders,
 }
 
 /// What all lives of a run share.
@@ -51,7 +56,15 @@ pub(crate) struct Run {
 
 impl Run {
     pub(crate) fn new(seed: u64) -> Self {
-        let focuses = [Focus::Everything, Focus::Keys, Focus::Rounds, Focus::OnePool, Focus::Scarcity];
+        let focuses = [
+            Focus::Everything,
+            Focus::Keys,
+            Focus::Rounds,
+            Focus::OnePool,
+            Focus::Scarcity,
+            Focus::Lists,
+            Focus::Holders,
+        ];
         let mut random = StdRng::seed_from_u64(seed);
         Self {
             focus: focuses[random.random_range(0..focuses.len())],
@@ -182,12 +195,16 @@ impl Life {
     pub(crate) fn know(&self, pool: &Pool) {
         let at = world::steps();
         let (paused, ttl, round) = world::quietly(|| (pool.is_paused(), pool.settings().ttl, pool.round()));
+        let settings = world::quietly(|| pool.settings());
         self.run.model().pools.entry(pool.id()).or_insert_with(|| PoolModel {
             name: pool.name().to_string(),
             since: at,
             paused: Register::new(paused, at),
             ttl: Register::new(ttl, at),
             round: Register::new(round, at),
+            blocked_by: Register::new(lists_of(&settings.blocked_by), at),
+            has_holders: settings.holders,
+            most_per_holder: settings.max_per_holder,
         });
     }
 

@@ -13,8 +13,10 @@ mod clocks;
 mod disk;
 mod holder;
 mod life;
+mod listing;
 mod model;
 mod operator;
+mod owners;
 #[path = "../durability/power.rs"]
 mod power;
 mod register;

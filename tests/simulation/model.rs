@@ -8,6 +8,7 @@ use allotd::engine::operations::lease::Lease;
 use allotd::state::number_state::State;
 use allotd::sys::simulation::world;
 
+use super::listing::ListModel;
 use super::register::{Interval, NEVER, Register};
 
 /// A pool's id and a number of it.
@@ -16,6 +17,24 @@ pub(crate) type Place = (u64, u64);
 pub(crate) type TokenText = [u8; 11];
 /// A pool's id and a key in it.
 pub(crate) type KeyName = (u64, u8);
+
+/// How a caller was told of leases.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Telling {
+    pub(crate) during: Interval,
+    /// The time when the call ended.
+    pub(crate) now: u32,
+    pub(crate) key: Option<KeyName>,
+    /// Which holder the leases are for.
+    pub(crate) holder: Option<u8>,
+}
+
+impl Telling {
+    /// Without a key or a holder.
+    pub(crate) fn plain(during: Interval, now: u32) -> Self {
+        Self { during, now, key: None, holder: None }
+    }
+}
 
 /// A lease that was told to a caller.
 #[derive(Debug, Clone)]
@@ -27,6 +46,7 @@ pub(crate) struct ToldLease {
     /// Renewals: when they were told, and which end.
     pub(crate) untils: Vec<(u64, u32)>,
     pub(crate) key: Option<KeyName>,
+    pub(crate) holder: Option<u8>,
     /// When a call began that can end it.
     pub(crate) end_begun: u64,
     /// When a call began that can renew it.
@@ -45,8 +65,8 @@ impl ToldLease {
     /// Why this and a later lease of the same number were live at once, if they were.
     fn overlaps(&self, newer: &Self, number: &NumberModel) -> Option<String> {
         let live = newer.now < self.until(newer.during.begun) && self.end_begun > newer.during.ended;
-        let retired = number.may_be_retired(self.during.begun, newer.during.ended);
-        (live && !retired).then(|| format!("two holders: {self:?} and {newer:?}"))
+        let ended = number.may_be_ended(self.during.begun, newer.during.ended);
+        (live && !ended).then(|| format!("two holders: {self:?} and {newer:?}"))
     }
 }
 
@@ -71,8 +91,8 @@ pub(crate) struct NumberModel {
     pub(crate) leases: Vec<ToldLease>,
     /// What must be seen, and since when.
     floors: Vec<(u64, Floor)>,
-    /// Calls that retire it.
-    pub(crate) retires: Vec<Interval>,
+    /// Operators' calls that retire it or release it.
+    pub(crate) endings: Vec<Interval>,
     /// When it was told to be retired, and with which generation.
     pub(crate) retired: Vec<(u64, u32)>,
 }
@@ -85,6 +105,10 @@ pub(crate) struct PoolModel {
     pub(crate) paused: Register<bool>,
     pub(crate) ttl: Register<u32>,
     pub(crate) round: Register<u32>,
+    /// A bit for each of [`LISTS`](super::listing::LISTS) that blocks its numbers.
+    pub(crate) blocked_by: Register<u8>,
+    pub(crate) has_holders: bool,
+    pub(crate) most_per_holder: Option<u32>,
 }
 
 /// The leases that a call with a key told.
@@ -115,6 +139,9 @@ pub(crate) struct Model {
     pub(crate) tokens: HashMap<(u64, TokenText), (Place, Option<KeyName>)>,
     pub(crate) keys: BTreeMap<KeyName, Vec<ToldKey>>,
     pub(crate) lease_calls: Vec<LeaseCall>,
+    pub(crate) lists: BTreeMap<&'static str, ListModel>,
+    /// Calls that end all that a holder has, by pool.
+    pub(crate) holder_endings: Vec<(u64, u8, Interval)>,
     /// Deletions that were not refused.
     pub(crate) deletions: Vec<(&'static str, Interval)>,
     pub(crate) findings: Vec<String>,
@@ -141,6 +168,7 @@ impl Model {
             number.leases.clear();
         }
         self.keys.clear();
+        self.lists.clear();
     }
 
     /// A lease was told that is not the repetition of one.
@@ -148,9 +176,7 @@ impl Model {
         &mut self,
         pool: u64,
         lease: Lease,
-        during: Interval,
-        now: u32,
-        key: Option<KeyName>,
+        Telling { during, now, key, holder }: Telling,
     ) {
         let place = (pool, lease.number.get());
         if let Some((other, of)) = self.tokens.insert((pool, lease.token.encode()), (place, key))
@@ -167,7 +193,8 @@ impl Model {
             now,
             untils: Vec::new(),
             key,
-            end_begun: NEVER,
+            holder,
+            end_begun: self.first_ending(place.0, holder, during.begun),
             renewal_begun: NEVER,
             returned_told: NEVER,
         };
@@ -188,11 +215,26 @@ impl Model {
         number.leases.retain(|other| other.lease.generation != lease.generation);
         number.leases.push(told);
         number.must_be(Floor::Leased(lease.generation, lease.expires_at.seconds()));
+        // A repeated key tells leases of before, which may never have been told.
+        if key.is_none() {
+            findings.extend(self.leased_though_blocked(place, lease, during));
+        }
         findings.into_iter().for_each(|finding| self.find(finding));
+    }
+
+    /// When the first call began that ended all of a holder, of those that did not end before a step.
+    fn first_ending(&self, pool: u64, holder: Option<u8>, from: u64) -> u64 {
+        let endings = self.holder_endings.iter();
+        let of_holder = endings
+            .filter(|(of, owner, during)| *of == pool && Some(*owner) == holder && during.ended >= from);
+        of_holder.map(|(_, _, during)| during.begun).min().unwrap_or(NEVER)
     }
 
     /// A number was seen: now, or in a call that took some time and was told.
     pub(crate) fn saw(&mut self, place: Place, seen: &NumberState, during: Interval, now: u32, how: &str) {
+        if let Some(finding) = self.blocked_wrongly(place, seen, during) {
+            self.find(format!("{how}: {finding}"));
+        }
         let Some(number) = self.numbers.get(&place) else { return };
         // While calls run, one may have claimed a number that it is about to lease.
         let quiet = during.begun == during.ended;
@@ -224,9 +266,9 @@ impl Model {
 }
 
 impl NumberModel {
-    /// Whether a call that retires the number ran between two steps.
-    pub(crate) fn may_be_retired(&self, from: u64, to: u64) -> bool {
-        self.retires.iter().any(|retire| retire.begun <= to && retire.ended >= from)
+    /// Whether an operator's call that ends leases of the number ran between two steps.
+    pub(crate) fn may_be_ended(&self, from: u64, to: u64) -> bool {
+        self.endings.iter().any(|ending| ending.begun <= to && ending.ended >= from)
     }
 
     /// From now on this must be seen.
@@ -262,9 +304,9 @@ impl NumberModel {
             Floor::Generation(_) => true,
             Floor::Leased(_, end) => {
                 let since = self.lease(generation).map_or(0, |told| told.during.begun);
-                let retired = self.may_be_retired(since, during.ended);
+                let by_operator = self.may_be_ended(since, during.ended);
                 let ended = self.lease(generation).is_none_or(|told| told.end_begun <= during.ended);
-                ended || retired || now >= end || (seen.state == State::Leased && until >= end)
+                ended || by_operator || now >= end || (seen.state == State::Leased && until >= end)
             }
             Floor::Returned(_) => seen.state != State::Leased,
             Floor::Retired(_) => seen.state == State::Retired,

@@ -11,6 +11,7 @@ use allotd::state::number_state::State;
 use allotd::sys::simulation::{thread, world};
 
 use super::life::{Focus, Life, POOLS};
+use super::listing::names_of;
 use super::model::{Floor, PoolModel};
 use super::register::{Interval, NEVER, Register};
 
@@ -22,7 +23,7 @@ const ADDED_AFTER: u64 = 300;
 /// The longest lease.
 pub(crate) const LONGEST_TTL_SECONDS: u64 = 1_000;
 
-fn range(first: u64, last: u64) -> NumberRange {
+pub(crate) fn range(first: u64, last: u64) -> NumberRange {
     NumberRange::new(Number::new(first).unwrap(), Number::new(last).unwrap()).unwrap()
 }
 
@@ -43,14 +44,19 @@ impl Life {
                 Focus::Rounds => "a",
                 _ => run.pick(&["a", "a", "b", "c", "c"]),
             };
-            match run.below(25) {
+            match run.below(27) {
+                26 => self.release(name),
+                25 => self.end_all_of_one(name),
                 24 => self.start_round("a"),
+                _ if run.focus == Focus::Lists && run.below(3) > 0 => self.operate_lists(name),
+                _ if run.focus == Focus::Holders && run.one_in(3) => self.end_all_of_one(name),
                 _ if run.focus == Focus::Rounds && run.one_in(2) => self.start_round(name),
                 _ if run.focus == Focus::OnePool && run.one_in(3) => self.delete(name),
                 _ if run.focus == Focus::OnePool && run.one_in(3) => self.create(name),
                 0..3 => self.pause(name, true),
                 3..6 => self.pause(name, false),
                 6..8 => self.change_ttl(name),
+                8 if self.uses_lists() => self.operate_lists(name),
                 8..10 => self.start_round(name),
                 10 => self.add(name),
                 11..13 => self.retire(name),
@@ -79,11 +85,15 @@ impl Life {
             1 => NextState::Done,
             _ => NextState::Available,
         };
+        let has_holders = run.one_in(if run.focus == Focus::Holders { 1 } else { 4 });
         let change = SettingsChange {
             order: Some(run.pick(&[Order::Random, Order::Sequential, Order::Lowest])),
             on_expiry: Some(on_expiry),
             ttl: Some(1 + run.below(40) as u32),
             ttl_max: Some(LONGEST_TTL_SECONDS as u32),
+            blocked_by: Some(names_of(if self.uses_lists() { run.below(4) as u8 } else { 0 })),
+            holders: Some(has_holders),
+            max_per_holder: Some((has_holders && run.one_in(2)).then(|| 1 + run.below(6) as u32)),
             ..SettingsChange::default()
         };
         let settings = Settings::of_new_pool(&change).expect("valid settings");
@@ -138,7 +148,7 @@ impl Life {
                         lease.during.ended < begun
                             && lease.end_begun > ended
                             && now < lease.until(begun)
-                            && !number.may_be_retired(lease.during.begun, ended)
+                            && !number.may_be_ended(lease.during.begun, ended)
                     });
                     let live = live.map(|(_, lease)| lease).next().cloned();
                     if let Some(lease) = live {
@@ -158,7 +168,7 @@ impl Life {
     }
 
     /// Changes what a register of a pool says.
-    fn change<T: Clone + PartialEq + std::fmt::Debug, R: std::fmt::Debug>(
+    pub(crate) fn change<T: Clone + PartialEq + std::fmt::Debug, R: std::fmt::Debug>(
         &self,
         name: &'static str,
         value: T,
@@ -256,7 +266,7 @@ impl Life {
         }
     }
 
-    fn some_of(&self, name: &'static str) -> NumberRange {
+    pub(crate) fn some_of(&self, name: &'static str) -> NumberRange {
         let start = first_of(name) + self.run.below(10);
         range(start, start + self.run.below(3))
     }
@@ -270,7 +280,7 @@ impl Life {
         let known: Vec<u64> = numbers().filter(in_pool).collect();
         for number in &known {
             let model = &mut self.run.model();
-            model.number((pool.id(), *number)).retires.push(Interval { begun, ended: NEVER });
+            model.number((pool.id(), *number)).endings.push(Interval { begun, ended: NEVER });
         }
         world::note(|| format!("retire {ranges:?} of {name}"));
         let result = pool.retire(NumberSource::Ranges(&ranges), false);
@@ -283,7 +293,7 @@ impl Life {
             let seen = world::quietly(|| pool.lookup(Number::new(number).unwrap()));
             let mut model = self.run.model();
             let model = model.number((pool.id(), number));
-            for retire in model.retires.iter_mut().filter(|retire| retire.begun == begun) {
+            for retire in model.endings.iter_mut().filter(|retire| retire.begun == begun) {
                 retire.ended = ended;
             }
             // Otherwise it was reinstated meanwhile.

@@ -18,6 +18,7 @@ use rand::rngs::StdRng;
 use super::caller::Caller;
 use super::disk::{Fault, SimulatedDisk};
 use super::life::{Life, Run};
+use super::listing::LISTS;
 use super::operator::LONGEST_TTL_SECONDS;
 use super::replay::any_kept;
 
@@ -224,6 +225,7 @@ fn restored(run: &Run, dir: PathBuf, target: &Path) -> PathBuf {
     model.forget();
     model.pools.clear();
     model.names.clear();
+    model.lists.clear();
     target.to_owned()
 }
 
@@ -233,6 +235,9 @@ fn be_used(run: &Arc<Run>, engine: Arc<Engine>, disk: &Arc<SimulatedDisk>, plan:
     life.look_at_everything("after a start");
     let followed = Arc::clone(&life);
     world::watch(Some(std::rc::Rc::new(move |step| followed.look(step))));
+    if life.uses_lists() {
+        LISTS.iter().for_each(|list| life.create_list(list));
+    }
     for name in ["a", "b"] {
         if life.pool(name).is_none() {
             life.create(name);

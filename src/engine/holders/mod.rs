@@ -22,7 +22,7 @@ pub(crate) mod recovered;
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock, PoisonError};
 
-use crate::domain::holder::{HolderName, MAX_HOLDER_BYTES};
+use crate::domain::holder::HolderName;
 use crate::domain::lease_token::SECRET_BYTES;
 use crate::journal::handle::Journal;
 use crate::journal::record::{HOLDER_PART_BYTES, HolderRecord};
@@ -38,8 +38,6 @@ use recovered::RecoveredHolder;
 pub const MAX_HOLDERS: u64 = 1 << 18;
 /// From this share of [`MAX_HOLDERS`] on, names without leases are forgotten at once.
 const CROWDED: u64 = MAX_HOLDERS / 4 * 3;
-/// Most records of one name.
-const MAX_NAME_RECORDS: u64 = MAX_HOLDER_BYTES.div_ceil(HOLDER_PART_BYTES) as u64;
 
 /// The pool has as many holders as it can have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,7 +151,7 @@ impl Holders {
         pool: u64,
         name: &HolderName,
     ) -> Result<Arc<Holder>, TooManyHolders> {
-        journal.make_room(slot, MAX_NAME_RECORDS);
+        journal.make_room(slot, name.as_str().len().div_ceil(HOLDER_PART_BYTES) as u64);
         // Before others see the name.
         let changing = journal.change(slot);
         let holder = self.find_or_insert(name)?;
@@ -313,22 +311,21 @@ mod tests {
     #[test]
     fn a_name_is_recorded_by_each_thread_until_the_first_record_is_committed() {
         let (holders, journal) = holders();
-        let long = "x".repeat(128);
+        use crate::domain::holder::MAX_HOLDER_BYTES;
+        const RECORDS: u64 = MAX_HOLDER_BYTES.div_ceil(HOLDER_PART_BYTES) as u64;
+        let long = "x".repeat(MAX_HOLDER_BYTES);
         enter(&holders, &journal, &long);
-        assert_eq!(journal.own_position(Slot(1)).own, MAX_NAME_RECORDS);
+        assert_eq!(journal.own_position(Slot(1)).own, RECORDS);
         let again = holders.enter(&journal, Slot(0), 3, &long.parse().unwrap()).unwrap();
-        assert_eq!(journal.own_position(Slot(0)).own, MAX_NAME_RECORDS);
+        assert_eq!(journal.own_position(Slot(0)).own, RECORDS);
         // Nothing is committed without a writer.
         assert!(!again.is_recorded(&journal));
         enter(&holders, &journal, &long);
-        assert_eq!(journal.own_position(Slot(1)).own, 2 * MAX_NAME_RECORDS);
+        assert_eq!(journal.own_position(Slot(1)).own, 2 * RECORDS);
         // One that a start has found is.
         let found = RecoveredHolder { id: HolderId(2), name: "b".parse().unwrap(), has_returned: true };
         holders.restore(vec![found], &HashMap::from([(HolderId(2), 4)]));
         let b = enter(&holders, &journal, "b");
-        assert_eq!(
-            (b.leases(), b.has_returned(), journal.own_position(Slot(1)).own),
-            (4, true, 2 * MAX_NAME_RECORDS)
-        );
+        assert_eq!((b.leases(), b.has_returned(), journal.own_position(Slot(1)).own), (4, true, 2 * RECORDS));
     }
 }

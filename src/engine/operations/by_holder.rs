@@ -18,10 +18,11 @@ use crate::engine::shared::{BURST_RECORDS, SWEEPER_SLOT};
 use crate::engine::worker::Worker;
 use crate::journal::queue::Position;
 use crate::numbers::number::Number;
+use crate::state::floors::Floors;
 use crate::state::holder_column::HolderId;
 use crate::state::number_state::State;
 use crate::state::time::Timestamp;
-use crate::state::word::{Floors, LeaseRefusal, Word};
+use crate::state::word::{LeaseRefusal, Word};
 
 use super::lease::{Lease, LeaseError, LeaseRequest, MAX_LEASE_COUNT, ttl};
 use super::lease_ref::LeaseRef;

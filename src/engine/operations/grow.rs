@@ -12,7 +12,7 @@ use crate::engine::pool::Pool;
 use crate::engine::pool_error::ChangeError;
 use crate::engine::pool_mode::Mode;
 use crate::engine::segment::holders::OpenedHolders;
-use crate::engine::segment::opened::{Columns, OpenedSegment};
+use crate::engine::segment::opened_files::{Columns, OpenedSegment};
 use crate::engine::segment::{Segment, Segments};
 use crate::journal::on_damage::OnDamage;
 use crate::numbers::number::Number;

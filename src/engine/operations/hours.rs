@@ -9,7 +9,7 @@ use crate::engine::calendar::Calendar;
 use crate::engine::pool::Pool;
 use crate::engine::pool_error::ChangeError;
 use crate::engine::segment::Segments;
-use crate::engine::segment::open::OpenNumbers;
+use crate::engine::segment::open_hours::OpenNumbers;
 use crate::engine::segment::spans::{Span, Spans};
 use crate::engine::segment::within::Within;
 use crate::state::time::Timestamp;

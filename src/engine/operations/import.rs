@@ -15,7 +15,7 @@ use crate::disk::sequential::SequentialWriter;
 use crate::domain::counts::Counts;
 use crate::engine::budgets::Budgets;
 use crate::engine::pool::Pool;
-use crate::engine::segment::opened::{Columns, OpenedSegment};
+use crate::engine::segment::opened_files::{Columns, OpenedSegment};
 use crate::engine::segment::{Segment, Segments};
 use crate::engine::shared::Shared;
 use crate::journal::on_damage::OnDamage;

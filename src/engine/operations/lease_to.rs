@@ -4,9 +4,10 @@ use std::fmt;
 
 use crate::coordinates::Rank;
 use crate::engine::segment::Segment;
+use crate::state::floors::Floors;
 use crate::state::holder_column::HolderId;
 use crate::state::time::Timestamp;
-use crate::state::word::{Floors, LeaseRefusal, Word};
+use crate::state::word::{LeaseRefusal, Word};
 
 /// A holder has as many leases as it may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

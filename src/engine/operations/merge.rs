@@ -17,7 +17,7 @@ use crate::disk::paced::Pacer;
 use crate::domain::counts::Counts;
 use crate::engine::pool::Pool;
 use crate::engine::segment::moving::Moved;
-use crate::engine::segment::opened::OpenedSegment;
+use crate::engine::segment::opened_files::OpenedSegment;
 use crate::engine::segment::{MAX_MERGED_NUMBERS, Segment, Segments};
 use crate::engine::shared::MERGER_SLOT;
 use crate::numbers::number::NumberRange;

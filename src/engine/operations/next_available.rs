@@ -4,8 +4,8 @@ use crate::coordinates;
 use crate::engine::pool::Pool;
 use crate::engine::segment::Segments;
 use crate::engine::segment::within::Within;
+use crate::state::end_rules::ExpiryRule;
 use crate::state::time::Timestamp;
-use crate::state::word::ExpiryRule;
 
 /// Maximum blocks searched for the next number.
 const MAX_NEXT_BLOCKS: usize = 64;

@@ -8,10 +8,10 @@ use crate::engine::pool::Pool;
 use crate::engine::segment::Segment;
 use crate::engine::worker::Worker;
 use crate::journal::cause::ChangeKind;
+use crate::state::end_rules::EndRules;
 use crate::state::number_state::State;
 use crate::state::segment_state::Changed;
 use crate::state::time::Timestamp;
-use crate::state::word::EndRules;
 use crate::sys::slot::Slot;
 
 /// Words swept in one transition, for whose end the journal's writer waits.

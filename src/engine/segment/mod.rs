@@ -5,8 +5,8 @@ pub(crate) mod holders;
 pub(crate) mod merging;
 pub(crate) mod moving;
 pub(crate) mod numbers;
-pub(crate) mod open;
-pub(crate) mod opened;
+pub(crate) mod open_hours;
+pub(crate) mod opened_files;
 pub(crate) mod plausible;
 pub(crate) mod rebuild;
 pub(crate) mod spans;
@@ -30,7 +30,7 @@ use crate::store::table::TableFile;
 
 use merging::Merging;
 use numbers::SegmentNumbers;
-use open::{OpenNumbers, Zoned};
+use open_hours::{OpenNumbers, Zoned};
 use spans::{SegmentIndex, Spans};
 
 /// Larger segments are not merged: moving their words takes long, and a pool has few of them.

@@ -10,7 +10,7 @@ use crate::engine::open_report::OpenReport;
 use crate::engine::pool::{Pool, Pools};
 use crate::engine::segment::Segments;
 use crate::engine::segment::holders::FoundHolders;
-use crate::engine::segment::opened::OpenedSegment;
+use crate::engine::segment::opened_files::OpenedSegment;
 use crate::engine::segment::plausible::Plausible;
 use crate::engine::shared::Shared;
 use crate::journal::recovery::Recovered;

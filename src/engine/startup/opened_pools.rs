@@ -8,7 +8,7 @@ use crate::disk::mapping::Sharing;
 use crate::domain::settings::PoolName;
 use crate::engine::holders::recovered::{RecoveredHolder, RecoveredHolders};
 use crate::engine::idempotency::recovered::RecoveredKeys;
-use crate::engine::segment::opened::{Columns, OpenedSegment};
+use crate::engine::segment::opened_files::{Columns, OpenedSegment};
 use crate::journal::record::{HolderRecord, KeyLeaseRecord, ListRecord, OldKeyLeaseRecord, Record};
 use crate::journal::recovery::{Damage, Recovered};
 use crate::numbers::number::Number;

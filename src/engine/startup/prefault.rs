@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use crate::coordinates::Rank;
-use crate::engine::segment::opened::OpenedSegment;
+use crate::engine::segment::opened_files::OpenedSegment;
 use crate::journal::record::Record;
 use crate::journal::recovery::Journaled;
 use crate::state::block::BlockIndex;

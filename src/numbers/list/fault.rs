@@ -5,7 +5,7 @@ use std::fmt;
 use crate::numbers::number::{Number, NumberError};
 
 use super::invisible::is_invisible;
-use super::plan::PlanFault;
+use super::numbering_plan::PlanFault;
 use super::wording::Wording;
 
 /// Longest line, without its line end. Longer lines are refused.

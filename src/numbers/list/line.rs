@@ -4,8 +4,8 @@ use crate::numbers::number::{MAX_NUMBER_DIGITS, Number, NumberRange, prefix_rang
 
 use super::characters::clean;
 use super::fault::{LineFault, MAX_LINE_BYTES};
+use super::numbering_plan::{Plan, PlanFault, read_prefix, read_uncached};
 use super::options::{Holds, LeadingZeros, ListOptions};
-use super::plan::{Plan, PlanFault, read_prefix, read_uncached};
 use super::region::Dialled;
 use super::written::{Written, halves, is_evidently_two, range_ends, refuse_spreadsheet_number};
 

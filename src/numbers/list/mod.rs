@@ -2,8 +2,8 @@
 //!
 //! The bytes of a list are decompressed and decoded ([`content`]); a text is cut into lines (`text`), a CSV into
 //! rows (`rows`, with `dialect`, `quotes` and `columns`); a line or a cell is a number, a range or a prefix
-//! (`line`), whose digits (`written`) the numbering plan of a country may read ([`plan`]); what is read is
-//! gathered (`collect`) and merged (`merged`).
+//! (`line`), whose digits (`written`) are normalised by the numbering plan of a region ([`numbering_plan`],
+//! [`region`]) and counted by country ([`country`]); what is read is gathered (`collect`) and merged (`merged`).
 
 mod characters;
 mod collect;
@@ -21,9 +21,9 @@ mod invisible;
 mod line;
 mod memory;
 pub(crate) mod merged;
+mod numbering_blocks;
+pub mod numbering_plan;
 pub mod options;
-pub mod plan;
-mod plan_blocks;
 pub(crate) mod quotes;
 pub mod read;
 pub mod region;

@@ -17,9 +17,9 @@
 //! * `read`: one reader's place.
 
 mod files;
-mod keep;
 mod load;
 mod read;
+mod retention;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -31,7 +31,7 @@ use super::event_batch::{self, BatchHead, RawEvent};
 use files::{Inner, LogFile};
 
 pub use files::{Cursor, Kept};
-pub use keep::{Keep, MAX_KEPT_HOURS, MIN_KEPT_BYTES, NotAKeep};
+pub use retention::{Keep, MAX_KEPT_HOURS, MIN_KEPT_BYTES, NotAKeep};
 
 /// The parts that what is kept is removed in.
 const PARTS: u64 = 16;

@@ -66,8 +66,8 @@ mod tests {
     use crate::disk::device::RealDisk;
     use crate::disk::mapping::Sharing;
     use crate::journal::on_damage::OnDamage;
+    use crate::state::floors::Floors;
     use crate::state::time::Timestamp;
-    use crate::state::word::Floors;
     use crate::store::table::TableFile;
     use crate::store::table::word_checksums::Layout;
 

@@ -3,8 +3,9 @@ use std::path::Path;
 use crate::disk::device::RealDisk;
 
 use super::*;
+use crate::state::floors::Floors;
 use crate::state::time::Timestamp;
-use crate::state::word::{Floors, Word};
+use crate::state::word::Word;
 use crate::store::table::word_checksums::SECTOR_WORDS;
 
 const LEN: u32 = 5_000;

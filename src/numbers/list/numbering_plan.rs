@@ -1,12 +1,12 @@
-//! The numbering plans of all countries, by libphonenumber's rules: what digits mean as dialled in a region,
-//! or after a plus sign.
+//! Normalises the numbers of all countries by libphonenumber's rules: what digits mean as dialled in a region, or
+//! after a plus sign.
 
 use rlibphonenumber::{NumberLengthType, PHONE_NUMBER_UTIL, ParseError, PhoneNumberFormat, ValidationError};
 use thiserror::Error;
 
 use crate::numbers::number::{MAX_NUMBER_DIGITS, Number};
 
-use super::plan_blocks::{Blocks, Key};
+use super::numbering_blocks::{Blocks, Key};
 use super::region::Dialled;
 
 /// Most digits that a text for the plan may have: a number with an international prefix before it.

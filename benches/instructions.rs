@@ -46,7 +46,7 @@ const CAMP_ZONES: [&str; 2] = ["Etc/UTC", "Etc/GMT-6"];
 /// Numbers of the list: every other one from here on, a few of them the pool's.
 const LISTED: std::ops::Range<u64> = 79_000_002_000..79_020_002_000;
 /// As long as the answer to [`LEASE`].
-const BODY: &str = r#"{"leases":[{"number":79022961123,"token":"n0uKAMSBhPA","generation":1,"expires_at":"2026-11-25T15:32:51Z"}]}"#;
+const BODY: &str = r#"{"leases":[{"number":79022961123,"token":"n0uKAMSBhPA","generation":1,"expires_at":"2026-11-25T15:32:51Z","expires_in":300}]}"#;
 
 /// What the calls are.
 #[derive(Clone, Copy, PartialEq)]

@@ -39,7 +39,7 @@ fn lease_once(client: &mut Client, pool: &str, key: &str, body: &Value) -> Answe
 
 fn leases(answer: &Answer) -> Vec<Value> {
     assert_eq!(answer.status, 200, "{}", answer.body);
-    answer.json()["leases"].as_array().unwrap().clone()
+    answer.lasting()["leases"].as_array().unwrap().clone()
 }
 
 fn return_leases(client: &mut Client, pool: &str, leases: &[Value]) -> Answer {

@@ -30,6 +30,9 @@ pub(super) struct LeaseArgs {
     /// Who holds the lease; only in pools that track holders
     #[arg(long, value_name = "NAME")]
     holder: Option<String>,
+    /// Makes the call safe to repeat: the same key gets the same leases as long as one of them lives
+    #[arg(long, value_name = "KEY")]
+    idempotency_key: Option<String>,
     #[command(flatten)]
     remote: Remote,
 }
@@ -61,7 +64,8 @@ pub(super) fn run(args: LeaseArgs) -> Result<(), CliError> {
             "/v1/lease".to_owned()
         }
     };
-    args.remote.call(Call::json(Method::POST, &path, &body), |answer| {
+    let header = args.idempotency_key.as_deref().map(|key| ("idempotency-key", key));
+    args.remote.call(Call { header, ..Call::json(Method::POST, &path, &body) }, |answer| {
         let line = |lease: &Value| {
             let cell = |name: &str| output::cell(&lease[name]);
             let pool = lease["pool"].as_str().map(|pool| format!("\t{pool}")).unwrap_or_default();

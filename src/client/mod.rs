@@ -1,7 +1,8 @@
 //! The HTTP client of the commands, over TCP or a Unix socket. Most make one request; a [`Connection`] serves
-//! several.
+//! several. [`leasing`] is the client of other services.
 
 pub mod error;
+pub mod leasing;
 pub mod payload;
 pub mod server;
 pub mod tls;
@@ -41,7 +42,7 @@ pub struct Call<'a> {
     /// The content type that is requested.
     pub accept: Option<&'a str>,
     /// One more header: its name and its value.
-    pub header: Option<(&'static str, &'static str)>,
+    pub header: Option<(&'static str, &'a str)>,
     /// The body.
     pub payload: Payload,
 }
@@ -184,6 +185,20 @@ async fn exchange(
     call: Call<'_>,
     out: &mut dyn io::Write,
 ) -> Result<(), ClientError> {
+    let response = respond(sender, server, call).await?;
+    if response.status().is_success() {
+        copy(response.into_body(), out).await
+    } else {
+        Err(refusal(response).await)
+    }
+}
+
+/// Sends a call. Returns the response, whatever its status is, once its head has come.
+async fn respond(
+    sender: &mut SendRequest<Payload>,
+    server: &Server,
+    call: Call<'_>,
+) -> Result<Response<Incoming>, ClientError> {
     sender.ready().await?;
     let mut request = Request::builder().method(call.method).uri(call.path).header(HOST, server.host());
     if let Some(bearer) = server.bearer() {
@@ -198,12 +213,7 @@ async fn exchange(
     if let Some((name, value)) = call.header {
         request = request.header(name, value);
     }
-    let response = sender.send_request(request.body(call.payload)?).await?;
-    if response.status().is_success() {
-        copy(response.into_body(), out).await
-    } else {
-        Err(refusal(response).await)
-    }
+    Ok(sender.send_request(request.body(call.payload)?).await?)
 }
 
 async fn copy(mut body: Incoming, out: &mut dyn io::Write) -> Result<(), ClientError> {

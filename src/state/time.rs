@@ -41,6 +41,11 @@ impl Timestamp {
         self.0
     }
 
+    /// How many whole seconds are left until this time, at whichever instant of the second `now` one asks.
+    pub fn seconds_after(self, now: Self) -> u32 {
+        self.0.saturating_sub(now.0.saturating_add(1))
+    }
+
     /// Seconds since the Unix epoch.
     pub fn unix_seconds(self) -> u64 {
         EPOCH_UNIX_SECONDS + u64::from(self.0)

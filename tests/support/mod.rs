@@ -188,6 +188,11 @@ impl Answer {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error} in {self:?}"))
     }
 
+    /// The answer without `expires_in`, which is another in the next second.
+    pub(crate) fn lasting(&self) -> Value {
+        lasting(self.json())
+    }
+
     /// Status and code of an error, whose detail is not empty.
     pub(crate) fn problem(&self) -> (u16, String) {
         assert_eq!(self.header("content-type"), Some("application/problem+json"), "{self:?}");
@@ -197,6 +202,19 @@ impl Answer {
         assert!(problem["detail"].as_str().is_some_and(|detail| !detail.is_empty()));
         (self.status, problem["code"].as_str().unwrap().to_owned())
     }
+}
+
+/// A value without `expires_in` in any of its objects.
+pub(crate) fn lasting(mut value: Value) -> Value {
+    match &mut value {
+        Value::Object(members) => {
+            members.remove("expires_in");
+            members.values_mut().for_each(|member| *member = lasting(member.take()));
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| *item = lasting(item.take())),
+        _ => {}
+    }
+    value
 }
 
 /// A connection that is kept open. Every failure of it is an error, never a panic: the server may be killed.

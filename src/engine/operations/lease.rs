@@ -48,6 +48,8 @@ pub struct Lease {
     pub generation: u32,
     /// When the lease ends.
     pub expires_at: Timestamp,
+    /// In how many seconds that is, rounded down, counted from when the call began.
+    pub expires_in_seconds: u32,
 }
 
 /// The length of a lease: the requested one, if the pool allows it, or the pool's default.
@@ -131,7 +133,7 @@ impl Pool {
                 // The search may have taken long.
                 until = self.shared.clock.deadline(ttl_seconds).unwrap_or(until);
             }
-            self.lease_claims(segments, worker, transition, until, leases, to);
+            self.lease_claims(segments, worker, transition, (until, ttl_seconds), leases, to);
             if leases.len() >= count {
                 break;
             }
@@ -252,7 +254,7 @@ impl Pool {
         segments: &Segments,
         worker: &mut Worker,
         mut transition: Transition<'_>,
-        until: Timestamp,
+        (until, ttl_seconds): (Timestamp, u32),
         leases: &mut Vec<Lease>,
         to: &mut H,
     ) {
@@ -277,7 +279,13 @@ impl Pool {
                     let Some(number) = *number else { continue };
                     let generation = word.generation();
                     let token = self.keys.newest(number, generation);
-                    leases.push(Lease { number, token, generation, expires_at: until });
+                    leases.push(Lease {
+                        number,
+                        token,
+                        generation,
+                        expires_at: until,
+                        expires_in_seconds: ttl_seconds,
+                    });
                 }
                 // Not while a claim is the right to the word.
                 Err(LeaseRefusal::NotAvailable) => debug_assert!(false, "a claim in vain"),

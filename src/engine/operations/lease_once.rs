@@ -315,6 +315,7 @@ impl Pool {
                 token: self.keys.token(stored.number, stored.generation),
                 generation: stored.generation,
                 expires_at: Timestamp::default(),
+                expires_in_seconds: 0,
             };
             leases.extend(entry.leases().iter().map(over));
             return Err(LeaseError::KeyStale);
@@ -339,7 +340,9 @@ impl Pool {
         let word = self.word_of(number)?;
         let is_live = word.state() == State::Leased && word.generation() == generation;
         let expires_at = word.due().filter(|_| is_live)?;
-        Some(Lease { number, token: self.keys.token(number, generation), generation, expires_at })
+        let token = self.keys.token(number, generation);
+        let expires_in_seconds = expires_at.seconds_after(self.shared.clock.now());
+        Some(Lease { number, token, generation, expires_at, expires_in_seconds })
     }
 
     /// The latest end of a key's leases that live.

@@ -359,7 +359,7 @@ pub(super) fn refused(error: LeaseError, state: &mut CallState) -> Refused {
         LeaseError::KeyPending => Refused::Pending,
         LeaseError::KeyStale if !state.leases.is_empty() => {
             let over = state.leases.iter().map(|lease| (lease.number, RenewResult::Stale));
-            let results = json::renew_results(over, &mut state.times);
+            let results = json::renew_results(over, state.clock.now(), &mut state.times);
             Refused::Problem(Problem::from(LeaseError::KeyStale).with_results(&results))
         }
         LeaseError::Busy | LeaseError::Deleting | LeaseError::HoursUnsettled => Refused::ForNow(error.into()),

@@ -139,10 +139,11 @@ fn renew_one(
 ) -> Result<Made, Problem> {
     match pool.renew_lease(&mut state.engine, lease, ttl_seconds)? {
         (RenewResult::Renewed { expires_at, before }, position) => {
+            let now = state.clock.now();
             if let Some((live, _)) = actor.principal().and_then(Principal::live_leases) {
-                live.renew(before, expires_at, state.clock.now());
+                live.renew(before, expires_at, now);
             }
-            let body = json::renewed(lease.number, expires_at, &mut state.times);
+            let body = json::renewed(lease.number, expires_at, now, &mut state.times);
             Ok(Made { body, position })
         }
         (RenewResult::Blocked { expires_at }, _) => Err(Problem::new(

@@ -148,8 +148,8 @@ impl Items for RenewBody {
         let items = self.leases.iter();
         state.held.extend(items.map(|item| LeaseRef { number: item.number.0, token: item.token.0 }));
         let position = pool.renew(&mut state.engine, &state.held, ttl_seconds, &mut state.renewed)?;
+        let now = state.clock.now();
         if let Some((live, _)) = actor.principal().and_then(Principal::live_leases) {
-            let now = state.clock.now();
             for result in &state.renewed {
                 if let RenewResult::Renewed { before, expires_at } = *result {
                     live.renew(before, expires_at, now);
@@ -158,7 +158,7 @@ impl Items for RenewBody {
         }
         let succeeded = state.renewed.iter().any(|result| matches!(result, RenewResult::Renewed { .. }));
         let numbers = state.held.iter().map(|item| item.number);
-        let body = json::renew_results(numbers.zip(state.renewed.drain(..)), &mut state.times);
+        let body = json::renew_results(numbers.zip(state.renewed.drain(..)), now, &mut state.times);
         answer(state, body, succeeded, position)
     }
 }

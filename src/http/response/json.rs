@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use hyper::Response;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::{HeaderMap, Response};
 
 use crate::domain::counts::Counts;
 use crate::domain::settings::PoolName;
@@ -43,22 +43,32 @@ pub(crate) fn push_first_invalid(text: &mut String, lines: &[InvalidLine]) {
 
 /// Length of a time as text, such as `2026-11-23T22:05:00Z`.
 const TIME_BYTES: usize = 20;
+/// Most bytes of the end of a lease, such as `2026-11-23T22:05:00Z","expires_in":300`.
+const MAX_END_BYTES: usize = TIME_BYTES + br#"","expires_in":"#.len() + 10;
+/// Length of a token as text, and where it stands in what is between the number and the generation of a lease.
+const TOKEN_BYTES: usize = 11;
+const TOKEN_AT: usize = 10;
 /// Most bytes of one item.
-const MAX_ITEM_BYTES: usize = 128;
+const MAX_ITEM_BYTES: usize = 160;
 /// Bytes of a body besides its items.
 const FRAME_BYTES: usize = 16;
 
-/// The text of the last time, kept until another second is needed: leases that are made in the same second
-/// usually end in the same second.
+/// The texts of the last time and of the last end of a lease, kept until another is needed: leases that are made in
+/// the same second usually end in the same second.
 #[derive(Debug)]
 pub(crate) struct TimeText {
     time: Option<Timestamp>,
     text: [u8; TIME_BYTES],
+    /// When the lease ends, and in how many seconds.
+    end: Option<(Timestamp, u32)>,
+    end_text: [u8; MAX_END_BYTES],
+    end_bytes: usize,
 }
 
 impl TimeText {
     pub(crate) const fn new() -> Self {
-        Self { time: None, text: [0; TIME_BYTES] }
+        let end_text = [0; MAX_END_BYTES];
+        Self { time: None, text: [0; TIME_BYTES], end: None, end_text, end_bytes: 0 }
     }
 
     fn get(&mut self, time: Timestamp) -> &[u8; TIME_BYTES] {
@@ -69,6 +79,24 @@ impl TimeText {
             self.time = Some(time);
         }
         &self.text
+    }
+
+    /// The end of a lease: the time, and in how many seconds it comes, as two members of an object whose first
+    /// has begun.
+    #[inline]
+    fn end(&mut self, expires_at: Timestamp, expires_in_seconds: u32) -> &[u8] {
+        if self.end != Some((expires_at, expires_in_seconds)) {
+            self.set_end(expires_at, expires_in_seconds);
+        }
+        &self.end_text[..self.end_bytes]
+    }
+
+    #[inline(never)]
+    fn set_end(&mut self, expires_at: Timestamp, expires_in_seconds: u32) {
+        let text = format!("{expires_at}\",\"expires_in\":{expires_in_seconds}");
+        self.end_bytes = text.len().min(MAX_END_BYTES);
+        self.end_text[..self.end_bytes].copy_from_slice(&text.as_bytes()[..self.end_bytes]);
+        self.end = Some((expires_at, expires_in_seconds));
     }
 }
 
@@ -98,18 +126,18 @@ impl Item {
         self.put(itoa::Buffer::new().format(number.get()).as_bytes());
     }
 
+    /// The members of a lease, of which the first has begun: what is before the number and after the last member is
+    /// up to the caller.
     #[inline]
     fn put_lease(&mut self, lease: &Lease, times: &mut TimeText) {
         let mut digits = itoa::Buffer::new();
-        self.put(b"{\"number\":");
         self.put(digits.format(lease.number.get()).as_bytes());
-        self.put(b",\"token\":\"");
-        self.put(&lease.token.encode());
-        self.put(b"\",\"generation\":");
+        let mut middle = *b",\"token\":\"-----------\",\"generation\":";
+        middle[TOKEN_AT..TOKEN_AT + TOKEN_BYTES].copy_from_slice(&lease.token.encode());
+        self.put(&middle);
         self.put(digits.format(lease.generation).as_bytes());
         self.put(b",\"expires_at\":\"");
-        self.put(times.get(lease.expires_at));
-        self.put(b"\"}");
+        self.put(times.end(lease.expires_at, lease.expires_in_seconds));
     }
 
     #[inline]
@@ -128,49 +156,56 @@ fn put_time(out: &mut BytesMut, name: &[u8], time: Timestamp, times: &mut TimeTe
     out.put_u8(b'"');
 }
 
+/// What comes before the number of the first lease, of the next ones, and after the last.
+const FIRST_LEASE: &[u8] = b"{\"leases\":[{\"number\":";
+const NEXT_LEASE: &[u8] = b"},{\"number\":";
+const AFTER_LEASES: &[u8] = b"}]}";
+
 /// `{"leases":[…]}`
 #[inline]
 pub(crate) fn leases(leases: &[Lease], times: &mut TimeText) -> Bytes {
-    let mut item = Item::new();
-    item.put(b"{\"leases\":[");
     if let [lease] = leases {
+        let mut item = Item::new();
+        item.put(FIRST_LEASE);
         item.put_lease(lease, times);
-        item.put(b"]}");
+        item.put(AFTER_LEASES);
         // The exact length makes it one allocation instead of two.
         return Bytes::copy_from_slice(item.take());
     }
-    several(item, leases, times)
+    several(leases, times)
 }
 
 #[inline(never)]
-fn several(mut item: Item, leases: &[Lease], times: &mut TimeText) -> Bytes {
-    let mut out = BytesMut::with_capacity(FRAME_BYTES + leases.len() * MAX_ITEM_BYTES);
+fn several(leases: &[Lease], times: &mut TimeText) -> Bytes {
     if leases.is_empty() {
-        out.put_slice(item.take());
+        return Bytes::from_static(b"{\"leases\":[]}");
     }
+    let mut out = BytesMut::with_capacity(FRAME_BYTES + leases.len() * MAX_ITEM_BYTES);
+    let (mut item, mut head) = (Item::new(), FIRST_LEASE);
     for lease in leases {
+        item.put(head);
+        head = NEXT_LEASE;
         item.put_lease(lease, times);
         out.put_slice(item.take());
-        item.put(b",");
     }
-    out.put_slice(b"]}");
+    out.put_slice(AFTER_LEASES);
     out.freeze()
 }
 
 /// `{"leases":[…]}` of several pools' call: each says of which pool it is.
 pub(crate) fn leases_of(pool: &PoolName, leases: &[Lease], times: &mut TimeText) -> Bytes {
     // A pool's name needs no escapes.
-    let head = format!("{{\"pool\":\"{pool}\",");
-    let mut out = BytesMut::with_capacity(FRAME_BYTES + leases.len() * (head.len() + MAX_ITEM_BYTES));
+    let pool = format!("{{\"pool\":\"{pool}\",\"number\":");
+    let mut out = BytesMut::with_capacity(FRAME_BYTES + leases.len() * (pool.len() + MAX_ITEM_BYTES));
     let (mut item, mut separator): (_, &[u8]) = (Item::new(), b"{\"leases\":[");
     for lease in leases {
         out.put_slice(separator);
-        separator = b",";
-        out.put_slice(head.as_bytes());
+        separator = b"},";
+        out.put_slice(pool.as_bytes());
         item.put_lease(lease, times);
-        out.put_slice(&item.take()[1..]);
+        out.put_slice(item.take());
     }
-    out.put_slice(b"]}");
+    out.put_slice(AFTER_LEASES);
     out.freeze()
 }
 
@@ -192,19 +227,20 @@ fn results<R>(
     out
 }
 
-/// `{"results":[…]}` of a renewal.
+/// `{"results":[…]}` of a renewal that was made at a time.
 pub(crate) fn renew_results(
     items: impl ExactSizeIterator<Item = (Number, RenewResult)>,
+    now: Timestamp,
     times: &mut TimeText,
 ) -> BytesMut {
     results(items, |out, result| match result {
         RenewResult::Renewed { expires_at, .. } => {
-            out.put_slice(b",\"result\":\"renewed\"");
-            put_time(out, b",\"expires_at\":\"", expires_at, times);
+            out.put_slice(b",\"result\":\"renewed\",\"expires_at\":\"");
+            out.put_slice(times.end(expires_at, expires_at.seconds_after(now)));
         }
         RenewResult::Blocked { expires_at } => {
-            out.put_slice(b",\"result\":\"blocked\"");
-            put_time(out, b",\"expires_at\":\"", expires_at, times);
+            out.put_slice(b",\"result\":\"blocked\",\"expires_at\":\"");
+            out.put_slice(times.end(expires_at, expires_at.seconds_after(now)));
         }
         RenewResult::Stale => out.put_slice(b",\"result\":\"stale\""),
         RenewResult::Unknown => out.put_slice(b",\"result\":\"unknown\""),
@@ -231,12 +267,12 @@ pub(crate) fn return_results(
 }
 
 /// The result of one renewal: an item of [`renew_results`].
-pub(crate) fn renewed(number: Number, expires_at: Timestamp, times: &mut TimeText) -> Bytes {
+pub(crate) fn renewed(number: Number, expires_at: Timestamp, now: Timestamp, times: &mut TimeText) -> Bytes {
     let mut item = Item::new();
     item.put_number(number);
     item.put(b",\"result\":\"renewed\",\"expires_at\":\"");
-    item.put(times.get(expires_at));
-    item.put(b"\"}");
+    item.put(times.end(expires_at, expires_at.seconds_after(now)));
+    item.put(b"}");
     Bytes::copy_from_slice(item.take())
 }
 
@@ -282,5 +318,16 @@ pub(crate) fn quoted(text: &str) -> String {
 pub(crate) fn ok_json(body: impl Into<Body>) -> Response<Body> {
     let mut response = Response::new(body.into());
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// As [`ok_json`], in a map of headers that was in use: its memory serves again.
+#[inline]
+pub(crate) fn ok_json_in(mut headers: HeaderMap, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    headers.clear();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    // The response's own map has no memory, and looking for it would cost more than it is worth.
+    std::mem::forget(std::mem::replace(response.headers_mut(), headers));
     response
 }

@@ -10,7 +10,7 @@ use hyper::body::{Body as _, Incoming};
 use hyper::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::{http1, http2};
 use hyper::service::Service;
-use hyper::{Request, Version};
+use hyper::{HeaderMap, Request, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -22,7 +22,7 @@ use crate::http::pending::Pending;
 use crate::http::plain_call;
 use crate::http::request::framing::{self, Framing};
 use crate::http::response::body::Body;
-use crate::http::response::json::ok_json;
+use crate::http::response::json::ok_json_in;
 use crate::http::response::problem::Unread;
 
 use super::connections::{Admission, ConnectionState, Connections, DRAIN, SERVE};
@@ -44,6 +44,10 @@ pub const MAX_HTTP2_HEAD_BYTES: u32 = 16 << 10;
 /// Streams that an HTTP/2 client may have reset before they were looked at; with more the connection ends.
 pub const MAX_HTTP2_RESETS: usize = 20;
 
+/// Most headers of a request whose map serves for the response too. hyper keeps the map for the next
+/// request, so a larger one would stay with an idle connection.
+const MAX_REUSED_HEADERS: usize = 12;
+
 /// The first status of an error.
 const FIRST_ERROR: u16 = 400;
 
@@ -63,6 +67,8 @@ pub(crate) struct Tracked {
 
 /// A request on its way to its answer.
 enum Answering {
+    /// A plain call over HTTP/1: the JSON of a `200`, and the map of the request's headers, whose memory serves again.
+    Plain(Body, HeaderMap),
     Begun(Pending),
     /// Not executed yet: too much waits for its client.
     Deferred(Box<Deferred>),
@@ -97,21 +103,19 @@ impl Future for Tracked {
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Self { answering, state } = &mut *self;
-        // The usual case first: nothing is left to wait for, or to look after.
-        if matches!(answering, Answering::Begun(Pending::Json(_))) && !state.inflow.is_http2() {
-            // Exchanged, not taken out: what is left has nothing to drop.
-            let begun = std::mem::replace(answering, Answering::Begun(Pending::Ready(None)));
-            if let Answering::Begun(Pending::Json(body)) = begun {
-                return Poll::Ready(Ok(ok_json(body)));
-            }
-        }
-        // Of HTTP/2 many are under way: each is executed when there is room for its answer.
-        if state.inflow.is_http2() {
-            ready!(state.answers.poll_room(cx));
-        }
         loop {
             match answering {
+                Answering::Plain(..) => {
+                    // Exchanged, not taken out: what is left has nothing to drop.
+                    let plain = std::mem::replace(answering, Answering::Begun(Pending::Ready(None)));
+                    let Answering::Plain(body, headers) = plain else { continue };
+                    return Poll::Ready(Ok(ok_json_in(headers, body)));
+                }
                 Answering::Begun(pending) => {
+                    // Of HTTP/2 many are under way: each is answered when there is room for its answer.
+                    if state.inflow.is_http2() {
+                        ready!(state.answers.poll_room(cx));
+                    }
                     if let Poll::Ready(response) = pending.poll(&state.gate, &state.caller, cx) {
                         return Poll::Ready(Ok(watched(state, response)));
                     }
@@ -182,11 +186,19 @@ impl Service<Request<Incoming>> for ConnectionService {
         let answering = match self.welcome {
             Admission::Served if state.answers.has_room() && state.outflow.has_room() => {
                 // A request is moved only if it goes the general way.
-                let plain = plain_call::answer(&self.api, &state.gate, &state.caller, &self.access, &request);
-                Answering::Begun(match plain {
-                    Some(pending) => pending,
-                    None => answer(&self.api, &state.gate, &state.caller, &self.access, request),
-                })
+                match plain_call::answer(&self.api, &state.gate, &state.caller, &self.access, &request) {
+                    Some(Pending::Json(body))
+                        if request.version() < Version::HTTP_2
+                            && request.headers().keys_len() <= MAX_REUSED_HEADERS =>
+                    {
+                        Answering::Plain(body, std::mem::take(request.headers_mut()))
+                    }
+                    Some(pending) => Answering::Begun(pending),
+                    // A request is moved only if it goes the general way.
+                    None => {
+                        Answering::Begun(answer(&self.api, &state.gate, &state.caller, &self.access, request))
+                    }
+                }
             }
             Admission::Served => {
                 let identified = identify(&self.api, &state.caller, &self.access, &request);

@@ -30,6 +30,12 @@ impl<'a> LineReader<'a> {
         Self { options, plan: Plan::default() }
     }
 
+    /// The number that `count` digits are in the region of the options, if that is known from a line before.
+    #[inline]
+    pub(super) fn known(&self, value: u64, count: usize) -> Option<Number> {
+        self.plan.known(Dialled::In(self.options.region?), value, count)
+    }
+
     /// Reads one line without its line end. `None` if it is blank or a comment.
     pub fn line(&mut self, line: &[u8]) -> Result<Option<NumberRange>, LineFault> {
         if line.len() > MAX_LINE_BYTES {

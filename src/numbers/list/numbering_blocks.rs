@@ -48,12 +48,21 @@ impl Key {
         if digits.len() > MAX_KEYED_DIGITS {
             return None;
         }
+        let value = digits.iter().fold(0, |value, digit| value * 10 + u64::from(digit - b'0'));
+        Self::new(dialled, value, digits.len())
+    }
+
+    /// The key of `count` digits that are worth `value`.
+    #[inline]
+    pub(super) fn new(dialled: Dialled, value: u64, count: usize) -> Option<Key> {
+        if count > MAX_KEYED_DIGITS {
+            return None;
+        }
         let region = match dialled {
             Dialled::International => 0,
             Dialled::In(region) => u16::from_le_bytes(region.code()),
         };
-        let value = digits.iter().fold(0, |value, digit| value * 10 + u64::from(digit - b'0'));
-        Some(Key { region, count: digits.len() as u8, free: 0, value })
+        Some(Key { region, count: count as u8, free: 0, value })
     }
 
     /// The key of the block of all numbers that differ in the last `free` digits.

@@ -47,6 +47,13 @@ impl Plan {
         }
         Ok(number)
     }
+
+    /// What [`Self::read`] says of `count` digits that are worth `value`, if it is known from another number of their
+    /// block.
+    #[inline]
+    pub(super) fn known(&self, dialled: Dialled, value: u64, count: usize) -> Option<Number> {
+        self.blocks.find(Key::new(dialled, value, count)?)
+    }
 }
 
 /// [`Plan::read`] without what is remembered.

@@ -18,7 +18,7 @@ use super::fault::{InvalidLine, MAX_LINE_BYTES};
 use super::line::LineReader;
 use super::memory::MemoryCheck;
 use super::merged::{MAX_KEPT_INVALID, NumberList};
-use super::options::{ListOptions, OnInvalid};
+use super::options::{Holds, ListOptions, OnInvalid};
 
 /// Bytes that one thread parses at a time: few enough to stay in its cache.
 pub(crate) const BLOCK_BYTES: usize = 512 * 1024;
@@ -152,12 +152,16 @@ fn parse_blocks(
 fn parse_block(block: &Block, reader: &mut LineReader<'_>, options: &ListOptions) -> Parsed {
     let mut parsed = Parsed { sequence: block.sequence, lines: 0, collected: Collected::new(options) };
     parsed.collected.reserve(block.text.len() / USUAL_LINE_BYTES + 1);
-    let is_plain = options.is_plain();
+    let (is_numbers, is_plain) = (options.holds == Holds::Numbers, options.is_plain());
     let mut rest = block.text.as_slice();
     while !rest.is_empty() {
         parsed.lines += 1;
         let lines = parsed.lines;
-        if is_plain && let Some((number, bytes)) = plain_line(rest) {
+        let digits = if is_numbers { digits_line(rest) } else { None };
+        if let Some((digits, bytes)) = digits
+            && let Some(number) =
+                if is_plain { digits.plain() } else { reader.known(digits.value, digits.count) }
+        {
             parsed.collected.push_single(number, || (lines, rest[..bytes].trim_ascii().to_vec()));
             rest = &rest[bytes..];
             continue;
@@ -179,10 +183,28 @@ fn parse_block(block: &Block, reader: &mut LineReader<'_>, options: &ListOptions
     parsed
 }
 
-/// A line of 8 to 15 plain digits at the start of `rest`, and its length with its line end. `None` if it is
+/// A line of digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Digits {
+    /// What they are worth as a number.
+    value: u64,
+    /// How many there are, with zeros at the beginning.
+    count: usize,
+    begins_with_zero: bool,
+}
+
+impl Digits {
+    /// The number that is written; `None` if the options decide what a zero at its beginning means.
+    #[inline]
+    fn plain(self) -> Option<Number> {
+        if self.begins_with_zero { None } else { Number::new(self.value).ok() }
+    }
+}
+
+/// A line of 8 to 15 digits at the start of `rest`, and its length with its line end. `None` if it is
 /// anything else, or too near the end of `rest`: then the slow reader must read it. Takes eight digits per
 /// step.
-fn plain_line(rest: &[u8]) -> Option<(Number, usize)> {
+fn digits_line(rest: &[u8]) -> Option<(Digits, usize)> {
     const ZEROS: u64 = u64::from_le_bytes([b'0'; 8]);
     const HIGH_BITS: u64 = u64::from_le_bytes([0x80; 8]);
     const ABOVE_NINE: u64 = u64::from_le_bytes([0x80 - 10; 8]);
@@ -192,7 +214,7 @@ fn plain_line(rest: &[u8]) -> Option<(Number, usize)> {
     let eight = u64::from_le_bytes(*eight) ^ ZEROS;
     let more = u64::from_le_bytes(more.try_into().ok()?) ^ ZEROS;
     let not_digits = |word: u64| (word.wrapping_add(ABOVE_NINE) | word) & HIGH_BITS;
-    if not_digits(eight) != 0 || head[0] == b'0' {
+    if not_digits(eight) != 0 {
         return None;
     }
     let more_digits = (not_digits(more).trailing_zeros() / 8) as usize;
@@ -206,7 +228,7 @@ fn plain_line(rest: &[u8]) -> Option<(Number, usize)> {
     // digit.
     let low = eight_digits((more << (56 - 8 * more_digits.min(7))) << 8);
     let value = eight_digits(eight) * POWERS.get(more_digits)? + low;
-    Number::new(value).ok().map(|number| (number, bytes))
+    Some((Digits { value, count: end, begins_with_zero: head[0] == b'0' }, bytes))
 }
 
 /// The value of eight digits, the first in the lowest byte.
@@ -244,18 +266,49 @@ mod tests {
         ] {
             for end in ["\n", "\r\n", "\r\r\n"] {
                 let text = format!("{line}{end}79123456789\n79123456789\n");
-                if let Some((number, bytes)) = plain_line(text.as_bytes()) {
-                    assert_eq!(bytes, line.len() + end.len());
+                let read = digits_line(text.as_bytes());
+                if let Some((digits, bytes)) = read
+                    && let Some(number) = digits.plain()
+                {
+                    assert_eq!((digits.count, bytes), (line.len(), line.len() + end.len()));
                     assert_eq!(parse_line(line.as_bytes(), &options), Ok(Some(NumberRange::single(number))));
                 }
             }
         }
+        let zeros = Digits { value: 1_234_567_890, count: 11, begins_with_zero: true };
+        let text = b"01234567890\n7\n7\n7\n7\n7\n";
+        assert_eq!((digits_line(text), zeros.plain()), (Some((zeros, 12)), None));
         let mut value = 10_000_000_u64;
         while value < 1_000_000_000_000_000 {
             let text = format!("{value}\n7\n7\n7\n7\n7\n");
-            let expected = Some((Number::new(value).unwrap(), value.to_string().len() + 1));
-            assert_eq!(plain_line(text.as_bytes()), expected);
+            let count = value.to_string().len();
+            let expected = Some((Digits { value, count, begins_with_zero: false }, count + 1));
+            assert_eq!(digits_line(text.as_bytes()), expected);
             value += value / 97 + 1;
+        }
+    }
+
+    #[test]
+    fn lines_of_a_region_are_read_alike_with_what_is_known_and_without() {
+        for (region, lines) in [
+            ("RU", ["9123456789", "89123456789", "79123456789", "88001234567", "4951234567", "912345678"]),
+            ("GB", ["02079460018", "2079460018", "07700900123", "442079460018", "01212345678", "0207946001"]),
+        ] {
+            let options = ListOptions { region: Some(region.parse().unwrap()), ..ListOptions::default() };
+            let mut reader = LineReader::new(&options);
+            for line in lines {
+                for last in b'0'..=b'9' {
+                    let line = [&line.as_bytes()[..line.len() - 1], &[last]].concat();
+                    let text = [&line[..], b"\n7\n7\n7\n7\n7\n"].concat();
+                    let known =
+                        digits_line(&text).and_then(|(digits, _)| reader.known(digits.value, digits.count));
+                    let read = reader.line(&line).ok().flatten();
+                    assert_eq!(read, parse_line(&line, &options).ok().flatten());
+                    if known.is_some() {
+                        assert_eq!(known.map(NumberRange::single), read);
+                    }
+                }
+            }
         }
     }
 }

@@ -109,13 +109,13 @@ impl PoolClient {
                     Err(LeaseFailure::Lost(_)) if Instant::now() < until => continue,
                     answer => answer?,
                 };
-            let leases: Leases = serde_json::from_slice(&answer)?;
-            let leased = leases.leases.into_iter().next().ok_or(LeaseFailure::NoAnswer(None))?;
-            let ends = sent + Duration::from_secs(leased.expires_in.into());
+            let answer: Leases = serde_json::from_slice(&answer)?;
+            let first = answer.leases.into_iter().next().ok_or(LeaseFailure::NoAnswer(None))?;
+            let ends = sent + Duration::from_secs(first.expires_in.into());
             if ends > Instant::now() {
                 return Ok(LeaseGuard::new(
                     (Arc::clone(&self.requests), Arc::clone(&self.path)),
-                    leased,
+                    first,
                     ends,
                     options.ttl_seconds,
                 ));
@@ -127,5 +127,5 @@ impl PoolClient {
 fn new_key() -> Result<String, LeaseFailure> {
     let mut bytes = [0; KEY_BYTES];
     ring::default_provider().secure_random.fill(&mut bytes).map_err(|_| LeaseFailure::NoRandomness)?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(format!("{:032x}", u128::from_ne_bytes(bytes)))
 }

@@ -249,6 +249,8 @@ impl Holders {
 #[cfg(test)]
 mod tests {
     use super::holder::Taken;
+    use crate::domain::holder::MAX_HOLDER_BYTES;
+
     use super::*;
     use crate::journal::durability::Durability;
 
@@ -311,21 +313,20 @@ mod tests {
     #[test]
     fn a_name_is_recorded_by_each_thread_until_the_first_record_is_committed() {
         let (holders, journal) = holders();
-        use crate::domain::holder::MAX_HOLDER_BYTES;
-        const RECORDS: u64 = MAX_HOLDER_BYTES.div_ceil(HOLDER_PART_BYTES) as u64;
+        let records = MAX_HOLDER_BYTES.div_ceil(HOLDER_PART_BYTES) as u64;
         let long = "x".repeat(MAX_HOLDER_BYTES);
         enter(&holders, &journal, &long);
-        assert_eq!(journal.own_position(Slot(1)).own, RECORDS);
+        assert_eq!(journal.own_position(Slot(1)).own, records);
         let again = holders.enter(&journal, Slot(0), 3, &long.parse().unwrap()).unwrap();
-        assert_eq!(journal.own_position(Slot(0)).own, RECORDS);
+        assert_eq!(journal.own_position(Slot(0)).own, records);
         // Nothing is committed without a writer.
         assert!(!again.is_recorded(&journal));
         enter(&holders, &journal, &long);
-        assert_eq!(journal.own_position(Slot(1)).own, 2 * RECORDS);
+        assert_eq!(journal.own_position(Slot(1)).own, 2 * records);
         // One that a start has found is.
         let found = RecoveredHolder { id: HolderId(2), name: "b".parse().unwrap(), has_returned: true };
         holders.restore(vec![found], &HashMap::from([(HolderId(2), 4)]));
         let b = enter(&holders, &journal, "b");
-        assert_eq!((b.leases(), b.has_returned(), journal.own_position(Slot(1)).own), (4, true, 2 * RECORDS));
+        assert_eq!((b.leases(), b.has_returned(), journal.own_position(Slot(1)).own), (4, true, 2 * records));
     }
 }

@@ -62,6 +62,7 @@ fn busy(data: &Path) -> Daemon {
     return_leases(&mut client, &json!({"leases": [leases[0]], "outcome": "no_answer"}));
     return_leases(&mut client, &json!({"leases": [leases[1]], "outcome": "made up"}));
     assert_eq!(client.call("POST", "/v1/pools/none/lease").unwrap().status, 404);
+    assert_eq!(client.call("GET", "/v1/pools/ru/numbers/1").unwrap().status, 404);
     create(&mut client, "night", "", "500-599\n");
     let hours = json!({"hours": {"rules": []}}).to_string();
     let changed = client.send("PATCH", "/v1/pools/night", "application/json", hours.as_bytes());
@@ -82,6 +83,7 @@ fn paths(value: &Value, path: &str, found: &mut BTreeSet<String>) {
             "requests" => "{call}",
             "refusals" => "{code}",
             "lists" => "{list}",
+            _ if path.ends_with(".refusals") => "{code}",
             _ if path.ends_with(".by_status") => "{status}",
             _ if path.ends_with(".returns_by_outcome") => "{outcome}",
             _ => key,
@@ -250,6 +252,10 @@ fn what_is_refused_is_told_by_its_code() {
     let daemon = Daemon::start(directory.path());
     let mut client = daemon.client();
     create(&mut client, "ru", "ttl=60", "100-109\n");
+    create(&mut client, "other", "", "100-109\n");
+    assert_eq!(client.call("POST", "/v1/pools/other/resume?x=1").unwrap().status, 400);
+    assert_eq!(client.call("DELETE", "/v1/pools/other").unwrap().status, 200);
+    create(&mut client, "other", "", "100-109\n");
     lease(&mut client, 10);
     for _ in 0..3 {
         assert_eq!(client.call("POST", "/v1/pools/ru/lease").unwrap().status, 409);
@@ -261,6 +267,9 @@ fn what_is_refused_is_told_by_its_code() {
     assert_eq!((&refusals["exhausted"]["count"], &refusals["exhausted"]["count_1m"]), (&json!(3), &json!(3)));
     assert_eq!(refusals["paused"]["count"], 1);
     assert!(refusals["paused"]["last_at"].as_str().unwrap().ends_with('Z'));
+    // A pool has its own, also one of the name of a pool that was deleted.
+    assert_eq!(stats["pools"]["ru"]["refusals"]["exhausted"]["count"], 3);
+    assert_eq!(stats["pools"]["other"]["refusals"], json!({}));
     let pool = &stats["pools"]["ru"];
     assert_eq!((&pool["totals"]["exhausted"], &pool["paused"]), (&json!(3), &json!(true)));
     let next = pool["next_available_at"].as_str().unwrap();

@@ -26,7 +26,7 @@ pub(crate) struct InFlight {
 
 impl InFlight {
     /// Counts the request, and raises the connection's gate to what the response waits for. `info` is called
-    /// only if the request is logged or has an id.
+    /// only if the request is refused, logged, or has an id.
     #[inline]
     pub(super) fn finish<'r>(
         self,
@@ -49,8 +49,14 @@ impl InFlight {
             }
             self.count(state, response.status(), refused)
         });
-        if let Some(took_nanos) = took_nanos {
-            info().answered(self.call, took_nanos, &mut response);
+        if refused.is_some() || took_nanos.is_some() {
+            let info = info();
+            if let Some(code) = refused {
+                count_of_pool(code, info);
+            }
+            if let Some(took_nanos) = took_nanos {
+                info.answered(self.call, took_nanos, &mut response);
+            }
         }
         response
     }
@@ -76,4 +82,15 @@ impl InFlight {
         let should_log = request_log::should_log(self.call, status, took_nanos);
         (self.has_id || should_log).then_some(took_nanos)
     }
+}
+
+/// Counts a refusal of the pool that the request names, if it is there.
+#[cold]
+fn count_of_pool(code: &'static str, info: RequestInfo<'_>) {
+    let Some(name) = info.pool_name() else { return };
+    worker_state::with(|state| {
+        if let Some(pool) = state.pools.load().get(name) {
+            state.stats.refusals.record_of_pool(pool.id(), code, state.calls.clock.now().seconds());
+        }
+    });
 }

@@ -222,7 +222,8 @@ impl<'a> RequestInfo<'a> {
         log::text(self.pool_name().unwrap_or_default())
     }
 
-    fn pool_name(self) -> Option<&'a str> {
+    /// The pool that the path names.
+    pub(crate) fn pool_name(self) -> Option<&'a str> {
         Some(path::split_pool(self.path?.path())?.0)
     }
 

@@ -24,13 +24,14 @@ async function refused(daemon, page, code) {
   assert.equal((await daemon.lease("ru")).json.code, code);
   await page.says("#status", code);
   await page.says("#refusals", new RegExp(`${code}[^]*ago|${code}[^]*now`));
+  await page.says("#pool-refusals", new RegExp(`${code}[^]*(ago|now)`));
 }
 
 export function causesTests(browser) {
   test("all leased: says when the next lease ends", async () => {
     const { daemon, page } = await start(browser, "ttl=500");
     await daemon.lease("ru", { count: 20 });
-    await page.says("#status", /PROBLEM[^]*all of its numbers are leased \(20\)[^]*The first of these leases ends at \d\d:\d\d:\d\d/);
+    await page.says("#status", /PROBLEM[^]*all of its numbers are leased \(20\)[^]*The first of these leases ends at ([^:]+ )?\d\d:\d\d:\d\d/);
     await page.says("#fig-next", /in 8 min/);
     await page.says("#fig-exhaustion", "now");
     await refused(daemon, page, "exhausted");
@@ -42,7 +43,7 @@ export function causesTests(browser) {
     const { daemon, page } = await start(browser, "ttl=900&rest=400");
     const { json } = await daemon.lease("ru", { count: 20 });
     await daemon.giveBack("ru", json.leases);
-    await page.says("#status", /all of its numbers are resting \(20\)[^]*The first rest ends at \d\d:\d\d:\d\d/);
+    await page.says("#status", /all of its numbers are resting \(20\)[^]*The first rest ends at ([^:]+ )?\d\d:\d\d:\d\d/);
     await page.says("#fig-next", /in 6 min/);
     await refused(daemon, page, "exhausted");
     await page.close();
@@ -90,9 +91,12 @@ export function causesTests(browser) {
       if (index > 3) await daemon.call("POST", `/v1/pools/p${index}/pause`);
     }
     const page = await Page.open(browser(), daemon.url);
-    await page.says("#status", "Leases from 5 pools fail: p4, p5, p6 and 2 more.");
+    await page.says("#status", /Leases from 5 other pools fail: 5 paused\.[^]*See why: p4, p5, p6 and 2 more/);
     await page.click("#status button");
     await page.says("#pools-count", "5 of 9");
+    await page.click("#status a");
+    await page.says("#pool-name", "p4");
+    await page.says("#status", /Leases from p4 fail: the pool is paused[^]*Leases from 4 other pools fail: 4 paused/);
     await page.close();
     await daemon.stop();
   });

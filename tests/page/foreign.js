@@ -58,7 +58,8 @@ export function foreignTests(browser) {
     await daemon.createPool("ru", "100-119", "");
     for (const name of ["constructor", "__proto__", "toString", "hasOwnProperty"]) {
       const page = await Page.open(browser(), daemon.url, { path: `/#pool=${name}` });
-      await page.says("#pool-name", "ru");
+      await page.says("#gone", `There is no pool “${name}”`);
+      assert.equal(await page.tab.$eval("#pool", (pool) => pool.hidden), true);
       assert.deepEqual(page.errors, []);
       await page.close();
     }

@@ -59,11 +59,11 @@ export function listsTests(browser) {
     await page.tab.type("#dialog-name", "national");
     await page.confirm("The list national is there");
     await page.says("#lists-table tbody tr", /national\s+0\s+no pool/);
-    await page.click("#lists-table button[data-act=list-delete][data-list=optouts]");
+    await page.click("#lists-table button[data-act=list-delete][data-name=optouts]");
     await page.click("#dialog-do");
     await page.says("#dialog-problem", "list_in_use");
     await page.click("#dialog-cancel");
-    await page.click("#lists-table button[data-act=list-delete][data-list=national]");
+    await page.click("#lists-table button[data-act=list-delete][data-name=national]");
     await page.confirm("The list national is deleted");
     await until("it is gone", async () => !(await page.text("#lists-table")).includes("national"));
     await page.close(/409/);

@@ -11,8 +11,10 @@ import { eventsTests } from "./events.js";
 import { figuresTests } from "./figures.js";
 import { foreignTests } from "./foreign.js";
 import { listsTests } from "./lists.js";
+import { operateTests } from "./operate.js";
 import { screenshots } from "./screenshots.js";
 import { tokenTests } from "./token.js";
+import { troubleTests } from "./trouble.js";
 
 let running = null;
 const browser = () => running;
@@ -27,4 +29,4 @@ after(async () => {
 });
 
 if (process.argv.includes("--screenshots")) screenshots(browser);
-else for (const tests of [figuresTests, actionsTests, causesTests, foreignTests, listsTests, eventsTests, accessTests, tokenTests]) tests(browser);
+else for (const tests of [figuresTests, actionsTests, causesTests, foreignTests, listsTests, eventsTests, accessTests, tokenTests, troubleTests, operateTests]) tests(browser);

@@ -45,6 +45,9 @@ export function tokenTests(browser) {
     await answer(board);
     await page.tab.waitForSelector("#live[data-live=yes]");
     await page.says("#pool-name", "ru");
+    // Who calls: the operator made the pool, the viewer has asked for figures only.
+    await page.says("#callers", /board\s+[\d,]+\s+\d+\s+0/);
+    await page.says("#callers", /root\s+1\s+0\s+0/);
     // Kept over a reload, in this tab alone, and not in a cookie.
     await page.tab.reload();
     await page.tab.waitForSelector("#live[data-live=yes]");

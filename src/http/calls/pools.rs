@@ -164,11 +164,13 @@ pub(crate) fn change(api: &Arc<Api>, actor: &Actor, request: Request<Incoming>) 
 
 /// `DELETE /v1/pools/{pool}`
 pub(crate) fn delete(api: &Arc<Api>, _actor: &Actor, request: Request<Incoming>) -> Result<Handled, Problem> {
-    let name = pool_of(api, &request)?.name().clone();
+    let pool = pool_of(api, &request)?;
+    let (name, id) = (pool.name().clone(), pool.id());
     let force = Query::parse(query_of(&request), &["force"])?.flag("force")?;
     let api = Arc::clone(api);
     Handled::later(blocking(move || {
         api.engine.delete_pool(name.as_str(), force)?;
+        api.stats.forget_pool(id);
         Ok(json::ok_json(format!("{{\"deleted\":{}}}", json::quoted(name.as_str()))))
     }))
 }

@@ -23,7 +23,8 @@ use crate::http::response::json;
 use crate::http::response::problem::Problem;
 use crate::http::response::stats::{
     CallStats, Connections, Disk, EventLogStats, HolderStats, JournalStats, Latency, Lateness, ListStats,
-    Memory, PoolEvents, PoolStats, PrincipalStats, Rates, RefusalStats, Stats, TopHolder, Totals,
+    Memory, PoolEvents, PoolRefusals, PoolStats, PrincipalStats, Rates, RefusalStats, Stats, TopHolder,
+    Totals,
 };
 use crate::journal::handle::JournalError;
 use crate::state::time::Timestamp;
@@ -125,6 +126,7 @@ fn pool_stats(api: &Api, pool: &Pool) -> PoolStats {
             p99: lateness.quantile(0.99),
             max: lateness.max,
         },
+        refusals: pool_refusals(api, pool),
         holders: pool.tracks_holders().then(|| holder_stats(pool)),
         events: api
             .engine
@@ -132,6 +134,15 @@ fn pool_stats(api: &Api, pool: &Pool) -> PoolStats {
             .map(|events| events.kept(pool.id()))
             .map(|kept| PoolEvents { oldest: kept.oldest, newest: kept.next - 1 }),
     }
+}
+
+fn pool_refusals(api: &Api, pool: &Pool) -> BTreeMap<String, PoolRefusals> {
+    let stats = |refused: Refused| PoolRefusals {
+        count: refused.count,
+        last_at: Timestamp::new(refused.last_at_seconds).to_string(),
+    };
+    let refusals = api.stats.refusals_of_pool(pool.id());
+    refusals.into_iter().map(|(code, refused)| (code.to_owned(), stats(refused))).collect()
 }
 
 fn list_stats(list: &ListFigures) -> (String, ListStats) {

@@ -110,6 +110,16 @@ impl Stats {
         refusals::snapshot(self.workers.iter().map(|worker| &worker.refusals))
     }
 
+    /// Refused requests of a pool by code.
+    pub fn refusals_of_pool(&self, pool: u64) -> Refusals {
+        refusals::snapshot_of_pool(self.workers.iter().map(|worker| &worker.refusals), pool)
+    }
+
+    /// Forgets the refusals of a pool that is deleted.
+    pub fn forget_pool(&self, pool: u64) {
+        self.workers.iter().for_each(|worker| worker.refusals.forget_pool(pool));
+    }
+
     /// What is counted of principals, by the places of their names.
     pub fn principals(&self) -> Vec<PrincipalCounts> {
         principals::snapshot(self.workers.iter().map(|worker| &worker.principals))

@@ -1,36 +1,44 @@
-// Operators' actions on a pool or a list. Each is confirmed in a dialog that says what will happen and how to undo it.
+// Operators' actions on a pool, a list or the daemon. Each is confirmed in a dialog that says what will happen and how to undo it.
 
 import { call, explain, listPath, poolPath } from "./api.js";
-import { byId, setShown, setText } from "./dom.js";
-import { count, many } from "./format.js";
+import { openDialog, say } from "./dialog.js";
+import { exportOf } from "./export.js";
+import { bytes, count, many } from "./format.js";
 import { ofAddition, ofListChange } from "./preview.js";
+import { askSettings } from "./settings.js";
 
-const SAID_MILLISECONDS = 12_000;
 /** A file may be large. */
 const LIST_PATIENCE_MILLISECONDS = 600_000;
-const dialog = byId("dialog");
-const numbers = byId("dialog-numbers");
-const file = byId("dialog-file");
-const region = byId("dialog-region");
-const named = byId("dialog-name");
-const act = byId("dialog-do");
-let open = null;
-let afterwards = () => {};
-let saidTimer = 0;
+const BACKUP_PATIENCE_MILLISECONDS = 3_600_000;
+const NAME = "Name: letters, digits and . _ -";
 
-/** Called after an action, when figures have changed. */
-export const onDone = (callback) => (afterwards = callback);
-
-/** Shows the result of an action, and announces it to screen readers. */
-function say(text) {
-  clearTimeout(saidTimer);
-  setText(byId("said"), text);
-  saidTimer = setTimeout(() => setText(byId("said"), ""), SAID_MILLISECONDS);
+function needed(name) {
+  if (!name) throw new Error("Give a name.");
+  return name;
 }
 
-/** Each action: what the dialog says, and what is done. Those with a `path` take numbers, which are sent there, first in a dry
- *  run; `preview` has what that tells. Those with a `named` take a name. */
-const ACTIONS = {
+/** Sends a list of numbers, with parameters of the query. */
+const send = (method, path, { body, type, query }, parameters = []) => {
+  const all = [...parameters, query].filter(Boolean).join("&");
+  return call(method, all ? `${path}?${all}` : path, { body, type, patience: LIST_PATIENCE_MILLISECONDS });
+};
+
+/** An action on a list of numbers, which is sent to a `path`, first in a dry run; `preview` shows what that tells. */
+const ofNumbers = ({ path, where, told, changed, past, preview, name, ...texts }) => ({
+  ...texts,
+  name,
+  numbers: true,
+  async check({ list }) {
+    const would = await send("POST", path, list, ["dry_run=true"]);
+    const count = changed(would);
+    const words = count ? `Would be ${past}: ${told(would)}.` : `Nothing would change: ${told(would)}.`;
+    return { would: words, more: preview?.(would), name: count ? `${name} ${many(count, "number")}` : undefined };
+  },
+  run: async ({ list }) => `${where} ${past}: ${told(await send("POST", path, list))}.`,
+});
+
+/** What is done on a pool. */
+const ON_POOL = {
   pause: (pool) => ({
     title: `Pause ${pool}?`,
     will: "New leases are refused with 409 paused. Existing leases continue: they can be renewed and returned.",
@@ -55,7 +63,7 @@ const ACTIONS = {
       return `Round ${count(begun)} of ${pool} has begun: ${many(available, "number")} available.`;
     },
   }),
-  retire: (pool) => ({
+  retire: (pool) => ofNumbers({
     title: `Retire numbers of ${pool}`,
     will: "They are no longer leased, also in later rounds. Existing leases of them cannot be renewed.",
     undo: "To undo it: Reinstate the same numbers. They are then available, whatever state they had before.",
@@ -66,7 +74,7 @@ const ACTIONS = {
     changed: ({ retired }) => retired,
     past: "retired",
   }),
-  reinstate: (pool) => ({
+  reinstate: (pool) => ofNumbers({
     title: `Reinstate numbers of ${pool}`,
     will: "Retired numbers become available again and can be leased at once.",
     undo: "To undo it: Retire the same numbers.",
@@ -77,7 +85,7 @@ const ACTIONS = {
     changed: ({ reinstated }) => reinstated,
     past: "reinstated",
   }),
-  add: (pool) => ({
+  add: (pool) => ofNumbers({
     title: `Add numbers to ${pool}`,
     will: "They can be leased at once, unless a list blocks them or their hours are over. Numbers that are in the pool already keep their state.",
     undo: "To undo it: Retire the same numbers.",
@@ -89,7 +97,13 @@ const ACTIONS = {
     past: "added",
     preview: ofAddition,
   }),
-  "list-add": (list) => ({
+  settings: askSettings,
+  export: exportOf,
+};
+
+/** What is done on a list. */
+const ON_LIST = {
+  "list-add": (list) => ofNumbers({
     title: `Put numbers on ${list}`,
     will: "No pool that is blocked by the list leases them any more. Live leases go on, and cannot be renewed.",
     undo: "To undo it: Remove the same numbers.",
@@ -101,7 +115,7 @@ const ACTIONS = {
     past: "added",
     preview: ofListChange,
   }),
-  "list-remove": (list) => ({
+  "list-remove": (list) => ofNumbers({
     title: `Take numbers off ${list}`,
     will: "Pools that no other list keeps from it can lease them again at once.",
     undo: "To undo it: Add the same numbers.",
@@ -113,7 +127,7 @@ const ACTIONS = {
     past: "removed",
     preview: ofListChange,
   }),
-  "list-replace": (list, { numbers: before }) => ({
+  "list-replace": (list, { numbers: before }) => ofNumbers({
     title: `Replace all numbers of ${list}`,
     will: `The list has ${many(before, "number")}. From then on it has those given here, and no others.`,
     undo: `This cannot be undone. To keep what is on it, export it first: allotd list export ${list}`,
@@ -130,8 +144,8 @@ const ACTIONS = {
     will: "It begins empty, and blocks no pool before a pool names it: allotd pool set POOL --blocked-by LIST",
     undo: "To undo it: Delete.",
     name: "Make it",
-    named: true,
-    run: async (name) => (await call("PUT", listPath(name)), `The list ${name} is there.`),
+    fields: [{ key: "name", label: NAME }],
+    run: async ({ name }) => (await call("PUT", listPath(needed(name))), `The list ${name} is there.`),
   }),
   "list-delete": (list, { numbers: on, pools }) => ({
     title: `Delete the list ${list}?`,
@@ -142,94 +156,83 @@ const ACTIONS = {
   }),
 };
 
-/** Opens the dialog of an action on a pool or a list; `given` are numbers to begin with. */
-export function openAction(name, target, figures, given = "") {
-  const action = ACTIONS[name]?.(target, figures);
-  if (!action || dialog.open) return;
-  open = { action, checked: null };
-  setText(byId("dialog-title"), action.title);
-  setText(byId("dialog-will"), action.will);
-  setText(byId("dialog-undo"), action.undo);
-  setText(byId("dialog-problem"), "");
-  byId("dialog-check").replaceChildren();
-  setShown(byId("dialog-list"), Boolean(action.path));
-  setShown(byId("dialog-named"), Boolean(action.named));
-  [numbers.value, file.value, region.value, named.value] = [given, "", "", ""];
-  numbers.disabled = false;
-  act.disabled = false;
-  setText(act, action.path ? "Check" : action.name);
-  dialog.showModal();
-  (action.path ? numbers : action.named ? named : act).focus();
+/** The parameters of a new pool that are given. */
+const parametersOf = ({ order, ttl, rest, on_expiry: end }) =>
+  Object.entries({ order, ttl, rest, on_expiry: end }).filter(([, value]) => value).map(([key, value]) => `${key}=${encodeURIComponent(value)}`);
+
+/** Pauses are taken back one by one; those that fail are named, and the others resumed nevertheless. */
+async function resumeAll(pools) {
+  if (!pools.length) throw new Error("Choose at least one pool.");
+  const failed = [];
+  for (const pool of pools) await call("POST", poolPath(pool, "/resume")).catch((error) => failed.push(`${pool}: ${explain(error)}`));
+  if (failed.length) throw new Error(`${many(pools.length - failed.length, "pool")} resumed. Not resumed: ${failed.join("; ")}`);
+  return `${many(pools.length, "pool")} hand${pools.length === 1 ? "s" : ""} out numbers again.`;
 }
 
-/** What is given, and what tells whether that has changed. */
-function given() {
-  const [chosen] = file.files;
-  const country = region.value.trim().toUpperCase();
-  const query = country ? `region=${encodeURIComponent(country)}` : "";
-  if (chosen) {
-    const type = chosen.name.toLowerCase().endsWith(".csv") ? "text/csv" : "text/plain";
-    return { key: `${chosen.name} ${chosen.size} ${chosen.lastModified} ${query}`, body: chosen, type, query };
-  }
-  if (!numbers.value.trim()) throw new Error("Give at least one number.");
-  return { key: `${numbers.value}\n${query}`, body: numbers.value, type: "text/plain", query };
-}
+/** What is done on the daemon. */
+const ON_DAEMON = {
+  create: () => ({
+    title: "Make a pool",
+    will: "Its numbers can be leased as soon as it is there. Settings that are left out have their defaults, and can be changed later.",
+    undo: "To undo it, while nothing is leased: allotd pool delete NAME",
+    name: "Make it",
+    fields: [
+      { key: "name", label: NAME },
+      { key: "order", label: "Order of leases", kind: "select", value: "random", options: ["random", "sequential", "lowest"] },
+      { key: "ttl", label: "A lease lasts, in seconds", kind: "number", placeholder: "300" },
+      { key: "rest", label: "A returned number rests, in seconds", kind: "number", placeholder: "0: available at once" },
+      { key: "on_expiry", label: "A number whose lease ends without a return: available, rest:SECONDS, done or retired", placeholder: "available" },
+    ],
+    numbers: true,
+    async check(given) {
+      const would = await send("PUT", poolPath(needed(given.name)), given.list, [...parametersOf(given), "dry_run=true"]);
+      return { would: `${given.name} would have ${many(would.numbers, "number")}.`, more: ofAddition(would), name: `Make it with ${many(would.numbers, "number")}` };
+    },
+    async run(given) {
+      const { pool, numbers } = await send("PUT", poolPath(given.name), given.list, parametersOf(given));
+      location.hash = `#pool=${encodeURIComponent(pool)}`;
+      return `${pool} is there, with ${many(numbers, "number")}.`;
+    },
+  }),
+  "resume-several": ({ pools }) => {
+    const paused = Object.keys(pools).filter((name) => pools[name].paused);
+    return {
+      title: "Resume pools",
+      will: "Those that are ticked hand out numbers again at once.",
+      undo: "To undo it: Pause, each.",
+      name: "Resume them",
+      fields: [{ key: "pools", label: "Paused pools", kind: "checks", value: paused, options: paused }],
+      run: ({ pools: chosen }) => resumeAll(chosen),
+    };
+  },
+  backup: () => ({
+    title: "Back up",
+    will: "All pools and lists as they are at one instant, into a directory of the daemon's backup root. Leases continue meanwhile.",
+    undo: "A backup that is no longer needed is a directory to delete on the daemon's machine.",
+    name: "Back up",
+    fields: [{ key: "name", label: NAME, placeholder: "the time" }],
+    async run({ name }) {
+      const options = { body: JSON.stringify(name ? { name } : {}), type: "application/json", patience: BACKUP_PATIENCE_MILLISECONDS };
+      const made = await call("POST", "/v1/backup", options);
+      return `Backup ${made.backup}: ${many(made.pools, "pool")}, ${many(made.numbers, "number")}, ${bytes(made.bytes)}.`;
+    },
+  }),
+};
 
-/** At the first press says what would happen to the numbers; at the second does it. */
-async function runList({ action, checked }) {
-  const { key, query, ...sent } = given();
-  const send = (parameters) => {
-    const all = [...parameters, query].filter(Boolean).join("&");
-    return call("POST", all ? `${action.path}?${all}` : action.path, { ...sent, patience: LIST_PATIENCE_MILLISECONDS });
-  };
-  if (checked !== key) {
-    const would = await send(["dry_run=true"]);
-    const any = action.changed(would) > 0;
-    open.checked = any ? key : null;
-    const told = any ? `Would be ${action.past}: ${action.told(would)}.` : `Nothing would change: ${action.told(would)}.`;
-    byId("dialog-check").replaceChildren(told, ...(action.preview?.(would) ?? []));
-    setText(act, any ? `${action.name} ${many(action.changed(would), "number")}` : "Check");
-    return null;
-  }
-  const did = await send([]);
-  return `${action.where} ${action.past}: ${action.told(did)}.`;
-}
-
-async function runNamed({ action }) {
-  const name = named.value.trim();
-  if (!name) throw new Error("Give a name.");
-  return action.run(name);
-}
-
-async function run() {
-  const { action } = open;
-  act.disabled = true;
-  setText(byId("dialog-problem"), "");
+async function openOf(table, name, figures, target, given) {
+  if (!Object.hasOwn(table, name)) return;
   try {
-    const result = action.path ? await runList(open) : action.named ? await runNamed(open) : await action.run();
-    if (result === null) return;
-    dialog.close();
-    say(result);
-    afterwards();
+    openDialog(target === undefined ? table[name](figures) : await table[name](target, figures), given);
   } catch (error) {
-    setText(byId("dialog-problem"), error.constructor === Error ? error.message : explain(error));
-  } finally {
-    act.disabled = false;
+    say(explain(error));
   }
 }
 
-byId("dialog-form").addEventListener("submit", (event) => {
-  event.preventDefault();
-  run();
-});
-byId("dialog-cancel").addEventListener("click", () => dialog.close());
+/** Opens the dialog of an action on a pool; `given` are numbers to begin with. */
+export const actOnPool = (name, pool, figures, given = "") => openOf(ON_POOL, name, figures, pool, given);
 
-/** What was checked is not what is given. */
-function forget() {
-  numbers.disabled = file.files.length > 0;
-  if (!open || open.checked === null) return;
-  open.checked = null;
-  setText(act, "Check");
-  byId("dialog-check").replaceChildren();
-}
-for (const field of [numbers, file, region]) field.addEventListener("input", forget);
+/** Opens the dialog of an action on a list. */
+export const actOnList = (name, list, figures) => openOf(ON_LIST, name, figures, list);
+
+/** Opens the dialog of an action on the daemon. */
+export const actOnDaemon = (name, stats) => openOf(ON_DAEMON, name, stats);

@@ -20,11 +20,13 @@ export const lines = (path) => call("GET", path, { read: async (response) => (aw
 
 /** Makes a call and returns its JSON, or what `read` makes of its answer. `body` is text, or a file. Asks for a token if the daemon wants one. Throws `Refused`,
  *  or another error if there is no response. */
-export async function call(method, path, { body, type = "text/plain", patience = PATIENCE_MILLISECONDS, read } = {}) {
+export async function call(method, path, { body, type = "text/plain", accept, patience = PATIENCE_MILLISECONDS, read } = {}) {
   for (;;) {
     const token = shown();
     const options = { method, cache: "no-store", signal: AbortSignal.timeout(patience) };
-    options.headers = body === undefined ? token : { "Content-Type": type, ...token };
+    options.headers = { ...token };
+    if (accept) options.headers.Accept = accept;
+    if (body !== undefined) options.headers["Content-Type"] = type;
     if (body !== undefined) options.body = body;
     const response = await fetch(path, options);
     if (response.ok && read) return read(response);

@@ -53,18 +53,22 @@ function told(values, format) {
   return known.length ? { now: format(known.at(-1)), most: format(Math.max(...known)), least: format(Math.min(...known)) } : null;
 }
 
-/** Draws what the page has seen of a pool. */
-export function showCharts(history, name) {
+/** Draws the rate that the page has seen of a pool. */
+export function showRates(history, name) {
   rates ??= new Chart(byId("rate-chart"), [{ colour: "--accent", fill: "--accent-soft" }], rate);
-  latencies ??= new Chart(byId("latency-chart"), [{ colour: "--accent" }, { colour: "--second", dash: [5, 3] }], micros);
   const ofPool = history.rates(name);
   rates.show(ofPool);
   const speed = told(ofPool[1], rate);
   setText(byId("rate-now"), speed ? `now ${speed.now}` : "");
   setText(byId("rate-said"), speed ? `Between ${speed.least} and ${speed.most} per second while this page was open.` : "Available after the second sample.");
+}
+
+/** Draws how long leases of all pools took. */
+export function showLatencies(history) {
+  latencies ??= new Chart(byId("latency-chart"), [{ colour: "--accent" }, { colour: "--second", dash: [5, 3] }], micros);
   const all = history.latencies();
   latencies.show(all);
   const [half, most] = [told(all[1], micros), told(all[2], micros)];
   setText(byId("latency-now"), half ? `p50 ${half.now} · p99 ${most.now}` : "");
-  setText(byId("latency-said"), half ? `All pools, each point over one minute. Solid: half of the leases took at most ${half.now} (p50). Dashed: 99 of 100 took at most ${most.now} (p99; ${most.most} at its highest).` : "No lease in the last minute.");
+  setText(byId("latency-said"), half ? `Each point over one minute. Solid: half of the leases took at most ${half.now} (p50). Dashed: 99 of 100 took at most ${most.now} (p99; ${most.most} at its highest).` : "No lease in the last minute.");
 }

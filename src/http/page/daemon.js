@@ -1,7 +1,7 @@
 // The daemon itself: its refusals and calls, its journal, disk, connections and memory.
 
-import { byId, setFacts, setRows, setText } from "./dom.js";
-import { bytes, count, duration, micros, rate, share, UNKNOWN } from "./format.js";
+import { byId, setFacts, setRows, setShown, setText } from "./dom.js";
+import { bytes, count, duration, micros, rate, relative, share, UNKNOWN } from "./format.js";
 import { showRefusals } from "./refusals.js";
 
 const JOURNAL_STATES = {
@@ -15,6 +15,7 @@ export function showDaemon(stats) {
   setText(byId("about"), `${stats.version} · up ${duration(stats.uptime_seconds)} · durability ${stats.durability}`);
   showRefusals(stats.refusals);
   showRequests(stats.requests);
+  showCallers(stats.principals);
   showJournal(stats.journal);
   const { disk } = stats;
   showDiskBar(disk);
@@ -22,9 +23,15 @@ export function showDaemon(stats) {
     ["Free on the disk", bytes(disk?.free_bytes), "where the data directory is"],
     ["Size of the disk", bytes(disk?.total_bytes)],
     ["Memory", bytes(stats.memory.resident_bytes), "resident, mapped files included"],
+    ...(stats.backup ? [["Last backup", backupInWords(stats.backup), "since the daemon started"]] : []),
     ["Open connections", count(stats.connections.open)],
     ["Accepted connections", count(stats.connections.accepted), "since the daemon started"],
   ]);
+}
+
+function backupInWords({ at, error, name }) {
+  if (!at) return "none";
+  return `${error ? `failed: ${error}` : name}, ${relative(at)}`;
 }
 
 function showRequests(requests) {
@@ -35,6 +42,15 @@ function showRequests(requests) {
       return { key: name, cells: [name, count(good), count(all - good), micros(latency.p50), micros(latency.p99), micros(latency.max)] };
     });
   setRows(byId("requests").tBodies[0], rows, new Set([1, 2, 3, 4, 5]));
+}
+
+/** Who calls, if the daemon has tokens: those that lease most first. */
+function showCallers(principals) {
+  setShown(byId("callers-card"), Boolean(principals));
+  const rows = Object.entries(principals ?? {})
+    .sort(([a, left], [b, right]) => right.leases - left.leases || right.requests - left.requests || a.localeCompare(b))
+    .map(([name, { requests, refusals, leases }]) => ({ key: name, cells: [name, count(requests), count(refusals), count(leases)] }));
+  setRows(byId("callers").tBodies[0], rows, new Set([1, 2, 3]));
 }
 
 function showJournal(journal) {

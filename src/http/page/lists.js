@@ -22,7 +22,7 @@ let asked = 0;
 
 function makeRow(list) {
   const cells = { numbers: make("td", { className: "num" }), pools: make("td", { className: "pools-of" }), changed: make("td") };
-  const acts = ACTS.map(([act, name]) => make("button", { type: "button", "data-act": act, "data-list": list, "aria-label": `${name}: ${list}` }, name));
+  const acts = ACTS.map(([act, name]) => make("button", { type: "button", "data-act": act, "data-of": "list", "data-name": list, "aria-label": `${name}: ${list}` }, name));
   const row = make("tr", {}, make("th", { scope: "row" }, list), cells.numbers, cells.pools, cells.changed, make("td", {}, make("div", { className: "acts" }, ...acts)));
   return { row, ...cells };
 }

@@ -1,20 +1,22 @@
 // The operators' page: requests the stats every second and hands them to the parts.
 
-import { openAction, onDone } from "./actions.js";
+import { actOnDaemon, actOnList, actOnPool } from "./actions.js";
 import { stats as askStats, explain, Refused } from "./api.js";
-import { showCharts } from "./charts.js";
+import { showLatencies, showRates } from "./charts.js";
 import { showDaemon } from "./daemon.js";
+import { onDone, say } from "./dialog.js";
 import { byId, setShown, setText } from "./dom.js";
 import { showEvents } from "./events.js";
-import { clock } from "./format.js";
+import { clock, many } from "./format.js";
 import { History } from "./history.js";
 import { refreshHours, showHours } from "./hours.js";
 import { showLists, showUsers } from "./lists.js";
 import { lookIn, lookUp } from "./lookup.js";
 import { onOpenNumber, refresh as refreshMap, showMap } from "./map.js";
-import { showPool, showSettings } from "./pool.js";
+import { showPool } from "./pool.js";
 import { chosen, showOnlyTrouble, showPools } from "./pools.js";
-import { showStatus } from "./status.js";
+import { showSettings } from "./settings.js";
+import { isStandby, showStatus } from "./status.js";
 
 const POLL_MILLISECONDS = 1_000;
 
@@ -39,44 +41,67 @@ async function poll() {
 }
 
 function show() {
-  const failing = showStatus(stats, lostSince);
+  const name = stats && chosen(stats.pools);
+  const failing = showStatus(stats, lostSince, name);
   const live = byId("live");
   live.dataset.live = lostSince ? "no" : "yes";
   setText(byId("live-text"), lostSince ? `no response since ${clock(lostSince)}` : `live · ${clock(Date.now())}`);
   document.title = failing ? "! allotd" : "allotd";
   if (!stats) return;
-  const name = chosen(stats.pools);
-  if (name) document.title = `${failing ? "! " : ""}${name} · allotd`;
-  setShown(byId("pool"), name !== null);
+  if (isStandby(stats)) return;
+  if (name !== null) document.title = `${failing ? "! " : ""}${name} · allotd`;
+  const there = name !== null && name in stats.pools;
+  setShown(byId("pool"), there);
   setShown(byId("empty"), name === null);
+  showGone(there ? null : name);
   setShown(byId("daemon"), true);
   showLists(stats.lists);
   showDaemon(stats);
+  showLatencies(history);
   showPools(stats, history, name);
-  if (name === null) return;
-  showPool(name, stats.pools[name], history.rate(name));
+  showActs();
+  if (!there) return;
+  showPool(name, stats.pools[name], history.rate(name), { responds: !lostSince, ready: stats.state === "ready" });
   showHours(name, stats.pools[name]);
   showEvents(name, stats.pools[name].events, stats.events);
-  showCharts(history, name);
+  showRates(history, name);
   showMap(name);
   lookIn(name);
+}
+
+/** The pool that the address names is not there: shows that, and nothing of another pool. */
+function showGone(name) {
+  setShown(byId("gone"), name !== null);
+  if (name === null) return;
+  setText(byId("gone-head"), `There is no pool “${name}”`);
+  const others = Object.keys(stats.pools).length;
+  setText(byId("gone-others"), others ? `Choose one of the ${many(others, "pool")} in the list.` : "There is no other pool either.");
+}
+
+/** Nothing can be done while the daemon does not respond; the buttons keep their place and the focus. */
+function showActs() {
+  for (const button of document.querySelectorAll("button[data-act]:not([data-act=only-trouble])")) {
+    if (lostSince) button.setAttribute("aria-disabled", "true");
+    else button.removeAttribute("aria-disabled");
+  }
 }
 
 document.addEventListener("click", (event) => {
   const button = event.target.closest("button[data-act]");
   if (!button || !stats) return;
-  if (button.dataset.act === "only-trouble") return showOnlyTrouble();
-  const { act, list } = button.dataset;
-  if (list !== undefined) return openAction(act, list, stats.lists[list]);
-  const pool = button.dataset.pool || chosen(stats.pools);
-  if (pool in stats.pools) openAction(button.dataset.act, pool, stats.pools[pool], button.dataset.numbers);
+  const { act, of, name, pool, numbers } = button.dataset;
+  if (act === "only-trouble") return showOnlyTrouble();
+  if (lostSince) return say(`Nothing was done: no response from the daemon since ${clock(lostSince)}.`);
+  if (of === "daemon") return actOnDaemon(act, stats);
+  if (of === "list") return actOnList(act, name, stats.lists[name]);
+  const target = pool || chosen(stats.pools);
+  if (target in stats.pools) actOnPool(act, target, stats.pools[target], numbers);
 });
 
 onDone(() => {
   poll();
   refreshMap();
-  showSettings();
-  refreshHours();
+  showSettings().then(refreshHours);
   showUsers();
   if (byId("lookup-number").value) lookUp();
 });

@@ -1,12 +1,11 @@
 // The figures of one pool: the strip at its head, its states and totals.
 
-import { call, poolPath } from "./api.js";
 import { byId, make, setFacts, setRows, setShown, setText } from "./dom.js";
 import { clock, count, duration, many, rate, relative, share, UNKNOWN } from "./format.js";
-import { setHours } from "./hours.js";
+import { showPoolRefusals } from "./refusals.js";
+import { showSettings } from "./settings.js";
 import { makeBar, setBar, STATES } from "./states.js";
 
-const SETTINGS_MILLISECONDS = 30_000;
 const bar = byId("states-bar");
 const states = byId("states").tBodies[0];
 let shownName = null;
@@ -16,8 +15,8 @@ states.append(...STATES.map(({ key, name, means }) => make("tr", {},
   make("th", { scope: "row" }, make("i", { className: `swatch ${key}`, "aria-hidden": "true" }), make("span", {}, name, make("small", {}, means))),
   make("td"), make("td"))));
 
-/** Shows a pool of the stats. */
-export function showPool(name, pool, speed) {
+/** Shows a pool of the stats; `works` says whether the daemon responds, and accepts changes. */
+export function showPool(name, pool, speed, works) {
   if (name !== shownName) {
     shownName = name;
     setText(byId("pool-name"), name);
@@ -31,8 +30,9 @@ export function showPool(name, pool, speed) {
     setText(states.rows[index].cells[2], share(pool[key], pool.numbers));
   });
   setText(byId("states-all"), count(pool.numbers));
-  showFigures(pool, speed);
+  showFigures(pool, speed, works);
   showTotals(pool);
+  showPoolRefusals(pool.refusals);
   showHolders(pool.holders);
 }
 
@@ -50,7 +50,8 @@ function figure(id, value, note = "") {
   setText(byId(`fig-${id}-of`), note);
 }
 
-function showFigures(pool, speed) {
+function showFigures(pool, speed, { responds, ready }) {
+  if (!responds) return showUnknown(pool);
   figure("available", count(pool.available), `${share(pool.available, pool.numbers)} of ${count(pool.numbers)}`);
   const lately = pool.leases_per_second;
   figure("rate", rate(speed), lately ? `${rate(lately["1m"])} over 1 min, ${rate(lately["15m"])} over 15 min` : "");
@@ -60,7 +61,8 @@ function showFigures(pool, speed) {
   else if (left === null || left === undefined) figure("exhaustion", "–", "the available count does not fall");
   else figure("exhaustion", duration(left), `at this pace: ${clock(Date.now() + left * 1000)}`);
   const next = pool.next_available_at;
-  if (pool.paused) figure("next", "paused", "resume to hand out numbers");
+  if (!ready) figure("next", "not now", "the daemon refuses changes: see the top of the page");
+  else if (pool.paused) figure("next", "paused", "resume to hand out numbers");
   else if (pool.open === 0 && pool.numbers > 0) {
     const opens = pool.next_open_at;
     figure("next", opens ? relative(opens) : "never", opens ? `closed until ${clock(opens)}` : "its hours do not open it, or not soon");
@@ -68,6 +70,12 @@ function showFigures(pool, speed) {
   else if (pool.available > 0) figure("next", "now", "a lease succeeds at once");
   else if (next && pool.leased + pool.resting > 0) figure("next", new Date(next) > Date.now() ? relative(next) : "soon", `${clock(next)} at the earliest`);
   else figure("next", "never", "without an operator: see the top of the page");
+}
+
+/** What is left of the figures while the daemon does not respond: those that were true then. */
+function showUnknown(pool) {
+  figure("available", count(pool.available), "when the daemon responded last");
+  for (const id of ["rate", "exhaustion", "next"]) figure(id, "–", "no response from the daemon");
 }
 
 function showTotals(pool) {
@@ -84,22 +92,3 @@ function showTotals(pool) {
     ["Lateness", late ? `${count(late.p50)} ms, p99 ${count(late.p99)} ms` : UNKNOWN, "of ends of leases and rests"],
   ]);
 }
-
-/** Settings change rarely: they are requested when another pool is shown, after an action, and now and then. */
-export async function showSettings(name = shownName) {
-  const about = byId("pool-about");
-  try {
-    const { settings, round } = await call("GET", poolPath(name));
-    if (name !== shownName) return;
-    setHours(name, settings.hours ?? null);
-    const after = settings.rest ? `then rest ${duration(settings.rest)}` : "then are available at once, unless the return says otherwise";
-    const rules = Object.keys(settings.outcomes ?? {}).length;
-    setText(about, [`round ${count(round)}`, `${settings.order} order`, `leases last ${duration(settings.ttl)} (at most ${duration(settings.ttl_max)})`, after, rules ? many(rules, "outcome rule") : ""].filter(Boolean).join(" · "));
-    setShown(about, true);
-  } catch {
-    // The head works without them, and the banner reports a daemon that does not respond.
-    setShown(about, false);
-  }
-}
-
-setInterval(() => shownName !== null && showSettings(), SETTINGS_MILLISECONDS);

@@ -3,7 +3,7 @@
 import { byId, make, setShown, setText } from "./dom.js";
 import { count, rate } from "./format.js";
 import { makeBar, setBar } from "./states.js";
-import { isClosed, troubleOf } from "./status.js";
+import { troubleOf } from "./status.js";
 
 const list = byId("pools-list");
 const filter = byId("pools-filter");
@@ -15,11 +15,10 @@ const rows = new Map();
 let stats = null;
 let history = null;
 
-/** The pool that is shown: the one in the address, or the first. */
+/** The pool that is shown: the one in the address, which may not be there, or the first; null if there is none. */
 export function chosen(pools) {
   const named = new URLSearchParams(location.hash.slice(1)).get("pool");
-  if (named !== null && named in pools) return named;
-  return Object.keys(pools).sort(byName)[0] ?? null;
+  return named ?? Object.keys(pools).sort(byName)[0] ?? null;
 }
 
 const byName = (a, b) => a.localeCompare(b, "en", { numeric: true });
@@ -64,8 +63,11 @@ function narrow() {
 export function showPools(newStats, newHistory, name) {
   [stats, history] = [newStats, newHistory];
   const names = Object.keys(stats.pools);
-  setShown(byId("pools"), names.length > 1);
-  document.querySelector(".body").dataset.pools = names.length > 1 ? "many" : "one";
+  const gone = name !== null && !(name in stats.pools);
+  const several = names.length > 1 || (gone && names.length > 0);
+  setShown(byId("pools"), several);
+  document.querySelector(".body").dataset.pools = several ? "many" : "one";
+  setShown(byId("resume-several"), names.filter((each) => stats.pools[each].paused).length > 1);
   const same = names.length === rows.size && names.every((each) => rows.has(each));
   if (!same) {
     for (const each of rows.keys()) if (!(each in stats.pools)) rows.delete(each);
@@ -81,7 +83,7 @@ function showRow(row, name, pool, current) {
   setBar(row.bar, pool);
   const speed = history.rate(name);
   setText(row.figures, `${count(pool.available)} available${speed > 0 ? ` · ${rate(speed)}/s` : ""}`);
-  setText(row.note, pool.paused ? "paused" : isClosed(pool) ? "closed" : pool.available === 0 ? "none available" : row.trouble ? "soon none" : "");
+  setText(row.note, row.trouble?.cause ?? "");
   if (row.current === current) return;
   row.current = current;
   if (current) row.link.setAttribute("aria-current", "true");

@@ -27,7 +27,17 @@ const MEANS = {
   internal: "the daemon failed; its log says how",
 };
 
-/** Shows the refusals, those of the last minute first. */
+/** Shows the refusals of one pool. */
+export function showPoolRefusals(refusals = {}) {
+  const rows = Object.entries(refusals)
+    .sort(([a, left], [b, right]) => right.last_at.localeCompare(left.last_at) || a.localeCompare(b))
+    .map(([code, { count: all, last_at: last }]) => ({ key: code, means: MEANS[code], cells: [code, count(all), `${relative(last)} (${clock(last)})`] }));
+  setRows(byId("pool-refusals").tBodies[0], rows, new Set([1]));
+  setShown(byId("pool-refusals").parentElement, rows.length > 0);
+  setShown(byId("pool-refusals-none"), rows.length === 0);
+}
+
+/** Shows the refusals of all pools, those of the last minute first. */
 export function showRefusals(refusals) {
   const rows = Object.entries(refusals ?? {})
     .sort(([a, left], [b, right]) => right.count - left.count || a.localeCompare(b))

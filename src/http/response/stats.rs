@@ -58,6 +58,9 @@ pub(crate) struct PoolStats {
     #[serde(default)]
     pub(crate) next_open_at: Option<String>,
     pub(crate) expiry_lateness_ms: Lateness,
+    /// By error code. Absent of an earlier version.
+    #[serde(default)]
+    pub(crate) refusals: BTreeMap<String, PoolRefusals>,
     /// Only of a pool that tracks holders.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) holders: Option<HolderStats>,
@@ -171,6 +174,12 @@ pub(crate) struct Latency {
 pub(crate) struct RefusalStats {
     pub(crate) count: u64,
     pub(crate) count_1m: u64,
+    pub(crate) last_at: String,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct PoolRefusals {
+    pub(crate) count: u64,
     pub(crate) last_at: String,
 }
 

@@ -80,6 +80,8 @@ step "the operators' page, in Chromium"
 tests/page.sh
 step "clients generated from the OpenAPI document"
 tests/clients.sh
+step "every command of every document"
+tests/documents/main.py
 step "documentation tests"
 cargo test --locked --doc
 step "tests"

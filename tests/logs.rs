@@ -224,3 +224,41 @@ fn failures_are_told_a_few_times_a_second_and_counted() {
     assert_eq!((string(&failed, "level"), string(&failed, "code")), ("WARN", "overloaded"));
     assert!(string(&failed, "message").contains("--max-connections"), "{failed}");
 }
+
+#[test]
+fn a_trace_goes_into_the_log_and_the_answer() {
+    const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+    let logged = Logged::start(&["--log-level", "debug"]);
+    let mut client = logged.daemon.client();
+    client.send("PUT", "/v1/pools/ru", "text/csv", b"first,last\n1,9\n").unwrap();
+    let good = format!("00-{TRACE}-b7ad6b7169203331-01");
+    let bad = format!("00-{}-b7ad6b7169203331-01", "0".repeat(32));
+    // A plain lease, a refused one, a call with a body, and a trace that is none.
+    for (method, path, header, status) in [
+        ("POST", "/v1/pools/ru/lease", &good, 200),
+        ("POST", "/v1/pools/none/lease", &good, 404),
+        ("GET", "/v1/pools", &good, 200),
+        ("POST", "/v1/pools/ru/lease", &bad, 200),
+    ] {
+        let request = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\ntraceparent: {header}\r\n\r\n");
+        client.connection.get_mut().write_all(request.as_bytes()).unwrap();
+        let answer = read_answer(&mut client.connection, false);
+        assert_eq!(answer.status, status, "{path}");
+        let told = answer.header("traceparent").map(str::to_owned);
+        assert_eq!(told.is_some(), header == &good, "{path}: {told:?}");
+        if let Some(told) = told {
+            assert!(
+                told.starts_with(&format!("00-{TRACE}-")) && told.ends_with("-01") && told != good,
+                "{told}"
+            );
+        }
+    }
+    let events = logged.wait_for("request", 5);
+    let traced: Vec<_> = events.iter().filter(|event| event["trace_id"] == TRACE).collect();
+    assert_eq!(traced.len(), 3, "{events:?}");
+    for event in &traced {
+        assert_eq!(string(event, "span_id").len(), 16, "{event}");
+    }
+    assert_ne!(traced[0]["span_id"], traced[2]["span_id"]);
+    assert!(events[0].get("trace_id").is_none() && events[4].get("trace_id").is_none(), "{events:?}");
+}

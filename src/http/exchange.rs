@@ -96,7 +96,7 @@ fn answer_identified(
     let in_flight = InFlight {
         call: Call::Other,
         started_nanos,
-        has_id: given.request_id.is_some(),
+        has_id: given.is_identified(),
         principal: identified.as_ref().ok().and_then(|(actor, _)| actor.index()),
     };
     match identified {
@@ -191,7 +191,7 @@ pub(crate) fn refuse_with(
     problem: Problem,
 ) -> Pending {
     let given = RequestHeaders::of(request);
-    let (call, started_nanos, has_id) = (Call::Other, monotonic_nanos(), given.request_id.is_some());
+    let (call, started_nanos, has_id) = (Call::Other, monotonic_nanos(), given.is_identified());
     let in_flight = InFlight { call, started_nanos, has_id, principal: None };
     let info = || RequestInfo::of(request, &given, caller, &Actor::NOBODY);
     let mut response = in_flight.finish(info, Err(problem), gate);

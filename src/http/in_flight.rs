@@ -18,7 +18,7 @@ use super::worker_state::{self, WorkerState};
 pub(crate) struct InFlight {
     pub(super) call: Call,
     pub(super) started_nanos: u64,
-    /// Whether the request has an id, which the response may have to repeat.
+    /// Whether the request has an id or a trace, which the response may have to repeat.
     pub(super) has_id: bool,
     /// The principal that made it, if any.
     pub(super) principal: Option<NameIndex>,

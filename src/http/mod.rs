@@ -26,6 +26,7 @@ pub(crate) mod pending;
 pub(crate) mod permissions;
 pub(crate) mod plain_call;
 pub mod request;
+mod request_ids;
 mod request_log;
 pub mod response;
 pub mod routes;

@@ -100,12 +100,8 @@ pub(crate) fn answer(
     let seen = access.actor(api, caller, &given, started_nanos).ok()?;
     let actor = seen.actor();
     actor.admit(plain.call, Some(plain.pool), 0, started_nanos).ok()?;
-    let in_flight = InFlight {
-        call: plain.call,
-        started_nanos,
-        has_id: given.request_id.is_some(),
-        principal: actor.index(),
-    };
+    let in_flight =
+        InFlight { call: plain.call, started_nanos, has_id: given.is_identified(), principal: actor.index() };
     let info = || RequestInfo::of(request, &given, caller, actor);
     let made = worker_state::with(|state| {
         let made = plain.run(request, &given, actor, state)?;

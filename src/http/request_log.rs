@@ -1,17 +1,12 @@
 //! Which requests are logged: all at level debug, else those that fail, those that take long, and operators'
 //! calls that change something.
 
-use std::fmt::Write as _;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::header::HeaderValue;
 use hyper::http::uri::PathAndQuery;
 use hyper::{Method, Request, Response, StatusCode};
-use rand::TryRng as _;
-use rand::rngs::SysRng;
 use tracing::{debug, error, info, warn};
 
 use crate::auth::principal::Principal;
@@ -20,15 +15,14 @@ use crate::http::caller::Caller;
 use crate::http::counters::requests::Call;
 use crate::http::request::headers::{REQUEST_ID, RequestHeaders};
 use crate::http::request::path;
+use crate::http::request::trace::{TRACEPARENT, Trace};
 use crate::http::response::body::Body;
 use crate::http::response::code::Code;
 use crate::http::response::problem::{Problem, Unseen};
 use crate::http::response::protection::protect;
-use crate::log::mask::TOKEN_PREFIX;
 use crate::log::{self, limit};
 
-/// Longest `X-Request-Id` that is accepted from a caller, in bytes.
-const MAX_REQUEST_ID_BYTES: usize = 64;
+use super::request_ids::{Ids, is_safe, made_id};
 
 /// What the log says about a request, borrowed from it.
 #[derive(Clone, Copy)]
@@ -37,6 +31,7 @@ pub(crate) struct RequestInfo<'a> {
     /// Includes the query.
     path: Option<&'a PathAndQuery>,
     id: Option<&'a HeaderValue>,
+    traceparent: Option<&'a HeaderValue>,
     caller: &'a Caller,
     actor: &'a Actor,
 }
@@ -47,6 +42,7 @@ pub(crate) struct OwnedRequestInfo {
     // Shared with the request: a copy, or a box, would be an allocation for every renewal and return.
     path: Option<PathAndQuery>,
     id: Option<HeaderValue>,
+    traceparent: Option<HeaderValue>,
     actor: Actor,
 }
 
@@ -70,7 +66,8 @@ impl<'a> RequestInfo<'a> {
         actor: &'a Actor,
     ) -> Self {
         let id = given.request_id.filter(|id| is_safe(id.as_bytes()));
-        Self { method: request.method(), path: request.uri().path_and_query(), id, caller, actor }
+        let path = request.uri().path_and_query();
+        Self { method: request.method(), path, id, traceparent: given.traceparent, caller, actor }
     }
 
     pub(crate) fn keep(self) -> OwnedRequestInfo {
@@ -78,29 +75,35 @@ impl<'a> RequestInfo<'a> {
             method: self.method.clone(),
             path: self.path.cloned(),
             id: self.id.cloned(),
+            traceparent: self.traceparent.cloned(),
             actor: self.actor.clone(),
         }
     }
 
-    /// Echoes the request's id in its response, and logs the request if it should be logged.
+    /// Echoes the request's id and its trace in its response, and logs the request if it should be logged.
     #[cold]
     pub(crate) fn answered(self, call: Call, took_nanos: u64, response: &mut Response<Body>) {
         if let Some(id) = self.id {
             response.headers_mut().insert(&REQUEST_ID, id.clone());
         }
+        let trace = self.traceparent.and_then(|given| Trace::below(given.as_bytes()));
         let status = response.status();
         if should_log(call, status.as_u16(), took_nanos) {
             let took = Duration::from_nanos(took_nanos);
             let id = self.id.and_then(|id| id.to_str().ok()).map_or_else(made_id, str::to_owned);
             let unseen = response.extensions().get::<Unseen>().map(|Unseen(pool)| &**pool);
-            self.tell(Outcome { call, status, took, body: response.body(), unseen }, &id);
+            let ids = Ids { request: &id, trace: trace.as_ref() };
+            self.tell(Outcome { call, status, took, body: response.body(), unseen }, ids);
             if status == StatusCode::INTERNAL_SERVER_ERROR {
                 *response = failed(&id);
             }
         }
+        if let Some(header) = trace.and_then(|trace| trace.header()) {
+            response.headers_mut().insert(&TRACEPARENT, header);
+        }
     }
 
-    fn tell(self, end: Outcome<'_>, id: &str) {
+    fn tell(self, end: Outcome<'_>, ids: Ids<'_>) {
         if log::logs_requests() {
             debug!(
                 event = "request",
@@ -113,14 +116,16 @@ impl<'a> RequestInfo<'a> {
                 principal = self.principal(),
                 peer = %self.caller.peer,
                 listener = &*self.caller.listener,
-                request_id = id,
+                request_id = ids.request,
+                trace_id = ids.trace_id(),
+                span_id = ids.span_id(),
                 "answered"
             );
         }
         if end.status.is_server_error() {
-            self.log_failure(end, id);
+            self.log_failure(end, ids);
         } else if self.is_access_refused(end) {
-            self.log_refusal(end, id);
+            self.log_refusal(end, ids);
         } else if end.status.is_success()
             && let Some((event, message)) = event_of(end.call)
         {
@@ -133,16 +138,18 @@ impl<'a> RequestInfo<'a> {
                 principal = self.principal(),
                 peer = %self.caller.peer,
                 listener = &*self.caller.listener,
-                request_id = id,
+                request_id = ids.request,
+                trace_id = ids.trace_id(),
+                span_id = ids.span_id(),
                 "{message}"
             );
         }
         if log::is_slow(end.took.as_nanos() as u64) && !is_slow_by_nature(end.call) {
-            self.log_slowness(end, id);
+            self.log_slowness(end, ids);
         }
     }
 
-    fn log_failure(self, end: Outcome<'_>, id: &str) {
+    fn log_failure(self, end: Outcome<'_>, ids: Ids<'_>) {
         let Some(suppressed) = limit::REQUEST_FAILED.admit() else { return };
         let (code, detail) = problem_of(end.body);
         macro_rules! failed {
@@ -156,7 +163,9 @@ impl<'a> RequestInfo<'a> {
                     status = end.status.as_u16(),
                     code,
                     took_us = end.took.as_micros() as u64,
-                    request_id = id,
+                    request_id = ids.request,
+                    trace_id = ids.trace_id(),
+                    span_id = ids.span_id(),
                     suppressed,
                     "{}",
                     log::text(&detail)
@@ -175,7 +184,7 @@ impl<'a> RequestInfo<'a> {
                 && (unseen.is_some() || self.pool_name().is_some_and(|pool| !self.actor.sees(pool))))
     }
 
-    fn log_refusal(self, end: Outcome<'_>, id: &str) {
+    fn log_refusal(self, end: Outcome<'_>, ids: Ids<'_>) {
         let Some(suppressed) = limit::ACCESS_REFUSED.admit() else { return };
         let (code, detail) = problem_of(end.body);
         warn!(
@@ -189,14 +198,16 @@ impl<'a> RequestInfo<'a> {
             principal = self.principal(),
             peer = %self.caller.peer,
             listener = &*self.caller.listener,
-            request_id = id,
+            request_id = ids.request,
+            trace_id = ids.trace_id(),
+            span_id = ids.span_id(),
             suppressed,
             "{}",
             log::text(&detail)
         );
     }
 
-    fn log_slowness(self, end: Outcome<'_>, id: &str) {
+    fn log_slowness(self, end: Outcome<'_>, ids: Ids<'_>) {
         let Some(suppressed) = limit::SLOW_CALL.admit() else { return };
         warn!(
             event = "slow_call",
@@ -206,7 +217,9 @@ impl<'a> RequestInfo<'a> {
             call = end.call.as_str(),
             status = end.status.as_u16(),
             took_ms = end.took.as_millis() as u64,
-            request_id = id,
+            request_id = ids.request,
+            trace_id = ids.trace_id(),
+            span_id = ids.span_id(),
             suppressed,
             "a call took longer than --slow-call-ms: check the latencies in GET /v1/stats, and what else the \
              machine is doing"
@@ -261,28 +274,10 @@ pub(crate) fn should_log(call: Call, status: u16, took_nanos: u64) -> bool {
 
 impl OwnedRequestInfo {
     pub(crate) fn info<'a>(&'a self, caller: &'a Caller) -> RequestInfo<'a> {
-        let Self { method, path, id, actor } = self;
-        RequestInfo { method, path: path.as_ref(), id: id.as_ref(), caller, actor }
+        let Self { method, path, id, traceparent, actor } = self;
+        let (path, id, traceparent) = (path.as_ref(), id.as_ref(), traceparent.as_ref());
+        RequestInfo { method, path, id, traceparent, caller, actor }
     }
-}
-
-/// Whether an id is safe to repeat in the log and in a header: no token is.
-fn is_safe(id: &[u8]) -> bool {
-    let prefix = TOKEN_PREFIX.as_bytes();
-    !id.windows(prefix.len()).any(|part| part == prefix)
-        && (1..=MAX_REQUEST_ID_BYTES).contains(&id.len())
-        && id.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:/+=@~".contains(byte))
-}
-
-/// An id for a request that has none: a random part of this process and a counter.
-fn made_id() -> String {
-    static PROCESS: OnceLock<u32> = OnceLock::new();
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    let process = PROCESS.get_or_init(|| SysRng.try_next_u32().unwrap_or_else(|_| std::process::id()));
-    let mut id = String::new();
-    // Writing to a string does not fail.
-    let _ = write!(id, "{process:08x}-{}", COUNT.fetch_add(1, Ordering::Relaxed) + 1);
-    id
 }
 
 /// The event and the message of a successful operators' call that changes something.
@@ -343,25 +338,4 @@ fn problem_of(body: &Body) -> (String, String) {
     let problem: serde_json::Value = serde_json::from_slice(bytes).unwrap_or_default();
     let text = |member: &str| problem[member].as_str().unwrap_or_default().to_owned();
     (text("code"), text("detail"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_id_is_taken_if_it_can_stand_in_a_log() {
-        for safe in ["a", "0af7651916cd43dd", "01J-x_y.z:1/2+3=@~", &"a".repeat(MAX_REQUEST_ID_BYTES)] {
-            assert!(is_safe(safe.as_bytes()), "{safe}");
-        }
-        for bad in ["", "a b", "a\"b", "a\nb", "alt_x", "\u{e9}", &"a".repeat(MAX_REQUEST_ID_BYTES + 1)] {
-            assert!(!is_safe(bad.as_bytes()), "{bad}");
-        }
-    }
-
-    #[test]
-    fn made_ids_are_safe_and_differ() {
-        let (one, other) = (made_id(), made_id());
-        assert!(is_safe(one.as_bytes()) && one != other, "{one} {other}");
-    }
 }

@@ -4,6 +4,8 @@
 use hyper::Request;
 use hyper::header::{AUTHORIZATION, EXPECT, HOST, HeaderName, HeaderValue, ORIGIN};
 
+use super::trace::TRACEPARENT;
+
 /// Says whether the page that makes a request is of the same site. Every current browser sends it.
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// Identifies a request in the log.
@@ -29,6 +31,7 @@ pub(crate) struct RequestHeaders<'r> {
     /// `Sec-Fetch-Site`
     pub(crate) site: Option<&'r HeaderValue>,
     pub(crate) request_id: Option<&'r HeaderValue>,
+    pub(crate) traceparent: Option<&'r HeaderValue>,
     /// The last `Idempotency-Key`.
     pub(crate) key: Option<&'r HeaderValue>,
     /// How many `Idempotency-Key` headers there are.
@@ -66,9 +69,17 @@ impl<'r> RequestHeaders<'r> {
                 given.tokens += 1;
             } else if *name == EXPECT {
                 given.expect = Some(value);
+            } else if *name == TRACEPARENT {
+                given.traceparent = Some(value);
             }
         }
         given
+    }
+
+    /// Whether the request has what its response has to repeat, and its log events name.
+    #[inline]
+    pub(crate) fn is_identified(&self) -> bool {
+        self.request_id.is_some() || self.traceparent.is_some()
     }
 
     /// Whether the request may come of a page: browsers send one of these with every request but plain reads.

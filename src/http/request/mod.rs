@@ -11,6 +11,7 @@ pub mod origin;
 pub(crate) mod pace;
 pub(crate) mod path;
 pub(crate) mod query;
+pub(crate) mod trace;
 pub mod unread;
 pub(crate) mod upload;
 pub mod within;

@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+mod apply;
 mod backup;
 mod bench;
 mod check;
@@ -55,6 +56,8 @@ enum Command {
     /// Create, show and change the lists of numbers that pools must not lease
     #[command(subcommand)]
     List(list::ListCommand),
+    /// Make pools, lists and tokens what a file says, after showing the difference
+    Apply(apply::ApplyArgs),
     /// Lease numbers
     Lease(lease::LeaseArgs),
     /// Renew leases
@@ -109,6 +112,7 @@ impl Cli {
             Command::Demo(args) => demo::run(args),
             Command::Pool(command) => pool::run(*command),
             Command::List(command) => list::run(command),
+            Command::Apply(args) => apply::run(&args),
             Command::Lease(args) => lease::run(args),
             Command::Renew(args) => renew::run(&args),
             Command::Events(args) => events::run(&args),

@@ -142,11 +142,11 @@ impl UploadArgs {
 }
 
 /// A path with its query, encoded.
-pub(super) fn with_query(path: &str, parameters: &[(&'static str, String)]) -> String {
+pub(super) fn with_query<N: AsRef<str>>(path: &str, parameters: &[(N, String)]) -> String {
     let mut text = path.to_owned();
     for (index, (name, value)) in parameters.iter().enumerate() {
         text.push(if index == 0 { '?' } else { '&' });
-        text.push_str(name);
+        text.push_str(name.as_ref());
         text.push('=');
         for byte in value.bytes() {
             if byte.is_ascii_alphanumeric() || b"-._~,:*".contains(&byte) {
@@ -166,7 +166,7 @@ mod tests {
 
     #[test]
     fn queries_are_encoded() {
-        assert_eq!(with_query("/a", &[]), "/a");
+        assert_eq!(with_query::<&str>("/a", &[]), "/a");
         let parameters = [("b", "1 &é".to_owned()), ("c", "rest:60".to_owned())];
         assert_eq!(with_query("/a", &parameters), "/a?b=1%20%26%C3%A9&c=rest:60");
     }

@@ -27,7 +27,7 @@ use super::error::CliError;
 use super::output;
 use super::remote::Remote;
 use super::upload::UploadArgs;
-use name::pool_path;
+pub(super) use name::pool_path;
 
 #[derive(Debug, Args)]
 pub(super) struct PoolOnly {

@@ -37,6 +37,9 @@ command -v promtool >/dev/null || need+=(prometheus)
 command -v etcd >/dev/null || need+=(etcd-server etcd-client)
 command -v protoc >/dev/null || need+=(protobuf-compiler)
 command -v haproxy >/dev/null || need+=(haproxy)
+command -v redis-server >/dev/null || need+=(redis-server)
+command -v initdb >/dev/null || [[ -e $(echo /usr/lib/postgresql/*/bin/initdb) ]] || need+=(postgresql)
+[[ -x /usr/sbin/nginx ]] || need+=(nginx-light)
 command -v groff >/dev/null || need+=(groff-base)
 command -v zsh >/dev/null || need+=(zsh)
 command -v fish >/dev/null || need+=(fish)
@@ -82,6 +85,8 @@ step "clients generated from the OpenAPI document"
 tests/clients.sh
 step "every command of every document"
 tests/documents/main.py
+step "the Kubernetes manifest"
+tests/kubernetes.sh
 step "documentation tests"
 cargo test --locked --doc
 step "tests"

@@ -29,7 +29,8 @@ BINARIES = Path(__file__).resolve().parent / "bin"
 # No block takes longer, in seconds.
 PATIENCE = 60
 DEFAULT_PORT = "7979"
-TLS_PORT = "7443"
+# Ports that pages use: those of the daemon, of TLS, and of proxies.
+PORTS = (DEFAULT_PORT, "7443", "8080", "8081", "5432", "6379")
 KNOWN_LANGUAGES = {"sh", "console", "text", "json", "toml", "yaml", "python", "ts", "nginx", "lua", "sql"}
 
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z"
@@ -46,6 +47,7 @@ VARIES = [
     (re.compile(r"^(bytes +)[\d,]+", re.M), r"\1N"),
     (re.compile(r"\b\d+ bytes\b"), "N bytes"),
     (re.compile(r"\b[\d.]+ (s|ms|µs)(?=$|[ ,])", re.M), "T"),
+    (re.compile(r"(traceparent: 00-\w{32})-\w{16}"), r"\1-SPAN"),
     (re.compile(r"\bsha256:[0-9a-f]+"), "SHA"),
     (re.compile(r"date: .* GMT"), "DATE"),
     (re.compile(r"seq=\d+|--from \d+"), "SEQ"),
@@ -126,13 +128,13 @@ class Session:
     def __init__(self, page, allotd):
         self.page = page
         self.directory = Path(tempfile.mkdtemp(prefix="allotd-documents-")).resolve()
-        self.ports = {DEFAULT_PORT: free_port(), TLS_PORT: free_port()}
+        self.ports = {port: free_port() for port in PORTS}
         port = self.ports[DEFAULT_PORT]
         # What the page shows, and what it is here: tokens, and numbers drawn at random.
         self.here = {}
         self.last_lease = None
         environment = {
-            "PATH": f"{BINARIES}:{os.environ['PATH']}",
+            "PATH": f"{BINARIES}:{os.environ['PATH']}:/usr/sbin",
             "HOME": str(self.directory),
             "TMPDIR": str(self.directory),
             "LANG": "C.UTF-8",
@@ -261,6 +263,10 @@ def check(page, allotd, bless):
     wrong, blessed, ran, section = [], [], 0, None
     if not any(not_run(page, block) is None for block, _ in steps):
         return 0, []
+    missing = [program for program in pages.NEEDS.get(page, []) if not shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin")]
+    if missing:
+        print(f"{page} is not run: install {', '.join(missing)}")
+        return 0, []
     session = Session(page, allotd)
     try:
         session.run((BINARIES / "given.sh").read_text() + session.localized(pages.SETUP.get(page, "")))
@@ -318,7 +324,7 @@ def unused(documents):
     for page in documents:
         for block, _ in steps_of(page):
             there.update((f"{page}#{block.section}", f"{page}: {block.lines[0]}"))
-    return [f"tests/documents/pages.py names “{place}”, which is not there" for place in [*pages.SETUP, *pages.NOT_RUN] if place not in there]
+    return [f"tests/documents/pages.py names “{place}”, which is not there" for place in [*pages.SETUP, *pages.NOT_RUN, *pages.NEEDS] if place not in there]
 
 
 def main():
@@ -327,7 +333,7 @@ def main():
     parser.add_argument("--bless", action="store_true")
     parser.add_argument("pages", nargs="*")
     given = parser.parse_args()
-    listed = subprocess.run(["git", "ls-files", "*.md"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    listed = subprocess.run(["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.md"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
     documents = given.pages or listed
     began, count = time.monotonic(), 0
     wrong = unused(listed)

@@ -14,12 +14,20 @@ NOT_RUN = {
         "another machine's address and users; tests/listeners.rs has such listeners",
     "docs/operations/access.md: export ALLOTD_SERVER=https://localhost:7979 ALLOTD_CA=ca.crt": "it follows that daemon; tests/tls/readme.rs runs it",
     "docs/operations/cluster.md": "it needs etcd and a build with clusters; tests/cluster has the same",
+    "docs/operations/kubernetes.md": "it needs a cluster of Kubernetes; tests/kubernetes.sh holds the manifest",
     "docs/operations/metrics.md": "promtool is not everywhere; tests/http_stats.rs runs it where it is",
     "docs/operations/running.md: cargo install --locked cargo-deb": "it builds and installs a package; tests/package.sh does",
     "docs/operations/running.md: $ systemd-analyze security --offline=true docs/packaging/allotd.service | tail -n 1": "systemd; tests/service_manager.rs looks at the unit",
     "docs/operations/running.md: docker build -f docs/packaging/Dockerfile -t allotd .": "Docker; tests/package.sh says what was built",
     "docs/operations/upgrading.md: allotd backup --name before-upgrade         # 1. a backup, on another disk if there is one":
         "it installs a package; tests/upgrade.rs upgrades a daemon",
+}
+
+# Programs without which a page is not run.
+NEEDS = {
+    "docs/guides/redis.md": ["redis-server", "redis-cli"],
+    "docs/guides/skip-locked.md": ["initdb", "postgres", "psql"],
+    "docs/guides/proxy.md": ["nginx", "haproxy"],
 }
 
 SERVE = "allotd serve --data data --events-keep 64MiB,24h >/dev/null\n"
@@ -43,6 +51,34 @@ SETUP = {
     "README.md#On a network": "allotd stop; unset ALLOTD_SERVER; rm -rf data; " + NUMBERS,
     "docs/quick-start.md: allotd check ./data": "allotd stop",
     "docs/backup.md": SERVE + RU,
+    "docs/guides/redis.md": SERVE + """
+redis-server --port 6379 --save '' --daemonize yes --pidfile $DOCUMENTS_DIRECTORY/redis.pid >/dev/null
+redis-cli() { command redis-cli -p 6379 "$@"; }
+until redis-cli ping >/dev/null 2>&1; do sleep 0.05; done
+seq -f "SADD free %.0f" 79120000000 79120000999 | redis-cli >/dev/null
+for number in 79120000003 79120000004; do redis-cli SMOVE free taken $number; redis-cli ZADD leased $(( $(date +%s) + 600 )) $number; done >/dev/null
+""",
+    "docs/guides/skip-locked.md": SERVE + """
+export PGHOST=$DOCUMENTS_DIRECTORY PGDATABASE=postgres PGPORT=5432 PGUSER=postgres
+as() { if [ "$(id -u)" = 0 ]; then chmod 755 $DOCUMENTS_DIRECTORY; runuser -u nobody -- "$@"; else "$@"; fi; }
+install -d $( [ "$(id -u)" = 0 ] && echo -o nobody ) $DOCUMENTS_DIRECTORY/pg
+as initdb -U postgres -A trust -D $DOCUMENTS_DIRECTORY/pg/data >/dev/null
+as postgres -D $DOCUMENTS_DIRECTORY/pg/data -p 5432 -k $DOCUMENTS_DIRECTORY/pg -c listen_addresses= >$DOCUMENTS_DIRECTORY/pg.log 2>&1 &
+echo $! > $DOCUMENTS_DIRECTORY/postgres.pid
+export PGHOST=$DOCUMENTS_DIRECTORY/pg
+until psql -c 'SELECT 1' >/dev/null 2>&1; do sleep 0.1; done
+psql -q -c "CREATE TABLE numbers (number bigint PRIMARY KEY, leased_until timestamptz NOT NULL DEFAULT 'epoch', holder text, retired boolean NOT NULL DEFAULT false)" \\
+    -c "INSERT INTO numbers SELECT generate_series(79120000000, 79120000999)" \\
+    -c "UPDATE numbers SET leased_until = now() + interval '10 min' WHERE number <= 79120000001" \\
+    -c "UPDATE numbers SET retired = true WHERE number >= 79120000997"
+""",
+    "docs/guides/spreadsheet.md": SERVE + """
+python3 $ROOT/tests/documents/workbook.py numbers.xlsx Name,Phone 'Anna,020 7946 0018' 'Ben,020 7946 0019' 'Cem,020 7946 0020'
+printf 'indicatif;num\\351ro\\n33;123456789\\n33;123456790\\n' > export.csv
+""",
+    "docs/guides/proxy.md: cat > nginx.conf <<'END'": "pool ru 79120000000-79120000999",
+    "docs/operations/apply.md": SERVE + "echo 79120000000-79120001000 > ru.txt; printf '79120000005\\n79130000001\\n' > optouts.txt",
+    "docs/command-line.md#allotd apply": "printf '[pools.ru.settings]\\nttl = 60\\n' > pools.toml",
     "docs/number-lists.md": SERVE + "printf '79120000000-79120000999\\n+7 (912) 345-67-89\\n' > plan.txt\n",
     "docs/operations/access.md: openssl x509 -in client.crt -pubkey -noout | openssl pkey -pubin -outform DER | sha256sum":
         "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj /CN=c -keyout client.key -out client.crt 2>/dev/null",

@@ -8,7 +8,8 @@ given() {
 # The first event of a pool that is kept, in the place of the one that the page shows: events_from POOL SEQ
 events_from() {
     local first
-    first=$(allotd events "$1" --limit 1 | grep -o '"seq":[0-9]*')
+    # An event is there a moment after its change.
+    until first=$(allotd events "$1" --limit 1 | grep -o '"seq":[0-9]*'); do sleep 0.05; done
     echo "$2 ${first#*:}" >>"$DOCUMENTS_DIRECTORY/given"
 }
 # Makes a pool anew: pool NAME FIRST-LAST [SETTING...]

@@ -28,6 +28,7 @@ async function take(page, name, options = {}) {
 async function prepared() {
   const first = await Daemon.start();
   await first.createPool("ru", "79120000000-79121999999\n79150000000-79150999999\n79160300000-79161299999\n79180000000-79181499999", "ttl=20&rest=15");
+  await first.call("PATCH", "/v1/pools/ru", JSON.stringify({ outcomes: { answered: "done", no_answer: { rest: 14_400 } } }), "application/json");
   await first.call("POST", "/v1/pools/ru/retire", "79160300000-79160399999\n79181400000-79181499999");
   for (let part = 0; part < 8; part++) {
     const { json } = await first.lease("ru", { count: 60_000, within: [`7918${part % 2}`] });

@@ -41,7 +41,11 @@ fn figures_move_under_load_and_q_gives_the_terminal_back() {
     let daemon = with_pool(directory.path());
     let mut terminal = Terminal::start(&watch(&daemon.url), 80, 24);
     let shown = terminal.wait_for("the pools", |text| text.contains("journal ok"));
-    assert!(shown.contains("allotd 0.1.0   ready") && shown.contains("leases 0 "), "{shown}");
+    assert!(
+        shown.contains(concat!("allotd ", env!("CARGO_PKG_VERSION"), "   ready"))
+            && shown.contains("leases 0 "),
+        "{shown}"
+    );
     let mut client = daemon.client();
     let mut lease = || {
         let answer = client.post("/v1/pools/de/lease", &json!({"count": 100})).unwrap();
@@ -146,8 +150,10 @@ fn a_pool_is_paused_from_the_screen() {
 fn without_a_terminal_there_are_tables_or_lines_of_json() {
     let directory = tempfile::tempdir().unwrap();
     let daemon = with_pool(directory.path());
-    for (flag, begin) in [("--json=false", "allotd 0.1.0, ready, up "), ("--json", "{\"version\":\"0.1.0\"")]
-    {
+    for (flag, begin) in [
+        ("--json=false", concat!("allotd ", env!("CARGO_PKG_VERSION"), ", ready, up ")),
+        ("--json", concat!("{\"version\":\"", env!("CARGO_PKG_VERSION"), "\"")),
+    ] {
         let mut command = watch(&daemon.url);
         let mut child = command.args(["--interval-seconds=1", flag]).stdout(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);

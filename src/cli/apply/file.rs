@@ -11,6 +11,9 @@ use crate::cli::number_files::{Format, payload, shared_format};
 use crate::cli::upload::with_query;
 use crate::client::Payload;
 
+/// Parameters of a query.
+pub(super) type Parameters = Vec<(&'static str, String)>;
+
 /// What is wanted. Pools and lists that are not in it are left as they are.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -103,7 +106,7 @@ impl NumberFile {
     }
 
     /// The same file with more parameters.
-    pub(super) fn with(mut self, more: Vec<(&'static str, String)>) -> Self {
+    pub(super) fn with(mut self, more: Parameters) -> Self {
         self.parameters.extend(more.into_iter().map(|(name, value)| (name.to_owned(), value)));
         self
     }

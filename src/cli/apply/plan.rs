@@ -48,7 +48,7 @@ impl Step {
                 client::send(server, Call::json(Method::PATCH, &path, &Value::Object(settings)))?;
             }
             Change::Numbers(method, path, file) => {
-                drop(upload(server, method, &file.at(&path, false), &file)?)
+                upload(server, method, &file.at(&path, false), &file)?;
             }
             Change::Tokens(change) => change.write()?,
         }

@@ -7,7 +7,7 @@ use crate::cli::output::cell;
 use crate::domain::list_name::ListName;
 use crate::domain::settings::{NextState, Settings, SettingsChange};
 
-use super::file::json_of;
+use super::file::{Parameters, json_of};
 
 /// Settings that are nothing by default, and the word for that, as TOML has no `null`.
 const MAY_BE_NONE: [&str; 4] = ["attempts", "hours", "max_per_holder", "first_per_holder"];
@@ -52,7 +52,7 @@ fn then(value: Value) -> Value {
 pub(super) fn at_creation(
     pool: &str,
     mut wanted: Map<String, Value>,
-) -> Result<(Vec<(&'static str, String)>, Map<String, Value>), CliError> {
+) -> Result<(Parameters, Map<String, Value>), CliError> {
     let given = read(pool, &wanted)?;
     let number = |value: Option<u32>| value.map(|value| value.to_string());
     let lists = |lists: Vec<ListName>| lists.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");

@@ -151,7 +151,7 @@ fn respond(leased: Result<(&Pool, LeasedOnce), LeaseError>, state: &mut CallStat
             let body = json::leases_of(pool.name(), &state.leases, &mut state.times);
             Ok(state.confirmed(body, position))
         }
-        Err(error) => Err(refused(error, state)),
+        Err(error) => Err(refused(None, error, state)),
     }
 }
 

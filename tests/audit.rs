@@ -80,7 +80,9 @@ fn callers_are_told_why() {
     let held = json!({"leases": [{"number": lease["number"], "token": lease["token"]}]});
     for bad in ["", "a%0ab"] {
         let path = format!("/v1/pools/ru/pause?reason={bad}");
-        assert!(change(&mut client, "POST", &path, "", 400).body.contains("reason: give 1 to 256 bytes"));
+        assert!(
+            change(&mut client, "POST", &path, "", 400).body.contains("reason: give 1 to 256 characters")
+        );
     }
     assert!(daemon.ok(&["pool", "pause", "ru", "--reason", "carrier is down"]).contains("yes"));
     assert_eq!(daemon.stop(), Some(0));

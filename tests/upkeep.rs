@@ -197,7 +197,7 @@ fn what_is_missing_or_not_permitted_names_a_way_out() {
     let said = failed_start(&data, true);
     let owner = fs::metadata(&words).unwrap().uid();
     let owner = if owner == 0 { "root".to_owned() } else { owner.to_string() };
-    for words in ["0001.words", &format!("belongs to {owner}")[..12], "this process runs as", "chown"] {
+    for words in ["0001.words", &format!("belongs to {owner}")[..12], "this process runs as", "with ch"] {
         assert!(said.contains(words), "{words}: {said}");
     }
     assert!(!said.contains("reports all damage"), "{said}");

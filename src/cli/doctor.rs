@@ -227,6 +227,7 @@ mod tests {
         let mut stats = answer::parse(ANSWER).unwrap();
         stats.pools.clear();
         stats.refusals.clear();
+        stats.journal.checkpoints = 0;
         env!("CARGO_PKG_VERSION").clone_into(&mut stats.version);
         change(&mut stats);
         let now = Timestamp::parse("2026-11-28T00:00:00Z").unwrap();

@@ -24,16 +24,18 @@ fn whose(path: &Path) -> String {
     let user = user_name(geteuid().as_raw());
     let there = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let seen = there.ancestors().find_map(|place| Some((place, fs::metadata(place).ok()?)));
-    match seen {
-        Some((place, metadata)) => format!(
-            "{} belongs to {} (mode {:04o}), and this process runs as {user}; give it to {user} with chown, or run \
-             allotd as its owner",
-            place.display(),
-            user_name(metadata.uid()),
-            metadata.mode() & MODE_BITS
-        ),
-        None => format!("this process runs as {user}"),
-    }
+    let Some((place, metadata)) = seen else { return format!("this process runs as {user}") };
+    let (owner, mode) = (user_name(metadata.uid()), metadata.mode() & MODE_BITS);
+    let todo = if owner == user {
+        "correct its mode with chmod, or see what else forbids it, such as the sandbox of a service"
+            .to_owned()
+    } else {
+        format!("give it to {user} with chown, or run allotd as {owner}")
+    };
+    format!(
+        "{} belongs to {owner} (mode {mode:04o}), and this process runs as {user}; {todo}",
+        place.display()
+    )
 }
 
 #[cfg(test)]
@@ -46,8 +48,9 @@ mod tests {
         let denied = io::Error::from(io::ErrorKind::PermissionDenied);
         let said = explain(&directory.path().join("none/0001.words"), &denied);
         let user = user_name(geteuid().as_raw());
+        let mode = fs::metadata(directory.path()).unwrap().mode() & MODE_BITS;
         let expected = format!(
-            "{} belongs to {user} (mode 0700), and this process runs as {user}",
+            "{} belongs to {user} (mode {mode:04o}), and this process runs as {user}",
             directory.path().display()
         );
         assert!(said.contains(&expected), "{said}");

@@ -5,15 +5,17 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Longest remark, in bytes.
-pub const MAX_REMARK_BYTES: usize = 256;
+/// Longest remark, in characters.
+pub const MAX_REMARK_CHARACTERS: usize = 256;
 
 /// A text is no remark. The message says what to give instead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("give 1 to {MAX_REMARK_BYTES} bytes of text without ends of lines and other control characters")]
+#[error(
+    "give 1 to {MAX_REMARK_CHARACTERS} characters of text without ends of lines and other control characters"
+)]
 pub struct RemarkError;
 
-/// 1 to [`MAX_REMARK_BYTES`] bytes of text on one line.
+/// 1 to [`MAX_REMARK_CHARACTERS`] characters of text on one line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Remark(String);
@@ -29,7 +31,8 @@ impl TryFrom<String> for Remark {
     type Error = RemarkError;
 
     fn try_from(text: String) -> Result<Self, RemarkError> {
-        let fits = (1..=MAX_REMARK_BYTES).contains(&text.len()) && !text.chars().any(char::is_control);
+        let fits = (1..=MAX_REMARK_CHARACTERS).contains(&text.chars().count())
+            && !text.chars().any(char::is_control);
         if fits { Ok(Self(text)) } else { Err(RemarkError) }
     }
 }
@@ -61,7 +64,7 @@ mod tests {
     #[test]
     fn a_remark_is_one_line_of_text() {
         assert_eq!("мост закрыт".parse::<Remark>().unwrap().as_str(), "мост закрыт");
-        for bad in ["", "a\nb", "\u{1b}[31m", &"x".repeat(MAX_REMARK_BYTES + 1)] {
+        for bad in ["", "a\nb", "\u{1b}[31m", &"é".repeat(MAX_REMARK_CHARACTERS + 1)] {
             assert_eq!(bad.parse::<Remark>(), Err(RemarkError), "{bad:?}");
         }
     }

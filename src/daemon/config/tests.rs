@@ -60,7 +60,7 @@ fn what_makes_no_sense_is_refused() {
         ("data = \"/a\"\nmax_backups = 0", "--max-backups is 0"),
         ("data = \"/a\"\nlog_level = \"loud\"", "give error, warn, info or debug"),
         ("data = \"/a\"\nlog_format = \"xml\"", "give auto, human or json"),
-        ("data = \"/a\"\nsync_interval_ms = 5", "--sync-interval-ms"),
+        ("data = \"/a\"\nsync_interval_ms = 5", "--sync-interval-ms is for"),
         ("data = \"/a\"\nlisten = [\"0.0.0.0:1\"]", "--allow-plain-text"),
         ("data = \"/a\"\nlisten = [\"0.0.0.0:1\"]\nallow_plain_text = true", "--allow-anyone"),
         ("data = \"/a\"\nlisten = [\"0.0.0.0:1\"]\nallow_anyone = true", "--allow-plain-text"),

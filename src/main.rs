@@ -2,8 +2,6 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 fn main() -> ExitCode {
-    allotd::cli::Cli::parse().run()
+    allotd::cli::Cli::from_command_line().run()
 }

@@ -194,7 +194,7 @@ fn environment_wins_over_the_file() {
         }
         command.output().unwrap()
     };
-    one_line_failure(&serve(None), 2, "--workers is 0");
-    one_line_failure(&serve(Some("999")), 2, "--workers is 999");
-    one_line_failure(&serve(Some("1")), 2, "--durability is");
+    one_line_failure(&serve(None), 2, "allotd.toml is 0");
+    one_line_failure(&serve(Some("999")), 2, "ALLOTD_WORKERS is 999");
+    one_line_failure(&serve(Some("1")), 2, "ALLOTD_DURABILITY is");
 }

@@ -68,6 +68,7 @@ fn busy(data: &Path) -> Daemon {
     let changed = client.send("PATCH", "/v1/pools/night", "application/json", hours.as_bytes());
     assert_eq!(changed.unwrap().status, 200);
     assert_eq!(client.send("PUT", "/v1/lists/optouts", "text/plain", b"79120000000\n").unwrap().status, 201);
+    assert_eq!(client.call("POST", "/v1/backup").unwrap().status, 200);
     daemon
 }
 
@@ -237,7 +238,7 @@ fn totals_go_on_across_restarts() {
     daemon.kill();
     let daemon = Daemon::start(directory.path());
     assert_eq!(totals(&daemon), before);
-    assert!(daemon.ok(&["backup", "--name", "b"]).contains("backup   b"));
+    assert!(daemon.ok(&["backup", "--name", "b"]).contains("backup    b"));
     assert_eq!(daemon.stop(), Some(0));
     let restored = directory.path().join("restored");
     let backup = directory.path().join("backups/b");

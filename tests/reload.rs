@@ -90,7 +90,7 @@ fn a_bad_file_changes_nothing_and_is_told_with_its_line() {
         ("log_level = \"error\"\nslow_call_ms = -1\n", "line 2"),
         ("log_level = \"error\"\n\ncolour = 1\n", "line 3"),
         ("log_level = \"loud\"\n", "give error, warn, info or debug"),
-        ("log_level = \"error\"\nworkers = 0\n", "--workers is 0"),
+        ("log_level = \"error\"\nworkers = 0\n", "is 0: give 1"),
     ] {
         let before = logged.named("reload_failed").len();
         reload(&logged, bad);

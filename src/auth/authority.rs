@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 
+use crate::state::time::Timestamp;
+
 use super::access_token::TokenHash;
 use super::identity::Identity;
 use super::principal::Principal;
@@ -28,6 +30,8 @@ pub struct TokenTable {
     by_hash: HashMap<TokenHash, Arc<Principal>>,
     by_certificate: HashMap<CertificateName, Arc<Principal>>,
     principals: usize,
+    /// Those whose tokens end, by name.
+    ends: Vec<(Arc<str>, Timestamp)>,
 }
 
 impl Authority {
@@ -68,6 +72,11 @@ impl Authority {
         std::iter::once(key).chain(names).find_map(|name| table.by_certificate.get(&name).cloned())
     }
 
+    /// The principals whose tokens end, and when, by name. A token that has ended stays until it is removed.
+    pub fn ends(&self) -> Vec<(Arc<str>, Timestamp)> {
+        self.table.load().ends.clone()
+    }
+
     /// How many principals have tokens.
     pub fn principals(&self) -> usize {
         self.table.load().principals
@@ -78,10 +87,12 @@ impl TokenTable {
     fn of(entries: Vec<Entry>, registry: &Registry) -> Self {
         let mut table = Self { principals: entries.len(), ..Self::default() };
         for Entry { principal, hashes, certificates } in entries {
+            table.ends.extend(principal.expires.map(|end| (Arc::clone(&principal.name), end)));
             let principal = registry.principal(principal);
             table.by_certificate.extend(certificates.into_iter().map(|name| (name, Arc::clone(&principal))));
             table.by_hash.extend(hashes.into_iter().map(|hash| (hash, Arc::clone(&principal))));
         }
+        table.ends.sort_unstable();
         table
     }
 }

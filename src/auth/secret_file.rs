@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use crate::disk::denied::explain;
+
 use super::access_token::{AccessToken, TokenError};
 
 /// Largest file that is read, in bytes.
@@ -19,7 +21,7 @@ const FORBIDDEN_MODE: u32 = 0o027;
 #[derive(Debug, Error)]
 pub enum SecretFileError {
     /// The system refuses to read it.
-    #[error("{} cannot be read: {error}", path.display())]
+    #[error("{} cannot be read: {}", path.display(), explain(path, error))]
     Unreadable {
         /// Its path.
         path: PathBuf,

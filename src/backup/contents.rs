@@ -155,6 +155,15 @@ impl FileEntry {
         Ok((!same).then(|| "has changed since it was written: its checksum differs".to_owned()))
     }
 
+    /// Like [`Self::fault`], but reads what the disk has, not what the system remembers of it.
+    pub(crate) fn fault_on_disk(&self, backup: &Path) -> Option<String> {
+        if let Ok(file) = File::open(self.path_in(backup)) {
+            // Only a hint: without it the file is read from memory.
+            let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
+        }
+        self.fault(backup)
+    }
+
     /// What is wrong with the file, if anything.
     pub(crate) fn fault(&self, backup: &Path) -> Option<String> {
         self.read_through(backup, |_| Ok(())).unwrap_or_else(|error| Some(format!("cannot be read: {error}")))

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::disk::denied::explain;
 use crate::disk::files;
 use crate::engine::budgets::BudgetError;
 use crate::journal::handle::JournalError;
@@ -49,8 +50,14 @@ pub enum BackupError {
     /// A file to copy is damaged.
     #[error("{0} is damaged: {1}. Stop the daemon and run \"allotd check\"")]
     Damaged(PathBuf, String),
+    /// What was written is not what is read back.
+    #[error("the backup was not kept: its file {0} {1}. Check the disk of the backups")]
+    Unreadable(String, String),
+    /// The backup was made, and an older one is in the way.
+    #[error("the backup was made, but the older one {0} could not be removed: {1}. Remove it by hand")]
+    NotRemoved(String, #[source] io::Error),
     /// A file or directory cannot be used.
-    #[error("{0}: {1}")]
+    #[error("{}: {}", .0.display(), explain(.0, .1))]
     Io(PathBuf, #[source] io::Error),
 }
 

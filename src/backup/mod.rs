@@ -27,6 +27,7 @@ pub(crate) mod contents;
 pub mod error;
 mod file_copy;
 mod journal_copy;
+mod kept;
 mod list_copies;
 mod pool_copies;
 pub(crate) mod restore;
@@ -37,6 +38,8 @@ use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 use std::{fmt, fs, io};
+
+use rustix::fs::Access;
 
 use crate::disk::device::Disk;
 use crate::disk::files;
@@ -56,6 +59,7 @@ use crate::sys::sync::thread;
 use error::{BackupError, MAX_NAME_BYTES};
 use file_copy::at;
 use journal_copy::JournalCopy;
+use kept::UNFINISHED_PREFIX;
 use pool_copies::PoolCopies;
 use unfinished::Unfinished;
 
@@ -63,9 +67,8 @@ pub use contents::ContentsError;
 pub use restore::{RestoreError, Restored, Serving, restore};
 
 pub(crate) use contents::Contents;
+pub(crate) use kept::Found;
 
-/// Prefix of an unfinished backup's directory; the backup's name follows.
-const UNFINISHED_PREFIX: &str = ".unfinished-";
 /// Locked while a backup is made in the directory of backups.
 const LOCK_FILE: &str = ".lock";
 /// Maximum length of a file that is copied unchanged.
@@ -78,6 +81,19 @@ const SETTLE_PAUSE: Duration = Duration::from_micros(500);
 /// The name of a backup: 1 to 64 of `[A-Za-z0-9._-]`, beginning with a letter or digit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BackupName(String);
+
+/// Whether backups can be made in a directory, which may still have to be created. Says why not.
+pub(crate) fn check_directory(backups: &Path) -> Result<(), BackupError> {
+    let place = std::path::absolute(backups).map_err(at(backups))?;
+    let there = place.ancestors().find(|place| place.exists()).unwrap_or(&place);
+    let may_write = rustix::fs::access(there, Access::WRITE_OK | Access::EXEC_OK);
+    may_write.map_err(|error| BackupError::Io(there.to_owned(), error.into()))?;
+    if there.is_dir() {
+        Ok(())
+    } else {
+        Err(BackupError::Io(there.to_owned(), io::ErrorKind::NotADirectory.into()))
+    }
+}
 
 impl FromStr for BackupName {
     type Err = BackupError;
@@ -97,6 +113,17 @@ impl fmt::Display for BackupName {
     }
 }
 
+/// What is asked of a backup.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BackupOptions {
+    /// Its name; the current time if there is none.
+    pub name: Option<BackupName>,
+    /// Whether it is read back and compared with its checksums before it gets its name.
+    pub verify: bool,
+    /// How many backups that are named by their time are kept, this one among them; `None` for all.
+    pub keep: Option<u32>,
+}
+
 /// A finished backup.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Backup {
@@ -110,6 +137,17 @@ pub struct Backup {
     pub numbers: u64,
     /// Total bytes of its files.
     pub bytes: u64,
+    /// Whether it was read back.
+    pub verified: bool,
+    /// The names of older ones that were removed.
+    pub removed: Vec<String>,
+}
+
+impl Backup {
+    /// As it is found later.
+    pub(crate) fn found(&self) -> Found {
+        Found { name: self.name.clone(), as_of_unix_seconds: kept::unix_seconds(&self.as_of) }
+    }
 }
 
 impl Engine {
@@ -121,9 +159,18 @@ impl Engine {
         name: Option<&BackupName>,
         is_ending: &(dyn Fn() -> bool + Sync),
     ) -> Result<Backup, BackupError> {
+        self.backup_with(&BackupOptions { name: name.cloned(), ..BackupOptions::default() }, is_ending)
+    }
+
+    /// Makes a backup as it is asked for. See [`Self::backup`].
+    pub fn backup_with(
+        &self,
+        options: &BackupOptions,
+        is_ending: &(dyn Fn() -> bool + Sync),
+    ) -> Result<Backup, BackupError> {
         let disk = &*self.shared.disk;
         let backups = &std::path::absolute(&self.dirs.backups).map_err(at(&self.dirs.backups))?;
-        let name = name.map_or_else(|| self.now().to_string().replace(':', "-"), ToString::to_string);
+        let name = options.name.as_ref().map_or_else(|| kept::name_of(self.now()), ToString::to_string);
         disk.create_directories(backups)
             .and_then(|()| files::sync_parent(disk, backups))
             .map_err(at(backups))?;
@@ -138,11 +185,19 @@ impl Engine {
         self.check_room(backups)?;
         let unfinished = Unfinished { disk, dir: backups.join(format!("{UNFINISHED_PREFIX}{name}")) };
         let contents = self.write_backup(&unfinished.dir, is_ending)?;
+        if options.verify {
+            verify(&unfinished.dir, &contents, is_ending)?;
+        }
         disk.rename(&unfinished.dir, &place)
             .and_then(|()| disk.sync_directory(backups))
             .map_err(at(&place))?;
+        let removed = match options.keep {
+            Some(keep) => kept::remove_old(disk, backups, keep as usize)?,
+            None => Vec::new(),
+        };
         let bytes = contents.bytes();
-        Ok(Backup { name, as_of: contents.as_of, pools: contents.pools, numbers: contents.numbers, bytes })
+        let Contents { as_of, pools, numbers, .. } = contents;
+        Ok(Backup { name, as_of, pools, numbers, bytes, verified: options.verify, removed })
     }
 
     /// Where the backup of a name is.
@@ -230,6 +285,23 @@ impl Engine {
         disk.sync_directory(root).map_err(at(root))?;
         Ok(contents)
     }
+}
+
+/// Reads all files of a backup from the disk and compares them with their checksums.
+fn verify(
+    root: &Path,
+    contents: &Contents,
+    is_ending: &(dyn Fn() -> bool + Sync),
+) -> Result<(), BackupError> {
+    for file in &contents.files {
+        if is_ending() {
+            return Err(BackupError::Ended);
+        }
+        if let Some(fault) = file.fault_on_disk(root) {
+            return Err(BackupError::Unreadable(file.path.clone(), fault));
+        }
+    }
+    Ok(())
 }
 
 /// Removes backups that an ended daemon left unfinished.

@@ -20,6 +20,12 @@ pub(super) struct BackupArgs {
     /// Name of the backup in the daemon's backup directory [default: the current time]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
+    /// Read the backup back from the disk and compare it with its checksums before it gets its name
+    #[arg(long)]
+    verify: bool,
+    /// Keep this many backups that are named by their time, and remove older ones
+    #[arg(long, value_name = "N")]
+    keep: Option<u32>,
     #[command(flatten)]
     remote: Remote,
 }
@@ -39,7 +45,11 @@ pub(super) struct RestoreArgs {
 
 /// Makes the daemon back up all its pools.
 pub(super) fn back_up(args: &BackupArgs) -> Result<(), CliError> {
-    let body = args.name.as_ref().map_or_else(|| json!({}), |name| json!({ "name": name }));
+    let mut body = serde_json::Map::new();
+    body.extend(args.name.as_ref().map(|name| ("name".to_owned(), json!(name))));
+    body.extend(args.verify.then(|| ("verify".to_owned(), json!(true))));
+    body.extend(args.keep.map(|keep| ("keep".to_owned(), json!(keep))));
+    let body = json!(body);
     args.remote.call(Call::json(Method::POST, "/v1/backup", &body), output::members)
 }
 

@@ -32,6 +32,12 @@ pub(super) struct DemoArgs {
     serve: ServeArgs,
 }
 
+impl DemoArgs {
+    pub(super) fn serve_args(&mut self) -> &mut ServeArgs {
+        &mut self.serve
+    }
+}
+
 const GREETING: &str = "\
 Try, in another terminal:
   curl -X POST {url}/v1/pools/demo/lease

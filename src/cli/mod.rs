@@ -1,12 +1,14 @@
 //! The commands, one file each.
 
 mod apply;
+mod audit;
 mod backup;
 mod bench;
 mod check;
 mod cluster;
 mod completions;
 mod demo;
+mod doctor;
 pub(crate) mod error;
 mod events;
 mod export;
@@ -24,6 +26,7 @@ pub(crate) mod remote;
 mod renew;
 mod return_lease;
 mod serve;
+mod sources;
 mod stats;
 mod token;
 mod upload;
@@ -32,7 +35,7 @@ mod workbook;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use error::CliError;
 
@@ -47,7 +50,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the daemon
-    Serve(crate::daemon::config::args::ServeArgs),
+    Serve(serve::ServeCommand),
     /// Run the daemon with a pool "demo" of real mobile ranges, and print what to try
     Demo(demo::DemoArgs),
     /// Create, show and change pools
@@ -68,6 +71,10 @@ enum Command {
     Return(return_lease::ReturnArgs),
     /// Show what the daemon counts
     Stats(stats::StatsArgs),
+    /// Look at a running daemon: what is wrong, and what to do
+    Doctor(doctor::DoctorArgs),
+    /// Show what operators changed last, and who
+    Audit(audit::AuditArgs),
     /// Make tokens for a daemon's callers, and check its tokens file
     #[command(subcommand)]
     Token(token::TokenCommand),
@@ -105,6 +112,24 @@ Exit codes: 0 done, 1 refused or failed (with one line that says why), 2 wrong u
 \"allotd help COMMAND\" describes a command.";
 
 impl Cli {
+    /// Reads the command line and the environment. Ends the process if it is wrong, or asks for help.
+    pub fn from_command_line() -> Self {
+        sources::matches(&Self::command())
+            .and_then(|matches| {
+                let mut cli = Self::from_arg_matches(&matches)?;
+                let args = match &mut cli.command {
+                    Command::Serve(args) => Some(args.serve_args()),
+                    Command::Demo(args) => Some(args.serve_args()),
+                    _ => None,
+                };
+                if let (Some(args), Some((_, own))) = (args, matches.subcommand()) {
+                    args.given = sources::given(own);
+                }
+                Ok(cli)
+            })
+            .unwrap_or_else(|error| error.exit())
+    }
+
     /// Runs the command: 0 done, 1 refused or failed, 2 wrong usage.
     pub fn run(self) -> ExitCode {
         let result = match self.command {
@@ -118,6 +143,8 @@ impl Cli {
             Command::Events(args) => events::run(&args),
             Command::Return(args) => return_lease::run(args),
             Command::Stats(args) => stats::run(&args),
+            Command::Doctor(args) => doctor::run(&args),
+            Command::Audit(args) => audit::run(&args),
             Command::Token(command) => token::run(command),
             Command::Bench(args) => bench::run(&args),
             Command::Cluster(command) => cluster::run(&command),

@@ -1,22 +1,44 @@
 //! `allotd serve`: the daemon.
 
+use clap::Args;
 use tracing::error;
 
 use crate::daemon;
 use crate::daemon::config::Config;
 use crate::daemon::config::args::ServeArgs;
+use crate::daemon::preflight;
 use crate::daemon::reload::Reloader;
 use crate::daemon::run::{self, OnHangup};
 use crate::http::address::ListenAddress;
 use crate::log;
 use crate::sys::umask;
 
+use super::doctor;
 use super::error::CliError;
 use super::output;
 
-pub(super) fn run(args: ServeArgs) -> Result<(), CliError> {
+#[derive(Debug, Args)]
+pub(super) struct ServeCommand {
+    #[command(flatten)]
+    serve: ServeArgs,
+    /// Only look whether the daemon could start and serve with these settings: files, permissions, limits, mounts, clock
+    #[arg(long)]
+    check: bool,
+}
+
+impl ServeCommand {
+    pub(super) fn serve_args(&mut self) -> &mut ServeArgs {
+        &mut self.serve
+    }
+}
+
+pub(super) fn run(command: ServeCommand) -> Result<(), CliError> {
+    let ServeCommand { serve: args, check } = command;
     umask::keep_private();
     let config = args.clone().into_config()?;
+    if check {
+        return doctor::show(&preflight::look(&config));
+    }
     let json = log::start(&config.log);
     log_failure(|| {
         let runtime = run::runtime()?;

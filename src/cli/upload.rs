@@ -17,7 +17,7 @@ use super::{output, preview, progress};
 /// The heading of the flags for reading files.
 const READING_HEADING: &str = "How the files are read";
 /// Tells the daemon to name these flags in its messages, not the parameters of its API.
-const WORDING: (&str, &str) = ("allotd-wording", "flags");
+pub(super) const WORDING: (&str, &str) = ("allotd-wording", "flags");
 
 /// Which numbers, and how their files are read.
 #[derive(Debug, Args)]

@@ -31,8 +31,11 @@ impl Reloader {
     pub(crate) fn reload(&mut self, control: &Control) {
         service_manager::reloading();
         let path = self.args.config.as_ref().map(|path| path.display().to_string());
-        if path.is_none() && self.running.tls.is_none() && self.running.tokens.is_none() {
-            warn!(event = "reload_failed", "there is no config file to read again: start with --config FILE");
+        let Config { tls, tokens, audit_log, .. } = &self.running;
+        if path.is_none() && tls.is_none() && tokens.is_none() && audit_log.is_none() {
+            let error = "there is no config file to read again: start with --config FILE";
+            warn!(event = "reload_failed", "{error}");
+            control.reloaded(Some(error.to_owned()));
             return;
         }
         let read = self.args.clone().into_config().map_err(|error| error.to_string());
@@ -44,6 +47,10 @@ impl Reloader {
         match read {
             Ok((config, tls, tokens)) => {
                 self.take(&config, control);
+                let reopened = control.reopen_audit();
+                if let Err(error) = &reopened {
+                    error!(event = "audit_failed", "{error}");
+                }
                 if let (Some(table), Some(authority)) = (tokens, control.authority()) {
                     authority.exchange(table);
                     startup_log::tokens(authority);
@@ -62,8 +69,12 @@ impl Reloader {
                     max_connections = self.running.max_connections,
                     "the config file, the certificates and the tokens were read again"
                 );
+                control.reloaded(reopened.err().map(|error| error.to_string()));
             }
-            Err(error) => error!(event = "reload_failed", config = path, "nothing was changed: {error}"),
+            Err(error) => {
+                error!(event = "reload_failed", config = path, "nothing was changed: {error}");
+                control.reloaded(Some(error));
+            }
         }
     }
 
@@ -128,6 +139,7 @@ fn fixed_that_differ(running: &Config, new: &Config) -> Vec<&'static str> {
         durability,
         journal_file_bytes,
         backup_dir,
+        audit_log,
         recover_damaged,
         accept_clock,
         serve_at_once,
@@ -154,6 +166,7 @@ fn fixed_that_differ(running: &Config, new: &Config) -> Vec<&'static str> {
         ("durability", *durability != running.durability),
         ("journal_file_mib", *journal_file_bytes != running.journal_file_bytes),
         ("backup_dir", *backup_dir != running.backup_dir),
+        ("audit_log", *audit_log != running.audit_log),
         ("recover_damaged", *recover_damaged != running.recover_damaged),
         ("accept_clock", *accept_clock != running.accept_clock),
         ("serve_at_once", *serve_at_once != running.serve_at_once),

@@ -16,6 +16,7 @@ use crate::disk::bus_error;
 use crate::engine::registry::Engine;
 use crate::engine::startup::config::EngineConfig;
 use crate::http::address::ListenAddress;
+use crate::http::audit::{Audit, AuditError};
 use crate::http::cluster::Cluster;
 use crate::http::limits::Limits;
 use crate::http::server::control::Control;
@@ -57,8 +58,11 @@ pub(crate) enum DaemonError {
     /// The tokens file is refused.
     #[error(transparent)]
     Tokens(#[from] TokensFileError),
-    /// The data directory cannot be used.
+    /// The audit log cannot be written.
     #[error(transparent)]
+    Audit(#[from] AuditError),
+    /// The data directory cannot be used.
+    #[error("{}", .0.told())]
     Open(#[from] OpenError),
     /// It cannot be a member of its cluster.
     #[error(transparent)]
@@ -90,6 +94,7 @@ pub(crate) struct Bound {
     pub(super) tls: Option<LoadedTls>,
     authority: Option<Arc<Authority>>,
     registry: Arc<Registry>,
+    audit: Arc<Audit>,
     /// The cluster that this daemon is primary of.
     cluster: Option<Arc<Cluster>>,
 }
@@ -107,15 +112,25 @@ pub(crate) fn bind(config: &Config) -> Result<Bound, DaemonError> {
     let registry = Arc::new(Registry::default());
     let authority =
         config.tokens.as_deref().map(|path| Authority::open(path, Arc::clone(&registry))).transpose()?;
+    let audit = config.audit_log.as_deref().map(Audit::open).transpose()?.unwrap_or_default();
     let listeners = config.listen.iter().map(Listener::bind).collect::<Result<_, _>>()?;
-    Ok(Bound { listeners, tls, authority: authority.map(Arc::new), registry, cluster: None })
+    Ok(Bound {
+        listeners,
+        tls,
+        authority: authority.map(Arc::new),
+        registry,
+        audit: Arc::new(audit),
+        cluster: None,
+    })
 }
 
 /// Opens the data directory. `json` is whether the log is JSON.
 pub(crate) fn open(config: &Config, json: bool) -> Result<Opened, DaemonError> {
     let started = Instant::now();
     prepare(config, json)?;
-    opened(&engine_config(config), started)
+    let opened = opened(&engine_config(config), started)?;
+    startup_log::given_up(&opened.engine);
+    Ok(opened)
 }
 
 /// Prepares the process for opening a data directory.
@@ -150,6 +165,8 @@ pub(super) fn engine_config(config: &Config) -> EngineConfig {
 pub(super) fn opened(config: &EngineConfig, started: Instant) -> Result<Opened, DaemonError> {
     let engine = Engine::open(config)?;
     startup_log::recovered(engine.report());
+    startup_log::clock_moved(engine.report(), engine.clock());
+    startup_log::backups(&config.backup_dir);
     Ok(Opened { engine, took: started.elapsed() })
 }
 
@@ -165,7 +182,7 @@ pub(crate) fn serve<E: From<DaemonError>>(
     announce: impl FnOnce(&[ListenAddress]) -> Result<(), E>,
 ) -> Result<(), E> {
     runtime.block_on(async {
-        let Bound { listeners, tls, authority, registry, cluster } = bound;
+        let Bound { listeners, tls, authority, registry, audit, cluster } = bound;
         let shutdown = until_ended(shutdown, cluster.clone());
         let addresses = server::addresses(&listeners).map_err(DaemonError::from)?;
         // The sockets are listening: connections from now on will be served.
@@ -191,6 +208,7 @@ pub(crate) fn serve<E: From<DaemonError>>(
             authority,
             registry,
             cluster,
+            audit,
         };
         let server =
             Server::start(listeners, Arc::clone(&engine), server_config).map_err(DaemonError::from)?;

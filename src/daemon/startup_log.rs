@@ -1,10 +1,13 @@
 //! What the daemon logs when it starts.
 
+use std::path::Path;
 use std::time::Duration;
 
 use tracing::{info, warn};
 
 use crate::auth::authority::Authority;
+use crate::backup;
+use crate::engine::clock::Clock;
 use crate::engine::open_report::OpenReport;
 use crate::engine::registry::Engine;
 use crate::http::address::ListenAddress;
@@ -14,6 +17,8 @@ use crate::journal::durability::Durability;
 use crate::log::LogConfig;
 
 use super::config::Config;
+
+const NANOS_PER_DAY: u64 = 24 * 3600 * 1_000_000_000;
 
 /// Logged before the data directory is opened, which may take a while.
 pub(crate) fn starting(config: &Config) {
@@ -40,6 +45,50 @@ pub(crate) fn recovered(report: &OpenReport) {
         };
     }
     if report.is_whole() { recovered!(info) } else { recovered!(warn) }
+}
+
+/// Warns if the system's clock may have been set to another time since the last change, by the report of opening.
+pub(crate) fn clock_moved(report: &OpenReport, clock: &Clock) {
+    let Some((frame, boot_id)) = &report.journal.last else { return };
+    // Within one boot the time is counted, whatever the system's clock says.
+    if *boot_id == clock.boot_id() {
+        return;
+    }
+    let days = clock.now_nanos().saturating_sub(frame.time_nanos) / NANOS_PER_DAY;
+    if days >= 1 {
+        warn!(
+            event = "clock_moved",
+            days,
+            "by the system's clock the last change was written {days} days ago: if the daemon did not stand still for so \
+             long, the clock is wrong and leases have ended too early; see the clock before callers use what is free"
+        );
+    }
+}
+
+/// Puts the numbers whose state is lost on a list of their own, and logs which that is.
+pub(crate) fn given_up(engine: &Engine) {
+    match engine.list_given_up() {
+        Ok(lists) => {
+            for list in lists {
+                warn!(
+                    event = "given_up",
+                    list = %list,
+                    "the numbers whose state is lost are retired, and on the list {list}: when the longest lease that \
+                     can be live has ended, reinstate them"
+                );
+            }
+        }
+        Err(error) => {
+            warn!(event = "given_up", "the numbers whose state is lost could not be put on a list: {error}");
+        }
+    }
+}
+
+/// Warns if no backup can be made.
+pub(crate) fn backups(directory: &Path) {
+    if let Err(error) = backup::check_directory(directory) {
+        warn!(event = "backups_impossible", "no backup can be made: {error}");
+    }
 }
 
 /// Logged when a certificate comes into force.
@@ -112,6 +161,7 @@ pub(crate) fn ready(
         durability,
         journal_file_bytes,
         backup_dir,
+        audit_log,
         recover_damaged,
         accept_clock,
         serve_at_once,
@@ -149,6 +199,7 @@ pub(crate) fn ready(
         sync_interval_ms,
         journal_file_mib = journal_file_bytes >> 20,
         backup_dir = backup_dir.as_ref().map(|path| path.display().to_string()),
+        audit_log = audit_log.as_ref().map(|path| path.display().to_string()),
         recover_damaged,
         accept_clock,
         serve_at_once,

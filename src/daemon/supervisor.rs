@@ -10,6 +10,7 @@ use crate::http::server::control::Control;
 use crate::journal::handle::Journal;
 use crate::log::limit;
 
+use super::clock_watch::ClockWatch;
 use super::service_manager;
 
 /// How often the threads are checked, unless systemd's watchdog needs it more often.
@@ -40,9 +41,12 @@ pub(crate) async fn supervise(control: &Control, journal: &Journal) -> Infallibl
         .map_or(LOOK_INTERVAL, |watchdog| LOOK_INTERVAL.min(watchdog / LOOKS_PER_WATCHDOG));
     let mut writer = WriterSeen { turns: journal.writer_turns(), at: Instant::now() };
     let mut told = None;
+    let mut clock = ClockWatch::default();
+    clock.look(control.clock_ahead_seconds());
     loop {
         tokio::time::sleep(interval).await;
         limit::log_suppressed();
+        clock.look(control.clock_ahead_seconds());
         let stuck = look(control, journal, &mut writer).await;
         if stuck != told {
             log_stuck(stuck);

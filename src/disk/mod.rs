@@ -1,7 +1,8 @@
 //! Files and mappings. Everything that the daemon writes goes through one trait, so that tests can use a disk
-//! that fails, fills up or loses power. All `unsafe` code is here and in `sys/prefetch.rs`.
+//! that fails, fills up or loses power. `unsafe` code is here, in `sys/` and in `journal/ring.rs`.
 
 pub(crate) mod bus_error;
+pub(crate) mod denied;
 pub mod device;
 pub mod files;
 pub mod lock;

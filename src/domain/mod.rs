@@ -16,6 +16,7 @@ pub mod note;
 mod object;
 pub mod order;
 pub mod pool_name;
+pub mod remark;
 pub mod setting_limits;
 pub mod settings;
 pub mod settings_change;

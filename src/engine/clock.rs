@@ -175,6 +175,12 @@ impl Clock {
         Timestamp::checked(self.nanos().div_ceil(NANOS_PER_SECOND) + u64::from(seconds))
     }
 
+    /// How far the system's clock is ahead of this one, in seconds.
+    pub fn system_ahead_seconds(&self) -> f64 {
+        let own = Duration::from_secs(EPOCH_UNIX_SECONDS) + Duration::from_nanos(self.nanos());
+        self.clocks.wall().as_secs_f64() - own.as_secs_f64()
+    }
+
     /// Moves the time forward, for tests and benchmarks.
     pub fn skip(&self, seconds: u32) {
         self.skipped_nanos.fetch_add(u64::from(seconds) * NANOS_PER_SECOND, Ordering::Relaxed);
@@ -242,6 +248,21 @@ mod tests {
         assert_eq!(resumed(2_000, 80, 0), 2_000, "a boot without an id");
         let boot_id = SystemClocks.boot_id();
         assert_eq!(boot_id, SystemClocks.boot_id());
+    }
+
+    #[test]
+    fn how_far_the_system_is_ahead_is_told() {
+        let frame = FrameHead {
+            time_nanos: 1_000 * NANOS_PER_SECOND,
+            boot_nanos: 50 * NANOS_PER_SECOND,
+            ..FrameHead::default()
+        };
+        let ahead = |wall_seconds| {
+            let fake = Fake { wall_seconds, boot_seconds: 80, boot: 7 };
+            let clock = Clock::resume(Arc::new(fake), Some((&frame, &[7; 16])), false).unwrap();
+            clock.system_ahead_seconds().round()
+        };
+        assert_eq!((ahead(1_030), ahead(87_430), ahead(30)), (0.0, 86_400.0, -1_000.0));
     }
 
     #[derive(Debug)]

@@ -1,9 +1,11 @@
 //! The report of opening a data directory.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use crate::domain::settings::PoolName;
 use crate::journal::recovery::Recovered;
+use crate::numbers::number::NumberRange;
 use crate::state::time::Timestamp;
 
 /// What opening a data directory found and did.
@@ -19,6 +21,10 @@ pub struct OpenReport {
     pub records_refused: u64,
     /// Numbers whose state is lost, by pool. They are retired.
     pub given_up: Vec<(PoolName, u64)>,
+    /// Which these are.
+    pub given_up_numbers: Vec<(PoolName, Vec<NumberRange>)>,
+    /// The files that name them.
+    pub given_up_files: Vec<PathBuf>,
     /// Numbers whose words were damaged and restored from the journal, by pool.
     pub repaired: Vec<(PoolName, u64)>,
     /// Pools that are paused because leases in a lost part of the journal may be live.
@@ -93,6 +99,9 @@ impl fmt::Display for OpenReport {
         }
         for (pool, numbers) in &self.given_up {
             write!(f, "; given up: the state of {numbers} numbers of pool {pool}, which are retired now")?;
+        }
+        for file in &self.given_up_files {
+            write!(f, "; they are in {}", file.display())?;
         }
         Ok(())
     }

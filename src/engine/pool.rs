@@ -34,6 +34,7 @@ use super::counters::PoolCounters;
 use super::growth::Growth;
 use super::holders::Holders;
 use super::lists::blocking::Blocking;
+use super::notice::Notices;
 use super::pool_error::ChangeError;
 use super::pool_mode::{Mode, PoolMode};
 use super::segment::Segments;
@@ -80,6 +81,8 @@ pub struct Pool {
     history: Mutex<History>,
     pub(crate) cursors: Box<[CachePadded<Cursor>]>,
     pub(crate) waiting: Arc<Waiting>,
+    /// What operators tell those who use it.
+    pub(crate) notices: Notices,
 }
 
 impl Pool {
@@ -116,6 +119,7 @@ impl Pool {
             })
             .collect();
         let mode = if manifest.paused { Mode::Paused } else { Mode::Open };
+        let notices = Notices::new(manifest.pause_reason.clone());
         Self {
             name,
             dir,
@@ -141,6 +145,7 @@ impl Pool {
             history: Mutex::new(History::new(first)),
             cursors,
             waiting: Arc::default(),
+            notices,
         }
     }
 

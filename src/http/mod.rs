@@ -8,6 +8,7 @@
 pub(crate) mod access;
 pub(crate) mod actor;
 pub mod address;
+pub mod audit;
 pub(crate) mod batch_turn;
 pub(crate) mod blocking;
 pub(crate) mod caller;
@@ -22,6 +23,7 @@ pub(crate) mod lanes;
 pub(crate) mod lease_quota;
 pub mod limits;
 pub mod listen;
+pub(crate) mod operator_calls;
 pub(crate) mod pending;
 pub(crate) mod permissions;
 pub(crate) mod plain_call;

@@ -25,6 +25,7 @@ pub(crate) const fn of(call: Call) -> Permission {
         | Call::Map
         | Call::Stats
         | Call::Cluster
+        | Call::Audit
         | Call::Metrics => Permission::Observe,
         Call::Export | Call::Lookup | Call::Events | Call::ExportList | Call::LookupInList => {
             Permission::Numbers

@@ -1,25 +1,31 @@
 //! Which requests are logged: all at level debug, else those that fail, those that take long, and operators'
 //! calls that change something.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use hyper::body::Incoming;
 use hyper::header::HeaderValue;
+use hyper::http::Extensions;
 use hyper::http::uri::PathAndQuery;
 use hyper::{Method, Request, Response, StatusCode};
+use serde_json::{Value, json};
 use tracing::{debug, error, info, warn};
 
 use crate::auth::principal::Principal;
 use crate::http::actor::Actor;
+use crate::http::audit::{After, Before};
 use crate::http::caller::Caller;
 use crate::http::counters::requests::Call;
+use crate::http::operator_calls::{event_of, is_slow_by_nature};
 use crate::http::request::headers::{REQUEST_ID, RequestHeaders};
 use crate::http::request::path;
+use crate::http::request::query;
 use crate::http::request::trace::{TRACEPARENT, Trace};
 use crate::http::response::body::Body;
 use crate::http::response::code::Code;
 use crate::http::response::problem::{Problem, Unseen};
 use crate::http::response::protection::protect;
+use crate::http::worker_state;
 use crate::log::{self, limit};
 
 use super::request_ids::{Ids, is_safe, made_id};
@@ -80,7 +86,8 @@ impl<'a> RequestInfo<'a> {
         }
     }
 
-    /// Echoes the request's id and its trace in its response, and logs the request if it should be logged.
+    /// Echoes the request's id and its trace in its response, logs the request if it should be logged, and adds it to
+    /// the audit log if it is a change that an operator asked for.
     #[cold]
     pub(crate) fn answered(self, call: Call, took_nanos: u64, response: &mut Response<Body>) {
         if let Some(id) = self.id {
@@ -92,8 +99,12 @@ impl<'a> RequestInfo<'a> {
             let took = Duration::from_nanos(took_nanos);
             let id = self.id.and_then(|id| id.to_str().ok()).map_or_else(made_id, str::to_owned);
             let unseen = response.extensions().get::<Unseen>().map(|Unseen(pool)| &**pool);
-            let ids = Ids { request: &id, trace: trace.as_ref() };
-            self.tell(Outcome { call, status, took, body: response.body(), unseen }, ids);
+            let end = Outcome { call, status, took, body: response.body(), unseen };
+            self.tell(end, Ids { request: &id, trace: trace.as_ref() });
+            if event_of(call).is_some() && !self.is_access_refused(end) {
+                let record = self.record(end, response.extensions(), &id);
+                worker_state::audit().add(record);
+            }
             if status == StatusCode::INTERNAL_SERVER_ERROR {
                 *response = failed(&id);
             }
@@ -101,6 +112,38 @@ impl<'a> RequestInfo<'a> {
         if let Some(header) = trace.and_then(|trace| trace.header()) {
             response.headers_mut().insert(&TRACEPARENT, header);
         }
+    }
+
+    /// The record of a change, or of one that was refused, for the audit log.
+    fn record(self, end: Outcome<'_>, extensions: &Extensions, id: &str) -> Value {
+        let now = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
+        let list = self.path.and_then(|path| Some(path::split_list(path.path())?.0)).map(log::text);
+        let reason =
+            self.path.and_then(|path| query::one(path.query()?, "reason")).map(|text| log::text(&text));
+        let mut record = json!({
+            "at": now,
+            "call": end.call.as_str(),
+            "status": end.status.as_u16(),
+            "pool": self.pool_name().map(log::text),
+            "list": list,
+            "path": self.path(),
+            "principal": self.principal(),
+            "peer": self.caller.peer.to_string(),
+            "listener": &*self.caller.listener,
+            "request_id": id,
+            "reason": reason,
+        });
+        if end.status.is_success() {
+            let before = extensions.get::<Before>().map(|Before(before)| before.clone());
+            let after = extensions.get::<After>().map(|After(after)| after.clone());
+            record["before"] = before.unwrap_or_default();
+            record["after"] = after.unwrap_or_else(|| scalars_of(end.body));
+        } else {
+            let (code, detail) = problem_of(end.body);
+            record["code"] = code.into();
+            record["detail"] = log::text(&detail).into();
+        }
+        record
     }
 
     fn tell(self, end: Outcome<'_>, ids: Ids<'_>) {
@@ -280,56 +323,12 @@ impl OwnedRequestInfo {
     }
 }
 
-/// The event and the message of a successful operators' call that changes something.
-#[inline]
-fn event_of(call: Call) -> Option<(&'static str, &'static str)> {
-    Some(match call {
-        Call::CreatePool => ("pool_created", "a pool was created"),
-        Call::ChangePool => ("pool_changed", "the settings of a pool were changed"),
-        Call::DeletePool => ("pool_deleted", "a pool was deleted"),
-        Call::AddNumbers => ("numbers_added", "numbers were added to a pool"),
-        Call::Retire => ("numbers_retired", "numbers of a pool were retired, or counted by a dry run"),
-        Call::Reinstate => {
-            ("numbers_reinstated", "numbers of a pool were reinstated, or counted by a dry run")
-        }
-        Call::Release => ("numbers_released", "numbers of a pool were released, or counted by a dry run"),
-        Call::ReturnHolder => ("holder_returned", "all that a holder had was returned"),
-        Call::StartRound => ("round_started", "the next round of a pool was started"),
-        Call::ChangeZones => ("zones_changed", "the time zones of a pool's numbers were replaced or removed"),
-        Call::Pause => ("pool_paused", "a pool was paused: it refuses new leases until it is resumed"),
-        Call::Resume => ("pool_resumed", "a pool was resumed"),
-        Call::CreateList => ("list_created", "a list was created"),
-        Call::DeleteList => ("list_deleted", "a list was deleted"),
-        Call::AddToList => ("list_added", "numbers were put on a list, or counted by a dry run"),
-        Call::RemoveFromList => ("list_removed", "numbers were taken off a list, or counted by a dry run"),
-        Call::ReplaceList => {
-            ("list_replaced", "the numbers of a list were replaced, or counted by a dry run")
-        }
-        Call::Backup => ("backup_made", "a backup was made"),
-        _ => return None,
-    })
-}
-
-/// Whether a call's duration depends on the size of its body or response.
-fn is_slow_by_nature(call: Call) -> bool {
-    matches!(
-        call,
-        Call::CreatePool
-            | Call::ChangePool
-            | Call::AddNumbers
-            | Call::Export
-            | Call::Retire
-            | Call::Reinstate
-            | Call::Release
-            | Call::ShowHolder
-            | Call::ReturnHolder
-            | Call::CreateList
-            | Call::ExportList
-            | Call::AddToList
-            | Call::RemoveFromList
-            | Call::ReplaceList
-            | Call::Backup
-    )
+/// What a response says in figures and words, without lines of lists, which hold numbers.
+fn scalars_of(body: &Body) -> Value {
+    let Body::Whole(bytes) = body else { return Value::Null };
+    let Ok(Value::Object(mut members)) = serde_json::from_slice(bytes) else { return Value::Null };
+    members.retain(|_, value| !value.is_array() && !value.is_object());
+    members.into()
 }
 
 /// The code and the detail of an error.

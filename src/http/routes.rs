@@ -3,8 +3,8 @@
 use hyper::Method;
 
 use crate::http::calls::{
-    backup, cluster, events, export, health, holders, hours, lease, lease_several, lists, map, metrics, note,
-    numbers, one_lease, openapi, page, pools, release, renew_return, stats,
+    audit, backup, cluster, events, export, health, holders, hours, lease, lease_several, lists, map,
+    metrics, note, numbers, one_lease, openapi, page, pools, release, renew_return, stats,
 };
 use crate::http::counters::requests::Call;
 use crate::http::request::path;
@@ -28,13 +28,14 @@ const fn route(method: Method, path: &'static str, call: Call, handler: Handler)
 }
 
 /// The paths that do not name a pool.
-static DAEMON: [Route; 15] = [
+static DAEMON: [Route; 16] = [
     route(Method::GET, "/", Call::Page, page::index),
     route(Method::GET, "/page/{file}", Call::Page, page::file),
     route(Method::POST, "/v1/lease", Call::LeaseSeveral, lease_several::lease),
     route(Method::GET, "/v1/pools", Call::ListPools, pools::list),
     route(Method::GET, "/v1/lists", Call::ListLists, lists::list),
     route(Method::GET, "/v1/stats", Call::Stats, stats::show),
+    route(Method::GET, "/v1/audit", Call::Audit, audit::show),
     route(Method::POST, "/v1/backup", Call::Backup, backup::make),
     route(Method::GET, "/v1/cluster", Call::Cluster, cluster::show),
     route(Method::POST, "/v1/cluster/handover", Call::HandOver, cluster::hand_over),

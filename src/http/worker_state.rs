@@ -17,6 +17,7 @@ use crate::engine::operations::return_leases::{ReturnItem, ReturnResult};
 use crate::engine::pool::Pools;
 use crate::engine::registry::Engine;
 use crate::engine::worker::Worker;
+use crate::http::audit::Audit;
 use crate::http::batch_turn::BatchTurn;
 use crate::http::blocking;
 use crate::http::lanes::Lane;
@@ -45,6 +46,7 @@ pub(crate) struct WorkerState {
     journal: Arc<Journal>,
     pub(crate) stats: Arc<WorkerStats>,
     pub(crate) gates: Gates,
+    audit: Arc<Audit>,
 }
 
 /// What the calls need of their thread.
@@ -91,7 +93,13 @@ thread_local! {
 }
 
 /// Makes this thread a worker of an engine. `batches` is the handle for batches.
-pub(crate) fn install(engine: Worker, batches: Worker, of: &Engine, counters: Arc<WorkerStats>) {
+pub(crate) fn install(
+    engine: Worker,
+    batches: Worker,
+    of: &Engine,
+    audit: Arc<Audit>,
+    counters: Arc<WorkerStats>,
+) {
     let state = WorkerState {
         pools: Cache::new(Arc::clone(&of.pools)),
         gates: Gates::new(Arc::clone(of.journal()), engine.slot(), Arc::clone(&counters)),
@@ -104,6 +112,7 @@ pub(crate) fn install(engine: Worker, batches: Worker, of: &Engine, counters: Ar
         ))),
         journal: Arc::clone(of.journal()),
         stats: counters,
+        audit,
     };
     STATE.with_borrow_mut(|place| *place = Some(state));
 }
@@ -121,6 +130,11 @@ pub(crate) fn with<T>(work: impl FnOnce(&mut WorkerState) -> T) -> T {
     STATE.with_borrow_mut(|state| {
         work(state.as_mut().expect("requests are served by worker threads, which install their state first"))
     })
+}
+
+/// The audit log. Panics as [`with`] does.
+pub(crate) fn audit() -> Arc<Audit> {
+    with(|state| Arc::clone(&state.audit))
 }
 
 /// Runs a call of `items` items: on this thread, or on one for batches if they are many or their records have to

@@ -27,6 +27,9 @@ const MAX_SPARES: usize = MAX_FILES - 2;
 /// Pause before a retry on a full disk, in milliseconds.
 pub(crate) const ROOM_RETRY_MS: u64 = 200;
 pub(super) const ROOM_RETRY: Duration = Duration::from_millis(ROOM_RETRY_MS);
+/// How long changes are refused once they had to be on a full disk, unless it has space again before: with the
+/// files that it has, the journal could accept some for a moment, and that again and again.
+const REFUSAL: Duration = Duration::from_secs(60);
 
 /// Longest pause between two writes of a checkpoint or of a new file.
 const MAX_REST: Duration = Duration::from_millis(50);
@@ -68,6 +71,8 @@ pub(super) struct State {
     pub(super) no_room_for: NoRoom,
     /// Whether the writer waits for a spare file.
     writer_waits: bool,
+    /// Until when changes are refused, on a full disk.
+    refuses_until: Option<Instant>,
     pub(super) stopped: bool,
     checkpoint_asked: bool,
     /// The number of checkpoints begun.
@@ -86,8 +91,31 @@ impl State {
         1 + self.closed.len() + self.spares.len() + self.in_making
     }
 
+    /// Whether the disk had no space for what was tried last, and would have to have it.
+    fn lacks_room(&self) -> bool {
+        (self.no_room_for.spare && self.files() < MAX_FILES) || self.no_room_for.checkpoint
+    }
+
     fn is_out_of_room(&self) -> bool {
-        self.spares.is_empty() && (self.no_room_for.spare || self.no_room_for.checkpoint)
+        self.spares.is_empty() && self.lacks_room()
+    }
+
+    /// Whether a spare file is to be made: there is none, or it would show that the disk has space again.
+    pub(super) fn wants_spare(&self) -> bool {
+        let shows_room = self.refuses_until.is_some() && self.no_room_for.spare;
+        (self.spares.is_empty() || shows_room) && self.files() < MAX_FILES
+    }
+
+    /// Whether changes are refused. They have to be now if `is_short`; then they are until the disk has space, or
+    /// until [`REFUSAL`] has passed.
+    fn refuses(&mut self, is_short: bool) -> bool {
+        let now = Instant::now();
+        if is_short {
+            self.refuses_until = Some(now + REFUSAL);
+        } else if self.refuses_until.is_some_and(|until| now >= until) || !self.lacks_room() {
+            self.refuses_until = None;
+        }
+        self.refuses_until.is_some()
     }
 }
 
@@ -148,9 +176,21 @@ impl Files {
         file::make_spare(&*self.disk, &self.dir, self.file_bytes, rest)
     }
 
-    /// Whether there is no spare file and the disk had no space for one, or for the checkpoint that makes one.
-    pub(crate) fn is_out_of_room(&self) -> bool {
-        self.lock().is_out_of_room()
+    /// Whether changes are refused, with little space left in the file being written if `is_low`: they are if
+    /// there is no spare file and the disk had no space for one, or for the checkpoint that makes one.
+    pub(super) fn refuses(&self, is_low: bool) -> bool {
+        let mut state = self.lock();
+        let is_short = is_low && state.is_out_of_room();
+        state.refuses(is_short)
+    }
+
+    /// Notes that the disk has no space for a frame, not even over written blocks. Changes are refused until it has
+    /// space for a file.
+    pub(super) fn has_no_room_for_frame(&self) {
+        let mut state = self.lock();
+        state.no_room_for.spare = true;
+        state.refuses(true);
+        self.changed.notify_all();
     }
 
     /// Whether there is a spare file.
@@ -172,7 +212,8 @@ impl Files {
             if journal.is_poisoned() || state.stopped || (state.is_out_of_room() && is_ending) {
                 return None;
             }
-            journal.set_full(state.is_out_of_room());
+            let is_short = state.is_out_of_room();
+            journal.set_full(state.refuses(is_short));
             journal.stats.turn();
             if !state.writer_waits {
                 state.writer_waits = true;
@@ -358,6 +399,22 @@ mod tests {
 
     use super::*;
     use crate::journal::durability::Durability;
+
+    #[test]
+    fn changes_are_refused_until_the_disk_has_space_or_a_while_has_passed() {
+        let mut state = State::default();
+        state.no_room_for.spare = true;
+        assert!(!state.refuses(false), "nothing had to be refused yet");
+        assert!(state.refuses(true));
+        // A checkpoint gave a file back, and the disk has no more space than before.
+        state.spares.push(PathBuf::from("spare"));
+        assert!(state.refuses(false) && state.wants_spare(), "it is tried whether there is space");
+        state.refuses_until = Some(Instant::now());
+        assert!(!state.refuses(false), "the file is tried");
+        assert!(state.refuses(true));
+        state.no_room_for.spare = false;
+        assert!(!state.refuses(false) && !state.wants_spare());
+    }
 
     /// A checkpoint that is under way began before the last changes, even when another is already requested.
     #[test]

@@ -281,6 +281,7 @@ impl Writer {
 
     fn wait_for_room(&self, error: &io::Error) {
         if files::is_storage_full(error) {
+            self.files.has_no_room_for_frame();
             self.journal.set_full(true);
         }
         self.journal.stats.turn();
@@ -379,7 +380,10 @@ impl Writer {
     /// earlier, so that work that can wait does.
     fn check_free_space(&self) {
         let free_bytes = self.file.free_bytes();
-        self.journal.set_full(free_bytes < self.reserve_bytes && self.files.is_out_of_room());
+        let is_low = free_bytes < self.reserve_bytes;
+        if is_low || self.journal.is_full() {
+            self.journal.set_full(self.files.refuses(is_low));
+        }
         self.journal.scarce.store(self.files.is_running_low(free_bytes), Ordering::Relaxed);
     }
 }

@@ -317,6 +317,11 @@ impl Journal {
         }
     }
 
+    /// Whether changes are refused because the disk is full.
+    pub(super) fn is_full(&self) -> bool {
+        self.state.load(Ordering::Relaxed) == FULL
+    }
+
     pub(super) fn set_full(&self, full: bool) {
         let (from, to) = if full { (OPEN, FULL) } else { (FULL, OPEN) };
         // The load keeps the exchange rare.
@@ -333,7 +338,10 @@ impl Journal {
                  then work again without a restart"
             );
         } else {
-            info!(event = "storage_free", "the disk has space again: changes are accepted");
+            info!(
+                event = "storage_free",
+                "changes are accepted again: the disk has space, or the journal has files of its own that are free"
+            );
         }
     }
 

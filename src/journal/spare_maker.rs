@@ -6,7 +6,7 @@ use std::io;
 use crate::disk::files;
 use crate::sys::atomics::Ordering;
 
-use super::checkpointer::{Files, MAX_FILES, ROOM_RETRY};
+use super::checkpointer::{Files, ROOM_RETRY};
 use super::handle::Journal;
 
 impl Files {
@@ -19,14 +19,14 @@ impl Files {
         Ok(())
     }
 
-    /// Makes a spare file whenever there is none and there are less than [`MAX_FILES`], until [`Self::stop`].
+    /// Makes a spare file whenever one is wanted, until [`Self::stop`].
     pub(super) fn run_spare_maker(&self, journal: &Journal) {
         loop {
             let mut state = self.lock();
             if state.stopped || journal.is_poisoned() {
                 return;
             }
-            if !state.spares.is_empty() || state.files() >= MAX_FILES {
+            if !state.wants_spare() {
                 drop(self.wait(state, ROOM_RETRY));
                 continue;
             }

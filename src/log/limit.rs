@@ -45,10 +45,13 @@ pub(crate) static ACCESS_REFUSED: Limit = Limit::new("access_refused");
 
 /// Totals that could not be saved.
 pub(crate) static TOTALS_FAILED: Limit = Limit::new("totals_failed");
+/// Calls that could not be written to the audit log.
+pub(crate) static AUDIT_FAILED: Limit = Limit::new("audit_failed");
 /// A standby whose step failed.
 pub(crate) static STANDBY_FAILED: Limit = Limit::new("standby_failed");
 
-const ALL: [&Limit; 10] = [
+const ALL: [&Limit; 11] = [
+    &AUDIT_FAILED,
     &SLOW_CALL,
     &SLOW_SYNC,
     &REQUEST_FAILED,

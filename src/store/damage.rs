@@ -1,15 +1,33 @@
 //! Errors of damaged segments, and whether to open one.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use crate::numbers::set::error::SetError;
+
+impl SegmentError {
+    /// Of a file that the system does not open.
+    pub(crate) fn from_io(path: &Path, error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::NotFound => Self::Missing(path.to_owned()),
+            _ => Self::Io(path.to_owned(), error),
+        }
+    }
+}
 
 /// Why the files of a segment cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SegmentError {
+    /// A file is not there.
+    #[error(
+        "{0} is missing: the state of these numbers is gone. Restore a backup of the whole directory; without one, move \
+         the directory of the pool away, start, wait until the longest of its leases has ended, and create the pool anew \
+         from its list, or from its *.numbers file with --format roaring"
+    )]
+    Missing(PathBuf),
     /// A file cannot be read.
     #[error("{0}: {1}")]
-    Io(PathBuf, #[source] std::io::Error),
+    Io(PathBuf, #[source] io::Error),
     /// The number set is damaged.
     #[error("{0} is damaged: {1}")]
     Set(PathBuf, #[source] SetError),

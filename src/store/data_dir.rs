@@ -8,6 +8,7 @@
 //!   totals-0, totals-1       what the pools have counted, see `super::totals_file`
 //!   journal/                 see `crate::journal`
 //!   events/                  the changes that are kept, see `super::event_log`
+//!   given-up/                numbers whose state was lost, by `--recover-damaged`
 //!   staging/                 unfinished files; emptied at each start
 //!   backups/                 see `crate::backup`, unless they are kept elsewhere
 //!   lists/optouts/…         a list that pools are blocked by, see `super::list_files`
@@ -55,6 +56,11 @@ pub(crate) fn events_dir(data_dir: &Path) -> PathBuf {
 /// Where the pools are.
 pub(crate) fn pools_dir(data_dir: &Path) -> PathBuf {
     data_dir.join("pools")
+}
+
+/// Where the numbers are listed whose state was lost and given up.
+pub(crate) fn given_up_dir(data_dir: &Path) -> PathBuf {
+    data_dir.join("given-up")
 }
 
 /// Where the lists are.

@@ -16,6 +16,7 @@ use crate::disk::device::Disk;
 use crate::disk::files;
 use crate::domain::lease_token::Epoch;
 use crate::domain::note::Note;
+use crate::domain::remark::Remark;
 use crate::domain::settings::Settings;
 use crate::state::time::{EPOCH_UNIX_SECONDS, Timestamp};
 
@@ -65,6 +66,9 @@ pub(crate) struct Manifest {
     /// the pool was restored from have ended then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) paused_until: Option<u64>,
+    /// Why it is paused, as the operator said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) pause_reason: Option<Remark>,
     /// The largest generation whose attempts do not count any more: those of the round have larger ones.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(crate) attempts_floor: u32,
@@ -140,6 +144,7 @@ impl Manifest {
             round: FIRST_ROUND,
             paused: false,
             paused_until: None,
+            pause_reason: None,
             attempts_floor: 0,
             begins_epoch: false,
             note: Note::default(),
@@ -174,6 +179,7 @@ impl Manifest {
     pub(crate) fn set_paused(&mut self, paused: bool, until: Option<Timestamp>) {
         self.paused = paused;
         self.paused_until = until.filter(|_| paused).map(Timestamp::unix_seconds);
+        self.pause_reason = None;
     }
 
     /// When a pause ends by itself.

@@ -1,8 +1,9 @@
 //! Why a data directory cannot be opened.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use crate::disk::denied::explain;
 use crate::journal::recovery::RecoveryError;
 use crate::journal::running::StartError;
 
@@ -33,6 +34,32 @@ pub enum ClockError {
         /// The limit.
         years: u64,
     },
+}
+
+impl OpenError {
+    /// The file that the system does not permit to use, if that is why.
+    fn denied(&self) -> Option<(&Path, &io::Error)> {
+        let (Self::Io(path, error)
+        | Self::Manifest(ManifestError::Io(path, error))
+        | Self::Segment(SegmentError::Io(path, error))
+        | Self::Zones(ZonesFileError::Io(path, error))
+        | Self::Keys(KeyFileError::Io(path, error))
+        | Self::Holders(HoldersFileError::Io(path, error))
+        | Self::Lists(ListFileError::Io(path, error))
+        | Self::Recovery(RecoveryError::Io(path, error))) = self
+        else {
+            return None;
+        };
+        (error.kind() == io::ErrorKind::PermissionDenied).then_some((path, error))
+    }
+
+    /// The error as it is reported: what is not permitted says whose the file is and who asks, and nothing of damage.
+    pub fn told(&self) -> String {
+        match self.denied() {
+            Some((path, error)) => format!("{} cannot be used: {}", path.display(), explain(path, error)),
+            None => self.to_string(),
+        }
+    }
 }
 
 /// Why a data directory cannot be used. Nothing in it was changed.
@@ -75,7 +102,7 @@ pub enum OpenError {
     )]
     OpenToOthers(PathBuf),
     /// A file or directory cannot be used.
-    #[error("{0} cannot be used: {1}. Check its permissions and its disk, or give another --data directory")]
+    #[error("{} cannot be used: {}. Check its disk, or give another --data directory", .0.display(), explain(.0, .1))]
     Io(PathBuf, #[source] io::Error),
     /// The secret is damaged.
     #[error(

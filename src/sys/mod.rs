@@ -2,6 +2,7 @@
 
 pub(crate) mod atomics;
 pub(crate) mod background;
+pub(crate) mod clock_sync;
 pub(crate) mod descriptors;
 pub(crate) mod lock;
 pub(crate) mod memory;

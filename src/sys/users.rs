@@ -1,6 +1,6 @@
-//! Users and groups of this machine by name, and those of a socket's peer.
+//! Users and groups of this machine by name, users by id, and those of a socket's peer.
 
-use std::ffi::{CString, c_char};
+use std::ffi::{CStr, CString, c_char};
 use std::io;
 use std::mem::{MaybeUninit, size_of};
 use std::os::fd::{AsFd, AsRawFd};
@@ -16,32 +16,49 @@ const PEER_GROUPS: usize = 32;
 /// The id of the group with this name.
 pub(crate) fn group_id(name: &str) -> io::Result<Option<u32>> {
     let Ok(name) = CString::new(name) else { return Ok(None) };
-    entry(|entry, space, found| {
+    let ask = |entry: *mut libc::group, space: &mut [c_char], found: *mut *mut libc::group| {
         // SAFETY: all pointers are valid for their sizes during the call, and `name` ends with a zero.
         unsafe { libc::getgrnam_r(name.as_ptr(), entry, space.as_mut_ptr(), space.len(), found) }
-    })
-    .map(|group| group.map(|group: libc::group| group.gr_gid))
+    };
+    entry(ask, |group| group.gr_gid)
 }
 
 /// The id of the user with this name.
 pub(crate) fn user_id(name: &str) -> io::Result<Option<u32>> {
     let Ok(name) = CString::new(name) else { return Ok(None) };
-    entry(|entry, space, found| {
+    let ask = |entry: *mut libc::passwd, space: &mut [c_char], found: *mut *mut libc::passwd| {
         // SAFETY: all pointers are valid for their sizes during the call, and `name` ends with a zero.
         unsafe { libc::getpwnam_r(name.as_ptr(), entry, space.as_mut_ptr(), space.len(), found) }
-    })
-    .map(|user| user.map(|user: libc::passwd| user.pw_uid))
+    };
+    entry(ask, |user| user.pw_uid)
 }
 
-/// Looks an entry up, in as much space as it needs. Its pointers are into that space, which is gone.
-fn entry<T>(mut ask: impl FnMut(*mut T, &mut [c_char], *mut *mut T) -> i32) -> io::Result<Option<T>> {
+/// The name of the user with this id; the id itself if it has none.
+pub(crate) fn user_name(id: u32) -> String {
+    let ask = |entry: *mut libc::passwd, space: &mut [c_char], found: *mut *mut libc::passwd| {
+        // SAFETY: all pointers are valid for their sizes during the call.
+        unsafe { libc::getpwuid_r(id, entry, space.as_mut_ptr(), space.len(), found) }
+    };
+    let name = entry(ask, |user| {
+        // SAFETY: the name is in the space of the entry, which is still there, and ends with a zero.
+        unsafe { CStr::from_ptr(user.pw_name) }.to_string_lossy().into_owned()
+    });
+    name.ok().flatten().unwrap_or_else(|| format!("user {id}"))
+}
+
+/// Looks an entry up, in as much space as it needs. Its pointers are into that space, which is there only while
+/// `take` reads the entry.
+fn entry<T, R>(
+    mut ask: impl FnMut(*mut T, &mut [c_char], *mut *mut T) -> i32,
+    take: impl FnOnce(&T) -> R,
+) -> io::Result<Option<R>> {
     let mut space = vec![0; ENTRY_BYTES];
     loop {
         let mut entry = MaybeUninit::<T>::uninit();
         let mut found = ptr::null_mut();
         match ask(entry.as_mut_ptr(), &mut space, &raw mut found) {
             // SAFETY: the call has written the entry, as it says where.
-            0 if !found.is_null() => return Ok(Some(unsafe { entry.assume_init() })),
+            0 if !found.is_null() => return Ok(Some(take(unsafe { entry.assume_init_ref() }))),
             // Some systems report an error for a name that they do not have.
             0 | libc::ENOENT | libc::ESRCH => return Ok(None),
             libc::EINTR => {}
@@ -92,6 +109,11 @@ mod tests {
         for name in ["no such name", "", "a\0b"] {
             assert_eq!((user_id(name).unwrap(), group_id(name).unwrap()), (None, None), "{name:?}");
         }
+    }
+
+    #[test]
+    fn a_user_without_a_name_has_its_id() {
+        assert_eq!((user_name(0).as_str(), user_name(4_000_000_001).as_str()), ("root", "user 4000000001"));
     }
 
     #[test]

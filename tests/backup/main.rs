@@ -209,7 +209,7 @@ fn small_backup(directory: &Path) -> PathBuf {
         201
     );
     assert_eq!(client.post("/v1/pools/ru/lease", &json!({"count": 100})).unwrap().status, 200);
-    assert!(daemon.ok(&["backup", "--name", "b"]).contains("backup   b"));
+    assert!(daemon.ok(&["backup", "--name", "b"]).contains("backup    b"));
     assert_eq!(daemon.stop(), Some(0));
     data.join("backups/b")
 }

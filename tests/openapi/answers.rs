@@ -408,7 +408,9 @@ fn of_another_site(checked: &Checked) {
 fn daemon(checked: &Checked) {
     checked.json("POST", "/v1/backup", &json!({"name": "monday"}), 200);
     checked.json("POST", "/v1/backup", &json!({"name": "monday"}), 409);
-    checked.call("POST", "/v1/backup", 200);
+    checked.json("POST", "/v1/backup", &json!({"keep": 1, "verify": true}), 200);
+    checked.call("GET", "/v1/audit?limit=200", 200);
+    checked.call("GET", "/v1/audit?limit=0", 400);
     checked.get_as("/metrics", "application/openmetrics-text");
     for path in ["/v1/stats", "/healthz", "/readyz", "/openapi.json", "/metrics", "/"] {
         checked.call("GET", path, 200);

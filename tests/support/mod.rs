@@ -90,6 +90,7 @@ impl Server {
             authority: None,
             registry: std::sync::Arc::default(),
             cluster: None,
+            audit: std::sync::Arc::default(),
         };
         let (shutdown, ended) = tokio::sync::oneshot::channel::<()>();
         let thread = std::thread::spawn(move || {

@@ -1,6 +1,8 @@
 //! Roles × calls × pools.
 
-use super::Guarded;
+use serde_json::Value;
+
+use super::{Caller, Guarded};
 
 /// Calls by name: method, path with {} for the pool, content type and body. None changes a pool that it may
 /// name: a call that is let in is answered, or refused for its own reasons.
@@ -132,4 +134,38 @@ fn lists_have_only_the_pools_of_the_scope() {
     let all = guarded.stats();
     assert_eq!(all["pools"].as_object().unwrap().len(), 2);
     assert_eq!(all["principals"]["board"]["requests"], 5);
+}
+
+#[test]
+fn the_audit_log_names_principals_and_shows_each_what_concerns_its_pools() {
+    let (guarded, tokens) = Guarded::start(
+        &[],
+        &[
+            ("ops", &["--role", "operator", "--pools", "ru", "--expires", "2d"]),
+            ("board", &["--role", "viewer", "--pools", "de"]),
+            ("shop", &["--role", "client", "--pools", "*"]),
+        ],
+    );
+    let [ops, board, shop] = &tokens[..] else { unreachable!() };
+    assert_eq!(guarded.caller(ops).call("POST", "/v1/pools/ru/pause?reason=check").status, 200);
+    // Who may not is no change: the log has it, and nobody fills the file.
+    assert_eq!(guarded.caller(shop).call("POST", "/v1/pools/ru/resume").status, 403);
+    let calls = |caller: &mut Caller| -> Vec<(String, String)> {
+        let answer = caller.call("GET", "/v1/audit");
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let text = |entry: &Value, name: &str| entry[name].as_str().unwrap().to_owned();
+        let entries = answer.json()["entries"].as_array().unwrap().clone();
+        entries.iter().map(|entry| (text(entry, "call"), text(entry, "principal"))).collect()
+    };
+    let pair = |call: &str, who: &str| (call.to_owned(), who.to_owned());
+    let created = pair("create_pool", "root");
+    assert_eq!(calls(&mut guarded.root()), [pair("pause", "ops"), created.clone(), created.clone()]);
+    assert_eq!(calls(&mut guarded.caller(ops)), [pair("pause", "ops"), created.clone()]);
+    assert_eq!(calls(&mut guarded.caller(board)), [created]);
+    assert_eq!(guarded.caller(shop).call("GET", "/v1/audit").status, 403);
+    let principals = guarded.stats()["principals"].clone();
+    assert!(principals["ops"]["ends_at"].is_string() && principals["shop"].get("ends_at").is_none());
+    let metrics = guarded.root().call("GET", "/metrics").body;
+    let ends: Vec<_> = metrics.lines().filter(|line| line.starts_with("allotd_principal_ends_")).collect();
+    assert!(ends.len() == 1 && ends[0].contains("principal=\"ops\""), "{ends:?}");
 }

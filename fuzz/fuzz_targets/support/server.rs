@@ -57,6 +57,7 @@ impl Server {
             authority: None,
             registry: Arc::default(),
             cluster: None,
+            audit: std::sync::Arc::default(),
         };
         let running = server::Server::start(Vec::new(), Arc::clone(&engine), config).unwrap();
         let control = running.control().clone();

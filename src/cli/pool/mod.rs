@@ -26,7 +26,7 @@ use crate::domain::settings::{Attempts, NextState, Order, SettingsChange, Settin
 use super::error::CliError;
 use super::output;
 use super::remote::Remote;
-use super::upload::UploadArgs;
+use super::upload::{UploadArgs, WORDING, with_query};
 pub(super) use name::pool_path;
 
 #[derive(Debug, Args)]
@@ -35,6 +35,26 @@ pub(super) struct PoolOnly {
     name: String,
     #[command(flatten)]
     remote: Remote,
+}
+
+/// `allotd pool pause`
+#[derive(Debug, Args)]
+pub(super) struct PauseArgs {
+    #[command(flatten)]
+    pool: PoolOnly,
+    /// Why, for callers and the audit log
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+}
+
+/// `allotd pool retire`
+#[derive(Debug, Args)]
+pub(super) struct RetireOnly {
+    #[command(flatten)]
+    retire: RetireArgs,
+    /// Why, for the audit log and for callers whose leases are gone
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
 }
 
 /// The heading of the settings.
@@ -178,7 +198,7 @@ pub(super) enum PoolCommand {
         remote: Remote,
     },
     /// Retire the numbers in files: they are not handed out until they are reinstated
-    Retire(RetireArgs),
+    Retire(RetireOnly),
     /// Make the retired numbers in files available again
     Reinstate(RetireArgs),
     /// End leases and rests now: of the numbers in files, or of all that are leased or resting
@@ -196,7 +216,7 @@ pub(super) enum PoolCommand {
     /// Show which parts of the number space are in which state
     Map(map::MapArgs),
     /// Refuse new leases
-    Pause(PoolOnly),
+    Pause(PauseArgs),
     /// Allow leases again
     Resume(PoolOnly),
     /// Start the next round: all done numbers become available again
@@ -297,14 +317,15 @@ pub(super) fn run(command: PoolCommand) -> Result<(), CliError> {
         PoolCommand::Note(args) => note::run(&args),
         PoolCommand::Delete { name, force, remote } => {
             let path = pool_path(&name, if force { "?force=true" } else { "" })?;
-            remote.call(Call::new(Method::DELETE, &path), output::members)
+            let call = Call { header: Some(WORDING), ..Call::new(Method::DELETE, &path) };
+            remote.call(call, output::members)
         }
         PoolCommand::Add { name, upload, dry_run, remote } => {
             let path = pool_path(&name, "/numbers")?;
             upload.send(&remote, Method::POST, &path, dry_run_parameter(dry_run))
         }
-        PoolCommand::Retire(args) => retire_or_reinstate(&args, "/retire"),
-        PoolCommand::Reinstate(args) => retire_or_reinstate(&args, "/reinstate"),
+        PoolCommand::Retire(args) => retire_or_reinstate(&args.retire, args.reason, "/retire"),
+        PoolCommand::Reinstate(args) => retire_or_reinstate(&args, None, "/reinstate"),
         PoolCommand::Release(args) => release::run(&args),
         PoolCommand::Holders(args) => holders::show(&args),
         PoolCommand::ReturnHolder(args) => holders::return_all(&args),
@@ -312,7 +333,11 @@ pub(super) fn run(command: PoolCommand) -> Result<(), CliError> {
         PoolCommand::Number(args) => number::run(&args),
         PoolCommand::Why(args) => why::run(&args),
         PoolCommand::Map(args) => map::run(args),
-        PoolCommand::Pause(args) => post(&args, "/pause"),
+        PoolCommand::Pause(args) => {
+            let parameters: Vec<_> = args.reason.map(|reason| ("reason", reason)).into_iter().collect();
+            let path = with_query(&pool_path(&args.pool.name, "/pause")?, &parameters);
+            args.pool.remote.call(Call::new(Method::POST, &path), output::members)
+        }
         PoolCommand::Resume(args) => post(&args, "/resume"),
         PoolCommand::Round(args) => post(&args, "/rounds"),
     }
@@ -323,8 +348,9 @@ fn post(args: &PoolOnly, action: &str) -> Result<(), CliError> {
     args.remote.call(Call::new(Method::POST, &path), output::members)
 }
 
-fn retire_or_reinstate(args: &RetireArgs, action: &str) -> Result<(), CliError> {
-    let parameters = dry_run_parameter(args.dry_run);
+fn retire_or_reinstate(args: &RetireArgs, reason: Option<String>, action: &str) -> Result<(), CliError> {
+    let mut parameters = dry_run_parameter(args.dry_run);
+    parameters.extend(reason.map(|reason| ("reason", reason)));
     args.upload.send(&args.remote, Method::POST, &pool_path(&args.name, action)?, parameters)
 }
 

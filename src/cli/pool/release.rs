@@ -26,6 +26,9 @@ pub(in crate::cli) struct ReleaseArgs {
     /// Only those within these prefixes or ranges, separated by commas
     #[arg(long, value_name = "PREFIX", requires = "state", conflicts_with = "files")]
     within: Option<String>,
+    /// Why, for the audit log and for callers whose leases are gone
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
     /// Only count what would change
     #[arg(long)]
     dry_run: bool,
@@ -41,6 +44,7 @@ pub(super) fn run(args: &ReleaseArgs) -> Result<(), CliError> {
         ("state", args.state.clone()),
         ("within", args.within.clone()),
         ("holder", args.holder.clone()),
+        ("reason", args.reason.clone()),
     ];
     let parameters: Vec<_> = given.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
     match &args.upload {

@@ -56,6 +56,13 @@ fn daemon(stats: &Stats) -> String {
             format!("free of {} ({})", bytes(total), percent(free, total)),
         ));
     }
+    let backup = &stats.backup;
+    if let Some(of) = backup.error.as_ref().map(|error| format!("failed: {error}")).or(backup.as_of.clone()) {
+        shown.push(("backup".to_owned(), Shown::Words(of)));
+    }
+    if let Some(error) = &stats.reload.error {
+        shown.push(("reload".to_owned(), Shown::Words(format!("failed: {error}"))));
+    }
     text.push_str(&pairs(&shown));
     text
 }

@@ -86,6 +86,9 @@ pub struct ServeArgs {
     /// Directory in which backups are made [default: backups in the data directory]
     #[arg(long, env = "ALLOTD_BACKUP_DIR", value_name = "DIR")]
     pub backup_dir: Option<PathBuf>,
+    /// File to which each call of an operator that changes something is added, as a line of JSON [default: none]
+    #[arg(long, env = "ALLOTD_AUDIT_LOG", value_name = "FILE")]
+    pub audit_log: Option<PathBuf>,
     /// Start with a damaged data directory: numbers whose state is lost are retired
     #[arg(long, env = "ALLOTD_RECOVER_DAMAGED", num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
     pub recover_damaged: Option<bool>,
@@ -153,6 +156,37 @@ pub struct ServeArgs {
     /// Log calls that take longer than this, in milliseconds; 0 for none [default: 1000]
     #[arg(long, env = "ALLOTD_SLOW_CALL_MS", value_name = "N")]
     pub slow_call_ms: Option<u32>,
+    /// The keys of those above that flags gave, and of those that the environment gave
+    #[arg(skip)]
+    #[serde(skip)]
+    pub given: GivenKeys,
+}
+
+/// Which settings were given where, besides the file: by their keys.
+#[derive(Debug, Clone, Default)]
+pub struct GivenKeys {
+    /// By flags.
+    pub flags: Vec<String>,
+    /// By the environment.
+    pub environment: Vec<String>,
+}
+
+impl GivenKeys {
+    /// A message that begins with a flag, with what its setting was given by instead. `file` is the config file.
+    pub(super) fn name_source(&self, message: String, file: Option<(&Path, &toml::Table)>) -> String {
+        let Some(rest) = message.strip_prefix("--") else { return message };
+        let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '-').unwrap_or(rest.len());
+        let (key, rest) = (rest[..end].replace('-', "_"), &rest[end..]);
+        if self.flags.contains(&key) {
+            message
+        } else if self.environment.contains(&key) {
+            format!("ALLOTD_{}{rest}", key.to_uppercase())
+        } else if let Some((path, _)) = file.filter(|(_, table)| table.contains_key(&key)) {
+            format!("{key} in the config file {}{rest}", path.display())
+        } else {
+            message
+        }
+    }
 }
 
 impl ServeArgs {
@@ -170,6 +204,7 @@ impl ServeArgs {
             tls_client_required: self.tls_client_required.or(file.tls_client_required),
             tls_1_2: self.tls_1_2.or(file.tls_1_2),
             config: self.config,
+            given: self.given,
             workers: self.workers.or(file.workers),
             max_connections: self.max_connections.or(file.max_connections),
             max_connections_per_address: self
@@ -184,6 +219,7 @@ impl ServeArgs {
             sync_interval_ms: self.sync_interval_ms.or(file.sync_interval_ms),
             journal_file_mib: self.journal_file_mib.or(file.journal_file_mib),
             backup_dir: self.backup_dir.or(file.backup_dir),
+            audit_log: self.audit_log.or(file.audit_log),
             recover_damaged: self.recover_damaged.or(file.recover_damaged),
             accept_clock: self.accept_clock.or(file.accept_clock),
             serve_at_once: self.serve_at_once.or(file.serve_at_once),
@@ -210,15 +246,17 @@ impl ServeArgs {
     }
 }
 
-/// Reads a config file in TOML.
-pub(super) fn read_file(path: &Path) -> Result<ServeArgs, ConfigError> {
+/// Reads a config file in TOML: its settings, and the keys that it has.
+pub(super) fn read_file(path: &Path) -> Result<(ServeArgs, toml::Table), ConfigError> {
     let path = path.to_owned();
-    match std::fs::read_to_string(&path) {
-        Ok(text) => toml::from_str(&text).map_err(|error| {
-            let before = &text[..error.span().map_or(0, |span| span.start)];
-            let line = before.matches('\n').count() + 1;
-            ConfigError::Malformed { path, message: format!("line {line}: {}", error.message()) }
-        }),
-        Err(error) => Err(ConfigError::Unreadable { path, error }),
-    }
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) => return Err(ConfigError::Unreadable { path, error }),
+    };
+    let malformed = |error: toml::de::Error| {
+        let before = &text[..error.span().map_or(0, |span| span.start)];
+        let line = before.matches('\n').count() + 1;
+        ConfigError::Malformed { path: path.clone(), message: format!("line {line}: {}", error.message()) }
+    };
+    Ok((toml::from_str(&text).map_err(malformed)?, toml::from_str(&text).map_err(malformed)?))
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::disk::denied::explain;
 use crate::http::address::ListenAddress;
 use crate::http::limits::MAX_JSON_BODY_BYTES;
 use crate::http::listen::ListenError;
@@ -19,7 +20,7 @@ use super::limits::{
 #[derive(Debug, Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("the config file {} cannot be read: {error}. Check the path of --config", path.display())]
+    #[error("the config file {} cannot be read: {}. Check the path of --config", path.display(), explain(path, error))]
     Unreadable {
         /// The path of the file.
         path: PathBuf,
@@ -74,6 +75,9 @@ pub enum ConfigError {
     /// Without a journal nothing can be sent to the others.
     #[error("a member of a cluster needs a journal: give --durability interval or sync")]
     ClusterWithoutJournal,
+    /// Something else of the file or the environment.
+    #[error("{0}")]
+    Elsewhere(String),
     /// No data directory was given.
     #[error("no data directory: give --data DIR")]
     NoData,

@@ -72,6 +72,8 @@ pub struct Config {
     pub journal_file_bytes: u64,
     /// Directory in which backups are made; `None` for one in the data directory.
     pub backup_dir: Option<PathBuf>,
+    /// File of the audit log; `None` for none.
+    pub audit_log: Option<PathBuf>,
     /// Whether to start with a damaged data directory.
     pub recover_damaged: bool,
     /// Whether to believe a clock that is far ahead of the journal.
@@ -85,10 +87,20 @@ pub struct Config {
 }
 
 impl ServeArgs {
-    /// Merges flags, environment (clap has read it) and file, and validates the result.
+    /// Merges flags, environment (clap has read it) and file, and validates the result. What is refused is named as
+    /// it was given.
     pub fn into_config(self) -> Result<Config, ConfigError> {
-        let file = self.config.as_deref().map(args::read_file).transpose()?;
-        let given = self.or(file.unwrap_or_default());
+        let (path, sources) = (self.config.clone(), self.given.clone());
+        let (file, keys) = path.as_deref().map(args::read_file).transpose()?.unwrap_or_default();
+        self.or(file).validated().map_err(|error| {
+            let message = error.to_string();
+            let named = sources.name_source(message.clone(), path.as_deref().map(|path| (path, &keys)));
+            if named == message { error } else { ConfigError::Elsewhere(named) }
+        })
+    }
+
+    fn validated(self) -> Result<Config, ConfigError> {
+        let given = self;
         let log = given.log()?;
         let mut listen = listen::listeners(&given.listen)?;
         if listen.is_empty() {
@@ -154,6 +166,7 @@ impl ServeArgs {
         check_backup_dir(given.backup_dir.as_deref(), &data_dir)?;
         Ok(Config {
             backup_dir: given.backup_dir,
+            audit_log: given.audit_log,
             data_dir,
             listen,
             tls,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::domain::note::Note;
+use crate::domain::remark::Remark;
 use crate::domain::settings::{Settings, SettingsChange};
 use crate::engine::pool::Pool;
 use crate::engine::pool_error::ChangeError;
@@ -121,18 +122,24 @@ impl Pool {
 
     /// Refuses new leases until [`Self::resume`].
     pub fn pause(&self) -> Result<(), ChangeError> {
-        self.set_paused(true)
+        self.set_paused(true, None)
+    }
+
+    /// Like [`Self::pause`], and tells callers why.
+    pub fn pause_for(&self, reason: Option<Remark>) -> Result<(), ChangeError> {
+        self.set_paused(true, reason)
     }
 
     /// Allows new leases again.
     pub fn resume(&self) -> Result<(), ChangeError> {
-        self.set_paused(false)
+        self.set_paused(false, None)
     }
 
-    fn set_paused(&self, paused: bool) -> Result<(), ChangeError> {
+    fn set_paused(&self, paused: bool, reason: Option<Remark>) -> Result<(), ChangeError> {
         self.change_manifest(
             |manifest| -> Result<(), ChangeError> {
                 manifest.set_paused(paused, None);
+                manifest.pause_reason = reason;
                 Ok(())
             },
             |manifest| self.enter_pause(manifest),
@@ -162,6 +169,7 @@ impl Pool {
 
     fn enter_pause(&self, manifest: &Manifest) {
         self.set_paused_until(manifest.paused_until());
+        self.notices.set_pause(manifest.pause_reason.clone());
         self.set_mode(if manifest.paused { Mode::Paused } else { Mode::Open });
         if manifest.paused { self.waiting.wake_all() } else { self.waiting.some_available() }
     }

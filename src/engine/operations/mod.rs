@@ -20,6 +20,7 @@ pub mod lookup;
 pub mod map;
 pub(crate) mod merge;
 mod next_available;
+mod notices;
 pub(crate) mod picker;
 pub(crate) mod preview;
 pub mod release;

@@ -36,7 +36,7 @@ use super::rebuild::{Derived, LEAF_RANKS, parts, scan};
 
 /// Maps a number set, which must hold `numbers` numbers.
 pub(crate) fn open_set(path: &Path, numbers: u64) -> Result<NumberSet<MappedBytes>, SegmentError> {
-    let bytes = MappedBytes::open(path).map_err(|e| SegmentError::Io(path.to_owned(), e))?;
+    let bytes = MappedBytes::open(path).map_err(|error| SegmentError::from_io(path, error))?;
     let set = NumberSet::open(bytes).map_err(|e| SegmentError::Set(path.to_owned(), e))?;
     if set.len() != numbers {
         return Err(SegmentError::OtherSet(path.to_owned(), set.len(), numbers));
@@ -99,8 +99,8 @@ pub(crate) struct OpenedSegment {
 
 /// What happened to damaged words.
 pub(crate) struct Settled {
-    /// How many numbers are retired.
-    pub(crate) given_up: u64,
+    /// The numbers that are retired.
+    pub(crate) given_up: Vec<Rank>,
     /// How many the journal restored.
     pub(crate) repaired: u64,
 }
@@ -244,9 +244,8 @@ impl OpenedSegment {
             .chain(implausible.iter().map(|(rank, _)| *rank))
             .chain(self.without_numbers())
             .collect();
-        let settled = Settled { given_up: lost.len() as u64, repaired: repaired as u64 };
         if lost.is_empty() {
-            return Ok(settled);
+            return Ok(Settled { given_up: lost, repaired: repaired as u64 });
         }
         for rank in &lost {
             self.words.reset(*rank);
@@ -260,7 +259,7 @@ impl OpenedSegment {
         for rank in lost.iter().filter(|rank| rank.0 < self.set.len()) {
             self.give_up(*rank, generation);
         }
-        Ok(settled)
+        Ok(Settled { given_up: lost, repaired: repaired as u64 })
     }
 
     /// Ranks of a set that grows whose numbers are lost, unless they are retired already.

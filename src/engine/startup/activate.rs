@@ -21,6 +21,7 @@ use crate::store::staging;
 use crate::store::totals_file::{AllTotals, PoolTotals};
 
 use super::config::{EngineConfig, Membership};
+use super::given_up;
 use super::opened_pools::OpenedPools;
 
 impl OpenedPools {
@@ -93,10 +94,12 @@ impl OpenedPools {
     ) -> Result<Pools, OpenError> {
         for raw in &self.pools {
             let plausible = Plausible::new(shared.clock.now(), raw.manifest.round);
-            let (mut given_up, mut repaired, mut without_holders) = (0, 0, 0);
+            let (mut count, mut repaired, mut without_holders) = (0, 0, 0);
+            let mut numbers = Vec::new();
             for (segment, journaled) in raw.segments() {
                 let settled = segment.resolve_damage(&raw.dir, plausible, journaled, config.on_damage())?;
-                given_up += settled.given_up;
+                count += settled.given_up.len() as u64;
+                numbers.append(&mut given_up::ranges(&settled.given_up, |rank| segment.number(rank)));
                 repaired += settled.repaired;
                 report.checksums_renewed.extend(segment.sums_damage().map(ToString::to_string));
                 if let Some(holders) = segment.holders() {
@@ -105,8 +108,13 @@ impl OpenedPools {
                         holders.damaged().iter().map(|r| u64::from(coordinates::count(r))).sum::<u64>();
                 }
             }
-            if given_up > 0 {
-                report.given_up.push((raw.name.clone(), given_up));
+            if count > 0 {
+                report.given_up.push((raw.name.clone(), count));
+                numbers.sort_unstable_by_key(|range| range.first());
+                let now = shared.clock.now();
+                let file = given_up::write(&*config.disk, &config.data_dir, &raw.name, now, &numbers)?;
+                report.given_up_numbers.push((raw.name.clone(), numbers));
+                report.given_up_files.push(file);
             }
             if without_holders > 0 {
                 report.holders_lost.push((raw.name.clone(), without_holders));

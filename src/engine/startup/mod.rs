@@ -2,6 +2,7 @@
 
 mod activate;
 pub mod config;
+pub(crate) mod given_up;
 pub(crate) mod opened_pools;
 mod prefault;
 mod replay;

@@ -23,7 +23,8 @@ pub(crate) fn alive(_api: &Arc<Api>, _actor: &Actor, request: Request<Incoming>)
 /// `GET /readyz`: the daemon accepts work.
 pub(crate) fn ready(api: &Arc<Api>, _actor: &Actor, request: Request<Incoming>) -> Result<Handled, Problem> {
     query::none(query_of(&request))?;
-    if let Err(error @ (JournalError::Poisoned | JournalError::Deposed)) = api.engine.journal().check() {
+    let journal = api.engine.journal().check();
+    if let Err(error @ (JournalError::Poisoned | JournalError::Deposed | JournalError::Full)) = journal {
         return Err(error.into());
     }
     if api.draining.load(Ordering::Relaxed) {

@@ -22,6 +22,7 @@ use crate::engine::worker::Patience;
 use crate::http::actor::Actor;
 use crate::http::batch_turn::BatchTurn;
 use crate::http::calls::exhausted::{Counted, count, exhausted};
+use crate::http::calls::remark;
 use crate::http::calls::waiting::{Refused, Search, Wait, filter_of, find, renewed};
 use crate::http::calls::{Api, Handled, Made, Reply, pool_of, query_of};
 use crate::http::lease_quota::{take_quota, within_quota};
@@ -120,7 +121,7 @@ pub(crate) fn lease_with_body(
 
 #[cold]
 fn plain_refusal(pool: &Pool, state: &mut CallState, error: LeaseError) -> Option<Problem> {
-    match refused(error, state) {
+    match refused(Some(pool), error, state) {
         Refused::Exhausted if pool.has_hours() => None,
         Refused::Exhausted => {
             let counted = Counted { counts: pool.counts(), next: pool.next_available_at(None), closed: None };
@@ -197,7 +198,7 @@ impl Search for Searched {
         let mut held = call.held.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
         let CallState { engine, leases, .. } = state;
         let told = call.pool.tell_or_hold(engine, (&once, &mut held), call.count, leases);
-        Some(respond(told, state))
+        Some(respond(&call.pool, told, state))
     }
 
     async fn renew(&self) -> Result<(), Problem> {
@@ -269,7 +270,7 @@ fn lease(
     once: Option<HeldOnce<'_>>,
 ) -> Result<Body, Refused> {
     let leased = lease_numbers(pool, state, request, holder, once);
-    respond(leased, state)
+    respond(pool, leased, state)
 }
 
 /// Leases one number within a principal's quota, and counts the lease as its own.
@@ -317,7 +318,7 @@ fn lease_for(
     let is_known = || key.is_some_and(|once| pool.knows_key(once));
     let lease = |state: &mut CallState| lease_numbers(pool, state, &request, holder, once);
     let leased = take_quota(principal, state, request.count, is_known, lease).map_err(Refused::Problem)?;
-    respond(leased, state)
+    respond(pool, leased, state)
 }
 
 #[inline]
@@ -340,21 +341,32 @@ fn lease_numbers(
 }
 
 #[inline]
-fn respond(leased: Result<LeasedOnce, LeaseError>, state: &mut CallState) -> Result<Body, Refused> {
+fn respond(
+    pool: &Pool,
+    leased: Result<LeasedOnce, LeaseError>,
+    state: &mut CallState,
+) -> Result<Body, Refused> {
     let CallState { leases, times, .. } = state;
     match leased {
         Ok(LeasedOnce { position, .. }) => {
             let body = json::leases(leases, times);
             Ok(state.confirmed(body, position))
         }
-        Err(error) => Err(refused(error, state)),
+        Err(error) => Err(refused(Some(pool), error, state)),
     }
 }
 
-/// Why a lease got nothing, by the engine's error and what it left in the state.
+/// Why a lease got nothing, by the engine's error and what it left in the state. `pool` is the one that it was from.
 #[cold]
-pub(super) fn refused(error: LeaseError, state: &mut CallState) -> Refused {
+pub(super) fn refused(pool: Option<&Pool>, error: LeaseError, state: &mut CallState) -> Refused {
     match error {
+        LeaseError::Paused => {
+            let paused = error.into();
+            Refused::Problem(match pool {
+                Some(pool) => remark::paused(pool, paused),
+                None => paused,
+            })
+        }
         LeaseError::Exhausted => Refused::Exhausted,
         LeaseError::KeyPending => Refused::Pending,
         LeaseError::KeyStale if !state.leases.is_empty() => {

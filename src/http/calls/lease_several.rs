@@ -151,7 +151,7 @@ fn respond(leased: Result<(&Pool, LeasedOnce), LeaseError>, state: &mut CallStat
             let body = json::leases_of(pool.name(), &state.leases, &mut state.times);
             Ok(state.confirmed(body, position))
         }
-        Err(error) => Err(refused(error, state)),
+        Err(error) => Err(refused(None, error, state)),
     }
 }
 
@@ -315,14 +315,22 @@ impl Call {
             );
         }
         let (when, retry_after) = when(next, opens_at, now);
-        let detail = format!(
-            "None of the {} pools has an available number among the {numbers} that the call can choose from; {when}",
-            self.chosen.len()
-        );
+        let pools = self.chosen.len();
+        let detail = if numbers == 0 {
+            format!(
+                "None of the {pools} pools has numbers within the given prefixes and ranges: give others, or add numbers"
+            )
+        } else {
+            format!(
+                "None of the {pools} pools has an available number among the {numbers} that the call can choose from; {when}"
+            )
+        };
         let _ = write!(members, "],\"next_available_at\":{}", time_json(next));
         if has_hours {
             let _ = write!(members, ",\"next_open_at\":{}", time_json(opens_at));
         }
-        Ok(Problem::new(Code::Exhausted, detail).with_members(members).retry_after(retry_after))
+        let problem = Problem::new(Code::Exhausted, detail).with_members(members);
+        // Waiting does not help a call that nothing fits.
+        Ok(if numbers == 0 { problem } else { problem.retry_after(retry_after) })
     }
 }

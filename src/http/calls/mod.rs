@@ -2,6 +2,7 @@
 
 #![expect(clippy::needless_pass_by_value, reason = "all handlers are of one type")]
 
+pub(crate) mod audit;
 pub(crate) mod backup;
 pub(crate) mod cluster;
 pub(crate) mod events;
@@ -23,6 +24,7 @@ pub(crate) mod page;
 pub(crate) mod pools;
 pub(crate) mod preview;
 pub(crate) mod release;
+mod remark;
 pub(crate) mod renew_return;
 pub(crate) mod stats;
 mod waiting;
@@ -42,6 +44,7 @@ use crate::engine::lists::list::List;
 use crate::engine::pool::Pool;
 use crate::engine::registry::Engine;
 use crate::http::actor::Actor;
+use crate::http::audit::Audit;
 use crate::http::blocking::blocking;
 use crate::http::cluster::Cluster;
 use crate::http::request::body::Bodies;
@@ -58,6 +61,7 @@ use crate::state::time::Timestamp;
 
 use super::counters::Stats;
 use super::counters::principals::PrincipalCounts;
+use super::counters::upkeep::Upkeep;
 
 /// Most pools whose figures the worker itself gathers.
 const MAX_POOLS_AT_ONCE: usize = 64;
@@ -78,6 +82,10 @@ pub struct Api {
     pub(crate) registry: Arc<Registry>,
     /// The cluster that it is primary of; `None` if it stands alone.
     pub(crate) cluster: Option<Arc<Cluster>>,
+    /// What operators have changed.
+    pub(crate) audit: Arc<Audit>,
+    /// The last reload and the last backup.
+    pub(crate) upkeep: Upkeep,
     /// What the bodies of requests share.
     pub(crate) bodies: Arc<Bodies>,
 }
@@ -202,6 +210,13 @@ fn principals_of(api: &Api, actor: &Actor) -> Vec<(Arc<str>, PrincipalCounts)> {
     let names = api.registry.counted_names();
     let sees = |name: &str| actor.sees_all() || *name == *actor.name();
     names.into_iter().zip(api.stats.principals()).filter(|(name, _)| sees(name)).collect()
+}
+
+/// When the tokens end of those principals that the actor sees, for those whose do.
+fn ends_of_tokens(api: &Api, actor: &Actor) -> Vec<(Arc<str>, Timestamp)> {
+    let sees = |name: &str| actor.sees_all() || *name == *actor.name();
+    let ends = api.authority.as_ref().map(|authority| authority.ends()).unwrap_or_default();
+    ends.into_iter().filter(|(name, _)| sees(name)).collect()
 }
 
 /// The query of a request.

@@ -13,7 +13,7 @@ use crate::engine::operations::why::Reason;
 use crate::engine::pool::Pool;
 use crate::http::actor::Actor;
 use crate::http::blocking::blocking;
-use crate::http::calls::{Api, Handled, Reply, number_not_found, pool_of, preview, query_of, upload};
+use crate::http::calls::{Api, Handled, Reply, number_not_found, pool_of, preview, query_of, remark, upload};
 use crate::http::request::number_list::{LIST_PARAMETERS, Source};
 use crate::http::request::path;
 use crate::http::request::query::{self, Query};
@@ -43,11 +43,17 @@ async fn add_from(api: Arc<Api>, actor: Actor, pool: Arc<Pool>, source: Source, 
 
 /// `POST /v1/pools/{pool}/retire`
 pub(crate) fn retire(api: &Arc<Api>, actor: &Actor, request: Request<Incoming>) -> Result<Handled, Problem> {
-    let (pool, dry_run, source) = read_retire(api, &request)?;
+    let (pool, dry_run, source) = read_retire(api, &request, &[remark::REASON])?;
+    let query = Query::parse(query_of(&request), &[LIST_PARAMETERS.as_slice(), &[remark::REASON]].concat())?;
+    let reason = remark::of(&query)?.filter(|_| !dry_run);
     let (api, actor, body) = (Arc::clone(api), actor.clone(), request.into_body());
     Handled::later(async move {
+        let retired = Arc::clone(&pool);
         let report =
-            upload(&api, &actor, body, move |input| Ok(pool.retire(source.over(input), dry_run)?)).await?;
+            upload(&api, &actor, body, move |input| Ok(retired.retire(source.over(input), dry_run)?)).await?;
+        if let Some(reason) = reason {
+            pool.leave_notice("retired", reason);
+        }
         let counts = format!(
             "{{\"retired\":{},\"already\":{},\"unknown\":{},\"leased\":{}",
             report.changed, report.already, report.unknown, report.leased
@@ -62,7 +68,7 @@ pub(crate) fn reinstate(
     actor: &Actor,
     request: Request<Incoming>,
 ) -> Result<Handled, Problem> {
-    let (pool, dry_run, source) = read_retire(api, &request)?;
+    let (pool, dry_run, source) = read_retire(api, &request, &[])?;
     let (api, actor, body) = (Arc::clone(api), actor.clone(), request.into_body());
     Handled::later(async move {
         let report =
@@ -84,9 +90,13 @@ pub(super) fn with_lines(mut text: String, loaded: &ImportReport) -> Response<Bo
     json::ok_json(text)
 }
 
-fn read_retire(api: &Api, request: &Request<Incoming>) -> Result<(Arc<Pool>, bool, Source), Problem> {
+fn read_retire(
+    api: &Api,
+    request: &Request<Incoming>,
+    own: &[&str],
+) -> Result<(Arc<Pool>, bool, Source), Problem> {
     let pool = pool_of(api, request)?;
-    let query = Query::parse(query_of(request), &LIST_PARAMETERS)?;
+    let query = Query::parse(query_of(request), &[LIST_PARAMETERS.as_slice(), own].concat())?;
     let dry_run = query.flag("dry_run")?;
     Ok((pool, dry_run, Source::of(request.headers(), &query)?))
 }

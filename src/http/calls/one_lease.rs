@@ -15,6 +15,7 @@ use crate::engine::operations::renew::RenewResult;
 use crate::engine::operations::return_leases::{ReturnItem, ReturnResult};
 use crate::engine::pool::Pool;
 use crate::http::actor::Actor;
+use crate::http::calls::remark;
 use crate::http::calls::{Api, Handled, Made, number_not_found, pool_of, query_of};
 use crate::http::counters::requests::Call;
 use crate::http::lease_quota;
@@ -125,7 +126,7 @@ fn return_one(pool: &Pool, item: &ReturnItem, actor: &Actor, state: &mut CallSta
             let body = json::returned(number, seen, available_at, &mut state.times);
             Ok(Made { body, position })
         }
-        (ReturnResult::Stale, _) => Err(Problem::new(Code::Stale, STALE_DETAIL)),
+        (ReturnResult::Stale, _) => Err(remark::stale(pool, STALE_DETAIL)),
         (ReturnResult::Unknown, _) => Err(number_not_found(pool, number)),
     }
 }
@@ -152,7 +153,7 @@ fn renew_one(
                 "The number is on a list that blocks the pool: the lease goes on until {expires_at} and is not renewed"
             ),
         )),
-        (RenewResult::Stale, _) => Err(Problem::new(Code::Stale, STALE_DETAIL)),
+        (RenewResult::Stale, _) => Err(remark::stale(pool, STALE_DETAIL)),
         (RenewResult::Unknown, _) => Err(number_not_found(pool, lease.number)),
     }
 }

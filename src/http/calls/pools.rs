@@ -3,21 +3,26 @@
 use std::sync::Arc;
 
 use hyper::body::Incoming;
-use hyper::{Request, StatusCode};
+use hyper::{Request, Response, StatusCode};
+use serde_json::{Value, json};
 
 use crate::domain::list_name::ListName;
 use crate::domain::settings::{PoolName, Settings, SettingsChange, SettingsError};
 use crate::engine::operations::import::ImportReport;
 use crate::engine::pool::Pool;
-use crate::engine::pool_error::ChangeError;
+use crate::engine::pool_error::{ChangeError, DeleteError};
 use crate::http::actor::Actor;
+use crate::http::audit::{After, Before};
 use crate::http::blocking::{self, blocking};
-use crate::http::calls::{Api, Handled, Reply, over_pools, pool_of, pools_of, preview, query_of, upload};
+use crate::http::calls::{
+    Api, Handled, Reply, over_pools, pool_of, pools_of, preview, query_of, remark, upload,
+};
 use crate::http::lanes::Lane;
 use crate::http::request::content_type::check_json;
-use crate::http::request::number_list::{LIST_PARAMETERS, Source};
+use crate::http::request::number_list::{LIST_PARAMETERS, Source, names_flags};
 use crate::http::request::query::{self, Query};
 use crate::http::request::{fields, path};
+use crate::http::response::body::Body;
 use crate::http::response::code::Code;
 use crate::http::response::json::{self, push_first_invalid};
 use crate::http::response::problem::Problem;
@@ -47,8 +52,37 @@ fn pool_json(pool: &Pool) -> Result<String, Problem> {
         json::counts(&counts),
         pool.round(),
         pool.is_paused(),
-        pool.paused_until().map_or(String::new(), |until| format!(",\"paused_until\":\"{until}\"")),
+        pool.paused_until().map_or(String::new(), |until| format!(",\"paused_until\":\"{until}\""))
+            + &pool.pause_reason().map_or(String::new(), |reason| {
+                format!(",\"pause_reason\":{}", json::quoted(reason.as_str()))
+            }),
     ))
+}
+
+/// A response, and what was before, for the audit log.
+fn after(mut response: Response<Body>, before: Value) -> Response<Body> {
+    response.extensions_mut().insert(Before(before));
+    response
+}
+
+/// The settings and the note of a pool.
+fn settings_json(pool: &Pool) -> Result<Value, Problem> {
+    let mut settings = serde_json::to_value(&**pool.settings()).map_err(|error| Problem::internal(&error))?;
+    settings["note"] = json!(pool.note().map(|note| note.as_str().to_owned()));
+    Ok(settings)
+}
+
+/// What differs of two objects: of the one, and of the other.
+fn differences(before: Value, now: Value) -> (Value, Value) {
+    let (Value::Object(mut before), Value::Object(mut now)) = (before, now) else {
+        return Default::default();
+    };
+    let same: Vec<_> = before.keys().filter(|key| before.get(*key) == now.get(*key)).cloned().collect();
+    for key in same {
+        before.remove(&key);
+        now.remove(&key);
+    }
+    (Value::Object(before), Value::Object(now))
 }
 
 /// `GET /v1/pools`
@@ -155,8 +189,12 @@ pub(crate) fn change(api: &Arc<Api>, actor: &Actor, request: Request<Incoming>) 
         let is_long = change.blocked_by.is_some() || change.holders.is_some();
         let lane = if is_long { Lane::Long } else { Lane::Short };
         blocking::answer(lane, move || {
+            let before = settings_json(&pool)?;
             pool.change_settings(&change)?;
-            Ok(json::ok_json(pool_json(&pool)?))
+            let (before, now) = differences(before, settings_json(&pool)?);
+            let mut response = after(json::ok_json(pool_json(&pool)?), before);
+            response.extensions_mut().insert(After(now));
+            Ok(response)
         })
         .await
     })
@@ -167,34 +205,44 @@ pub(crate) fn delete(api: &Arc<Api>, _actor: &Actor, request: Request<Incoming>)
     let pool = pool_of(api, &request)?;
     let (name, id) = (pool.name().clone(), pool.id());
     let force = Query::parse(query_of(&request), &["force"])?.flag("force")?;
-    let api = Arc::clone(api);
+    let (api, names_flags) = (Arc::clone(api), names_flags(request.headers()));
     Handled::later(blocking(move || {
-        api.engine.delete_pool(name.as_str(), force)?;
+        let numbers = api.engine.pool(name.as_str()).map(|pool| pool.numbers());
+        api.engine.delete_pool(name.as_str(), force).map_err(|error| match error {
+            DeleteError::InUse(_) if names_flags => {
+                Problem::new(Code::InUse, error.to_string().replace("force=true", "--force"))
+            }
+            other => other.into(),
+        })?;
         api.stats.forget_pool(id);
-        Ok(json::ok_json(format!("{{\"deleted\":{}}}", json::quoted(name.as_str()))))
+        let before = numbers.map(|numbers| json!({ "numbers": numbers })).unwrap_or_default();
+        Ok(after(json::ok_json(format!("{{\"deleted\":{}}}", json::quoted(name.as_str()))), before))
     }))
 }
 
 /// `POST /v1/pools/{pool}/pause`
 pub(crate) fn pause(api: &Arc<Api>, _actor: &Actor, request: Request<Incoming>) -> Result<Handled, Problem> {
-    set_paused(api, &request, Pool::pause)
+    let reason = remark::of(&Query::parse(query_of(&request), &[remark::REASON])?)?;
+    set_paused(api, &request, move |pool| pool.pause_for(reason))
 }
 
 /// `POST /v1/pools/{pool}/resume`
 pub(crate) fn resume(api: &Arc<Api>, _actor: &Actor, request: Request<Incoming>) -> Result<Handled, Problem> {
+    query::none(query_of(&request))?;
     set_paused(api, &request, Pool::resume)
 }
 
 fn set_paused(
     api: &Api,
     request: &Request<Incoming>,
-    change: fn(&Pool) -> Result<(), ChangeError>,
+    change: impl FnOnce(&Pool) -> Result<(), ChangeError> + Send + 'static,
 ) -> Result<Handled, Problem> {
     let pool = pool_of(api, request)?;
-    query::none(query_of(request))?;
     Handled::later(blocking(move || {
+        let before = json!({ "paused": pool.is_paused() });
         change(&pool)?;
-        Ok(json::ok_json(format!("{{\"paused\":{}}}", pool.is_paused())))
+        let response = json::ok_json(format!("{{\"paused\":{}}}", pool.is_paused()));
+        Ok(after(response, before))
     }))
 }
 
@@ -207,7 +255,9 @@ pub(crate) fn start_round(
     let pool = pool_of(api, &request)?;
     query::none(query_of(&request))?;
     Handled::later(blocking(move || {
+        let before = json!({ "round": pool.round() });
         let started = pool.start_round()?;
-        Ok(json::ok_json(format!("{{\"round\":{},\"available\":{}}}", started.round, started.available)))
+        let text = format!("{{\"round\":{},\"available\":{}}}", started.round, started.available);
+        Ok(after(json::ok_json(text), before))
     }))
 }

@@ -6,6 +6,7 @@ use hyper::Request;
 use hyper::body::{Body as _, Incoming};
 
 use crate::domain::holder::HolderName;
+use crate::domain::remark::Remark;
 use crate::engine::RetireReport;
 use crate::engine::operations::release::RELEASED_STATES;
 use crate::engine::pool::Pool;
@@ -13,7 +14,7 @@ use crate::http::actor::Actor;
 use crate::http::blocking;
 use crate::http::calls::holders;
 use crate::http::calls::numbers::with_lines;
-use crate::http::calls::{Api, Handled, Reply, pool_of, query_of, upload};
+use crate::http::calls::{Api, Handled, Reply, pool_of, query_of, remark, upload};
 use crate::http::lanes::Lane;
 use crate::http::request::number_list::{LIST_PARAMETERS, Source};
 use crate::http::request::query::Query;
@@ -29,9 +30,10 @@ const WHAT_TO_GIVE: &str =
 /// `POST /v1/pools/{pool}/release`
 pub(crate) fn release(api: &Arc<Api>, actor: &Actor, request: Request<Incoming>) -> Result<Handled, Problem> {
     let pool = pool_of(api, &request)?;
-    let own = ["state", "within", "holder"];
+    let own = ["state", "within", "holder", remark::REASON];
     let query = Query::parse(query_of(&request), &[LIST_PARAMETERS.as_slice(), &own].concat())?;
     let dry_run = query.flag("dry_run")?;
+    let done = Done { pool: Arc::clone(&pool), reason: remark::of(&query)?.filter(|_| !dry_run) };
     let within = query.text("within").map(WithinField::from_query).transpose()?;
     let has_body = !request.body().is_end_stream();
     if let Some(holder) = query.text("holder") {
@@ -39,7 +41,7 @@ pub(crate) fn release(api: &Arc<Api>, actor: &Actor, request: Request<Incoming>)
             return Err(Problem::bad_request("holder goes alone: leave out the list, state and within"));
         }
         refuse_list_parameters(&query, "holder")?;
-        return Handled::later(of_holder(holders::tracking(pool)?, holders::named(holder)?, dry_run));
+        return Handled::later(of_holder(holders::tracking(pool)?, holders::named(holder)?, dry_run, done));
     }
     if let Some(states) = query.text("state") {
         let states = states_of(states)?;
@@ -47,7 +49,7 @@ pub(crate) fn release(api: &Arc<Api>, actor: &Actor, request: Request<Incoming>)
             return Err(Problem::bad_request("state goes without a list: leave out the one or the other"));
         }
         refuse_list_parameters(&query, "state")?;
-        return Handled::later(of_states(pool, states, within, dry_run));
+        return Handled::later(of_states(pool, states, within, dry_run, done));
     }
     if within.is_some() {
         return Err(Problem::bad_request("within goes with state=leased, state=resting or both"));
@@ -60,8 +62,23 @@ pub(crate) fn release(api: &Arc<Api>, actor: &Actor, request: Request<Incoming>)
     Handled::later(async move {
         let release = move |input: &mut _| Ok(pool.release(source.over(input), dry_run)?);
         let report = upload(&api, &actor, body, release).await?;
+        done.tell();
         Ok(with_lines(counts_json(&report), &report.loaded))
     })
+}
+
+/// What the pool tells once the release is done.
+struct Done {
+    pool: Arc<Pool>,
+    reason: Option<Remark>,
+}
+
+impl Done {
+    fn tell(self) {
+        if let Some(reason) = self.reason {
+            self.pool.leave_notice("released", reason);
+        }
+    }
 }
 
 /// Refuses what is only for a list.
@@ -88,17 +105,27 @@ fn states_of(text: &str) -> Result<StateSet, Problem> {
     Ok(states)
 }
 
-async fn of_states(pool: Arc<Pool>, states: StateSet, within: Option<WithinField>, dry_run: bool) -> Reply {
+async fn of_states(
+    pool: Arc<Pool>,
+    states: StateSet,
+    within: Option<WithinField>,
+    dry_run: bool,
+    done: Done,
+) -> Reply {
     let report = blocking::answer(Lane::Long, move || {
         let within = within.map(|field| pool.within(&field.0));
         Ok(pool.release_states(states, within.as_ref(), dry_run)?)
     });
-    Ok(json::ok_json(format!("{}}}", counts_json(&report.await?))))
+    let report = report.await?;
+    done.tell();
+    Ok(json::ok_json(format!("{}}}", counts_json(&report))))
 }
 
-async fn of_holder(pool: Arc<Pool>, holder: HolderName, dry_run: bool) -> Reply {
+async fn of_holder(pool: Arc<Pool>, holder: HolderName, dry_run: bool, done: Done) -> Reply {
     let report = blocking::answer(Lane::Long, move || Ok(pool.release_all(&holder, dry_run)?));
-    Ok(json::ok_json(format!("{}}}", counts_json(&report.await?))))
+    let report = report.await?;
+    done.tell();
+    Ok(json::ok_json(format!("{}}}", counts_json(&report))))
 }
 
 /// The beginning of the answer.

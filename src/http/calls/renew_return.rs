@@ -17,12 +17,12 @@ use crate::engine::operations::return_leases::{ReturnItem, ReturnResult};
 use crate::engine::pool::Pool;
 use crate::http::actor::Actor;
 use crate::http::batch_turn::BatchTurn;
+use crate::http::calls::remark;
 use crate::http::calls::{Api, Handled, Reply, pool_of, query_of};
 use crate::http::lease_quota;
 use crate::http::request::content_type::check_json;
 use crate::http::request::fields::{NumberField, TokenField, TtlSeconds};
 use crate::http::request::query;
-use crate::http::response::code::Code;
 use crate::http::response::json;
 use crate::http::response::problem::Problem;
 use crate::http::worker_state::{self, CallState};
@@ -159,7 +159,7 @@ impl Items for RenewBody {
         let succeeded = state.renewed.iter().any(|result| matches!(result, RenewResult::Renewed { .. }));
         let numbers = state.held.iter().map(|item| item.number);
         let body = json::renew_results(numbers.zip(state.renewed.drain(..)), now, &mut state.times);
-        answer(state, body, succeeded, position)
+        answer(pool, state, body, succeeded, position)
     }
 }
 
@@ -210,14 +210,14 @@ impl Items for ReturnBody {
         let succeeded = state.returned.iter().any(|result| matches!(result, ReturnResult::Returned { .. }));
         let numbers = state.to_return.iter().map(|item| item.lease.number);
         let body = json::return_results(numbers.zip(state.returned.drain(..)), &mut state.times);
-        answer(state, body, succeeded, position)
+        answer(pool, state, body, succeeded, position)
     }
 }
 
 /// Status 200 if any item succeeded, else `stale` with the same results.
-fn answer(state: &CallState, body: BytesMut, succeeded: bool, position: Position) -> Reply {
+fn answer(pool: &Pool, state: &CallState, body: BytesMut, succeeded: bool, position: Position) -> Reply {
     if succeeded {
         return Ok(json::ok_json(state.confirmed(body.freeze(), position)));
     }
-    Err(Problem::new(Code::Stale, STALE_DETAIL).with_results(&body))
+    Err(remark::stale(pool, STALE_DETAIL).with_results(&body))
 }

@@ -3,31 +3,35 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, UNIX_EPOCH};
 
 use hyper::Request;
 use hyper::body::Incoming;
 
+use crate::backup::Found;
 use crate::engine::HolderSummary;
 use crate::engine::events::EventFigures;
 use crate::engine::pool::Pool;
 use crate::histogram::DistributionSnapshot;
 use crate::http::actor::Actor;
 use crate::http::calls::{
-    Api, Handled, ListFigures, lists_of, over_pools, pools_of, principals_of, query_of,
+    Api, Handled, ListFigures, ends_of_tokens, lists_of, over_pools, pools_of, principals_of, query_of,
 };
 use crate::http::counters::principals::PrincipalCounts;
 use crate::http::counters::refusals::Refused;
 use crate::http::counters::requests::CallSnapshot;
+use crate::http::counters::upkeep::BackupState;
 use crate::http::request::query;
 use crate::http::response::json;
 use crate::http::response::problem::Problem;
 use crate::http::response::stats::{
-    CallStats, Connections, Disk, EventLogStats, HolderStats, JournalStats, Latency, Lateness, ListStats,
-    Memory, PoolEvents, PoolRefusals, PoolStats, PrincipalStats, Rates, RefusalStats, Stats, TopHolder,
-    Totals,
+    CallStats, ClockState, Connections, Disk, EventLogStats, HolderStats, JournalStats, LastBackup, Latency,
+    Lateness, ListStats, Memory, PoolEvents, PoolRefusals, PoolStats, PrincipalStats, Rates, RefusalStats,
+    Reload, Stats, TopHolder, Totals,
 };
 use crate::journal::handle::JournalError;
 use crate::state::time::Timestamp;
+use crate::sys::clock_sync::is_synchronized;
 use crate::sys::memory::resident_bytes;
 
 /// How many holders of a pool are named, those with the most leases.
@@ -62,8 +66,18 @@ fn stats_of(api: &Api, actor: &Actor) -> Stats {
             .iter()
             .map(|(code, refused)| refusal_stats(api, code, refused))
             .collect(),
-        principals: principals_of(api, actor).into_iter().map(principal_stats).collect(),
-        connections: Connections { open: connections.open, accepted: connections.accepted },
+        principals: principals(api, actor),
+        connections: Connections {
+            open: connections.open,
+            accepted: connections.accepted,
+            limit: api.stats.connection_limit(),
+        },
+        reload: reload(api, actor),
+        backup: last_backup(api, actor),
+        clock: ClockState {
+            ahead_seconds: rounded(api.engine.clock().system_ahead_seconds(), 10.0),
+            synchronized: is_synchronized(),
+        },
         journal: journal_stats(api),
         events: api.engine.events().map(|events| event_stats(events.figures())),
         disk: Disk {
@@ -208,9 +222,41 @@ fn refusal_stats(api: &Api, code: &str, refused: &Refused) -> (String, RefusalSt
     (code.to_owned(), stats)
 }
 
-fn principal_stats((name, counts): (Arc<str>, PrincipalCounts)) -> (String, PrincipalStats) {
-    let PrincipalCounts { requests, refusals, leases } = counts;
-    (name.to_string(), PrincipalStats { requests, refusals, leases })
+fn principals(api: &Api, actor: &Actor) -> BTreeMap<String, PrincipalStats> {
+    let ends: BTreeMap<_, _> = ends_of_tokens(api, actor).into_iter().collect();
+    let stats = |(name, counts): (Arc<str>, PrincipalCounts)| {
+        let PrincipalCounts { requests, refusals, leases } = counts;
+        let ends_at = ends.get(&name).map(Timestamp::to_string);
+        (name.to_string(), PrincipalStats { requests, refusals, leases, ends_at })
+    };
+    principals_of(api, actor).into_iter().map(stats).collect()
+}
+
+/// What is told of an error to an actor: its reason may name files.
+fn told(error: &str, actor: &Actor) -> String {
+    if actor.sees_all() { error.to_owned() } else { "failed: the log says why".to_owned() }
+}
+
+fn reload(api: &Api, actor: &Actor) -> Reload {
+    let ended = api.upkeep.reload();
+    Reload {
+        at: ended.as_ref().map(|ended| ended.at.to_string()),
+        error: ended.and_then(|ended| Some(told(&ended.error?, actor))),
+    }
+}
+
+fn last_backup(api: &Api, actor: &Actor) -> LastBackup {
+    let BackupState { ended, made } = api.upkeep.backup();
+    let as_of = |made: &Found| {
+        let since = UNIX_EPOCH + Duration::from_secs(made.as_of_unix_seconds);
+        humantime::format_rfc3339_seconds(since).to_string()
+    };
+    LastBackup {
+        at: ended.as_ref().map(|ended| ended.at.to_string()),
+        error: ended.and_then(|ended| Some(told(&ended.error?, actor))),
+        as_of: made.as_ref().map(as_of),
+        name: made.map(|made| made.name),
+    }
 }
 
 fn journal_stats(api: &Api) -> JournalStats {

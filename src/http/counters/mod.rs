@@ -5,6 +5,7 @@ pub mod principals;
 pub mod recent;
 pub mod refusals;
 pub mod requests;
+pub(crate) mod upkeep;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -58,6 +59,7 @@ pub struct Stats {
     started: Instant,
     workers: Vec<Arc<WorkerStats>>,
     recent: Recent,
+    connection_limit: AtomicU64,
 }
 
 /// Connections, added up over all workers.
@@ -76,6 +78,7 @@ impl Stats {
             started: Instant::now(),
             workers: (0..workers).map(|_| Arc::default()).collect(),
             recent: Recent::default(),
+            connection_limit: AtomicU64::new(0),
         }
     }
 
@@ -98,6 +101,16 @@ impl Stats {
             self.workers.iter().map(|worker| field(worker).load(Ordering::Relaxed)).sum()
         };
         Connections { open: sum(|w| &w.open_connections), accepted: sum(|w| &w.accepted_connections) }
+    }
+
+    /// How many connections are served at the same time.
+    pub fn connection_limit(&self) -> u64 {
+        self.connection_limit.load(Ordering::Relaxed)
+    }
+
+    /// Sets how many connections are served at the same time, for those who ask.
+    pub fn set_connection_limit(&self, connections: u64) {
+        self.connection_limit.store(connections, Ordering::Relaxed);
     }
 
     /// The calls that were made at least once.

@@ -103,6 +103,8 @@ calls! {
     RemoveFromList = "remove_from_list",
     /// `POST /v1/lists/{list}/replace`
     ReplaceList = "replace_list",
+    /// `GET /v1/audit`
+    Audit = "audit",
     /// `POST /v1/backup`
     Backup = "backup",
     /// `GET /v1/cluster`

@@ -5,6 +5,10 @@ import { bytes, clock, count, duration, many } from "./format.js";
 
 /** The disk is nearly full if less than this share of it is free. */
 const DISK_NEARLY_FULL = 0.05;
+/** A backup is old after this many milliseconds, */
+const BACKUP_OLD_MS = 2 * 24 * 3600 * 1000;
+/** and the clock is off by more than this many seconds. */
+const CLOCK_OFF_SECONDS = 60;
 /** A pool is nearly exhausted if less time than this is left, in seconds. */
 const SOON_SECONDS = 3600;
 /** Most pools that the line of those beside the shown one names. */
@@ -86,6 +90,20 @@ export function troubles(stats, lostSince, shown) {
   if (state === "draining") found.push({ level: "warn", code: "not_ready", title: "The daemon is shutting down.", todo: "Requests in progress are finished, new connections are refused. Start it again if this was not intended." });
   found.push(...poolTroubles(pools, shown));
   if (!full && disk?.total_bytes && disk.free_bytes < DISK_NEARLY_FULL * disk.total_bytes) found.push({ level: "warn", title: `The disk of the data directory is nearly full: ${bytes(disk.free_bytes)} of ${bytes(disk.total_bytes)} are free.`, todo: "Leases still work in the space that the journal has; when it needs more, every change is refused. Free some space or enlarge the disk." });
+  found.push(...upkeepTroubles(stats));
+  return found;
+}
+
+/** What does not keep leases from working, and should not stay so. */
+function upkeepTroubles({ reload, backup, clock: system }) {
+  const found = [];
+  const warn = (title, todo) => found.push({ level: "warn", word: "Look at", title, todo });
+  if (reload?.error) warn("The last reload of the configuration failed: the daemon goes on with what it had.", `The next start will fail too: ${reload.error}`);
+  if (backup?.error) warn("The last backup failed.", backup.error);
+  else if (backup?.as_of && Date.now() - Date.parse(backup.as_of) > BACKUP_OLD_MS) warn(`The newest backup is of ${clock(backup.as_of)}.`, "Make one each night: allotd backup --verify --keep 14");
+  if (Math.abs(system?.ahead_seconds ?? 0) > CLOCK_OFF_SECONDS) {
+    warn(`The system's clock is ${duration(Math.abs(system.ahead_seconds))} ${system.ahead_seconds > 0 ? "ahead of" : "behind"} the time that leases are counted in.`, "Leases last as long as they were given, but the times that are shown are off. Check the clock: timedatectl");
+  }
   return found;
 }
 

@@ -42,6 +42,11 @@ pub(crate) const FLAGS: &str = "flags";
 /// Largest country code: more digits would leave none for the number.
 const MAX_COUNTRY_CODE: u32 = 99_999_999;
 
+/// Whether messages name the flags of the commands instead of parameters.
+pub(crate) fn names_flags(headers: &HeaderMap) -> bool {
+    headers.get(WORDING_HEADER).is_some_and(|given| given == FLAGS)
+}
+
 /// The format of the numbers of a body.
 #[derive(Debug, Clone)]
 pub(crate) enum Source {
@@ -126,7 +131,7 @@ fn options(headers: &HeaderMap, query: &Query, format: ListFormat) -> Result<Lis
             "as=prefix is for one column: give column= instead of first= and last=",
         ));
     }
-    let is_flags = headers.get(WORDING_HEADER).is_some_and(|given| given == FLAGS);
+    let is_flags = names_flags(headers);
     let options = ListOptions {
         format,
         region: query.parsed("region")?,

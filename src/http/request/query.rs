@@ -14,6 +14,12 @@ pub(crate) struct Query {
     parameters: Vec<(String, String)>,
 }
 
+/// The text of one parameter of a query that was parsed before; empty or broken ones are none.
+pub(crate) fn one(query: &str, name: &str) -> Option<String> {
+    let value = query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))?;
+    decode(value).ok().filter(|text| !text.is_empty())
+}
+
 impl Query {
     /// Parses a query that may have only the parameters in `known`.
     pub(crate) fn parse(query: Option<&str>, known: &[&str]) -> Result<Self, Problem> {

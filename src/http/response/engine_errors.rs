@@ -137,7 +137,10 @@ impl From<BackupError> for Problem {
             BackupError::StorageFull | BackupError::Space(_) | BackupError::TooMany(_) => Code::StorageFull,
             BackupError::Ended => Code::NotReady,
             BackupError::Journal(error) => return (*error).into(),
-            BackupError::Damaged(..) | BackupError::Io(..) => Code::Internal,
+            BackupError::Damaged(..)
+            | BackupError::Unreadable(..)
+            | BackupError::NotRemoved(..)
+            | BackupError::Io(..) => Code::Internal,
         };
         Self::new(code, error.to_string())
     }

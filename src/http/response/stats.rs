@@ -21,6 +21,12 @@ pub(crate) struct Stats {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) principals: BTreeMap<String, PrincipalStats>,
     pub(crate) connections: Connections,
+    #[serde(default)]
+    pub(crate) reload: Reload,
+    #[serde(default)]
+    pub(crate) backup: LastBackup,
+    #[serde(default)]
+    pub(crate) clock: ClockState,
     pub(crate) journal: JournalStats,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) events: Option<EventLogStats>,
@@ -188,12 +194,40 @@ pub(crate) struct PrincipalStats {
     pub(crate) requests: u64,
     pub(crate) refusals: u64,
     pub(crate) leases: u64,
+    /// Only of one whose tokens end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ends_at: Option<String>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Connections {
     pub(crate) open: u64,
     pub(crate) accepted: u64,
+    #[serde(default)]
+    pub(crate) limit: u64,
+}
+
+/// The last reload since the start. `error` says why it failed, and is empty for who does not see all pools.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Reload {
+    pub(crate) at: Option<String>,
+    pub(crate) error: Option<String>,
+}
+
+/// The last backup that was asked for since the start, and the last that was made.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct LastBackup {
+    pub(crate) at: Option<String>,
+    pub(crate) error: Option<String>,
+    pub(crate) name: Option<String>,
+    pub(crate) as_of: Option<String>,
+}
+
+/// The system's clock against the time that leases are counted in.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct ClockState {
+    pub(crate) ahead_seconds: f64,
+    pub(crate) synchronized: Option<bool>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use crate::auth::authority::Authority;
+use crate::http::audit::AuditError;
 use crate::http::calls::Api;
 use crate::http::worker_state::OpenConnection;
 
@@ -30,6 +31,7 @@ impl Control {
     /// Changes how many connections are served at the same time. Open connections stay open.
     pub fn set_max_connections(&self, max_connections: u64) {
         self.shares.set_max_connections(max_connections);
+        self.api.stats.set_connection_limit(max_connections);
     }
 
     /// Serves one end of a pair of sockets as a connection of the first worker: for fuzzing.
@@ -51,6 +53,21 @@ impl Control {
     /// The tokens in force, if there are any.
     pub(crate) fn authority(&self) -> Option<&Authority> {
         self.api.authority.as_deref()
+    }
+
+    /// Opens the audit log again.
+    pub(crate) fn reopen_audit(&self) -> Result<(), AuditError> {
+        self.api.audit.reopen()
+    }
+
+    /// Keeps how a reload ended, for the statistics. `error` is why it failed.
+    pub(crate) fn reloaded(&self, error: Option<String>) {
+        self.api.upkeep.reloaded(self.api.engine.now(), error);
+    }
+
+    /// How far the system's clock is ahead of the time that leases are counted in, in seconds.
+    pub(crate) fn clock_ahead_seconds(&self) -> f64 {
+        self.api.engine.clock().system_ahead_seconds()
     }
 
     /// How many connections are open.

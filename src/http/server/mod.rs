@@ -29,8 +29,10 @@ use tracing::info;
 use crate::auth::authority::Authority;
 use crate::auth::registry::Registry;
 use crate::engine::registry::Engine;
+use crate::http::audit::Audit;
 use crate::http::cluster::Cluster;
 use crate::http::counters::recent;
+use crate::http::counters::upkeep::Upkeep;
 use crate::http::limits::Limits;
 use crate::http::request::body::Bodies;
 use crate::http::request::origin::{AllowedHost, Names};
@@ -97,6 +99,8 @@ pub struct ServerConfig {
     pub registry: Arc<Registry>,
     /// The cluster that it is primary of; `None` if it stands alone.
     pub cluster: Option<Arc<Cluster>>,
+    /// What operators change.
+    pub audit: Arc<Audit>,
 }
 
 /// A running server.
@@ -123,11 +127,13 @@ impl Server {
             authority,
             registry,
             cluster,
+            audit,
         } = config;
         let entrances = Entrance::all(&mut listeners, tls.as_ref(), &registry)?;
         let addresses = addresses(&listeners)?;
         let wakers = listeners.iter().map(Listener::waker).collect::<io::Result<_>>()?;
         let stats = Arc::new(Stats::new(threads_to_serve));
+        stats.set_connection_limit(max_connections);
         let api = Arc::new(Api {
             engine: Arc::clone(&engine),
             stats: Arc::clone(&stats),
@@ -136,6 +142,8 @@ impl Server {
             authority,
             registry,
             cluster,
+            audit,
+            upkeep: Upkeep::new(engine.newest_backup()),
             bodies: Arc::new(Bodies::new(limits.clone(), threads_to_serve)),
         });
         let mut workers = Vec::new();

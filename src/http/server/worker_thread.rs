@@ -67,7 +67,7 @@ pub(crate) fn start_worker(
     let commit = Arc::clone(&committed);
     api.engine.journal().on_commit(slot, move || commit.notify_one());
     std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
-        worker_state::install(engine, batches, &api.engine, stats);
+        worker_state::install(engine, batches, &api.engine, Arc::clone(&api.audit), stats);
         runtime.block_on(work(&api, tasks, &committed, deadlines));
         // Cuts what has not ended by now; a blocking call runs to its end, so that nothing is left half done.
         drop(runtime);

@@ -113,7 +113,7 @@ impl TableFile {
         on_damage: OnDamage,
         layout: Layout,
     ) -> Result<OpenedTable, SegmentError> {
-        let sums_io = |error| SegmentError::Io(paths.sums.clone(), error);
+        let sums_io = |error| SegmentError::from_io(&paths.sums, error);
         let (read, sums_damage) = match word_checksums::read(&paths.sums, len) {
             Ok(read) => (Some(read), None),
             Err(damage @ SegmentError::Damaged { .. }) if on_damage == OnDamage::GiveUp => {
@@ -123,7 +123,7 @@ impl TableFile {
         };
         let layout = read.as_ref().map_or(layout, |read| read.layout);
         let words_path = upgrade::words_path(paths, layout);
-        let words_io = |error| SegmentError::Io(words_path.clone(), error);
+        let words_io = |error| SegmentError::from_io(&words_path, error);
         let mapped = MappedWords::open(&words_path, len, Sharing::Private).map_err(words_io)?;
         mapped.populate();
         let words = WordTable::new(mapped);

@@ -6,6 +6,7 @@
 //! the outcomes of the pools' rules: never a number or a value that a caller makes up.
 
 mod pools;
+mod upkeep;
 mod writer;
 
 use std::collections::HashSet;
@@ -22,7 +23,9 @@ use prometheus_client::encoding::{DescriptorEncoder, text};
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::http::actor::Actor;
-use crate::http::calls::{Api, Handled, lists_of, over_pools, pools_of, principals_of, query_of};
+use crate::http::calls::{
+    Api, Handled, ends_of_tokens, lists_of, over_pools, pools_of, principals_of, query_of,
+};
 use crate::http::counters::principals::PrincipalCounts;
 use crate::http::request::query;
 use crate::http::response::body::Body;
@@ -101,6 +104,8 @@ impl Collector for Metrics {
         put_cluster(&mut writer, &self.0)?;
         put_requests(&mut writer, &self.0)?;
         put_principals(&mut writer, &principals_of(&self.0, &self.1))?;
+        upkeep::put_ends_of_tokens(&mut writer, &ends_of_tokens(&self.0, &self.1))?;
+        upkeep::put(&mut writer, &self.0)?;
         put_journal(&mut writer, &self.0)?;
         put_events(&mut writer, &self.0)?;
         put_pools(&mut writer, &pools_of(&self.0, &self.1), self.0.engine.events().map(|events| &**events))?;
@@ -110,7 +115,8 @@ impl Collector for Metrics {
 
 fn put_daemon(out: &mut Writer<'_>, api: &Api) -> fmt::Result {
     let journal = api.engine.journal().check();
-    let ready = journal != Err(JournalError::Poisoned) && !api.draining.load(Ordering::Relaxed);
+    let refuses = matches!(journal, Err(JournalError::Poisoned | JournalError::Full));
+    let ready = !refuses && !api.draining.load(Ordering::Relaxed);
     let labels =
         [("version", env!("CARGO_PKG_VERSION")), ("durability", api.engine.journal().durability().as_str())];
     out.gauges(
@@ -132,7 +138,7 @@ fn put_daemon(out: &mut Writer<'_>, api: &Api) -> fmt::Result {
     }
     out.gauge(
         "allotd_ready",
-        "1 if the daemon accepts work; 0 while draining or after the journal is poisoned",
+        "1 if the daemon accepts work; 0 while draining, while the disk is full, and after the journal is poisoned",
         None,
         flag(ready),
     )?;
@@ -152,6 +158,12 @@ fn put_daemon(out: &mut Writer<'_>, api: &Api) -> fmt::Result {
     }
     let connections = api.stats.connections();
     out.gauge("allotd_connections_open", "Open connections", None, connections.open as f64)?;
+    out.gauge(
+        "allotd_connections_limit",
+        "Connections that are served at the same time",
+        None,
+        api.stats.connection_limit() as f64,
+    )?;
     out.counter(
         "allotd_connections_accepted",
         "Connections accepted since the start",

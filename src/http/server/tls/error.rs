@@ -5,11 +5,13 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::disk::denied::explain;
+
 /// Why the files of TLS are refused; the message says what to do.
 #[derive(Debug, Error)]
 pub enum TlsError {
     /// A file cannot be read.
-    #[error("{} cannot be read: {error}. Check the path of {flag}, and who may read the file", path.display())]
+    #[error("{} cannot be read: {}. Check the path of {flag}", path.display(), explain(path, error))]
     Unreadable {
         /// The flag that names it.
         flag: &'static str,

@@ -99,8 +99,9 @@ impl<'a> RequestInfo<'a> {
             let took = Duration::from_nanos(took_nanos);
             let id = self.id.and_then(|id| id.to_str().ok()).map_or_else(made_id, str::to_owned);
             let unseen = response.extensions().get::<Unseen>().map(|Unseen(pool)| &**pool);
+            let ids = Ids { request: &id, trace: trace.as_ref() };
             let end = Outcome { call, status, took, body: response.body(), unseen };
-            self.tell(end, Ids { request: &id, trace: trace.as_ref() });
+            self.tell(end, ids);
             if event_of(call).is_some() && !self.is_access_refused(end) {
                 let record = self.record(end, response.extensions(), &id);
                 worker_state::audit().add(record);

@@ -31,7 +31,7 @@ PATIENCE = 60
 DEFAULT_PORT = "7979"
 # Ports that pages use: those of the daemon, of TLS, and of proxies.
 PORTS = (DEFAULT_PORT, "7443", "8080", "8081", "5432", "6379")
-KNOWN_LANGUAGES = {"sh", "console", "text", "json", "toml", "yaml", "python", "ts", "nginx", "lua", "sql"}
+KNOWN_LANGUAGES = {"sh", "rust", "console", "text", "json", "toml", "yaml", "python", "ts", "nginx", "lua", "sql"}
 
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z"
 TOKEN = r"[A-Za-z0-9_-]{11}"
@@ -46,6 +46,10 @@ VARIES = [
     (re.compile(r'"(request_id|listen|data|peer)":"[^"]*"'), r'"\1":"X"'),
     (re.compile(r"^(bytes +)[\d,]+", re.M), r"\1N"),
     (re.compile(r"\b\d+ bytes\b"), "N bytes"),
+    (re.compile(r"127\.0\.0\.1:\d{4,5}\b"), "ADDRESS"),
+    (re.compile(r"\b[\d.]+ [KMGT]?i?B\b"), "SIZE"),
+    (re.compile(r"\bup( \d+[dhms])+"), "up T"),
+    (re.compile(r"\b\d+ of (\d+) are open"), r"N of \1 are open"),
     (re.compile(r"\b[\d.]+ (s|ms|µs)(?=$|[ ,])", re.M), "T"),
     (re.compile(r"(traceparent: 00-\w{32})-\w{16}"), r"\1-SPAN"),
     (re.compile(r"\bsha256:[0-9a-f]+"), "SHA"),
@@ -282,7 +286,7 @@ def check(page, allotd, bless):
                 if output:
                     prints = output.text
                 expected = session.replaced(prints) if prints is not None else None
-                fails = expected is not None and expected.startswith("allotd: ")
+                fails = expected is not None and (expected.startswith("allotd: ") or "\nfault " in expected)
                 printed = session.run(session.localized(commands), fails)
                 ran += 1
                 session.learn(prints, printed)

@@ -9,6 +9,8 @@ NOT_RUN = {
     "docs/command-line.md: allotd cluster status": "it needs etcd and a build with clusters; tests/cluster runs these three",
     "docs/command-line.md: allotd cluster handover b": "as above",
     "docs/command-line.md: allotd cluster forget c": "as above",
+    "docs/backup.md: systemctl enable --now allotd-backup.timer": "systemd; tests/package.sh looks at the package",
+    "docs/durability.md: allotd pool show ru                                    # ttl_max": "it follows the recovery of a damaged directory; tests/durability has one",
     "docs/examples/phone-bank/README.md": "it installs packages from PyPI; the example has tests of its own",
     "docs/operations/access.md: allotd serve --data ./data --listen 127.0.0.1:7979 --listen 10.1.0.5:7979,tls,calls=lease \\":
         "another machine's address and users; tests/listeners.rs has such listeners",
@@ -113,6 +115,8 @@ printf 'indicatif;num\\351ro\\n33;123456789\\n33;123456790\\n' > export.csv
     "docs/command-line.md#allotd return": RU + "allotd pool set ru --outcome no_answer=rest:14400 >/dev/null\ngiven ru 79120000001 GbJjqLFGb9w",
     "docs/command-line.md#allotd events": RU + "allotd lease ru --within 79120000001 >/dev/null\nevents_from ru 228736648618592",
     "docs/command-line.md#allotd bench": "pool demo 79120000000-79120099999",
+    "docs/command-line.md#allotd doctor": "pool ru 79120000000-79120000009\nallotd lease ru --count 10 >/dev/null\nallotd backup >/dev/null",
+    "docs/command-line.md#allotd audit": RU + "allotd pool pause ru --reason 'carrier is down' >/dev/null",
     "docs/command-line.md#allotd token check": "rm -f tokens.toml root.token shop.token\n(umask 077; allotd token new root --role admin --pools '*' --out root.token > tokens.toml\n"
         "allotd token new shop --role client --pools 'ru*' --expires 90d --out shop.token >> tokens.toml)",
     "docs/command-line.md#allotd backup": RU + "pool demo 79000000000-79000399999\nallotd pool delete ru-a --force >/dev/null; allotd pool delete ru-b --force >/dev/null\nallotd lease ru --count 2 >/dev/null",
@@ -140,5 +144,6 @@ printf 'indicatif;num\\351ro\\n33;123456789\\n33;123456790\\n' > export.csv
     "docs/http-api.md#Lists": "allotd pool delete ru --force >/dev/null; allotd list delete optouts >/dev/null\n" + RU + "allotd lease ru --within 79120000007 >/dev/null",
     "docs/http-api.md#Release": RU + "allotd pool set ru --holders true >/dev/null\nallotd lease ru --count 2 >/dev/null\nallotd lease ru --count 2 --holder c-17 >/dev/null",
     "docs/http-api.md#Next round": "pool ru 100-109",
-    "docs/http-api.md#Backup": "for name in ru-a ru-b ru-2; do allotd pool delete $name --force >/dev/null; done",
+    "docs/http-api.md#Audit": RU + "allotd pool pause ru --reason 'carrier is down' >/dev/null",
+    "docs/http-api.md#Backup": "pool ru 100-109; for name in ru-a ru-b ru-2; do allotd pool delete $name --force >/dev/null; done",
 }

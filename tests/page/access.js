@@ -67,7 +67,7 @@ export function accessTests(browser) {
     await keyboard.press("Tab");
     assert.equal(await focused(), "act-pause");
     await keyboard.press("Enter");
-    assert.equal(await focused(), "dialog-do");
+    assert.equal(await focused(), "dialog-reason");
     await keyboard.press("Enter");
     await page.says("#said", "ru is paused");
     assert.equal(await focused(), "act-pause");

@@ -132,6 +132,21 @@ export function operateTests(browser) {
     await daemon.stop();
   });
 
+  test("what was changed is shown with who did it, when and why", async () => {
+    const daemon = await Daemon.start();
+    await daemon.createPool("ru", "100-104");
+    const page = await Page.open(browser(), daemon.url);
+    await page.click("#act-pause");
+    await page.tab.type("#dialog-reason", "the carrier is down");
+    await page.confirm("ru is paused");
+    await page.says("#changes tbody tr", /pause: ru\s+“the carrier is down”\s+paused: false → true\s+127\.0\.0\.1:\d+\s+.*(ago|now)/);
+    await page.says("#pool-about", "paused: the carrier is down");
+    assert.match((await daemon.lease("ru")).json.detail + (await daemon.lease("ru")).json.reason, /the carrier is down/);
+    await check(page, "changes");
+    await page.close();
+    await daemon.stop();
+  });
+
   test("a backup is made, and its name is told", async () => {
     const daemon = await Daemon.start();
     await daemon.createPool("ru", "100-104");
@@ -139,6 +154,7 @@ export function operateTests(browser) {
     await page.click("button[data-act=backup]");
     await page.tab.type("#dialog-name", "monday");
     await page.confirm(/Backup monday: 1 pool, 5 numbers, .*B\./);
+    await page.says("#process", /Last backup\s+monday, (now|\d+ s ago)/);
     await page.click("button[data-act=backup]");
     await page.tab.type("#dialog-name", "monday");
     await page.click("#dialog-do");

@@ -71,6 +71,7 @@ const FILES: &[File] = files! {
     SCRIPT "page.js",
     SCRIPT "actions.js",
     SCRIPT "api.js",
+    SCRIPT "changes.js",
     SCRIPT "charts.js",
     SCRIPT "daemon.js",
     SCRIPT "dialog.js",

@@ -44,7 +44,8 @@ const ON_POOL = {
     will: "New leases are refused with 409 paused. Existing leases continue: they can be renewed and returned.",
     undo: "To undo it: Resume.",
     name: "Pause",
-    run: async () => (await call("POST", poolPath(pool, "/pause")), `${pool} is paused.`),
+    fields: [{ key: "reason", label: "Why: callers are told" }],
+    run: async ({ reason }) => (await call("POST", poolPath(pool, `/pause${reason ? `?reason=${encodeURIComponent(reason)}` : ""}`)), `${pool} is paused.`),
   }),
   resume: (pool) => ({
     title: `Resume ${pool}?`,

@@ -23,15 +23,15 @@ export function showDaemon(stats) {
     ["Free on the disk", bytes(disk?.free_bytes), "where the data directory is"],
     ["Size of the disk", bytes(disk?.total_bytes)],
     ["Memory", bytes(stats.memory.resident_bytes), "resident, mapped files included"],
-    ...(stats.backup ? [["Last backup", backupInWords(stats.backup), "since the daemon started"]] : []),
+    ...(stats.backup ? [["Last backup", backupInWords(stats.backup)]] : []),
     ["Open connections", count(stats.connections.open)],
     ["Accepted connections", count(stats.connections.accepted), "since the daemon started"],
   ]);
 }
 
-function backupInWords({ at, error, name }) {
-  if (!at) return "none";
-  return `${error ? `failed: ${error}` : name}, ${relative(at)}`;
+function backupInWords({ at, error, name, as_of: asOf }) {
+  if (error) return `failed ${relative(at)}`;
+  return asOf ? `${name}, ${relative(asOf)}` : "none";
 }
 
 function showRequests(requests) {

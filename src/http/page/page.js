@@ -2,6 +2,7 @@
 
 import { actOnDaemon, actOnList, actOnPool } from "./actions.js";
 import { stats as askStats, explain, Refused } from "./api.js";
+import { showChanges } from "./changes.js";
 import { showLatencies, showRates } from "./charts.js";
 import { showDaemon } from "./daemon.js";
 import { onDone, say } from "./dialog.js";
@@ -58,6 +59,7 @@ function show() {
   showLists(stats.lists);
   showDaemon(stats);
   showLatencies(history);
+  if (!lostSince) showChanges();
   showPools(stats, history, name);
   showActs();
   if (!there) return;
@@ -103,6 +105,7 @@ onDone(() => {
   refreshMap();
   showSettings().then(refreshHours);
   showUsers();
+  showChanges(true);
   if (byId("lookup-number").value) lookUp();
 });
 onOpenNumber((number) => {

@@ -126,9 +126,10 @@ export async function askSettings(pool) {
   };
 }
 
-function showAll({ settings, round, paused_until: opens }) {
+function showAll({ settings, round, paused_until: opens, pause_reason: why }) {
   const { order, ttl, ttl_max: most, rest, on_expiry: end, outcomes = {}, attempts, blocked_by: lists = [], holders, max_per_holder: each, first_per_holder: first, max_waiters: waiters } = settings;
   const about = [`round ${count(round)}`, `${order} order`, `leases last ${duration(ttl)}`];
+  if (why) about.push(`paused: ${why}`);
   if (opens) about.push(`paused until ${opens} by a restore`);
   setText(byId("pool-about"), about.join(" · "));
   const rows = [

@@ -43,7 +43,7 @@ fn options(ttl_seconds: u32) -> LeaseOptions {
 
 fn with_pool(data: &Path, query: &str, numbers: u64) -> Daemon {
     let daemon = Daemon::start(data);
-    let list: String = (1..=numbers).map(|number| format!("{number}\n")).collect();
+    let list = (1..=numbers).map(|number| number.to_string()).collect::<Vec<_>>().join("\n");
     let path = format!("/v1/pools/ru{query}");
     let created = daemon.client().send("PUT", &path, "text/plain", list.as_bytes()).unwrap();
     assert_eq!(created.status, 201, "{}", created.body);

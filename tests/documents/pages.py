@@ -21,7 +21,7 @@ NOT_RUN = {
     "docs/operations/running.md: cargo install --locked cargo-deb": "it builds and installs a package; tests/package.sh does",
     "docs/operations/running.md: $ systemd-analyze security --offline=true docs/packaging/allotd.service | tail -n 1": "systemd; tests/service_manager.rs looks at the unit",
     "docs/operations/running.md: docker build -f docs/packaging/Dockerfile -t allotd .": "Docker; tests/package.sh says what was built",
-    "docs/operations/upgrading.md: allotd backup --name before-upgrade         # 1. a backup, on another disk if there is one":
+    "docs/operations/upgrading.md: allotd backup --verify --name before-upgrade   # 1. a backup, on another disk if there is one":
         "it installs a package; tests/upgrade.rs upgrades a daemon",
 }
 

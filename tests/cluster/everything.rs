@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::checks::check_offline;
 use super::etcd::{self, Etcd};
 use super::members::Members;
-use super::support::{Answer, Client};
+use super::support::{Answer, Client, lasting, try_read_answer};
 
 const FLAGS: [&str; 4] = ["--journal-file-mib", "2", "--cluster-ttl", "2"];
 /// Enough additions that parts of the pool are merged.
@@ -29,7 +29,7 @@ fn lease(client: &mut Client, pool: &str, body: &Value, key: Option<&str>) -> Va
         body.len()
     );
     std::io::Write::write_all(client.connection.get_mut(), request.as_bytes()).unwrap();
-    ok(&super::support::try_read_answer(&mut client.connection, false).unwrap())["leases"][0].clone()
+    lasting(ok(&try_read_answer(&mut client.connection, false).unwrap())["leases"][0].clone())
 }
 
 /// What a pool shows, without what is measured.

@@ -9,7 +9,7 @@ use std::str::FromStr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use sha2::{Digest as _, Sha256};
+use ring::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
 use thiserror::Error;
 
 use crate::log::mask::TOKEN_PREFIX as PREFIX;
@@ -105,8 +105,15 @@ impl TokenHash {
     }
 
     fn of_text(text: &[u8]) -> Self {
-        Self(Sha256::digest(text).into())
+        Self(sha256(text))
     }
+}
+
+/// SHA-256 of `content`.
+pub(super) fn sha256(content: &[u8]) -> [u8; SHA256_OUTPUT_LEN] {
+    let mut hash = [0; SHA256_OUTPUT_LEN];
+    hash.copy_from_slice(digest(&SHA256, content).as_ref());
+    hash
 }
 
 impl FromStr for TokenHash {

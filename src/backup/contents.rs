@@ -9,7 +9,7 @@ use std::path::{Component, Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::disk::files;
-use crate::store::checksummed_text::{with_checksum, without_checksum};
+use crate::store::checksummed_text::{ChecksummedToml, checksummed_toml};
 use crate::store::data_dir::CONTENTS_FILE;
 
 /// Version of the file and of what it lists.
@@ -60,11 +60,6 @@ pub(crate) struct Contents {
     pub(crate) files: Vec<FileEntry>,
 }
 
-#[derive(Deserialize)]
-struct FormatOnly {
-    format: u32,
-}
-
 impl Contents {
     pub(crate) fn new(as_of: String, pools: u64, numbers: u64, files: Vec<FileEntry>) -> Self {
         Self { format: FORMAT, version: env!("CARGO_PKG_VERSION").to_owned(), as_of, pools, numbers, files }
@@ -77,7 +72,7 @@ impl Contents {
 
     /// The file's content.
     pub(crate) fn content(&self) -> io::Result<String> {
-        Ok(with_checksum(&toml::to_string(self).map_err(io::Error::other)?))
+        checksummed_toml(self)
     }
 
     /// Reads the list of a backup.
@@ -97,16 +92,14 @@ impl Contents {
     }
 
     fn parse(content: &[u8]) -> Result<Self, ParseError> {
-        let damaged = |what: &dyn std::fmt::Display| ParseError::Damaged(what.to_string());
-        let text = std::str::from_utf8(content).map_err(|error| damaged(&error))?;
-        let text = without_checksum(text).map_err(|what| damaged(&what))?;
-        let found = toml::from_str::<FormatOnly>(text).map_err(|error| damaged(&error.message()))?;
-        if found.format != FORMAT {
-            return Err(ParseError::OtherFormat(found.format));
+        let found = ChecksummedToml::parse(content).map_err(ParseError::Damaged)?;
+        match found.format().map_err(ParseError::Damaged)? {
+            FORMAT => {}
+            other => return Err(ParseError::OtherFormat(other)),
         }
-        let contents: Self = toml::from_str(text).map_err(|error| damaged(&error.message()))?;
+        let contents: Self = found.values().map_err(ParseError::Damaged)?;
         match contents.files.iter().find(|file| !file.stays_below()) {
-            Some(file) => Err(damaged(&format!("\"{}\" is not a path below it", file.path))),
+            Some(file) => Err(ParseError::Damaged(format!("\"{}\" is not a path below it", file.path))),
             None => Ok(contents),
         }
     }

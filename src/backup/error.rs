@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use crate::disk::denied::explain;
 use crate::disk::files;
 use crate::engine::budgets::BudgetError;
-use crate::journal::handle::JournalError;
+use crate::journal::error::JournalError;
 
 /// Longest name of a backup, in bytes.
 pub(crate) const MAX_NAME_BYTES: usize = 64;

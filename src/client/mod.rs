@@ -156,7 +156,7 @@ async fn connect(server: &Server) -> Result<SendRequest<Payload>, ClientError> {
     let unreachable = |error| ClientError::Unreachable { server: server.to_string(), error };
     match &server.endpoint {
         Endpoint::Tcp(authority) => {
-            handshake(TcpStream::connect(authority).await.map_err(unreachable)?).await
+            handshake(Box::new(TcpStream::connect(authority).await.map_err(unreachable)?)).await
         }
         Endpoint::Tls(authority, tls) => {
             let stream = TcpStream::connect(authority).await.map_err(unreachable)?;
@@ -164,15 +164,20 @@ async fn connect(server: &Server) -> Result<SendRequest<Payload>, ClientError> {
                 Some(cause) => ClientError::tls(cause),
                 None => unreachable(error),
             };
-            handshake(tls.connect(stream).await.map_err(refused)?).await
+            handshake(Box::new(tls.connect(stream).await.map_err(refused)?)).await
         }
-        Endpoint::Unix(path) => handshake(UnixStream::connect(path).await.map_err(unreachable)?).await,
+        Endpoint::Unix(path) => {
+            handshake(Box::new(UnixStream::connect(path).await.map_err(unreachable)?)).await
+        }
     }
 }
 
-async fn handshake<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
-    stream: S,
-) -> Result<SendRequest<Payload>, ClientError> {
+/// A connection of any kind, so that the protocol above it is compiled once.
+pub(crate) trait ByteStream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> ByteStream for S {}
+
+async fn handshake(stream: Box<dyn ByteStream>) -> Result<SendRequest<Payload>, ClientError> {
     let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     // The connection's error is also the error of the request.
     tokio::spawn(async move { drop(connection.await) });

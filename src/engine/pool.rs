@@ -20,7 +20,7 @@ use crate::engine::counters::outcomes::{OutcomeId, Outcomes};
 use crate::engine::segment::spans::SegmentIndex;
 use crate::engine::segment::within::Within;
 use crate::histogram::{Distribution, DistributionSnapshot};
-use crate::journal::handle::JournalError;
+use crate::journal::error::JournalError;
 use crate::numbers::number::NumberRange;
 use crate::state::floors::Floors;
 use crate::state::time::Timestamp;

@@ -1,7 +1,7 @@
 //! Why a pool could not be changed or deleted.
 
 use crate::domain::settings::SettingsError;
-use crate::journal::handle::JournalError;
+use crate::journal::error::JournalError;
 
 use super::lists::NoSuchList;
 

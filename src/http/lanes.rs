@@ -3,7 +3,7 @@
 //! Each kind of work has threads of its own in each worker, so that none waits for another kind: however many
 //! imports are in progress, an operator's pause finds a thread. Work that finds no thread waits as a task.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinHandle};
@@ -35,10 +35,24 @@ thread_local! {
 }
 
 /// Runs `work` on a thread of `lane`. Once it has begun it runs to its end, even if nobody waits any more.
+///
+/// # Panics
+///
+/// Never: work that panics is an error.
 pub(crate) async fn run<T: Send + 'static>(
     lane: Lane,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, JoinError> {
+    let result = Arc::new(Mutex::new(None));
+    let slot = Arc::clone(&result);
+    run_boxed(lane, Box::new(move || *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(work())))
+        .await?;
+    let result = result.lock().unwrap_or_else(PoisonError::into_inner).take();
+    Ok(result.expect("work that ended without a panic has left its result"))
+}
+
+/// One type for all calls: each type of task is compiled anew, with the runtime's part of it.
+async fn run_boxed(lane: Lane, work: Box<dyn FnOnce() + Send>) -> Result<(), JoinError> {
     let free = FREE.with(|free| Arc::clone(&free[lane as usize]));
     // A task of its own takes the thread: the task of a connection may not ask for the result until its
     // client has read something, and would keep the thread from others.
@@ -46,9 +60,8 @@ pub(crate) async fn run<T: Send + 'static>(
         // Fails only for a closed semaphore, which these never are.
         let thread = free.acquire_owned().await.ok();
         let done = tokio::task::spawn_blocking(move || {
-            let done = work();
+            work();
             drop(thread);
-            done
         });
         done.await
     }));
@@ -56,9 +69,9 @@ pub(crate) async fn run<T: Send + 'static>(
 }
 
 /// A job that is dropped with its caller, unless it has begun.
-struct Job<T>(JoinHandle<T>);
+struct Job(JoinHandle<Result<(), JoinError>>);
 
-impl<T> Drop for Job<T> {
+impl Drop for Job {
     fn drop(&mut self) {
         self.0.abort();
     }

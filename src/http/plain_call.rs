@@ -32,6 +32,7 @@ use super::worker_state::{self, WorkerState};
 #[derive(Clone, Copy)]
 struct PlainCall<'r> {
     call: Call,
+    /// The pool; with a slash in it, the path is that of another call or of none.
     pool: &'r str,
     /// The number; empty for a lease.
     digits: &'r str,
@@ -54,10 +55,10 @@ impl<'r> PlainCall<'r> {
             (pool.strip_suffix("/numbers/")?, call, digits)
         };
         let is_plain = *request.method() == Method::POST && request.body().is_end_stream();
-        (is_plain && !pool.contains('/')).then_some(Self { call, pool, digits })
+        is_plain.then_some(Self { call, pool, digits })
     }
 
-    /// Makes the call. `None` if it takes longer than the worker may.
+    /// Makes the call. `None` if it takes longer than the worker may, or is none of these.
     #[inline]
     fn run(
         self,
@@ -68,7 +69,7 @@ impl<'r> PlainCall<'r> {
     ) -> Option<Result<Made, Problem>> {
         // As for any call, a pool that does not exist comes first.
         let Some(pool) = state.pools.load().get(self.pool) else {
-            return Some(Err(Problem::pool_not_found()));
+            return (!self.pool.contains('/')).then(|| Err(Problem::pool_not_found()));
         };
         if self.call == Call::Lease {
             plain_lease(pool, request.uri().query(), actor, &mut state.calls)

@@ -12,9 +12,10 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Semaphore, oneshot};
+
+use crate::client::ByteStream;
 
 use super::cluster::{ClusterStatus, Role};
 use super::response::body::Body;
@@ -100,10 +101,10 @@ async fn accept(
                 let (standby, tls) = (Arc::clone(&standby), tls.clone());
                 tokio::spawn(async move {
                     match tls {
-                        None => serve(stream, standby).await,
+                        None => serve(Box::new(stream), standby).await,
                         Some(tls) => {
                             if let Some(accepted) = tls.accept(stream).await {
-                                serve(accepted.stream, standby).await;
+                                serve(Box::new(accepted.stream), standby).await;
                             }
                         }
                     }
@@ -121,7 +122,7 @@ async fn accept(
                 };
                 let standby = Arc::clone(&standby);
                 tokio::spawn(async move {
-                    serve(stream, standby).await;
+                    serve(Box::new(stream), standby).await;
                     drop(place);
                 });
             }
@@ -129,7 +130,7 @@ async fn accept(
     }
 }
 
-async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, standby: Arc<Standby>) {
+async fn serve(stream: Box<dyn ByteStream>, standby: Arc<Standby>) {
     let service = service_fn(move |request: Request<Incoming>| {
         let response = standby.answer(&request);
         async move { Ok::<_, std::convert::Infallible>(response) }

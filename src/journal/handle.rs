@@ -1,11 +1,9 @@
 //! The journal as the threads that change words see it.
 
-use std::io;
-use std::sync::{Arc, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crossbeam::utils::CachePadded;
-use tracing::{error, info, warn};
 
 use crate::sys::atomics::{self, AtomicBool, AtomicU32, AtomicU64, Ordering};
 use crate::sys::lock;
@@ -14,6 +12,7 @@ use crate::sys::sync::Mutex;
 use crate::sys::sync::thread::Thread;
 
 use super::durability::Durability;
+use super::error::JournalError;
 use super::queue::{Position, Queues};
 use super::record::{HolderRecord, ListRecord, MarksRecord, Record, RoundRecord};
 use super::replica::Replica;
@@ -24,32 +23,10 @@ const WAKE_RECORDS: u64 = 1_024;
 /// How long a thread that waits for the writer sleeps before it checks again.
 const FULL_QUEUE_PAUSE_MICROS: u64 = if cfg!(allotd_shuttle) { 1_000 } else { 50 };
 
-/// Why no change is accepted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum JournalError {
-    /// The disk is full.
-    #[error(
-        "the disk of the data directory is full: free some space; changes then work again without a restart"
-    )]
-    Full,
-    /// Too few standbys are there.
-    #[error(
-        "too few standbys are there to keep a change, as --require-replicas asks for: start them; changes then work \
-         again without a restart"
-    )]
-    TooFewReplicas,
-    /// Another member of the cluster may be primary.
-    #[error("another member of the cluster may be primary by now: ask again, or ask the other members")]
-    Deposed,
-    /// The disk failed; the daemon stops.
-    #[error("the disk failed and the daemon stops: read its log, check the disk, then start it again")]
-    Poisoned,
-}
-
-const OPEN: u32 = 0;
-const FULL: u32 = 1;
-const POISONED: u32 = 2;
-const TOO_FEW_REPLICAS: u32 = 3;
+pub(super) const OPEN: u32 = 0;
+pub(super) const FULL: u32 = 1;
+pub(super) const POISONED: u32 = 2;
+pub(super) const TOO_FEW_REPLICAS: u32 = 3;
 
 type Callback = Box<dyn Fn() + Send + Sync>;
 
@@ -59,18 +36,18 @@ pub struct Journal {
     durability: Durability,
     /// Whether changes of words are recorded. Not with `none`, where only the tables hold them.
     records_words: bool,
-    state: AtomicU32,
+    pub(super) state: AtomicU32,
     /// For each slot, the count of its records at its last wake-up of the writer. Only its thread uses it.
     woken: Box<[CachePadded<AtomicU64>]>,
     on_commit: Box<[OnceLock<Callback>]>,
-    on_poison: OnceLock<Callback>,
-    on_refusal: OnceLock<Callback>,
-    /// See [`Self::is_running_low`].
+    pub(super) on_poison: OnceLock<Callback>,
+    pub(super) on_refusal: OnceLock<Callback>,
+    /// Whether the file being written is half full and there is no spare one.
     pub(super) scarce: AtomicBool,
     /// Set when the daemon ends: nothing waits for space on the disk any more.
-    ending: AtomicBool,
+    pub(super) ending: AtomicBool,
     /// Set once the writer has ended: nothing more is committed.
-    ended: AtomicBool,
+    pub(super) ended: AtomicBool,
     pub(super) poison: Mutex<Option<String>>,
     pub(super) writer: OnceLock<Thread>,
     /// The last frame with records that is written for good. Only the writer changes it.
@@ -292,140 +269,10 @@ impl Journal {
         let _ = self.on_commit[slot.0].set(Box::new(callback));
     }
 
-    /// Sets the callback for when the journal is poisoned. Once.
-    pub fn on_poison(&self, callback: impl Fn() + Send + Sync + 'static) {
-        let _ = self.on_poison.set(Box::new(callback));
-        if let (true, Some(callback)) = (self.is_poisoned(), self.on_poison.get()) {
-            callback();
-        }
-    }
-
-    /// Sets the callback for when changes begin to be refused. Once.
-    pub(crate) fn on_refusal(&self, callback: impl Fn() + Send + Sync + 'static) {
-        let _ = self.on_refusal.set(Box::new(callback));
-    }
-
-    fn refused(&self) {
-        if let Some(callback) = self.on_refusal.get() {
-            callback();
-        }
-    }
-
     pub(super) fn wake_slot(&self, slot: Slot) {
         if let Some(callback) = self.on_commit[slot.0].get() {
             callback();
         }
-    }
-
-    /// Whether changes are refused because the disk is full.
-    pub(super) fn is_full(&self) -> bool {
-        self.state.load(Ordering::Relaxed) == FULL
-    }
-
-    pub(super) fn set_full(&self, full: bool) {
-        let (from, to) = if full { (OPEN, FULL) } else { (FULL, OPEN) };
-        // The load keeps the exchange rare.
-        if self.state.load(Ordering::Relaxed) != from
-            || self.state.compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst).is_err()
-        {
-            return;
-        }
-        if full {
-            self.refused();
-            warn!(
-                event = "storage_full",
-                "the disk of the data directory is full and changes are refused: free some space; changes \
-                 then work again without a restart"
-            );
-        } else {
-            info!(
-                event = "storage_free",
-                "changes are accepted again: the disk has space, or the journal has files of its own that are free"
-            );
-        }
-    }
-
-    /// Refuses changes, or accepts them again, as standbys go and come.
-    pub(crate) fn set_too_few_replicas(&self, too_few: bool) {
-        let (from, to) = if too_few { (OPEN, TOO_FEW_REPLICAS) } else { (TOO_FEW_REPLICAS, OPEN) };
-        if self.state.compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst).is_err() {
-            return;
-        }
-        if too_few {
-            self.refused();
-            warn!(
-                event = "too_few_replicas",
-                "too few standbys are there: changes are refused until there are enough"
-            );
-        } else {
-            info!(event = "replicas", "enough standbys are there: changes are accepted");
-        }
-    }
-
-    /// Whether the file being written is half full and there is no spare one. Another needs the running
-    /// checkpoint to end or more space on the disk.
-    pub(crate) fn is_running_low(&self) -> bool {
-        self.scarce.load(Ordering::Relaxed)
-    }
-
-    /// Whether the disk failed: nothing more is confirmed.
-    pub fn is_poisoned(&self) -> bool {
-        self.state.load(Ordering::SeqCst) == POISONED
-    }
-
-    /// Whether nothing more is committed: the disk failed, or the journal is closed.
-    pub(super) fn has_ended(&self) -> bool {
-        self.is_poisoned() || self.ended.load(Ordering::SeqCst)
-    }
-
-    /// Call when the daemon ends: a writer that waits for space on the disk then fails instead. What it could
-    /// not write was never confirmed.
-    pub fn end_waits(&self) {
-        self.ending.store(true, Ordering::SeqCst);
-        self.wake_writer();
-    }
-
-    /// Whether the writer must not wait for space.
-    pub(super) fn is_ending(&self) -> bool {
-        self.ending.load(Ordering::SeqCst)
-    }
-
-    /// Marks the writer as ended.
-    pub(super) fn end(&self) {
-        self.ended.store(true, Ordering::SeqCst);
-    }
-
-    /// Why the journal is poisoned.
-    pub fn poisoned_by(&self) -> Option<String> {
-        self.poison.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Stops all confirmations. Those already sent remain valid. Only the first reason is kept.
-    pub fn poison(&self, what: &str, error: &io::Error) {
-        let mut poison = self.poison.lock().unwrap_or_else(PoisonError::into_inner);
-        if poison.is_some() {
-            return;
-        }
-        let reason = format!("{what}: {error}");
-        *poison = Some(reason.clone());
-        self.state.store(POISONED, Ordering::SeqCst);
-        drop(poison);
-        // Until the writer runs, the opening of the data directory reports the failure itself.
-        // What another member may have taken over is no failure of the disk.
-        if self.writer.get().is_some() && self.may_answer() {
-            error!(
-                event = "poisoned",
-                reason,
-                "the disk failed: the daemon confirms nothing more and stops; check the disk and the \
-                 system's log, then start it again"
-            );
-        }
-        self.queues.wake_all(|slot| self.wake_slot(slot));
-        if let Some(callback) = self.on_poison.get() {
-            callback();
-        }
-        self.refused();
-        self.wake_writer();
     }
 
     /// What a reply promises.

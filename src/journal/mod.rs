@@ -8,7 +8,7 @@
 //! * `pin`: keeps files while a backup reads them.
 //! * `queue`: carries records from the threads that change words to the writer, and reports what is
 //!   committed.
-//! * `handle`: the journal as these threads see it.
+//! * `handle`: the journal as these threads see it. `acceptance`, `error`: whether and why it accepts no changes.
 //! * `group_commit`: the one thread that writes: group commit, the next file, the stop when the disk fails.
 //! * `recovery`: reads the files back.
 //! * `replica`: the log of other machines in which records stand first. `received`: writes what comes from there.
@@ -18,9 +18,11 @@
 //! threads: reading them back takes the maximum. A reply is held until the frames with its records, and with
 //! all that it saw, are durable.
 
+mod acceptance;
 pub mod cause;
 pub(crate) mod checkpointer;
 pub(crate) mod durability;
+pub(crate) mod error;
 pub mod file;
 pub mod frame;
 pub mod frame_time;
@@ -44,9 +46,10 @@ pub(crate) mod tail;
 
 pub use checkpointer::{Checkpoint, MAX_FILES};
 pub use durability::Durability;
+pub use error::JournalError;
 pub use frame_time::FrameTime;
 pub use group_commit::TimeSource;
-pub use handle::{Changing, Journal, JournalError};
+pub use handle::{Changing, Journal};
 pub use pin::Pin;
 pub use queue::Position;
 pub use running::{Callbacks, JournalConfig, MIN_FILE_BYTES, Running, StartError};

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::disk::device::Disk;
 use crate::disk::files;
-use crate::store::checksummed_text::{with_checksum, without_checksum};
+use crate::store::checksummed_text::{ChecksummedToml, checksummed_toml};
 
 /// The file's name in the data directory.
 pub const MEMBER_FILE: &str = "cluster.toml";
@@ -83,19 +83,16 @@ impl MemberFile {
             Ok(content) => content,
         };
         let damaged = |what: String| MemberFileError::Damaged(path.clone(), what);
-        let text = String::from_utf8(content).map_err(|error| damaged(error.to_string()))?;
-        let text = without_checksum(&text).map_err(damaged)?;
-        let found: Self = toml::from_str(text).map_err(|error| damaged(error.message().to_owned()))?;
-        if found.format != FORMAT {
-            return Err(damaged(format!("it has format {}, this allotd reads {FORMAT}", found.format)));
+        let found = ChecksummedToml::parse(&content).map_err(damaged)?;
+        match found.format().map_err(damaged)? {
+            FORMAT => found.values().map_err(damaged).map(Some),
+            other => Err(damaged(format!("it has format {other}, this allotd reads {FORMAT}"))),
         }
-        Ok(Some(found))
     }
 
     /// Writes it durably.
     pub fn write(&self, disk: &dyn Disk, data_dir: &Path) -> io::Result<()> {
-        let text = toml::to_string(self).map_err(io::Error::other)?;
-        files::replace_file(disk, &data_dir.join(MEMBER_FILE), with_checksum(&text).as_bytes())
+        files::replace_file(disk, &data_dir.join(MEMBER_FILE), checksummed_toml(self)?.as_bytes())
     }
 }
 

@@ -36,7 +36,7 @@ use crate::journal::record::{ListRecord, RECORD_BYTES, Record};
 use crate::numbers::set::NumberSet;
 use crate::numbers::set::writer::Written;
 
-use super::checksummed_text::{with_checksum, without_checksum};
+use super::checksummed_text::{ChecksummedToml, checksummed_toml};
 
 /// Version of `list.toml` and `changes`.
 const FORMAT: u32 = 1;
@@ -115,11 +115,6 @@ impl SetEntry {
     }
 }
 
-#[derive(Deserialize)]
-struct FormatOnly {
-    format: u32,
-}
-
 /// When the files of a list were written last; `None` if the system does not report it.
 pub(crate) fn written_at(list_dir: &Path) -> Option<SystemTime> {
     let modified = |name| fs::metadata(list_dir.join(name)).and_then(|file| file.modified()).ok();
@@ -147,14 +142,12 @@ impl ListManifest {
         let content = files::read_small_file(&path, MAX_LIST_FILE_BYTES);
         let content = content.map_err(|error| ListFileError::Io(path.clone(), error))?;
         let damaged = |what: String| ListFileError::Damaged(path.clone(), what);
-        let text = String::from_utf8(content).map_err(|error| damaged(error.to_string()))?;
-        let text = without_checksum(&text).map_err(damaged)?;
-        let toml = |error: toml::de::Error| damaged(error.message().to_owned());
-        match toml::from_str::<FormatOnly>(text).map_err(toml)?.format {
+        let found = ChecksummedToml::parse(&content).map_err(damaged)?;
+        match found.format().map_err(damaged)? {
             FORMAT => {}
             other => return Err(ListFileError::OtherFormat(path, other)),
         }
-        let manifest: Self = toml::from_str(text).map_err(toml)?;
+        let manifest: Self = found.values().map_err(damaged)?;
         if manifest.id.len() != 16 || !manifest.id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Err(damaged(format!("id is \"{}\", not sixteen hexadecimal digits", manifest.id)));
         }
@@ -163,7 +156,7 @@ impl ListManifest {
 
     /// The file's content.
     pub(crate) fn content(&self) -> io::Result<String> {
-        Ok(with_checksum(&toml::to_string(self).map_err(io::Error::other)?))
+        checksummed_toml(self)
     }
 
     pub(crate) fn write(&self, disk: &dyn Disk, list_dir: &Path) -> io::Result<()> {
@@ -284,6 +277,7 @@ pub(crate) fn list_dirs(lists_dir: &Path) -> io::Result<Vec<(ListName, PathBuf)>
 mod tests {
     use super::*;
     use crate::disk::device::RealDisk;
+    use crate::store::checksummed_text::with_checksum;
 
     #[test]
     fn changes_are_read_back_and_every_flipped_bit_is_found() {

@@ -20,7 +20,7 @@ use crate::domain::remark::Remark;
 use crate::domain::settings::Settings;
 use crate::state::time::{EPOCH_UNIX_SECONDS, Timestamp};
 
-use super::checksummed_text::{with_checksum, without_checksum};
+use super::checksummed_text::{ChecksummedToml, checksummed_toml};
 use super::table::word_checksums::Layout;
 use super::zones_file::ZonesEntry;
 
@@ -131,11 +131,6 @@ impl SegmentEntry {
     }
 }
 
-#[derive(Deserialize)]
-struct FormatOnly {
-    format: u32,
-}
-
 impl Manifest {
     pub(crate) fn new(pool_id: u64, settings: Settings, segments: Vec<SegmentEntry>) -> Self {
         Self {
@@ -239,25 +234,14 @@ impl Manifest {
 
     /// Reads the content of the file at `path`.
     pub(crate) fn parse(path: &Path, content: &[u8]) -> Result<Self, ManifestError> {
-        let path = path.to_owned();
-        let text = match std::str::from_utf8(content) {
-            Ok(text) => text,
-            Err(error) => return Err(ManifestError::Damaged(path, error.to_string())),
-        };
-        let text = match without_checksum(text) {
-            Ok(text) => text,
-            Err(what) => return Err(ManifestError::Damaged(path, what)),
-        };
-        match toml::from_str::<FormatOnly>(text) {
-            Ok(found) if !(OLDEST_FORMAT..=FORMAT).contains(&found.format) => {
-                return Err(ManifestError::OtherFormat(path, found.format));
-            }
-            Ok(_) => {}
-            Err(error) => return Err(ManifestError::Damaged(path, error.message().to_owned())),
+        let damaged = |what| ManifestError::Damaged(path.to_owned(), what);
+        let found = ChecksummedToml::parse(content).map_err(damaged)?;
+        let format = found.format().map_err(damaged)?;
+        if !(OLDEST_FORMAT..=FORMAT).contains(&format) {
+            return Err(ManifestError::OtherFormat(path.to_owned(), format));
         }
-        let mut manifest: Self =
-            toml::from_str(text).map_err(|e| ManifestError::Damaged(path.clone(), e.message().to_owned()))?;
-        manifest.check().map_err(|what| ManifestError::Damaged(path, what))?;
+        let mut manifest: Self = found.values().map_err(damaged)?;
+        manifest.check().map_err(damaged)?;
         manifest.is_without_attempts = manifest.format < FIRST_WITH_ATTEMPTS;
         manifest.format = FORMAT;
         Ok(manifest)
@@ -296,7 +280,7 @@ impl Manifest {
         // Until its tables are written anew, which they are as it is read.
         let format = if self.is_without_attempts { FIRST_WITH_ATTEMPTS - 1 } else { FORMAT };
         let written = Self { format, ..self.clone() };
-        Ok(with_checksum(&toml::to_string(&written).map_err(io::Error::other)?))
+        checksummed_toml(&written)
     }
 
     pub(crate) fn write(&self, disk: &dyn Disk, pool_dir: &Path) -> io::Result<()> {
@@ -308,6 +292,7 @@ impl Manifest {
 mod tests {
     use super::*;
     use crate::disk::device::RealDisk;
+    use crate::store::checksummed_text::with_checksum;
 
     /// As format 2 was written. Never change it: later versions go on reading it.
     const FORMAT_2: &str = "crc32c = \"CHECKSUM\"\nformat = 2\nid = \"00000000000000ab\"\nround = 3\npaused = true\n\n\

@@ -8,7 +8,7 @@ use crate::domain::list_name::ListName;
 use crate::engine::operations::import::{ImportError, ImportReport, NumberSource, Numbers};
 use crate::engine::registry::Engine;
 use crate::engine::shared::{BURST_RECORDS, SWEEPER_SLOT};
-use crate::journal::handle::JournalError;
+use crate::journal::error::JournalError;
 use crate::numbers::number::{Number, NumberRange};
 use crate::numbers::pieces::{changed, common, differences};
 use crate::numbers::set::writer::WriteError;

@@ -7,7 +7,7 @@ use crate::domain::settings::PoolName;
 use crate::engine::budgets::BudgetError;
 use crate::engine::lists::NoSuchList;
 use crate::engine::pool_error::ChangeError;
-use crate::journal::handle::JournalError;
+use crate::journal::error::JournalError;
 use crate::numbers::list::error::ListError;
 use crate::numbers::set::error::SetError;
 use crate::numbers::set::writer::WriteError;

@@ -1,7 +1,7 @@
 //! Why a lease call returned no lease.
 
 use crate::engine::holders::MAX_HOLDERS;
-use crate::journal::handle::JournalError;
+use crate::journal::error::JournalError;
 use crate::state::time::Timestamp;
 
 use super::lease_to::HolderQuota;

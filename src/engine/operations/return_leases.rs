@@ -12,7 +12,7 @@ use crate::engine::lists::list::{List, TooManyNumbers};
 use crate::engine::pool::Pool;
 use crate::engine::segment::Segment;
 use crate::engine::worker::Worker;
-use crate::journal::handle::JournalError;
+use crate::journal::error::JournalError;
 use crate::journal::queue::Position;
 use crate::state::number_state::State;
 use crate::state::time::Timestamp;

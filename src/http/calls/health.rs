@@ -12,7 +12,7 @@ use crate::http::request::query;
 use crate::http::response::code::Code;
 use crate::http::response::json;
 use crate::http::response::problem::Problem;
-use crate::journal::handle::JournalError;
+use crate::journal::error::JournalError;
 
 /// `GET /healthz`: the process responds.
 pub(crate) fn alive(_api: &Arc<Api>, _actor: &Actor, request: Request<Incoming>) -> Result<Handled, Problem> {

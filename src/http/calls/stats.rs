@@ -29,7 +29,7 @@ use crate::http::response::stats::{
     Lateness, ListStats, Memory, PoolEvents, PoolRefusals, PoolStats, PrincipalStats, Rates, RefusalStats,
     Reload, Stats, TopHolder, Totals,
 };
-use crate::journal::handle::JournalError;
+use crate::journal::error::JournalError;
 use crate::state::time::Timestamp;
 use crate::sys::clock_sync::is_synchronized;
 use crate::sys::memory::resident_bytes;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::RangeInclusive;
 
 use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error, Visitor};
+use serde_json::Value;
 
 use crate::domain::holder::HolderName;
 use crate::domain::json_fields::integer_of;
@@ -16,9 +17,11 @@ use crate::numbers::number::Number;
 /// Parses a whole body; the error says where and why it failed.
 pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     // UTF-8 is checked once for the whole body instead of per string. For invalid UTF-8 the error says where.
-    str::from_utf8(body)
-        .map_or_else(|_| serde_json::from_slice(body), serde_json::from_str)
-        .map_err(|error| Problem::bad_request(format!("The body is refused: {error}")))
+    let parsed = match str::from_utf8(body) {
+        Ok(body) => serde_json::from_str(body),
+        Err(_) => serde_json::from_slice::<Value>(body).and_then(T::deserialize),
+    };
+    parsed.map_err(|error| Problem::bad_request(format!("The body is refused: {error}")))
 }
 
 /// Parses a whole body that is an object. serde would take an array for the members in their order.

@@ -11,7 +11,7 @@ use crate::engine::operations::import::ImportError;
 use crate::engine::operations::lease::LeaseError;
 use crate::engine::operations::return_leases::ReturnError;
 use crate::engine::pool_error::{ChangeError, DeleteError};
-use crate::journal::handle::JournalError;
+use crate::journal::error::JournalError;
 
 use super::code::Code;
 use super::problem::{Problem, RETRY_AFTER_SECONDS};

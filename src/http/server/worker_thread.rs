@@ -10,6 +10,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 
+use crate::client::ByteStream;
 use crate::http::caller::Caller;
 use crate::http::calls::Api;
 use crate::http::counters::WorkerStats;
@@ -90,11 +91,12 @@ async fn work(
             task = tasks.recv() => match task {
                 // A connection that cannot be registered is closed by dropping it.
                 Some(Task::Serve(stream, entrance, guard, place)) => {
-                    let (guard, welcome) = ((guard, place), Admission::Served);
+                    let (guard, welcome) = ((Some(guard), place), Admission::Served);
                     let _ = start_connection(stream, &entrance, guard, welcome, api, &connections);
                 }
                 Some(Task::Refuse(stream, entrance, place)) => {
-                    let _ = start_connection(stream, &entrance, place, Admission::Refused, api, &connections);
+                    let (guard, welcome) = ((None, place), Admission::Refused);
+                    let _ = start_connection(stream, &entrance, guard, welcome, api, &connections);
                 }
                 // The receiver may have given up.
                 Some(Task::Answer(asked)) => drop(asked.send(())),
@@ -115,11 +117,14 @@ async fn work(
     }
 }
 
+/// What a connection keeps until it ends.
+type Guard = (Option<OpenConnection>, Place);
+
 /// Serves a connection in its own task, which keeps `guard` until it ends.
 fn start_connection(
     stream: Stream,
     entrance: &Entrance,
-    guard: impl Send + 'static,
+    guard: Guard,
     welcome: Admission,
     api: &Arc<Api>,
     connections: &Arc<Connections>,
@@ -140,14 +145,14 @@ fn start_connection(
         Stream::Unix(stream) => {
             stream.set_nonblocking(true)?;
             let caller = entrance.unix_caller(&stream)?;
-            let stream = UnixStream::from_std(stream)?;
+            let stream: Box<dyn ByteStream> = Box::new(UnixStream::from_std(stream)?);
             spawn(connection::serve(stream, caller, welcome, api, connections), guard);
         }
     }
     Ok(())
 }
 
-fn spawn(serving: impl Future<Output = ()> + Send + 'static, guard: impl Send + 'static) {
+fn spawn(serving: impl Future<Output = ()> + Send + 'static, guard: Guard) {
     tokio::spawn(async move {
         serving.await;
         drop(guard);
@@ -169,7 +174,8 @@ async fn serve_tls(
         return;
     }
     let caller = caller.behind(&accepted, &tls);
-    connection::serve(accepted.stream, caller, welcome, api, connections).await;
+    let stream: Box<dyn ByteStream> = Box::new(accepted.stream);
+    connection::serve(stream, caller, welcome, api, connections).await;
 }
 
 /// Opens the gates of this worker's connections as the journal commits.

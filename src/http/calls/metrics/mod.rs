@@ -31,7 +31,7 @@ use crate::http::request::query;
 use crate::http::response::body::Body;
 use crate::http::response::problem::Problem;
 use crate::http::standby;
-use crate::journal::handle::JournalError;
+use crate::journal::error::JournalError;
 use crate::sys::memory::resident_bytes;
 
 use pools::{put_lists, put_pools};

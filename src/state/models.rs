@@ -68,12 +68,8 @@ fn ranks(len: u32, free: &[u32]) -> SegmentState<Box<[AtomicU64]>> {
 type Model = SegmentState<Box<[AtomicU64]>>;
 
 fn lease_one(model: &Model, slot: Slot, until: u32) -> Option<(Rank, Word)> {
-    while let Some(rank) = take_one(&model.free, slot) {
-        if let Ok(word) = model.lease(rank, at(until), Floors::NONE) {
-            return Some((rank, word));
-        }
-    }
-    None
+    let lease = |rank| Some((rank, model.lease(rank, at(until), Floors::NONE).ok()?));
+    std::iter::from_fn(|| take_one(&model.free, slot)).find_map(lease)
 }
 
 /// All ranks of any model.

@@ -185,6 +185,11 @@ impl OpenedSegment {
         self.words.memory().prefault(ranks.start.index()..ranks.end.index());
     }
 
+    /// Brings all words into memory.
+    pub(crate) fn populate(&self) {
+        self.words.memory().populate();
+    }
+
     /// Prefetches a word that will be needed soon.
     #[inline]
     pub(crate) fn prefetch(&self, rank: Rank) {

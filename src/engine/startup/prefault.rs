@@ -1,5 +1,6 @@
-//! Makes the pages writable that a replay will change, before it does. Otherwise each first change of a page
-//! stops for a page fault of its own.
+//! Brings the pages of words in: first those writable that a replay will change, so that it does not stop for a
+//! page fault at each; then the others. In the other order each page that is changed would be exchanged for a copy,
+//! and all processors would have to be told.
 
 use std::ops::Range;
 
@@ -20,12 +21,19 @@ const MIN_RECORDS_PER_THREAD: u64 = 1 << 16;
 /// Blocks that one thread makes writable at least: 4 MiB of words.
 const MIN_BLOCKS_PER_THREAD: usize = 1_024;
 
-/// Makes the blocks of words that the journal's records name writable, on all processors.
+/// Brings all words in, those writable that the journal's records name, on all processors.
 pub(crate) fn prefault(pools: &OpenedPools, journal: &Journaled) {
     let records = journal.recovered().records;
-    if records < MIN_RECORDS {
-        return;
+    if records >= MIN_RECORDS {
+        prefault_named(pools, journal, records);
     }
+    let segments = pools.pools().iter().flat_map(|pool| pool.segments().map(|(segment, _)| segment));
+    let segments: Vec<&OpenedSegment> = segments.collect();
+    let part = segments.len().div_ceil(parallel::processors()).max(1);
+    parallel::for_each(segments.chunks(part), |part| part.iter().for_each(|segment| segment.populate()));
+}
+
+fn prefault_named(pools: &OpenedPools, journal: &Journaled, records: u64) {
     let named: Vec<Vec<DirtyBlocks>> = pools
         .pools()
         .iter()

@@ -102,7 +102,7 @@ impl TableFile {
         disk.sync(&file)
     }
 
-    /// Maps a table and verifies it as far as its checksums allow. Changes stay in memory until
+    /// Maps a table, whose pages are not brought in yet, and verifies it as far as its checksums allow. Changes stay in memory until
     /// [`Self::activate`]; `sharing` is what becomes of them then. `layout` is that of the words if the checksums
     /// do not tell.
     pub(crate) fn open(
@@ -125,7 +125,6 @@ impl TableFile {
         let words_path = upgrade::words_path(paths, layout);
         let words_io = |error| SegmentError::from_io(&words_path, error);
         let mapped = MappedWords::open(&words_path, len, Sharing::Private).map_err(words_io)?;
-        mapped.populate();
         let words = WordTable::new(mapped);
         let file = match &read {
             Some(_) => Some(disk.open(&paths.sums, Access::Buffered).map_err(sums_io)?),

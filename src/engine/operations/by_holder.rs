@@ -314,17 +314,18 @@ impl Pool {
     fn find_held<'a>(&self, segment: &'a Segment, ranks: &Range<u32>, holder: HolderId) -> Vec<Found<'a>> {
         let mut found = Vec::new();
         if let Some(column) = segment.state.holders.get() {
-            column.each_of(ranks.clone(), holder, |rank| found.extend(self.found(segment, rank)));
+            column.each_of(ranks.clone(), holder, |rank| found.extend(self.found(segment, rank, holder)));
         }
         found
     }
 
-    /// The lease of a rank whose entry names the holder, if it is live and the entry is that of its word.
-    fn found<'a>(&self, segment: &'a Segment, rank: Rank) -> Option<Found<'a>> {
+    /// The lease that the holder has of a rank whose entry named it, if it is live.
+    fn found<'a>(&self, segment: &'a Segment, rank: Rank, holder: HolderId) -> Option<Found<'a>> {
         // Before the word, as in `Pool::look`.
         let now = self.shared.clock.now();
         let word = segment.state.words.get(rank);
-        let is_its = segment.state.holders.get()?.raw(rank).0 == word.generation();
+        // After the word, and whole: the number may have been leased to another since its entry was looked at.
+        let is_its = segment.state.holders.get()?.raw(rank) == (word.generation(), holder);
         let seen = word.seen(now, self.end_rules());
         if !is_its || seen.state() != State::Leased || segment.is_inert(rank) {
             return None;

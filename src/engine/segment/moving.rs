@@ -32,6 +32,7 @@ use crate::state::holder_column::HolderId;
 use crate::state::number_state::State;
 use crate::state::segment_state::Changed;
 use crate::state::word::Word;
+use crate::store::table::Column;
 use crate::sys::slot::Slot;
 
 use super::Segment;
@@ -208,13 +209,11 @@ impl Segment {
         let writing = self.merging.writing();
         let words = &self.state.words;
         let Some(target) = self.merging.target() else {
-            self.table.checkpoint(words, &self.state.dirty, rest)?;
-            return self.checkpoint_holders(rest);
+            return self.table.checkpoint(words, &self.state.dirty, self.holder_column(), rest);
         };
         drop(writing);
         if words.memory().sharing() == Sharing::Shared {
-            self.table.checkpoint(words, &self.state.dirty, rest)?;
-            self.checkpoint_holders(rest)?;
+            self.table.checkpoint(words, &self.state.dirty, self.holder_column(), rest)?;
         }
         let blocks = BlockIndex(0)..BlockIndex(self.state.dirty.blocks());
         for ranks in self.state.dirty.take(blocks) {
@@ -223,11 +222,9 @@ impl Segment {
         target.checkpoint(rest, move_all)
     }
 
-    /// Writes all entries of the column that changed to its file, durably.
-    fn checkpoint_holders(&self, rest: &Pacer<'_>) -> io::Result<()> {
-        match (self.state.holders.get(), self.holders_file.get()) {
-            (Some(column), Some(file)) => file.checkpoint(&column.entries, &column.dirty, rest),
-            _ => Ok(()),
-        }
+    /// The column of holders and its file, if the pool tracks them.
+    fn holder_column(&self) -> Option<Column<'_>> {
+        let (column, file) = (self.state.holders.get()?, self.holders_file.get()?);
+        Some(Column { file, entries: &column.entries, dirty: &column.dirty })
     }
 }

@@ -33,6 +33,7 @@ use crate::disk::device::{Access, Disk};
 use crate::disk::files;
 use crate::disk::mapping::{MappedBytes, MappedWords, Sharing};
 use crate::disk::paced::Pacer;
+use crate::state::block::BlockIndex;
 use crate::state::dirty_blocks::DirtyBlocks;
 use crate::state::word_table::WordTable;
 
@@ -242,36 +243,52 @@ impl TableFile {
         self.write_sums(Kind::Exact, &written)
     }
 
-    /// Writes all changed blocks to the words' file, durably. Call it from one thread at a time. After an
-    /// error for lack of space it can be called again; no change is lost.
+    /// Writes all changed blocks to the words' file, durably, and then those of the column to its. Call it from
+    /// one thread at a time. After an error for lack of space it can be called again; no change is lost.
+    ///
+    /// An entry of the column may exist only because the words before it have changed, and replaces one that
+    /// counted until then. So the entries of some blocks are read before their words, and written once these are
+    /// durable: no file of a column is ahead of its words.
     pub(crate) fn checkpoint(
         &self,
         words: &WordTable<MappedWords>,
         dirty: &DirtyBlocks,
+        column: Option<Column<'_>>,
         rest: &Pacer<'_>,
     ) -> io::Result<()> {
         if words.memory().sharing() == Sharing::Shared {
-            return self.disk.flush(words.memory());
+            self.disk.flush(words.memory())?;
+            return column.map_or(Ok(()), |column| self.disk.flush(column.entries.memory()));
         }
         let mut written = self.lock();
         self.end_batch(&mut written, rest)?;
+        let mut column = column.map(|column| (column.file.lock(), column));
+        if let Some((written, Column { file, .. })) = &mut column {
+            file.end_batch(written, rest)?;
+        }
         for blocks in batch::ranges(dirty) {
-            let blocks = dirty.take(blocks);
-            if blocks.is_empty() {
-                continue;
+            let entries = column
+                .as_ref()
+                .and_then(|(_, column)| Taken::of(column.entries, column.dirty, &blocks, rest));
+            let taken = Taken::of(words, dirty, &blocks, rest);
+            if let Some(taken) = taken {
+                self.write_taken(&mut written, taken, rest)?;
             }
-            let batch = Batch::of(words, &blocks, rest);
-            let started = Instant::now();
-            if let Err(error) = self.begin_batch(&mut written, batch) {
-                for block in &blocks {
-                    dirty.mark(block.start);
-                }
-                return Err(error);
+            if let (Some((written, Column { file, .. })), Some(taken)) = (&mut column, entries) {
+                file.write_taken(written, taken, rest)?;
             }
-            rest(started.elapsed());
-            self.end_batch(&mut written, rest)?;
         }
         Ok(())
+    }
+
+    fn write_taken(&self, written: &mut Written, mut taken: Taken<'_>, rest: &Pacer<'_>) -> io::Result<()> {
+        let Some(batch) = taken.batch.take() else { return Ok(()) };
+        let started = Instant::now();
+        self.begin_batch(written, batch)?;
+        // From here on an error leaves the batch to the next call.
+        taken.blocks.clear();
+        rest(started.elapsed());
+        self.end_batch(written, rest)
     }
 
     /// Writes the present and the future checksums of a batch's sectors.
@@ -304,6 +321,41 @@ impl TableFile {
         }
         written.batch = None;
         Ok(())
+    }
+}
+
+/// A column beside the words of a table, and its file.
+#[derive(Clone, Copy)]
+pub(crate) struct Column<'a> {
+    pub(crate) file: &'a TableFile,
+    pub(crate) entries: &'a WordTable<MappedWords>,
+    pub(crate) dirty: &'a DirtyBlocks,
+}
+
+/// Blocks that were taken to be written. Those left when this is dropped are to be written later.
+struct Taken<'a> {
+    dirty: &'a DirtyBlocks,
+    blocks: Vec<Range<Rank>>,
+    batch: Option<Batch>,
+}
+
+impl<'a> Taken<'a> {
+    /// The changed ones among some blocks, if there are any.
+    fn of(
+        words: &WordTable<MappedWords>,
+        dirty: &'a DirtyBlocks,
+        blocks: &Range<BlockIndex>,
+        rest: &Pacer<'_>,
+    ) -> Option<Self> {
+        let blocks = dirty.take(blocks.clone());
+        let batch = (!blocks.is_empty()).then(|| Batch::of(words, &blocks, rest))?;
+        Some(Self { dirty, blocks, batch: Some(batch) })
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        self.blocks.iter().for_each(|block| self.dirty.mark(block.start));
     }
 }
 

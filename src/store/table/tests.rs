@@ -39,7 +39,7 @@ fn a_checkpoint_writes_what_changed_and_every_flip_is_found() {
     for rank in [0, 70, 4_999].map(Rank) {
         lease(&opened, &dirty, rank);
     }
-    opened.file.checkpoint(&opened.words, &dirty, &|_| ()).unwrap();
+    opened.file.checkpoint(&opened.words, &dirty, None, &|_| ()).unwrap();
     lease(&opened, &dirty, Rank(100));
     drop(opened);
     let opened = open(&paths, Sharing::Private);
@@ -65,7 +65,7 @@ fn either_checksum_will_do_and_flips_of_them_are_found() {
     let (opened, dirty) = (open(&paths, Sharing::Private), DirtyBlocks::new(LEN));
     let old = std::fs::read(&paths.words).unwrap();
     lease(&opened, &dirty, Rank(3));
-    opened.file.checkpoint(&opened.words, &dirty, &|_| ()).unwrap();
+    opened.file.checkpoint(&opened.words, &dirty, None, &|_| ()).unwrap();
     drop(opened);
     let new = std::fs::read(&paths.words).unwrap();
     std::fs::write(&paths.words, old).unwrap();

@@ -42,8 +42,8 @@ use std::{fmt, fs, io};
 use rustix::fs::Access;
 
 use crate::disk::device::Disk;
+use crate::disk::directory_lock::DirectoryLock;
 use crate::disk::files;
-use crate::disk::lock::DirectoryLock;
 use crate::disk::space;
 use crate::domain::name;
 use crate::engine::background::recorder;

@@ -4,8 +4,8 @@
 pub(crate) mod bus_error;
 pub(crate) mod denied;
 pub mod device;
+pub mod directory_lock;
 pub mod files;
-pub mod lock;
 pub mod mapping;
 pub(crate) mod paced;
 pub(crate) mod sequential;

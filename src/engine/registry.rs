@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError};
 
 use arc_swap::ArcSwap;
 
-use crate::disk::lock::DirectoryLock;
+use crate::disk::directory_lock::DirectoryLock;
 use crate::disk::space::{self, DiskSpace};
 use crate::journal::handle::Journal;
 use crate::journal::running::Running;

@@ -4,6 +4,7 @@
 pub(crate) mod checksummed_text;
 pub mod damage;
 pub(crate) mod data_dir;
+pub(crate) mod data_dir_lock;
 pub mod event_batch;
 pub mod event_log;
 pub(crate) mod fail_stop_disk;

@@ -10,8 +10,8 @@ use crate::disk::files;
 use crate::domain::lease_token::SECRET_BYTES;
 use crate::sys::random;
 
-use super::data_dir;
 use super::open_error::OpenError;
+use super::{data_dir, data_dir_lock};
 
 /// The secret's file in a data directory.
 pub(crate) const SECRET_FILE: &str = "secret";
@@ -54,7 +54,7 @@ pub(crate) fn replace_secret(data_dir: &Path) -> Result<(), OpenError> {
     if !data_dir.join("LOCK").is_file() {
         return Err(OpenError::NoDataDirectory(data_dir.to_owned()));
     }
-    let _lock = data_dir::lock_directory(&RealDisk, data_dir)?;
+    let _lock = data_dir_lock::lock_directory(&RealDisk, data_dir)?;
     create(&RealDisk, &data_dir.join(SECRET_FILE)).map(drop)
 }
 
@@ -92,7 +92,7 @@ mod tests {
     fn a_directory_with_a_past_keeps_its_secret_or_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let data_dir = dir.path();
-        let lock = data_dir::lock_directory(&RealDisk, data_dir).unwrap();
+        let lock = data_dir_lock::lock_directory(&RealDisk, data_dir).unwrap();
         let first = secret(&RealDisk, data_dir).unwrap();
         assert_eq!(secret(&RealDisk, data_dir).unwrap(), first);
         // Killed before anything else was written.

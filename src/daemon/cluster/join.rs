@@ -10,8 +10,8 @@ use tracing::warn;
 use crate::daemon::config::Config;
 use crate::daemon::config::cluster::ClusterConfig;
 use crate::daemon::run;
+use crate::disk::directory_lock::DirectoryLock;
 use crate::disk::files;
-use crate::disk::lock::DirectoryLock;
 use crate::engine::startup::config::EngineConfig;
 use crate::http::cluster::Role;
 use crate::log::limit;
@@ -19,7 +19,7 @@ use crate::replication::log::Log;
 #[cfg(not(feature = "cluster"))]
 use crate::replication::log::LogError;
 use crate::replication::member_file::{Directory, MemberFile};
-use crate::store::data_dir::lock_directory;
+use crate::store::data_dir_lock::lock_directory;
 use crate::sys::random;
 
 use super::error::ClusterError;

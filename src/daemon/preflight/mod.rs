@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crate::auth::authority::Authority;
 use crate::auth::registry::Registry;
 use crate::backup;
-use crate::disk::lock::DirectoryLock;
+use crate::disk::directory_lock::DirectoryLock;
 use crate::disk::space::{DiskSpace, space_of};
 use crate::http::address::ListenAddress;
 use crate::http::server::tls::files::{TlsFiles, shown};

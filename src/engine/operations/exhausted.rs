@@ -13,7 +13,7 @@ use crate::sys::slot::Slot;
 use crate::sys::sync::{Instant, thread};
 
 use super::lease_error::LeaseError;
-use super::picker::{Picker, Search};
+use super::pick_by_order::{Picker, Search};
 
 /// How long a lease searches in vain before it gives up.
 const MAX_SEARCH_TIME: Duration = Duration::from_millis(20);

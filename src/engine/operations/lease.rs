@@ -21,7 +21,7 @@ use crate::state::word::{LeaseOver, LeaseRefusal, NextWord};
 
 pub use super::lease_error::{LeaseError, MAX_LEASE_COUNT};
 use super::lease_to::{LeaseTo, Nobody};
-use super::picker::{Picker, Search};
+use super::pick_by_order::{Picker, Search};
 
 /// Numbers claimed before their words are written: enough for their memory fetches to overlap.
 const CLAIMS_AT_ONCE: usize = if cfg!(allotd_shuttle) { 4 } else { 32 };

@@ -21,7 +21,7 @@ pub mod map;
 pub(crate) mod merge;
 mod next_available;
 mod notices;
-pub(crate) mod picker;
+pub(crate) mod pick_by_order;
 pub(crate) mod preview;
 pub mod release;
 pub mod renew;

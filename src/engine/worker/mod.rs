@@ -1,6 +1,6 @@
 //! The handle of a thread that calls the engine.
 
-pub(crate) mod random_lookahead;
+pub(crate) mod lookahead;
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::state::word::Word;
 use crate::sys::atomics::{AtomicU64, Ordering};
 use crate::sys::slot::Slot;
 
-use random_lookahead::Lookahead;
+use lookahead::Lookahead;
 
 /// A rank that was taken out of the free index and is not leased yet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

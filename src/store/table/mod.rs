@@ -137,15 +137,8 @@ impl TableFile {
         } else {
             Vec::new()
         };
-        let mut damaged = Vec::new();
         let entries = exact.iter().flat_map(|exact| &exact.entries);
-        for (sector, (entry, sum)) in (0..).zip(entries.zip(&mut found)) {
-            if !entry.contains(sum) {
-                damaged.push(word_checksums::ranks_of(sector, len));
-                // The present content must not pass for correct, in case it is never overwritten.
-                *sum = entry[1];
-            }
-        }
+        let damaged = word_checksums::verify(entries, &mut found, len);
         if layout == Layout::WithoutAttempts {
             upgrade::in_memory(&words);
         }

@@ -165,6 +165,23 @@ pub(crate) fn of_file(content: &[u8], len: u32) -> Vec<u32> {
     })
 }
 
+/// Compares what was `found` in the sectors with what may stand there. Returns the ranks of those that are damaged,
+/// whose present content does not pass for correct from now on, in case it is never overwritten.
+pub(crate) fn verify<'a>(
+    entries: impl Iterator<Item = &'a [u32; 2]>,
+    found: &mut [u32],
+    len: u32,
+) -> Vec<Range<Rank>> {
+    let mut damaged = Vec::new();
+    for (sector, (entry, sum)) in (0..).zip(entries.zip(found)) {
+        if !entry.contains(sum) {
+            damaged.push(ranks_of(sector, len));
+            *sum = entry[1];
+        }
+    }
+    damaged
+}
+
 /// The checksum of each sector in memory.
 pub(crate) fn of_words(words: &WordTable<MappedWords>) -> Vec<u32> {
     for_each_sector(words.len(), |sector| {

@@ -6,7 +6,7 @@ use crate::coordinates::{self, Rank};
 use crate::domain::settings::Order;
 use crate::engine::segment::spans::{Span, Spans};
 use crate::engine::segment::{Segment, Segments};
-use crate::engine::worker::random_lookahead::below;
+use crate::engine::worker::lookahead::below;
 use crate::engine::worker::{Claim, Cursor, Worker};
 use crate::state::mutations::Mutations;
 use crate::state::time::Timestamp;

@@ -26,10 +26,13 @@ pub(crate) struct RecoveredKeys {
 }
 
 impl RecoveredKeys {
-    /// Adds a key's record. Another use of the key replaces what was read for the key before.
+    /// Adds a key's record. Of two uses of the key the later one counts, which ends after the earlier one has: the
+    /// journal may have it first, as the records of two threads have no order.
     pub(crate) fn key(&mut self, record: &KeyRecord) {
         let start = key_start(&record.key);
-        if self.keys.get(&start).is_none_or(|known| known.head != *record) {
+        let is_next =
+            |known: &Collected| known.head != *record && known.head.until_seconds <= record.until_seconds;
+        if self.keys.get(&start).is_none_or(is_next) {
             self.keys.insert(start, Collected { head: *record, pool: 0, leases: HashMap::new() });
         }
     }

@@ -145,3 +145,17 @@ fn keys_of_owners_differ_and_each_has_its_share() {
     assert!(keys.forget(&a, &entry));
     assert!(matches!(begin(&a, 2, &one, u64::MAX), Begun::First(_)));
 }
+
+#[test]
+fn of_two_uses_of_a_key_the_later_one_is_restored_whichever_is_read_first() {
+    let keys = Keys::new(&SECRET, 1 << 20);
+    let a = keys.hash(5, None, b"a");
+    let of = |until, leases| KeyEntry::completed(9, stored(until, leases)).records(&a).collect::<Vec<_>>();
+    let (earlier, later) = (of(100, 2), of(200, 3));
+    for records in [[&earlier, &later], [&later, &earlier]] {
+        let restored = Keys::new(&SECRET, 1 << 20);
+        restored.restore(recover(records.into_iter().flatten()), at(110), |_, _| true, none);
+        let Begun::Stored(entry) = restored.begin(&a, 9, 3, None, at(110)) else { panic!("stored") };
+        assert_eq!(entry.leases(), &*stored(200, 3).leases);
+    }
+}

@@ -36,6 +36,21 @@ pub enum RenewResult {
     Unknown,
 }
 
+/// Why a lease was not renewed.
+#[derive(Debug, Clone, Copy)]
+enum NotRenewed {
+    /// It is over, or the token is wrong.
+    Over,
+    /// A list blocks the number, whose word this is.
+    Blocked(Word),
+}
+
+impl From<LeaseOver> for NotRenewed {
+    fn from(_: LeaseOver) -> Self {
+        Self::Over
+    }
+}
+
 impl Pool {
     /// Renews leases; `results` gets one result per item, in order. Fails only if the pool does not allow
     /// `ttl_seconds` or the journal accepts no change, and then changes nothing.
@@ -58,15 +73,15 @@ impl Pool {
             |worker, item, place| {
                 let Some((segment, rank)) = place else { return results.push(RenewResult::Unknown) };
                 let renewed = self.renew_one(segment, rank, *item, until, worker.slot);
-                observed |= has_observed(renewed);
-                results.push(self.renewed(segment, rank, *item, until, renewed));
+                observed |= has_observed(renewed.ok());
+                results.push(self.renewed(until, renewed));
             },
         );
         Ok(worker.position(observed))
     }
 
     /// The word before and after. They are equal if an earlier renewal, perhaps over another connection, already
-    /// set this end. `None` if the lease is over or the token is wrong.
+    /// set this end.
     fn renew_one(
         &self,
         segment: &Segment,
@@ -74,37 +89,19 @@ impl Pool {
         item: LeaseRef,
         until: Timestamp,
         slot: Slot,
-    ) -> Option<(Word, Word)> {
+    ) -> Result<(Word, Word), NotRenewed> {
         let transition = self.begin_transition(slot);
         // Asked at the word's place, each time before its compare-exchange. Who blocks the number waits for this
         // thread to come to rest.
         let is_blocked = || segment.place_is_blocked(rank);
         let (segment, rank, changed) = segment.change(rank, slot, |word| {
             self.check_token(item, word)?;
-            if is_blocked() { Err(LeaseOver) } else { word.renew(until) }
+            if is_blocked() { Err(NotRenewed::Blocked(word)) } else { Ok(word.renew(until)?) }
         });
-        let Ok(changed) = changed else {
-            self.counters.count(slot, Total::Stale, 1);
-            return None;
-        };
+        let changed = changed.inspect_err(|_| self.counters.count(slot, Total::Stale, 1))?;
         transition.changed(segment, rank, changed, ChangeKind::Renewed);
         self.counters.count(slot, Total::Renewals, 1);
-        Some((changed.before, changed.after))
-    }
-
-    /// Why a lease was not renewed.
-    fn refused(&self, segment: &Segment, rank: Rank, item: LeaseRef) -> RenewResult {
-        let word = segment.word(rank);
-        match self.seen(word).due() {
-            Some(expires_at)
-                if word.state() == State::Leased
-                    && self.check_token(item, word).is_ok()
-                    && segment.place_is_blocked(rank) =>
-            {
-                RenewResult::Blocked { expires_at }
-            }
-            _ => RenewResult::Stale,
-        }
+        Ok((changed.before, changed.after))
     }
 
     /// Renews one lease, as [`Self::renew`] does; no vector is touched.
@@ -119,27 +116,28 @@ impl Pool {
         let until = self.shared.clock.deadline(ttl_seconds).ok_or(LeaseError::EndsTooLate)?;
         let renewed = self.for_one(worker, lease.number, |segment, rank, slot| {
             let renewed = self.renew_one(segment, rank, lease, until, slot);
-            (self.renewed(segment, rank, lease, until, renewed), has_observed(renewed))
+            (self.renewed(until, renewed), has_observed(renewed.ok()))
         });
         let (result, observed) = renewed.unwrap_or((RenewResult::Unknown, false));
         Ok((result, worker.position(observed)))
     }
 
-    /// The result of a renewal that left these words before and after.
-    fn renewed(
-        &self,
-        segment: &Segment,
-        rank: Rank,
-        lease: LeaseRef,
-        until: Timestamp,
-        words: Option<(Word, Word)>,
-    ) -> RenewResult {
+    /// The result of a renewal, from what its change saw: what the number's word or its lists say by now may be
+    /// another thing.
+    fn renewed(&self, until: Timestamp, words: Result<(Word, Word), NotRenewed>) -> RenewResult {
         match words {
-            Some((before, after)) => RenewResult::Renewed {
+            Ok((before, after)) => RenewResult::Renewed {
                 expires_at: after.due().unwrap_or(until),
                 before: before.due().unwrap_or(until),
             },
-            None => self.refused(segment, rank, lease),
+            Err(NotRenewed::Over) => RenewResult::Stale,
+            Err(NotRenewed::Blocked(word)) => {
+                let seen = self.seen(word);
+                match seen.due().filter(|_| seen.state() == State::Leased) {
+                    Some(expires_at) => RenewResult::Blocked { expires_at },
+                    None => RenewResult::Stale,
+                }
+            }
         }
     }
 }

@@ -211,12 +211,14 @@ fn count_after(
     let mut valgrind = Command::new("valgrind");
     valgrind.args(["--tool=callgrind", "--instr-atstart=no"]);
     valgrind.arg(format!("--callgrind-out-file={}", out.display())).arg(program).args(args);
-    valgrind.stdout(Stdio::piped()).stderr(File::create(out.with_extension("log")).unwrap());
+    let log = out.with_extension("log");
+    valgrind.stdout(Stdio::piped()).stderr(File::create(&log).unwrap());
     let mut server = valgrind.spawn().expect("valgrind is installed (apt-get install valgrind)");
     let mut stdout = BufReader::new(server.stdout.take().unwrap());
     let address = loop {
         let mut line = String::new();
-        assert!(stdout.read_line(&mut line).unwrap() > 0, "the server ended: see {}", out.display());
+        let read = stdout.read_line(&mut line).unwrap();
+        assert!(read > 0, "the server ended: {}", fs::read_to_string(&log).unwrap());
         if let Some(address) = line.trim().strip_prefix("listening on ") {
             break address.trim_start_matches("http://").to_owned();
         }

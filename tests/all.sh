@@ -17,7 +17,8 @@ step() {
     end_step
     current="$*"
     begun=$SECONDS
-    printf '\n== %s (%d s so far)\n' "$current" "$SECONDS"
+    # A disk that is nearly full fails in places that do not say so.
+    printf '\n== %s (%d s so far, %s free)\n' "$current" "$SECONDS" "$(df -h --output=avail . | tail -n 1 | tr -d ' ')"
 }
 
 # Tools that neither Debian nor PyPI has in a usable version. Soon built rather than fast: they run for seconds.

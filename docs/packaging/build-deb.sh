@@ -4,7 +4,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-command -v protoc >/dev/null || { echo "protoc is missing: apt-get install protobuf-compiler" >&2; exit 1; }
+protoc -o/dev/null google/protobuf/descriptor.proto 2>/dev/null \
+    || { echo "protoc or its definitions are missing: apt-get install protobuf-compiler libprotobuf-dev" >&2; exit 1; }
 cargo build --locked --profile dist --features cluster --quiet
 rm -rf target/man target/completions
 mkdir -p target/completions

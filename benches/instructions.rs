@@ -1,7 +1,8 @@
 //! How many instructions a plain lease takes in the server's process, against a bare hyper answer of the same
 //! length: a figure that does not depend on what else the machine does. Fails if the lease takes more than
-//! [`MAX_RATIO`] times the instructions, a plain return more than [`MAX_RETURN_RATIO`] times those of the lease, or a
-//! lease in a pool with a list and hours more than [`MAX_HOURS_RATIO`] times those of one without.
+//! [`MAX_RATIO`] times the instructions, a plain return more than [`MAX_RETURN_RATIO`] times those of the lease, a
+//! lease in a pool with a list and hours more than [`MAX_HOURS_RATIO`] times those of one without, or a lease for a
+//! holder more than [`MAX_HOLDER_RATIO`] times those of one in a pool without holders.
 //!
 //! `cargo bench --bench instructions`. Needs valgrind, whose callgrind counts.
 
@@ -28,8 +29,11 @@ const MAX_RATIO: f64 = 1.80;
 const MAX_RETURN_RATIO: f64 = 1.25;
 /// Instructions of a lease where a list and hours are in use per lease where they are not: they should take 3 %.
 const MAX_HOURS_RATIO: f64 = 1.06;
+/// Instructions of a lease for a holder per lease in a pool that tracks none: it should take 8 %.
+const MAX_HOLDER_RATIO: f64 = 1.10;
 const ALLOTD: &str = env!("CARGO_BIN_EXE_allotd");
 const NUMBERS: &str = "100000";
+const WITHOUT_JOURNAL: [&str; 2] = ["--durability", "none"];
 const WARM_UP_CALLS: usize = 1_600;
 const CALLS: usize = 16_000;
 /// Requests in flight: enough that the answers, not the waiting, are counted.
@@ -43,6 +47,9 @@ const CAMP_RANGES: u64 = 1_000;
 const CAMP_RANGE_NUMBERS: u64 = 200;
 /// Zones of alternate prefixes. At no time is it the same hour in both.
 const CAMP_ZONES: [&str; 2] = ["Etc/UTC", "Etc/GMT-6"];
+/// Two leases with bodies, one of which names a holder.
+const TTL_BODY: &str = r#"{"ttl":300}"#;
+const HOLDER_BODY: &str = r#"{"ttl":300,"holder":"c-17"}"#;
 /// Numbers of the list: every other one from here on, a few of them the pool's.
 const LISTED: std::ops::Range<u64> = 79_000_002_000..79_020_002_000;
 /// As long as the answer to [`LEASE`].
@@ -57,6 +64,30 @@ enum Calls<'a> {
     Returns,
 }
 
+/// Counts the same daemon in different uses, each with new data.
+struct Daemon<'a> {
+    dir: &'a Path,
+    data: &'a str,
+}
+
+impl Daemon<'_> {
+    /// Instructions of one answer after `prepare` has made other calls, of a daemon with these flags as well.
+    fn count(
+        &self,
+        name: &str,
+        flags: &[&str],
+        prepare: impl FnOnce(&mut TcpStream),
+        calls: Calls<'_>,
+    ) -> f64 {
+        let demo =
+            ["demo", "--numbers", NUMBERS, "--listen", "127.0.0.1:0", "--workers", "1", "--data", self.data];
+        let args = [demo.as_slice(), flags].concat();
+        let counted = count_after(&self.dir.join(name), Path::new(ALLOTD), &args, prepare, calls);
+        fs::remove_dir_all(self.data).unwrap();
+        counted
+    }
+}
+
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().collect();
     if let Some(at) = args.iter().position(|arg| arg == bare::FLAG) {
@@ -64,69 +95,88 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let dir = tempfile::tempdir().unwrap();
-    let this = std::env::current_exe().unwrap();
-    let bare = count(&dir.path().join("bare"), &this, &[bare::FLAG, BODY], Calls::Of(LEASE));
     let data = dir.path().join("data");
-    let demo = ["demo", "--numbers", NUMBERS, "--listen", "127.0.0.1:0", "--workers", "1", "--data"];
-    let demo = [demo.as_slice(), &[data.to_str().unwrap()]].concat();
-    let of_daemon = |durability: &str, calls: Calls<'_>| {
-        let args = [demo.as_slice(), &["--durability", durability]].concat();
-        let counted = count(&dir.path().join(durability), Path::new(ALLOTD), &args, calls);
-        fs::remove_dir_all(&data).unwrap();
-        counted
-    };
+    let daemon = Daemon { dir: dir.path(), data: data.to_str().unwrap() };
+    for check in [plain, list_and_hours, holders, tokens] {
+        if let Err(message) = check(&daemon) {
+            println!("FAILED: {message}");
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+/// Leases and returns without a body, beside a bare answer.
+fn plain(daemon: &Daemon<'_>) -> Result<(), String> {
+    let this = std::env::current_exe().unwrap();
+    let bare = count_after(&daemon.dir.join("bare"), &this, &[bare::FLAG, BODY], |_| (), Calls::Of(LEASE));
     println!("a bare answer: {bare:.0} instructions");
     let mut is_too_much = false;
     for durability in ["none", "sync"] {
-        let lease = of_daemon(durability, Calls::Of(LEASE));
+        let flags = ["--durability", durability];
+        let lease = daemon.count(durability, &flags, |_| (), Calls::Of(LEASE));
         println!("a lease ({durability}): {lease:.0} instructions, {:.3} of a bare answer's", lease / bare);
-        let returned = of_daemon(durability, Calls::Returns);
+        let returned = daemon.count(durability, &flags, |_| (), Calls::Returns);
         println!("a return ({durability}): {returned:.0} instructions, {:.3} of a lease's", returned / lease);
-        if durability == "none" {
-            is_too_much = lease / bare > MAX_RATIO || returned / lease > MAX_RETURN_RATIO;
-        }
+        is_too_much |=
+            durability == "none" && (lease / bare > MAX_RATIO || returned / lease > MAX_RETURN_RATIO);
     }
-    if is_too_much {
-        println!(
-            "FAILED: a lease may have {MAX_RATIO} of a bare answer's and a return {MAX_RETURN_RATIO} of a \
-             lease's: find what they do that they did not do before"
-        );
-        return ExitCode::FAILURE;
-    }
-    let args = [demo.as_slice(), &["--durability", "none"]].concat();
+    let message = format!(
+        "a lease may have {MAX_RATIO} of a bare answer's and a return {MAX_RETURN_RATIO} of a lease's: find what \
+         they do that they did not do before"
+    );
+    if is_too_much { Err(message) } else { Ok(()) }
+}
+
+/// Leases in a pool with a list and hours.
+fn list_and_hours(daemon: &Daemon<'_>) -> Result<(), String> {
     let camp = |name: &str, in_use: bool| {
         let prepare = |stream: &mut TcpStream| make_camp(stream, in_use);
-        let out = dir.path().join(name);
-        let lease = count_after(&out, Path::new(ALLOTD), &args, prepare, Calls::Of(CAMP_LEASE));
-        fs::remove_dir_all(&data).unwrap();
+        let lease = daemon.count(name, &WITHOUT_JOURNAL, prepare, Calls::Of(CAMP_LEASE));
         println!("a lease {name} a list of 10 million and hours of 1,000 ranges: {lease:.0} instructions");
         lease
     };
     let (without, with) = (camp("without", false), camp("with", true));
     println!("the list and the hours: {:.4} of a lease", with / without - 1.0);
-    if with / without > MAX_HOURS_RATIO {
-        println!("FAILED: a lease with a list and hours takes more than {MAX_HOURS_RATIO} of one without");
-        return ExitCode::FAILURE;
-    }
-    let (token, tokens) = issue(dir.path());
+    within(with / without, MAX_HOURS_RATIO, "a lease with a list and hours")
+}
+
+/// Leases in pools that track holders or not.
+fn holders(daemon: &Daemon<'_>) -> Result<(), String> {
+    let of_body = |name: &str, tracked: &str, body: &str| {
+        let prepare = |stream: &mut TcpStream| make_tracking(stream, tracked);
+        let lease = daemon.count(name, &WITHOUT_JOURNAL, prepare, Calls::Of(lease_with(body).as_bytes()));
+        println!("a lease with a body ({name}): {lease:.0} instructions");
+        lease
+    };
+    let untracked = of_body("holders not tracked", "false", TTL_BODY);
+    let unnamed = of_body("holders tracked", "true", TTL_BODY);
+    let named = of_body("for a holder", "true", HOLDER_BODY);
+    println!("holders that are not used: {:.4} of a lease", unnamed / untracked - 1.0);
+    println!("a holder: {:.4} of a lease", named / untracked - 1.0);
+    within(named / untracked, MAX_HOLDER_RATIO, "a lease for a holder")
+}
+
+/// Leases whose token is looked at or not.
+fn tokens(daemon: &Daemon<'_>) -> Result<(), String> {
+    let (token, tokens) = issue(daemon.dir);
     let shown = format!(
         "POST /v1/pools/demo/lease HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n"
     );
     let of_token = |name: &str, flags: &[&str]| {
-        let args = [demo.as_slice(), &["--durability", "none"], flags].concat();
-        let lease = count(&dir.path().join(name), Path::new(ALLOTD), &args, Calls::Of(shown.as_bytes()));
-        fs::remove_dir_all(&data).unwrap();
+        let flags = [WITHOUT_JOURNAL.as_slice(), flags].concat();
+        let lease = daemon.count(name, &flags, |_| (), Calls::Of(shown.as_bytes()));
         println!("a lease with a token ({name}): {lease:.0} instructions");
         lease
     };
     let ignored = of_token("ignored", &[]);
     let checked = of_token("checked", &["--tokens", &tokens]);
     println!("the check of a token: {:.4} of a lease", checked / ignored - 1.0);
-    if checked / ignored > MAX_TOKEN_RATIO {
-        println!("FAILED: a lease whose token is checked takes more than {MAX_TOKEN_RATIO} of one without");
-        return ExitCode::FAILURE;
-    }
-    ExitCode::SUCCESS
+    within(checked / ignored, MAX_TOKEN_RATIO, "a lease whose token is checked")
+}
+
+fn within(ratio: f64, limit: f64, what: &str) -> Result<(), String> {
+    if ratio > limit { Err(format!("{what} takes more than {limit} of one without")) } else { Ok(()) }
 }
 
 /// A client's token, and the path of the tokens file that has it.
@@ -175,6 +225,18 @@ fn make_camp(stream: &mut TcpStream, in_use: bool) {
     }
 }
 
+/// Creates the pool of [`lease_with`], which tracks holders or not.
+fn make_tracking(stream: &mut TcpStream, tracked: &str) {
+    let path = format!("/v1/pools/camp?holders={tracked}");
+    send(stream, "PUT", &path, "text/plain", CAMP_NUMBERS[0].as_bytes());
+}
+
+/// A lease's request with this body.
+fn lease_with(body: &str) -> String {
+    let head = "POST /v1/pools/camp/lease HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json";
+    format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+}
+
 /// Makes a call that succeeds, and returns the whole answer.
 fn send(stream: &mut TcpStream, method: &str, path: &str, content_type: &str, body: &[u8]) -> String {
     let (head, length) = (format!("{method} {path} HTTP/1.1\r\nHost: localhost"), body.len());
@@ -195,12 +257,7 @@ fn send(stream: &mut TcpStream, method: &str, path: &str, content_type: &str, bo
     }
 }
 
-/// Instructions of one answer of a server.
-fn count(out: &Path, program: &Path, args: &[&str], calls: Calls<'_>) -> f64 {
-    count_after(out, program, args, |_| (), calls)
-}
-
-/// As [`count`], after `prepare` has made other calls.
+/// Instructions of one answer of a server, after `prepare` has made other calls.
 fn count_after(
     out: &Path,
     program: &Path,

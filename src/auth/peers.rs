@@ -108,7 +108,7 @@ impl fmt::Display for PeerRule {
 }
 
 /// The rules of one socket file, by the ids of users and groups.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Peers {
     users: Vec<(u32, Role, String)>,
     groups: Vec<(u32, Role)>,

@@ -92,8 +92,8 @@ pub(crate) fn runtime() -> Result<Runtime, DaemonError> {
 pub(crate) struct Bound {
     pub(super) listeners: Vec<Listener>,
     pub(super) tls: Option<LoadedTls>,
-    authority: Option<Arc<Authority>>,
-    registry: Arc<Registry>,
+    pub(super) authority: Option<Arc<Authority>>,
+    pub(super) registry: Arc<Registry>,
     audit: Arc<Audit>,
     /// The cluster that this daemon is primary of.
     cluster: Option<Arc<Cluster>>,

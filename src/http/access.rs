@@ -12,6 +12,7 @@ use crate::auth::access_token::TokenHash;
 use crate::auth::authority::Authority;
 use crate::auth::principal::Principal;
 use crate::auth::usage::ConnectionShare;
+use crate::state::time::Timestamp;
 
 use super::actor::Actor;
 use super::caller::{Caller, Known};
@@ -110,9 +111,7 @@ impl Access {
             && !certificate.is_accepted(now_nanos)
         {
             self.last.replace(None);
-            return Err(Problem::invalid_token(
-                "The certificate of this connection has expired, or is not accepted any more: connect again with another",
-            ));
+            return Err(certificate_over());
         }
         match (authority, given.authorization, known) {
             (Some(authority), Some(token), _) => {
@@ -123,13 +122,11 @@ impl Access {
             }
             (Some(authority), None, Known::Certificate(certificate)) => {
                 self.by_connection(authority.version(), now_nanos, || {
-                    by_certificate(api, authority, certificate)
+                    by_certificate(api.engine.now(), authority, certificate)
                 })
             }
             (Some(_), None, Known::Anyone | Known::Nobody) => Err(Problem::no_token()),
-            (None, _, Known::Nobody) => Err(Problem::forbidden(
-                "This user has no role at this socket: ask the operator for one (peers of --listen)",
-            )),
+            (None, _, Known::Nobody) => Err(no_role()),
             (None, _, Known::Anyone | Known::Certificate(_)) => Ok(Seen::Nobody),
         }
     }
@@ -149,7 +146,7 @@ impl Access {
             return Ok(seen);
         }
         let mut last = self.last.borrow_mut();
-        let actor = match look_up(api, authority, header, headers) {
+        let actor = match look_up(api.engine.now(), authority, header, headers) {
             Ok(principal) => enter(last.take(), principal)?,
             Err(problem) => {
                 *last = None;
@@ -220,15 +217,52 @@ fn believed_until(actor: &Actor, now_nanos: u64) -> u64 {
     expires.map_or(u64::MAX, |_| now_nanos.saturating_add(RECHECK_NANOS))
 }
 
+/// Who makes a request to a server without an engine, which remembers nobody; `None` for nobody in particular. Fails
+/// if it serves only whom it knows.
+pub(crate) fn principal_of(
+    authority: Option<&Authority>,
+    known: &Known,
+    given: &RequestHeaders<'_>,
+    (now, now_nanos): (Timestamp, u64),
+) -> Result<Option<Arc<Principal>>, Problem> {
+    if let Known::Certificate(certificate) = known
+        && !certificate.is_accepted(now_nanos)
+    {
+        return Err(certificate_over());
+    }
+    match (authority, given.authorization, known) {
+        (Some(authority), Some(token), _) => {
+            look_up(now, authority, token.as_bytes(), given.authorizations).map(Some)
+        }
+        (_, _, Known::Principal(principal)) => Ok(Some(Arc::clone(principal))),
+        (Some(authority), None, Known::Certificate(certificate)) => {
+            by_certificate(now, authority, certificate).map(Some)
+        }
+        (Some(_), None, Known::Anyone | Known::Nobody) => Err(Problem::no_token()),
+        (None, _, Known::Nobody) => Err(no_role()),
+        (None, _, Known::Anyone | Known::Certificate(_)) => Ok(None),
+    }
+}
+
+fn certificate_over() -> Problem {
+    Problem::invalid_token(
+        "The certificate of this connection has expired, or is not accepted any more: connect again with another",
+    )
+}
+
+fn no_role() -> Problem {
+    Problem::forbidden("This user has no role at this socket: ask the operator for one (peers of --listen)")
+}
+
 /// Who has a certificate.
 fn by_certificate(
-    api: &Api,
+    now: Timestamp,
     authority: &Authority,
     certificate: &ClientCertificate,
 ) -> Result<Arc<Principal>, Problem> {
     let principal = authority.find_certificate(&certificate.identity).ok_or_else(Problem::no_token)?;
     match principal.expires() {
-        Some(expires) if expires <= api.engine.now() => Err(Problem::invalid_token(format!(
+        Some(expires) if expires <= now => Err(Problem::invalid_token(format!(
             "What this certificate allows expired at {expires}: ask the operator for more"
         ))),
         _ => Ok(principal),
@@ -237,7 +271,7 @@ fn by_certificate(
 
 /// Who presents a token.
 fn look_up(
-    api: &Api,
+    now: Timestamp,
     authority: &Authority,
     header: &[u8],
     headers: usize,
@@ -255,7 +289,7 @@ fn look_up(
         Problem::invalid_token("The token is not known, or no longer: ask the operator for another")
     })?;
     match principal.expires() {
-        Some(expires) if expires <= api.engine.now() => Err(Problem::invalid_token(format!(
+        Some(expires) if expires <= now => Err(Problem::invalid_token(format!(
             "The token expired at {expires}: ask the operator for another"
         ))),
         _ => Ok(principal),

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderValue, LOCATION};
@@ -15,13 +15,23 @@ use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Semaphore, oneshot};
 
+use crate::auth::authority::Authority;
+use crate::auth::registry::Registry;
+use crate::auth::role::Permission;
 use crate::client::ByteStream;
+use crate::state::time::Timestamp;
+use crate::sys::monotonic::monotonic_nanos;
 
+use super::access;
+use super::caller::Caller;
 use super::cluster::{ClusterStatus, Role};
+use super::counters::requests::Call;
+use super::request::headers::RequestHeaders;
 use super::response::body::Body;
 use super::response::code::Code;
 use super::response::json;
 use super::response::problem::Problem;
+use super::server::entrance::{Entrance, EntranceError};
 use super::server::listener::{Duplicate, Listener};
 use super::server::tls::ServerTls;
 
@@ -41,33 +51,41 @@ pub struct StandbyServer {
     thread: JoinHandle<()>,
 }
 
+/// What the server of a standby is made of.
+pub struct StandbyConfig {
+    /// The certificates of the listeners with TLS.
+    pub tls: Option<Arc<ServerTls>>,
+    /// Who may see how the cluster is; `None` for everybody.
+    pub authority: Option<Arc<Authority>>,
+    /// The names of principals.
+    pub registry: Arc<Registry>,
+    /// What this member knows of its cluster.
+    pub status: StatusSource,
+}
+
 struct Standby {
     status: StatusSource,
+    authority: Option<Arc<Authority>>,
     started: Instant,
 }
 
 impl StandbyServer {
     /// Serves on sockets that are bound already, until [`Self::stop`].
-    pub fn start(
-        listeners: &[Listener],
-        tls: Option<&Arc<ServerTls>>,
-        status: StatusSource,
-    ) -> io::Result<Self> {
-        let sockets: Vec<_> = listeners
-            .iter()
-            .map(|listener| {
-                let tls = tls.filter(|_| listener.config().tls).cloned();
-                Ok((listener.duplicate()?, tls))
-            })
+    pub fn start(listeners: &[Listener], config: StandbyConfig) -> Result<Self, EntranceError> {
+        let StandbyConfig { tls, authority, registry, status } = config;
+        let entrances = Entrance::all(listeners, tls.as_ref(), &registry)?;
+        let sockets = listeners.iter().zip(entrances);
+        let sockets: Vec<_> = sockets
+            .map(|(listener, entrance)| Ok((listener.duplicate()?, entrance)))
             .collect::<io::Result<_>>()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::Builder::new().name("standby".to_owned()).spawn(move || {
-            let standby = Arc::new(Standby { status, started: Instant::now() });
+            let standby = Arc::new(Standby { status, authority, started: Instant::now() });
             runtime.block_on(async move {
                 let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-                for (socket, tls) in sockets {
-                    tokio::spawn(accept(socket, tls, Arc::clone(&standby), Arc::clone(&places)));
+                for (socket, entrance) in sockets {
+                    tokio::spawn(accept(socket, entrance, Arc::clone(&standby), Arc::clone(&places)));
                 }
                 let _ = stopped.await;
             });
@@ -83,28 +101,25 @@ impl StandbyServer {
     }
 }
 
-async fn accept(
-    socket: Duplicate,
-    tls: Option<Arc<ServerTls>>,
-    standby: Arc<Standby>,
-    places: Arc<Semaphore>,
-) {
+async fn accept(socket: Duplicate, entrance: Arc<Entrance>, standby: Arc<Standby>, places: Arc<Semaphore>) {
     match socket {
         Duplicate::Tcp(socket) => {
             let Ok(socket) = TcpListener::from_std(socket) else { return };
             loop {
                 let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-                let Ok((stream, _)) = socket.accept().await else {
+                let Ok((stream, peer)) = socket.accept().await else {
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                     continue;
                 };
-                let (standby, tls) = (Arc::clone(&standby), tls.clone());
+                let (standby, caller) = (Arc::clone(&standby), entrance.tcp_caller(Ok(peer)));
+                let tls = entrance.tls.clone();
                 tokio::spawn(async move {
                     match tls {
-                        None => serve(Box::new(stream), standby).await,
+                        None => serve(Box::new(stream), caller, standby).await,
                         Some(tls) => {
                             if let Some(accepted) = tls.accept(stream).await {
-                                serve(Box::new(accepted.stream), standby).await;
+                                let caller = caller.behind(&accepted, &tls);
+                                serve(Box::new(accepted.stream), caller, standby).await;
                             }
                         }
                     }
@@ -116,13 +131,17 @@ async fn accept(
             let Ok(socket) = UnixListener::from_std(socket) else { return };
             loop {
                 let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-                let Ok((stream, _)) = socket.accept().await else {
+                let accepted = socket.accept().await;
+                let Ok((stream, caller)) = accepted.and_then(|(stream, _)| {
+                    let caller = entrance.unix_caller(&stream)?;
+                    Ok((stream, caller))
+                }) else {
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                     continue;
                 };
                 let standby = Arc::clone(&standby);
                 tokio::spawn(async move {
-                    serve(Box::new(stream), standby).await;
+                    serve(Box::new(stream), caller, standby).await;
                     drop(place);
                 });
             }
@@ -130,9 +149,9 @@ async fn accept(
     }
 }
 
-async fn serve(stream: Box<dyn ByteStream>, standby: Arc<Standby>) {
+async fn serve(stream: Box<dyn ByteStream>, caller: Caller, standby: Arc<Standby>) {
     let service = service_fn(move |request: Request<Incoming>| {
-        let response = standby.answer(&request);
+        let response = standby.answer(&request, &caller);
         async move { Ok::<_, std::convert::Infallible>(response) }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
@@ -150,22 +169,52 @@ fn text(content_type: &'static str, body: String) -> Response<Body> {
 }
 
 impl Standby {
-    fn answer(&self, request: &Request<Incoming>) -> Response<Body> {
+    fn answer(&self, request: &Request<Incoming>, caller: &Caller) -> Response<Body> {
         let status = (self.status)();
         let is_read = [Method::GET, Method::HEAD].contains(request.method());
         match request.uri().path() {
             "/healthz" if is_read => json::ok_json("{\"status\":\"alive\"}".to_owned()),
             "/readyz" => not_primary(&status),
-            "/v1/cluster" if is_read => json::ok_json(of_cluster(&status)),
-            "/v1/stats" if is_read => json::ok_json(format!(
+            "/v1/cluster" | "/v1/stats" | "/metrics" if is_read => match self.admit(request, caller) {
+                Ok(()) => self.figures(request.uri().path(), &status),
+                Err(problem) => problem.into_response(),
+            },
+            "/" if is_read => {
+                let shows_members = self.admit(request, caller).is_ok();
+                text("text/html; charset=utf-8", page(&status, shows_members))
+            }
+            _ => elsewhere(&status, request),
+        }
+    }
+
+    /// Refuses whom the primary would not let see its figures.
+    fn admit(&self, request: &Request<Incoming>, caller: &Caller) -> Result<(), Problem> {
+        if !caller.calls.has(Call::Stats) {
+            return Err(Problem::not_served_here());
+        }
+        let given = RequestHeaders::of(request);
+        let now = Timestamp::of(SystemTime::now()).unwrap_or(Timestamp::MAX);
+        let (authority, now) = (self.authority.as_deref(), (now, monotonic_nanos()));
+        let principal = access::principal_of(authority, &caller.known, &given, now)?;
+        match principal {
+            Some(principal) if !principal.may(Permission::Observe) => Err(Problem::forbidden(format!(
+                "The role {} does not see a member's figures: use a token with the role viewer, operator or admin",
+                principal.role()
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    fn figures(&self, path: &str, status: &ClusterStatus) -> Response<Body> {
+        match path {
+            "/v1/cluster" => json::ok_json(of_cluster(status)),
+            "/metrics" => text("text/plain; version=0.0.4; charset=utf-8", metrics(status)),
+            _ => json::ok_json(format!(
                 "{{\"version\":{},\"uptime_seconds\":{},\"state\":\"standby\",\"cluster\":{}}}",
                 json::quoted(env!("CARGO_PKG_VERSION")),
                 self.started.elapsed().as_secs(),
-                of_cluster(&status),
+                of_cluster(status),
             )),
-            "/metrics" if is_read => text("text/plain; version=0.0.4; charset=utf-8", metrics(&status)),
-            "/" if is_read => text("text/html; charset=utf-8", page(&status)),
-            _ => elsewhere(&status, request),
         }
     }
 }
@@ -239,7 +288,7 @@ fn metrics(status: &ClusterStatus) -> String {
 }
 
 /// A page that says what this member is, and where the primary's page is.
-fn page(status: &ClusterStatus) -> String {
+fn page(status: &ClusterStatus, shows_members: bool) -> String {
     let escaped = |text: &str| text.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;");
     let primary = match &status.primary {
         Some(primary) => {
@@ -249,7 +298,7 @@ fn page(status: &ClusterStatus) -> String {
         None => "<p><strong>There is no primary at present.</strong></p>".to_owned(),
     };
     let mut rows = String::new();
-    for line in &status.members {
+    for line in status.members.iter().filter(|_| shows_members) {
         let (member, url) = (escaped(&line.member), escaped(&line.url));
         // Writing to a string does not fail.
         let _ = write!(

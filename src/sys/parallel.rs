@@ -16,7 +16,7 @@ pub(crate) fn parts(len: u32, min_part: u32, unit: u32) -> impl Iterator<Item = 
     (0..len).step_by(part as usize).map(move |start| start..start.saturating_add(part).min(len))
 }
 
-/// Runs `work` on each part, on a thread per part. The results are in the order of the parts. A panic of
+/// Runs `work` on each part, on a thread per part but for the last, which this thread does. The results are in the order of the parts. A panic of
 /// `work` is passed on.
 pub(crate) fn for_each<P: Send, T: Send>(
     parts: impl IntoIterator<Item = P>,
@@ -26,9 +26,14 @@ pub(crate) fn for_each<P: Send, T: Send>(
         // A thread of the system is none of the simulated ones.
         return parts.into_iter().map(work).collect();
     }
+    let mut parts: Vec<P> = parts.into_iter().collect();
+    let Some(last) = parts.pop() else { return Vec::new() };
     thread::scope(|scope| {
         let work = &work;
         let threads: Vec<_> = parts.into_iter().map(|part| scope.spawn(move || work(part))).collect();
-        threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
+        let last = work(last);
+        let results = threads.into_iter();
+        let results = results.map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        results.chain([last]).collect()
     })
 }

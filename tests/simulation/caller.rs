@@ -203,7 +203,7 @@ impl Caller {
         let during = Interval { begun: call, ended: world::steps() };
         let exhausted = result == Err(LeaseError::Exhausted);
         life.unfollow(call, exhausted);
-        let now = life.now();
+        let (now, times) = (life.now(), (begun_at, life.time()));
         world::note(|| format!("leased of {name}: {result:?} {}", listed(&leases)));
         if result == Err(LeaseError::KeyStale) {
             let key = key.expect("it has a key");
@@ -235,7 +235,12 @@ impl Caller {
                         model.check_most(id, holder, &leases, during, now);
                     }
                     let telling = Telling { holder, ..Telling::plain(during, now) };
-                    leases.iter().for_each(|lease| model.told_lease(id, *lease, telling));
+                    for lease in leases {
+                        model.told_lease(id, lease, telling);
+                        let closed =
+                            model.leased_though_closed((id, lease.number.get()), lease, during, times);
+                        closed.into_iter().for_each(|finding| model.find(finding));
+                    }
                 }
             });
         }
@@ -341,8 +346,8 @@ fn listed(leases: &[Lease]) -> String {
 
 /// At some moment of a call none of its numbers was available. These are their states when it began.
 fn told_taken(model: &mut Model, pool: u64, before: &[(Number, NumberState)]) {
-    // A list may take a number and give it back without a change of its word.
-    let may_block = !model.lists.is_empty();
+    // A list or the hours may take a number and give it back without a change of its word.
+    let may_block = !model.lists.is_empty() || model.has_hours(pool);
     for (number, seen) in before {
         let floor = match seen.state {
             State::Available if !may_block => Floor::Taken(seen.generation),

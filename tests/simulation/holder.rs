@@ -10,10 +10,11 @@ use allotd::state::number_state::State;
 use allotd::sys::simulation::world;
 
 use super::caller::Caller;
+use super::campaign::{hours_index, zones_index};
 use super::life::{Focus, Life, POOLS};
 use super::listing::{list_name, lists_of};
 use super::model::{Floor, Model, Place, ToldLease};
-use super::register::{Interval, Register};
+use super::register::{Interval, NEVER, Register};
 
 /// Why a lease may not be told to be stale, or not to be live.
 fn check(
@@ -96,6 +97,11 @@ impl Caller {
         if let Some(lease) = run.model().number(place).lease_mut(generation) {
             lease.end_begun = lease.end_begun.min(begun);
         }
+        if list.is_some() {
+            // A number that goes onto a list which does not block its pool is available after any attempt.
+            let calls = &mut run.model();
+            calls.number(place).counted_anew.push(Interval { begun, ended: NEVER });
+        }
         let listing = list.and_then(|list| run.model().begin_listing(list, place.1, true, begun));
         let mut results = Vec::new();
         let item = ReturnItem { lease: lease_ref(&told), then, outcome: None };
@@ -106,7 +112,10 @@ impl Caller {
         self.tell(position, move |model, at| {
             check(model, place, &told, during, now, result == ReturnResult::Stale, "a return");
             match result {
-                ReturnResult::Returned { state, .. } => {
+                ReturnResult::Returned { state, before, .. } => {
+                    // A repeated one tells what the first one did.
+                    let too_soon = before.and_then(|_| model.done_too_soon(place, generation, then, state));
+                    too_soon.into_iter().for_each(|finding| model.find(finding));
                     if let Some(listing) = listing {
                         model.end_listing(listing, place.1, at);
                     }
@@ -140,6 +149,7 @@ impl Life {
             let mut model = self.run.model();
             let (paused, ttl, round) =
                 world::quietly(|| (pool.is_paused(), pool.settings().ttl, pool.round()));
+            let (hours, zones) = world::quietly(|| (hours_index(&pool.settings()), zones_index(pool)));
             let blocked_by = lists_of(&world::quietly(|| pool.settings()).blocked_by);
             if let Some(name) = POOLS.iter().map(|(name, _)| *name).find(|name| *name == pool.name().as_str())
             {
@@ -156,13 +166,15 @@ impl Life {
                     "blocked_by",
                     known.blocked_by.all(),
                 ),
+                (known.hours.allows(during, |value| *value == hours), "hours", known.hours.all()),
+                (known.zones.allows(during, |value| *value == zones), "zones", known.zones.all()),
             ];
             let wrong: Vec<String> = fits
                 .into_iter()
                 .filter(|(fits, _, _)| !fits)
                 .map(|(_, what, all)| {
                     format!(
-                        "{how}: pool {}: {what} is {paused} {ttl} {round} {blocked_by}, {during:?}: {all}",
+                        "{how}: pool {}: {what} is {paused} {ttl} {round} {blocked_by} {hours} {zones}, {during:?}: {all}",
                         pool.name()
                     )
                 })
@@ -178,6 +190,7 @@ impl Life {
             drop(model);
             self.look_at_holders(pool, during, now, how);
         }
+        pools.iter().for_each(|pool| self.look_at_events(pool, how));
         let mut model = self.run.model();
         for (name, register) in model.names.clone() {
             let there = pools.iter().any(|pool| pool.name().as_str() == name);

@@ -10,6 +10,7 @@ use allotd::sys::simulation::world;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
+use super::campaign::{hours_index, zones_index};
 use super::clocks::SimulatedClocks;
 use super::disk::SimulatedDisk;
 use super::listing::lists_of;
@@ -41,6 +42,10 @@ pub(crate) enum Focus {
     Lists,
     /// Leases for holders, and the end of all that one has.
     Holders,
+    /// Hours in which numbers may be leased.
+    Hours,
+    /// Limits of how often a number is leased in a round.
+    Attempts,
 }
 
 /// What all lives of a run share.
@@ -49,6 +54,8 @@ pub(crate) struct Run {
     model: Mutex<Model>,
     pub(crate) clocks: Arc<SimulatedClocks>,
     pub(crate) focus: Focus,
+    /// Whether changes are kept for those who follow them.
+    pub(crate) has_events: bool,
     latest: AtomicU32,
     /// Whether a bit was flipped. Then it may refuse to open, also when the file is used again.
     pub(crate) has_damage: AtomicBool,
@@ -64,10 +71,13 @@ impl Run {
             Focus::Scarcity,
             Focus::Lists,
             Focus::Holders,
+            Focus::Hours,
+            Focus::Attempts,
         ];
         let mut random = StdRng::seed_from_u64(seed);
         Self {
             focus: focuses[random.random_range(0..focuses.len())],
+            has_events: random.random_range(0..4) == 0,
             random: Mutex::new(random),
             model: Mutex::default(),
             clocks: Arc::default(),
@@ -195,7 +205,7 @@ impl Life {
     pub(crate) fn know(&self, pool: &Pool) {
         let at = world::steps();
         let (paused, ttl, round) = world::quietly(|| (pool.is_paused(), pool.settings().ttl, pool.round()));
-        let settings = world::quietly(|| pool.settings());
+        let (settings, zones) = world::quietly(|| (pool.settings(), zones_index(pool)));
         self.run.model().pools.entry(pool.id()).or_insert_with(|| PoolModel {
             name: pool.name().to_string(),
             since: at,
@@ -205,6 +215,11 @@ impl Life {
             blocked_by: Register::new(lists_of(&settings.blocked_by), at),
             has_holders: settings.holders,
             most_per_holder: settings.max_per_holder,
+            on_expiry: settings.on_expiry,
+            attempts: settings.attempts,
+            counted_anew: Vec::new(),
+            hours: Register::new(hours_index(&settings), at),
+            zones: Register::new(zones, at),
         });
     }
 
@@ -239,7 +254,9 @@ impl Life {
         let Some(at) = all.iter().position(|followed| followed.call == call) else { return };
         let followed = all.swap_remove(at);
         drop(all);
-        if exhausted && !followed.none_available {
+        // An available number may be closed.
+        let has_hours = self.run.model().has_hours(followed.pool.id());
+        if exhausted && !followed.none_available && !has_hours {
             let during = Interval { begun: call, ended: world::steps() };
             let suspect = Suspect { pool: followed.pool.id(), during, moments: followed.moments };
             unpoisoned(&self.suspects).push(suspect);

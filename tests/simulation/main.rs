@@ -9,8 +9,10 @@
 #![allow(dead_code)] // parts of the other tests' files
 
 mod caller;
+mod campaign;
 mod clocks;
 mod disk;
+mod history;
 mod holder;
 mod life;
 mod listing;

@@ -3,11 +3,13 @@
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use allotd::domain::settings::{Attempts, NextState};
 use allotd::engine::NumberState;
 use allotd::engine::operations::lease::Lease;
 use allotd::state::number_state::State;
 use allotd::sys::simulation::world;
 
+use super::history::SeenEvents;
 use super::listing::ListModel;
 use super::register::{Interval, NEVER, Register};
 
@@ -93,6 +95,8 @@ pub(crate) struct NumberModel {
     floors: Vec<(u64, Floor)>,
     /// Operators' calls that retire it or release it.
     pub(crate) endings: Vec<Interval>,
+    /// Calls from which on its attempts count anew, or do not decide what becomes of it.
+    pub(crate) counted_anew: Vec<Interval>,
     /// When it was told to be retired, and with which generation.
     pub(crate) retired: Vec<(u64, u32)>,
 }
@@ -109,6 +113,13 @@ pub(crate) struct PoolModel {
     pub(crate) blocked_by: Register<u8>,
     pub(crate) has_holders: bool,
     pub(crate) most_per_holder: Option<u32>,
+    pub(crate) on_expiry: NextState,
+    pub(crate) attempts: Option<Attempts>,
+    /// Calls after which attempts may count anew.
+    pub(crate) counted_anew: Vec<Interval>,
+    /// Which hours it has, and which zones its numbers are in.
+    pub(crate) hours: Register<u8>,
+    pub(crate) zones: Register<u8>,
 }
 
 /// The leases that a call with a key told.
@@ -144,6 +155,8 @@ pub(crate) struct Model {
     pub(crate) holder_endings: Vec<(u64, u8, Interval)>,
     /// Deletions that were not refused.
     pub(crate) deletions: Vec<(&'static str, Interval)>,
+    /// By pool: what readers have seen.
+    pub(crate) events: BTreeMap<u64, SeenEvents>,
     pub(crate) findings: Vec<String>,
 }
 
@@ -169,6 +182,7 @@ impl Model {
         }
         self.keys.clear();
         self.lists.clear();
+        self.events.clear();
     }
 
     /// A lease was told that is not the repetition of one.
@@ -198,8 +212,8 @@ impl Model {
             renewal_begun: NEVER,
             returned_told: NEVER,
         };
+        let mut findings: Vec<String> = self.leased_too_often(place, lease, during).into_iter().collect();
         let number = self.number(place);
-        let mut findings = Vec::new();
         for other in &number.leases {
             let (older, newer) = match other.lease.generation.cmp(&lease.generation) {
                 Ordering::Less => (other, &told),

@@ -10,6 +10,7 @@ use allotd::numbers::number::{Number, NumberRange};
 use allotd::state::number_state::State;
 use allotd::sys::simulation::{thread, world};
 
+use super::campaign::some_attempts;
 use super::life::{Focus, Life, POOLS};
 use super::listing::names_of;
 use super::model::{Floor, PoolModel};
@@ -50,6 +51,9 @@ impl Life {
                 24 => self.start_round("a"),
                 _ if run.focus == Focus::Lists && run.below(3) > 0 => self.operate_lists(name),
                 _ if run.focus == Focus::Holders && run.one_in(3) => self.end_all_of_one(name),
+                _ if run.focus == Focus::Hours && run.one_in(2) => self.operate_hours(name),
+                21 if run.focus == Focus::Everything => self.operate_hours(name),
+                _ if run.focus == Focus::Attempts && run.one_in(4) => self.start_round("a"),
                 _ if run.focus == Focus::Rounds && run.one_in(2) => self.start_round(name),
                 _ if run.focus == Focus::OnePool && run.one_in(3) => self.delete(name),
                 _ if run.focus == Focus::OnePool && run.one_in(3) => self.create(name),
@@ -92,6 +96,7 @@ impl Life {
             ttl: Some(1 + run.below(40) as u32),
             ttl_max: Some(LONGEST_TTL_SECONDS as u32),
             blocked_by: Some(names_of(if self.uses_lists() { run.below(4) as u8 } else { 0 })),
+            attempts: Some(some_attempts(self)),
             holders: Some(has_holders),
             max_per_holder: Some((has_holders && run.one_in(2)).then(|| 1 + run.below(6) as u32)),
             ..SettingsChange::default()
@@ -227,15 +232,22 @@ impl Life {
         world::note(|| format!("start a round of {name}"));
         // Rounds count up, whichever of two calls comes first.
         let begun = world::steps();
+        let counting = {
+            let mut model = self.run.model();
+            let anew = &mut model.pools.get_mut(&pool.id()).expect("it is known").counted_anew;
+            anew.push(Interval { begun, ended: NEVER });
+            anew.len() - 1
+        };
         let result = pool.start_round();
         let at = world::steps();
         world::note(|| format!("started a round of {name}: {result:?}"));
         let mut model = self.run.model();
         match result {
             Ok(started) => {
-                let register = &mut model.pools.get_mut(&pool.id()).expect("it is known").round;
-                let number = register.begin(started.round, begun);
-                register.confirm(number, at);
+                let known = &mut model.pools.get_mut(&pool.id()).expect("it is known");
+                known.counted_anew[counting].ended = at;
+                let number = known.round.begin(started.round, begun);
+                known.round.confirm(number, at);
             }
             Err(ChangeError::Deleted) => {
                 if !model.may_be_deleted(name, found_at, at) {
@@ -307,9 +319,22 @@ impl Life {
     fn reinstate(&self, name: &'static str) {
         let Some(pool) = self.pool(name) else { return };
         let ranges = [self.some_of(name)];
+        let (begun, id) = (world::steps(), pool.id());
+        for number in ranges[0].first().get()..=ranges[0].last().get() {
+            self.run.model().number((id, number)).counted_anew.push(Interval { begun, ended: NEVER });
+        }
         world::note(|| format!("reinstate {ranges:?} of {name}"));
         let result = pool.reinstate(NumberSource::Ranges(&ranges), false);
         world::note(|| format!("reinstated of {name}: {result:?}"));
+        if result.is_err() {
+            return;
+        }
+        let ended = world::steps();
+        for number in ranges[0].first().get()..=ranges[0].last().get() {
+            let mut model = self.run.model();
+            let calls = &mut model.number((id, number)).counted_anew;
+            calls.iter_mut().filter(|other| other.begun == begun).for_each(|other| other.ended = ended);
+        }
     }
 
     fn back_up(&self) {

@@ -54,6 +54,11 @@ impl<T: Clone + PartialEq + Debug> Register<T> {
         })
     }
 
+    /// Whether another value than this was ever there, or may have been.
+    pub(crate) fn may_differ_from(&self, value: &T) -> bool {
+        self.0.iter().any(|write| write.value != *value)
+    }
+
     /// What was written, for a message.
     pub(crate) fn all(&self) -> String {
         format!("{:?}", self.0)

@@ -11,6 +11,7 @@ use allotd::disk::mapping::PAGE_BYTES;
 
 use allotd::engine::{Engine, EngineConfig};
 use allotd::journal::{Durability, MIN_FILE_BYTES, file};
+use allotd::store::event_log::Keep;
 use allotd::sys::simulation::{thread, world};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -29,6 +30,8 @@ const MOST_CALLERS: u64 = 3;
 const MOST_CALLS: u64 = 14;
 const MOST_OPERATORS: u64 = 2;
 const MOST_OPERATIONS: u64 = 7;
+/// More than a run has.
+const EVENTS_KEEP: Keep = Keep { bytes: 1 << 30, seconds: 365 * 24 * 3_600 };
 /// How the frames of a journal begin, after their checksum.
 const FRAME_MAGIC: &[u8; 4] = b"ALJF";
 
@@ -128,6 +131,7 @@ fn config(
     EngineConfig {
         durability: mode,
         journal_file_bytes: file_bytes,
+        events_keep: (run.has_events && mode != Durability::None).then_some(EVENTS_KEEP),
         disk: Arc::clone(disk) as _,
         clocks: Arc::clone(&run.clocks) as _,
         ..EngineConfig::new(dir, MOST_CALLERS as usize)
@@ -273,6 +277,9 @@ fn be_used(run: &Arc<Run>, engine: Arc<Engine>, disk: &Arc<SimulatedDisk>, plan:
         {
             run.model().find(format!("it does not close: {error}"));
         }
+    }
+    if plan.end == End::Close && life.engine.journal().poisoned_by().is_none() {
+        life.look_at_all_events("after its end");
     }
     if let Some(reason) = life.engine.journal().poisoned_by()
         && !disk.may_end_the_daemon()

@@ -19,8 +19,8 @@ use tokio::runtime::Runtime;
 use tracing::info;
 
 use crate::http::address::ListenAddress;
-use crate::http::server::{self, tls::ServerTls};
-use crate::http::standby::StandbyServer;
+use crate::http::server::{self, ServeError, tls::ServerTls};
+use crate::http::standby::{StandbyConfig, StandbyServer};
 use crate::replication::member_file::MemberFile;
 
 use super::config::Config;
@@ -44,11 +44,15 @@ pub(crate) fn run<E: From<DaemonError>>(
     run::prepare(config, json)?;
     let (member, file, lock) = join::join_patiently(config, cluster).map_err(DaemonError::from)?;
     let member = Arc::new(member);
-    let tls = bound.tls.clone().map(|tls| Arc::new(ServerTls::new(tls)));
     let source = Arc::clone(&member);
-    let standby_server =
-        StandbyServer::start(&bound.listeners, tls.as_ref(), Arc::new(move || source.status()))
-            .map_err(DaemonError::from)?;
+    let standby = StandbyConfig {
+        tls: bound.tls.clone().map(|tls| Arc::new(ServerTls::new(tls))),
+        authority: bound.authority.clone(),
+        registry: Arc::clone(&bound.registry),
+        status: Arc::new(move || source.status()),
+    };
+    let standby_server = StandbyServer::start(&bound.listeners, standby)
+        .map_err(|error| DaemonError::from(ServeError::from(error)))?;
     announce(&server::addresses(&bound.listeners).map_err(DaemonError::from)?)?;
     info!(
         event = "member",

@@ -15,14 +15,15 @@ pub mod reader;
 pub(crate) mod thread;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::coordinates::SegmentId;
 use crate::journal::handle::Journal;
 use crate::store::event_log::{EventLog, Kept as KeptEvents};
 use crate::sys::atomics::{AtomicBool, AtomicU64, Ordering};
+use crate::sys::sync::{self, Instant, Mutex, MutexGuard};
 
 use super::clock::Clock;
 use super::segment::Segment;
@@ -182,7 +183,7 @@ impl Events {
             !is_covered && began.elapsed() < if is_read { COVER_PATIENCE } else { READ_PATIENCE }
         };
         while !self.ends.load(Ordering::Acquire) && !journal.is_poisoned() && waits() {
-            std::thread::sleep(PAUSE);
+            sync::thread::sleep(PAUSE);
         }
         // If it fails, a kill before the next batch makes the log begin anew.
         let _ = self.log.settle();

@@ -1,6 +1,8 @@
 //! How many events there are a second.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
+
+use crate::sys::sync::{Mutex, MutexGuard};
 
 /// Seconds that a rate is taken over.
 const SECONDS: u32 = 60;

@@ -3,8 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tracing::warn;
@@ -24,6 +24,7 @@ use crate::store::event_log::PoolBatch;
 use crate::sys::atomics::Ordering;
 use crate::sys::background;
 use crate::sys::sync::thread::{self, JoinHandle};
+use crate::sys::sync::{Instant, Mutex};
 
 use super::known::Known;
 use super::order::{self, Change, Told};

@@ -23,6 +23,7 @@ use crate::state::holder_column::HolderId;
 use crate::state::number_state::State;
 use crate::state::time::Timestamp;
 use crate::state::word::{LeaseRefusal, Word};
+use crate::sys::parallel;
 
 use super::lease::{Lease, LeaseError, LeaseRequest, MAX_LEASE_COUNT, ttl};
 use super::lease_ref::LeaseRef;
@@ -34,6 +35,8 @@ use super::return_leases::{ReturnError, ReturnItem};
 pub const MAX_LISTED_LEASES: usize = 65_536;
 /// Ranks that are looked at before what was found is worked on: it bounds what is kept of it.
 const LOOK_RANKS: u32 = 1 << 22;
+/// Most threads that look at the same time.
+const MOST_LOOKERS: usize = 4;
 /// Most records of the return of one lease: that of its end, its own, and before each that of a list.
 const RECORDS_PER_RETURN: u32 = 4;
 
@@ -300,10 +303,11 @@ impl Pool {
         // A segment that a merge moves numbers into comes last: what has left its old place is there.
         for segment in &segments.list {
             let len = segment.ranks().end.0;
-            for start in (0..len).step_by(LOOK_RANKS as usize) {
-                let part = start..start.saturating_add(LOOK_RANKS).min(len);
-                let found = self.find_held(segment, &part, holder);
-                if !found.is_empty() && !each(&found) {
+            let parts = (0..len).step_by(LOOK_RANKS as usize);
+            let parts: Vec<_> = parts.map(|start| start..start.saturating_add(LOOK_RANKS).min(len)).collect();
+            for parts in parts.chunks(parallel::processors().min(MOST_LOOKERS)) {
+                let found = parallel::for_each(parts, |part| self.find_held(segment, part, holder));
+                if !found.iter().all(|found| found.is_empty() || each(found)) {
                     return;
                 }
             }

@@ -1,8 +1,8 @@
 //! What a connection has from its listener, and who is at its other end.
 
 use std::io;
-use std::net::TcpStream;
-use std::os::unix::net::UnixStream;
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use rustix::net::sockopt::socket_peercred;
@@ -47,17 +47,17 @@ pub(crate) struct Entrance {
 impl Entrance {
     /// Those of all listeners, in their order.
     pub(crate) fn all(
-        listeners: &mut [Listener],
+        listeners: &[Listener],
         tls: Option<&Arc<ServerTls>>,
         registry: &Arc<Registry>,
     ) -> Result<Vec<Arc<Self>>, EntranceError> {
-        let entrance = |listener: &mut Listener| {
-            let (name, peers) = (listener.address()?.to_string().into(), listener.take_peers());
+        let entrance = |listener: &Listener| {
+            let (name, peers) = (listener.address()?.to_string().into(), listener.peers().clone());
             let (via, tls) = via(listener.config(), tls)?;
             let (calls, registry) = (listener.config().calls, Arc::clone(registry));
             Ok(Arc::new(Self { calls, via, name, peers, registry, tls }))
         };
-        listeners.iter_mut().map(entrance).collect()
+        listeners.iter().map(entrance).collect()
     }
 
     /// That of connections without a listener.
@@ -71,20 +71,20 @@ impl Entrance {
         Caller { via: self.via, calls: self.calls, listener, peer, known }
     }
 
-    /// The caller of a TCP connection.
-    pub(crate) fn tcp_caller(&self, stream: &TcpStream) -> Caller {
+    /// The caller of a TCP connection from this address.
+    pub(crate) fn tcp_caller(&self, peer: io::Result<SocketAddr>) -> Caller {
         // The address of a connection that has ended already is unknown.
-        self.caller(stream.peer_addr().map_or(Peer::Unknown, Peer::Address), Known::Anyone)
+        self.caller(peer.map_or(Peer::Unknown, Peer::Address), Known::Anyone)
     }
 
     /// The caller of a connection over a socket file.
-    pub(crate) fn unix_caller(&self, stream: &UnixStream) -> io::Result<Caller> {
-        let credentials = socket_peercred(stream)?;
+    pub(crate) fn unix_caller(&self, stream: impl AsFd) -> io::Result<Caller> {
+        let credentials = socket_peercred(&stream)?;
         let (uid, gid) = (credentials.uid.as_raw(), credentials.gid.as_raw());
         let known = if self.peers.is_empty() {
             Known::Anyone
         } else {
-            let mut groups = users::peer_groups(stream)?;
+            let mut groups = users::peer_groups(&stream)?;
             groups.push(gid);
             match self.peers.principal_of(&PeerProcess { uid, groups }) {
                 Some(settings) => Known::Principal(self.registry.principal(settings)),

@@ -126,9 +126,9 @@ impl Listener {
         Ok(Self { socket, config: config.clone(), peers })
     }
 
-    /// Who may call over its socket file; leaves nothing behind.
-    pub(crate) fn take_peers(&mut self) -> Peers {
-        std::mem::take(&mut self.peers)
+    /// Who may call over its socket file.
+    pub(crate) fn peers(&self) -> &Peers {
+        &self.peers
     }
 
     /// Its settings.

@@ -114,7 +114,7 @@ pub struct Server {
 impl Server {
     /// Starts the workers and the threads that accept connections.
     pub fn start(
-        mut listeners: Vec<Listener>,
+        listeners: Vec<Listener>,
         engine: Arc<Engine>,
         config: ServerConfig,
     ) -> Result<Self, ServeError> {
@@ -129,7 +129,7 @@ impl Server {
             cluster,
             audit,
         } = config;
-        let entrances = Entrance::all(&mut listeners, tls.as_ref(), &registry)?;
+        let entrances = Entrance::all(&listeners, tls.as_ref(), &registry)?;
         let addresses = addresses(&listeners)?;
         let wakers = listeners.iter().map(Listener::waker).collect::<io::Result<_>>()?;
         let stats = Arc::new(Stats::new(threads_to_serve));

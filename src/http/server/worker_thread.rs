@@ -133,7 +133,7 @@ fn start_connection(
     match stream {
         Stream::Tcp(stream) => {
             stream.set_nonblocking(true)?;
-            let caller = entrance.tcp_caller(&stream);
+            let caller = entrance.tcp_caller(stream.peer_addr());
             let stream = TcpStream::from_std(stream)?;
             match &entrance.tls {
                 None => spawn(connection::serve(stream, caller, welcome, api, connections), guard),

@@ -1,11 +1,12 @@
 //! Reads the files that an earlier process left.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::disk::device::Access;
 use crate::store::event_batch::{self, BatchHead};
 
 use super::files::{Inner, LogFile};
@@ -107,7 +108,7 @@ impl EventLog {
             Loading { inner, last: None, newest: Vec::new(), before: Vec::new(), is_whole: true };
         let mut buffer = Vec::new();
         for (sequence, path) in self.listed()? {
-            let file = Arc::new(File::open(&path)?);
+            let file = Arc::new(self.disk.open(&path, Access::Buffered)?);
             let bytes = file.metadata()?.len();
             let mut known = LogFile::new(sequence, path, file);
             loading.read(&mut known, bytes, &mut buffer)?;

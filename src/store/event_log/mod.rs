@@ -23,9 +23,10 @@ mod retention;
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use crate::disk::device::Disk;
+use crate::sys::sync::{Mutex, MutexGuard};
 
 use super::event_batch::{self, BatchHead, RawEvent};
 use files::{Inner, LogFile};

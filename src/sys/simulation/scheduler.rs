@@ -13,6 +13,10 @@ const STEP_NANOS: [u64; 4] = [50, 200, 1_000, 5_000];
 const STAYS: [u32; 5] = [0, 8, 12, 14, 15];
 /// The most changes of the priorities in one run.
 const MAX_CHANGES: usize = 6;
+/// In how many steps one thread stands still in a run with stalls,
+const STALLS: [u32; 4] = [30, 100, 300, 1_000];
+/// and for how many steps at most.
+const MAX_STALL_STEPS: u64 = 2_000;
 /// About how many steps a run has.
 const STEPS: u64 = 12_000;
 
@@ -22,6 +26,8 @@ enum Policy {
     /// The thread of the highest priority; at a few steps the priorities change. Most bugs need few such
     /// changes (probabilistic concurrency testing).
     Priorities { order: Vec<u64>, changes: Vec<u64>, lowest: u64 },
+    /// Any thread, but now and then one stands still for long, whatever it was about to do, while the others go on.
+    Stalls { one_in: u32, until: Vec<u64> },
 }
 
 /// Runs the seeds from a first one on.
@@ -57,8 +63,13 @@ impl Seeds {
     }
 
     fn draw_policy(&mut self) -> Policy {
-        if self.random.random_bool(0.6) {
-            return Policy::Random { stays: *STAYS.choose(&mut self.random).expect("not empty") };
+        match self.random.random_range(0..10) {
+            0..4 => return Policy::Random { stays: *STAYS.choose(&mut self.random).expect("not empty") },
+            4..7 => {
+                let one_in = *STALLS.choose(&mut self.random).expect("not empty");
+                return Policy::Stalls { one_in, until: Vec::new() };
+            }
+            _ => {}
         }
         let changes = self.random.random_range(0..=MAX_CHANGES);
         let changes = (0..changes).map(|_| self.random.random_range(0..STEPS)).collect();
@@ -101,6 +112,22 @@ impl Policy {
                     order[number(current)] = (1 << 32) - *lowest;
                 }
                 *tasks.iter().max_by_key(|task| order[number(**task)]).expect("a thread that can run")
+            }
+            Self::Stalls { one_in, until } => {
+                let last = tasks.iter().map(|task| number(*task)).max().unwrap_or(0);
+                until.resize(until.len().max(last + 1), 0);
+                if let Some(current) = current
+                    && random.random_range(0..*one_in) == 0
+                {
+                    until[number(current)] = step + random.random_range(1..MAX_STALL_STEPS);
+                }
+                let goes_on = |task: &&TaskId| until[number(**task)] <= step;
+                let count = tasks.iter().filter(goes_on).count();
+                let any = (count > 0).then(|| random.random_range(0..count));
+                any.and_then(|at| tasks.iter().filter(goes_on).nth(at))
+                    .or_else(|| tasks.iter().min_by_key(|task| until[number(**task)]))
+                    .copied()
+                    .expect("a thread that can run")
             }
         }
     }

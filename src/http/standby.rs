@@ -27,10 +27,12 @@ use super::caller::Caller;
 use super::cluster::{ClusterStatus, Role};
 use super::counters::requests::Call;
 use super::request::headers::RequestHeaders;
+use super::request::origin::{AllowedHost, Names};
 use super::response::body::Body;
 use super::response::code::Code;
 use super::response::json;
 use super::response::problem::Problem;
+use super::server::addresses;
 use super::server::entrance::{Entrance, EntranceError};
 use super::server::listener::{Duplicate, Listener};
 use super::server::tls::ServerTls;
@@ -55,6 +57,8 @@ pub struct StandbyServer {
 pub struct StandbyConfig {
     /// The certificates of the listeners with TLS.
     pub tls: Option<Arc<ServerTls>>,
+    /// Names under which it may be called, beside those of its addresses.
+    pub allow_hosts: Vec<AllowedHost>,
     /// Who may see how the cluster is; `None` for everybody.
     pub authority: Option<Arc<Authority>>,
     /// The names of principals.
@@ -65,6 +69,7 @@ pub struct StandbyConfig {
 
 struct Standby {
     status: StatusSource,
+    names: Names,
     authority: Option<Arc<Authority>>,
     started: Instant,
 }
@@ -72,7 +77,8 @@ struct Standby {
 impl StandbyServer {
     /// Serves on sockets that are bound already, until [`Self::stop`].
     pub fn start(listeners: &[Listener], config: StandbyConfig) -> Result<Self, EntranceError> {
-        let StandbyConfig { tls, authority, registry, status } = config;
+        let StandbyConfig { tls, allow_hosts, authority, registry, status } = config;
+        let names = Names::new(&addresses(listeners)?, allow_hosts);
         let entrances = Entrance::all(listeners, tls.as_ref(), &registry)?;
         let sockets = listeners.iter().zip(entrances);
         let sockets: Vec<_> = sockets
@@ -81,7 +87,7 @@ impl StandbyServer {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::Builder::new().name("standby".to_owned()).spawn(move || {
-            let standby = Arc::new(Standby { status, authority, started: Instant::now() });
+            let standby = Arc::new(Standby { status, names, authority, started: Instant::now() });
             runtime.block_on(async move {
                 let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
                 for (socket, entrance) in sockets {
@@ -170,6 +176,9 @@ fn text(content_type: &'static str, body: String) -> Response<Body> {
 
 impl Standby {
     fn answer(&self, request: &Request<Incoming>, caller: &Caller) -> Response<Body> {
+        if let Err(problem) = self.names.check(caller.via, request, &RequestHeaders::of(request)) {
+            return problem.into_response();
+        }
         let status = (self.status)();
         let is_read = [Method::GET, Method::HEAD].contains(request.method());
         match request.uri().path() {

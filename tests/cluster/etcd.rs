@@ -1,17 +1,14 @@
 //! Nodes of etcd on loopback.
 
-use std::net::TcpListener;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use super::host::Host;
+
 /// How long etcd may take to be ready.
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// A port that is free at present.
-pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
 
 /// Whether etcd is installed; says why not.
 pub(crate) fn is_installed() -> bool {
@@ -30,23 +27,32 @@ pub(crate) struct Etcd {
 
 struct Node {
     name: String,
-    client: u16,
-    peer: u16,
+    host: Host,
+    client: SocketAddr,
+    peer: SocketAddr,
     data: std::path::PathBuf,
     child: Option<Child>,
 }
 
 impl Etcd {
-    /// Starts nodes below a directory, and waits until they have a leader.
+    /// Starts nodes on loopback, and waits until they have a leader.
     pub(crate) fn start(nodes: usize, root: &Path) -> Self {
-        let nodes: Vec<_> = (0..nodes)
-            .map(|index| {
-                let (name, data) = (format!("n{index}"), root.join(format!("etcd-{index}")));
-                Node { name, client: free_port(), peer: free_port(), data, child: None }
-            })
-            .collect();
+        Self::start_on(&vec![Host::LOOPBACK; nodes], root)
+    }
+
+    /// Starts a node on each host.
+    pub(crate) fn start_on(hosts: &[Host], root: &Path) -> Self {
+        let node = |(index, host): (usize, &Host)| Node {
+            name: format!("n{index}"),
+            host: host.clone(),
+            client: host.free(0),
+            peer: host.free(1),
+            data: root.join(format!("etcd-{index}")),
+            child: None,
+        };
+        let nodes: Vec<_> = hosts.iter().enumerate().map(node).collect();
         let initial: Vec<_> =
-            nodes.iter().map(|node| format!("{}=http://127.0.0.1:{}", node.name, node.peer)).collect();
+            nodes.iter().map(|node| format!("{}=http://{}", node.name, node.peer)).collect();
         let mut etcd = Self { nodes, initial: initial.join(",") };
         (0..etcd.nodes.len()).for_each(|index| etcd.start_node(index));
         etcd.wait_healthy();
@@ -55,25 +61,22 @@ impl Etcd {
 
     pub(crate) fn start_node(&mut self, index: usize) {
         let node = &mut self.nodes[index];
-        let client = format!("http://127.0.0.1:{}", node.client);
-        let peer = format!("http://127.0.0.1:{}", node.peer);
-        let child = Command::new("etcd")
+        let client = format!("http://{}", node.client);
+        let peer = format!("http://{}", node.peer);
+        let mut command = Command::new("etcd");
+        command
             .args(["--name", &node.name, "--data-dir"])
             .arg(&node.data)
             .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
             .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
-            .args(["--initial-cluster", &self.initial, "--log-level", "error"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        node.child = Some(child);
+            .args(["--initial-cluster", &self.initial, "--log-level", "error"]);
+        let mut command = node.host.run(command);
+        node.child = Some(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
     }
 
     /// The value of `--etcd`.
     pub(crate) fn urls(&self) -> String {
-        let urls: Vec<_> =
-            self.nodes.iter().map(|node| format!("http://127.0.0.1:{}", node.client)).collect();
+        let urls: Vec<_> = self.nodes.iter().map(|node| format!("http://{}", node.client)).collect();
         urls.join(",")
     }
 
@@ -95,11 +98,16 @@ impl Etcd {
         }
     }
 
-    /// SIGKILL to the leader. Returns which node that was.
-    pub(crate) fn kill_leader(&mut self) -> usize {
+    /// Which node leads.
+    pub(crate) fn leader(&self) -> usize {
         let status = self.ctl(&["endpoint", "status"]).unwrap();
         // The fifth column says whether the node is the leader.
-        let leader = status.lines().position(|line| line.split(", ").nth(4) == Some("true")).unwrap();
+        status.lines().position(|line| line.split(", ").nth(4) == Some("true")).unwrap()
+    }
+
+    /// SIGKILL to the leader. Returns which node that was.
+    pub(crate) fn kill_leader(&mut self) -> usize {
+        let leader = self.leader();
         let mut child = self.nodes[leader].child.take().unwrap();
         child.kill().unwrap();
         child.wait().unwrap();

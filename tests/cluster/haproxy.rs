@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::etcd::{self, Etcd, free_port};
+use super::etcd::{self, Etcd};
+use super::host::Host;
 use super::members::Members;
 use super::support::Client;
 
@@ -51,7 +52,7 @@ fn a_load_balancer_finds_the_primary_and_routes_pools_to_clusters() {
         let created = client.send("PUT", &path, "text/csv", b"first,last\n1,100000\n").unwrap();
         assert_eq!(created.status, 201, "{created:?}");
     }
-    let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let address = Host::LOOPBACK.free(0);
     let mut config = include_str!("../../docs/operations/haproxy.cfg").to_owned();
     let members = numbers.all.iter().chain(&eu.all).map(|member| member.address);
     for (in_docs, found) in [7979, 7980, 7981, 7982].into_iter().zip(members) {

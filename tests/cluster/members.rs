@@ -7,12 +7,14 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use super::etcd::free_port;
+use super::host::Host;
 use super::support::Client;
 use super::support::daemon::{Daemon, allotd};
 
 /// How long a cluster may take to be whole.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a member may take to answer whether it is primary.
+const SHORT: Duration = Duration::from_millis(500);
 const LOOK: Duration = Duration::from_millis(10);
 
 /// The members of a cluster.
@@ -27,6 +29,7 @@ pub(crate) struct Member {
     pub(crate) id: String,
     pub(crate) data: PathBuf,
     pub(crate) address: SocketAddr,
+    host: Host,
     daemon: Option<Daemon>,
 }
 
@@ -37,18 +40,25 @@ impl Members {
     }
 
     pub(crate) fn start_named(cluster: &str, count: usize, root: &Path, etcd: &str, flags: &[&str]) -> Self {
-        let member = |index| Member {
+        Self::start_on(cluster, &vec![Host::LOOPBACK; count], root, etcd, flags)
+    }
+
+    /// Starts a member on each host.
+    pub(crate) fn start_on(cluster: &str, hosts: &[Host], root: &Path, etcd: &str, flags: &[&str]) -> Self {
+        let member = |(index, host): (usize, &Host)| Member {
             id: format!("m{index}"),
             data: root.join(format!("member-{index}")),
-            address: SocketAddr::from(([127, 0, 0, 1], free_port())),
+            address: host.free(0),
+            host: host.clone(),
             daemon: None,
         };
+        let count = hosts.len();
         let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
         let mut members = Self {
             cluster: cluster.to_owned(),
             etcd: etcd.to_owned(),
             flags,
-            all: (0..count).map(member).collect(),
+            all: hosts.iter().enumerate().map(member).collect(),
         };
         (0..count).for_each(|index| members.start_member(index));
         members.wait_whole();
@@ -69,7 +79,7 @@ impl Members {
             .arg("--data")
             .arg(&member.data)
             .args(&self.flags);
-        command
+        member.host.run(command)
     }
 
     pub(crate) fn start_member(&mut self, index: usize) {
@@ -88,7 +98,9 @@ impl Members {
     /// The member that says that it is primary and is ready.
     pub(crate) fn primary(&self) -> Option<usize> {
         (0..self.all.len()).find(|index| {
-            let Ok(mut client) = Client::connect(self.all[*index].address) else { return false };
+            let Ok(mut client) = Client::connect_within(self.all[*index].address, SHORT) else {
+                return false;
+            };
             client.call("GET", "/readyz").is_ok_and(|answer| answer.status == 200)
         })
     }

@@ -61,6 +61,9 @@ fn nothing_is_merged_that_does_not_belong_together() {
     assert_eq!(client.call("GET", "/v1/stats").unwrap().json()["cluster"]["role"], "standby");
     assert!(client.call("GET", "/metrics").unwrap().body.contains("allotd_cluster_primary 0"));
     assert!(client.call("GET", "/").unwrap().body.contains("standby"));
+    // A foreign page that a browser was led here with sees nothing.
+    write!(client.connection.get_mut(), "GET /v1/cluster HTTP/1.1\r\nhost: evil.test\r\n\r\n").unwrap();
+    assert_eq!(read_answer(&mut client.connection, false).problem(), (403, "forbidden".to_owned()));
     let with = |data: &std::path::Path, etcd: &str, member: &str| {
         super::support::daemon::allotd()
             .args(["serve", "--cluster", "test", "--cluster-ttl", "1", "--etcd", etcd, "--member", member])

@@ -231,6 +231,14 @@ impl Client {
         Ok(Self { connection: BufReader::new(stream) })
     }
 
+    /// As [`Self::connect`], with this long for the connection and for each answer.
+    pub(crate) fn connect_within(address: SocketAddr, patience: Duration) -> io::Result<Self> {
+        let stream = TcpStream::connect_timeout(&address, patience)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(patience))?;
+        Ok(Self { connection: BufReader::new(stream) })
+    }
+
     /// A request with a body. The answer may come before all of the body is sent.
     pub(crate) fn send(
         &mut self,

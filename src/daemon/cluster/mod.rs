@@ -47,6 +47,7 @@ pub(crate) fn run<E: From<DaemonError>>(
     let source = Arc::clone(&member);
     let standby = StandbyConfig {
         tls: bound.tls.clone().map(|tls| Arc::new(ServerTls::new(tls))),
+        allow_hosts: config.allow_hosts.clone(),
         authority: bound.authority.clone(),
         registry: Arc::clone(&bound.registry),
         status: Arc::new(move || source.status()),

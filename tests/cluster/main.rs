@@ -45,6 +45,7 @@ use serde_json::json;
 use support::Client;
 
 const DEFAULT_FAULTS: u64 = 8;
+const DEFAULT_CUTS: u64 = 5;
 const MEMBERS: usize = 3;
 const CLIENTS: usize = 4;
 const NUMBERS: std::ops::Range<u64> = 79_120_000_000..79_120_000_600;
@@ -122,7 +123,7 @@ fn nothing_confirmed_is_lost_whatever_happens_to_the_primary() {
     if nodes > 1 {
         kinds.push(Fault::EtcdLeader);
     }
-    survive(Stage { members, etcd, network: None, nodes }, kinds);
+    survive(Stage { members, etcd, network: None, nodes }, kinds, DEFAULT_FAULTS);
 }
 
 #[test]
@@ -145,13 +146,13 @@ fn nothing_confirmed_is_lost_when_links_are_cut() {
         Fault::EtcdLeaderIsolated,
         Fault::Kill,
     ];
-    survive(Stage { members, etcd, network: Some(network), nodes }, kinds);
+    survive(Stage { members, etcd, network: Some(network), nodes }, kinds, DEFAULT_CUTS);
 }
 
 /// Lets faults happen under load, and holds all that is left against what was confirmed.
-fn survive(mut stage: Stage, mut kinds: Vec<Fault>) {
+fn survive(mut stage: Stage, mut kinds: Vec<Fault>, default_faults: u64) {
     let seed = from_environment("ALLOTD_SEED", || SysRng.try_next_u64().unwrap());
-    let faults = from_environment("ALLOTD_FAULTS", || DEFAULT_FAULTS);
+    let faults = from_environment("ALLOTD_FAULTS", || default_faults);
     println!("ALLOTD_SEED={seed} ALLOTD_FAULTS={faults} ALLOTD_ETCD_NODES={}", stage.nodes);
     let mut random = StdRng::seed_from_u64(seed);
     let mut primary = stage.members.wait_primary();

@@ -47,6 +47,7 @@ command -v redis-server >/dev/null || need+=(redis-server)
 command -v initdb >/dev/null || [[ -e $(echo /usr/lib/postgresql/*/bin/initdb) ]] || need+=(postgresql)
 [[ -x /usr/sbin/nginx ]] || need+=(nginx-light)
 command -v groff >/dev/null || need+=(groff-base)
+command -v go >/dev/null || need+=(golang-go)
 command -v zsh >/dev/null || need+=(zsh)
 command -v fish >/dev/null || need+=(fish)
 if ((${#need[@]})) && ((EUID == 0)) && command -v apt-get >/dev/null; then

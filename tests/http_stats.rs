@@ -123,6 +123,21 @@ fn every_field_is_described_and_every_described_field_is_there() {
     }
 }
 
+/// An alert takes another start time for a restart.
+#[test]
+fn the_start_time_is_the_same_in_every_scrape() {
+    let directory = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start(&directory.path().join("data"));
+    let mut client = daemon.client();
+    // At each tenth of a second.
+    let times = (0..12).map(|_| {
+        std::thread::sleep(Duration::from_millis(110));
+        let metrics = client.get_as("/metrics", OPEN_METRICS).unwrap().body;
+        metrics.lines().find(|line| line.starts_with("process_start_time_seconds ")).unwrap().to_owned()
+    });
+    assert_eq!(times.collect::<BTreeSet<_>>().len(), 1);
+}
+
 #[test]
 fn every_metric_is_described_and_both_formats_tell_the_same() {
     let directory = tempfile::tempdir().unwrap();

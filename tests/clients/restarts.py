@@ -1,8 +1,9 @@
 """The clients of docs/clients.md, while the daemon is killed again and again: no lease is lost, none is given twice.
 
-    restarts.py ALLOTD WORK    WORK has the TypeScript client, compiled; Python's is taken from the page.
+    restarts.py ALLOTD WORK    WORK has the other clients, compiled; Python's is taken from the page.
 """
 
+import collections
 import pathlib
 import random
 import re
@@ -13,6 +14,12 @@ import tempfile
 import threading
 import time
 
+# What each client besides Python's is run with, and the file without which it is left out.
+OTHERS = {
+    "typescript": (["node", "{work}/restarts.js"], "restarts.js"),
+    "go": (["{work}/page/go/restarts"], "page/go/restarts"),
+    "java": (["java", "-cp", "{work}/page/java", "Restarts"], "page/java/Restarts.class"),
+}
 RESTARTS = 20
 CALLERS = 8
 TTL_SECONDS = 20
@@ -46,13 +53,15 @@ class Book:
     """Who holds what, by the callers' own word."""
 
     def __init__(self):
-        self.lock, self.held, self.faults, self.calls = threading.Lock(), {}, [], 0
+        self.lock, self.held, self.faults = threading.Lock(), {}, []
+        # By language.
+        self.leases: collections.Counter = collections.Counter()
 
     def take(self, number: int, who: str) -> None:
         with self.lock:
             if (other := self.held.setdefault(number, who)) != who:
                 self.faults.append(f"{number} is held by {other} and {who}")
-            self.calls += 1
+            self.leases[who.split("-")[0]] += 1
 
     def leave(self, number: int) -> None:
         with self.lock:
@@ -76,63 +85,79 @@ def python_caller(who: str, port: int, book: Book, stop: threading.Event) -> Non
             book.faults.append(f"{who} lost {lease['number']}: {lost}")
 
 
-def typescript_callers(work: str, port: int, book: Book, stop: threading.Event) -> subprocess.Popen:
-    """Callers in Node, which print what they take and leave: `+ NUMBER WHO`, `- NUMBER`, `! FAULT`."""
-    command = ["node", "restarts.js", f"http://127.0.0.1:{port}", str(CALLERS), str(TTL_SECONDS)]
-    node = subprocess.Popen(command, cwd=work, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+def other_callers(command: list[str], port: int, book: Book) -> subprocess.Popen:
+    """Callers in another language, which print what they take and leave: `+ NUMBER WHO`, `- NUMBER`, `! FAULT`."""
+    command = [*command, f"http://127.0.0.1:{port}", str(CALLERS), str(TTL_SECONDS)]
+    program = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def answer(line: str) -> None:
+        program.stdin.write(f"{line}\n")
+        program.stdin.flush()
 
     def read() -> None:
-        for line in node.stdout:
+        for line in program.stdout:
             sign, _, rest = line.strip().partition(" ")
             if sign == "+":
                 number, who = rest.split()
                 book.take(int(number), who)
-                node.stdin.write(f"{number}\n")
-                node.stdin.flush()
+                answer(number)
             elif sign == "-":
                 book.leave(int(rest))
-                node.stdin.write(f"-{rest}\n")
-                node.stdin.flush()
+                answer(f"-{rest}")
             else:
                 book.faults.append(line)
 
     threading.Thread(target=read, daemon=True).start()
-    return node
+    return program
 
 
 def main(program: str, work: str) -> None:
+    others = {}
+    for language, (command, file) in OTHERS.items():
+        if pathlib.Path(work, file).exists():
+            others[language] = [part.format(work=work) for part in command]
+    languages = ["python", *others]
     with tempfile.TemporaryDirectory() as directory:
         daemon = Daemon(program, f"{directory}/data")
         daemon.start()
-        numbers = "".join(f"{79120000000 + index}\n" for index in range(3 * CALLERS))
+        numbers = "".join(f"{79120000000 + index}\n" for index in range((len(languages) + 1) * CALLERS))
         url = f"http://127.0.0.1:{daemon.port}/v1/pools/p"
         subprocess.run(
             ["curl", "-sS", "--fail-with-body", "-X", "PUT", url, "-H", "content-type: text/plain", "--data-binary", "@-"],
             input=numbers, text=True, check=True, stdout=subprocess.DEVNULL,
         )
         book, stop = Book(), threading.Event()
-        node = typescript_callers(work, daemon.port, book, stop)
+        programs = [other_callers(command, daemon.port, book) for command in others.values()]
         arguments = [(f"python-{index}", daemon.port, book, stop) for index in range(CALLERS)]
-        callers = [threading.Thread(target=python_caller, args=those) for those in arguments]
+        callers = [threading.Thread(target=python_caller, args=those, daemon=True) for those in arguments]
         for caller in callers:
             caller.start()
+        # A runtime takes its time to start.
+        for _ in range(300):
+            if all(book.leases[language] for language in languages):
+                break
+            time.sleep(0.1)
         for _ in range(RESTARTS):
             time.sleep(random.uniform(0.2, 0.8))
             daemon.kill()
             daemon.start()
         time.sleep(0.5)
         stop.set()
-        node.stdin.write("stop\n")
-        node.stdin.flush()
+        for other in programs:
+            other.stdin.write("stop\n")
+            other.stdin.flush()
         for caller in callers:
             caller.join(timeout=90)
-        node.wait(timeout=90)
+        for other in programs:
+            other.wait(timeout=90)
         daemon.kill()
+        for language in languages:
+            if book.leases[language] < 5 * CALLERS:
+                book.faults.append(f"only {book.leases[language]} leases of {language}")
         if book.faults:
             raise SystemExit("\n".join(book.faults))
-        if book.calls < 10 * CALLERS:
-            raise SystemExit(f"only {book.calls} leases")
-        print(f"{book.calls} leases by {2 * CALLERS} callers over {RESTARTS} kills: none lost, none doubled")
+        counts = ", ".join(f"{count} of {language}" for language, count in sorted(book.leases.items()))
+        print(f"leases over {RESTARTS} kills, {CALLERS} callers each: {counts}: none lost, none doubled")
 
 
 main(sys.argv[1], sys.argv[2])

@@ -31,7 +31,7 @@ PATIENCE = 60
 DEFAULT_PORT = "7979"
 # Ports that pages use: those of the daemon, of TLS, and of proxies.
 PORTS = (DEFAULT_PORT, "7443", "8080", "8081", "5432", "6379")
-KNOWN_LANGUAGES = {"sh", "rust", "console", "text", "json", "toml", "yaml", "python", "ts", "nginx", "lua", "sql"}
+KNOWN_LANGUAGES = {"sh", "rust", "console", "text", "json", "toml", "yaml", "python", "ts", "go", "java", "nginx", "lua", "sql"}
 
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z"
 TOKEN = r"[A-Za-z0-9_-]{11}"

@@ -10,6 +10,7 @@ import { endAll } from "./daemon.js";
 import { eventsTests } from "./events.js";
 import { figuresTests } from "./figures.js";
 import { foreignTests } from "./foreign.js";
+import { incidentsTests } from "./incidents.js";
 import { listsTests } from "./lists.js";
 import { operateTests } from "./operate.js";
 import { screenshots } from "./screenshots.js";
@@ -29,4 +30,4 @@ after(async () => {
 });
 
 if (process.argv.includes("--screenshots")) screenshots(browser);
-else for (const tests of [figuresTests, actionsTests, causesTests, foreignTests, listsTests, eventsTests, accessTests, tokenTests, troubleTests, operateTests]) tests(browser);
+else for (const tests of [figuresTests, actionsTests, causesTests, foreignTests, listsTests, eventsTests, accessTests, tokenTests, troubleTests, incidentsTests, operateTests]) tests(browser);

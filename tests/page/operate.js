@@ -140,7 +140,7 @@ export function operateTests(browser) {
     await page.tab.type("#dialog-reason", "the carrier is down");
     await page.confirm("ru is paused");
     await page.says("#changes tbody tr", /pause: ru\s+“the carrier is down”\s+paused: false → true\s+127\.0\.0\.1:\d+\s+.*(ago|now)/);
-    await page.says("#pool-about", "paused: the carrier is down");
+    await page.says("#status", /Paused by 127\.0\.0\.1:\d+ at [^]*The reason: “the carrier is down”/);
     assert.match((await daemon.lease("ru")).json.detail + (await daemon.lease("ru")).json.reason, /the carrier is down/);
     await check(page, "changes");
     await page.close();

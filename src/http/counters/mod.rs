@@ -9,7 +9,7 @@ pub(crate) mod upkeep;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::histogram::{Distribution, DistributionSnapshot};
 
@@ -57,6 +57,7 @@ impl Default for WorkerStats {
 #[derive(Debug)]
 pub struct Stats {
     started: Instant,
+    started_at_seconds: u64,
     workers: Vec<Arc<WorkerStats>>,
     recent: Recent,
     connection_limit: AtomicU64,
@@ -76,6 +77,7 @@ impl Stats {
     pub fn new(workers: usize) -> Self {
         Self {
             started: Instant::now(),
+            started_at_seconds: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs()),
             workers: (0..workers).map(|_| Arc::default()).collect(),
             recent: Recent::default(),
             connection_limit: AtomicU64::new(0),
@@ -93,6 +95,11 @@ impl Stats {
     /// Whole seconds since the start.
     pub fn uptime_seconds(&self) -> u64 {
         self.started.elapsed().as_secs()
+    }
+
+    /// When that was, since the Unix epoch, by the clock of that moment.
+    pub fn started_at_seconds(&self) -> u64 {
+        self.started_at_seconds
     }
 
     /// Open and accepted connections.

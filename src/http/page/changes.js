@@ -9,6 +9,10 @@ const SHOWN = 10;
 
 let asked = 0;
 let forbidden = false;
+let last = [];
+
+/** The last call of a kind on a pool, if it is among the last changes. */
+export const lastOf = (name, of) => last.find(({ call: made, pool, code }) => made === name && pool === of && !code);
 
 /** A value of a setting or a count, in few words. */
 const words = (value) => (value === null || value === undefined ? "none" : typeof value === "object" ? JSON.stringify(value) : String(value));
@@ -25,6 +29,7 @@ export async function showChanges(now = false) {
   asked = Date.now();
   try {
     const { entries } = await call("GET", `/v1/audit?limit=${SHOWN}`);
+    last = entries;
     const rows = entries.map((entry) => ({
       key: `${entry.at} ${entry.request_id}`,
       means: entry.reason ? `“${entry.reason}”` : undefined,

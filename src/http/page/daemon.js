@@ -24,7 +24,7 @@ export function showDaemon(stats) {
     ["Size of the disk", bytes(disk?.total_bytes)],
     ["Memory", bytes(stats.memory.resident_bytes), "resident, mapped files included"],
     ...(stats.backup ? [["Last backup", backupInWords(stats.backup)]] : []),
-    ["Open connections", count(stats.connections.open)],
+    ["Open connections", `${count(stats.connections.open)} of ${count(stats.connections.limit)}`],
     ["Accepted connections", count(stats.connections.accepted), "since the daemon started"],
   ]);
 }

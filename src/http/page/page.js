@@ -2,7 +2,7 @@
 
 import { actOnDaemon, actOnList, actOnPool } from "./actions.js";
 import { stats as askStats, explain, Refused } from "./api.js";
-import { showChanges } from "./changes.js";
+import { lastOf, showChanges } from "./changes.js";
 import { showLatencies, showRates } from "./charts.js";
 import { showDaemon } from "./daemon.js";
 import { onDone, say } from "./dialog.js";
@@ -16,7 +16,7 @@ import { lookIn, lookUp } from "./lookup.js";
 import { onOpenNumber, refresh as refreshMap, showMap } from "./map.js";
 import { showPool } from "./pool.js";
 import { chosen, showOnlyTrouble, showPools } from "./pools.js";
-import { showSettings } from "./settings.js";
+import { detailsOf, showSettings } from "./settings.js";
 import { isStandby, showStatus } from "./status.js";
 
 const POLL_MILLISECONDS = 1_000;
@@ -43,7 +43,7 @@ async function poll() {
 
 function show() {
   const name = stats && chosen(stats.pools);
-  const failing = showStatus(stats, lostSince, name);
+  const failing = showStatus(stats, lostSince, name, known(name));
   const live = byId("live");
   live.dataset.live = lostSince ? "no" : "yes";
   setText(byId("live-text"), lostSince ? `no response since ${clock(lostSince)}` : `live · ${clock(Date.now())}`);
@@ -69,6 +69,13 @@ function show() {
   showRates(history, name);
   showMap(name);
   lookIn(name);
+}
+
+/** Why the shown pool is paused, and what blocks it. */
+function known(name) {
+  if (!stats || !(name in stats.pools)) return {};
+  const { pause_reason: reason, paused_until: until, settings } = detailsOf(name, stats.pools[name].paused);
+  return { reason, until, pause: lastOf("pause", name), blockedBy: settings?.blocked_by, lists: stats.lists };
 }
 
 /** The pool that the address names is not there: shows that, and nothing of another pool. */

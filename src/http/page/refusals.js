@@ -3,7 +3,7 @@
 import { byId, setRows, setShown } from "./dom.js";
 import { clock, count, relative } from "./format.js";
 
-const MEANS = {
+export const MEANS = {
   exhausted: "no number was available for the lease",
   paused: "the pool was paused by an operator",
   storage_full: "the disk of the data directory was full",

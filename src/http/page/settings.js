@@ -1,12 +1,15 @@
 // The settings and outcome rules of a pool: shown, and changed after what would change is shown.
 
 import { call, poolPath } from "./api.js";
+import { showChanges } from "./changes.js";
 import { byId, make, setFacts, setShown, setText } from "./dom.js";
 import { count, duration, many } from "./format.js";
 import { setHours } from "./hours.js";
 
 const ASK_MILLISECONDS = 30_000;
 let shownName = null;
+/** What the daemon said of it last. */
+let details = null;
 
 /** What becomes of a number, as commands and queries write it. */
 const thenText = (then) => (typeof then === "string" ? then : "rest" in then ? `rest:${then.rest}` : `list:${then.list}`);
@@ -126,12 +129,9 @@ export async function askSettings(pool) {
   };
 }
 
-function showAll({ settings, round, paused_until: opens, pause_reason: why }) {
+function showAll({ settings, round }) {
   const { order, ttl, ttl_max: most, rest, on_expiry: end, outcomes = {}, attempts, blocked_by: lists = [], holders, max_per_holder: each, first_per_holder: first, max_waiters: waiters } = settings;
-  const about = [`round ${count(round)}`, `${order} order`, `leases last ${duration(ttl)}`];
-  if (why) about.push(`paused: ${why}`);
-  if (opens) about.push(`paused until ${opens} by a restore`);
-  setText(byId("pool-about"), about.join(" · "));
+  setText(byId("pool-about"), `round ${count(round)} · ${order} order · leases last ${duration(ttl)}`);
   const rows = [
     ["Order of leases", order],
     ["A lease lasts", `${duration(ttl)}, at most ${duration(most)}`, "if the call asks for another time"],
@@ -148,16 +148,30 @@ function showAll({ settings, round, paused_until: opens, pause_reason: why }) {
   setText(byId("outcomes-none"), rules.length ? "" : "There is no rule: a return without a state of its own is treated as above.");
 }
 
+/** The same, asked for anew when somebody has paused or resumed the pool. */
+export function detailsOf(name, paused) {
+  if (name !== shownName || !details) return {};
+  if (details.paused !== paused) {
+    showSettings();
+    showChanges(true);
+  }
+  return details;
+}
+
 /** Settings change rarely: they are requested when another pool is shown, after an action, and now and then. */
 export async function showSettings(name = shownName) {
   if (name === null) return;
   const another = name !== shownName;
   shownName = name;
-  if (another) setText(byId("pool-about"), "");
+  if (another) {
+    setText(byId("pool-about"), "");
+    details = null;
+  }
   setShown(byId("settings-card"), !another);
   try {
     const pool = await call("GET", poolPath(name));
     if (name !== shownName) return;
+    details = pool;
     setHours(name, pool.settings.hours ?? null);
     showAll(pool);
     setShown(byId("settings-card"), true);

@@ -2,6 +2,7 @@
 
 import { byId, make, setText } from "./dom.js";
 import { bytes, clock, count, duration, many } from "./format.js";
+import { MEANS } from "./refusals.js";
 
 /** The disk is nearly full if less than this share of it is free. */
 const DISK_NEARLY_FULL = 0.05;
@@ -9,6 +10,19 @@ const DISK_NEARLY_FULL = 0.05;
 const BACKUP_OLD_MS = 2 * 24 * 3600 * 1000;
 /** and the clock is off by more than this many seconds. */
 const CLOCK_OFF_SECONDS = 60;
+/** Tokens end soon if fewer milliseconds are left. */
+const TOKEN_ENDS_MS = 7 * 24 * 3600 * 1000;
+/** More than this share of the connections are many; so many, or a quarter, are left for Unix sockets. */
+const MANY_CONNECTIONS = 0.8;
+const RESERVED_CONNECTIONS = 64;
+/** Of refusals with these codes, more in a minute are many. */
+const MANY_REFUSED = 60;
+const REFUSED = ["unauthorized", "forbidden", "quota_exceeded", "overloaded"];
+/** The beginning of the names of lists of numbers that were given up. */
+const GIVEN_UP = "given-up-";
+/** A holder has many leases: more than this, and than all others, if there are so many. */
+const MANY_HELD = 100;
+const FEWEST_HOLDERS = 5;
 /** A pool is nearly exhausted if less time than this is left, in seconds. */
 const SOON_SECONDS = 3600;
 /** Most pools that the line of those beside the shown one names. */
@@ -25,10 +39,22 @@ function closed(name, { next_open_at: opens }) {
   return { level: "bad", cause: "closed", pool: name, code: "exhausted", title: `Leases from ${name} fail: its hours leave no number open, and that does not change soon.`, todo: `Look at its rules and at the time zones of its numbers: allotd pool show ${name}, allotd pool zones ${name}` };
 }
 
+/** Who paused a pool, when and why, as far as it is known. */
+function pausedBy({ pause, reason, until }) {
+  if (until) return ` A restore paused it until ${clock(until)}: leases that it does not know may live until then.`;
+  return `${pause ? ` Paused by ${pause.principal ?? pause.peer} at ${clock(pause.at)}.` : ""}${reason ? ` The reason: “${reason}”.` : ""}`;
+}
+
+/** The lists that block a pool, as far as they are known. */
+function blockers(name, { blockedBy = [], lists = {} }) {
+  const each = blockedBy.filter((list) => list in lists).map((list) => `${list} (${count(lists[list].numbers)}, changed last at ${clock(lists[list].changed_at)})`);
+  return each.length ? `Its lists: ${each.join(", ")}. Take off, under “Lists”, what is on one by mistake.` : `Its lists: allotd pool show ${name}.`;
+}
+
 /** Why leases of a pool fail, if they do: { level, cause, title, todo, act }; `cause` is the title in two words. */
-export function troubleOf(name, pool) {
-  const bad = (cause, title, todo, act, code = "exhausted") => ({ level: "bad", cause, pool: name, title: `Leases from ${name} fail: ${title}`, todo, act, code });
-  if (pool.paused) return bad("paused", "the pool is paused.", "Existing leases can be renewed and returned. Resume it to hand out numbers again.", "resume", "paused");
+export function troubleOf(name, pool, known = {}) {
+  const bad = (cause, title, todo, act, code = "exhausted") => ({ level: "bad", cause, pool: name, title: `Leases from ${name} fail: ${title}`, todo: pool.waiters ? `${todo} Calls wait for a number: “Exhausted in” says how many.` : todo, act, code });
+  if (pool.paused) return bad("paused", "the pool is paused.", `Existing leases can be renewed and returned. Resume it to hand out numbers again.${pausedBy(known)}`, "resume", "paused");
   if (isClosed(pool)) return closed(name, pool);
   if (pool.available > 0) return soon(name, pool);
   if (pool.numbers === 0) return bad("no numbers", "it has no numbers.", `Add some: allotd pool add ${name} FILE`);
@@ -47,7 +73,7 @@ export function troubleOf(name, pool) {
   }
   if (resting) {
     return bad("all resting", `none is available, all of its numbers are resting (${count(resting)}).`,
-      `${next ? `The first rest ends at ${next} at the earliest.` : "Wait for a rest to end."} If that is too late, add numbers: ${add} The pool's rest, an outcome's rule or the return itself decides how long a number rests: allotd pool show ${name}${round}`, act);
+      `${next ? `The first rest ends at ${next} at the earliest.` : "Wait for a rest to end."} If that is too late, add numbers: ${add}${round}`, act);
   }
   if (leased) {
     return bad("all leased", `none is available, all of its numbers are leased (${count(leased)}).`,
@@ -55,7 +81,7 @@ export function troubleOf(name, pool) {
   }
   if (done) return bad("all done", `every number that is in use is done (${count(done)}).`, "Start the next round: all done numbers become available again.", "round");
   if (pool.blocked) {
-    return bad("all blocked", `every number that is in use is blocked by lists (${count(pool.blocked)}).`, `Add numbers: ${add} Which lists block the pool: allotd pool show ${name}`);
+    return bad("all blocked", `every number that is in use is blocked by lists (${count(pool.blocked)}).`, `${blockers(name, known)} Or add numbers: ${add}`);
   }
   return bad("all retired", `every number is retired (${count(pool.retired)}).`, "Reinstate some, or add numbers.", "reinstate");
 }
@@ -63,7 +89,7 @@ export function troubleOf(name, pool) {
 function soon(name, pool) {
   const left = pool.exhaustion_seconds;
   if (left === null || left === undefined || left > SOON_SECONDS) return null;
-  return { level: "warn", cause: "soon none", pool: name, title: `${name} will have no number in about ${duration(left)}, at the current pace.`, todo: "Add numbers, shorten its rests, or have holders return what they no longer need." };
+  return { level: "warn", cause: "soon none", pool: name, title: `${name} will have no number in about ${duration(left < 2 * 60 ? left : 60 * Math.round(left / 60))}, at the current pace.`, todo: "More are leased than come back. Add numbers, shorten its rests, or have holders return what they no longer need." };
 }
 
 /** Whether this is a member of a cluster that another one leads: it has no figures of pools. */
@@ -74,8 +100,9 @@ function standby({ member, role, primary }) {
   return { level: primary ? "warn" : "bad", word: "Standby", title: `This member, ${member}, is ${role === "filling" ? "taking a copy of all data" : "a standby"}.`, todo: `Its page shows nothing of the pools. ${where}` };
 }
 
-/** Everything that is wrong, the worst first. `lostSince` is a time, or null; `shown` is the pool whose page this is, or null. */
-export function troubles(stats, lostSince, shown) {
+/** Everything that is wrong, the worst first. `lostSince` is a time, or null; `shown` is the pool of this page, or null, and
+ *  `known` what else is known of it. */
+export function troubles(stats, lostSince, shown, known) {
   const found = [];
   if (lostSince) {
     found.push({ level: "bad", title: `No response from the daemon since ${clock(lostSince)}.`, todo: `${stats ? "The figures below are of that time. " : ""}Check whether it runs (systemctl status allotd) and read its log: if its disk failed, it has stopped and the log says so. This page continues when the daemon responds again.` });
@@ -88,14 +115,15 @@ export function troubles(stats, lostSince, shown) {
   if (full) found.push({ level: "bad", code: "storage_full", title: "The disk is full: leases fail.", todo: `${disk ? `${bytes(disk.free_bytes)} are free. ` : ""}Free some space on the disk of the data directory; leases then work again without a restart. Nothing that was confirmed is lost.` });
   if (state === "too_few_replicas") found.push({ level: "bad", code: "not_ready", title: "Too few standbys are there: changes are refused, as --require-replicas says.", todo: "Start the members that are missing, or lower the figure. allotd cluster status shows who is there." });
   if (state === "draining") found.push({ level: "warn", code: "not_ready", title: "The daemon is shutting down.", todo: "Requests in progress are finished, new connections are refused. Start it again if this was not intended." });
-  found.push(...poolTroubles(pools, shown));
+  found.push(...poolTroubles(pools, shown, known));
   if (!full && disk?.total_bytes && disk.free_bytes < DISK_NEARLY_FULL * disk.total_bytes) found.push({ level: "warn", title: `The disk of the data directory is nearly full: ${bytes(disk.free_bytes)} of ${bytes(disk.total_bytes)} are free.`, todo: "Leases still work in the space that the journal has; when it needs more, every change is refused. Free some space or enlarge the disk." });
   found.push(...upkeepTroubles(stats));
   return found;
 }
 
 /** What does not keep leases from working, and should not stay so. */
-function upkeepTroubles({ reload, backup, clock: system }) {
+function upkeepTroubles(stats) {
+  const { reload, backup, clock: system, connections, principals = {}, refusals = {}, pools, lists = {} } = stats;
   const found = [];
   const warn = (title, todo) => found.push({ level: "warn", word: "Look at", title, todo });
   if (reload?.error) warn("The last reload of the configuration failed: the daemon goes on with what it had.", `The next start will fail too: ${reload.error}`);
@@ -104,12 +132,30 @@ function upkeepTroubles({ reload, backup, clock: system }) {
   if (Math.abs(system?.ahead_seconds ?? 0) > CLOCK_OFF_SECONDS) {
     warn(`The system's clock is ${duration(Math.abs(system.ahead_seconds))} ${system.ahead_seconds > 0 ? "ahead of" : "behind"} the time that leases are counted in.`, "Leases last as long as they were given, but the times that are shown are off. Check the clock: timedatectl");
   }
+  const places = connections.limit - Math.min(RESERVED_CONNECTIONS, connections.limit / 4);
+  if (connections.open > MANY_CONNECTIONS * places) warn(`Most of the ${count(connections.limit)} connections that the daemon serves are open.`, "Have callers keep theirs, or raise --max-connections: beyond it new ones are refused.");
+  for (const code of REFUSED) {
+    if (refusals[code]?.count_1m > MANY_REFUSED) warn(`More than one call a second is refused with ${code}: ${MEANS[code]}.`, "The log has who, as access_refused; of those with a token, so has “Callers”.");
+  }
+  for (const [name, { ends_at: ends }] of Object.entries(principals)) {
+    const left = ends ? Date.parse(ends) - Date.now() : Infinity;
+    if (left < TOKEN_ENDS_MS) warn(`The tokens of ${name} ${left > 0 ? "end" : "ended"} at ${clock(ends)}.`, "From then on its calls are refused. Give it a new one: allotd token new");
+  }
+  for (const [name, { numbers }] of Object.entries(lists)) {
+    if (numbers > 0 && name.startsWith(GIVEN_UP)) warn(`${many(numbers, "number")} of ${name.slice(GIVEN_UP.length)} ${numbers === 1 ? "was" : "were"} retired, as damage has lost what they were.`, `They are on the list ${name}. Reinstate them when the longest lease has ended, then delete it.`);
+  }
+  for (const [name, { holders }] of Object.entries(pools)) {
+    const most = holders?.top[0];
+    if (most?.leased > MANY_HELD && 2 * most.leased > holders.leased && holders.count >= FEWEST_HOLDERS) {
+      warn(`${most.holder} has more leases of ${name} than all others together.`, "It may have stopped returning numbers, or several workers use one name.");
+    }
+  }
   return found;
 }
 
 /** The shown pool says all; the others share a line of what fails, and one of what will. */
-function poolTroubles(pools, shown) {
-  const each = Object.entries(pools).map(([name, pool]) => troubleOf(name, pool)).filter(Boolean);
+function poolTroubles(pools, shown, known) {
+  const each = Object.entries(pools).map(([name, pool]) => troubleOf(name, pool, name === shown ? known : undefined)).filter(Boolean);
   const own = each.filter(({ pool }) => pool === shown).map((trouble) => ({ ...trouble, own: true }));
   const others = ["bad", "warn"].map((level) => each.filter((trouble) => trouble.level === level && trouble.pool !== shown));
   return [...own, ...others.filter((those) => those.length).map(together)];
@@ -130,8 +176,8 @@ const ACTS = { resume: "Resume", round: "Next round", reinstate: "Reinstate", "o
 const WORDS = { bad: "Problem", warn: "Soon", ok: "All well" };
 
 /** Shows what is wrong, and announces changes to screen readers. Returns whether anything fails. */
-export function showStatus(stats, lostSince, shown) {
-  const found = troubles(stats, lostSince, shown);
+export function showStatus(stats, lostSince, shown, known) {
+  const found = troubles(stats, lostSince, shown, known);
   if (stats && found.length === 0) {
     const pools = Object.keys(stats.pools).length;
     found.push({ level: "ok", title: pools ? `${pools === 1 ? "The pool hands" : `All ${count(pools)} pools hand`} out numbers, and the journal and the disk are healthy.` : "The daemon runs and has no pool yet.", todo: "" });

@@ -13,7 +13,6 @@ use std::collections::HashSet;
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use hyper::body::Incoming;
 use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
@@ -125,13 +124,11 @@ fn put_daemon(out: &mut Writer<'_>, api: &Api) -> fmt::Result {
         None,
         [(labels, 1.0)].into_iter(),
     )?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |now| now.as_secs_f64());
-    let started = now - api.stats.uptime_seconds() as f64;
     out.gauge(
         "process_start_time",
         "When the daemon started, since the Unix epoch",
         Some(&Unit::Seconds),
-        started.round(),
+        api.stats.started_at_seconds() as f64,
     )?;
     if let Some(bytes) = resident_bytes() {
         out.gauge("process_resident_memory", "Resident memory", Some(&Unit::Bytes), bytes as f64)?;

@@ -175,6 +175,36 @@ fn every_metric_is_described_and_both_formats_tell_the_same() {
 }
 
 #[test]
+fn a_lease_that_finds_nothing_counts_once_whichever_way_it_is_made() {
+    let directory = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start(directory.path());
+    let mut client = daemon.client();
+    let always =
+        json!({"hours": {"zone": "Etc/UTC", "rules": [{"days": "mon-sun", "from": "00:00", "to": "24:00"}]}});
+    let changes = [("none", json!({})), ("never", json!({"hours": {"rules": []}})), ("always", always)];
+    for (pool, change) in changes {
+        create(&mut client, pool, "ttl=600", "7\n");
+        let (path, change) = (format!("/v1/pools/{pool}"), change.to_string());
+        assert_eq!(client.send("PATCH", &path, "application/json", change.as_bytes()).unwrap().status, 200);
+        let lease = format!("{path}/lease");
+        client.call("POST", &lease).unwrap();
+        let before = stats(&mut client)["pools"][pool]["totals"]["exhausted"].as_u64().unwrap();
+        let several = json!({"pools": [{"pool": pool}]});
+        for (path, body) in
+            [(&lease, None), (&lease, Some(json!({"count": 2}))), (&"/v1/lease".to_owned(), Some(several))]
+        {
+            let answer = match &body {
+                None => client.call("POST", path).unwrap(),
+                Some(body) => client.post(path, body).unwrap(),
+            };
+            assert_eq!(answer.problem(), (409, "exhausted".to_owned()), "{pool} {body:?}");
+        }
+        let after = stats(&mut client)["pools"][pool]["totals"]["exhausted"].as_u64().unwrap();
+        assert_eq!(after - before, 3, "{pool}");
+    }
+}
+
+#[test]
 fn lists_and_hours_are_counted_everywhere() {
     let directory = tempfile::tempdir().unwrap();
     let daemon = Daemon::start(directory.path());

@@ -92,6 +92,16 @@ impl Actor {
             Some(principal) => admit(principal, call, pool, body_bytes, now_nanos),
         }
     }
+
+    /// Gives back what [`Self::admit`] took for a call that is to be made anew.
+    #[cold]
+    pub(crate) fn withdraw(&self) {
+        if let Some(principal) = self.principal()
+            && let Some(per_second) = principal.quota().requests_per_second
+        {
+            principal.usage().requests.give_back(1, per_second);
+        }
+    }
 }
 
 #[inline]

@@ -110,7 +110,11 @@ pub(crate) fn answer(
             gate.raise(position);
             (in_flight.count(state, StatusCode::OK, None), Body::Whole(body))
         }))
-    })?;
+    });
+    let Some(made) = made else {
+        actor.withdraw();
+        return None;
+    };
     Some(match made {
         Ok((None, body)) if !given.is_of_browser() => Pending::Json(body),
         Ok((took_nanos, body)) => told(plain.call, info, body, took_nanos),

@@ -16,7 +16,7 @@ use crate::engine::operations::renew::RenewResult;
 use crate::engine::operations::return_leases::{ReturnItem, ReturnResult};
 use crate::engine::pool::Pools;
 use crate::engine::registry::Engine;
-use crate::engine::worker::Worker;
+use crate::engine::worker::{Patience, Worker};
 use crate::http::audit::Audit;
 use crate::http::batch_turn::BatchTurn;
 use crate::http::blocking;
@@ -49,6 +49,10 @@ pub(crate) struct WorkerState {
     audit: Arc<Audit>,
 }
 
+/// That of a lease which is not told another one: a refusal is counted where it is made, as a call that finds nothing
+/// may yet be made in another way.
+pub(crate) const PLAIN_PATIENCE: Patience = Patience::MayWait;
+
 /// What the calls need of their thread.
 pub(crate) struct CallState {
     pub(crate) engine: Worker,
@@ -65,7 +69,8 @@ pub(crate) struct CallState {
 }
 
 impl CallState {
-    fn new(engine: Worker, clock: Arc<Clock>, stats: Arc<WorkerStats>, serves: bool) -> Self {
+    fn new(mut engine: Worker, clock: Arc<Clock>, stats: Arc<WorkerStats>, serves: bool) -> Self {
+        engine.set_patience(PLAIN_PATIENCE);
         Self {
             engine,
             serves,

@@ -36,7 +36,7 @@ use crate::http::response::body::Body;
 use crate::http::response::json;
 use crate::http::response::problem::Problem;
 use crate::http::wait_link::WaitLink;
-use crate::http::worker_state::{self, CallState};
+use crate::http::worker_state::{self, CallState, PLAIN_PATIENCE};
 use crate::journal::queue::Position;
 use crate::state::time::Timestamp;
 
@@ -124,6 +124,7 @@ fn plain_refusal(pool: &Pool, state: &mut CallState, error: LeaseError) -> Optio
     match refused(Some(pool), error, state) {
         Refused::Exhausted if pool.has_hours() => None,
         Refused::Exhausted => {
+            pool.gave_up(&state.engine);
             let counted = Counted { counts: pool.counts(), next: pool.next_available_at(None), closed: None };
             Some(exhausted(&counted, state.clock.now()))
         }
@@ -227,7 +228,7 @@ impl Call {
         let once = once.as_ref().map(|once| (once, held.as_deref_mut()));
         state.engine.set_patience(patience);
         let leased = lease_as(&self.actor, &self.pool, state, &request, self.holder.as_ref(), once);
-        state.engine.set_patience(Patience::None);
+        state.engine.set_patience(PLAIN_PATIENCE);
         leased
     }
 }

@@ -38,7 +38,7 @@ use crate::http::response::code::Code;
 use crate::http::response::json;
 use crate::http::response::problem::Problem;
 use crate::http::wait_link::WaitLink;
-use crate::http::worker_state::{self, CallState};
+use crate::http::worker_state::{self, CallState, PLAIN_PATIENCE};
 use crate::state::time::Timestamp;
 
 /// Most characters of a pool's name that an error repeats.
@@ -194,7 +194,7 @@ impl Search for Searched {
         let lease = move |state: &mut CallState| {
             state.engine.set_patience(patience);
             let leased = call.lease(state);
-            state.engine.set_patience(Patience::None);
+            state.engine.set_patience(PLAIN_PATIENCE);
             leased
         };
         worker_state::with_items(self.0.count as usize, records_per_item, turn, lease).await

@@ -184,10 +184,10 @@ impl Model {
                 || number.may_be_ended(from, during.ended)
                 || holder_ended
         };
-        let of_round = number
-            .leases
-            .iter()
-            .filter(|told| told.lease.generation < lease.generation && !began_anew(told.during.begun));
+        // What a repeated key tells may have been leased long before, in another round.
+        let of_round = number.leases.iter().filter(|told| {
+            told.key.is_none() && told.lease.generation < lease.generation && !began_anew(told.during.begun)
+        });
         let earlier = of_round.count();
         (earlier >= limit.max as usize).then(|| {
             format!(

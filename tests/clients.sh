@@ -61,6 +61,7 @@ else
 fi
 
 data=$(mktemp -d)
+: >"$data/out" # Before the loop looks at it.
 target/debug/allotd serve --data "$data/data" --listen 127.0.0.1:0 --events-keep "16MiB,1h" >"$data/out" 2>"$data/log" &
 daemon=$!
 trap 'kill "$daemon"; wait "$daemon" || true; rm -rf "$data"' EXIT

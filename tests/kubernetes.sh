@@ -29,6 +29,7 @@ for part in yaml.safe_load_all(open(manifest)):
             print(argument)
 END
 )
+: >"$work/out" # Before the loop looks at it.
 target/debug/allotd "${arguments[@]}" >"$work/out" 2>"$work/log" &
 daemon=$!
 for ((tries = 0; tries < 300; tries++)); do

@@ -189,7 +189,7 @@ fn a_lease_that_finds_nothing_counts_once_whichever_way_it_is_made() {
         let lease = format!("{path}/lease");
         client.call("POST", &lease).unwrap();
         let before = stats(&mut client)["pools"][pool]["totals"]["exhausted"].as_u64().unwrap();
-        let several = json!({"pools": [{"pool": pool}]});
+        let several = json!({"pools": [pool]});
         for (path, body) in
             [(&lease, None), (&lease, Some(json!({"count": 2}))), (&"/v1/lease".to_owned(), Some(several))]
         {

@@ -24,7 +24,7 @@ use crate::sys::monotonic::monotonic_nanos;
 
 use super::access;
 use super::caller::Caller;
-use super::cluster::{ClusterStatus, Role};
+use super::cluster::{ClusterStatus, figures};
 use super::counters::requests::Call;
 use super::request::headers::RequestHeaders;
 use super::request::origin::{AllowedHost, Names};
@@ -261,29 +261,6 @@ fn elsewhere(status: &ClusterStatus, request: &Request<Incoming>) -> Response<Bo
         }
         _ => not_primary(status),
     }
-}
-
-/// The figures of a cluster for Prometheus: names behind `allotd_`, what they are, values.
-pub(crate) fn figures(status: &ClusterStatus) -> [(&'static str, &'static str, f64); 7] {
-    let own = status.members.iter().find(|line| line.member == status.member);
-    let is_primary = if status.role == Role::Primary { 1.0 } else { 0.0 };
-    [
-        ("cluster_primary", "Whether this member is the primary", is_primary),
-        ("cluster_replicas", "Standbys that are there", status.replicas as f64),
-        ("cluster_epoch", "The epoch of the primary; 0 without one", status.epoch.unwrap_or(0) as f64),
-        (
-            "cluster_committed_entries",
-            "The last entry of the log that this member knows of",
-            status.committed as f64,
-        ),
-        ("cluster_position_entries", "All entries up to this one are durable here", status.position as f64),
-        ("cluster_lag_entries", "Entries that this member is behind", own.map_or(0, |line| line.lag) as f64),
-        (
-            "cluster_clock_ahead_seconds",
-            "How far the system's clock is ahead of the cluster's time",
-            status.clock_ahead_seconds as f64,
-        ),
-    ]
 }
 
 fn metrics(status: &ClusterStatus) -> String {

@@ -25,11 +25,11 @@ use crate::http::actor::Actor;
 use crate::http::calls::{
     Api, Handled, ends_of_tokens, lists_of, over_pools, pools_of, principals_of, query_of,
 };
+use crate::http::cluster;
 use crate::http::counters::principals::PrincipalCounts;
 use crate::http::request::query;
 use crate::http::response::body::Body;
 use crate::http::response::problem::Problem;
-use crate::http::standby;
 use crate::journal::error::JournalError;
 use crate::sys::memory::resident_bytes;
 
@@ -172,7 +172,7 @@ fn put_daemon(out: &mut Writer<'_>, api: &Api) -> fmt::Result {
 /// Absent if the daemon stands alone. A standby has the same.
 fn put_cluster(out: &mut Writer<'_>, api: &Api) -> fmt::Result {
     let Some(cluster) = &api.cluster else { return Ok(()) };
-    for (name, help, value) in standby::figures(&cluster.status()) {
+    for (name, help, value) in cluster::figures(&cluster.status()) {
         out.gauge(&format!("allotd_{name}"), help, None, value)?;
     }
     Ok(())

@@ -101,10 +101,11 @@ cargo test --locked --doc
 step "tests"
 results=$(mktemp)
 trap 'rm -f "$results"' EXIT
-cargo test --locked --lib --bins --tests | tee "$results"
+# One run tells all that fail.
+cargo test --locked --no-fail-fast --lib --bins --tests | tee "$results"
 if builds_clusters && command -v etcd >/dev/null; then
     step "a cluster over a real etcd: faults under load"
-    cargo test --locked --features cluster --test cluster | tee -a "$results"
+    cargo test --locked --no-fail-fast --features cluster --test cluster | tee -a "$results"
 fi
 step "half a minute of load with faults, and the books at the end"
 tests/soak/main.py --allotd target/debug/allotd --minutes 0.5

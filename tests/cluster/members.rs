@@ -43,8 +43,15 @@ impl Members {
         Self::start_on(cluster, &vec![Host::LOOPBACK; count], root, etcd, flags)
     }
 
-    /// Starts a member on each host.
+    /// Starts a member on each host, and waits until all others follow the first.
     pub(crate) fn start_on(cluster: &str, hosts: &[Host], root: &Path, etcd: &str, flags: &[&str]) -> Self {
+        let members = Self::launch_on(cluster, hosts, root, etcd, flags);
+        members.wait_whole();
+        members
+    }
+
+    /// Starts a member on each host. They listen; nothing more is known of them.
+    pub(crate) fn launch_on(cluster: &str, hosts: &[Host], root: &Path, etcd: &str, flags: &[&str]) -> Self {
         let member = |(index, host): (usize, &Host)| Member {
             id: format!("m{index}"),
             data: root.join(format!("member-{index}")),
@@ -61,7 +68,6 @@ impl Members {
             all: hosts.iter().enumerate().map(member).collect(),
         };
         (0..count).for_each(|index| members.start_member(index));
-        members.wait_whole();
         members
     }
 

@@ -2,11 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 
 use serde_json::json;
 
 use super::document::Document;
 use super::etcd::{self, Etcd};
+use super::host::Host;
 use super::members::Members;
 use super::support::daemon::{Daemon, one_line_failure};
 use super::support::read_answer;
@@ -86,4 +89,56 @@ fn nothing_is_merged_that_does_not_belong_together() {
     one_line_failure(&with(&foreign, &etcd.urls(), "m7"), 1, "nothing is merged");
     one_line_failure(&with(&data, &other_etcd.urls(), "m1"), 1, "");
     one_line_failure(&with(&directory.path().join("new"), "http://127.0.0.1:1", "m8"), 1, "etcd");
+}
+
+/// A token for the role, whose entry goes into the tokens file.
+fn issue(role: &str, directory: &Path, entries: &mut String) -> String {
+    let secret = directory.join(role);
+    let mut command = super::support::daemon::allotd();
+    let output =
+        command.args(["token", "new", role, "--role", role, "--pools", "*", "--out"]).arg(&secret).output();
+    entries.push_str(std::str::from_utf8(&output.unwrap().stdout).unwrap());
+    std::fs::read_to_string(secret).unwrap().trim().to_owned()
+}
+
+#[test]
+fn a_standby_shows_its_figures_to_those_who_may_see_the_primarys() {
+    if !etcd::is_installed() {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let etcd = Etcd::start(1, directory.path());
+    let mut entries = String::new();
+    let viewer = issue("viewer", directory.path(), &mut entries);
+    let client = issue("client", directory.path(), &mut entries);
+    let tokens = directory.path().join("tokens.toml");
+    std::fs::write(&tokens, entries).unwrap();
+    std::fs::set_permissions(&tokens, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let flags = [FLAGS.as_slice(), &["--tokens", tokens.to_str().unwrap()]].concat();
+    // Whether they are whole is told to nobody without a token.
+    let members =
+        Members::launch_on("test", &[Host::LOOPBACK, Host::LOOPBACK], directory.path(), &etcd.urls(), &flags);
+    let primary = members.wait_primary();
+    for index in [primary, 1 - primary] {
+        for path in ["/v1/cluster", "/v1/stats", "/metrics"] {
+            let mut connection = members.client(index);
+            let mut with = |token: &str| {
+                let head = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n{token}\r\n");
+                connection.connection.get_mut().write_all(head.as_bytes()).unwrap();
+                read_answer(&mut connection.connection, false)
+            };
+            let refused = with("");
+            assert_eq!(refused.problem(), (401, "unauthorized".to_owned()), "{path} of {index}");
+            assert!(refused.header("www-authenticate").is_some(), "{path} of {index}");
+            let refused = with(&format!("authorization: Bearer {client}\r\n"));
+            assert_eq!(refused.problem().0, 403, "{path} of {index}");
+            assert_eq!(with(&format!("authorization: Bearer {viewer}\r\n")).status, 200, "{path} of {index}");
+        }
+        let mut connection = members.client(index);
+        for path in ["/healthz", "/readyz", "/"] {
+            assert_ne!(connection.call("GET", path).unwrap().status, 401, "{path} of {index}");
+        }
+    }
+    let page = members.client(1 - primary).call("GET", "/").unwrap().body;
+    assert!(!page.contains("<td>"), "members are shown to nobody in particular: {page}");
 }

@@ -13,7 +13,7 @@ use crate::engine::startup::opened_pools::OpenedPools;
 use crate::journal::recovery::Journaled;
 use crate::numbers::number::Number;
 use crate::store::event_batch;
-use crate::store::event_log::{EventLog, Keep};
+use crate::store::event_log::{EventLog, Keep, Unusable};
 use crate::store::totals_file::AllTotals;
 
 use super::Events;
@@ -38,10 +38,18 @@ pub(crate) fn open(
 ) -> Events {
     let log = EventLog::new(disk, dir, keep, clock.boot_id());
     let next_frame = recovering.journaled.recovered().next_frame.max(1);
-    let first_mark = log.load().and_then(|()| recovering.complete_if_whole(&log, next_frame, clock));
-    let first_mark = first_mark.unwrap_or_else(|error| {
-        thread::not_kept(&error);
-        log.reset(next_frame - 1);
+    let loaded = log.load();
+    if let Some((last, _)) = &recovering.journaled.recovered().last {
+        log.note_frame_time(last.time_nanos);
+    }
+    let first_mark = loaded.and_then(|()| recovering.complete_if_followed(&log, next_frame, clock));
+    let first_mark = first_mark.unwrap_or_else(|why| {
+        match why {
+            Unusable::Empty => {}
+            Unusable::Io(error) => thread::not_kept(&error),
+            why => thread::gone(&why),
+        }
+        log.reset(next_frame - 1, clock.now_nanos());
         0
     });
     Events::new(log, Arc::clone(clock), first_mark)
@@ -49,14 +57,13 @@ pub(crate) fn open(
 
 impl Recovering<'_> {
     /// Returns the first sequence that no change of lists has.
-    fn complete_if_whole(&self, log: &EventLog, next_frame: u64, clock: &Clock) -> io::Result<u64> {
+    fn complete_if_followed(&self, log: &EventLog, next_frame: u64, clock: &Clock) -> Result<u64, Unusable> {
         let (covered, recovered) = (log.covered(), self.journaled.recovered());
         let first = self.journaled.frames().next().map_or(next_frame, |frame| frame.head.sequence);
-        if covered == 0 || covered >= next_frame || first > covered + 1 || !recovered.damage.is_empty() {
-            log.reset(next_frame - 1);
-            return Ok(0);
+        if covered >= next_frame || first > covered + 1 || !recovered.damage.is_empty() {
+            return Err(Unusable::NotFollowed);
         }
-        self.complete(log, covered, clock)
+        Ok(self.complete(log, covered, clock)?)
     }
 
     fn complete(&self, log: &EventLog, covered: u64, clock: &Clock) -> io::Result<u64> {

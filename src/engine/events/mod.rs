@@ -112,7 +112,7 @@ impl Events {
 
     /// What is kept of a pool.
     pub fn kept(&self, pool: u64) -> KeptEvents {
-        self.log.kept(pool, self.clock.now_nanos())
+        self.log.kept(pool)
     }
 
     /// What is kept of all pools, in figures.

@@ -1,6 +1,7 @@
 //! The thread that follows the journal and keeps what happened.
 
 use std::collections::{HashMap, HashSet};
+use std::fmt::Display;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -156,6 +157,10 @@ pub(super) fn not_kept(error: &io::Error) {
     warn!(event = "events_not_kept", %error, "changes could not be kept for those who follow them: free some space; it is tried again");
 }
 
+pub(super) fn gone(why: &dyn Display) {
+    warn!(event = "events_gone", %why, "changes were lost for those who follow them: their positions are gone");
+}
+
 struct Follow {
     events: Arc<Events>,
     journal: Arc<Journal>,
@@ -178,12 +183,14 @@ impl Follow {
     /// Reads the next changes.
     fn read(&mut self) -> Result<Vec<Change>, FollowError> {
         let Self { events, known, told, .. } = self;
-        let mut changes = Vec::new();
+        let (mut changes, mut frame_nanos) = (Vec::new(), 0);
         self.follower.read(self.journal.published(), &mut |frame| {
             let number = |pool, segment, rank| known.number(events, (pool, segment), rank);
             changes_of(frame, number, &mut changes);
+            frame_nanos = frame.head.time_nanos;
             changes.len() < CHANGES_AT_ONCE
         })?;
+        events.log.note_frame_time(frame_nanos);
         changes.retain(|change| !order::is_told(told, change));
         self.events.read.store(self.follower.next() - 1, Ordering::Release);
         Ok(changes)
@@ -280,7 +287,8 @@ impl Follow {
         self.pending.clear();
         self.told.clear();
         self.follower.skip_to_newest()?;
-        self.events.log.reset(self.follower.next().saturating_sub(1));
+        let now_nanos = self.events.clock.now_nanos();
+        self.events.log.reset(self.follower.next().saturating_sub(1), now_nanos);
         self.known.begin();
         self.events.log.begin(&|pool| self.known.has(pool))?;
         self.events.wake(|_| true);
@@ -319,7 +327,7 @@ impl Follow {
                     return self.events.wake(|_| true);
                 }
                 Err(why) => {
-                    warn!(event = "events_gone", %why, "changes were lost for those who follow them: their positions are gone");
+                    gone(&why);
                     self.begin_anew_until_it_works();
                 }
             }

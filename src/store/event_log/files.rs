@@ -72,6 +72,8 @@ pub(super) struct Inner {
     pub(super) next: HashMap<u64, u64>,
     /// No sequence number below this one is given out.
     pub(super) used: u64,
+    /// The time of the last frame of the journal that is known, in nanoseconds since 2020.
+    pub(super) frame_nanos: u64,
     /// All frames of the journal up to this one are in the log.
     pub(super) covered: u64,
     /// What the last batch says of that.
@@ -80,6 +82,13 @@ pub(super) struct Inner {
     pub(super) last_words: HashMap<(u64, u64), u64>,
     /// Files of an earlier log may be there: they go before the first of this one is made.
     pub(super) is_anew: bool,
+}
+
+impl Inner {
+    /// A sequence number after all that were given out.
+    pub(super) fn after_all(&self) -> u64 {
+        self.next.values().map(|next| next + 1).fold(self.used, u64::max)
+    }
 }
 
 /// What is kept of a pool.

@@ -15,6 +15,29 @@ use super::{EventLog, SUFFIX, UNFINISHED};
 /// Bytes that are read at once, unless a batch is larger.
 const LOAD_BYTES: usize = 1 << 20;
 
+/// Why what an earlier process kept cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Unusable {
+    /// There is nothing.
+    #[error("nothing is kept yet")]
+    Empty,
+    /// What was written last may be lost.
+    #[error("the machine ended without the daemon, as at a loss of power")]
+    PowerLost,
+    /// Changes of many numbers were under way.
+    #[error("the daemon was killed while it changed many numbers")]
+    Unfinished,
+    /// The files are not those that were written.
+    #[error("files are missing or damaged in the folder events")]
+    Incomplete,
+    /// The journal does not go on where they end.
+    #[error("the journal does not have what follows the last of them")]
+    NotFollowed,
+    /// The files cannot be read or written.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
 /// What was read so far.
 struct Loading {
     inner: Inner,
@@ -100,8 +123,9 @@ impl EventLog {
         Ok(files)
     }
 
-    /// Reads all files, without what a loss of power may have torn. What cannot be used is as if it were not there.
-    pub fn load(&self) -> io::Result<()> {
+    /// Reads all files, without what a loss of power may have torn. What cannot be used is as if it were not there, but
+    /// for its sequence numbers.
+    pub fn load(&self) -> Result<(), Unusable> {
         self.disk.create_directories(&self.dir)?;
         let inner = Inner { is_anew: true, ..Inner::default() };
         let mut loading =
@@ -118,13 +142,20 @@ impl EventLog {
             loading.is_whole &= known.bytes > 0;
             files.push_back(known);
         }
-        let survived = loading
-            .last
-            .is_none_or(|head| head.is_clean || (head.boot_id == self.boot_id && self.boot_id != [0; 16]));
-        if loading.is_whole && survived && !self.dir.join(UNFINISHED).exists() {
-            loading.take_last_words();
-            *self.inner() = Inner { is_anew: false, ..loading.inner };
+        let ended_with =
+            |last: BatchHead| last.is_clean || (last.boot_id == self.boot_id && self.boot_id != [0; 16]);
+        let unusable = match loading.last {
+            None => Some(Unusable::Empty),
+            _ if !loading.is_whole => Some(Unusable::Incomplete),
+            Some(last) if !ended_with(last) => Some(Unusable::PowerLost),
+            Some(_) => self.dir.join(UNFINISHED).exists().then_some(Unusable::Unfinished),
+        };
+        if let Some(unusable) = unusable {
+            self.inner().used = loading.inner.after_all();
+            return Err(unusable);
         }
+        loading.take_last_words();
+        *self.inner() = Inner { is_anew: false, ..loading.inner };
         Ok(())
     }
 }

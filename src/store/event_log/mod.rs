@@ -6,9 +6,11 @@
 //! ```
 //!
 //! `event_batch` has the format. Each pool's events have sequence numbers of their own, without a hole. Those of a
-//! pool without any begin at the time since 2020 in units of 1,024 ns: so a position of an earlier log, as of a restored
-//! data directory, is never taken for one of this log. Nothing is synced before the daemon ends: after a loss of power
-//! the log begins anew, which a reader learns from its position being gone.
+//! pool without any begin at the time of the journal's last frame since 2020, in units of 128 ns, which is less than
+//! an event takes. Those of a log that begins anew begin a second after both that time and the clock's. The time of a
+//! frame never runs back, whatever the wall clock does: so a position of an earlier log, as of a restored data
+//! directory, is never taken for one of this log. Nothing is synced before the daemon ends: after a loss of power the
+//! log begins anew, which a reader learns from its position being gone.
 //!
 //! Nothing that a reply confirms depends on the log. So it is on the plain disk: what cannot be written is tried again,
 //! and what cannot be used is forgotten.
@@ -32,13 +34,16 @@ use super::event_batch::{self, BatchHead, RawEvent};
 use files::{Inner, LogFile};
 
 pub use files::{Cursor, Kept};
+pub use load::Unusable;
 pub use retention::{Keep, MAX_KEPT_HOURS, MIN_KEPT_BYTES, NotAKeep};
 
 /// The parts that what is kept is removed in.
 const PARTS: u64 = 16;
 /// The unit of the first sequence number, in nanoseconds, as a shift.
-const FIRST_SHIFT: u32 = 10;
+const FIRST_SHIFT: u32 = 7;
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
+/// How much later than all before it a log begins anew: one frame may have more events than its time has units.
+const ANEW_NANOS: u64 = NANOS_PER_SECOND;
 /// Most events of a batch.
 const MAX_BATCH_EVENTS: u64 = 4_096;
 const SUFFIX: &str = ".events";
@@ -94,10 +99,18 @@ impl EventLog {
     }
 
     /// Begins anew after a frame of the journal: what came before is gone.
-    pub fn reset(&self, covered: u64) {
+    pub fn reset(&self, covered: u64, now_nanos: u64) {
         let mut inner = self.inner();
-        let used = inner.next.values().map(|next| next + 1).max().unwrap_or(0).max(inner.used);
-        *inner = Inner { covered, used, is_anew: true, ..Inner::default() };
+        let frame_nanos = inner.frame_nanos;
+        let later = now_nanos.max(frame_nanos).saturating_add(ANEW_NANOS) >> FIRST_SHIFT;
+        let used = inner.after_all().max(later);
+        *inner = Inner { covered, used, frame_nanos, is_anew: true, ..Inner::default() };
+    }
+
+    /// Notes the time of a frame that is durable, in nanoseconds since 2020.
+    pub fn note_frame_time(&self, frame_nanos: u64) {
+        let mut inner = self.inner();
+        inner.frame_nanos = inner.frame_nanos.max(frame_nanos);
     }
 
     /// The words of the last batch, the largest of each pool and key: some of them may stand in frames after those
@@ -143,7 +156,7 @@ impl EventLog {
         self.maintain(&mut buffer, now_nanos, exists)?;
         event_batch::begin(&mut buffer);
         for (pool, names, events) in pools {
-            let next = self.kept(*pool, now_nanos).next;
+            let next = self.kept(*pool).next;
             event_batch::put(&mut buffer, *pool, next, names, events);
         }
         self.write(&mut buffer, covered, false)
@@ -298,10 +311,10 @@ impl EventLog {
     }
 
     /// What is kept of a pool.
-    pub fn kept(&self, pool: u64, now_nanos: u64) -> Kept {
+    pub fn kept(&self, pool: u64) -> Kept {
         let mut inner = self.inner();
         // Not one that was given out before the log began anew.
-        let first = (now_nanos >> FIRST_SHIFT).max(inner.used);
+        let first = (inner.frame_nanos >> FIRST_SHIFT).max(inner.used);
         let next = *inner.next.entry(pool).or_insert(first);
         let oldest = inner.files.iter().find_map(|file| file.pools.get(&pool)).map_or(next, |found| found.0);
         Kept { oldest, next }
@@ -310,5 +323,58 @@ impl EventLog {
     /// Bytes of all files.
     pub fn bytes(&self) -> u64 {
         self.inner().files.iter().map(|file| file.bytes).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::disk::device::RealDisk;
+
+    use super::*;
+
+    const POOL: u64 = 1;
+
+    fn log(dir: &Path, boot: u8) -> EventLog {
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+        EventLog::new(&disk, dir, Keep { bytes: MIN_KEPT_BYTES, seconds: 3600 }, [boot; 16])
+    }
+
+    /// Appends events of a pool. Returns the position after them.
+    fn append(log: &EventLog, count: usize) -> u64 {
+        let event = RawEvent {
+            number: 1,
+            word: 1,
+            at_seconds: 1,
+            kind: event_batch::ROUND_KIND,
+            outcome: 0,
+            holder: 0,
+        };
+        let events = (0..count).map(|_| event).collect();
+        log.append(1, &[(POOL, Vec::new(), events)], NANOS_PER_SECOND, &|_| true).unwrap();
+        log.kept(POOL).next
+    }
+
+    #[test]
+    fn a_position_is_not_given_out_again_though_the_clock_was_set_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let before = log(dir.path(), 1);
+        before.note_frame_time(100 * NANOS_PER_SECOND);
+        let next = append(&before, 1_000);
+
+        // The files are there.
+        let after = log(dir.path(), 2);
+        assert!(matches!(after.load(), Err(Unusable::PowerLost)));
+        after.reset(1, NANOS_PER_SECOND);
+        assert!(after.kept(POOL).oldest > next);
+
+        // Only the journal is.
+        let after = log(&dir.path().join("empty"), 2);
+        assert!(matches!(after.load(), Err(Unusable::Empty)));
+        after.note_frame_time(100 * NANOS_PER_SECOND);
+        after.reset(1, NANOS_PER_SECOND);
+        assert!(after.kept(POOL).oldest > next);
+        let again = append(&after, 1);
+        after.reset(1, NANOS_PER_SECOND);
+        assert!(after.kept(POOL).oldest > again, "it begins anew while it runs");
     }
 }

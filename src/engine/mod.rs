@@ -27,6 +27,7 @@ pub(crate) mod growth;
 pub mod holders;
 pub mod idempotency;
 pub mod lists;
+pub mod member_clocks;
 pub mod notice;
 pub mod open_report;
 pub mod operations;

@@ -4,15 +4,17 @@
 //! ahead, and the latest estimate counts. A new primary goes on from it: a lease never ends earlier than its holder was
 //! told.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::state::time::EPOCH_UNIX_SECONDS;
+use crate::sys::atomics::{AtomicBool, AtomicU64, Ordering};
 use crate::sys::monotonic::boot_nanos;
 
 /// The clock of a member.
-#[derive(Debug, Default)]
 pub struct ClusterClock {
+    /// The system's time, in nanoseconds since 2020.
+    system_nanos: Box<dyn Fn() -> u64 + Send + Sync>,
     /// How far the cluster's time is ahead of the time since this machine's boot, in nanoseconds. It wraps, as the
     /// boot may be before 2020 by a clock that is not set; 0 until something is known.
     ahead_nanos: AtomicU64,
@@ -20,7 +22,28 @@ pub struct ClusterClock {
     is_measured: AtomicBool,
 }
 
+impl Default for ClusterClock {
+    fn default() -> Self {
+        Self::over(system_nanos)
+    }
+}
+
+impl fmt::Debug for ClusterClock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClusterClock").finish_non_exhaustive()
+    }
+}
+
 impl ClusterClock {
+    /// A clock over another clock than the system's, which gives nanoseconds since 2020.
+    pub fn over(system_nanos: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+        Self {
+            system_nanos: Box::new(system_nanos),
+            ahead_nanos: AtomicU64::new(0),
+            is_measured: AtomicBool::new(false),
+        }
+    }
+
     /// Takes the time of an entry that was read just now. `is_fresh` is whether it was waited for.
     pub fn observe(&self, time_nanos: u64, is_fresh: bool) {
         let ahead = time_nanos.wrapping_sub(boot_nanos());
@@ -34,17 +57,26 @@ impl ClusterClock {
         }
     }
 
+    /// What is known of the cluster's time by the entries, in nanoseconds since 2020: never ahead of it. 0 if nothing is.
+    pub fn known_nanos(&self) -> u64 {
+        let ahead = self.ahead_nanos.load(Ordering::Relaxed);
+        if ahead == 0 { 0 } else { ahead.wrapping_add(boot_nanos()) }
+    }
+
     /// The cluster's time, in nanoseconds since 2020. Before an entry was seen as it came, the system's clock counts if
     /// it is later: nobody knows how long there was no primary.
     pub fn now_nanos(&self) -> u64 {
-        let ahead = self.ahead_nanos.load(Ordering::Relaxed);
-        let estimated = if ahead == 0 { 0 } else { ahead.wrapping_add(boot_nanos()) };
-        if self.is_measured.load(Ordering::Relaxed) { estimated } else { estimated.max(system_nanos()) }
+        let estimated = self.known_nanos();
+        if self.is_measured.load(Ordering::Relaxed) {
+            estimated
+        } else {
+            estimated.max((self.system_nanos)())
+        }
     }
 
     /// How far the system's clock is ahead of the cluster's time, in seconds, or behind it if negative.
     pub fn system_ahead_seconds(&self) -> i64 {
-        let ahead = system_nanos().wrapping_sub(self.now_nanos()).cast_signed();
+        let ahead = (self.system_nanos)().wrapping_sub(self.now_nanos()).cast_signed();
         ahead / 1_000_000_000
     }
 }

@@ -5,7 +5,7 @@
 //! journal into the tables.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Component, Path, PathBuf};
@@ -322,22 +322,4 @@ fn ends_merge(path: &Path, content: Option<&Base64>) -> bool {
     let merges = |manifest: &Manifest| manifest.merges().count();
     let before = Manifest::read(dir).map_or(0, |manifest| merges(&manifest));
     before > 0 && Manifest::parse(path, content).map_or(0, |manifest| merges(&manifest)) < before
-}
-
-/// Removes all of a data directory but its locks, its backups and what is in `kept`, so that it can be filled anew.
-pub fn discard(data_dir: &Path, kept: &[&str]) -> io::Result<()> {
-    for found in fs::read_dir(data_dir)? {
-        let found = found?;
-        let name = found.file_name();
-        let is_kept = kept.iter().any(|kept| name == *kept);
-        if is_kept || name.to_string_lossy().starts_with("LOCK") || name == data_dir::BACKUPS_DIR {
-            continue;
-        }
-        if found.file_type()?.is_dir() {
-            fs::remove_dir_all(found.path())?;
-        } else {
-            fs::remove_file(found.path())?;
-        }
-    }
-    File::open(data_dir)?.sync_all()
 }

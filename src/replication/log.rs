@@ -108,6 +108,7 @@ pub trait Log: fmt::Debug + Send + Sync + 'static {
     /// Waits until something changes after `version` of the view, or an entry comes.
     fn wait(&self, version: u64, timeout: Duration) -> View;
 
-    /// Until when the keys of this member stand for certain, by the clock that counts from the boot, in nanoseconds.
-    fn stands_until_nanos(&self) -> u64;
+    /// Until when the key of this member's epoch stands for certain, by the clock that counts from the boot, in
+    /// nanoseconds. Keys that the member has taken since are those of no earlier epoch.
+    fn stands_until_nanos(&self, epoch: u64) -> u64;
 }

@@ -6,7 +6,8 @@
 //! * `primary`: appends under its epoch, in order, and says how far it is.
 //! * `logged_disk`: has each change of pools and lists committed before the disk has it.
 //! * `offered`: the files that an entry names, for standbys to fetch.
-//! * `follower`: applies entries to the directory of a standby.
+//! * `follower`: applies entries to the directory of a standby. `filling`: a copy becomes such a directory.
+//! * `standby`: fills its directory, follows, and takes over. `term`: what a primary does about the log.
 //! * `member_file`: what a directory knows of its cluster. `cluster_clock`: the time of all members.
 //!
 //! **Why it is simple.** A word only grows, and the state of a number is its word: records are applied in any order,
@@ -21,6 +22,7 @@ pub mod cluster_clock;
 pub mod entry;
 #[cfg(feature = "cluster")]
 pub mod etcd;
+pub mod filling;
 pub mod follower;
 pub mod log;
 pub mod logged_disk;
@@ -28,6 +30,8 @@ pub mod member_file;
 pub mod memory;
 pub mod offered;
 pub mod primary;
+pub mod standby;
+pub mod term;
 #[cfg(test)]
 #[cfg(not(allotd_loom))]
 mod tests;

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
+
+use crate::sys::sync::{Mutex, MutexGuard};
 
 /// Files by the entry that names them.
 #[derive(Debug, Default)]
@@ -26,7 +28,7 @@ impl Offered {
         self.lock().get(&sequence)?.get(index).cloned()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, Vec<Arc<File>>>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Vec<Arc<File>>>> {
         self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -6,16 +6,17 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use tracing::warn;
 
 use crate::journal::frame_time::FrameTime;
 use crate::journal::record::RECORD_BYTES;
 use crate::journal::replica::Replica;
+use crate::sys::atomics::{AtomicBool, AtomicU64, Ordering};
 use crate::sys::monotonic::boot_nanos;
+use crate::sys::sync::{Instant, Mutex, MutexGuard, thread};
 
 use super::entry::{Base64, Content, Entry, FileChange, FileReference};
 use super::log::{Appended, Log, View};
@@ -132,7 +133,7 @@ impl Primary {
 
     /// How long it may still answer, in nanoseconds.
     pub fn left_nanos(&self) -> u64 {
-        self.log.stands_until_nanos().saturating_sub(self.margin_nanos).saturating_sub(boot_nanos())
+        self.log.stands_until_nanos(self.epoch).saturating_sub(self.margin_nanos).saturating_sub(boot_nanos())
     }
 
     /// Refuses changes of files from now on: before this member stops to serve what its standbys have to fetch.
@@ -285,7 +286,7 @@ impl Primary {
                 Err(_) => {}
             }
             turn();
-            std::thread::sleep(RETRY_PAUSE);
+            thread::sleep(RETRY_PAUSE);
         }
         appending.next = sequence + 1;
         self.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);

@@ -12,7 +12,7 @@ use super::follower::{FollowError, Follower, Surroundings};
 use super::log::{Log, MemberStatus};
 use super::logged_disk::LoggedDisk;
 use super::member_file::MemberFile;
-use super::memory::MemoryCluster;
+use super::memory::{MemoryCluster, MemoryLog};
 use super::primary::Primary;
 use crate::disk::device::{Access, Disk};
 use crate::disk::files;
@@ -72,11 +72,25 @@ fn who_is_deposed_or_cut_off_commits_nothing_more() {
     assert!(commit(&old, &[2]).is_err() && !old.may_answer());
     commit(&new, &[3]).unwrap();
     cluster.cut("b", true);
-    assert!(!new.may_answer() && commit(&new, &[4]).is_err());
+    assert!(commit(&new, &[4]).is_err() && !new.may_answer(), "by its own clock");
     cluster.cut("b", false);
     assert!(commit(&new, &[5]).is_err(), "it has ended for good");
     let expected = [1, 3].map(|number| Content::Records(vec![round(number)]));
     assert_eq!(contents(&cluster.member("c")), expected);
+}
+
+#[test]
+fn keys_of_a_later_session_are_none_of_an_earlier_epoch() {
+    let cluster = Arc::new(MemoryCluster::default());
+    let log = Arc::new(cluster.member("a"));
+    let epoch = log.campaign().unwrap().expect("there is no primary");
+    let primary = Primary::new(Arc::<MemoryLog>::clone(&log) as _, epoch, 0, MARGIN);
+    assert!(primary.may_answer());
+    cluster.expire("a");
+    log.keep_alive().unwrap();
+    assert!(!primary.may_answer() && commit(&primary, &[1]).is_err());
+    let next = log.campaign().unwrap().expect("there is none");
+    assert!(Primary::new(log, next, 0, MARGIN).may_answer());
 }
 
 #[test]

@@ -13,8 +13,15 @@ pub(crate) fn monotonic_nanos() -> u64 {
 
 /// Nanoseconds since the boot, sleep included.
 #[inline]
+#[cfg(not(allotd_shuttle))]
 pub(crate) fn boot_nanos() -> u64 {
     nanos_of(ClockId::Boottime)
+}
+
+/// Nanoseconds since the boot of the simulation.
+#[cfg(allotd_shuttle)]
+pub(crate) fn boot_nanos() -> u64 {
+    super::simulation::world::now().as_nanos() as u64
 }
 
 #[inline]

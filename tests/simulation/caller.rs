@@ -16,6 +16,7 @@ use super::life::{Focus, Life, POOLS};
 use super::model::{Floor, KeyName, LeaseCall, Model, Telling, ToldKey, ToldLease};
 use super::owners::{OWNERS, owner_name};
 use super::register::Interval;
+use super::speakers;
 
 /// How long a thread waits for a commit before it looks again.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -41,10 +42,15 @@ impl Caller {
         Self { life: Arc::clone(life), worker, pending: Vec::new() }
     }
 
-    /// Makes some calls.
-    pub(crate) fn run(mut self, calls: u64) {
+    /// Is woken by commits from now on.
+    fn listen(&self) {
         let me = thread::current();
         self.life.engine.journal().on_commit(self.worker.slot(), move || me.unpark());
+    }
+
+    /// Makes some calls.
+    pub(crate) fn run(mut self, calls: u64) {
+        self.listen();
         let life = Arc::clone(&self.life);
         let run = &life.run;
         for _ in 0..calls {
@@ -90,6 +96,9 @@ impl Caller {
                         self.life.run.model().find("no wake-up came after a commit".to_owned());
                     }
                 }
+            }
+            if !speakers::may_answer() {
+                return false;
             }
             let at = world::steps();
             tell(&mut self.life.run.model(), at);
@@ -306,18 +315,23 @@ impl Caller {
 
     /// Leases all that can be leased. Uses all tokens.
     pub(crate) fn use_up(&mut self) {
+        self.listen();
         for pool in self.life.engine.pools() {
             let request = LeaseRequest { count: 600, ttl_seconds: None, within: None };
             let (mut leases, begun) = (Vec::new(), world::steps());
             let result = pool.lease(&mut self.worker, &request, &mut leases);
             let (during, now) = (Interval { begun, ended: world::steps() }, self.life.now());
-            if !matches!(result, Ok(_) | Err(LeaseError::Exhausted | LeaseError::Paused | LeaseError::Busy)) {
-                self.life.run.model().find(format!("at the end: {result:?}"));
-            }
-            for lease in leases {
-                self.life.run.model().told_lease(pool.id(), lease, Telling::plain(during, now));
+            match result {
+                Ok(position) => self.tell(position, move |model, _| {
+                    for lease in leases {
+                        model.told_lease(pool.id(), lease, Telling::plain(during, now));
+                    }
+                }),
+                Err(LeaseError::Exhausted | LeaseError::Paused | LeaseError::Busy) => {}
+                Err(error) => self.life.run.model().find(format!("at the end: {error:?}")),
             }
         }
+        self.settle();
     }
 
     /// A lease of any caller that was told of it, now or long ago.

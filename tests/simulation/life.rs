@@ -2,11 +2,12 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use allotd::engine::{Engine, Pool};
 use allotd::numbers::number::Number;
 use allotd::state::number_state::State;
-use allotd::sys::simulation::world;
+use allotd::sys::simulation::{thread, world};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -23,6 +24,9 @@ pub(crate) const POOLS: [(&str, u64); 3] = [("a", 1), ("b", 1_000), ("c", 2_000)
 const MOST_FOLLOWED: usize = 24;
 /// Most available numbers that a moment is kept with.
 const MOST_AVAILABLE: usize = 10;
+
+/// The most time that passes at once for the members of a cluster, who look around meanwhile.
+const MOST_SECONDS_PASSED: u64 = 15;
 
 fn unpoisoned<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
     lock.lock().unwrap_or_else(PoisonError::into_inner)
@@ -56,6 +60,8 @@ pub(crate) struct Run {
     pub(crate) focus: Focus,
     /// Whether changes are kept for those who follow them.
     pub(crate) has_events: bool,
+    /// Whether its daemons are members of a cluster.
+    pub(crate) is_cluster: bool,
     latest: AtomicU32,
     /// Whether a bit was flipped. Then it may refuse to open, also when the file is used again.
     pub(crate) has_damage: AtomicBool,
@@ -63,6 +69,11 @@ pub(crate) struct Run {
 
 impl Run {
     pub(crate) fn new(seed: u64) -> Self {
+        Self::of(seed, false)
+    }
+
+    /// A run, of a cluster or of one daemon.
+    pub(crate) fn of(seed: u64, is_cluster: bool) -> Self {
         let focuses = [
             Focus::Everything,
             Focus::Keys,
@@ -81,8 +92,18 @@ impl Run {
             random: Mutex::new(random),
             model: Mutex::default(),
             clocks: Arc::default(),
+            is_cluster,
             latest: AtomicU32::new(0),
             has_damage: AtomicBool::new(false),
+        }
+    }
+
+    /// Lets time pass: at once, or for all members of a cluster with their turns.
+    pub(crate) fn let_pass(&self, seconds: u64) {
+        if self.is_cluster {
+            thread::sleep(Duration::from_secs(seconds.min(MOST_SECONDS_PASSED)));
+        } else {
+            self.clocks.advance(seconds);
         }
     }
 

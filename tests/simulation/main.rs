@@ -16,6 +16,8 @@ mod history;
 mod holder;
 mod life;
 mod listing;
+mod member;
+mod members;
 mod model;
 mod operator;
 mod owners;
@@ -25,6 +27,7 @@ mod register;
 #[path = "../durability/replay.rs"]
 mod replay;
 mod scenario;
+mod speakers;
 mod waiting;
 
 use std::cell::{Cell, RefCell};
@@ -41,8 +44,10 @@ use shuttle::{Config, FailurePersistence, MaxSteps, Runner};
 const MAX_STEPS: usize = 600_000;
 /// Bytes of a simulated thread's stack.
 const STACK_BYTES: usize = 512 << 10;
-/// Of so many seeds one is of calls that wait.
-const WAITING_SEEDS: u64 = 5;
+/// Of so many seeds one is of calls that wait, and one of a cluster.
+const KINDS_OF_SEEDS: u64 = 5;
+const CLUSTER_SEED: u64 = 3;
+const WAITING_SEED: u64 = 4;
 /// Schedules of the short run.
 const SCHEDULES: u64 = 2_000;
 /// The length of the text that tells kinds of findings apart.
@@ -85,8 +90,12 @@ fn search(first: u64, schedules: u64, stride: u64) -> Option<u64> {
                     world::stop();
                 }
                 let seed = world::seed();
-                let of_waiting = seed % WAITING_SEEDS == WAITING_SEEDS - 1;
-                let run = if of_waiting { waiting::run } else { scenario::run };
+                speakers::forget();
+                let run = match seed % KINDS_OF_SEEDS {
+                    WAITING_SEED => waiting::run,
+                    CLUSTER_SEED => members::run,
+                    _ => scenario::run,
+                };
                 let findings = run(seed, &scratch());
                 if !findings.is_empty() {
                     FINDINGS.with_borrow_mut(|all| all.extend(findings));

@@ -12,6 +12,7 @@ use allotd::sys::simulation::world;
 use super::history::SeenEvents;
 use super::listing::ListModel;
 use super::register::{Interval, NEVER, Register};
+use super::speakers;
 
 /// A pool's id and a number of it.
 pub(crate) type Place = (u64, u64);
@@ -161,8 +162,12 @@ pub(crate) struct Model {
 }
 
 impl Model {
-    /// Adds a finding, unless its text has a part that `ALLOTD_IGNORE` lists between bars.
+    /// Adds a finding, unless its text has a part that `ALLOTD_IGNORE` lists between bars, or the daemon of the calling
+    /// thread may not answer any more: what it sees is told to nobody.
     pub(crate) fn find(&mut self, finding: String) {
+        if !speakers::may_answer() {
+            return;
+        }
         let ignored = std::env::var("ALLOTD_IGNORE").unwrap_or_default();
         if !ignored.split('|').any(|part| !part.is_empty() && finding.contains(part)) {
             self.findings.push(finding);

@@ -1,9 +1,9 @@
 //! Why a member of a cluster cannot go on.
 
 use crate::client::ClientError;
-use crate::replication::follower::FollowError;
 use crate::replication::log::LogError;
 use crate::replication::member_file::MemberFileError;
+use crate::replication::term::EndError;
 use crate::store::open_error::OpenError;
 
 /// Why a member cannot go on.
@@ -55,9 +55,9 @@ pub(crate) enum ClusterError {
     /// The other members cannot be called.
     #[error(transparent)]
     Client(#[from] ClientError),
-    /// An entry cannot be applied.
+    /// A term does not end in order.
     #[error(transparent)]
-    Follow(#[from] FollowError),
+    End(#[from] EndError),
     /// The system refuses something.
     #[error("{0}")]
     System(#[from] std::io::Error),

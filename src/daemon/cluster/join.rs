@@ -19,6 +19,7 @@ use crate::replication::log::Log;
 #[cfg(not(feature = "cluster"))]
 use crate::replication::log::LogError;
 use crate::replication::member_file::{Directory, MemberFile};
+use crate::replication::standby::Standing;
 use crate::store::data_dir_lock::lock_directory;
 use crate::sys::random;
 
@@ -144,10 +145,17 @@ fn join(
         engine_config,
         cluster: cluster.clone(),
         id,
-        log,
+        standing: Standing {
+            url: cluster.advertise.clone(),
+            data_dir: data_dir.clone(),
+            disk,
+            journal_file_bytes: config.journal_file_bytes,
+            ttl: Duration::from_secs(cluster.ttl_seconds.into()),
+            clock: Arc::default(),
+            log,
+        },
         cluster_id,
         key,
-        clock: Arc::default(),
         stops: AtomicBool::new(false),
         shown: Mutex::new(Shown { role: Role::Standby, committed: file.position, position: file.position }),
     };

@@ -7,12 +7,10 @@ use crate::client::tls::ClientFiles;
 use crate::client::{ClientError, Server};
 use crate::daemon::config::Config;
 use crate::daemon::config::cluster::ClusterConfig;
+use crate::engine::member_clocks::MemberClocks;
 use crate::engine::startup::config::{EngineConfig, Membership};
 use crate::http::cluster::{ClusterStatus, Own, Role};
-use crate::replication::cluster_clock::ClusterClock;
-use crate::replication::log::Log;
-
-use super::clock::MemberClocks;
+use crate::replication::standby::Standing;
 
 /// A member of a cluster.
 pub(super) struct Member {
@@ -21,11 +19,11 @@ pub(super) struct Member {
     pub(super) engine_config: EngineConfig,
     pub(super) cluster: ClusterConfig,
     pub(super) id: String,
-    pub(super) log: Arc<dyn Log>,
+    /// What it is as a standby.
+    pub(super) standing: Standing,
     /// The cluster's id, and what members show each other.
     pub(super) cluster_id: String,
     pub(super) key: String,
-    pub(super) clock: Arc<ClusterClock>,
     /// Set at SIGTERM.
     pub(super) stops: AtomicBool,
     /// What the standby's server shows.
@@ -48,7 +46,7 @@ impl Member {
     pub(super) fn status(&self) -> ClusterStatus {
         let shown = *self.shown.lock().unwrap_or_else(PoisonError::into_inner);
         ClusterStatus::of(
-            &self.log.view(),
+            &self.standing.log.view(),
             &Own {
                 cluster: &self.cluster.name,
                 member: &self.id,
@@ -56,7 +54,7 @@ impl Member {
                 committed: shown.committed,
                 position: shown.position,
                 since: None,
-                clock_ahead_seconds: self.clock.system_ahead_seconds(),
+                clock_ahead_seconds: self.standing.clock.system_ahead_seconds(),
             },
         )
     }
@@ -67,15 +65,13 @@ impl Member {
 
     /// How an engine is opened on the directory.
     pub(super) fn engine_config(&self, membership: Membership) -> EngineConfig {
-        // A standby's changes are those of its primary, which tells them.
-        let events_keep =
-            self.engine_config.events_keep.filter(|_| !matches!(membership, Membership::Following));
-        EngineConfig {
-            events_keep,
-            clocks: Arc::new(MemberClocks::new(Arc::clone(&self.clock))),
-            membership,
-            ..self.engine_config.clone()
-        }
+        let clock = Arc::clone(&self.standing.clock);
+        let (clocks, events_keep) = match membership {
+            // A standby's changes are those of its primary, which tells them.
+            Membership::Following => (MemberClocks::following(clock), None),
+            _ => (MemberClocks::leading(clock), self.engine_config.events_keep),
+        };
+        EngineConfig { events_keep, clocks: Arc::new(clocks), membership, ..self.engine_config.clone() }
     }
 
     /// Another member, to be called.

@@ -3,14 +3,13 @@
 //!
 //! The process replaces itself for that ([`restart`]): so nothing that a primary had in memory survives it.
 
-mod clock;
 pub(crate) mod error;
 mod fill;
 mod join;
 mod leading;
 mod member;
+mod process;
 mod restart;
-mod standby;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -22,6 +21,7 @@ use crate::http::address::ListenAddress;
 use crate::http::server::{self, ServeError, tls::ServerTls};
 use crate::http::standby::{StandbyConfig, StandbyServer};
 use crate::replication::member_file::MemberFile;
+use crate::replication::standby::{Promoted, Standby};
 
 use super::config::Config;
 use super::config::cluster::ClusterConfig;
@@ -30,7 +30,7 @@ use super::run::{self, Bound, DaemonError, OnHangup};
 use super::service_manager;
 
 use member::Member;
-use standby::{Promoted, Standby};
+use process::MemberProcess;
 
 /// Runs a member until SIGTERM or SIGINT.
 pub(crate) fn run<E: From<DaemonError>>(
@@ -95,7 +95,8 @@ fn wait_for_promotion(
     let (done, mut is_done) = tokio::sync::oneshot::channel();
     let following = Arc::clone(member);
     let thread = std::thread::Builder::new().name("follower".to_owned()).spawn(move || {
-        let result = Standby::new(&following, file).run();
+        let process = MemberProcess(&following);
+        let result = Standby::new(&following.standing, &process, file).run();
         let _ = done.send(());
         result
     })?;

@@ -15,7 +15,7 @@ mod seen;
 mod session;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -137,7 +137,7 @@ impl EtcdLog {
             ttl_seconds: config.ttl_seconds,
             lease: AtomicU64::new(0),
             stands_until_nanos: AtomicU64::new(0),
-            leads: AtomicBool::new(false),
+            granted_at: AtomicU64::new(u64::MAX),
             seen: Mutex::default(),
             changed: Condvar::new(),
         });
@@ -215,21 +215,16 @@ impl Log for EtcdLog {
         let inner = &self.inner;
         let value = PrimaryValue { member: inner.member.clone(), url: inner.url.clone() };
         let value = serde_json::to_vec(&value).map_err(failed)?;
-        inner.leads.store(true, Ordering::SeqCst);
         let (key, lease) = (inner.key("primary"), inner.lease());
         let mut client = inner.client();
-        let won = self.call(async move {
+        self.call(async move {
             let absent = Compare::create_revision(key.clone(), CompareOp::Equal, 0);
             let put = TxnOp::put(key.clone(), value, Some(PutOptions::new().with_lease(lease)));
             let txn = Txn::new().when([absent]).and_then([put]);
             let answer = client.txn(txn).await.map_err(failed)?;
             let revision = answer.header().map_or(0, etcd_client::ResponseHeader::revision);
             Ok(answer.succeeded().then_some(revision.cast_unsigned()))
-        });
-        if matches!(won, Ok(None)) {
-            inner.leads.store(false, Ordering::SeqCst);
-        }
-        won
+        })
     }
 
     fn resign(&self, epoch: u64, next: Option<&str>) -> Result<(), LogError> {
@@ -385,7 +380,9 @@ impl Log for EtcdLog {
         waited.unwrap_or_else(PoisonError::into_inner).0.view.clone()
     }
 
-    fn stands_until_nanos(&self) -> u64 {
-        self.inner.stands_until_nanos.load(Ordering::SeqCst)
+    fn stands_until_nanos(&self, epoch: u64) -> u64 {
+        // In this order: see `grant`.
+        let until = self.inner.stands_until_nanos.load(Ordering::SeqCst);
+        if epoch > self.inner.granted_at.load(Ordering::SeqCst) { until } else { 0 }
     }
 }

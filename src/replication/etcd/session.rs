@@ -1,6 +1,6 @@
 //! A member's session: its keys are kept while the process runs, and all keys of the cluster are followed.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -40,8 +40,8 @@ pub(super) struct Inner {
     pub(super) ttl_seconds: u32,
     pub(super) lease: AtomicU64,
     pub(super) stands_until_nanos: AtomicU64,
-    /// Whether this process was or wants to be primary: its keys then end once, and for good.
-    pub(super) leads: AtomicBool,
+    /// The revision of etcd at which the lease was granted: keys of before are not under it.
+    pub(super) granted_at: AtomicU64,
     pub(super) seen: Mutex<Seen>,
     pub(super) changed: Condvar,
 }
@@ -93,7 +93,10 @@ impl Inner {
         let begun = boot_nanos();
         let mut client = inner.client();
         let granted = client.lease_grant(inner.ttl_seconds.into(), None).await.map_err(failed)?;
+        let granted_at = granted.header().map_or(u64::MAX, |header| header.revision().cast_unsigned());
         inner.lease.store(granted.id().cast_unsigned(), Ordering::SeqCst);
+        // First: who reads the new end must not take it for that of an epoch before.
+        inner.granted_at.store(granted_at, Ordering::SeqCst);
         inner.stands_until_nanos.store(begun + inner.ttl_nanos(), Ordering::SeqCst);
         Ok(())
     }
@@ -124,11 +127,7 @@ impl Inner {
             };
             let ended: Result<bool, LogError> = kept.await;
             if matches!(ended, Ok(true)) {
-                // The keys are gone. A standby says anew how far it is; a primary has stopped by its own clock, and must
-                // not take the next keys for those of its epoch.
-                if inner.leads.load(Ordering::SeqCst) {
-                    return;
-                }
+                // The keys are gone, with that of an epoch: the next ones are none of it.
                 while let Err(error) = Self::grant(&inner).await {
                     inner.failed_at(inner.turn());
                     warn!(event = "etcd_unreachable", %error, "no word of etcd: check it and the network");

@@ -17,7 +17,7 @@ use rand::{Rng, SeedableRng};
 const KEPT_EVENTS: usize = 1_500;
 
 /// The number of a thread.
-pub(super) type Task = usize;
+pub type Task = usize;
 
 /// What a sleeper is found by: when it wakes, and a number of its own.
 pub(super) type SleeperId = (u64, u64);
@@ -243,7 +243,8 @@ pub(super) fn name(task: usize, name: &str) {
     with(|world| world.names.insert(task, name.to_owned()));
 }
 
-pub(super) fn this_task() -> Task {
+/// The number of the calling thread in its run.
+pub fn this_task() -> Task {
     shuttle::current::try_get_current_task().map_or(usize::MAX, usize::from)
 }
 

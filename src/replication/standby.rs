@@ -1,26 +1,21 @@
 //! A standby: fills its directory if it has to, follows the log, and becomes primary when there is none.
 
-use std::fs::File;
+use std::error::Error;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use hyper::Method;
 use tracing::{info, warn};
 
-use crate::client::{self, Call, ClientError};
-use crate::disk::files;
-use crate::engine::registry::Engine;
-use crate::engine::startup::config::Membership;
-use crate::http::cluster::Role;
+use crate::disk::device::Disk;
 use crate::log::limit;
-use crate::replication::follower::{FollowError, Follower, Surroundings};
-use crate::replication::log::{MemberStatus, View};
-use crate::replication::member_file::{Directory, MemberFile};
+use crate::sys::sync::{Instant, thread};
 
-use super::error::ClusterError;
-use super::fill::fill;
-use super::member::Member;
+use super::cluster_clock::ClusterClock;
+use super::follower::{FollowError, Follower, Surroundings};
+use super::log::{Log, LogError, MemberStatus, View};
+use super::member_file::{Directory, MemberFile};
 
 /// How long a standby waits for word of the log before it asks.
 const LISTEN: Duration = Duration::from_millis(500);
@@ -37,14 +32,72 @@ const NEXT_PATIENCE: Duration = Duration::from_secs(1);
 /// Times to live that a directory which a primary left in disorder waits for another member to go on.
 const DISORDER_TTLS: u32 = 3;
 
+/// What a standby is, to others and on its machine.
+pub struct Standing {
+    /// Where it is reached.
+    pub url: String,
+    /// Its data directory.
+    pub data_dir: PathBuf,
+    /// Its disk.
+    pub disk: Arc<dyn Disk>,
+    /// Length of a file of its journal.
+    pub journal_file_bytes: u64,
+    /// How long its keys stand without word of it.
+    pub ttl: Duration,
+    /// The cluster's time.
+    pub clock: Arc<ClusterClock>,
+    /// The log.
+    pub log: Arc<dyn Log>,
+}
+
+/// What a standby does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Doing {
+    /// It takes a copy of all that the primary has.
+    Filling,
+    /// It has all entries up to this one.
+    Following(u64),
+}
+
+/// What a standby needs of the rest of the daemon, beside what its follower does.
+pub trait Process: Surroundings {
+    /// Fills the directory with a copy of that of the primary at `url`. What it had is gone once the copy is complete,
+    /// and not before.
+    fn fill(&self, url: &str) -> Result<MemberFile, Box<dyn Error + Send + Sync>>;
+
+    /// Whether the process is to stop.
+    fn stops(&self) -> bool;
+
+    /// Shows what the standby does.
+    fn show(&self, doing: Doing);
+}
+
+/// Why a standby tries again.
+#[derive(Debug, thiserror::Error)]
+pub enum StandbyError {
+    /// The log cannot be reached.
+    #[error("{0}. Check --etcd, and that etcd has a leader: \"etcdctl endpoint status --cluster\"")]
+    Log(#[from] LogError),
+    /// An entry cannot be applied.
+    #[error(transparent)]
+    Follow(#[from] FollowError),
+    /// It cannot be filled.
+    #[error("{0}")]
+    Fill(Box<dyn Error + Send + Sync>),
+    /// Its directory cannot be written.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
 /// This member has become primary.
-pub(super) struct Promoted {
+#[derive(Debug)]
+pub struct Promoted {
     /// Its epoch.
-    pub(super) epoch: u64,
+    pub epoch: u64,
     /// What its directory is: the position is the end of the log.
-    pub(super) file: MemberFile,
+    pub file: MemberFile,
     /// Directories of unfinished changes, which it does not have.
-    pub(super) dropped: Vec<String>,
+    pub dropped: Vec<String>,
 }
 
 /// Why following ends.
@@ -56,8 +109,9 @@ enum End {
 }
 
 /// A standby.
-pub(super) struct Standby<'a> {
-    member: &'a Member,
+pub struct Standby<'a, P> {
+    standing: &'a Standing,
+    process: &'a P,
     file: MemberFile,
     /// Whether the directory is to be filled anew.
     is_behind: bool,
@@ -65,41 +119,27 @@ pub(super) struct Standby<'a> {
     may_have_won: bool,
     /// Since when there is no primary.
     alone_since: Option<Instant>,
+    /// When it said last that it may not be primary.
+    said_at: Option<Instant>,
 }
 
-/// The primary's files, and the recovery of the directory.
-struct OfMember<'a>(&'a Member);
-
-impl Surroundings for OfMember<'_> {
-    fn fetch(&self, sequence: u64, index: usize, to: &File) -> io::Result<()> {
-        let primary = self.0.log.view().primary;
-        let primary = primary.ok_or_else(|| io::Error::other("there is no primary at present"))?;
-        let server = self.0.peer(&primary.url).map_err(io::Error::other)?;
-        let path = format!("/cluster/files/{sequence}/{index}");
-        let mut to = to;
-        client::send_to(&server, Call::new(Method::GET, &path), &mut to).map_err(|error| match error {
-            ClientError::Refused { ref reason, .. } if reason.ends_with("(not_found)") => {
-                io::Error::new(io::ErrorKind::NotFound, error.to_string())
-            }
-            other => io::Error::other(other),
-        })
-    }
-
-    fn recover(&self) -> Result<(), String> {
-        let config = self.0.engine_config(Membership::Following);
-        let engine = Engine::open(&config).map_err(|error| error.to_string())?;
-        engine.close().map_err(|error| error.to_string())
-    }
-}
-
-impl<'a> Standby<'a> {
-    pub(super) fn new(member: &'a Member, file: MemberFile) -> Self {
-        Self { member, file, is_behind: false, may_have_won: false, alone_since: None }
+impl<'a, P: Process> Standby<'a, P> {
+    /// A standby whose directory is what `file` says.
+    pub fn new(standing: &'a Standing, process: &'a P, file: MemberFile) -> Self {
+        Self {
+            standing,
+            process,
+            file,
+            is_behind: false,
+            may_have_won: false,
+            alone_since: None,
+            said_at: None,
+        }
     }
 
     /// Follows until this member is primary; `None` once it is to stop.
-    pub(super) fn run(mut self) -> Option<Promoted> {
-        while !self.member.stops() {
+    pub fn run(mut self) -> Option<Promoted> {
+        while !self.process.stops() {
             match self.step() {
                 Ok(Some(promoted)) => return Some(promoted),
                 Ok(None) => {}
@@ -107,24 +147,23 @@ impl<'a> Standby<'a> {
                     if let Some(suppressed) = limit::STANDBY_FAILED.admit() {
                         warn!(event = "standby_failed", %error, suppressed, "this standby tries again");
                     }
-                    std::thread::sleep(RETRY_PAUSE);
+                    thread::sleep(RETRY_PAUSE);
                 }
             }
         }
         None
     }
 
-    fn step(&mut self) -> Result<Option<Promoted>, ClusterError> {
-        let view = self.member.log.view();
+    fn step(&mut self) -> Result<Option<Promoted>, StandbyError> {
+        let log = &self.standing.log;
+        let view = log.view();
         match &view.primary {
-            Some(primary) if primary.member == self.member.id && self.may_have_won => {
-                let surroundings = OfMember(self.member);
-                let follower = self.follower(&surroundings);
-                self.promoted(follower, primary.epoch).map(Some)
+            Some(primary) if primary.member == log.member() && self.may_have_won => {
+                self.promoted(self.follower(), primary.epoch).map(Some)
             }
             // The key of an earlier life of this process: it ends.
-            Some(primary) if primary.member == self.member.id => {
-                self.member.log.wait(view.version, LISTEN);
+            Some(primary) if primary.member == log.member() => {
+                log.wait(view.version, LISTEN);
                 Ok(None)
             }
             Some(primary) => {
@@ -146,34 +185,33 @@ impl<'a> Standby<'a> {
         }
     }
 
-    fn filled(&self, url: &str) -> Result<MemberFile, ClusterError> {
-        self.member.show(Role::Filling, 0, 0);
+    fn filled(&self, url: &str) -> Result<MemberFile, StandbyError> {
+        self.process.show(Doing::Filling);
         self.publish(0, 0, false);
-        fill(self.member, url)
+        self.process.fill(url).map_err(StandbyError::Fill)
     }
 
-    fn follower<'s>(&self, surroundings: &'s OfMember<'_>) -> Follower<'s> {
-        let config = &self.member.config;
+    fn follower(&self) -> Follower<'a> {
+        let standing = self.standing;
         Follower::new(
-            files::real(),
-            &config.data_dir,
-            config.journal_file_bytes,
-            surroundings,
-            Arc::clone(&self.member.clock),
+            Arc::clone(&standing.disk),
+            &standing.data_dir,
+            standing.journal_file_bytes,
+            self.process,
+            Arc::clone(&standing.clock),
             self.file.clone(),
         )
     }
 
     /// Follows the log while there is a primary.
-    fn follow(&mut self) -> Result<End, ClusterError> {
-        let surroundings = OfMember(self.member);
-        let mut follower = self.follower(&surroundings);
+    fn follow(&mut self) -> Result<End, StandbyError> {
+        let mut follower = self.follower();
         if let Err(FollowError::Recover(error)) = follower.recover() {
             warn!(event = "unrecoverable", %error, "this standby's directory cannot be used");
             return Ok(End::Behind);
         }
         // The log is kept from here on.
-        self.member.log.claim(follower.file.position)?;
+        self.standing.log.claim(follower.file.position)?;
         let end = self.follow_with(&mut follower);
         // Also after an error: what was applied stays so.
         follower.save()?;
@@ -181,17 +219,17 @@ impl<'a> Standby<'a> {
         end
     }
 
-    fn follow_with(&self, follower: &mut Follower<'_>) -> Result<End, ClusterError> {
-        let log = &self.member.log;
+    fn follow_with(&self, follower: &mut Follower<'_>) -> Result<End, StandbyError> {
+        let log = &self.standing.log;
         let (mut published, mut said_at, mut claimed_at) = (u64::MAX, Instant::now(), Instant::now());
         let mut was_at_end = false;
         loop {
-            if self.member.stops() {
+            if self.process.stops() {
                 return Ok(End::Stopped);
             }
             let view = log.view();
             let Some(primary) = &view.primary else { return Ok(End::NoPrimary) };
-            if primary.member == self.member.id {
+            if primary.member == log.member() {
                 return Ok(End::NoPrimary);
             }
             let entries = log.read(follower.file.position + 1)?;
@@ -222,7 +260,7 @@ impl<'a> Standby<'a> {
                 (published, said_at) = (position, Instant::now());
             }
             if claimed_at.elapsed() >= CLAIM_INTERVAL {
-                if !log.claims()?.contains_key(&self.member.id) {
+                if !log.claims()?.contains_key(log.member()) {
                     return Ok(End::Behind);
                 }
                 log.claim(published.min(position))?;
@@ -238,24 +276,24 @@ impl<'a> Standby<'a> {
     /// Says how far this member is. A later word makes up for one that was not heard.
     fn publish(&self, position: u64, epoch: u64, able: bool) {
         if able {
-            self.member.show(Role::Standby, position, position);
+            self.process.show(Doing::Following(position));
         }
         let status = MemberStatus {
-            url: self.member.cluster.advertise.clone(),
+            url: self.standing.url.clone(),
             position,
             epoch,
             able,
             version: env!("CARGO_PKG_VERSION").to_owned(),
         };
-        let _ = self.member.log.publish(&status);
+        let _ = self.standing.log.publish(&status);
     }
 
     /// Becomes primary, if this member may.
-    fn campaign(&mut self, view: &View) -> Result<Option<Promoted>, ClusterError> {
-        let member = self.member;
+    fn campaign(&mut self, view: &View) -> Result<Option<Promoted>, StandbyError> {
+        let log = &self.standing.log;
         let alone = self.alone_since.get_or_insert_with(Instant::now).elapsed();
-        let ttl = Duration::from_secs(member.cluster.ttl_seconds.into());
-        let is_there = |id: &str| id != member.id && view.members.get(id).is_some_and(|other| other.able);
+        let ttl = self.standing.ttl;
+        let is_there = |id: &str| id != log.member() && view.members.get(id).is_some_and(|other| other.able);
         let goes_first = view.next.as_deref().filter(|next| is_there(next));
         let may = match self.file.directory {
             _ if goes_first.is_some() => alone >= NEXT_PATIENCE,
@@ -267,12 +305,15 @@ impl<'a> Standby<'a> {
             Directory::Incomplete => false,
         };
         if !may {
-            self.publish(self.file.position, self.file.epoch, false);
-            member.log.wait(view.version, LISTEN);
+            // Not each time: that it says so wakes itself too.
+            if self.said_at.is_none_or(|at| at.elapsed() >= REPEAT_INTERVAL) {
+                self.publish(self.file.position, self.file.epoch, false);
+                self.said_at = Some(Instant::now());
+            }
+            log.wait(view.version, LISTEN);
             return Ok(None);
         }
-        let surroundings = OfMember(member);
-        let mut follower = self.follower(&surroundings);
+        let mut follower = self.follower();
         if self.file.directory == Directory::Leads {
             // Its journal may end in the middle of a frame.
             follower.recover()?;
@@ -285,12 +326,12 @@ impl<'a> Standby<'a> {
             // Another may have the files of an entry that this one cannot have.
             let has = |id: &str| is_there(id) && view.members[id].position >= *sequence;
             if view.members.keys().any(|id| has(id)) && alone < NEXT_PATIENCE {
-                member.log.wait(view.version, LISTEN);
+                log.wait(view.version, LISTEN);
                 return Ok(None);
             }
         }
         self.may_have_won = true;
-        let won = member.log.campaign()?;
+        let won = log.campaign()?;
         self.may_have_won = false;
         if let Some(epoch) = won {
             return self.promoted(follower, epoch).map(Some);
@@ -300,33 +341,33 @@ impl<'a> Standby<'a> {
     }
 
     /// Takes over as primary.
-    fn promoted(&self, mut follower: Follower<'_>, epoch: u64) -> Result<Promoted, ClusterError> {
-        let member = self.member;
+    fn promoted(&self, mut follower: Follower<'_>, epoch: u64) -> Result<Promoted, StandbyError> {
+        let log = &self.standing.log;
         let read = self.read_all(&mut follower);
         let mut file = follower.file.clone();
         let dropped = match read {
             Ok(dropped) => dropped,
             Err(error) => {
-                member.log.resign(epoch, None)?;
+                log.resign(epoch, None)?;
                 return Err(error);
             }
         };
         if self.file.directory == Directory::Leads {
             // What this directory has beyond the log, the others must not lack.
-            for other in member.log.claims()?.keys().filter(|id| **id != member.id) {
-                member.log.forget(other)?;
+            for other in log.claims()?.keys().filter(|id| *id != log.member()) {
+                log.forget(other)?;
             }
-            member.log.trim(file.position + 1)?;
+            log.trim(file.position + 1)?;
         }
         file = MemberFile { directory: Directory::Leads, epoch, files: file.position, ..file };
-        file.write(&*files::real(), &member.config.data_dir)?;
+        file.write(&*self.standing.disk, &self.standing.data_dir)?;
         Ok(Promoted { epoch, file, dropped })
     }
 
     /// Applies what the log has beyond this directory. Returns the first entry whose files cannot be had, if there is one.
-    fn read_to_end(&self, follower: &mut Follower<'_>) -> Result<Option<(u64, Vec<u8>)>, ClusterError> {
+    fn read_to_end(&self, follower: &mut Follower<'_>) -> Result<Option<(u64, Vec<u8>)>, StandbyError> {
         loop {
-            let entries = self.member.log.read(follower.file.position + 1)?;
+            let entries = self.standing.log.read(follower.file.position + 1)?;
             if entries.is_empty() {
                 return Ok(None);
             }
@@ -343,7 +384,7 @@ impl<'a> Standby<'a> {
 
     /// Applies all that the log has, as its only primary. What nobody has in full is dropped: it was told to nobody, as
     /// its files were still to be fetched. Returns the directories that it would have made.
-    fn read_all(&self, follower: &mut Follower<'_>) -> Result<Vec<String>, ClusterError> {
+    fn read_all(&self, follower: &mut Follower<'_>) -> Result<Vec<String>, StandbyError> {
         let mut dropped = Vec::new();
         while let Some((sequence, entry)) = self.read_to_end(follower)? {
             warn!(event = "change_dropped", sequence, "an unfinished change of files is dropped");

@@ -1,0 +1,63 @@
+//! A copy of the primary's data directory becomes that of a standby.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::disk::device::Disk;
+use crate::store::data_dir::{self, CONTENTS_FILE};
+
+use super::member_file::{Directory, MEMBER_FILE, MemberFile};
+
+/// Where a copy is until it is complete.
+const FILLING_DIR: &str = "filling";
+
+/// An empty directory for a copy, in a data directory.
+pub fn begin(disk: &dyn Disk, data_dir: &Path) -> io::Result<PathBuf> {
+    let filling = data_dir.join(FILLING_DIR);
+    match disk.remove_directory(&filling) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    disk.create_directories(&filling)?;
+    Ok(filling)
+}
+
+/// Takes a complete copy, which [`begin`] made room for, for the directory. What the directory had is gone from here on,
+/// and not before: should the primary go too, it may be all that is left. `file` says what the copy stands for.
+pub fn install(disk: &dyn Disk, data_dir: &Path, file: MemberFile) -> io::Result<MemberFile> {
+    let filling = data_dir.join(FILLING_DIR);
+    MemberFile { directory: Directory::Incomplete, position: 0, epoch: 0, ..file.clone() }
+        .write(disk, data_dir)?;
+    discard(data_dir, &[FILLING_DIR, MEMBER_FILE])?;
+    for found in fs::read_dir(&filling)? {
+        let found = found?;
+        let name = found.file_name();
+        if name != CONTENTS_FILE && name != "LOCK" {
+            disk.rename(&found.path(), &data_dir.join(name))?;
+        }
+    }
+    disk.remove_directory(&filling)?;
+    disk.sync_directory(data_dir)?;
+    let file = MemberFile { directory: Directory::Follows, files: file.position, ..file };
+    file.write(disk, data_dir)?;
+    Ok(file)
+}
+
+/// Removes all of a data directory but its locks, its backups and what is in `kept`, so that it can be filled anew.
+fn discard(data_dir: &Path, kept: &[&str]) -> io::Result<()> {
+    for found in fs::read_dir(data_dir)? {
+        let found = found?;
+        let name = found.file_name();
+        let is_kept = kept.iter().any(|kept| name == *kept);
+        if is_kept || name.to_string_lossy().starts_with("LOCK") || name == data_dir::BACKUPS_DIR {
+            continue;
+        }
+        if found.file_type()?.is_dir() {
+            fs::remove_dir_all(found.path())?;
+        } else {
+            fs::remove_file(found.path())?;
+        }
+    }
+    File::open(data_dir)?.sync_all()
+}

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -104,6 +104,11 @@ impl Engine {
         *next += 1;
         let seed = seed().expect("random numbers, as at the start");
         Worker::new(Slot(*next - 1), seed, Arc::clone(&self.shared.journal))
+    }
+
+    /// The data directory.
+    pub fn data_dir(&self) -> &Path {
+        &self.dirs.data
     }
 
     /// The clock that all pools use.

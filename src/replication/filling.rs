@@ -1,5 +1,7 @@
 //! A copy of the primary's data directory becomes that of a standby.
 
+use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -21,6 +23,27 @@ pub fn begin(disk: &dyn Disk, data_dir: &Path) -> io::Result<PathBuf> {
     }
     disk.create_directories(&filling)?;
     Ok(filling)
+}
+
+/// Whether a copy has the pools and lists that the data directory has. What appears or disappears is on the disk before
+/// the engine, which makes the copy, knows of it.
+pub fn has_all(data_dir: &Path, copy: &Path) -> io::Result<bool> {
+    for part in ["pools", "lists"] {
+        if names(&data_dir.join(part))? != names(&copy.join(part))? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// The names in a directory but for those of removed ones; none if there is no such directory.
+fn names(dir: &Path) -> io::Result<BTreeSet<OsString>> {
+    let found = match fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
+        found => found?,
+    };
+    let names: io::Result<BTreeSet<OsString>> = found.map(|found| Ok(found?.file_name())).collect();
+    Ok(names?.into_iter().filter(|name| !name.as_encoded_bytes().starts_with(b".")).collect())
 }
 
 /// Takes a complete copy, which [`begin`] made room for, for the directory. What the directory had is gone from here on,

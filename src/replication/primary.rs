@@ -211,9 +211,16 @@ impl Primary {
         !self.lock().pending.is_empty()
     }
 
+    /// Whether no change of files is under way, and none was done since [`Self::files`] was this.
+    pub fn has_files_of(&self, files: u64) -> bool {
+        let appending = self.lock();
+        appending.pending.is_empty() && self.files() == files
+    }
+
     /// A change of files is on this disk.
     pub(crate) fn is_done(&self, sequence: u64) {
-        self.lock().pending.remove(&sequence);
+        let mut appending = self.lock();
+        appending.pending.remove(&sequence);
         self.files.fetch_max(sequence, Ordering::SeqCst);
     }
 

@@ -337,6 +337,8 @@ impl<'a, P: Process> Standby<'a, P> {
             return self.promoted(follower, epoch).map(Some);
         }
         self.file = MemberFile { directory: self.file.directory, ..follower.file.clone() };
+        // Another has won, as this member is about to see.
+        log.wait(view.version, LISTEN);
         Ok(None)
     }
 

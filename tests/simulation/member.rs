@@ -94,7 +94,8 @@ impl Process for MemberProcess {
             let name = format!("fill-{}", world::steps()).parse()?;
             let made = leading.engine.backup(Some(&name), &|| self.stops())?;
             let made = leading.engine.backup_path(&made.name);
-            if leading.primary.files() == files && !leading.primary.is_changing_files() {
+            let has_all = filling::has_all(leading.engine.data_dir(), &made)?;
+            if has_all && leading.primary.has_files_of(files) {
                 copy(&made, &into)?;
                 let file = MemberFile::new(CLUSTER, &self.id);
                 let file = MemberFile { position, epoch: leading.primary.epoch(), ..file };

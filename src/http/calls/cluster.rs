@@ -5,6 +5,8 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::Incoming;
@@ -25,12 +27,15 @@ use crate::http::response::body::{Body, Parts, Stream};
 use crate::http::response::code::Code;
 use crate::http::response::json;
 use crate::http::response::problem::Problem;
+use crate::replication::filling;
 use crate::sys::random;
 
 /// Bytes of a file that are sent at once.
 const PART_BYTES: usize = 256 << 10;
 /// How often a copy is begun anew when pools or lists change meanwhile.
 const MAX_COPIES: u32 = 10;
+/// Pause before that.
+const COPY_PAUSE: Duration = Duration::from_millis(50);
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -181,11 +186,16 @@ fn fill(api: &Api, cluster: &Cluster) -> Reply {
         let name = format!("fill-{:016x}", u64::from_le_bytes(random_bytes));
         let name: BackupName = name.parse()?;
         let made = api.engine.backup(Some(&name), &|| api.draining.load(Ordering::SeqCst))?;
-        let parts =
-            DirectoryParts::new(api.engine.backup_path(&made.name), position, cluster.primary.epoch());
-        if cluster.primary.files() == files && !cluster.primary.is_changing_files() {
-            return Ok(streamed(parts.map_err(|error| Problem::internal(&error))?));
+        let copy = api.engine.backup_path(&made.name);
+        let parts = DirectoryParts::new(copy.clone(), position, cluster.primary.epoch());
+        let parts = parts.map_err(|error| Problem::internal(&error))?;
+        let has_all =
+            filling::has_all(api.engine.data_dir(), &copy).map_err(|error| Problem::internal(&error))?;
+        // In this order: then what was there when they were compared is what there is at the position.
+        if has_all && cluster.primary.has_files_of(files) {
+            return Ok(streamed(parts));
         }
+        thread::sleep(COPY_PAUSE);
     }
     let detail = "Pools and lists change too often to be copied: try again";
     Err(Problem::new(Code::NotReady, detail))

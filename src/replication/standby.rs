@@ -123,6 +123,11 @@ pub struct Standby<'a, P> {
     said_at: Option<Instant>,
 }
 
+/// Whether there has been a primary that has said something.
+pub fn has_history(log: &dyn Log) -> Result<bool, LogError> {
+    Ok(log.bounds()?.is_some() || !log.claims()?.is_empty())
+}
+
 impl<'a, P: Process> Standby<'a, P> {
     /// A standby whose directory is what `file` says.
     pub fn new(standing: &'a Standing, process: &'a P, file: MemberFile) -> Self {
@@ -178,6 +183,8 @@ impl<'a, P: Process> Standby<'a, P> {
                         "the log does not lead on from where this standby is: it is filled anew"
                     );
                     self.is_behind = true;
+                    // A copy is much work: not one after another.
+                    thread::sleep(RETRY_PAUSE);
                 }
                 Ok(None)
             }
@@ -294,6 +301,10 @@ impl<'a, P: Process> Standby<'a, P> {
         let alone = self.alone_since.get_or_insert_with(Instant::now).elapsed();
         let ttl = self.standing.ttl;
         let is_there = |id: &str| id != log.member() && view.members.get(id).is_some_and(|other| other.able);
+        if self.file.directory == Directory::Founds && has_history(&**log)? {
+            // Another has founded it, with its own data.
+            self.file.directory = Directory::Incomplete;
+        }
         let goes_first = view.next.as_deref().filter(|next| is_there(next));
         let may = match self.file.directory {
             _ if goes_first.is_some() => alone >= NEXT_PATIENCE,
@@ -345,6 +356,10 @@ impl<'a, P: Process> Standby<'a, P> {
     /// Takes over as primary.
     fn promoted(&self, mut follower: Follower<'_>, epoch: u64) -> Result<Promoted, StandbyError> {
         let log = &self.standing.log;
+        if self.file.directory == Directory::Founds && has_history(&**log)? {
+            log.resign(epoch, None)?;
+            return Err(LogError("another member has founded the cluster meanwhile".to_owned()).into());
+        }
         let read = self.read_all(&mut follower);
         let mut file = follower.file.clone();
         let dropped = match read {

@@ -79,7 +79,7 @@ impl Caller {
         let slot = self.worker.slot();
         for (position, tell) in std::mem::take(&mut self.pending) {
             while !journal.is_committed(slot, position) {
-                if journal.is_poisoned() {
+                if journal.is_poisoned() || self.life.disk.is_off() {
                     return false;
                 }
                 journal.wake_for(slot);

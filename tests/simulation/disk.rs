@@ -117,9 +117,12 @@ impl SimulatedDisk {
         world::point();
         self.take_time(kind);
         let refused = self.refusal(kind);
-        world::note(|| {
-            format!("disk: {}{}", what(), refused.as_ref().map_or(String::new(), |e| format!(": {e}")))
-        });
+        // The last events are kept: without those of the disk they go back further.
+        if std::env::var_os("ALLOTD_QUIET_DISK").is_none() {
+            world::note(|| {
+                format!("disk: {}{}", what(), refused.as_ref().map_or(String::new(), |e| format!(": {e}")))
+            });
+        }
         if let Some(error) = refused {
             return Err(error);
         }

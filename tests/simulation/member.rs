@@ -21,7 +21,7 @@ use allotd::replication::logged_disk::LoggedDisk;
 use allotd::replication::member_file::{Directory, MemberFile};
 use allotd::replication::memory::{MemoryLog, TTL};
 use allotd::replication::primary::Primary;
-use allotd::replication::standby::{Doing, Process, Promoted, Standby, Standing};
+use allotd::replication::standby::{self, Doing, Process, Promoted, Standby, Standing};
 use allotd::replication::term::{self, Term};
 use allotd::sys::simulation::{thread, world};
 
@@ -79,8 +79,10 @@ impl Surroundings for MemberProcess {
 
     fn recover(&self) -> Result<(), String> {
         let config = self.config(Membership::Following, Arc::clone(&self.disk) as _);
-        let engine = Engine::open(&config).map_err(|error| error.to_string())?;
-        engine.close().map_err(|error| error.to_string())
+        let recovered = Engine::open(&config).map_err(|error| error.to_string());
+        let recovered = recovered.and_then(|engine| engine.close().map_err(|error| error.to_string()));
+        world::note(|| format!("{} is recovered: {recovered:?}", self.id));
+        recovered
     }
 }
 
@@ -95,6 +97,7 @@ impl Process for MemberProcess {
             let made = leading.engine.backup(Some(&name), &|| self.stops())?;
             let made = leading.engine.backup_path(&made.name);
             let has_all = filling::has_all(leading.engine.data_dir(), &made)?;
+            world::note(|| format!("a copy has all: {has_all}"));
             if has_all && leading.primary.has_files_of(files) {
                 copy(&made, &into)?;
                 let file = MemberFile::new(CLUSTER, &self.id);
@@ -184,8 +187,7 @@ impl MemberProcess {
         }
         fs::write(self.dir.join("LOCK"), "")?;
         let log = &*self.log;
-        let has_history =
-            log.bounds()?.is_some() || log.view().primary.is_some() || !log.claims()?.is_empty();
+        let has_history = log.view().primary.is_some() || standby::has_history(log)?;
         let directory = if has_history { Directory::Incomplete } else { Directory::Founds };
         let file = MemberFile { directory, ..MemberFile::new(CLUSTER, &self.id) };
         file.write(&*self.disk, &self.dir)?;
@@ -238,8 +240,15 @@ impl MemberProcess {
         );
         let membership = Membership::Leading(Arc::<Primary>::clone(&primary));
         match Engine::open(&self.config(membership, Arc::new(disk))) {
-            Ok(engine) => self.serve(&primary, &engine, &is_served),
+            Ok(engine) => {
+                self.serve(&primary, &engine, &is_served);
+                // Others may still copy from it.
+                while Arc::strong_count(&engine) > 1 {
+                    thread::sleep(LOOK);
+                }
+            }
             Err(error) => {
+                world::note(|| format!("{} cannot lead: {error}", self.id));
                 if primary.may_answer() && !self.is_killed() {
                     self.members.run.model().find(format!("{} cannot lead: {error}", self.id));
                 }
@@ -280,7 +289,12 @@ impl MemberProcess {
     fn serve(&self, primary: &Arc<Primary>, engine: &Arc<Engine>, is_served: &AtomicBool) {
         let (run, members) = (&self.members.run, &self.members);
         speakers::speak_for(Some(engine.journal()));
-        members.lead(&self.id, Some(Leading { primary: Arc::clone(primary), engine: Arc::clone(engine) }));
+        let leading = Leading {
+            primary: Arc::clone(primary),
+            engine: Arc::clone(engine),
+            disk: Arc::clone(&self.disk),
+        };
+        members.lead(&self.id, Some(leading));
         let life = Arc::new(Life::new(run, Arc::clone(engine), &self.disk, false));
         life.look_at_everything("after a take-over");
         if life.uses_lists() {

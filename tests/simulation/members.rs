@@ -14,6 +14,7 @@ use allotd::replication::primary::Primary;
 use allotd::sys::simulation::{thread, world};
 
 use super::caller::Caller;
+use super::disk::SimulatedDisk;
 use super::life::{Life, Run};
 use super::member::{MemberProcess, Orders};
 use super::speakers;
@@ -22,7 +23,7 @@ const MOST_MEMBERS: u64 = 3;
 const MOST_FAULTS: u64 = 5;
 const LOOK: Duration = Duration::from_millis(100);
 /// How long a healed cluster may take to have a primary that serves.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(300);
 /// How wrong the wall clock of a machine can be.
 const MOST_WRONG_SECONDS: u64 = 30;
 
@@ -31,6 +32,7 @@ const MOST_WRONG_SECONDS: u64 = 30;
 pub(crate) struct Leading {
     pub(crate) primary: Arc<Primary>,
     pub(crate) engine: Arc<Engine>,
+    pub(crate) disk: Arc<SimulatedDisk>,
 }
 
 #[derive(Default)]
@@ -235,8 +237,7 @@ fn verdict(members: &Arc<Members>) {
         if let Some((id, leading)) = members.served() {
             world::note(|| format!("the verdict, at {id}"));
             speakers::speak_for(Some(leading.engine.journal()));
-            let disk = Arc::new(super::disk::SimulatedDisk::over(Path::new("/nowhere"), false));
-            let life = Arc::new(Life::new(run, Arc::clone(&leading.engine), &disk, false));
+            let life = Arc::new(Life::new(run, Arc::clone(&leading.engine), &leading.disk, false));
             life.look_at_everything("at the end");
             let is_final = leading.primary.may_answer();
             if is_final {

@@ -19,7 +19,7 @@ use crate::replication::log::Log;
 #[cfg(not(feature = "cluster"))]
 use crate::replication::log::LogError;
 use crate::replication::member_file::{Directory, MemberFile};
-use crate::replication::standby::Standing;
+use crate::replication::standby::{self, Standing};
 use crate::store::data_dir_lock::lock_directory;
 use crate::sys::random;
 
@@ -126,8 +126,7 @@ fn join(
         Some(found) if found.cluster == cluster_id => found,
         Some(_) => return Err(ClusterError::OtherCluster(data_dir.clone(), cluster.name.clone())),
         None => {
-            let has_history =
-                log.bounds()?.is_some() || log.view().primary.is_some() || !log.claims()?.is_empty();
+            let has_history = log.view().primary.is_some() || standby::has_history(&*log)?;
             let has_data = !is_new && !is_empty(data_dir)?;
             if has_history && has_data {
                 return Err(ClusterError::Foreign(data_dir.clone(), cluster.name.clone()));

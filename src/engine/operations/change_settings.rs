@@ -14,6 +14,7 @@ use crate::engine::shared::SWEEPER_SLOT;
 use crate::state::time::Timestamp;
 use crate::store::manifest::Manifest;
 use crate::store::pool_dir::SegmentPaths;
+use crate::store::staging::Staging;
 use crate::sys::sync::thread;
 
 /// How long a change waits for a segment that is being added.
@@ -91,6 +92,7 @@ impl Pool {
         let (disk, sharing) = (&self.shared.fail_stop_disk, self.shared.sharing);
         let segments = self.segments.load_full();
         let merged: Vec<_> = manifest.merges().flat_map(|(_, sources)| sources).collect();
+        let staging = Staging::new(&self.shared.disk, &self.shared.staging_dir)?;
         let mut made = Vec::new();
         for entry in &manifest.segments {
             let segment = segments.list.iter().find(|segment| segment.id == entry.id);
@@ -99,7 +101,7 @@ impl Pool {
                 return Err(ChangeError::SegmentComing);
             }
             let paths = SegmentPaths::of(&self.dir, entry).holders;
-            let opened = OpenedHolders::create(&*self.shared.disk, disk, &paths, entry.words(), sharing);
+            let opened = OpenedHolders::create(&staging, disk, &paths, entry.words(), sharing);
             let opened = opened.map_err(|error| ChangeError::Io(std::io::Error::other(error)))?;
             made.extend(segment.map(|segment| (segment, opened)));
         }

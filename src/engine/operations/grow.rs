@@ -145,9 +145,8 @@ impl Pool {
                 if has_holders {
                     let paths = SegmentPaths::of(&self.dir, &entry);
                     let disk = &self.shared.fail_stop_disk;
-                    let creates = &*self.shared.disk;
                     let sharing = self.shared.sharing;
-                    OpenedHolders::create(creates, disk, &paths.holders, entry.words(), sharing)?;
+                    OpenedHolders::create(staging, disk, &paths.holders, entry.words(), sharing)?;
                 }
                 self.place(staging, staged, &entry)?;
                 let raw = self.open_segment(&entry, has_holders)?;

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::coordinates::{self, Rank};
@@ -13,6 +14,7 @@ use crate::state::dirty_blocks::DirtyBlocks;
 use crate::state::holder_column::{HolderColumn, HolderId};
 use crate::state::number_state::State;
 use crate::store::damage::SegmentError;
+use crate::store::staging::Staging;
 use crate::store::table::word_checksums::Layout;
 use crate::store::table::{TableFile, TablePaths};
 use crate::sys::parallel;
@@ -58,25 +60,22 @@ impl OpenedHolders {
         Ok(Self { column, file, damaged, sums_damage, is_new: false })
     }
 
-    /// Creates the files of a column in which nobody holds anything, durably, by `creates`, and opens it on `disk`.
+    /// Creates the files of a column in which nobody holds anything, durably, opened on `disk`. They are moved into place,
+    /// as all files of pools are: so the other members of a cluster have them too.
     pub(crate) fn create(
-        creates: &dyn Disk,
+        staging: &Staging,
         disk: &Arc<dyn Disk>,
         paths: &TablePaths,
         len: u32,
         sharing: Sharing,
     ) -> Result<Self, SegmentError> {
-        for path in [&paths.words, &paths.sums] {
-            // Left from an attempt that failed.
-            match creates.remove_file(path) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(SegmentError::Io(path.clone(), error));
-                }
-                _ => {}
-            }
-        }
-        TableFile::create(creates, paths, len)
+        let staged = |path: &Path| staging.path().join(path.file_name().unwrap_or_default());
+        let staged = TablePaths { words: staged(&paths.words), sums: staged(&paths.sums) };
+        TableFile::create(&*staging.disk, &staged, len)
             .map_err(|error| SegmentError::Io(paths.words.clone(), error))?;
+        for (from, to) in [(&staged.words, &paths.words), (&staged.sums, &paths.sums)] {
+            disk.rename(from, to).map_err(|error| SegmentError::Io(to.clone(), error))?;
+        }
         let opened = Self::open(disk, paths, len, sharing, OnDamage::Refuse)?;
         Ok(Self { is_new: true, ..opened })
     }

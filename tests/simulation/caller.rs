@@ -20,6 +20,8 @@ use super::speakers;
 
 /// How long a thread waits for a commit before it looks again.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// The same in a cluster, where all members look around meanwhile.
+const CLUSTER_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a thread waits for another call with its key, and how long before it looks again.
 const KEY_WAIT: Duration = Duration::from_millis(500);
 const KEY_PAUSE: Duration = Duration::from_millis(1);
@@ -77,6 +79,7 @@ impl Caller {
     fn settle(&mut self) -> bool {
         let journal = Arc::clone(self.life.engine.journal());
         let slot = self.worker.slot();
+        let patience = if self.life.run.is_cluster { CLUSTER_PATIENCE } else { PATIENCE };
         for (position, tell) in std::mem::take(&mut self.pending) {
             while !journal.is_committed(slot, position) {
                 if journal.is_poisoned() || self.life.disk.is_off() {
@@ -88,11 +91,11 @@ impl Caller {
                     break;
                 }
                 let begun = world::now();
-                thread::park_timeout(PATIENCE);
-                if world::now() - begun >= PATIENCE && journal.is_committed(slot, position) {
+                thread::park_timeout(patience);
+                if world::now() - begun >= patience && journal.is_committed(slot, position) {
                     let again = world::now();
-                    thread::park_timeout(PATIENCE);
-                    if world::now() - again >= PATIENCE && !journal.is_poisoned() {
+                    thread::park_timeout(patience);
+                    if world::now() - again >= patience && !journal.is_poisoned() {
                         self.life.run.model().find("no wake-up came after a commit".to_owned());
                     }
                 }

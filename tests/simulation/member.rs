@@ -242,6 +242,7 @@ impl MemberProcess {
         match Engine::open(&self.config(membership, Arc::new(disk))) {
             Ok(engine) => {
                 self.serve(&primary, &engine, &is_served);
+                self.disk.set_off(true);
                 // Others may still copy from it.
                 while Arc::strong_count(&engine) > 1 {
                     thread::sleep(LOOK);

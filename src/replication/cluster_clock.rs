@@ -74,6 +74,11 @@ impl ClusterClock {
         }
     }
 
+    /// Whether the cluster's time is known from an entry that was seen as it came.
+    pub fn is_measured(&self) -> bool {
+        self.is_measured.load(Ordering::Relaxed)
+    }
+
     /// How far the system's clock is ahead of the cluster's time, in seconds, or behind it if negative.
     pub fn system_ahead_seconds(&self) -> i64 {
         let ahead = (self.system_nanos)().wrapping_sub(self.now_nanos()).cast_signed();

@@ -180,6 +180,23 @@ impl MemberProcess {
         }
     }
 
+    /// Looks at all that the directory of a member that has ended has, if that is all that there is.
+    pub(crate) fn look_at_directory(&self) {
+        let newest = self.log.bounds().ok().flatten().map_or(0, |(_, newest)| newest);
+        let Ok(Some(file)) = MemberFile::read(&self.dir) else { return };
+        if file.directory != Directory::Follows || file.position < newest {
+            return;
+        }
+        match Engine::open(&self.config(Membership::Following, Arc::clone(&self.disk) as _)) {
+            Ok(engine) => {
+                let life = Life::new(&self.members.run, engine, &self.disk, false);
+                life.look_at_everything(&format!("in the directory of {}", self.id));
+            }
+            Err(error) => self.members.run.model().find(format!("{}: {error}", self.id)),
+        }
+        self.disk.set_off(true);
+    }
+
     /// What the directory is to the cluster.
     fn joining(&self) -> Result<MemberFile, Box<dyn Error>> {
         if let Some(found) = MemberFile::read(&self.dir)? {
@@ -296,6 +313,7 @@ impl MemberProcess {
             disk: Arc::clone(&self.disk),
         };
         members.lead(&self.id, Some(leading));
+        members.look_at_time(engine, self.standing.clock.is_measured());
         let life = Arc::new(Life::new(run, Arc::clone(engine), &self.disk, false));
         life.look_at_everything("after a take-over");
         if life.uses_lists() {

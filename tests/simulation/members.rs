@@ -2,7 +2,7 @@
 //! are killed. What a caller was told by one must be true at the next.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -44,6 +44,8 @@ struct State {
     cut: BTreeMap<String, bool>,
     orders: BTreeMap<String, Arc<Orders>>,
     wrong_seconds: BTreeMap<String, u64>,
+    /// How far the time of the primaries is ahead of that of the run, in seconds.
+    ahead_seconds: Option<u64>,
 }
 
 /// What the members of a run share.
@@ -86,6 +88,18 @@ impl Members {
         };
         drop(state);
         drop(before);
+    }
+
+    /// Looks at the time of a new primary, which may have jumped only if it could not know better.
+    pub(crate) fn look_at_time(&self, engine: &Engine, is_measured: bool) {
+        let ahead = u64::from(engine.now().seconds()) - world::now().as_secs();
+        let before = self.lock().ahead_seconds.replace(ahead);
+        if let Some(before) = before
+            && is_measured
+            && ahead > before + 1
+        {
+            self.run.model().find(format!("the time jumps ahead by {} s", ahead - before));
+        }
     }
 
     pub(crate) fn was_used(&self, id: &str) {
@@ -224,8 +238,8 @@ pub(crate) fn run(seed: u64, scratch: &Path) -> Vec<String> {
         members.order(id, |orders| orders.ends.store(true, Ordering::Relaxed));
     }
     machines.into_iter().for_each(|machine| drop(machine.join()));
-    if !run.has_found() {
-        look_at_directories(&members, &ids.iter().map(|id| scratch.join(id)).collect::<Vec<_>>());
+    for id in ids.iter().filter(|_| !run.has_found()) {
+        MemberProcess::new(&members, id, &scratch.join(id), &Arc::default()).look_at_directory();
     }
     std::mem::take(&mut run.model().findings)
 }
@@ -255,5 +269,3 @@ fn verdict(members: &Arc<Members>) {
         thread::sleep(LOOK);
     }
 }
-
-fn look_at_directories(_: &Members, _: &[PathBuf]) {}

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::host::Host;
 
 /// How long etcd may take to be ready.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Whether etcd is installed; says why not.
 pub(crate) fn is_installed() -> bool {

@@ -22,6 +22,7 @@ mod files;
 mod load;
 mod read;
 mod retention;
+mod unusable;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -34,8 +35,8 @@ use super::event_batch::{self, BatchHead, RawEvent};
 use files::{Inner, LogFile};
 
 pub use files::{Cursor, Kept};
-pub use load::Unusable;
 pub use retention::{Keep, MAX_KEPT_HOURS, MIN_KEPT_BYTES, NotAKeep};
+pub use unusable::Unusable;
 
 /// The parts that what is kept is removed in.
 const PARTS: u64 = 16;

@@ -6,8 +6,8 @@ use std::process::{Command, Stdio};
 
 use super::host::Host;
 
-/// The first parts of the addresses of all hosts.
-const SUBNET: [u8; 3] = [10, 177, 93];
+/// The first parts of the addresses of all hosts; the third is one that this machine does not use.
+const SUBNETS: [u8; 2] = [10, 177];
 /// The last part of the address of the first host; that of the bridge is 1.
 const FIRST_HOST: u8 = 10;
 
@@ -35,7 +35,11 @@ impl Network {
             return None;
         }
         let mut network = Self { tag: tag.clone(), hosts: Vec::new() };
-        let [a, b, c] = SUBNET;
+        let [a, b] = SUBNETS;
+        // Those of another run, and of one that was killed, stay apart.
+        let used = Command::new("ip").args(["-o", "addr", "show"]).output().unwrap().stdout;
+        let used = String::from_utf8_lossy(&used).into_owned();
+        let c = (1..=u8::MAX).find(|c| !used.contains(&format!("{a}.{b}.{c}."))).expect("a free network");
         must(&["addr", "add", &format!("{a}.{b}.{c}.1/24"), "dev", &tag]);
         must(&["link", "set", &tag, "up"]);
         for number in 0..count {

@@ -78,12 +78,30 @@ fn a_take_over_keeps_everything() {
     send(client, "POST", "/v1/pools/ru/pause", "application/json", "");
     for number in 2..ADDITIONS {
         send(client, "POST", "/v1/pools/growing/numbers", "text/plain", &format!("{number}\n"));
+        if number == ADDITIONS / 2 {
+            send(
+                client,
+                "PATCH",
+                "/v1/pools/growing",
+                "application/json",
+                &json!({"holders": true}).to_string(),
+            );
+        }
         if number % 50 == 0 {
-            lease(client, "growing", &json!({"ttl": 900}), None);
+            let body = if number < ADDITIONS / 2 {
+                json!({"ttl": 900})
+            } else {
+                json!({"holder": "emil", "ttl": 900})
+            };
+            lease(client, "growing", &body, None);
         }
     }
+    // Parts that are added get their columns of holders.
+    send(client, "POST", "/v1/pools/ru/numbers", "text/csv", "first,last\n79130000000,79130000999\n");
     let list = |client: &mut Client| client.call("GET", "/v1/lists/optouts/numbers").unwrap().body;
-    let holders = |client: &mut Client| ok(&client.call("GET", "/v1/pools/ru/holders").unwrap());
+    let holders = |client: &mut Client| {
+        ["ru", "growing"].map(|pool| ok(&client.call("GET", &format!("/v1/pools/{pool}/holders")).unwrap()))
+    };
     let note = |client: &mut Client| client.call("GET", "/v1/pools/ru/note").unwrap().body;
     let all = |client: &mut Client| {
         let pools = ["ru", "growing"].map(|pool| (shown(client, pool), export(client, pool)));

@@ -25,6 +25,11 @@ pub fn begin(disk: &dyn Disk, data_dir: &Path) -> io::Result<PathBuf> {
     Ok(filling)
 }
 
+/// Whether a data directory has pools or lists.
+pub(super) fn has_data(data_dir: &Path) -> io::Result<bool> {
+    Ok(!names(&data_dir.join("pools"))?.is_empty() || !names(&data_dir.join("lists"))?.is_empty())
+}
+
 /// Whether a copy has the pools and lists that the data directory has. What appears or disappears is on the disk before
 /// the engine, which makes the copy, knows of it.
 pub fn has_all(data_dir: &Path, copy: &Path) -> io::Result<bool> {

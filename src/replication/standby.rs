@@ -13,6 +13,7 @@ use crate::log::limit;
 use crate::sys::sync::{Instant, thread};
 
 use super::cluster_clock::ClusterClock;
+use super::filling;
 use super::follower::{FollowError, Follower, Surroundings};
 use super::log::{Log, LogError, MemberStatus, View};
 use super::member_file::{Directory, MemberFile};
@@ -84,9 +85,12 @@ pub enum StandbyError {
     /// It cannot be filled.
     #[error("{0}")]
     Fill(Box<dyn Error + Send + Sync>),
-    /// Its directory cannot be written.
+    /// Its directory cannot be read or written.
     #[error("{0}")]
     Io(#[from] io::Error),
+    /// Its directory belongs to no cluster.
+    #[error(transparent)]
+    Foreign(#[from] Foreign),
 }
 
 /// This member has become primary.
@@ -123,6 +127,12 @@ pub struct Standby<'a, P> {
     said_at: Option<Instant>,
 }
 
+/// The directory has data of no cluster, and another member has founded the cluster with its own: nothing is merged, and
+/// nothing of it is discarded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the directory has data, and another member has founded the cluster with its own")]
+pub struct Foreign;
+
 /// Whether there has been a primary that has said something.
 pub fn has_history(log: &dyn Log) -> Result<bool, LogError> {
     Ok(log.bounds()?.is_some() || !log.claims()?.is_empty())
@@ -143,10 +153,11 @@ impl<'a, P: Process> Standby<'a, P> {
     }
 
     /// Follows until this member is primary; `None` once it is to stop.
-    pub fn run(mut self) -> Option<Promoted> {
+    pub fn run(mut self) -> Result<Option<Promoted>, Foreign> {
         while !self.process.stops() {
             match self.step() {
-                Ok(Some(promoted)) => return Some(promoted),
+                Ok(Some(promoted)) => return Ok(Some(promoted)),
+                Err(StandbyError::Foreign(foreign)) => return Err(foreign),
                 Ok(None) => {}
                 Err(error) => {
                     if let Some(suppressed) = limit::STANDBY_FAILED.admit() {
@@ -156,7 +167,7 @@ impl<'a, P: Process> Standby<'a, P> {
                 }
             }
         }
-        None
+        Ok(None)
     }
 
     fn step(&mut self) -> Result<Option<Promoted>, StandbyError> {
@@ -193,6 +204,9 @@ impl<'a, P: Process> Standby<'a, P> {
     }
 
     fn filled(&self, url: &str) -> Result<MemberFile, StandbyError> {
+        if self.file.directory == Directory::Founds && filling::has_data(&self.standing.data_dir)? {
+            return Err(Foreign.into());
+        }
         self.process.show(Doing::Filling);
         self.publish(0, 0, false);
         self.process.fill(url).map_err(StandbyError::Fill)
@@ -303,6 +317,9 @@ impl<'a, P: Process> Standby<'a, P> {
         let is_there = |id: &str| id != log.member() && view.members.get(id).is_some_and(|other| other.able);
         if self.file.directory == Directory::Founds && has_history(&**log)? {
             // Another has founded it, with its own data.
+            if filling::has_data(&self.standing.data_dir)? {
+                return Err(Foreign.into());
+            }
             self.file.directory = Directory::Incomplete;
         }
         let goes_first = view.next.as_deref().filter(|next| is_there(next));

@@ -11,9 +11,10 @@ use super::entry::{Content, Entry};
 use super::follower::{FollowError, Follower, Surroundings};
 use super::log::{Log, MemberStatus};
 use super::logged_disk::LoggedDisk;
-use super::member_file::MemberFile;
+use super::member_file::{Directory, MemberFile};
 use super::memory::{MemoryCluster, MemoryLog};
 use super::primary::Primary;
+use super::standby::{Doing, Foreign, Process, Standby, Standing};
 use crate::disk::device::{Access, Disk};
 use crate::disk::files;
 use crate::journal::frame_time::FrameTime;
@@ -202,4 +203,44 @@ fn a_standby_has_the_files_and_the_records_of_its_primary() {
     let journal = data_dir::journal_dir(other.path());
     recovery::read(&journal, OnDamage::Refuse, &mut |_, record| found.push(record.encode())).unwrap();
     assert_eq!(found, [1, 2, 3].map(round));
+}
+
+impl Process for Offers {
+    fn fill(&self, _: &str) -> Result<MemberFile, Box<dyn std::error::Error + Send + Sync>> {
+        Err("it is not to be filled".into())
+    }
+
+    fn stops(&self) -> bool {
+        false
+    }
+
+    fn show(&self, _: Doing) {}
+}
+
+#[test]
+fn data_of_no_cluster_is_not_discarded_for_another_founders() {
+    let cluster = Arc::new(MemoryCluster::default());
+    let primary = lead(&cluster, "a");
+    primary.tell_time(1).unwrap();
+    let run = |data: &str| {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join(data)).unwrap();
+        let standing = Standing {
+            url: "b".to_owned(),
+            data_dir: dir.path().to_owned(),
+            disk: files::real(),
+            journal_file_bytes: 0,
+            ttl: Duration::from_millis(10),
+            clock: Arc::default(),
+            log: Arc::new(cluster.member("b")),
+        };
+        let file = MemberFile { directory: Directory::Founds, ..MemberFile::new("x", "b") };
+        let ended = Standby::new(&standing, &Offers(Arc::clone(&primary)), file).run().unwrap_err();
+        assert_eq!(ended, Foreign);
+        assert!(dir.path().join(data).exists());
+    };
+    // While the founder is there, and when it is gone.
+    run("pools/ru");
+    cluster.expire("a");
+    run("lists/optouts");
 }

@@ -232,7 +232,13 @@ impl MemberProcess {
                 Err(_) => thread::sleep(LOOK),
             }
         };
-        let promoted = file.and_then(|file| Standby::new(&self.standing, &self, file).run());
+        let promoted = file.and_then(|file| match Standby::new(&self.standing, &self, file).run() {
+            Ok(promoted) => promoted,
+            Err(foreign) => {
+                self.members.run.model().find(format!("{}: {foreign}", self.id));
+                None
+            }
+        });
         if let Some(promoted) = promoted {
             self.lead(promoted);
         }

@@ -21,7 +21,7 @@ use crate::http::address::ListenAddress;
 use crate::http::server::{self, ServeError, tls::ServerTls};
 use crate::http::standby::{StandbyConfig, StandbyServer};
 use crate::replication::member_file::MemberFile;
-use crate::replication::standby::{Promoted, Standby};
+use crate::replication::standby::{Foreign, Promoted, Standby};
 
 use super::config::Config;
 use super::config::cluster::ClusterConfig;
@@ -29,6 +29,7 @@ use super::reload::Reloader;
 use super::run::{self, Bound, DaemonError, OnHangup};
 use super::service_manager;
 
+use error::ClusterError;
 use member::Member;
 use process::MemberProcess;
 
@@ -110,7 +111,9 @@ fn wait_for_promotion(
         }
     });
     match thread.join() {
-        Ok(promoted) => Ok(promoted),
+        Ok(promoted) => promoted.map_err(|Foreign| {
+            ClusterError::Foreign(member.config.data_dir.clone(), member.cluster.name.clone()).into()
+        }),
         Err(panic) => std::panic::resume_unwind(panic),
     }
 }

@@ -7,7 +7,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::disk::device::Disk;
+use crate::journal::on_damage::OnDamage;
 use crate::store::data_dir::{self, CONTENTS_FILE};
+use crate::store::growing_file;
+use crate::store::list_files::LIST_FILE;
+use crate::store::manifest::{Manifest, SegmentEntry};
+use crate::store::pool_dir::SegmentPaths;
 
 use super::member_file::{Directory, MEMBER_FILE, MemberFile};
 
@@ -30,15 +35,32 @@ pub(super) fn has_data(data_dir: &Path) -> io::Result<bool> {
     Ok(!names(&data_dir.join("pools"))?.is_empty() || !names(&data_dir.join("lists"))?.is_empty())
 }
 
-/// Whether a copy has the pools and lists that the data directory has. What appears or disappears is on the disk before
-/// the engine, which makes the copy, knows of it.
+/// Whether a copy has the pools and lists that the data directory has, with their single additions and the sets of lists.
+/// What appears, disappears, is added or exchanged is on the disk before the engine, which makes the copy, knows of it.
+/// The rest of a pool's files is not compared: its manifest is locked while both change.
 pub fn has_all(data_dir: &Path, copy: &Path) -> io::Result<bool> {
-    for part in ["pools", "lists"] {
-        if names(&data_dir.join(part))? != names(&copy.join(part))? {
-            return Ok(false);
-        }
+    let (pools, lists) = (names(&data_dir.join("pools"))?, names(&data_dir.join("lists"))?);
+    if pools != names(&copy.join("pools"))? || lists != names(&copy.join("lists"))? {
+        return Ok(false);
     }
-    Ok(true)
+    let manifest = |dir: &Path, list: &OsString| fs::read(dir.join("lists").join(list).join(LIST_FILE)).ok();
+    let is_same =
+        |list: &OsString| manifest(data_dir, list).is_some_and(|there| Some(there) == manifest(copy, list));
+    let dir = |dir: &Path, pool: &OsString| dir.join("pools").join(pool);
+    Ok(lists.iter().all(is_same)
+        && pools.iter().all(|pool| has_additions(&dir(data_dir, pool), &dir(copy, pool))))
+}
+
+/// Whether the copy of a pool has all numbers of the parts that grow by single additions.
+fn has_additions(pool_dir: &Path, copy: &Path) -> bool {
+    let Ok(manifest) = Manifest::read(copy) else { return false };
+    let count = |dir: &Path, entry: &SegmentEntry| {
+        let path = SegmentPaths::of(dir, entry).set;
+        let read = growing_file::read(&path, entry.id, entry.capacity, OnDamage::GiveUp);
+        read.ok().map(|read| read.numbers.len())
+    };
+    let mut growing = manifest.segments.iter().filter(|entry| entry.capacity > 0);
+    growing.all(|entry| count(copy, entry).is_some_and(|count_of| Some(count_of) == count(pool_dir, entry)))
 }
 
 /// The names in a directory but for those of removed ones; none if there is no such directory.

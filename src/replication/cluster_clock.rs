@@ -1,8 +1,9 @@
 //! The time of all members: that of the primary, which the others estimate from the entries as they come.
 //!
 //! An entry is seen a while after it was made. So each one gives an estimate that is late by that while and never
-//! ahead, and the latest estimate counts. A new primary goes on from it: a lease never ends earlier than its holder was
-//! told.
+//! ahead, and the latest estimate from the entries of the last primary counts. A new primary goes on from it: a lease
+//! never ends earlier than its holder was told. Its time may be behind that of primaries before, and then its own leases
+//! end by it.
 
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -18,6 +19,8 @@ pub struct ClusterClock {
     /// How far the cluster's time is ahead of the time since this machine's boot, in nanoseconds. It wraps, as the
     /// boot may be before 2020 by a clock that is not set; 0 until something is known.
     ahead_nanos: AtomicU64,
+    /// The epoch of the entries that this is from.
+    epoch: AtomicU64,
     /// Whether an entry was seen as it came, or this member is the primary.
     is_measured: AtomicBool,
 }
@@ -40,18 +43,21 @@ impl ClusterClock {
         Self {
             system_nanos: Box::new(system_nanos),
             ahead_nanos: AtomicU64::new(0),
+            epoch: AtomicU64::new(0),
             is_measured: AtomicBool::new(false),
         }
     }
 
-    /// Takes the time of an entry that was read just now. `is_fresh` is whether it was waited for.
-    pub fn observe(&self, time_nanos: u64, is_fresh: bool) {
+    /// Takes the time of an entry that was read just now, by one thread. `is_fresh` is whether it was waited for.
+    pub fn observe(&self, time_nanos: u64, epoch: u64, is_fresh: bool) {
         let ahead = time_nanos.wrapping_sub(boot_nanos());
-        let later = |before: u64| before == 0 || ahead.wrapping_sub(before).cast_signed() > 0;
-        // Relaxed: the value is all there is.
-        let _ = self
-            .ahead_nanos
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |before| later(before).then_some(ahead));
+        // Relaxed: each value is all that is read of it, and only this thread changes them.
+        let before = self.ahead_nanos.load(Ordering::Relaxed);
+        let is_newer = epoch > self.epoch.load(Ordering::Relaxed);
+        if is_newer || before == 0 || ahead.wrapping_sub(before).cast_signed() > 0 {
+            self.ahead_nanos.store(ahead, Ordering::Relaxed);
+            self.epoch.fetch_max(epoch, Ordering::Relaxed);
+        }
         if is_fresh {
             self.is_measured.store(true, Ordering::Relaxed);
         }
@@ -103,13 +109,23 @@ mod tests {
     fn the_latest_estimate_counts_and_the_system_only_until_one_is_fresh() {
         let clock = ClusterClock::default();
         let now = system_nanos();
-        clock.observe(now - 5 * HOUR_NANOS, false);
+        clock.observe(now - 5 * HOUR_NANOS, 1, false);
         assert!(clock.now_nanos() >= now, "nobody knows how old the entry is");
-        clock.observe(now - 2 * HOUR_NANOS, true);
+        clock.observe(now - 2 * HOUR_NANOS, 1, true);
         let estimated = clock.now_nanos();
         assert!(estimated < now - HOUR_NANOS && estimated >= now - 2 * HOUR_NANOS);
-        clock.observe(now - 4 * HOUR_NANOS, true);
+        clock.observe(now - 4 * HOUR_NANOS, 1, true);
         assert!(clock.now_nanos() >= estimated, "never back");
         assert_eq!(clock.system_ahead_seconds() / 3_600, 2);
+    }
+
+    #[test]
+    fn the_time_of_the_last_primary_counts_though_it_is_behind() {
+        let clock = ClusterClock::default();
+        let now = system_nanos();
+        clock.observe(now, 1, true);
+        clock.observe(now - HOUR_NANOS, 2, false);
+        let behind = clock.now_nanos();
+        assert!(behind >= now - HOUR_NANOS && behind < now, "its leases end by its time");
     }
 }

@@ -108,7 +108,7 @@ impl<'a> Follower<'a> {
             return Err(FollowError::Gone(self.file.position + 1));
         }
         let entry = Entry::decode(bytes).map_err(|error| FollowError::Entry(sequence, error))?;
-        self.clock.observe(entry.time_nanos, is_fresh);
+        self.clock.observe(entry.time_nanos, entry.epoch, is_fresh);
         match entry.content {
             Content::Records(records) => self.take_records(&records, entry.time_nanos)?,
             Content::Files(_) if sequence <= self.file.files => {}

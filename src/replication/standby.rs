@@ -346,7 +346,9 @@ impl<'a, P: Process> Standby<'a, P> {
             // Its journal may end in the middle of a frame.
             follower.recover()?;
         }
-        let lacks = self.read_to_end(&mut follower)?;
+        // A founder has found no log. What comes into it from now on is another's, and must not be mixed with its data.
+        let founds = self.file.directory == Directory::Founds;
+        let lacks = if founds { None } else { self.read_to_end(&mut follower)? };
         follower.save()?;
         self.file.position = follower.file.position;
         self.file.files = follower.file.files;

@@ -11,7 +11,7 @@ pub(crate) mod entry;
 pub(crate) mod recovered;
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, TryLockError};
+use std::sync::{Arc, OnceLock, PoisonError, TryLockError};
 
 use siphasher::sip128::{Hasher128, SipHasher24 as SipHasher128};
 
@@ -90,6 +90,8 @@ pub(crate) struct Keys {
     leases: AtomicU64,
     most_leases: u64,
     next_purged: AtomicU64,
+    /// Records of keys of which a standby does not have all records yet.
+    parts: OnceLock<Vec<Record>>,
 }
 
 impl Keys {
@@ -103,6 +105,7 @@ impl Keys {
             leases: AtomicU64::new(0),
             most_leases,
             next_purged: AtomicU64::new(0),
+            parts: OnceLock::new(),
         }
     }
 
@@ -257,13 +260,18 @@ impl Keys {
     /// The records of all keys. Those whose known end has passed are among them: nobody has looked yet whether
     /// a lease of theirs was renewed.
     pub(crate) fn records(&self) -> Vec<Record> {
-        let mut records = Vec::new();
+        let mut records = self.parts.get().cloned().unwrap_or_default();
         for shard in &self.shards {
             let entries = shard.lock().unwrap_or_else(PoisonError::into_inner);
             let entries: Vec<_> = entries.iter().map(|(key, entry)| (*key, Arc::clone(entry))).collect();
             records.extend(entries.iter().flat_map(|(key, entry)| entry.records(key)));
         }
         records
+    }
+
+    /// Keeps the keys of which only a part was read as they are: the rest comes with the next records of the log.
+    pub(crate) fn keep_parts(&self, recovered: &RecoveredKeys) {
+        let _ = self.parts.set(recovered.parts());
     }
 
     /// Restores keys that were read from the journal, if their end has not passed or any of their leases lives.

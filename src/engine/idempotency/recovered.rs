@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::journal::record::{KeyLeaseRecord, KeyRecord};
+use crate::journal::record::{KeyLeaseRecord, KeyRecord, Record};
 use crate::numbers::number::Number;
 use crate::state::time::Timestamp;
 
@@ -51,6 +51,27 @@ impl RecoveredKeys {
     /// The end of the use of a key that was read last, as its leases' records have it.
     pub(crate) fn until_tag(&self, key_start: [u8; 8]) -> Option<u16> {
         Some(self.keys.get(&key_start)?.head.until_seconds as u16)
+    }
+
+    /// The records of the keys whose leases were not all read: a standby may still get the others.
+    pub(super) fn parts(&self) -> Vec<Record> {
+        let is_part = |known: &&Collected| known.leases.len() != known.head.leases as usize;
+        let records = self.keys.values().filter(is_part).flat_map(|known| {
+            let mut leases: Vec<_> = known.leases.iter().collect();
+            leases.sort_unstable_by_key(|(_, place)| **place);
+            let lease = |((number, generation), _): (&(u64, u32), &usize)| {
+                Record::KeyLease(KeyLeaseRecord {
+                    pool: known.pool,
+                    number: *number,
+                    key_start: key_start(&known.head.key),
+                    generation: *generation,
+                    until_tag: known.head.until_seconds as u16,
+                })
+            };
+            let leases: Vec<_> = leases.into_iter().map(lease).collect();
+            std::iter::once(Record::Key(known.head)).chain(leases)
+        });
+        records.collect()
     }
 
     /// The keys whose leases were all read. The others were never confirmed.

@@ -70,6 +70,25 @@ fn keys_are_restored_from_their_records_and_forgotten_at_their_end() {
 }
 
 #[test]
+fn a_standby_keeps_the_part_of_a_key_that_it_has() {
+    let keys = Keys::new(&SECRET, 1 << 20);
+    let a = keys.hash(5, None, b"a");
+    insert(&keys, &a, 3, 100);
+    let records = keys.records();
+    // It is recovered in the middle of the key's records, and the file of keys is all that is left of the first of them.
+    let of_part = recover(&records[..2]);
+    let standby = Keys::new(&SECRET, 1 << 20);
+    standby.keep_parts(&of_part);
+    standby.restore(of_part, at(60), |_, _| true, none);
+    assert!(matches!(standby.begin(&a, 9, 3, None, at(60)), Begun::First(_)), "it is not whole");
+    let kept = standby.records();
+    let later = Keys::new(&SECRET, 1 << 20);
+    later.restore(recover(kept.iter().chain(&records[2..])), at(60), |_, _| true, none);
+    let Begun::Stored(entry) = later.begin(&a, 9, 3, None, at(60)) else { panic!("stored") };
+    assert_eq!(entry.leases(), *stored(100, 3).leases);
+}
+
+#[test]
 fn a_key_is_kept_while_a_lease_lives() {
     let keys = Keys::new(&SECRET, 1 << 20);
     let a = keys.hash(5, None, b"a");

@@ -143,7 +143,13 @@ impl Engine {
         let pools = raw.activate(&shared, config, &kept_totals, &mut report)?;
         shared.budgets.count(pools.values().map(|pool| pool.counts().numbers).sum());
         let by_id: HashMap<u64, &Arc<Pool>> = pools.values().map(|pool| (pool.id(), pool)).collect();
-        let is_known = |pool, lease: &StoredLease| by_id.get(&pool).is_some_and(|pool| pool.knows(lease));
+        let follows = matches!(config.membership, Membership::Following);
+        if follows {
+            shared.keys.keep_parts(&keys);
+        }
+        // The words of a standby's leases may still be to come from the log.
+        let is_known =
+            |pool, lease: &StoredLease| follows || by_id.get(&pool).is_some_and(|pool| pool.knows(lease));
         let live_until = |entry: &KeyEntry| by_id.get(&entry.pool()?)?.live_until(entry);
         shared.keys.restore(keys, clock.now(), is_known, live_until);
         let pools = Arc::new(ArcSwap::from_pointee(pools));

@@ -85,7 +85,7 @@ fn a_standby_keeps_the_part_of_a_key_that_it_has() {
     let later = Keys::new(&SECRET, 1 << 20);
     later.restore(recover(kept.iter().chain(&records[2..])), at(60), |_, _| true, none);
     let Begun::Stored(entry) = later.begin(&a, 9, 3, None, at(60)) else { panic!("stored") };
-    assert_eq!(entry.leases(), *stored(100, 3).leases);
+    assert_eq!(entry.leases(), &*stored(100, 3).leases);
 }
 
 #[test]

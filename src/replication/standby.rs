@@ -315,23 +315,35 @@ impl<'a, P: Process> Standby<'a, P> {
         let alone = self.alone_since.get_or_insert_with(Instant::now).elapsed();
         let ttl = self.standing.ttl;
         let is_there = |id: &str| id != log.member() && view.members.get(id).is_some_and(|other| other.able);
-        if self.file.directory == Directory::Founds && has_history(&**log)? {
+        let mut founds = self.file.directory == Directory::Founds;
+        if founds && has_history(&**log)? {
             // Another has founded it, with its own data.
             if filling::has_data(&self.standing.data_dir)? {
                 return Err(Foreign.into());
             }
             self.file.directory = Directory::Incomplete;
+            founds = false;
+        }
+        if !founds && !self.is_behind && !self.is_led_on()? {
+            info!(
+                event = "behind",
+                "the log does not lead on from where this member is: it cannot be primary"
+            );
+            self.is_behind = true;
         }
         let goes_first = view.next.as_deref().filter(|next| is_there(next));
-        let may = match self.file.directory {
-            _ if goes_first.is_some() => alone >= NEXT_PATIENCE,
-            Directory::Founds | Directory::Follows => true,
-            _ if self.is_behind => false,
-            // Others that are there have what the log has. Nobody else: what this directory has beyond it was told to
-            // nobody.
-            Directory::Leads => !view.members.keys().any(|id| is_there(id)) && alone >= DISORDER_TTLS * ttl,
-            Directory::Incomplete => false,
-        };
+        let waits_for_next = goes_first.is_some() && alone < NEXT_PATIENCE;
+        let is_whole = !self.is_behind
+            && match self.file.directory {
+                Directory::Founds | Directory::Follows => true,
+                // Others that are there have what the log has. Nobody else: what this directory has beyond it was told
+                // to nobody.
+                Directory::Leads => {
+                    !view.members.keys().any(|id| is_there(id)) && alone >= DISORDER_TTLS * ttl
+                }
+                Directory::Incomplete => false,
+            };
+        let may = is_whole && !waits_for_next;
         if !may {
             // Not each time: that it says so wakes itself too.
             if self.said_at.is_none_or(|at| at.elapsed() >= REPEAT_INTERVAL) {
@@ -347,7 +359,6 @@ impl<'a, P: Process> Standby<'a, P> {
             follower.recover()?;
         }
         // A founder has found no log. What comes into it from now on is another's, and must not be mixed with its data.
-        let founds = self.file.directory == Directory::Founds;
         let lacks = if founds { None } else { self.read_to_end(&mut follower)? };
         follower.save()?;
         self.file.position = follower.file.position;
@@ -370,6 +381,16 @@ impl<'a, P: Process> Standby<'a, P> {
         // Another has won, as this member is about to see.
         log.wait(view.version, LISTEN);
         Ok(None)
+    }
+
+    /// Whether the log has all that this directory lacks. Of a log that was trimmed to its end the claims tell that: who is
+    /// to be filled anew has none.
+    fn is_led_on(&self) -> Result<bool, LogError> {
+        let log = &self.standing.log;
+        Ok(match log.bounds()? {
+            Some((first, _)) => first <= self.file.position + 1,
+            None => log.claims()?.contains_key(log.member()),
+        })
     }
 
     /// Takes over as primary.
@@ -395,6 +416,8 @@ impl<'a, P: Process> Standby<'a, P> {
             }
             log.trim(file.position + 1)?;
         }
+        // From here on it may lead again.
+        log.claim(file.position)?;
         file = MemberFile { directory: Directory::Leads, epoch, files: file.position, ..file };
         file.write(&*self.standing.disk, &self.standing.data_dir)?;
         Ok(Promoted { epoch, file, dropped })

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use super::cluster_clock::ClusterClock;
@@ -14,7 +15,7 @@ use super::logged_disk::LoggedDisk;
 use super::member_file::{Directory, MemberFile};
 use super::memory::{MemoryCluster, MemoryLog};
 use super::primary::Primary;
-use super::standby::{Doing, Foreign, Process, Standby, Standing};
+use super::standby::{Doing, Foreign, Process, Promoted, Standby, Standing};
 use crate::disk::device::{Access, Disk};
 use crate::disk::files;
 use crate::journal::frame_time::FrameTime;
@@ -106,8 +107,11 @@ fn a_position_waits_for_the_journal_and_for_files() {
     assert_eq!(primary.position(), 2, "there is nothing to write");
 }
 
-/// Takes files from the primary in the same process.
-struct Offers(Arc<Primary>);
+/// How often a standby looks whether it is to stop, before it is.
+const LOOKS: u32 = 4;
+
+/// Takes files from the primary in the same process, and stops after some looks.
+struct Offers(Arc<Primary>, AtomicU32);
 
 impl Surroundings for Offers {
     fn fetch(&self, sequence: u64, index: usize, to: &File) -> io::Result<()> {
@@ -129,7 +133,7 @@ fn read(dir: &Path, name: &str) -> Vec<u8> {
 /// Follows the log on a thread until `until` entries are applied, as another member of the cluster.
 fn follow(cluster: &Arc<MemoryCluster>, primary: &Arc<Primary>, dir: &Path, until: u64) -> MemberFile {
     let log = cluster.member("b");
-    let offers = Offers(Arc::clone(primary));
+    let offers = Offers(Arc::clone(primary), AtomicU32::new(LOOKS));
     let clock = Arc::<ClusterClock>::default();
     let mut follower =
         Follower::new(files::real(), dir, 0, &offers, Arc::clone(&clock), MemberFile::new("x", "b"));
@@ -211,10 +215,34 @@ impl Process for Offers {
     }
 
     fn stops(&self) -> bool {
-        false
+        self.1.fetch_sub(1, Ordering::Relaxed) == 0
     }
 
     fn show(&self, _: Doing) {}
+}
+
+/// Runs the member "b" with a directory that has `data`.
+fn run_b(
+    cluster: &Arc<MemoryCluster>,
+    primary: &Arc<Primary>,
+    data: &str,
+    file: MemberFile,
+) -> Result<Option<Promoted>, Foreign> {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(dir.path().join(data)).unwrap();
+    let standing = Standing {
+        url: "b".to_owned(),
+        data_dir: dir.path().to_owned(),
+        disk: files::real(),
+        journal_file_bytes: 0,
+        ttl: Duration::from_millis(10),
+        clock: Arc::default(),
+        log: Arc::new(cluster.member("b")),
+    };
+    let process = Offers(Arc::clone(primary), AtomicU32::new(LOOKS));
+    let ended = Standby::new(&standing, &process, file).run();
+    assert!(dir.path().join(data).exists());
+    ended
 }
 
 #[test]
@@ -222,25 +250,33 @@ fn data_of_no_cluster_is_not_discarded_for_another_founders() {
     let cluster = Arc::new(MemoryCluster::default());
     let primary = lead(&cluster, "a");
     primary.tell_time(1).unwrap();
-    let run = |data: &str| {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::create_dir_all(dir.path().join(data)).unwrap();
-        let standing = Standing {
-            url: "b".to_owned(),
-            data_dir: dir.path().to_owned(),
-            disk: files::real(),
-            journal_file_bytes: 0,
-            ttl: Duration::from_millis(10),
-            clock: Arc::default(),
-            log: Arc::new(cluster.member("b")),
-        };
-        let file = MemberFile { directory: Directory::Founds, ..MemberFile::new("x", "b") };
-        let ended = Standby::new(&standing, &Offers(Arc::clone(&primary)), file).run().unwrap_err();
-        assert_eq!(ended, Foreign);
-        assert!(dir.path().join(data).exists());
-    };
+    let file = MemberFile { directory: Directory::Founds, ..MemberFile::new("x", "b") };
     // While the founder is there, and when it is gone.
-    run("pools/ru");
+    assert_eq!(run_b(&cluster, &primary, "pools/ru", file.clone()).unwrap_err(), Foreign);
     cluster.expire("a");
-    run("lists/optouts");
+    assert_eq!(run_b(&cluster, &primary, "lists/optouts", file).unwrap_err(), Foreign);
+}
+
+#[test]
+fn a_member_that_the_log_does_not_lead_on_from_is_not_primary() {
+    for directory in [Directory::Follows, Directory::Leads] {
+        let cluster = Arc::new(MemoryCluster::default());
+        let primary = lead(&cluster, "a");
+        let log = primary.log();
+        (0..4).for_each(|time| drop(primary.tell_time(time).unwrap()));
+        let file = MemberFile { directory, position: 2, epoch: 1, ..MemberFile::new("x", "b") };
+        // All are trimmed, and the member is to be filled anew.
+        log.claim(4).unwrap();
+        log.trim(5).unwrap();
+        cluster.expire("a");
+        assert!(run_b(&cluster, &primary, "pools/ru", file.clone()).unwrap().is_none());
+        // There is a gap.
+        let cluster_of_gap = Arc::new(MemoryCluster::default());
+        let primary = lead(&cluster_of_gap, "a");
+        (0..4).for_each(|time| drop(primary.tell_time(time).unwrap()));
+        primary.log().trim(4).unwrap();
+        cluster_of_gap.member("b").claim(2).unwrap();
+        cluster_of_gap.expire("a");
+        assert!(run_b(&cluster_of_gap, &primary, "pools/ru", file).unwrap().is_none());
+    }
 }

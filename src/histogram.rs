@@ -42,10 +42,16 @@ impl Distribution {
     /// Counts a value.
     #[inline]
     pub fn record(&self, value: u64) {
+        self.record_many(value, 1);
+    }
+
+    /// Counts a value so many times.
+    #[inline]
+    pub fn record_many(&self, value: u64, times: u32) {
         let value = value.min(self.largest_kept);
         // Cannot fail: the value is cut to the histogram's range.
-        let _ = self.counts.increment(value);
-        self.sum.fetch_add(value, Ordering::Relaxed);
+        let _ = self.counts.add(value, times.into());
+        self.sum.fetch_add(value.wrapping_mul(times.into()), Ordering::Relaxed);
         if value > self.max.load(Ordering::Relaxed) {
             self.max.fetch_max(value, Ordering::Relaxed);
         }

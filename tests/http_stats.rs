@@ -324,6 +324,26 @@ fn what_is_refused_is_told_by_its_code() {
 }
 
 #[test]
+fn how_long_the_calls_of_a_pool_take_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start(directory.path());
+    let mut client = daemon.client();
+    create(&mut client, "ru", "", "100-199\n");
+    create(&mut client, "other", "", "100-199\n");
+    for _ in 0..100 {
+        let leases = lease(&mut client, 1);
+        return_leases(&mut client, &json!({"leases": leases}));
+        assert_eq!(client.call("GET", "/v1/pools/other/numbers/100").unwrap().status, 200);
+    }
+    let stats = stats(&mut client);
+    let latency = &stats["pools"]["ru"]["latency_us"];
+    let [p50, p99, max] = ["p50", "p99", "max"].map(|name| latency[name].as_f64().unwrap());
+    assert!(p50 > 0.0 && p50 <= p99 && p99 <= max, "{latency}");
+    // A look-up is none of them.
+    assert_eq!(stats["pools"]["other"].get("latency_us"), None);
+}
+
+#[test]
 fn how_late_numbers_come_back_is_told() {
     let directory = tempfile::tempdir().unwrap();
     let daemon = Daemon::start(directory.path());

@@ -49,7 +49,7 @@ start() {
     address=$(sed -n 's/^listening on //p' "$work/$name.out")
     [[ -n "$address" ]] || { cat "$work/$name.log" >&2; exit 1; }
     printf 'first,last\n79000000000,79000099999\n' >"$work/numbers.csv"
-    ALLOTD_SERVER="http://$address" "$ALLOTD" pool create demo "$work/numbers.csv" >/dev/null
+    ALLOTD_SERVER="http://$address" "$ALLOTD" pool create demo "$work/numbers.csv" --holders true >/dev/null
 }
 stop() {
     kill "$daemon"

@@ -3,6 +3,7 @@
 use hyper::{Response, StatusCode};
 
 use crate::auth::usage::NameIndex;
+use crate::http::counters::pool_latency::is_counted;
 use crate::http::counters::requests::Call;
 use crate::http::response::body::Body;
 use crate::http::response::protection::protect;
@@ -30,7 +31,7 @@ impl InFlight {
     #[inline]
     pub(super) fn finish<'r>(
         self,
-        info: impl FnOnce() -> RequestInfo<'r>,
+        info: impl Fn() -> RequestInfo<'r>,
         reply: Reply,
         gate: &Gate,
     ) -> Response<Body> {
@@ -47,7 +48,7 @@ impl InFlight {
             if self.call != Call::Health {
                 gate.raise(state.calls.engine.position(!response.body().is_of_own_changes()));
             }
-            self.count(state, response.status(), refused)
+            self.count(state, response.status(), refused, || info().pool_name())
         });
         if refused.is_some() || took_nanos.is_some() {
             let info = info();
@@ -61,14 +62,16 @@ impl InFlight {
         response
     }
 
-    /// Counts the request. Returns how long it took, in nanoseconds, if it is logged or has an id.
+    /// Counts the request, and its latency of the pool too if it is chosen. Returns how long it took, in nanoseconds,
+    /// if it is logged or has an id.
     #[expect(clippy::inline_always, reason = "a lease spends more on passing the arguments than on counting")]
     #[inline(always)]
-    pub(super) fn count(
+    pub(super) fn count<'r>(
         self,
-        state: &WorkerState,
+        state: &mut WorkerState,
         status: StatusCode,
         refused: Option<&'static str>,
+        pool_name: impl FnOnce() -> Option<&'r str>,
     ) -> Option<u64> {
         let status = status.as_u16();
         let took_nanos = monotonic_nanos().saturating_sub(self.started_nanos);
@@ -79,8 +82,23 @@ impl InFlight {
         if let Some(code) = refused {
             state.stats.refusals.record(code, state.calls.clock.now().seconds());
         }
+        if state.sampler.chooses(took_nanos) {
+            count_latency(self.call, state, pool_name(), took_nanos);
+        }
         let should_log = request_log::should_log(self.call, status, took_nanos);
         (self.has_id || should_log).then_some(took_nanos)
+    }
+}
+
+/// Counts the latency of a call about leases of the pool that the request names, if it is there.
+#[cold]
+fn count_latency(call: Call, state: &mut WorkerState, pool_name: Option<&str>, took_nanos: u64) {
+    let now_nanos = monotonic_nanos();
+    let weight = state.sampler.weight(took_nanos, now_nanos);
+    if is_counted(call)
+        && let Some(pool) = pool_name.and_then(|name| state.pools.load().get(name))
+    {
+        state.stats.pool_latencies.record(pool.id(), weight, took_nanos, now_nanos);
     }
 }
 

@@ -108,7 +108,7 @@ pub(crate) fn answer(
         let made = plain.run(request, &given, actor, state)?;
         Some(made.map(|Made { body, position }| {
             gate.raise(position);
-            (in_flight.count(state, StatusCode::OK, None), Body::Whole(body))
+            (in_flight.count(state, StatusCode::OK, None, || Some(plain.pool)), Body::Whole(body))
         }))
     });
     let Some(made) = made else {

@@ -29,6 +29,7 @@ use crate::journal::queue::Position;
 
 use super::commit_gate::Gates;
 use super::counters::WorkerStats;
+use super::counters::pool_latency::Sampler;
 
 /// The pools by name as this thread last saw them: it looks for a change without writing what other threads
 /// write too.
@@ -45,6 +46,8 @@ pub(crate) struct WorkerState {
     batches: Arc<Mutex<CallState>>,
     journal: Arc<Journal>,
     pub(crate) stats: Arc<WorkerStats>,
+    /// Which calls are counted by pool.
+    pub(crate) sampler: Sampler,
     pub(crate) gates: Gates,
     audit: Arc<Audit>,
 }
@@ -117,6 +120,7 @@ pub(crate) fn install(
         ))),
         journal: Arc::clone(of.journal()),
         stats: counters,
+        sampler: Sampler::default(),
         audit,
     };
     STATE.with_borrow_mut(|place| *place = Some(state));

@@ -25,6 +25,7 @@ async function refused(daemon, page, code) {
   await page.says("#status", code);
   await page.says("#refusals", new RegExp(`${code}[^]*ago|${code}[^]*now`));
   await page.says("#pool-refusals", new RegExp(`${code}[^]*(ago|now)`));
+  await page.says("#pool-latency", /half took at most [\d.,]+ (µs|ms)/);
 }
 
 export function causesTests(browser) {

@@ -35,6 +35,12 @@ BEYOND_THE_SCHEMA = [
     r"the CSV has no column",
     r"format is for a list: leave it out with state",
     r"(days|from|to|closed) is ",
+    # What bytes mean.
+    r"is not a portable Roaring bitmap",
+    # Of settings and fields that go together.
+    r"tracks no holders",
+    r"(max|first)_per_holder is for a pool that tracks holders",
+    r"keep is for backups that are named by their time",
 ]
 KNOWN = re.compile("|".join(BEYOND_THE_SCHEMA))
 

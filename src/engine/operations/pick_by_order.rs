@@ -6,7 +6,7 @@ use crate::coordinates::{self, Rank};
 use crate::domain::settings::Order;
 use crate::engine::segment::spans::{Span, Spans};
 use crate::engine::segment::{Segment, Segments};
-use crate::engine::worker::lookahead::below;
+use crate::engine::worker::lookahead::{Candidate, below};
 use crate::engine::worker::{Claim, Cursor, Worker};
 use crate::state::mutations::Mutations;
 use crate::state::time::Timestamp;
@@ -104,7 +104,10 @@ impl Picker<'_> {
             }
         };
         worker.last_leased = draw.run;
-        self.place(draw.random)
+        // What can be chosen may be other numbers by now, of the same count: hours change, numbers are added.
+        let (span, rank) = draw.place;
+        let is_one = self.within.list.get(span).is_some_and(|span| span.ranks.contains(&rank));
+        if is_one { draw.place } else { self.place(draw.random) }
     }
 
     /// Maps a random number to a place.
@@ -116,22 +119,19 @@ impl Picker<'_> {
     /// Draws the next places and prefetches the memory of all of them.
     #[inline(never)]
     fn draw_ahead(&self, worker: &mut Worker, want: usize) {
-        let segment_at = |random| {
-            let (span, rank) = self.place(random);
-            (self.segment(&self.within.list[span]), rank)
-        };
+        let segment_of = |draw: &Candidate| self.segment(&self.within.list[draw.place.0]);
         let mut run = worker.last_leased;
         let lookahead = worker.lookahead.draw(run);
-        for draw in &*lookahead {
-            let (segment, rank) = segment_at(draw.random);
-            segment.state.prefetch(rank);
-            segment.set.prefetch(rank);
+        for draw in &mut *lookahead {
+            draw.place = self.place(draw.random);
+            let segment = segment_of(draw);
+            segment.state.prefetch(draw.place.1);
+            segment.set.prefetch(draw.place.1);
         }
         // For several numbers the lookups overlap anyway, once they are claimed.
         if want == 1 {
             for draw in lookahead {
-                let (segment, rank) = segment_at(draw.random);
-                segment.set.select_near(rank, &mut run);
+                segment_of(draw).set.select_near(draw.place.1, &mut run);
                 draw.run = run;
             }
         }

@@ -9,6 +9,7 @@ use std::ops::Range;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
+use crate::coordinates::Rank;
 use crate::numbers::set::run::LastRun;
 
 /// Places drawn together. Fewer cost more per lease; more gain nothing.
@@ -19,6 +20,8 @@ const DRAWS_AHEAD: usize = 32;
 pub(crate) struct Candidate {
     /// A random number, which [`below`] maps to a place.
     pub(crate) random: u64,
+    /// The span and the rank of that place when it was drawn.
+    pub(crate) place: (usize, Rank),
     /// A run of numbers: the one at the place, if it was looked up.
     pub(crate) run: LastRun,
 }
@@ -67,7 +70,7 @@ impl Lookahead {
         self.left = 0..self.at_once;
         let lookahead = &mut self.ahead[..self.at_once];
         for draw in lookahead.iter_mut() {
-            *draw = Candidate { random: self.random.next_u64(), run };
+            *draw = Candidate { random: self.random.next_u64(), place: (0, Rank(0)), run };
         }
         lookahead
     }

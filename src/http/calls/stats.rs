@@ -140,6 +140,7 @@ fn pool_stats(api: &Api, pool: &Pool) -> PoolStats {
             p99: lateness.quantile(0.99),
             max: lateness.max,
         },
+        latency_us: api.stats.latency_of_pool(pool.id()).as_ref().map(latency),
         refusals: pool_refusals(api, pool),
         holders: pool.tracks_holders().then(|| holder_stats(pool)),
         events: api

@@ -1,6 +1,7 @@
 //! The daemon's own counters: requests by call and status, their latency, and connections. Each worker thread
 //! writes its own counters; a reader of the stats adds them up.
 
+pub(crate) mod pool_latency;
 pub mod principals;
 pub mod recent;
 pub mod refusals;
@@ -12,7 +13,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::histogram::{Distribution, DistributionSnapshot};
+use crate::sys::monotonic::monotonic_nanos;
 
+use pool_latency::PoolLatencies;
 use principals::{PrincipalCounters, PrincipalCounts};
 use recent::Recent;
 use refusals::{RefusalCounters, Refusals};
@@ -28,6 +31,8 @@ pub struct WorkerStats {
     pub requests: RequestCounters,
     /// Refused requests by code.
     pub refusals: RefusalCounters,
+    /// Latencies by pool.
+    pub pool_latencies: PoolLatencies,
     /// Requests by principal.
     pub principals: PrincipalCounters,
     /// How long responses waited until the changes they report were committed, in nanoseconds. Those that did
@@ -45,6 +50,7 @@ impl Default for WorkerStats {
         Self {
             requests: RequestCounters::default(),
             refusals: RefusalCounters::default(),
+            pool_latencies: PoolLatencies::default(),
             principals: PrincipalCounters::default(),
             commit_wait_nanoseconds: Distribution::new(grouping_power, max_value_power),
             open_connections: AtomicU64::new(0),
@@ -135,6 +141,13 @@ impl Stats {
         refusals::snapshot_of_pool(self.workers.iter().map(|worker| &worker.refusals), pool)
     }
 
+    /// How long the calls about a pool's leases took in the last minute or two, in nanoseconds; `None` if there were
+    /// none.
+    pub fn latency_of_pool(&self, pool: u64) -> Option<DistributionSnapshot> {
+        let workers = self.workers.iter().map(|worker| &worker.pool_latencies);
+        pool_latency::snapshot(workers, pool, monotonic_nanos())
+    }
+
     /// Forgets the refusals of a pool that is deleted.
     pub fn forget_pool(&self, pool: u64) {
         self.workers.iter().for_each(|worker| worker.refusals.forget_pool(pool));
@@ -162,5 +175,7 @@ impl Stats {
     /// [`recent::SAMPLE_INTERVAL_SECONDS`].
     pub fn keep_sample(&self) {
         self.recent.keep(self.requests(), self.refusals());
+        let now_nanos = monotonic_nanos();
+        self.workers.iter().for_each(|worker| worker.pool_latencies.forget_old(now_nanos));
     }
 }

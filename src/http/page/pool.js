@@ -1,7 +1,7 @@
 // The figures of one pool: the strip at its head, its states and totals.
 
 import { byId, make, setFacts, setRows, setShown, setText } from "./dom.js";
-import { clock, count, duration, many, rate, relative, share, UNKNOWN } from "./format.js";
+import { clock, count, duration, many, micros, rate, relative, share, UNKNOWN } from "./format.js";
 import { showPoolRefusals } from "./refusals.js";
 import { showSettings } from "./settings.js";
 import { makeBar, setBar, STATES } from "./states.js";
@@ -32,8 +32,17 @@ export function showPool(name, pool, speed, works) {
   setText(byId("states-all"), count(pool.numbers));
   showFigures(pool, speed, works);
   showTotals(pool);
+  showLatency(pool.latency_us);
   showPoolRefusals(pool.refusals);
   showHolders(pool.holders);
+}
+
+/** How long the calls about the pool's leases take. */
+function showLatency(latency) {
+  const said = latency
+    ? `Leases, renewals and returns of the last two minutes: half took at most ${micros(latency.p50)}, 99 of 100 at most ${micros(latency.p99)}, the slowest ${micros(latency.max)}; the wait for the disk comes on top.`
+    : "No lease, renewal or return in the last two minutes.";
+  setText(byId("pool-latency"), said);
 }
 
 /** Who holds most, in a pool that tracks holders. */

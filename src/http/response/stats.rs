@@ -64,6 +64,9 @@ pub(crate) struct PoolStats {
     #[serde(default)]
     pub(crate) next_open_at: Option<String>,
     pub(crate) expiry_lateness_ms: Lateness,
+    /// Of calls about leases, in the last minute or two; `None` if there were none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) latency_us: Option<Latency>,
     /// By error code. Absent of an earlier version.
     #[serde(default)]
     pub(crate) refusals: BTreeMap<String, PoolRefusals>,

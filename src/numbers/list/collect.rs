@@ -1,5 +1,7 @@
 //! What is read of a list, as it is read.
 
+use std::collections::BTreeMap;
+
 use crate::numbers::number::{Number, NumberRange};
 use crate::sys::parallel;
 
@@ -90,27 +92,20 @@ impl Collected {
         self.first_invalid.truncate(most);
     }
 
-    /// Puts together the parts of a list, each with its count of lines, in the order of the list.
-    pub(super) fn join(parts: Vec<(Collected, u64)>, options: &ListOptions) -> Self {
-        let mut all = Collected::new(options);
-        all.gathered.singles.reserve_exact(parts.iter().map(|(part, _)| part.gathered.singles.len()).sum());
-        let mut lines_before = 0;
-        for (part, lines) in parts {
-            all.gathered.append(part.gathered);
-            all.states.extend(part.states);
-            all.invalid += part.invalid;
-            for mut line in part.first_invalid {
-                if all.first_invalid.len() < MAX_KEPT_INVALID {
-                    line.line += lines_before;
-                    all.first_invalid.push(line);
-                }
+    /// Adds a part of the same list that begins `lines_before` lines behind its start.
+    fn append(&mut self, part: Self, lines_before: u64) {
+        self.gathered.append(part.gathered);
+        self.states.extend(part.states);
+        self.invalid += part.invalid;
+        for mut line in part.first_invalid {
+            if self.first_invalid.len() < MAX_KEPT_INVALID {
+                line.line += lines_before;
+                self.first_invalid.push(line);
             }
-            if let (Some(survey), Some(later)) = (&mut all.survey, part.survey) {
-                survey.append(later, lines_before);
-            }
-            lines_before += lines;
         }
-        all
+        if let (Some(survey), Some(later)) = (&mut self.survey, part.survey) {
+            survey.append(later, lines_before);
+        }
     }
 
     pub(super) fn into_list(self) -> NumberList {
@@ -122,5 +117,38 @@ impl Collected {
         };
         list.survey = self.survey;
         list.with_invalid(self.invalid, self.first_invalid)
+    }
+}
+
+/// The parts of a list, which are put together in the order of the list as they come.
+#[derive(Debug)]
+pub(super) struct Joined {
+    all: Collected,
+    /// How many lines, and parts, that is.
+    lines: u64,
+    parts: usize,
+    /// Parts whose turn has not come, each with its count of lines.
+    early: BTreeMap<usize, (Collected, u64)>,
+}
+
+impl Joined {
+    pub(super) fn new(options: &ListOptions) -> Self {
+        Self { all: Collected::new(options), lines: 0, parts: 0, early: BTreeMap::new() }
+    }
+
+    /// Adds the part with this place in the list, which has so many lines.
+    pub(super) fn add(&mut self, place: usize, part: Collected, lines: u64) {
+        self.early.insert(place, (part, lines));
+        while let Some((part, lines)) = self.early.remove(&self.parts) {
+            self.all.append(part, self.lines);
+            self.lines += lines;
+            self.parts += 1;
+        }
+    }
+
+    /// All of them, once each has come.
+    pub(super) fn whole(self) -> Collected {
+        debug_assert!(self.early.is_empty(), "a part is missing");
+        self.all
     }
 }

@@ -36,13 +36,16 @@ pub struct NumberList {
 impl NumberList {
     /// Sorts and merges what was read, on up to `threads` threads.
     pub(crate) fn new(gathered: Gathered, threads: usize) -> NumberList {
-        let Gathered { mut singles, mut ranges, merged } = gathered;
+        let is_ascending = gathered.is_ascending();
+        let Gathered { mut singles, mut ranges, merged, .. } = gathered;
         let read =
             ranges.iter().fold(singles.len() as u64 + merged, |sum, range| sum.saturating_add(range.len()));
-        if !singles.is_sorted() {
-            sort_parallel(&mut singles, threads);
+        if !is_ascending {
+            if !singles.is_sorted() {
+                sort_parallel(&mut singles, threads);
+            }
+            singles.dedup();
         }
-        singles.dedup();
         ranges = merge(ranges);
         let mut list = NumberList { singles, ranges, ..NumberList::default() };
         list.numbers = if list.ranges.is_empty() {
@@ -100,6 +103,8 @@ pub(crate) struct Gathered {
     pub(crate) ranges: Vec<NumberRange>,
     /// Numbers of lines that were merged into others.
     merged: u64,
+    /// How many of `singles`, from the first one on, are known to ascend without a repetition.
+    ascending: usize,
 }
 
 impl Gathered {
@@ -112,8 +117,19 @@ impl Gathered {
         size_of_val(&*self.singles) + size_of_val(&*self.ranges)
     }
 
+    /// Whether all of `singles` are known to ascend without a repetition.
+    fn is_ascending(&self) -> bool {
+        self.ascending == self.singles.len()
+    }
+
     /// Adds what was read behind this.
     pub(crate) fn append(&mut self, more: Self) {
+        if self.is_ascending()
+            && more.singles.first().is_none_or(|first| self.singles.last().is_none_or(|last| last < first))
+            && more.singles.is_sorted_by(|one, next| one < next)
+        {
+            self.ascending += more.singles.len();
+        }
         self.singles.extend(more.singles);
         self.ranges.extend(more.ranges);
         self.merged = self.merged.saturating_add(more.merged);
@@ -128,6 +144,7 @@ impl Gathered {
                 self.singles.sort_unstable();
             }
             self.singles.dedup();
+            self.ascending = self.singles.len();
             self.merged += (before - self.singles.len()) as u64;
             let numbers = |ranges: &[NumberRange]| {
                 ranges.iter().fold(0, |sum: u64, range| sum.saturating_add(range.len()))
@@ -250,7 +267,7 @@ mod tests {
                     range(4, 4),
                     range(22, 22),
                 ],
-                merged: 0,
+                ..Gathered::default()
             };
             if compacts {
                 gathered.compact(0);
@@ -265,7 +282,7 @@ mod tests {
     #[test]
     fn the_whole_number_space_costs_no_memory() {
         let (singles, ranges) = (vec![number(7)], vec![NumberRange::ALL, NumberRange::ALL]);
-        let list = NumberList::new(Gathered { singles, ranges, merged: 0 }, 2);
+        let list = NumberList::new(Gathered { singles, ranges, ..Gathered::default() }, 2);
         assert_eq!(list.numbers(), Number::MAX.get() + 1);
         assert_eq!(list.duplicates, Number::MAX.get() + 2);
         assert_eq!(list.ranges().collect::<Vec<_>>(), [NumberRange::ALL]);

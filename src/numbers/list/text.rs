@@ -4,6 +4,7 @@
 use std::io::{self, Read};
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use crossbeam::channel::{Receiver, Sender, bounded};
@@ -12,7 +13,7 @@ use memchr::{memchr, memrchr};
 use crate::numbers::number::Number;
 use crate::sys::parallel;
 
-use super::collect::Collected;
+use super::collect::{Collected, Joined};
 use super::error::{ListError, Progress};
 use super::fault::{InvalidLine, MAX_LINE_BYTES};
 use super::line::LineReader;
@@ -36,9 +37,7 @@ struct Block {
 }
 
 /// The content of a block. Its lines are counted from the block's first.
-#[derive(Default)]
 struct Parsed {
-    sequence: usize,
     lines: u64,
     collected: Collected,
 }
@@ -55,11 +54,12 @@ pub(crate) fn read_lines(
     let (spare_in, spare_out) = bounded::<Vec<u8>>(QUEUED_BLOCKS + parsers);
     let refused = &AtomicBool::new(false);
     let memory = &MemoryCheck::new();
+    let joined = Mutex::new(Joined::new(options));
     let (read, parsed) = thread::scope(|scope| {
         let threads: Vec<_> = (0..parsers)
             .map(|_| {
-                let (blocks, spare) = (blocks_out.clone(), spare_in.clone());
-                scope.spawn(move || parse_blocks(&blocks, &spare, options, (refused, memory)))
+                let (blocks, spare, joined) = (blocks_out.clone(), spare_in.clone(), &joined);
+                scope.spawn(move || parse_blocks(&blocks, &spare, options, (refused, memory), joined))
             })
             .collect();
         // Only the parsers hold the other end: if all of them end, sending fails instead of waiting.
@@ -68,16 +68,11 @@ pub(crate) fn read_lines(
             !refused.load(Relaxed) && blocks_in.send(block).is_ok()
         });
         drop(blocks_in);
-        let parsed: thread::Result<Vec<_>> =
-            threads.into_iter().map(thread::ScopedJoinHandle::join).collect();
-        (read, parsed)
+        (read, threads.into_iter().try_for_each(thread::ScopedJoinHandle::join))
     });
     memory.refusal()?;
-    let mut parsed: Vec<Parsed> =
-        parsed.map_err(|_| ListError::ParserFailed)?.into_iter().flatten().collect();
-    parsed.sort_unstable_by_key(|block| block.sequence);
-    let parts = parsed.into_iter().map(|block| (block.collected, block.lines)).collect();
-    let collected = Collected::join(parts, options);
+    parsed.map_err(|_| ListError::ParserFailed)?;
+    let collected = joined.into_inner().unwrap_or_else(PoisonError::into_inner).whole();
     if options.on_invalid == OnInvalid::Refuse
         && let Some(first) = collected.first_invalid().first()
     {
@@ -128,10 +123,10 @@ fn parse_blocks(
     spare: &Sender<Vec<u8>>,
     options: &ListOptions,
     (refused, memory): (&AtomicBool, &MemoryCheck),
-) -> Vec<Parsed> {
+    joined: &Mutex<Joined>,
+) {
     let mut reader = LineReader::new(options);
     let mut kept = 0;
-    let mut all = Vec::new();
     for block in blocks {
         let mut parsed = parse_block(&block, &mut reader, options);
         parsed.collected.compact(block.text.len());
@@ -142,15 +137,17 @@ fn parse_blocks(
         if !has_room || parsed.collected.invalid() > 0 && options.on_invalid == OnInvalid::Refuse {
             refused.store(true, Relaxed);
         }
-        all.push(parsed);
+        // Here, not at the end: a list that is decompressed leaves the parsers time for it.
+        let mut joined = joined.lock().unwrap_or_else(PoisonError::into_inner);
+        joined.add(block.sequence, parsed.collected, parsed.lines);
+        drop(joined);
         // If the channel is full, the buffer is freed.
         let _ = spare.try_send(block.text);
     }
-    all
 }
 
 fn parse_block(block: &Block, reader: &mut LineReader<'_>, options: &ListOptions) -> Parsed {
-    let mut parsed = Parsed { sequence: block.sequence, lines: 0, collected: Collected::new(options) };
+    let mut parsed = Parsed { lines: 0, collected: Collected::new(options) };
     parsed.collected.reserve(block.text.len() / USUAL_LINE_BYTES + 1);
     let (is_numbers, is_plain) = (options.holds == Holds::Numbers, options.is_plain());
     let mut rest = block.text.as_slice();

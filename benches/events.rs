@@ -63,6 +63,23 @@ impl Raw {
         }
     }
 
+    /// Reads a stream of events, from one on, until it is over.
+    fn follow(address: SocketAddr, from: u64, is_over: &AtomicBool) {
+        let mut raw = Self::connect(address);
+        raw.stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        let head = format!(
+            "GET /v1/pools/ru/events?from={from} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n"
+        );
+        raw.stream.write_all(head.as_bytes()).unwrap();
+        while !is_over.load(Ordering::Relaxed) {
+            match raw.stream.read(&mut raw.buffer) {
+                Ok(0) => panic!("the stream ended"),
+                Ok(_) => {}
+                Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
+            }
+        }
+    }
+
     /// A lease of one number.
     fn lease(&mut self) {
         self.stream.write_all(b"POST /v1/pools/ru/lease HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
@@ -149,12 +166,7 @@ fn readers(daemon: &Daemon) {
         let before = daemon.process.cpu().unwrap();
         let times = std::thread::scope(|scope| {
             for _ in 0..count {
-                scope.spawn(|| {
-                    let mut next = begin;
-                    while !is_over.load(Ordering::Relaxed) {
-                        next += Raw::events(daemon.address, next, 10_000, 1).unwrap_or(0);
-                    }
-                });
+                scope.spawn(|| Raw::follow(daemon.address, begin, &is_over));
             }
             let times = at_rate(daemon);
             is_over.store(true, Ordering::Relaxed);

@@ -97,7 +97,7 @@ impl Pool {
 
     /// Sweeps one due block among the numbers that the call can choose from.
     fn help_sweep(&self, picker: &Picker<'_>, now: Timestamp, slot: Slot) -> bool {
-        let mut spans = picker.within.list.iter();
-        spans.any(|span| self.sweep_one(picker.segment(span), &span.ranks, now, &mut 0, slot))
+        let mut spans = picker.within.iter();
+        spans.any(|(segment, ranks)| self.sweep_one(picker.segment(segment), &ranks, now, &mut 0, slot))
     }
 }

@@ -1,14 +1,12 @@
 //! Leasing numbers, or proving that none is available.
 
-use std::borrow::Cow;
-
 use crate::domain::lease_token::Token;
 use crate::domain::settings::Order;
 use crate::engine::pool::Pool;
 use crate::engine::pool_mode::Mode;
-use crate::engine::segment::spans::Spans;
+use crate::engine::segment::Segments;
+use crate::engine::segment::choice::Choice;
 use crate::engine::segment::within::Within;
-use crate::engine::segment::{Segments, Unsettled};
 use crate::engine::terms::LeaseTerms;
 use crate::engine::transition::Transition;
 use crate::engine::worker::{Claim, Patience, Worker};
@@ -101,12 +99,8 @@ impl Pool {
     ) -> Result<Position, LeaseError> {
         let mut until = self.shared.clock.deadline(ttl_seconds).ok_or(LeaseError::EndsTooLate)?;
         let current = self.segments.load();
-        let (segments, within): (&Segments, _) = match request.within {
-            None => (&current, &current.whole),
-            Some(within) => (&within.segments, &within.spans),
-        };
-        let open = self.open_among(segments, request.within)?;
-        let within = open.as_deref().unwrap_or(within);
+        let segments: &Segments = request.within.map_or(&current, |within| &within.segments);
+        let within = self.choice(segments, request.within)?;
         let picker = Picker { pool: self.id, segments, within, order, cursor: &self.cursors[worker.slot.0] };
         let count = request.count as usize;
         loop {
@@ -149,19 +143,23 @@ impl Pool {
         Ok(worker.position(leases.len() < count))
     }
 
-    /// What is open of the ranks that a call may choose; `None` if the pool has no hours.
+    /// What a call may choose from, and its hours leave open.
     #[inline]
-    fn open_among<'s>(
+    fn choice<'s>(
         &self,
         segments: &'s Segments,
-        within: Option<&Within>,
-    ) -> Result<Option<Cow<'s, Spans>>, LeaseError> {
-        if segments.open.is_none() {
-            return Ok(None);
-        }
-        let ranks = within.map(|within| &within.spans);
-        let open = segments.open_among(ranks, self.shared.clock.now()).transpose();
-        open.map_err(|Unsettled| LeaseError::HoursUnsettled)
+        within: Option<&'s Within>,
+    ) -> Result<Choice<'s>, LeaseError> {
+        let open = match &segments.open {
+            None => None,
+            Some(open) => Some(open.at(self.shared.clock.now()).ok_or(LeaseError::HoursUnsettled)?),
+        };
+        Ok(match (open, within) {
+            (None, None) => Choice::whole(&segments.whole),
+            (None, Some(within)) => Choice::whole(&within.spans),
+            (Some(open), None) => Choice::whole(open),
+            (Some(open), Some(within)) => Choice::common(open, &within.spans),
+        })
     }
 
     /// Continues a call among the present segments.

@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use crate::coordinates::{self, Rank};
 use crate::domain::settings::Order;
-use crate::engine::segment::spans::{Span, Spans};
+use crate::engine::segment::choice::Choice;
+use crate::engine::segment::spans::SegmentIndex;
 use crate::engine::segment::{Segment, Segments};
 use crate::engine::worker::lookahead::{Candidate, below};
 use crate::engine::worker::{Claim, Cursor, Worker};
@@ -30,7 +31,7 @@ pub(crate) struct Picker<'a> {
     /// The pool's id.
     pub(crate) pool: u64,
     pub(crate) segments: &'a Segments,
-    pub(crate) within: &'a Spans,
+    pub(crate) within: Choice<'a>,
     pub(crate) order: Order,
     pub(crate) cursor: &'a Cursor,
 }
@@ -58,23 +59,23 @@ impl Picker<'_> {
         }
     }
 
-    pub(crate) fn segment(&self, span: &Span) -> &Segment {
-        self.segments.get(span.segment)
+    pub(crate) fn segment(&self, index: SegmentIndex) -> &Segment {
+        self.segments.get(index)
     }
 
     /// The sum of a count of mutations over the ranks that can be picked.
     pub(crate) fn sum_of_mutations(&self, count: impl Fn(&Mutations, &Range<Rank>) -> u64) -> u64 {
-        let of = |span: &Span| count(self.segment(span).state.free.mutations(), &span.ranks);
-        self.within.list.iter().map(of).sum()
+        let of = |(segment, ranks)| count(self.segment(segment).state.free.mutations(), &ranks);
+        self.within.iter().map(of).sum()
     }
 
     /// Whether no word was available at the instant between two passes over all of them. Words only grow, so
     /// one that both passes find the same was the same in between. `words` is scratch memory.
     pub(crate) fn is_none_available(&self, words: &mut Vec<Word>, now: Timestamp) -> bool {
         let all = || {
-            let of = |span: &Span| (self.segment(span), coordinates::each(&span.ranks));
+            let of = |(segment, ranks)| (self.segment(segment), coordinates::each(&ranks));
             // During a merge each number once, wherever its word is.
-            let spans = self.within.list.iter().filter(|span| self.segments.is_visible(span.segment));
+            let spans = self.within.iter().filter(|(segment, _)| self.segments.is_visible(*segment));
             spans.map(of).flat_map(|(segment, ranks)| {
                 ranks.map(move |rank| (segment.word(rank), segment.state.free.blocked().contains(rank)))
             })
@@ -91,7 +92,7 @@ impl Picker<'_> {
 
     /// How often a rank stopped being blocked in the segments that can be picked from.
     fn unblocked(&self) -> u64 {
-        self.within.list.iter().map(|span| self.segment(span).state.free.blocked().unblocked()).sum()
+        self.within.iter().map(|(segment, _)| self.segment(segment).state.free.blocked().unblocked()).sum()
     }
 
     /// The next random place.
@@ -106,7 +107,7 @@ impl Picker<'_> {
         worker.last_leased = draw.run;
         // What can be chosen may be other numbers by now, of the same count: hours change, numbers are added.
         let (span, rank) = draw.place;
-        let is_one = self.within.list.get(span).is_some_and(|span| span.ranks.contains(&rank));
+        let is_one = span < self.within.len() && self.within.span(span).1.contains(&rank);
         if is_one { draw.place } else { self.place(draw.random) }
     }
 
@@ -119,7 +120,7 @@ impl Picker<'_> {
     /// Draws the next places and prefetches the memory of all of them.
     #[inline(never)]
     fn draw_ahead(&self, worker: &mut Worker, want: usize) {
-        let segment_of = |draw: &Candidate| self.segment(&self.within.list[draw.place.0]);
+        let segment_of = |draw: &Candidate| self.segment(self.within.span(draw.place.0).0);
         let mut run = worker.last_leased;
         let lookahead = worker.lookahead.draw(run);
         for draw in &mut *lookahead {
@@ -144,10 +145,10 @@ impl Picker<'_> {
             let mut place = (0, Rank(0));
             for _ in 0..RANDOM_PROBES {
                 place = self.random_place(worker, want);
-                let span = &self.within.list[place.0];
-                let near = self.segment(span).state.free.take_near(place.1..span.ranks.end, 1, worker.slot);
+                let (segment, ranks) = self.within.span(place.0);
+                let near = self.segment(segment).state.free.take_near(place.1..ranks.end, 1, worker.slot);
                 if let Some(rank) = near.and_then(|taken| taken.ranks().next()) {
-                    worker.claims.push(Claim { segment: span.segment, rank });
+                    worker.claims.push(Claim { segment, rank });
                     continue 'picks;
                 }
             }
@@ -162,16 +163,15 @@ impl Picker<'_> {
     /// Takes ranks from a place onward, through all spans and around to that place again, until there are
     /// `want` claims.
     fn pick_onward(&self, worker: &mut Worker, place: (usize, Rank), want: usize, search: Search) {
-        let spans = &self.within.list;
-        for step in 0..=spans.len() {
-            let span = &spans[(place.0 + step) % spans.len()];
-            let mut ranks = span.ranks.clone();
+        let spans = self.within.len();
+        for step in 0..=spans {
+            let (segment, mut ranks) = self.within.span((place.0 + step) % spans);
             if step == 0 {
                 ranks.start = place.1;
-            } else if step == spans.len() {
+            } else if step == spans {
                 ranks.end = place.1;
             }
-            let free = &self.segment(span).state.free;
+            let free = &self.segment(segment).state.free;
             while worker.claims.len() < want {
                 let count = (want - worker.claims.len()).min(64) as u32;
                 let taken = match search {
@@ -180,7 +180,7 @@ impl Picker<'_> {
                 };
                 let Some(taken) = taken else { break };
                 for rank in taken.ranks() {
-                    worker.claims.push(Claim { segment: span.segment, rank });
+                    worker.claims.push(Claim { segment, rank });
                     ranks.start = Rank(rank.0 + 1);
                 }
             }

@@ -1,6 +1,7 @@
 //! A segment: a set of numbers and, indexed by their ranks, their words, the free index and the due hints. A
 //! sorted set never changes; a set that grows has its numbers in the order of their addition.
 
+pub(crate) mod choice;
 pub(crate) mod holders;
 pub(crate) mod merging;
 pub(crate) mod moving;

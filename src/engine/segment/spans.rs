@@ -28,6 +28,14 @@ pub(crate) struct Span {
     offset: u64,
 }
 
+impl Span {
+    /// How many ranks the preceding spans contain.
+    #[inline]
+    pub(super) fn offset(&self) -> u64 {
+        self.offset
+    }
+}
+
 impl Spans {
     /// The numbers of these ranks; those of the segment `receiving` are counted in others.
     pub(super) fn new(
@@ -112,6 +120,18 @@ impl Spans {
             }
         }
         self.list.partition_point(|span| span.offset <= position) - 1
+    }
+
+    /// How many positions are before a place.
+    pub(super) fn positions_before(&self, segment: SegmentIndex, rank: Rank) -> u64 {
+        let found = self.list.partition_point(|span| (span.segment, span.ranks.end) <= (segment, rank));
+        match self.list.get(found) {
+            Some(span) if span.segment == segment => {
+                span.offset + u64::from(rank.0.saturating_sub(span.ranks.start.0))
+            }
+            Some(span) => span.offset,
+            None => self.positions,
+        }
     }
 
     /// The first span and rank at or after a place; wraps around to the very first ones.

@@ -149,10 +149,15 @@ mod tests {
     fn few_calls_are_all_counted_and_many_stand_for_each_other() {
         for (apart_nanos, all) in [(2_000_000, true), (1_000, false)] {
             let (mut chosen, mut sum) = (0, 0);
-            sample(10_000, apart_nanos, |_| 7_000, |_, weight| {
-                chosen += 1;
-                sum += weight;
-            });
+            sample(
+                10_000,
+                apart_nanos,
+                |_| 7_000,
+                |_, weight| {
+                    chosen += 1;
+                    sum += weight;
+                },
+            );
             assert!((10_000 - SAMPLED..=10_000 + SAMPLED).contains(&sum), "{sum}");
             assert_eq!(chosen > 9_000, all, "{chosen}");
             assert!(all || chosen < 10_000 / SAMPLED + 3, "{chosen}");

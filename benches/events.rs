@@ -63,20 +63,23 @@ impl Raw {
         }
     }
 
-    /// Reads a stream of events, from one on, until it is over.
-    fn follow(address: SocketAddr, from: u64, is_over: &AtomicBool) {
+    /// Follows the events from one on until it is over: each call waits for more.
+    fn follow(address: SocketAddr, mut from: u64, is_over: &AtomicBool) {
         let mut raw = Self::connect(address);
-        raw.stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
-        let head = format!(
-            "GET /v1/pools/ru/events?from={from} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n"
-        );
-        raw.stream.write_all(head.as_bytes()).unwrap();
         while !is_over.load(Ordering::Relaxed) {
-            match raw.stream.read(&mut raw.buffer) {
-                Ok(0) => panic!("the stream ended"),
-                Ok(_) => {}
-                Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
+            let head =
+                format!("GET /v1/pools/ru/events?from={from}&wait=1 HTTP/1.1\r\nHost: localhost\r\n\r\n");
+            raw.stream.write_all(head.as_bytes()).unwrap();
+            let mut filled = 0;
+            // The last chunk, or a head that says that nothing follows.
+            let is_empty = |answer: &[u8]| answer.windows(17).any(|at| at == b"content-length: 0");
+            let is_end = |answer: &[u8]| {
+                answer.ends_with(b"\r\n0\r\n\r\n") || answer.ends_with(b"\r\n\r\n") && is_empty(answer)
+            };
+            while !is_end(&raw.buffer[..filled]) {
+                filled += raw.stream.read(&mut raw.buffer[filled..]).unwrap();
             }
+            from += raw.buffer[..filled].windows(2).filter(|pair| pair == b"}\n").count() as u64;
         }
     }
 

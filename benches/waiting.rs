@@ -4,7 +4,7 @@
 //! core 1. A pool of one number has [`WAITERS`] calls that wait for it. Each step returns the number, and the call that gets it
 //! waits again. Printed are percentiles of the time from sending the return to its own answer and to that of the call.
 
-#![allow(clippy::unwrap_used, dead_code, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::cast_sign_loss, dead_code, missing_docs)]
 
 #[path = "support/mod.rs"]
 mod support;
@@ -138,12 +138,12 @@ fn run(dir: &Path, durability: &str) {
         let returned = begun.elapsed();
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
         let (place, token) = waiters.next();
-        let called = begun.elapsed();
+        let reached = begun.elapsed();
         waiters.wait(place);
         held = token;
         returns.push(returned);
-        calls.push(called);
-        beyond.push(called.saturating_sub(returned));
+        calls.push(reached);
+        beyond.push(reached.saturating_sub(returned));
     }
     print("  from the return to its own answer", returns);
     print("  from the return to the answer of the first call", calls);

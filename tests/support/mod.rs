@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 pub(crate) mod daemon;
+pub(crate) mod histories;
 pub(crate) mod http2;
 pub(crate) mod logged;
 pub(crate) mod small_disk;

@@ -14,7 +14,7 @@ mod rate;
 pub mod reader;
 pub(crate) mod thread;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -76,6 +76,8 @@ pub struct Events {
     log: EventLog,
     clock: Arc<Clock>,
     waiters: Mutex<Vec<Waiter>>,
+    /// Pools with events that nobody is woken for yet, and the position of the first.
+    unannounced: Mutex<BTreeMap<u64, u64>>,
     next_waiter: AtomicU64,
     readers: AtomicU64,
     rate: Rate,
@@ -99,6 +101,7 @@ impl Events {
             log,
             clock,
             waiters: Mutex::default(),
+            unannounced: Mutex::default(),
             next_waiter: AtomicU64::new(0),
             readers: AtomicU64::new(0),
             rate: Rate::default(),
@@ -125,12 +128,25 @@ impl Events {
         }
     }
 
-    /// Ready once the pool has the event `next`.
+    /// The position after the last event that the readers of a pool were woken for. Who waits for more gets what comes
+    /// together with the next wake-up: else each of many readers makes a call for each event.
+    pub fn announced(&self, pool: u64) -> u64 {
+        let unannounced = lock(&self.unannounced).get(&pool).copied();
+        unannounced.unwrap_or_else(|| self.kept(pool).next)
+    }
+
+    /// Events of a pool are about to be kept, for which its readers are woken later.
+    fn hold_back(&self, pool: u64) {
+        let next = self.kept(pool).next;
+        lock(&self.unannounced).entry(pool).or_insert(next);
+    }
+
+    /// Ready once the pool has the event `next`, and its readers are woken for it.
     fn poll_next(&self, id: u64, pool: u64, next: u64, cx: &Context<'_>) -> Poll<()> {
         let mut waiters = lock(&self.waiters);
         waiters.retain(|waiter| waiter.id != id);
         // Under the lock, so that no event comes in between.
-        if self.is_draining.load(Ordering::SeqCst) || self.kept(pool).next > next {
+        if self.is_draining.load(Ordering::SeqCst) || self.announced(pool) > next {
             return Poll::Ready(());
         }
         waiters.push(Waiter { id, pool, waker: cx.waker().clone() });
@@ -144,6 +160,8 @@ impl Events {
     }
 
     fn wake(&self, pools: impl Fn(u64) -> bool) {
+        // Before the waiters: who begins to wait in between sees it.
+        lock(&self.unannounced).retain(|pool, _| !pools(*pool));
         let mut waiters = lock(&self.waiters);
         let woken: Vec<Waiter> = waiters.extract_if(.., |waiter| pools(waiter.pool)).collect();
         drop(waiters);

@@ -215,6 +215,9 @@ impl Follow {
             let covered = if place == last { self.pending_to } else { events.log.covered() };
             let now_nanos = events.clock.now_nanos();
             let exists = |pool| known.has(pool);
+            for (pool, ..) in &pools {
+                events.hold_back(*pool);
+            }
             while let Err(error) = events.log.append(covered, &pools, now_nanos, &exists) {
                 not_kept(&error);
                 if events.ends.load(Ordering::Acquire) {

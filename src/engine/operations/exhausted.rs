@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::engine::counters::Total;
 use crate::engine::pool::Pool;
 use crate::engine::segment::Segments;
+use crate::engine::segment::choice::Choice;
 use crate::engine::transition::Transition;
 use crate::engine::worker::{Patience, Worker};
 use crate::state::mutations::Mutations;
@@ -54,7 +55,7 @@ impl Pool {
     #[cold]
     pub(super) fn pick_or_prove_none(
         &self,
-        picker: &Picker<'_>,
+        picker: &Picker<'_, impl Choice>,
         worker: &mut Worker,
         want: usize,
     ) -> Result<Transition<'_>, LeaseError> {
@@ -96,7 +97,7 @@ impl Pool {
     }
 
     /// Sweeps one due block among the numbers that the call can choose from.
-    fn help_sweep(&self, picker: &Picker<'_>, now: Timestamp, slot: Slot) -> bool {
+    fn help_sweep(&self, picker: &Picker<'_, impl Choice>, now: Timestamp, slot: Slot) -> bool {
         let mut spans = picker.within.iter();
         spans.any(|(segment, ranks)| self.sweep_one(picker.segment(segment), &ranks, now, &mut 0, slot))
     }

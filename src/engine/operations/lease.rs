@@ -5,7 +5,8 @@ use crate::domain::settings::Order;
 use crate::engine::pool::Pool;
 use crate::engine::pool_mode::Mode;
 use crate::engine::segment::Segments;
-use crate::engine::segment::choice::Choice;
+use crate::engine::segment::choice::{Choice, Parts};
+use crate::engine::segment::spans::Spans;
 use crate::engine::segment::within::Within;
 use crate::engine::terms::LeaseTerms;
 use crate::engine::transition::Transition;
@@ -97,10 +98,48 @@ impl Pool {
         leases: &mut Vec<Lease>,
         to: &mut H,
     ) -> Result<Position, LeaseError> {
-        let mut until = self.shared.clock.deadline(ttl_seconds).ok_or(LeaseError::EndsTooLate)?;
         let current = self.segments.load();
         let segments: &Segments = request.within.map_or(&current, |within| &within.segments);
-        let within = self.choice(segments, request.within)?;
+        let terms = (order, ttl_seconds);
+        let whole = match (self.open(segments)?, request.within) {
+            (None, None) => &segments.whole,
+            (None, Some(within)) => &within.spans,
+            (Some(open), None) => open,
+            (Some(open), Some(within)) => {
+                let parts = Parts::common(open, &within.spans);
+                return self.lease_parts(worker, request, terms, (segments, &parts), leases, to);
+            }
+        };
+        self.lease_among(worker, request, terms, (segments, whole), leases, to)
+    }
+
+    /// As [`Self::lease_among`]. Apart, so that other calls pay nothing for it.
+    #[inline(never)]
+    fn lease_parts<H: LeaseTo>(
+        &self,
+        worker: &mut Worker,
+        request: &LeaseRequest<'_>,
+        terms: (Order, u32),
+        among: (&Segments, &Parts<'_>),
+        leases: &mut Vec<Lease>,
+        to: &mut H,
+    ) -> Result<Position, LeaseError> {
+        self.lease_among(worker, request, terms, among, leases, to)
+    }
+
+    /// Adds leases of some of the numbers to those of this call.
+    #[expect(clippy::inline_always, reason = "as above")]
+    #[inline(always)]
+    fn lease_among<H: LeaseTo, C: Choice>(
+        &self,
+        worker: &mut Worker,
+        request: &LeaseRequest<'_>,
+        (order, ttl_seconds): (Order, u32),
+        (segments, within): (&Segments, &C),
+        leases: &mut Vec<Lease>,
+        to: &mut H,
+    ) -> Result<Position, LeaseError> {
+        let mut until = self.shared.clock.deadline(ttl_seconds).ok_or(LeaseError::EndsTooLate)?;
         let picker = Picker { pool: self.id, segments, within, order, cursor: &self.cursors[worker.slot.0] };
         let count = request.count as usize;
         loop {
@@ -143,23 +182,11 @@ impl Pool {
         Ok(worker.position(leases.len() < count))
     }
 
-    /// What a call may choose from, and its hours leave open.
+    /// What the hours leave open; `None` if the pool has none.
     #[inline]
-    fn choice<'s>(
-        &self,
-        segments: &'s Segments,
-        within: Option<&'s Within>,
-    ) -> Result<Choice<'s>, LeaseError> {
-        let open = match &segments.open {
-            None => None,
-            Some(open) => Some(open.at(self.shared.clock.now()).ok_or(LeaseError::HoursUnsettled)?),
-        };
-        Ok(match (open, within) {
-            (None, None) => Choice::whole(&segments.whole),
-            (None, Some(within)) => Choice::whole(&within.spans),
-            (Some(open), None) => Choice::whole(open),
-            (Some(open), Some(within)) => Choice::common(open, &within.spans),
-        })
+    fn open<'s>(&self, segments: &'s Segments) -> Result<Option<&'s Spans>, LeaseError> {
+        let Some(open) = &segments.open else { return Ok(None) };
+        open.at(self.shared.clock.now()).map(Some).ok_or(LeaseError::HoursUnsettled)
     }
 
     /// Continues a call among the present segments.

@@ -27,22 +27,22 @@ pub(crate) enum Search {
 }
 
 /// Takes free ranks from a part of a pool, in the pool's order.
-pub(crate) struct Picker<'a> {
+pub(crate) struct Picker<'a, C> {
     /// The pool's id.
     pub(crate) pool: u64,
     pub(crate) segments: &'a Segments,
-    pub(crate) within: Choice<'a>,
+    pub(crate) within: &'a C,
     pub(crate) order: Order,
     pub(crate) cursor: &'a Cursor,
 }
 
-impl Picker<'_> {
+impl<C: Choice> Picker<'_, C> {
     /// Takes up to `want` ranks into `worker.claims`, which is cleared first and stays empty if none is
     /// seen.
     #[inline]
     pub(crate) fn pick(&self, worker: &mut Worker, want: usize, search: Search) {
         worker.claims.clear();
-        if self.within.is_empty() {
+        if self.within.positions() == 0 {
             return;
         }
         match self.order {

@@ -7,14 +7,60 @@ use crate::coordinates::{self, Rank};
 
 use super::spans::{SegmentIndex, Spans};
 
-/// Spans, or parts of them.
-pub(crate) struct Choice<'a> {
-    spans: &'a Spans,
-    /// `None` for all of the spans.
-    parts: Option<Parts>,
+/// Spans of a pool, ascending, and the positions of their ranks.
+pub(crate) trait Choice {
+    /// How many positions there are. During a merge a number can have two.
+    fn positions(&self) -> u64;
+
+    /// How many spans there are.
+    fn len(&self) -> usize;
+
+    /// The segment and the ranks of a span.
+    fn span(&self, index: usize) -> (SegmentIndex, Range<Rank>);
+
+    /// The span (its index) and the rank at a position below [`Self::positions`].
+    fn at(&self, position: u64) -> (usize, Rank);
+
+    /// The first span and rank at or after a place; wraps around to the very first ones.
+    fn from(&self, segment: SegmentIndex, rank: Rank) -> (usize, Rank);
+
+    /// All spans.
+    fn iter(&self) -> impl Iterator<Item = (SegmentIndex, Range<Rank>)> {
+        (0..self.len()).map(|index| self.span(index))
+    }
 }
 
-struct Parts {
+impl Choice for Spans {
+    #[inline]
+    fn positions(&self) -> u64 {
+        self.positions()
+    }
+
+    #[inline]
+    fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    #[inline]
+    fn span(&self, index: usize) -> (SegmentIndex, Range<Rank>) {
+        let span = &self.list[index];
+        (span.segment, span.ranks.clone())
+    }
+
+    #[inline]
+    fn at(&self, position: u64) -> (usize, Rank) {
+        self.at(position)
+    }
+
+    #[inline]
+    fn from(&self, segment: SegmentIndex, rank: Rank) -> (usize, Rank) {
+        self.from(segment, rank)
+    }
+}
+
+/// Parts of some spans.
+pub(crate) struct Parts<'a> {
+    of: &'a Spans,
     /// Ascending, apart.
     list: Vec<Part>,
     positions: u64,
@@ -32,100 +78,49 @@ struct Part {
     index: usize,
 }
 
-impl<'a> Choice<'a> {
-    /// All of some spans.
-    #[inline]
-    pub(crate) fn whole(spans: &'a Spans) -> Self {
-        Self { spans, parts: None }
-    }
-
-    /// What is both in `spans` and in `others`, which ascend. A number of spans costs as little as one.
-    pub(crate) fn common(spans: &'a Spans, others: &Spans) -> Self {
-        let mut parts = Parts { list: Vec::with_capacity(others.list.len()), positions: 0, len: 0 };
+impl<'a> Parts<'a> {
+    /// What is both in `of` and in `others`, which ascend.
+    pub(crate) fn common(of: &'a Spans, others: &Spans) -> Self {
+        let mut parts = Self { of, list: Vec::with_capacity(others.list.len()), positions: 0, len: 0 };
         for other in &others.list {
-            let at = |rank| spans.positions_before(other.segment, rank);
-            parts.add(spans, at(other.ranks.start)..at(other.ranks.end));
+            let at = |rank| of.positions_before(other.segment, rank);
+            parts.add(at(other.ranks.start)..at(other.ranks.end));
         }
-        Self { spans, parts: Some(parts) }
+        parts
     }
 
-    /// How many positions there are. During a merge a number can have two.
-    #[inline]
-    pub(crate) fn positions(&self) -> u64 {
-        self.parts.as_ref().map_or(self.spans.positions(), |parts| parts.positions)
-    }
-
-    /// Whether there are none.
-    #[inline]
-    pub(crate) fn is_empty(&self) -> bool {
-        self.positions() == 0
-    }
-
-    /// How many spans there are.
-    #[inline]
-    pub(crate) fn len(&self) -> usize {
-        self.parts.as_ref().map_or(self.spans.list.len(), |parts| parts.len)
-    }
-
-    /// The segment and the ranks of a span.
-    #[inline]
-    pub(crate) fn span(&self, index: usize) -> (SegmentIndex, Range<Rank>) {
-        match &self.parts {
-            None => {
-                let span = &self.spans.list[index];
-                (span.segment, span.ranks.clone())
-            }
-            Some(parts) => parts.span(self.spans, index),
-        }
-    }
-
-    /// All spans.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (SegmentIndex, Range<Rank>)> {
-        (0..self.len()).map(|index| self.span(index))
-    }
-
-    /// The span (its index) and the rank at a position below [`Self::positions`].
-    #[inline]
-    pub(crate) fn at(&self, position: u64) -> (usize, Rank) {
-        match &self.parts {
-            None => self.spans.at(position),
-            Some(parts) => parts.at(self.spans, position),
-        }
-    }
-
-    /// The first span and rank at or after a place; wraps around to the very first ones.
-    #[inline]
-    pub(crate) fn from(&self, segment: SegmentIndex, rank: Rank) -> (usize, Rank) {
-        match &self.parts {
-            None => self.spans.from(segment, rank),
-            Some(parts) => parts.from(self.spans, segment, rank),
-        }
-    }
-}
-
-impl Parts {
-    fn add(&mut self, spans: &Spans, positions: Range<u64>) {
+    fn add(&mut self, positions: Range<u64>) {
         if positions.is_empty() {
             return;
         }
-        let of = spans.at(positions.start).0..spans.at(positions.end - 1).0 + 1;
+        let spans = self.of.at(positions.start).0..self.of.at(positions.end - 1).0 + 1;
         match self.list.last_mut() {
             Some(last) if last.positions.end == positions.start => {
                 last.positions.end = positions.end;
-                last.spans.end = of.end;
+                last.spans.end = spans.end;
             }
             last => {
                 let (offset, index) = last.map_or((0, 0), |last| (last.next_offset(), last.next_index()));
-                self.list.push(Part { positions, offset, spans: of, index });
+                self.list.push(Part { positions, offset, spans, index });
             }
         }
         (self.positions, self.len) =
             self.list.last().map_or((0, 0), |last| (last.next_offset(), last.next_index()));
     }
+}
 
-    fn span(&self, spans: &Spans, index: usize) -> (SegmentIndex, Range<Rank>) {
+impl Choice for Parts<'_> {
+    fn positions(&self) -> u64 {
+        self.positions
+    }
+
+    fn len(&self) -> usize {
+        self.len
+    }
+
+    fn span(&self, index: usize) -> (SegmentIndex, Range<Rank>) {
         let part = &self.list[self.list.partition_point(|part| part.index <= index) - 1];
-        let span = &spans.list[part.spans.start + (index - part.index)];
+        let span = &self.of.list[part.spans.start + (index - part.index)];
         let ranks = &span.ranks;
         let rank_at = |position: u64| Rank(ranks.start.0 + (position - span.offset()) as u32);
         let first = rank_at(part.positions.start.max(span.offset()));
@@ -133,18 +128,18 @@ impl Parts {
         (span.segment, first..rank_at(part.positions.end.min(span.offset() + count)))
     }
 
-    fn at(&self, spans: &Spans, position: u64) -> (usize, Rank) {
+    fn at(&self, position: u64) -> (usize, Rank) {
         let part = &self.list[self.list.partition_point(|part| part.offset <= position) - 1];
-        let (span, rank) = spans.at(part.positions.start + (position - part.offset));
+        let (span, rank) = self.of.at(part.positions.start + (position - part.offset));
         (part.index + (span - part.spans.start), rank)
     }
 
-    fn from(&self, spans: &Spans, segment: SegmentIndex, rank: Rank) -> (usize, Rank) {
-        let before = spans.positions_before(segment, rank);
+    fn from(&self, segment: SegmentIndex, rank: Rank) -> (usize, Rank) {
+        let before = self.of.positions_before(segment, rank);
         let part = self.list.partition_point(|part| part.positions.end <= before);
         let position =
             self.list.get(part).map_or(0, |part| part.offset + before.saturating_sub(part.positions.start));
-        self.at(spans, position)
+        self.at(position)
     }
 }
 
@@ -189,7 +184,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_choice_is_what_is_common(open in spans(), within in spans()) {
-            let choice = Choice::common(&open, &within);
+            let choice = Parts::common(&open, &within);
             let others = all(&within);
             let expected: Vec<_> = all(&open).into_iter().filter(|place| others.contains(place)).collect();
             let found: Vec<_> = choice
@@ -198,7 +193,6 @@ mod tests {
                 .collect();
             prop_assert_eq!(&found, &expected);
             prop_assert_eq!(choice.positions(), expected.len() as u64);
-            prop_assert_eq!(choice.is_empty(), expected.is_empty());
             let place = |(span, rank): (usize, Rank)| {
                 let (segment, ranks) = choice.span(span);
                 prop_assert!(ranks.contains(&rank));

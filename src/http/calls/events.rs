@@ -117,7 +117,7 @@ fn off(api: &Api) -> Problem {
     Problem::new(Code::EventsOff, detail)
 }
 
-/// The first event of an answer, and whether there is none yet.
+/// The first event of an answer, and whether one that waits waits for it.
 fn first(events: &Events, pool: &Pool, from: Option<u64>) -> Result<(u64, bool), Problem> {
     let kept = events.kept(pool.id());
     let from = from.unwrap_or(kept.oldest);
@@ -139,7 +139,7 @@ fn first(events: &Events, pool: &Pool, from: Option<u64>) -> Result<(u64, bool),
         );
         return Err(Problem::new(Code::Gone, detail).with_members(format!(",\"oldest\":{}", kept.oldest)));
     }
-    Ok((from, from == kept.next))
+    Ok((from, from >= events.announced(pool.id())))
 }
 
 async fn answer(
@@ -149,9 +149,9 @@ async fn answer(
     asked: Asked,
     link: Arc<WaitLink>,
 ) -> Reply {
-    let (from, is_at_end) = first(&events, &pool, asked.from)?;
+    let (from, is_early) = first(&events, &pool, asked.from)?;
     let reader = Reader::new(&events, pool.id(), from);
-    if is_at_end && asked.wait_seconds > 0 && !api.draining.load(Ordering::SeqCst) {
+    if is_early && asked.wait_seconds > 0 && !api.draining.load(Ordering::SeqCst) {
         let began = Instant::now();
         link.begin();
         tokio::select! {

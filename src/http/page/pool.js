@@ -37,12 +37,10 @@ export function showPool(name, pool, speed, works) {
   showHolders(pool.holders);
 }
 
-/** How long the calls about the pool's leases take. */
+/** How long calls about the pool's leases take. */
 function showLatency(latency) {
-  const said = latency
-    ? `Leases, renewals and returns of the last two minutes: half took at most ${micros(latency.p50)}, 99 of 100 at most ${micros(latency.p99)}, the slowest ${micros(latency.max)}; the wait for the disk comes on top.`
-    : "No lease, renewal or return in the last two minutes.";
-  setText(byId("pool-latency"), said);
+  const said = latency && `half took at most ${micros(latency.p50)}, 99 of 100 at most ${micros(latency.p99)}, the slowest ${micros(latency.max)}`;
+  setText(byId("pool-latency"), `Leases, renewals and returns of the last two minutes: ${said ?? "none"}.`);
 }
 
 /** Who holds most, in a pool that tracks holders. */

@@ -39,6 +39,9 @@ const GROUP_PATIENCE: Duration = Duration::from_millis(2);
 const WRITE_RETRY: Duration = Duration::from_secs(1);
 /// How often readers are woken at most: each of them makes a call for what there is then.
 const WAKE_INTERVAL: Duration = Duration::from_millis(20);
+/// How much longer that is for each of many readers, and its most: their calls together stay about as many.
+const WAKE_INTERVAL_PER_READER: Duration = Duration::from_millis(1);
+const MAX_WAKE_INTERVAL: Duration = Duration::from_secs(1);
 /// How often what is too old is removed.
 const TIDY_INTERVAL: Duration = Duration::from_secs(30);
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
@@ -236,9 +239,12 @@ impl Follow {
         if self.to_wake.is_empty() {
             return None;
         }
-        let passed = self.woken_at.map_or(WAKE_INTERVAL, |at| at.elapsed());
-        if passed < WAKE_INTERVAL {
-            return Some(WAKE_INTERVAL.saturating_sub(passed));
+        let readers = u32::try_from(self.events.readers.load(Ordering::Relaxed)).unwrap_or(u32::MAX);
+        let interval =
+            WAKE_INTERVAL_PER_READER.saturating_mul(readers).clamp(WAKE_INTERVAL, MAX_WAKE_INTERVAL);
+        let left = self.woken_at.map_or(Duration::ZERO, |at| interval.saturating_sub(at.elapsed()));
+        if !left.is_zero() {
+            return Some(left);
         }
         let pools = std::mem::take(&mut self.to_wake);
         self.events.wake(|pool| pools.contains(&pool));

@@ -16,6 +16,8 @@
 //! 20  kind          u8   21  name of the outcome            u8   22  name of the holder  u16
 //! ```
 //!
+//! A section of the pool 2^64 - 1 is of no pool: no position below its sequence number is given out any more.
+//!
 //! A name is its place in the section, from 1; 0 for none. Kinds 1 to 7 are those of the journal's causes, 8 is a
 //! round, 9 an addition; of 10 (blocked) and 11 (not blocked any more) the word is a sequence. All little-endian.
 
@@ -23,6 +25,8 @@
 pub(super) const BATCH_HEAD_BYTES: usize = 40;
 const MAGIC: [u8; 4] = *b"ALEV";
 const SECTION_HEAD_BYTES: usize = 24;
+/// The pool of a section that says which positions are given out to none any more.
+pub(super) const NO_POOL: u64 = u64::MAX;
 /// Bytes of an event.
 pub(super) const EVENT_BYTES: usize = 24;
 /// The kind of a round's opening.

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::disk::device::Access;
-use crate::store::event_batch::{self, BatchHead};
+use crate::store::event_batch::{self, BatchHead, NO_POOL};
 
 use super::files::{Inner, LogFile};
 use super::unusable::Unusable;
@@ -36,6 +36,10 @@ impl Loading {
                 self.before = std::mem::take(&mut self.newest);
             }
             for section in sections {
+                if section.pool == NO_POOL {
+                    self.inner.used = self.inner.used.max(section.first_seq);
+                    continue;
+                }
                 file.index(file.bytes, &section);
                 let next = &mut self.inner.next;
                 // Something is missing before it.

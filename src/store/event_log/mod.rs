@@ -31,7 +31,7 @@ use std::sync::{Arc, PoisonError};
 use crate::disk::device::Disk;
 use crate::sys::sync::{Mutex, MutexGuard};
 
-use super::event_batch::{self, BatchHead, RawEvent};
+use super::event_batch::{self, BatchHead, NO_POOL, RawEvent};
 use files::{Inner, LogFile};
 
 pub use files::{Cursor, Kept};
@@ -181,7 +181,8 @@ impl EventLog {
     fn show(&self, buffer: &[u8], covered: u64, file: impl FnOnce(&mut Inner) -> Option<&mut LogFile>) {
         let mut inner = self.inner();
         (inner.covered, inner.written) = (covered, covered);
-        let sections: Vec<_> = event_batch::sections(buffer).collect();
+        let sections: Vec<_> =
+            event_batch::sections(buffer).filter(|section| section.pool != NO_POOL).collect();
         for section in &sections {
             inner.next.insert(section.pool, section.first_seq + section.events().len() as u64);
         }
@@ -245,6 +246,8 @@ impl EventLog {
             let mut inner = self.inner();
             inner.is_anew = false;
             inner.next.retain(|pool, _| exists(*pool));
+            // A log that began anew may end before it has an event.
+            event_batch::put(buffer, NO_POOL, inner.used, &[], &[]);
             for (pool, next) in &inner.next {
                 event_batch::put(buffer, *pool, *next, &[], &[]);
             }
@@ -377,5 +380,22 @@ mod tests {
         let again = append(&after, 1);
         after.reset(1, NANOS_PER_SECOND);
         assert!(after.kept(POOL).oldest > again, "it begins anew while it runs");
+    }
+
+    #[test]
+    fn a_log_that_ended_without_an_event_keeps_where_it_began() {
+        let dir = tempfile::tempdir().unwrap();
+        let before = log(dir.path(), 1);
+        before.reset(1, 100 * NANOS_PER_SECOND);
+        let begins = before.kept(POOL).oldest;
+        before.begin(&|_| true).unwrap();
+        before.close().unwrap();
+
+        // The clock was set back, and no frame is known.
+        let after = log(dir.path(), 2);
+        after.load().unwrap();
+        assert!(after.kept(POOL).oldest >= begins);
+        after.begin(&|_| true).unwrap();
+        assert_eq!(append(&after, 1), begins + 1);
     }
 }

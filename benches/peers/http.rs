@@ -22,7 +22,7 @@ use super::process::Process;
 use super::support::daemon::{MAX_BATCH, touch_pages, wait_for_returns};
 
 const LEASE_REQUEST: &[u8] = b"POST /v1/pools/p/lease HTTP/1.1\r\nHost: localhost\r\n\r\n";
-const RETURN_HEAD: &[u8] = b"POST /v1/pools/p/return HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: ";
+const NUMBERS_PATH: &[u8] = b"/v1/pools/p/numbers";
 
 fn open(address: SocketAddr, operation: Operation) -> io::Result<(Transport, BoxedTalk)> {
     let caller = match operation {
@@ -30,7 +30,7 @@ fn open(address: SocketAddr, operation: Operation) -> io::Result<(Transport, Box
             let requests: Arc<[Vec<u8>]> = Arc::from([LEASE_REQUEST.to_vec()]);
             Caller::rotating(requests, 0, callers::Call::Lease, 1)
         }
-        Operation::LeaseReturn => Caller::leasing_and_returning(LEASE_REQUEST, RETURN_HEAD),
+        Operation::LeaseReturn => Caller::leasing_and_returning_alone(LEASE_REQUEST, NUMBERS_PATH),
     };
     Ok((connect(&Server::tcp(address))?, Box::new(caller)))
 }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::answers::{Answer, AnswerError, AnswerReader, code};
-use super::items::{count, count_leases, each_lease, put_item};
+use super::items::{LeaseText, count, count_leases, each_lease, put_item};
 use super::protocol::{Protocol, Received};
 
 /// A call that the load makes.
@@ -64,7 +64,7 @@ enum Saying {
     /// What was leased is returned, then other numbers are leased.
     LeaseReturn {
         lease: Vec<u8>,
-        return_head: Vec<u8>,
+        returning: Returning,
         /// Returns to be made.
         returns: VecDeque<Vec<u8>>,
         /// Buffers of returns that were made.
@@ -72,6 +72,15 @@ enum Saying {
         /// The calls under way, oldest first.
         asked: VecDeque<Call>,
     },
+}
+
+/// How what was leased is returned.
+#[derive(Debug)]
+enum Returning {
+    /// All of an answer together, by a request that begins so.
+    Together(Vec<u8>),
+    /// Each alone without a body, by this path and its number.
+    Alone(Vec<u8>),
 }
 
 impl Caller {
@@ -86,9 +95,19 @@ impl Caller {
 
     /// Leases by this request and returns all it gets, by requests that begin with `return_head`.
     pub fn leasing_and_returning(lease: &[u8], return_head: &[u8]) -> Self {
+        Self::returning(lease, Returning::Together(return_head.to_vec()))
+    }
+
+    /// Leases by this request and returns each number it gets by a call of its own, without a body. `path` is that of the
+    /// pool's numbers.
+    pub fn leasing_and_returning_alone(lease: &[u8], path: &[u8]) -> Self {
+        Self::returning(lease, Returning::Alone(path.to_vec()))
+    }
+
+    fn returning(lease: &[u8], returning: Returning) -> Self {
         let saying = Saying::LeaseReturn {
             lease: lease.to_vec(),
-            return_head: return_head.to_vec(),
+            returning,
             returns: VecDeque::new(),
             spare: Vec::new(),
             asked: VecDeque::new(),
@@ -129,14 +148,24 @@ impl Protocol for Caller {
             Saying::Rotation { call, numbers_asked, .. } => {
                 Ok(Some(call.heard(&answer, call.numbers(&answer, *numbers_asked))))
             }
-            Saying::LeaseReturn { return_head, returns, spare, asked, .. } => {
+            Saying::LeaseReturn { returning, returns, spare, asked, .. } => {
                 let call = asked.pop_front().ok_or(AnswerError::Protocol)?;
                 let numbers = match call {
                     Call::Lease if answer.status == 200 => {
-                        let mut request = spare.pop().unwrap_or_default();
-                        let leases = return_leases(&mut request, return_head, answer.body)?;
-                        returns.push_back(request);
-                        leases
+                        let mut buffer = || spare.pop().unwrap_or_default();
+                        match returning {
+                            Returning::Together(head) => {
+                                let mut request = buffer();
+                                let leases = return_leases(&mut request, head, answer.body)?;
+                                returns.push_back(request);
+                                leases
+                            }
+                            Returning::Alone(path) => each_lease(answer.body, |lease| {
+                                let mut request = buffer();
+                                return_one(&mut request, path, lease);
+                                returns.push_back(request);
+                            })?,
+                        }
                     }
                     Call::Return if answer.status == 200 => count(answer.body, b"\"result\":\"returned\""),
                     _ => 0,
@@ -145,6 +174,18 @@ impl Protocol for Caller {
             }
         }
     }
+}
+
+/// Builds the return of one lease, without a body.
+fn return_one(request: &mut Vec<u8>, path: &[u8], lease: LeaseText<'_>) {
+    request.clear();
+    request.extend_from_slice(b"POST ");
+    request.extend_from_slice(path);
+    request.push(b'/');
+    request.extend_from_slice(lease.number);
+    request.extend_from_slice(b"/return HTTP/1.1\r\nHost: localhost\r\nLease-Token: ");
+    request.extend_from_slice(lease.token);
+    request.extend_from_slice(b"\r\n\r\n");
 }
 
 /// Builds the return of all leases in an answer; returns how many there are.
@@ -186,6 +227,26 @@ mod tests {
         let mut out = Vec::new();
         caller.ask(&mut out);
         String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn each_is_returned_alone() {
+        const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 58\r\n\r\n{\"leases\":[{\"number\":7,\"token\":\"AA\"},{\"number\":8,\"token\":\"B\"}]}";
+        let mut caller = Caller::leasing_and_returning_alone(b"LEASE", b"/v1/pools/p/numbers");
+        let mut out = Vec::new();
+        caller.ask(&mut out);
+        let length = ANSWER.len() - ANSWER.windows(4).position(|four| four == b"\r\n\r\n").unwrap() - 4;
+        let answer = String::from_utf8_lossy(ANSWER).replace("58", &length.to_string());
+        assert_eq!(caller.hear(answer.as_bytes()).unwrap().unwrap().numbers, 2);
+        let first =
+            "POST /v1/pools/p/numbers/7/return HTTP/1.1\r\nHost: localhost\r\nLease-Token: AA\r\n\r\n";
+        let second =
+            "POST /v1/pools/p/numbers/8/return HTTP/1.1\r\nHost: localhost\r\nLease-Token: B\r\n\r\n";
+        for expected in [first, second, "LEASE"] {
+            out.clear();
+            caller.ask(&mut out);
+            assert_eq!(String::from_utf8_lossy(&out), expected);
+        }
     }
 
     #[test]

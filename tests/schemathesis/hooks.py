@@ -28,7 +28,7 @@ BEYOND_THE_SCHEMA = [
     r"builtin takes no body",
     r"pools has .* twice",
     # What a text means: the lines of a list, days and times, names of encodings, columns put together.
-    r"^line \d+ ",
+    r"^(line|row at line) \d+",
     r"the first row is",
     r"encoding is .* give a name of the Encoding Standard",
     r"(column|first|last) is .* give the name of a column",
@@ -37,6 +37,7 @@ BEYOND_THE_SCHEMA = [
     r"(days|from|to|closed) is ",
     # What bytes mean.
     r"is not a portable Roaring bitmap",
+    r"a holder is named by 1 to 128 bytes",
     # Of settings and fields that go together.
     r"tracks no holders",
     r"(max|first)_per_holder is for a pool that tracks holders",

@@ -74,7 +74,8 @@ impl InFlight {
         pool_name: impl FnOnce() -> Option<&'r str>,
     ) -> Option<u64> {
         let status = status.as_u16();
-        let took_nanos = monotonic_nanos().saturating_sub(self.started_nanos);
+        let now_nanos = monotonic_nanos();
+        let took_nanos = now_nanos.saturating_sub(self.started_nanos);
         state.stats.requests.record(self.call, status, took_nanos);
         if let Some(principal) = self.principal {
             state.stats.principals.request(principal, refused.is_some());
@@ -82,8 +83,8 @@ impl InFlight {
         if let Some(code) = refused {
             state.stats.refusals.record(code, state.calls.clock.now().seconds());
         }
-        if state.sampler.chooses(took_nanos) {
-            count_latency(self.call, state, pool_name(), took_nanos);
+        if state.sampler.chooses(took_nanos, now_nanos) {
+            count_latency(self.call, state, pool_name(), (took_nanos, now_nanos));
         }
         let should_log = request_log::should_log(self.call, status, took_nanos);
         (self.has_id || should_log).then_some(took_nanos)
@@ -92,8 +93,12 @@ impl InFlight {
 
 /// Counts the latency of a call about leases of the pool that the request names, if it is there.
 #[cold]
-fn count_latency(call: Call, state: &mut WorkerState, pool_name: Option<&str>, took_nanos: u64) {
-    let now_nanos = monotonic_nanos();
+fn count_latency(
+    call: Call,
+    state: &mut WorkerState,
+    pool_name: Option<&str>,
+    (took_nanos, now_nanos): (u64, u64),
+) {
     let weight = state.sampler.weight(took_nanos, now_nanos);
     if is_counted(call)
         && let Some(pool) = pool_name.and_then(|name| state.pools.load().get(name))

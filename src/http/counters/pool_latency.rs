@@ -22,37 +22,40 @@ const SPAN_NANOS: u64 = 60_000_000_000;
 /// Chooses which of a thread's calls are counted.
 #[derive(Debug)]
 pub(crate) struct Sampler {
+    /// One of so many calls is chosen,
+    of: u32,
+    /// after these, or the first from then on.
     left: u32,
-    /// How many calls the next one that is chosen stands for.
-    weight: u32,
+    due_nanos: u64,
     chosen_nanos: u64,
 }
 
 impl Default for Sampler {
     fn default() -> Self {
-        Self { left: 1, weight: 1, chosen_nanos: 0 }
+        Self { of: 1, left: 1, due_nanos: 0, chosen_nanos: 0 }
     }
 }
 
 impl Sampler {
-    /// Whether a call is to be counted.
+    /// Whether a call is to be counted, at a monotonic time.
     #[inline]
-    pub(crate) fn chooses(&mut self, took_nanos: u64) -> bool {
+    pub(crate) fn chooses(&mut self, took_nanos: u64, now_nanos: u64) -> bool {
         self.left -= 1;
-        self.left == 0 || took_nanos > SLOW_NANOS
+        self.left == 0 || now_nanos >= self.due_nanos || took_nanos > SLOW_NANOS
     }
 
-    /// How many calls one that was chosen stands for, at a monotonic time. To be called after each.
+    /// How many calls one that was chosen stands for. To be called after each.
     #[cold]
     pub(crate) fn weight(&mut self, took_nanos: u64, now_nanos: u64) -> u32 {
-        let weight = if took_nanos > SLOW_NANOS { 1 } else { self.weight };
-        if self.left == 0 {
-            let apart = now_nanos.saturating_sub(self.chosen_nanos) / u64::from(self.weight);
-            self.weight = if apart < FAST_NANOS { SAMPLED } else { 1 };
-            self.left = self.weight;
+        let calls = self.of - self.left;
+        if self.left == 0 || now_nanos >= self.due_nanos {
+            let apart = now_nanos.saturating_sub(self.chosen_nanos) / u64::from(calls);
+            self.of = if apart < FAST_NANOS { SAMPLED } else { 1 };
+            self.left = self.of;
+            self.due_nanos = now_nanos.saturating_add(u64::from(self.of) * FAST_NANOS);
             self.chosen_nanos = now_nanos;
         }
-        weight
+        if took_nanos > SLOW_NANOS { 1 } else { calls }
     }
 }
 
@@ -138,9 +141,9 @@ mod tests {
     fn sample(calls: u64, apart_nanos: u64, took: impl Fn(u64) -> u64, mut each: impl FnMut(u64, u32)) {
         let mut sampler = Sampler::default();
         for call in 0..calls {
-            let took_nanos = took(call);
-            if sampler.chooses(took_nanos) {
-                each(took_nanos, sampler.weight(took_nanos, SPAN_NANOS + call * apart_nanos));
+            let (took_nanos, now_nanos) = (took(call), SPAN_NANOS + call * apart_nanos);
+            if sampler.chooses(took_nanos, now_nanos) {
+                each(took_nanos, sampler.weight(took_nanos, now_nanos));
             }
         }
     }
@@ -162,6 +165,20 @@ mod tests {
             assert_eq!(chosen > 9_000, all, "{chosen}");
             assert!(all || chosen < 10_000 / SAMPLED + 3, "{chosen}");
         }
+    }
+
+    #[test]
+    fn the_first_call_after_a_burst_is_counted() {
+        let mut sampler = Sampler::default();
+        let mut count = |now_nanos| {
+            let is_chosen = sampler.chooses(5_000, now_nanos);
+            is_chosen.then(|| sampler.weight(5_000, now_nanos))
+        };
+        let burst: u32 = (0..10).filter_map(|call| count(SPAN_NANOS + call * 1_000)).sum();
+        assert!(burst < 10, "{burst}");
+        let second = SPAN_NANOS / 60;
+        assert_eq!(count(SPAN_NANOS + second), Some(11 - burst), "with those that were not");
+        assert_eq!(count(SPAN_NANOS + 2 * second), Some(1));
     }
 
     #[test]

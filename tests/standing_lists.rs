@@ -230,3 +230,21 @@ fn the_commands_tell_what_they_do() {
     daemon.ok(&["pool", "set", "ru", "--blocked-by", "", "--outcome", "no=done"]);
     daemon.ok(&["list", "delete", "optouts"]);
 }
+
+#[test]
+fn a_wrong_parameter_is_refused_though_there_is_no_list_to_read() {
+    let server = Server::start();
+    for query in [
+        "length=x",
+        "region=%C3%80",
+        "country_code=-1",
+        "format=x",
+        "format=roaring&region=RU",
+        "header=maybe",
+    ] {
+        let answer = server.call("PUT", &format!("/v1/lists/new?{query}"));
+        assert_eq!(answer.status, 400, "{query}: {}", answer.body);
+    }
+    assert_eq!(server.call("GET", "/v1/lists/new").status, 404);
+    assert_eq!(server.call("PUT", "/v1/lists/new?region=RU&length=11").status, 201);
+}

@@ -37,7 +37,8 @@ BEYOND_THE_SCHEMA = [
     r"(days|from|to|closed) is ",
     # What bytes mean.
     r"is not a portable Roaring bitmap",
-    r"a holder is named by 1 to 128 bytes",
+    r"(a holder|an outcome) is named by 1 to \d+ bytes",
+    r"there is no region",
     # Of settings and fields that go together.
     r"tracks no holders",
     r"(max|first)_per_holder is for a pool that tracks holders",

@@ -78,8 +78,12 @@ pub(crate) fn create(api: &Arc<Api>, actor: &Actor, request: Request<Incoming>) 
     if api.engine.list(name).is_ok() {
         return Err(ListError::Exists(name).into());
     }
-    let source =
-        if request.body().is_end_stream() { None } else { Some(Source::of(request.headers(), &query)?) };
+    let source = if request.body().is_end_stream() {
+        Source::check(request.headers(), &query)?;
+        None
+    } else {
+        Some(Source::of(request.headers(), &query)?)
+    };
     let (api, actor, body) = (Arc::clone(api), actor.clone(), request.into_body());
     Handled::later(async move {
         let engine = Arc::clone(&api.engine);

@@ -71,6 +71,16 @@ impl Source {
         options(headers, query, format).map(Self::List)
     }
 
+    /// Looks at the parameters of a call that may have a list and has none: a wrong one is refused all the same.
+    pub(crate) fn check(headers: &HeaderMap, query: &Query) -> Result<(), Problem> {
+        match query.text("format") {
+            Some("roaring") => roaring(query).map(drop),
+            Some("text") => options(headers, query, ListFormat::Text).map(drop),
+            Some("csv") | None => options(headers, query, ListFormat::Csv).map(drop),
+            Some(other) => Err(choice("format", other, "text, csv or roaring")),
+        }
+    }
+
     /// The numbers of an upload, for the engine.
     pub(crate) fn over(self, input: &mut Upload) -> NumberSource<'_> {
         let progress = &|_| ();

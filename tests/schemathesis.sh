@@ -65,7 +65,7 @@ run() {
     printf '== %s\n' "$name"
     (cd "$work" && SCHEMATHESIS_HOOKS="$hooks" nice timeout "$RUN_SECONDS" "$venv/bin/schemathesis" run "$@" \
         --max-examples "$EXAMPLES" --seed "$SEED" --no-shrink --continue-on-failure --no-color \
-        --phases examples,coverage,fuzzing,stateful --suppress-health-check all \
+        --phases examples,coverage,fuzzing,stateful --suppress-health-check all --request-timeout 70 \
         --exclude-checks positive_data_acceptance) >"$work/$name.txt" 2>&1 || {
         cat "$work/$name.txt"
         exit 1

@@ -39,6 +39,10 @@ BEYOND_THE_SCHEMA = [
     r"is not a portable Roaring bitmap",
     r"(a holder|an outcome) is named by 1 to \d+ bytes",
     r"there is no region",
+    r"give a time from 2020 to",
+    r"holder goes alone",
+    # A link of the stateful phase leads to a name that the document does not have.
+    r"is not a (pool name|name of a list)",
     # Of settings and fields that go together.
     r"tracks no holders",
     r"(max|first)_per_holder is for a pool that tracks holders",

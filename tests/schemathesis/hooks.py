@@ -41,6 +41,7 @@ BEYOND_THE_SCHEMA = [
     r"there is no region",
     r"give a time from 2020 to",
     r"holder goes alone",
+    r"There is nothing to release",
     # A link of the stateful phase leads to a name that the document does not have.
     r"is not a (pool name|name of a list)",
     # Of settings and fields that go together.

@@ -33,7 +33,7 @@ pub(crate) enum Container<'a> {
 /// What is wrong inside a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// Values or runs that do not ascend, overlap, or pass 65,535.
+    /// Values or runs that do not ascend, runs that overlap or touch, or pass 65,535.
     Order,
     /// Another count of values than the directory states.
     Count,
@@ -334,15 +334,16 @@ fn runs_started(runs: &[[u8; 4]], low: u16) -> usize {
 }
 
 fn count_runs(runs: &[[u8; 4]]) -> Result<u64, Fault> {
-    let (mut counted, mut free_from) = (0, 0);
+    let (mut counted, mut may_start_at) = (0, 0);
     for run in runs {
         let start = u32::from(run_start(*run));
         let end = start + run_len(*run);
-        if start < free_from || end > 1 << 16 {
+        if start < may_start_at || end > 1 << 16 {
             return Err(Fault::Order);
         }
         counted += u64::from(run_len(*run));
-        free_from = end;
+        // A run that goes on where the one before ends: CRoaring and roaring-rs refuse it too.
+        may_start_at = end + 1;
     }
     Ok(counted)
 }

@@ -56,8 +56,10 @@ pub enum SetError {
         /// Where the offset is stated.
         offset: u64,
     },
-    /// Values or runs out of order.
-    #[error("the container at byte {offset} is out of order: serialize the number set again")]
+    /// Values or runs out of order, or runs that touch.
+    #[error(
+        "the container at byte {offset} has values out of order or runs that touch: serialize the number set again"
+    )]
     ContainerOrder {
         /// Where the container's values are.
         offset: u64,

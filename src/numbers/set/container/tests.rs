@@ -53,3 +53,25 @@ fn damaged_bytes_give_answers_and_no_panic() {
         assert!(found <= 65_536, "the iteration ends");
     }
 }
+
+#[test]
+fn runs_that_touch_are_refused_as_the_libraries_of_the_format_do() {
+    let samples: Vec<AtomicU16> = (0..BITMAP_SAMPLES).map(|_| AtomicU16::new(0)).collect();
+    let of = |runs: &[(u16, u16)]| -> Vec<[u8; 4]> {
+        let bytes = |(first, more): &(u16, u16)| -> [u8; 4] {
+            std::array::from_fn(|i| if i < 2 { first.to_le_bytes()[i] } else { more.to_le_bytes()[i - 2] })
+        };
+        runs.iter().map(bytes).collect()
+    };
+    for (runs, expected) in [
+        (of(&[(7, 0), (9, 1)]), Ok(())),
+        (of(&[(7, 0), (8, 1)]), Err(Fault::Order)),
+        (of(&[(7, 1), (8, 0)]), Err(Fault::Order)),
+        (of(&[(0, 0), (1, 1)]), Err(Fault::Order)),
+        (of(&[(9, 1), (7, 0)]), Err(Fault::Order)),
+        (of(&[(65_534, 2)]), Err(Fault::Order)),
+        (of(&[(65_533, 2)]), Ok(())),
+    ] {
+        assert_eq!(Container::Runs(&runs, &samples).validate(3), expected, "{runs:?}");
+    }
+}

@@ -33,7 +33,7 @@ BEYOND_THE_SCHEMA = [
     r"encoding is .* give a name of the Encoding Standard",
     r"(column|first|last) is .* give the name of a column",
     r"the CSV has no column",
-    r"format is for a list: leave it out with state",
+    r" is for a list: leave it out with (state|holder)",
     r"(days|from|to|closed) is ",
     # What bytes mean.
     r"is not a portable Roaring bitmap",

@@ -49,7 +49,9 @@ pub(crate) fn open(
             Unusable::Io(error) => thread::not_kept(&error),
             why => thread::gone(&why),
         }
-        log.reset(next_frame - 1, clock.now_nanos());
+        // The journal's start writes a frame with a later time.
+        log.note_frame_time(clock.now_nanos());
+        log.reset(next_frame - 1);
         0
     });
     Events::new(log, Arc::clone(clock), first_mark)

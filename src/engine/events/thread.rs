@@ -296,8 +296,7 @@ impl Follow {
         self.pending.clear();
         self.told.clear();
         self.follower.skip_to_newest()?;
-        let now_nanos = self.events.clock.now_nanos();
-        self.events.log.reset(self.follower.next().saturating_sub(1), now_nanos);
+        self.events.log.reset(self.follower.next().saturating_sub(1));
         self.known.begin();
         self.events.log.begin(&|pool| self.known.has(pool))?;
         self.events.wake(|_| true);
@@ -371,7 +370,8 @@ pub(crate) struct EventThread {
 }
 
 impl EventThread {
-    /// Starts it, before the journal writes the first frame after the recovered ones.
+    /// Starts it, before the journal has records after the recovered ones, and after its start has written a frame
+    /// with the time: what the log's first positions are made of is durable then.
     pub(crate) fn start(
         events: &Arc<Events>,
         journal: &Arc<Journal>,

@@ -154,9 +154,9 @@ impl Engine {
         shared.keys.restore(keys, clock.now(), is_known, live_until);
         let pools = Arc::new(ArcSwap::from_pointee(pools));
         let journal_dir = data_dir::journal_dir(data_dir);
+        let running = start_journal(config, &shared, &pools, &report)?;
         let start = |events| EventThread::start(events, &journal, &pools, &journal_dir, &report.journal);
         let event_thread = shared.events.as_ref().map(start).transpose().map_err(in_dir)?;
-        let running = start_journal(config, &shared, &pools, &report)?;
         let announcements = Arc::clone(&shared.announcements);
         journal.on_refusal(move || announcements.refuse_all());
         let waking = WakingThread::start(&shared.announcements, &pools).map_err(in_dir)?;

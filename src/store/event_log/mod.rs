@@ -7,10 +7,11 @@
 //!
 //! `event_batch` has the format. Each pool's events have sequence numbers of their own, without a hole. Those of a
 //! pool without any begin at the time of the journal's last frame since 2020, in units of 128 ns, which is less than
-//! an event takes. Those of a log that begins anew begin a second after both that time and the clock's. The time of a
-//! frame never runs back, whatever the wall clock does: so a position of an earlier log, as of a restored data
-//! directory, is never taken for one of this log. Nothing is synced before the daemon ends: after a loss of power the
-//! log begins anew, which a reader learns from its position being gone.
+//! an event takes. Those of a log that begins anew begin a second after that time. The time of a frame never runs
+//! back, whatever the wall clock does: so a position of an earlier log, as of a restored data directory, is never taken
+//! for one of this log. That holds only for times that a durable frame has, so the first file is made after the frame
+//! that each start of the journal writes. The log itself is not synced before the daemon ends: after a loss of power
+//! it begins anew, which a reader learns from its position being gone.
 //!
 //! Nothing that a reply confirms depends on the log. So it is on the plain disk: what cannot be written is tried again,
 //! and what cannot be used is forgotten.
@@ -100,15 +101,15 @@ impl EventLog {
     }
 
     /// Begins anew after a frame of the journal: what came before is gone.
-    pub fn reset(&self, covered: u64, now_nanos: u64) {
+    pub fn reset(&self, covered: u64) {
         let mut inner = self.inner();
         let frame_nanos = inner.frame_nanos;
-        let later = now_nanos.max(frame_nanos).saturating_add(ANEW_NANOS) >> FIRST_SHIFT;
-        let used = inner.after_all().max(later);
+        let used = inner.after_all().max(frame_nanos.saturating_add(ANEW_NANOS) >> FIRST_SHIFT);
         *inner = Inner { covered, used, frame_nanos, is_anew: true, ..Inner::default() };
     }
 
-    /// Notes the time of a frame that is durable, in nanoseconds since 2020.
+    /// Notes the time of a frame, in nanoseconds since 2020. It is durable before a file of the log is made and before
+    /// a position is told.
     pub fn note_frame_time(&self, frame_nanos: u64) {
         let mut inner = self.inner();
         inner.frame_nanos = inner.frame_nanos.max(frame_nanos);
@@ -368,17 +369,17 @@ mod tests {
         // The files are there.
         let after = log(dir.path(), 2);
         assert!(matches!(after.load(), Err(Unusable::PowerLost)));
-        after.reset(1, NANOS_PER_SECOND);
+        after.reset(1);
         assert!(after.kept(POOL).oldest > next);
 
         // Only the journal is.
         let after = log(&dir.path().join("empty"), 2);
         assert!(matches!(after.load(), Err(Unusable::Empty)));
         after.note_frame_time(100 * NANOS_PER_SECOND);
-        after.reset(1, NANOS_PER_SECOND);
+        after.reset(1);
         assert!(after.kept(POOL).oldest > next);
         let again = append(&after, 1);
-        after.reset(1, NANOS_PER_SECOND);
+        after.reset(1);
         assert!(after.kept(POOL).oldest > again, "it begins anew while it runs");
     }
 
@@ -386,7 +387,8 @@ mod tests {
     fn a_log_that_ended_without_an_event_keeps_where_it_began() {
         let dir = tempfile::tempdir().unwrap();
         let before = log(dir.path(), 1);
-        before.reset(1, 100 * NANOS_PER_SECOND);
+        before.note_frame_time(100 * NANOS_PER_SECOND);
+        before.reset(1);
         let begins = before.kept(POOL).oldest;
         before.begin(&|_| true).unwrap();
         before.close().unwrap();

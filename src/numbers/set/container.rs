@@ -342,7 +342,7 @@ fn count_runs(runs: &[[u8; 4]]) -> Result<u64, Fault> {
             return Err(Fault::Order);
         }
         counted += u64::from(run_len(*run));
-        // A run that goes on where the one before ends: CRoaring and roaring-rs refuse it too.
+        // A run that goes on where the one before it ends: CRoaring and roaring-rs refuse it too.
         may_start_at = end + 1;
     }
     Ok(counted)

@@ -9,6 +9,8 @@ use crate::store::event_batch::Section;
 
 /// Bytes of a file after which the place of a pool's next event is noted again.
 const MARK_BYTES: u64 = 32 << 10;
+/// The unit of the first sequence number, in nanoseconds, as a shift.
+pub(super) const FIRST_SHIFT: u32 = 7;
 
 /// Where a pool's events from `seq` on begin, at the latest.
 pub(super) struct Mark {
@@ -85,6 +87,13 @@ pub(super) struct Inner {
 }
 
 impl Inner {
+    /// The next sequence number of a pool.
+    pub(super) fn next_of(&self, pool: u64) -> u64 {
+        // Not one that was given out before the log began anew.
+        let first = (self.frame_nanos >> FIRST_SHIFT).max(self.used);
+        self.next.get(&pool).copied().unwrap_or(first)
+    }
+
     /// A sequence number after all that were given out.
     pub(super) fn after_all(&self) -> u64 {
         self.next.values().map(|next| next + 1).fold(self.used, u64::max)

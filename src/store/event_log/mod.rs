@@ -33,7 +33,7 @@ use crate::disk::device::Disk;
 use crate::sys::sync::{Mutex, MutexGuard};
 
 use super::event_batch::{self, BatchHead, NO_POOL, RawEvent};
-use files::{Inner, LogFile};
+use files::{FIRST_SHIFT, Inner, LogFile};
 
 pub use files::{Cursor, Kept};
 pub use retention::{Keep, MAX_KEPT_HOURS, MIN_KEPT_BYTES, NotAKeep};
@@ -41,8 +41,6 @@ pub use unusable::Unusable;
 
 /// The parts that what is kept is removed in.
 const PARTS: u64 = 16;
-/// The unit of the first sequence number, in nanoseconds, as a shift.
-const FIRST_SHIFT: u32 = 7;
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 /// How much later than all before it a log begins anew: one frame may have more events than its time has units.
 const ANEW_NANOS: u64 = NANOS_PER_SECOND;
@@ -318,9 +316,8 @@ impl EventLog {
     /// What is kept of a pool.
     pub fn kept(&self, pool: u64) -> Kept {
         let mut inner = self.inner();
-        // Not one that was given out before the log began anew.
-        let first = (inner.frame_nanos >> FIRST_SHIFT).max(inner.used);
-        let next = *inner.next.entry(pool).or_insert(first);
+        let next = inner.next_of(pool);
+        inner.next.insert(pool, next);
         let oldest = inner.files.iter().find_map(|file| file.pools.get(&pool)).map_or(next, |found| found.0);
         Kept { oldest, next }
     }
@@ -381,6 +378,23 @@ mod tests {
         let again = append(&after, 1);
         after.reset(1);
         assert!(after.kept(POOL).oldest > again, "it begins anew while it runs");
+    }
+
+    #[test]
+    fn a_reader_of_before_is_told_that_the_log_has_begun_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = log(dir.path(), 1);
+        let mut behind = Cursor::new(POOL, log.kept(POOL).oldest);
+        let mut at_end = Cursor::new(POOL, append(&log, 3));
+        let read = |cursor: &mut Cursor| log.read(cursor, &mut |_, _, _| true).map_err(|error| error.kind());
+        assert_eq!(read(&mut behind), Ok(true));
+        assert_eq!((read(&mut behind), read(&mut at_end)), (Ok(false), Ok(false)), "nothing yet");
+
+        log.reset(1);
+        let gone = Err(io::ErrorKind::NotFound);
+        assert_eq!((read(&mut behind), read(&mut at_end)), (gone, gone));
+        let mut from_now_on = Cursor::new(POOL, log.kept(POOL).oldest);
+        assert_eq!(read(&mut from_now_on), Ok(false));
     }
 
     #[test]

@@ -16,6 +16,7 @@ const READ_BYTES: usize = 32 << 10;
 impl EventLog {
     /// Where the event that a reader wants stands, or shortly before it; `None` if there is none yet.
     fn find(&self, cursor: &Cursor) -> io::Result<Option<(u64, Arc<File>, u64)>> {
+        let gone = || Err(io::Error::new(io::ErrorKind::NotFound, "the next event is not kept any more"));
         let inner = self.inner();
         for file in &inner.files {
             let Some((first, end, _)) = file.pools.get(&cursor.pool) else { continue };
@@ -23,13 +24,14 @@ impl EventLog {
                 continue;
             }
             if *first > cursor.next {
-                return Err(io::Error::new(io::ErrorKind::NotFound, "the next event is not kept any more"));
+                return gone();
             }
             let before = |mark: &&Mark| mark.pool == cursor.pool && mark.seq <= cursor.next;
             let offset = file.marks.iter().rev().find(before).map_or(0, |mark| mark.offset);
             return Ok(Some((file.sequence, Arc::clone(&file.file), offset)));
         }
-        Ok(None)
+        // No file has it: it is still to come, unless the log has begun anew or its files were removed.
+        if cursor.next < inner.next_of(cursor.pool) { gone() } else { Ok(None) }
     }
 
     /// Calls `take` with each of the next events and the names of its batch until it returns false, for a part of

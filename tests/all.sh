@@ -79,11 +79,7 @@ RUSTFLAGS="--cfg allotd_loom" cargo test --locked --release --lib --target-dir t
 step "simulation of the whole engine under a deterministic scheduler"
 tests/simulation.sh
 step "fuzz targets, $FUZZ_SECONDS s each"
-cargo metadata --locked --manifest-path fuzz/Cargo.toml --format-version 1 >/dev/null
-for target in set_open number_list journal tokens http_request http_json; do
-    # libFuzzer needs flags of rustc that are not stable; the toolchain itself may be.
-    RUSTC_BOOTSTRAP=1 cargo fuzz run "$target" -- -max_total_time="$FUZZ_SECONDS" -verbosity=0 -print_final_stats=1
-done
+tests/fuzz.sh "$FUZZ_SECONDS"
 if command -v valgrind >/dev/null; then
     step "instructions of a lease, against those of a bare response"
     cargo bench --locked --bench instructions

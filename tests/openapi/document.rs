@@ -120,6 +120,31 @@ impl Document {
         parts.flat_map(|part| self.codes_in(&part)).collect()
     }
 
+    /// Where in a value of a schema there can be members, as pointers into the value. Of an array the first item.
+    pub(crate) fn members(&self, schema: &str) -> Vec<String> {
+        let value = self.at(schema);
+        if let Some(target) = value["$ref"].as_str() {
+            return self.members(target.strip_prefix('#').unwrap());
+        }
+        let below = |schema: String, name: &str| {
+            let deeper = self.members(&schema).into_iter();
+            deeper.map(|rest| format!("/{name}{rest}")).collect::<Vec<_>>()
+        };
+        let mut found = Vec::new();
+        for name in value["properties"].as_object().into_iter().flat_map(|members| members.keys()) {
+            found.push(format!("/{}", escaped(name)));
+            found.extend(below(format!("{schema}/properties/{}", escaped(name)), &escaped(name)));
+        }
+        if value.get("items").is_some() {
+            found.extend(below(format!("{schema}/items"), "0"));
+        }
+        for key in ["oneOf", "anyOf", "allOf"] {
+            let parts = 0..value[key].as_array().map_or(0, Vec::len);
+            found.extend(parts.flat_map(|part| self.members(&format!("{schema}/{key}/{part}"))));
+        }
+        found
+    }
+
     /// The names of an object's properties.
     pub(crate) fn fields(&self, schema: &str) -> BTreeSet<String> {
         self.at(&format!("{schema}/properties")).as_object().unwrap().keys().cloned().collect()
@@ -219,6 +244,11 @@ impl Operation<'_> {
     /// The schema of its JSON body, if it has one.
     pub(crate) fn json_request(&self) -> Option<String> {
         self.document.media_type(&format!("{}/requestBody", self.pointer), "application/json")
+    }
+
+    /// The example of its JSON body.
+    pub(crate) fn json_example(&self) -> &Value {
+        self.document.at(&format!("{}/requestBody/content/application~1json/example", self.pointer))
     }
 }
 

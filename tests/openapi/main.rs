@@ -12,6 +12,7 @@ mod support;
 use std::collections::{BTreeMap, BTreeSet};
 
 use document::Document;
+use serde_json::Value;
 use support::Server;
 
 #[test]
@@ -198,4 +199,32 @@ fn its_parameters_and_fields_are_those_that_the_daemon_names() {
         let (_, names) = detail.split_once("expected ").unwrap();
         assert_eq!(document.fields(&schema), listed(&mut names.split('`').skip(1).step_by(2)), "{path}");
     }
+}
+
+#[test]
+fn null_is_refused_where_it_has_none() {
+    let document = Document::load();
+    let server = Server::with_pool("", "79033100626");
+    let mut refused = 0;
+    // The members of a cluster answer those calls.
+    for operation in document.operations().filter(|operation| !operation.path.starts_with("/v1/cluster")) {
+        let Some(schema) = operation.json_request() else { continue };
+        let path = operation.example_path().replace("demo", "ru");
+        for member in document.members(&schema) {
+            let mut body = operation.json_example().clone();
+            let (object, name) = member.rsplit_once('/').unwrap();
+            let Some(Value::Object(members)) = body.pointer_mut(object) else { continue };
+            members.insert(name.to_owned(), Value::Null);
+            if document.check(&schema, &body).is_ok() {
+                continue;
+            }
+            let answer = server.send(operation.method, &path, "application/json", &body.to_string());
+            assert_eq!(answer.status, 400, "{path} takes {body}: {}", answer.body);
+            // Refused as a body, not for what else it says.
+            let detail = answer.json()["detail"].as_str().unwrap().to_owned();
+            assert!(detail.starts_with("The body is refused: "), "{path} of {body}: {detail}");
+            refused += 1;
+        }
+    }
+    assert!(refused > 40, "only {refused} members were tried");
 }

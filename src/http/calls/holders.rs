@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use crate::auth::principal::Principal;
 use crate::domain::holder::HolderName;
+use crate::domain::json_fields::given;
 use crate::domain::settings::{NextState, check_outcome_name};
 use crate::engine::operations::by_holder::MAX_LISTED_LEASES;
 use crate::engine::pool::Pool;
@@ -32,7 +33,9 @@ const MAX_TOP: u32 = 1_000;
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "an object like {\"outcome\":\"no_answer\"}")]
 struct ReturnBody {
+    #[serde(default, deserialize_with = "given")]
     outcome: Option<String>,
+    #[serde(default, deserialize_with = "given")]
     then: Option<NextState>,
 }
 

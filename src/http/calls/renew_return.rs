@@ -67,7 +67,9 @@ struct ReturnBody {
 struct ReturnItemBody {
     number: NumberField,
     token: TokenField,
+    #[serde(default, deserialize_with = "given")]
     outcome: Option<String>,
+    #[serde(default, deserialize_with = "given")]
     then: Option<NextState>,
 }
 

@@ -20,7 +20,6 @@ fn the_commands_of_the_readme_work_as_they_are() {
     // Other addresses and ports of this machine are not the test's.
     let commands = commands.replace("0.0.0.0:7443", "127.0.0.1:7443").replace("7443", &port.to_string());
     let directory = tempfile::tempdir().unwrap();
-    fs::write(directory.path().join("numbers.txt"), "79120000000\n79120000001\n").unwrap();
     let binary = Path::new(env!("CARGO_BIN_EXE_allotd"));
     let path = format!("{}:{}", binary.parent().unwrap().display(), std::env::var("PATH").unwrap());
     // Whoever types the next command is slower than the daemon; a script is not.

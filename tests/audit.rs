@@ -35,6 +35,11 @@ fn each_change_is_recorded_with_who_made_it_and_what_was_before() {
     change(&mut client, "POST", "/v1/pools/ru/pause?reason=carrier%20is%20down", "", 200);
     change(&mut client, "PUT", "/v1/lists/optouts", "100001\n", 201);
     assert_eq!(client.call("GET", "/v1/pools/ru").unwrap().status, 200);
+    // Nothing is changed by these.
+    change(&mut client, "POST", "/v1/pools/ru/numbers?dry_run=true", "200000\n", 200);
+    change(&mut client, "POST", "/v1/pools/ru/retire?dry_run=true", "100000\n", 200);
+    change(&mut client, "POST", "/v1/pools/ru/release?dry_run=true", "100000\n", 200);
+    change(&mut client, "POST", "/v1/lists/optouts/numbers?dry_run=true", "100002\n", 200);
     let records_so_far = records(&logged, "audit.log");
     let calls: Vec<_> = records_so_far.iter().map(|record| record["call"].as_str().unwrap()).collect();
     assert_eq!(calls, ["create_pool", "change_pool", "change_pool", "pause", "create_list"]);

@@ -17,14 +17,18 @@ seed="${FUZZ_SEED:-1}"
 export RUSTC_BOOTSTRAP=1
 cargo metadata --locked --manifest-path fuzz/Cargo.toml --format-version 1 >/dev/null
 cargo fuzz build
+built=fuzz/target/$(rustc -vV | sed -n 's/^host: //p')/release
 logs=$(mktemp -d)
 trap 'rm -rf "$logs"' EXIT
-export seconds seed logs
+export seconds seed built logs
+# The programs themselves: each `cargo fuzz run` would hold what the others wait for.
 run() {
-    if cargo fuzz run "$1" -- -max_total_time="$seconds" -seed="$seed" -verbosity=0 -print_final_stats=1 >"$logs/$1" 2>&1; then
+    mkdir -p "fuzz/corpus/$1" "fuzz/artifacts/$1"
+    if "$built/$1" "fuzz/corpus/$1" -artifact_prefix="fuzz/artifacts/$1/" -max_total_time="$seconds" -seed="$seed" \
+        -verbosity=0 -print_final_stats=1 >"$logs/$1" 2>&1; then
         printf '%-14s %9d inputs\n' "$1" "$(sed -n 's/^stat::number_of_executed_units: *//p' "$logs/$1")"
     else
-        cat "$logs/$1"
+        tail -n 100 "$logs/$1"
         return 1
     fi
 }

@@ -238,3 +238,41 @@ fn a_full_disk_delays_or_refuses_and_the_daemon_goes_on() {
     assert!(refused > 0 && bench.was_injected());
     assert_eq!(daemon.stop(), Some(0));
 }
+
+#[test]
+fn a_write_that_hangs_is_told_by_readiness_and_the_last_minute() {
+    const HANGS: Duration = Duration::from_secs(9);
+    if !can_trace() {
+        return;
+    }
+    let bench = Bench::new();
+    let fault = format!("pwrite64:delay_enter={}:when=30", HANGS.as_micros());
+    let daemon = bench.start(&["--durability", "sync"], &fault).unwrap();
+    let mut caller = daemon.client();
+    let waits = std::thread::spawn(move || {
+        (0..CALLS).any(|_| {
+            let begun = Instant::now();
+            caller.call("POST", "/v1/pools/ru/lease").unwrap().status == 200 && begun.elapsed() > HANGS / 2
+        })
+    });
+    let mut asker = daemon.client();
+    let deadline = Instant::now() + Duration::from_secs(PATIENCE_SECONDS);
+    let answer = loop {
+        let answer = asker.call("GET", "/readyz").unwrap();
+        if answer.status != 200 || Instant::now() > deadline {
+            break answer;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    };
+    assert_eq!(answer.problem(), (503, "not_ready".to_owned()));
+    assert!(answer.body.contains("has not ended for 5 s"), "{}", answer.body);
+    assert!(waits.join().unwrap(), "no lease waited");
+    assert_eq!(asker.call("GET", "/readyz").unwrap().status, 200);
+    let journal = asker.call("GET", "/v1/stats").unwrap().json()["journal"].clone();
+    assert!(journal["waiting_seconds"].as_f64().unwrap() < 1.0, "{journal}");
+    for figure in ["sync_1m_us", "commit_wait_1m_us"] {
+        let longest = Duration::from_micros(journal[figure]["max"].as_f64().unwrap() as u64);
+        assert!(longest > HANGS / 2, "{figure} of {journal}");
+    }
+    assert_eq!(daemon.stop(), Some(0));
+}

@@ -10,11 +10,9 @@ pub(crate) fn event_of(call: Call) -> Option<(&'static str, &'static str)> {
         Call::ChangePool => ("pool_changed", "the settings of a pool were changed"),
         Call::DeletePool => ("pool_deleted", "a pool was deleted"),
         Call::AddNumbers => ("numbers_added", "numbers were added to a pool"),
-        Call::Retire => ("numbers_retired", "numbers of a pool were retired, or counted by a dry run"),
-        Call::Reinstate => {
-            ("numbers_reinstated", "numbers of a pool were reinstated, or counted by a dry run")
-        }
-        Call::Release => ("numbers_released", "numbers of a pool were released, or counted by a dry run"),
+        Call::Retire => ("numbers_retired", "numbers of a pool were retired"),
+        Call::Reinstate => ("numbers_reinstated", "numbers of a pool were reinstated"),
+        Call::Release => ("numbers_released", "numbers of a pool were released"),
         Call::ReturnHolder => ("holder_returned", "all that a holder had was returned"),
         Call::StartRound => ("round_started", "the next round of a pool was started"),
         Call::ChangeZones => ("zones_changed", "the time zones of a pool's numbers were replaced or removed"),
@@ -22,11 +20,9 @@ pub(crate) fn event_of(call: Call) -> Option<(&'static str, &'static str)> {
         Call::Resume => ("pool_resumed", "a pool was resumed"),
         Call::CreateList => ("list_created", "a list was created"),
         Call::DeleteList => ("list_deleted", "a list was deleted"),
-        Call::AddToList => ("list_added", "numbers were put on a list, or counted by a dry run"),
-        Call::RemoveFromList => ("list_removed", "numbers were taken off a list, or counted by a dry run"),
-        Call::ReplaceList => {
-            ("list_replaced", "the numbers of a list were replaced, or counted by a dry run")
-        }
+        Call::AddToList => ("list_added", "numbers were put on a list"),
+        Call::RemoveFromList => ("list_removed", "numbers were taken off a list"),
+        Call::ReplaceList => ("list_replaced", "the numbers of a list were replaced"),
         Call::Backup => ("backup_made", "a backup was made"),
         _ => return None,
     })

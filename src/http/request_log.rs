@@ -102,7 +102,7 @@ impl<'a> RequestInfo<'a> {
             let ids = Ids { request: &id, trace: trace.as_ref() };
             let end = Outcome { call, status, took, body: response.body(), unseen };
             self.tell(end, ids);
-            if event_of(call).is_some() && !self.is_access_refused(end) {
+            if event_of(call).is_some() && !self.is_dry_run() && !self.is_access_refused(end) {
                 let record = self.record(end, response.extensions(), &id);
                 worker_state::audit().add(record);
             }
@@ -113,6 +113,12 @@ impl<'a> RequestInfo<'a> {
         if let Some(header) = trace.and_then(|trace| trace.header()) {
             response.headers_mut().insert(&TRACEPARENT, header);
         }
+    }
+
+    /// Whether it asks what a change would do: nothing is changed by it.
+    fn is_dry_run(self) -> bool {
+        let query = self.path.and_then(|path| path.query());
+        query.and_then(|query| query::one(query, "dry_run")).is_some_and(|value| value == "true")
     }
 
     /// The record of a change, or of one that was refused, for the audit log.
@@ -171,6 +177,7 @@ impl<'a> RequestInfo<'a> {
         } else if self.is_access_refused(end) {
             self.log_refusal(end, ids);
         } else if end.status.is_success()
+            && !self.is_dry_run()
             && let Some((event, message)) = event_of(end.call)
         {
             info!(

@@ -112,9 +112,11 @@ impl Writer {
             // Read first, so that this group has all that was pushed before the stop.
             let last = self.stopped.load(Ordering::SeqCst);
             let group = self.journal.queues.begin_group();
+            self.journal.stats.begin_write();
             if let Err(error) = self.write_group(group) {
                 self.journal.poison("the journal could not be written", &error);
             }
+            self.journal.stats.end_write();
             if last || self.journal.is_poisoned() {
                 return self;
             }

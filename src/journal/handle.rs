@@ -290,6 +290,11 @@ impl Journal {
         self.stats.snapshot()
     }
 
+    /// For how long the group that is being written has been: what is not confirmed waits for it. Zero if none is.
+    pub fn writing_for(&self) -> Duration {
+        self.stats.writing_for()
+    }
+
     /// Completed checkpoints.
     pub(crate) fn checkpoints(&self) -> u64 {
         self.stats.checkpoints.load(Ordering::Relaxed)

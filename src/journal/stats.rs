@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::histogram::{Distribution, DistributionSnapshot};
 use crate::log;
 use crate::sys::atomics::{AtomicU64, Ordering};
+use crate::sys::monotonic::monotonic_nanos;
 
 /// Latencies are stored with an error of at most 1 in 2^6.
 const GROUPING_POWER: u8 = 6;
@@ -21,6 +22,8 @@ pub(super) struct JournalStats {
     records: AtomicU64,
     syncs: AtomicU64,
     sync_nanoseconds: Distribution,
+    /// When the group that is being written was begun, by the monotonic clock; 0 for none.
+    writing_since_nanos: AtomicU64,
     pub(super) files: AtomicU64,
     pub(super) checkpoints: AtomicU64,
     /// Engine's time of the last checkpoint, in seconds since 2020; 0 for none.
@@ -57,6 +60,7 @@ impl Default for JournalStats {
             records: AtomicU64::new(0),
             syncs: AtomicU64::new(0),
             sync_nanoseconds: Distribution::new(GROUPING_POWER, MAX_VALUE_POWER),
+            writing_since_nanos: AtomicU64::new(0),
             files: AtomicU64::new(0),
             checkpoints: AtomicU64::new(0),
             checkpoint_at_seconds: AtomicU64::new(0),
@@ -81,6 +85,24 @@ impl JournalStats {
         log::slow_sync(took);
         self.syncs.fetch_add(1, Ordering::Relaxed);
         self.sync_nanoseconds.record(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+    }
+
+    /// Notes that a group is being written.
+    pub(super) fn begin_write(&self) {
+        self.writing_since_nanos.store(monotonic_nanos(), Ordering::Relaxed);
+    }
+
+    /// Notes that it is written.
+    pub(super) fn end_write(&self) {
+        self.writing_since_nanos.store(0, Ordering::Relaxed);
+    }
+
+    /// For how long the group that is being written has been; zero if there is none.
+    pub(super) fn writing_for(&self) -> Duration {
+        match self.writing_since_nanos.load(Ordering::Relaxed) {
+            0 => Duration::ZERO,
+            since => Duration::from_nanos(monotonic_nanos().saturating_sub(since)),
+        }
     }
 
     /// The counts now.

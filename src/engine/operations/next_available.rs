@@ -4,26 +4,12 @@ use crate::coordinates;
 use crate::engine::pool::Pool;
 use crate::engine::segment::Segments;
 use crate::engine::segment::within::Within;
-use crate::state::end_rules::ExpiryRule;
 use crate::state::time::Timestamp;
 
 /// Maximum blocks searched for the next number.
 const MAX_NEXT_BLOCKS: usize = 64;
 
 impl Pool {
-    /// The earliest time at which a number can become available without a call. Uses the due hints only and
-    /// reads no word; [`Self::next_available_at`] reads words and is more precise.
-    pub fn earliest_available_at(&self) -> Option<Timestamp> {
-        let segments = self.segments.load();
-        let due = segments.list.iter().filter_map(|segment| segment.state.due.earliest()).min()?;
-        match self.end_rules().on_expiry {
-            _ if self.counts().resting > 0 => Some(due),
-            ExpiryRule::Available => Some(due),
-            ExpiryRule::Rest(seconds) => Some(due.after(seconds)),
-            ExpiryRule::Done(_) | ExpiryRule::Retired => None,
-        }
-    }
-
     /// When the next number that a lease can choose becomes available without a call. `None` if there is no
     /// such number, or if the search gives up because too many leases end before it without making one
     /// available. Numbers that the hours close at present are left out: see [`Self::closed`].

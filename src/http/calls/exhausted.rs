@@ -64,19 +64,33 @@ fn look(pool: &Pool, within: Option<&Within>) -> Counted {
     Counted { counts, next: pool.next_available_at(within), closed }
 }
 
+/// What an operator can do about numbers that nothing but an operator makes available.
+pub(super) fn remedies(counts: &Counts) -> String {
+    let of = |count: u64, what: &'static str| (count > 0).then_some(what);
+    let some = [
+        of(counts.done, "start the next round"),
+        of(counts.blocked, "take numbers off the lists that block them"),
+        of(counts.retired, "reinstate numbers"),
+    ];
+    let some: Vec<_> = some.into_iter().flatten().collect();
+    if some.is_empty() { "add some".to_owned() } else { format!("{} or add some", some.join(", ")) }
+}
+
 /// When to try again: as text, and in seconds. `next` is when a number becomes available, `opens_at` when closed
-/// ones open.
-pub(super) fn when(next: Option<Timestamp>, opens_at: Option<Timestamp>, now: Timestamp) -> (String, u64) {
+/// ones open; if neither is known, the numbers of `counts` wait for an operator.
+pub(super) fn when(
+    next: Option<Timestamp>,
+    opens_at: Option<Timestamp>,
+    counts: &Counts,
+    now: Timestamp,
+) -> (String, u64) {
     let soonest = [next, opens_at].into_iter().flatten().min();
     let text = match soonest {
         Some(time) if Some(time) == next => {
             format!("try again at {time}, when the next number can become available")
         }
         Some(time) => format!("try again at {time}, when closed numbers open"),
-        None => {
-            "none will become available without an operator: start the next round, reinstate numbers or add some"
-                .to_owned()
-        }
+        None => format!("none will become available without an operator: {}", remedies(counts)),
     };
     let retry_after = soonest.map_or(EXHAUSTED_RETRY_AFTER_SECONDS, |next| {
         next.unix_seconds().saturating_sub(now.unix_seconds()).max(1)
@@ -91,7 +105,7 @@ pub(super) fn time_json(time: Option<Timestamp>) -> String {
 
 pub(super) fn exhausted(counted: &Counted, now: Timestamp) -> Problem {
     let Counted { counts, closed, .. } = counted;
-    let (when, retry_after) = when(counted.next, counted.opens_at(), now);
+    let (when, retry_after) = when(counted.next, counted.opens_at(), counts, now);
     let detail = if counts.numbers == 0 {
         "The pool has no numbers within the given prefixes and ranges: give others, or add numbers".to_owned()
     } else {

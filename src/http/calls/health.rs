@@ -14,6 +14,9 @@ use crate::http::response::json;
 use crate::http::response::problem::Problem;
 use crate::journal::error::JournalError;
 
+/// A write or a sync of the journal that takes longer, in seconds, hangs.
+const MAX_WRITE_SECONDS: u64 = 5;
+
 /// `GET /healthz`: the process responds.
 pub(crate) fn alive(_api: &Arc<Api>, _actor: &Actor, request: Request<Incoming>) -> Result<Handled, Problem> {
     query::none(query_of(&request))?;
@@ -26,6 +29,16 @@ pub(crate) fn ready(api: &Arc<Api>, _actor: &Actor, request: Request<Incoming>) 
     let journal = api.engine.journal().check();
     if let Err(error @ (JournalError::Poisoned | JournalError::Deposed | JournalError::Full)) = journal {
         return Err(error.into());
+    }
+    let waited = api.engine.journal().writing_for().as_secs();
+    if waited >= MAX_WRITE_SECONDS {
+        return Err(Problem::new(
+            Code::NotReady,
+            format!(
+                "A write to the journal has not ended for {waited} s, and nothing is confirmed meanwhile: look at the \
+                 disk of the data directory"
+            ),
+        ));
     }
     if api.draining.load(Ordering::Relaxed) {
         return Err(Problem::new(Code::NotReady, "The server is shutting down: use another one"));

@@ -8,6 +8,7 @@ use hyper::Request;
 use hyper::body::Incoming;
 use serde::Deserialize;
 
+use crate::domain::counts::Counts;
 use crate::domain::holder::HolderName;
 use crate::domain::json_fields::given;
 use crate::engine::operations::lease::{LeaseError, LeaseRequest};
@@ -291,7 +292,7 @@ impl Call {
 
     /// The refusal of a call that found no number, with the counts of each pool.
     async fn exhausted(&self, now: Timestamp) -> Result<Problem, Problem> {
-        let (mut next, mut opens_at, mut numbers) = (None::<Timestamp>, None::<Timestamp>, 0);
+        let (mut next, mut opens_at, mut all) = (None::<Timestamp>, None::<Timestamp>, Counts::default());
         let mut has_hours = false;
         let mut members = String::new();
         for Chosen { pool, within } in &self.chosen {
@@ -303,7 +304,7 @@ impl Call {
                 next = [next, counted.next].into_iter().flatten().min();
                 opens_at = [opens_at, counted.opens_at()].into_iter().flatten().min();
             }
-            numbers += counted.counts.numbers;
+            all.merge(counted.counts);
             let separator = if members.is_empty() { ",\"pools\":[" } else { "," };
             // Writing to a string does not fail.
             let _ = write!(
@@ -314,8 +315,8 @@ impl Call {
                 counted.times(),
             );
         }
-        let (when, retry_after) = when(next, opens_at, now);
-        let pools = self.chosen.len();
+        let (when, retry_after) = when(next, opens_at, &all, now);
+        let (pools, numbers) = (self.chosen.len(), all.numbers);
         let detail = if numbers == 0 {
             format!(
                 "None of the {pools} pools has numbers within the given prefixes and ranges: give others, or add numbers"

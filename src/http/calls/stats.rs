@@ -26,8 +26,8 @@ use crate::http::response::json;
 use crate::http::response::problem::Problem;
 use crate::http::response::stats::{
     CallStats, ClockState, Connections, Disk, EventLogStats, HolderStats, JournalStats, LastBackup, Latency,
-    Lateness, ListStats, Memory, PoolEvents, PoolRefusals, PoolStats, PrincipalStats, Rates, RefusalStats,
-    Reload, Stats, TopHolder, Totals,
+    Lateness, ListStats, Memory, PoolEvents, PoolStats, PrincipalStats, Rates, RefusalStats, Reload, Stats,
+    TopHolder, Totals,
 };
 use crate::journal::error::JournalError;
 use crate::state::time::Timestamp;
@@ -60,12 +60,7 @@ fn stats_of(api: &Api, actor: &Actor) -> Stats {
             .collect(),
         lists: lists_of(api, actor).iter().map(list_stats).collect(),
         requests: api.stats.requests().iter().map(|call| call_stats(api, call)).collect(),
-        refusals: api
-            .stats
-            .refusals()
-            .iter()
-            .map(|(code, refused)| refusal_stats(api, code, refused))
-            .collect(),
+        refusals: refusals(api),
         principals: principals(api, actor),
         connections: Connections {
             open: connections.open,
@@ -104,7 +99,7 @@ fn pool_stats(api: &Api, pool: &Pool) -> PoolStats {
     let (counts, closed) = pool.counts_by_hours();
     let (totals, rates, lateness) = (pool.totals(), pool.rates(counts.available), pool.lateness());
     let waiters = pool.waiters();
-    let next_at = if counts.available == 0 { pool.earliest_available_at() } else { None };
+    let next_at = if counts.available == 0 { pool.next_available_at(None) } else { None };
     PoolStats {
         numbers: counts.numbers,
         available: counts.available,
@@ -151,13 +146,20 @@ fn pool_stats(api: &Api, pool: &Pool) -> PoolStats {
     }
 }
 
-fn pool_refusals(api: &Api, pool: &Pool) -> BTreeMap<String, PoolRefusals> {
-    let stats = |refused: Refused| PoolRefusals {
-        count: refused.count,
-        last_at: Timestamp::new(refused.last_at_seconds).to_string(),
-    };
+fn refusals(api: &Api) -> BTreeMap<String, RefusalStats> {
+    let refusals = api.stats.refusals();
+    api.stats.recent().with_oldest(|sample| {
+        let before = |code| sample.map_or(0, |sample| sample.refused(code));
+        refusals.iter().map(|(code, refused)| refusal_stats(code, refused, before(code))).collect()
+    })
+}
+
+fn pool_refusals(api: &Api, pool: &Pool) -> BTreeMap<String, RefusalStats> {
     let refusals = api.stats.refusals_of_pool(pool.id());
-    refusals.into_iter().map(|(code, refused)| (code.to_owned(), stats(refused))).collect()
+    api.stats.recent().with_oldest(|sample| {
+        let before = |code| sample.map_or(0, |sample| sample.refused_of_pool(pool.id(), code));
+        refusals.iter().map(|(code, refused)| refusal_stats(code, refused, before(code))).collect()
+    })
 }
 
 fn list_stats(list: &ListFigures) -> (String, ListStats) {
@@ -213,8 +215,8 @@ fn latency(nanoseconds: &DistributionSnapshot) -> Latency {
     }
 }
 
-fn refusal_stats(api: &Api, code: &str, refused: &Refused) -> (String, RefusalStats) {
-    let before = api.stats.recent().with_oldest(|sample| sample.map_or(0, |sample| sample.refused(code)));
+/// Of the refusals with a code, of which there were `before` a minute ago.
+fn refusal_stats(code: &str, refused: &Refused, before: u64) -> (String, RefusalStats) {
     let stats = RefusalStats {
         count: refused.count,
         count_1m: refused.count - before.min(refused.count),
@@ -262,7 +264,11 @@ fn last_backup(api: &Api, actor: &Actor) -> LastBackup {
 
 fn journal_stats(api: &Api) -> JournalStats {
     let journal = api.engine.journal();
-    let counted = journal.stats();
+    let (counted, waits) = (journal.stats(), api.stats.commit_wait_nanoseconds());
+    let (recent_syncs, recent_waits) = api.stats.recent().with_oldest(|sample| match sample {
+        Some(sample) => (counted.sync_nanoseconds.since(sample.syncs()), waits.since(sample.commit_waits())),
+        None => (counted.sync_nanoseconds.clone(), waits.clone()),
+    });
     let state = match journal.check() {
         Ok(()) => "ok",
         Err(JournalError::Full) => "full",
@@ -281,7 +287,10 @@ fn journal_stats(api: &Api) -> JournalStats {
         syncs: counted.syncs,
         records_per_sync: rounded(counted.records as f64 / counted.syncs.max(1) as f64, 10.0),
         sync_us: latency(&counted.sync_nanoseconds),
-        commit_wait_us: latency(&api.stats.commit_wait_nanoseconds()),
+        sync_1m_us: latency(&recent_syncs),
+        commit_wait_us: latency(&waits),
+        commit_wait_1m_us: latency(&recent_waits),
+        waiting_seconds: rounded(journal.writing_for().as_secs_f64(), 10.0),
         unsynced_records: journal.pending_records(),
         files: counted.files,
         checkpoints: counted.checkpoints,

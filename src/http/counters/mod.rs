@@ -17,7 +17,7 @@ use crate::sys::monotonic::monotonic_nanos;
 
 use pool_latency::PoolLatencies;
 use principals::{PrincipalCounters, PrincipalCounts};
-use recent::Recent;
+use recent::{Counts, Recent};
 use refusals::{RefusalCounters, Refusals};
 use requests::{CallSnapshot, RequestCounters};
 
@@ -172,9 +172,15 @@ impl Stats {
     }
 
     /// Keeps a sample of the counters for the stats of the last minute. To be called every
-    /// [`recent::SAMPLE_INTERVAL_SECONDS`].
-    pub fn keep_sample(&self) {
-        self.recent.keep(self.requests(), self.refusals());
+    /// [`recent::SAMPLE_INTERVAL_SECONDS`]. `syncs` is how long the journal's syncs took, in nanoseconds.
+    pub fn keep_sample(&self, syncs: DistributionSnapshot) {
+        self.recent.keep(Counts {
+            requests: self.requests(),
+            refusals: self.refusals(),
+            refusals_by_pool: refusals::snapshot_by_pool(self.workers.iter().map(|worker| &worker.refusals)),
+            syncs,
+            commit_waits: self.commit_wait_nanoseconds(),
+        });
         let now_nanos = monotonic_nanos();
         self.workers.iter().for_each(|worker| worker.pool_latencies.forget_old(now_nanos));
     }

@@ -74,6 +74,17 @@ pub fn snapshot_of_pool<'a>(workers: impl Iterator<Item = &'a RefusalCounters>, 
     sum
 }
 
+/// Adds up the refusals of several workers, by pool.
+pub fn snapshot_by_pool<'a>(workers: impl Iterator<Item = &'a RefusalCounters>) -> BTreeMap<u64, Refusals> {
+    let mut sum = BTreeMap::new();
+    for worker in workers {
+        for (pool, refusals) in &*worker.by_pool.lock().unwrap_or_else(PoisonError::into_inner) {
+            add(sum.entry(*pool).or_default(), refusals);
+        }
+    }
+    sum
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -97,6 +108,9 @@ mod tests {
         workers[1].record_of_pool(2, "paused", 6);
         let refused = |count, last_at_seconds| Refused { count, last_at_seconds };
         assert_eq!(snapshot_of_pool(workers.iter(), 1), Refusals::from([("exhausted", refused(2, 8))]));
+        let by_pool = snapshot_by_pool(workers.iter());
+        assert_eq!(by_pool[&1], Refusals::from([("exhausted", refused(2, 8))]));
+        assert_eq!(by_pool[&2], Refusals::from([("paused", refused(1, 6))]));
         workers[1].forget_pool(1);
         assert_eq!(snapshot_of_pool(workers.iter(), 1), Refusals::from([("exhausted", refused(1, 7))]));
         assert_eq!(snapshot_of_pool(workers.iter(), 2), Refusals::from([("paused", refused(1, 6))]));

@@ -69,7 +69,7 @@ pub(crate) struct PoolStats {
     pub(crate) latency_us: Option<Latency>,
     /// By error code. Absent of an earlier version.
     #[serde(default)]
-    pub(crate) refusals: BTreeMap<String, PoolRefusals>,
+    pub(crate) refusals: BTreeMap<String, RefusalStats>,
     /// Only of a pool that tracks holders.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) holders: Option<HolderStats>,
@@ -170,7 +170,7 @@ pub(crate) struct CallStats {
 }
 
 /// In microseconds.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Latency {
     pub(crate) p50: f64,
     pub(crate) p90: f64,
@@ -182,13 +182,8 @@ pub(crate) struct Latency {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct RefusalStats {
     pub(crate) count: u64,
+    #[serde(default)]
     pub(crate) count_1m: u64,
-    pub(crate) last_at: String,
-}
-
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct PoolRefusals {
-    pub(crate) count: u64,
     pub(crate) last_at: String,
 }
 
@@ -242,7 +237,13 @@ pub(crate) struct JournalStats {
     pub(crate) syncs: u64,
     pub(crate) records_per_sync: f64,
     pub(crate) sync_us: Latency,
+    #[serde(default)]
+    pub(crate) sync_1m_us: Latency,
     pub(crate) commit_wait_us: Latency,
+    #[serde(default)]
+    pub(crate) commit_wait_1m_us: Latency,
+    #[serde(default)]
+    pub(crate) waiting_seconds: f64,
     pub(crate) unsynced_records: u64,
     pub(crate) files: u64,
     pub(crate) checkpoints: u64,

@@ -36,6 +36,7 @@ use crate::http::counters::upkeep::Upkeep;
 use crate::http::limits::Limits;
 use crate::http::request::body::Bodies;
 use crate::http::request::origin::{AllowedHost, Names};
+use crate::journal::handle::Journal;
 
 use super::address::ListenAddress;
 use super::calls::Api;
@@ -175,7 +176,7 @@ impl Server {
         tokio::select! {
             () = shutdown => {}
             () = poisoned.notified() => {}
-            () = keep_samples(&control.api.stats) => {}
+            () = keep_samples(&control.api.stats, engine.journal()) => {}
         }
         control.api.draining.store(true, Ordering::SeqCst);
         engine.wake_waiters();
@@ -209,11 +210,11 @@ impl Server {
 }
 
 /// Keeps samples of the counters for the stats of the last minute; never ends.
-async fn keep_samples(stats: &Stats) {
+async fn keep_samples(stats: &Stats, journal: &Journal) {
     let mut interval = tokio::time::interval(Duration::from_secs(recent::SAMPLE_INTERVAL_SECONDS));
     loop {
         interval.tick().await;
-        stats.keep_sample();
+        stats.keep_sample(journal.stats().sync_nanoseconds);
     }
 }
 

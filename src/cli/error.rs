@@ -2,6 +2,7 @@
 
 use thiserror::Error;
 
+use super::advice;
 use crate::client::ClientError;
 use crate::daemon::config::error::ConfigError;
 use crate::daemon::run::DaemonError;
@@ -27,7 +28,7 @@ impl From<ClientError> for CliError {
     fn from(error: ClientError) -> Self {
         match error {
             ClientError::Address(_) => Self::Usage(error.to_string()),
-            ClientError::Refused { .. } => Self::Refused(error),
+            ClientError::Refused { .. } => Self::Refused(advice::in_commands(error)),
             other => Self::Failed(other.to_string()),
         }
     }

@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+mod advice;
 mod apply;
 mod audit;
 mod backup;
@@ -166,7 +167,7 @@ impl Cli {
         // One line, whatever the message holds.
         let line = message.split_whitespace().collect::<Vec<_>>().join(" ");
         // If standard error is closed, nobody can read the message.
-        let _ = writeln!(io::stderr(), "allotd: {line}");
+        let _ = writeln!(io::stderr(), "allotd: {}", output::escaped(&line));
         ExitCode::from(code)
     }
 }

@@ -4,7 +4,8 @@ use clap::Args;
 use hyper::Method;
 use serde_json::{Value, json};
 
-use crate::client::Call;
+use crate::client::{Call, ClientError};
+use crate::domain::lease_token::Token;
 
 use super::error::CliError;
 use super::output;
@@ -27,9 +28,15 @@ pub(super) struct RenewArgs {
 /// Reads `NUMBER:TOKEN`.
 pub(super) fn held(leases: &[String]) -> Result<Value, CliError> {
     let one = |text: &String| {
-        let refused = || CliError::Usage(format!("\"{text}\" is not a lease: give NUMBER:TOKEN"));
-        let (number, token) = text.split_once(':').ok_or_else(refused)?;
-        let number: u64 = number.parse().map_err(|_| refused())?;
+        let refused = |why: &str| {
+            CliError::Usage(format!(
+                "\"{text}\" is not a lease{why}: give NUMBER:TOKEN, the first column of what \"allotd lease\" prints"
+            ))
+        };
+        let (number, token) = text.split_once(':').ok_or_else(|| refused(""))?;
+        let number: u64 = number.parse().map_err(|_| refused(""))?;
+        // A token that cannot be one would only be told to be stale.
+        token.parse::<Token>().map_err(|error| refused(&format!(" ({error})")))?;
         Ok(json!({"number": number, "token": token}))
     };
     leases.iter().map(one).collect::<Result<Vec<_>, _>>().map(Value::from)
@@ -52,7 +59,19 @@ pub(super) fn run(args: &RenewArgs) -> Result<(), CliError> {
         body["ttl"] = ttl.into();
     }
     let path = format!("/v1/pools/{}/renew", crate::cli::pool::name::checked_name(&args.pool)?);
-    args.remote.call(Call::json(Method::POST, &path, &body), results)
+    call(&args.remote, &path, &body)
+}
+
+/// Makes the call and shows the result of each item, also if none succeeded: the refusal alone does not tell a
+/// number that the pool does not have from a lease that is over.
+pub(super) fn call(remote: &Remote, path: &str, body: &Value) -> Result<(), CliError> {
+    let made = remote.call(Call::json(Method::POST, path, body), results);
+    if let Err(CliError::Refused(ClientError::Refused { problem, .. })) = &made
+        && !remote.json
+    {
+        output::print(&results(problem))?;
+    }
+    made
 }
 
 #[cfg(test)]
@@ -63,7 +82,8 @@ mod tests {
     fn reads_leases() {
         let leases = held(&["7912:Yc1q0l6yBvM".to_owned()]).unwrap();
         assert_eq!(leases, json!([{"number": 7912, "token": "Yc1q0l6yBvM"}]));
-        for bad in ["7912", "x:y", ":", "-1:a"] {
+        let line = "7912:Yc1q0l6yBvM\t2026-11-23T22:05:00Z";
+        for bad in ["7912", "x:y", ":", "-1:Yc1q0l6yBvM", "7912:wrong", line] {
             assert!(held(&[bad.to_owned()]).is_err(), "{bad}");
         }
     }

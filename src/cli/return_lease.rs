@@ -1,10 +1,8 @@
 //! `allotd return`
 
 use clap::Args;
-use hyper::Method;
 use serde_json::json;
 
-use crate::client::Call;
 use crate::domain::settings::NextState;
 
 use super::error::CliError;
@@ -37,5 +35,5 @@ pub(crate) fn run(args: ReturnArgs) -> Result<(), CliError> {
         body["then"] = json!(then);
     }
     let path = format!("/v1/pools/{}/return", crate::cli::pool::name::checked_name(&args.pool)?);
-    args.remote.call(Call::json(Method::POST, &path, &body), renew::results)
+    renew::call(&args.remote, &path, &body)
 }

@@ -125,7 +125,7 @@ impl UploadArgs {
 
     /// An error of a line, with the file in which it is.
     fn named(&self, error: CliError) -> CliError {
-        let CliError::Refused(ClientError::Refused { reason, line }) = &error else { return error };
+        let CliError::Refused(ClientError::Refused { reason, line, .. }) = &error else { return error };
         match (line, &self.files[..]) {
             (Some(line), files) if files.len() > 1 => match locate(files, *line) {
                 Some((file, own)) if own != *line => CliError::Failed(format!(

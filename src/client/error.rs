@@ -3,6 +3,7 @@
 use std::error::Error as _;
 use std::io;
 
+use serde_json::Value;
 use thiserror::Error;
 
 use super::tls;
@@ -54,6 +55,8 @@ pub enum ClientError {
         reason: String,
         /// The line of the body that it names.
         line: Option<u64>,
+        /// The whole answer; null if it is no problem of an allotd.
+        problem: Box<Value>,
     },
     /// This client does not understand the response.
     #[error("the answer is not understood: {0}. Is another version of the daemon running?")]

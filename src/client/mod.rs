@@ -249,7 +249,7 @@ fn problem(status: StatusCode, body: &[u8]) -> ClientError {
         (Some(code), Some(detail)) => format!("{detail} ({code})"),
         _ => format!("the server answered {status}: is it an allotd?"),
     };
-    ClientError::Refused { reason, line: problem["line"].as_u64() }
+    ClientError::Refused { reason, line: problem["line"].as_u64(), problem: Box::new(problem) }
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ pub(in crate::cli) struct NoteArgs {
 pub(super) fn run(args: &NoteArgs) -> Result<(), CliError> {
     let path = pool_path(&args.name, "/note")?;
     let note = client::send(&args.server.server()?, Call::new(Method::GET, &path))?;
-    output::print(&format!("{}\n", note.trim_end_matches('\n')))
+    output::print(&format!("{}\n", output::escaped_lines(note.trim_end_matches('\n'))))
 }
 
 /// Reads a note from a file; "-" is standard input.

@@ -27,7 +27,8 @@ pub(super) fn run(args: &NumberArgs) -> Result<(), CliError> {
 }
 
 fn text(answer: &Value) -> String {
-    let shown = ["number", "state", "leasable", "blocked_by", "until", "generation", "attempts"].into_iter();
+    let shown = ["number", "state", "holder", "leasable", "blocked_by", "until", "generation", "attempts"]
+        .into_iter();
     let shown = shown.filter(|name| !answer[*name].is_null());
     let shown = shown.map(|name| (name.to_owned(), Shown::Words(cell(&answer[name]))));
     output::pairs(&shown.collect::<Vec<_>>())

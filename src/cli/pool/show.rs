@@ -43,6 +43,9 @@ pub(super) fn pool(pool: &Value) -> String {
     }
     shown.push(("round".to_owned(), Shown::member(&pool["round"])));
     shown.push(("paused".to_owned(), Shown::Words(cell(&pool["paused"]))));
+    let of_pause = [("paused until", &pool["paused_until"]), ("pause reason", &pool["pause_reason"])];
+    let of_pause = of_pause.into_iter().filter(|(_, value)| !value.is_null());
+    shown.extend(of_pause.map(|(name, value)| (name.to_owned(), Shown::Words(cell(value)))));
     for (name, value) in pool["settings"].as_object().into_iter().flatten() {
         match value {
             Value::Object(hours) if name == "hours" => shown.extend(hours_of(hours)),
@@ -102,6 +105,10 @@ mod tests {
         ] {
             assert!(text.lines().any(|other| other == line), "{line} in\n{text}");
         }
+        let mut paused = answer.clone();
+        paused["paused"] = true.into();
+        paused["pause_reason"] = "carrier is down".into();
+        assert!(super::pool(&paused).contains("paused            yes\npause reason      carrier is down\n"));
         assert!(list(&serde_json::json!({"pools": []})).contains("pool create"));
         let text = list(&serde_json::json!({"pools": [answer]}));
         assert!(

@@ -7,7 +7,7 @@ use hyper::Method;
 use serde_json::Value;
 
 use crate::cli::error::CliError;
-use crate::cli::output::cell;
+use crate::cli::output::{cell, escaped};
 use crate::cli::remote::Remote;
 use crate::client::Call;
 
@@ -41,16 +41,19 @@ fn text(pool: &str, answer: &Value) -> String {
     let mut text = format!("{number} cannot be leased from {pool}{attempts}:\n");
     for reason in answer["reasons"].as_array().into_iter().flatten() {
         // Writing to a string does not fail.
-        let _ = writeln!(text, "- {}", in_words(pool, reason));
+        let _ = writeln!(text, "- {}", in_words(pool, reason, answer["holder"].as_str()));
     }
     text
 }
 
 /// A reason and what ends it.
-fn in_words(pool: &str, reason: &Value) -> String {
+fn in_words(pool: &str, reason: &Value, holder: Option<&str>) -> String {
     let until = reason["until"].as_str();
     match (reason["reason"].as_str().unwrap_or_default(), until) {
-        ("leased", Some(until)) => format!("someone holds it until {until}, unless it is returned sooner"),
+        ("leased", Some(until)) => {
+            let holder = holder.map_or("someone".into(), escaped);
+            format!("{holder} holds it until {until}, unless it is returned sooner")
+        }
         ("resting", Some(until)) => format!("it rests until {until}"),
         ("done", _) => format!("it is done until the next round: allotd pool round {pool}"),
         ("retired", _) => format!("it is retired until it is reinstated: allotd pool reinstate {pool} FILE"),
@@ -64,8 +67,10 @@ fn in_words(pool: &str, reason: &Value) -> String {
             format!("its hours never open it, or not soon: allotd pool show {pool}, allotd pool zones {pool}")
         }
         ("paused", Some(until)) => format!("the pool is paused until {until}"),
-        ("paused", None) => format!("the pool is paused: allotd pool resume {pool}"),
-        (other, _) => other.to_owned(),
+        ("paused", None) => {
+            format!("the pool is paused: allotd pool show {pool} says why, allotd pool resume {pool} ends it")
+        }
+        (other, _) => escaped(other).into_owned(),
     }
 }
 
@@ -87,6 +92,8 @@ mod tests {
             );
         }
         let until = "2026-11-23T22:05:00Z";
+        let held = json!({"number": 7, "holder": "c-17\u{1b}", "leasable": false, "reasons": [{"reason": "leased", "until": until}]});
+        assert!(text("ru", &held).contains("\n- c-17\\u{1b} holds it until 2026-11-23T22:05:00Z"), "{held}");
         let reasons = json!([
             {"reason": "leased", "until": until}, {"reason": "resting", "until": until}, {"reason": "done"},
             {"reason": "retired"}, {"reason": "blocked", "lists": ["optouts", "national"]},

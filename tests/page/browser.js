@@ -58,6 +58,20 @@ export class Page {
     return this.says("#said", words);
   }
 
+  /** From then on, what the daemon says at a path is changed: `change` gets it and changes it, or gives another `{ status, body }`,
+   *  or null, so that no answer comes. */
+  async alter(path, change) {
+    await this.tab.setRequestInterception(true);
+    this.tab.on("request", async (request) => {
+      if (new URL(request.url()).pathname !== path) return request.continue();
+      const said = await (await fetch(request.url())).json();
+      const other = change(said);
+      if (other === null) return;
+      const { status, body } = other ?? { status: 200, body: said };
+      await request.respond({ status, contentType: "application/json", body: JSON.stringify(body) });
+    });
+  }
+
   /** Ends; `expected` are console errors that the test itself has caused. */
   async close(expected = /^$/) {
     await this.context.close();

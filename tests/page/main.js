@@ -16,6 +16,7 @@ import { operateTests } from "./operate.js";
 import { screenshots } from "./screenshots.js";
 import { tokenTests } from "./token.js";
 import { troubleTests } from "./trouble.js";
+import { warningsTests } from "./warnings.js";
 
 let running = null;
 const browser = () => running;
@@ -30,4 +31,4 @@ after(async () => {
 });
 
 if (process.argv.includes("--screenshots")) screenshots(browser);
-else for (const tests of [figuresTests, actionsTests, causesTests, foreignTests, listsTests, eventsTests, accessTests, tokenTests, troubleTests, incidentsTests, operateTests]) tests(browser);
+else for (const tests of [figuresTests, actionsTests, causesTests, foreignTests, listsTests, eventsTests, accessTests, tokenTests, troubleTests, warningsTests, incidentsTests, operateTests]) tests(browser);

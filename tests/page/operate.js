@@ -139,7 +139,7 @@ export function operateTests(browser) {
     await page.click("#act-pause");
     await page.tab.type("#dialog-reason", "the carrier is down");
     await page.confirm("ru is paused");
-    await page.says("#changes tbody tr", /pause: ru\s+“the carrier is down”\s+paused: false → true\s+127\.0\.0\.1:\d+\s+.*(ago|now)/);
+    await page.says("#changes tbody tr", /pause: ru\s+“the carrier is down”\s+.*(ago|now)\)\s+127\.0\.0\.1:\d+\s+paused: false → true/);
     await page.says("#status", /Paused by 127\.0\.0\.1:\d+ at [^]*The reason: “the carrier is down”/);
     assert.match((await daemon.lease("ru")).json.detail + (await daemon.lease("ru")).json.reason, /the carrier is down/);
     await check(page, "changes");

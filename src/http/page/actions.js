@@ -7,7 +7,6 @@ import { bytes, count, many } from "./format.js";
 import { ofAddition, ofListChange } from "./preview.js";
 import { askSettings } from "./settings.js";
 
-/** A file may be large. */
 const LIST_PATIENCE_MILLISECONDS = 600_000;
 const BACKUP_PATIENCE_MILLISECONDS = 3_600_000;
 const NAME = "Name: letters, digits and . _ -";
@@ -17,7 +16,6 @@ function needed(name) {
   return name;
 }
 
-/** Sends a list of numbers, with parameters of the query. */
 const send = (method, path, { body, type, query }, parameters = []) => {
   const all = [...parameters, query].filter(Boolean).join("&");
   return call(method, all ? `${path}?${all}` : path, { body, type, patience: LIST_PATIENCE_MILLISECONDS });
@@ -37,7 +35,6 @@ const ofNumbers = ({ path, where, told, changed, past, preview, name, ...texts }
   run: async ({ list }) => `${where} ${past}: ${told(await send("POST", path, list))}.`,
 });
 
-/** What is done on a pool. */
 const ON_POOL = {
   pause: (pool) => ({
     title: `Pause ${pool}?`,
@@ -102,7 +99,6 @@ const ON_POOL = {
   export: exportOf,
 };
 
-/** What is done on a list. */
 const ON_LIST = {
   "list-add": (list) => ofNumbers({
     title: `Put numbers on ${list}`,
@@ -157,7 +153,6 @@ const ON_LIST = {
   }),
 };
 
-/** The parameters of a new pool that are given. */
 const parametersOf = ({ order, ttl, rest, on_expiry: end }) =>
   Object.entries({ order, ttl, rest, on_expiry: end }).filter(([, value]) => value).map(([key, value]) => `${key}=${encodeURIComponent(value)}`);
 
@@ -170,7 +165,6 @@ async function resumeAll(pools) {
   return `${many(pools.length, "pool")} hand${pools.length === 1 ? "s" : ""} out numbers again.`;
 }
 
-/** What is done on the daemon. */
 const ON_DAEMON = {
   create: () => ({
     title: "Make a pool",
@@ -232,8 +226,6 @@ async function openOf(table, name, figures, target, given) {
 /** Opens the dialog of an action on a pool; `given` are numbers to begin with. */
 export const actOnPool = (name, pool, figures, given = "") => openOf(ON_POOL, name, figures, pool, given);
 
-/** Opens the dialog of an action on a list. */
 export const actOnList = (name, list, figures) => openOf(ON_LIST, name, figures, list);
 
-/** Opens the dialog of an action on the daemon. */
 export const actOnDaemon = (name, stats) => openOf(ON_DAEMON, name, stats);

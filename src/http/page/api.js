@@ -4,6 +4,7 @@ import { ask, shown } from "./token.js";
 
 const PATIENCE_MILLISECONDS = 30_000;
 const STATS_PATIENCE_MILLISECONDS = 5_000;
+const ALIVE_PATIENCE_MILLISECONDS = 1_000;
 
 /** A refused call: its status, its stable code, and a detail that says what to do. */
 export class Refused extends Error {
@@ -45,13 +46,13 @@ export async function stats() {
   return { ...answer, pools: named(answer.pools), lists: named(answer.lists) };
 }
 
+export const isAlive = () => fetch("/healthz", { signal: AbortSignal.timeout(ALIVE_PATIENCE_MILLISECONDS) }).then(() => true, () => false);
+
 /** The path of a pool, or of something under it. */
 export const poolPath = (pool, below = "") => `/v1/pools/${encodeURIComponent(pool)}${below}`;
 
-/** The path of a list, or of something under it. */
 export const listPath = (list, below = "") => `/v1/lists/${encodeURIComponent(list)}${below}`;
 
-/** The message of an error, for people. */
 export function explain(error) {
   if (error instanceof Refused) return `${error.title ? `${error.title}: ` : ""}${error.message} (${error.status} ${error.code})`;
   return "No response from the daemon. Check whether it runs, then try again.";

@@ -6,6 +6,8 @@ import { micros, rate } from "./format.js";
 
 const HEIGHT = 170;
 const SPAN_SECONDS = 15 * 60;
+/** With a top this high, the axis has whole numbers. */
+const LEAST_TOP = 4;
 const FONT = "11px system-ui, sans-serif";
 
 class Chart {
@@ -27,7 +29,7 @@ class Chart {
       cursor: { show: false },
       scales: {
         x: { time: true, range: (_, first, last) => [Math.min(first ?? 0, (last ?? 0) - SPAN_SECONDS / 15), last ?? 1] },
-        y: { range: (_, low, high) => [0, Math.max(1, (high ?? 1) * 1.1)] },
+        y: { range: (_, low, high) => [0, Math.max(LEAST_TOP, (high ?? 1) * 1.1)] },
       },
       series: [{}, ...this.lines.map(({ colour: name, dash, fill }) => ({ stroke: colour(name), width: 1.6, dash, fill: fill && colour(fill), points: { show: false } }))],
       axes: [
@@ -53,22 +55,20 @@ function told(values, format) {
   return known.length ? { now: format(known.at(-1)), most: format(Math.max(...known)), least: format(Math.min(...known)) } : null;
 }
 
-/** Draws the rate that the page has seen of a pool. */
 export function showRates(history, name) {
   rates ??= new Chart(byId("rate-chart"), [{ colour: "--accent", fill: "--accent-soft" }], rate);
   const ofPool = history.rates(name);
   rates.show(ofPool);
   const speed = told(ofPool[1], rate);
-  setText(byId("rate-now"), speed ? `now ${speed.now}` : "");
-  setText(byId("rate-said"), speed ? `Between ${speed.least} and ${speed.most} per second while this page was open.` : "Available after the second sample.");
+  setText("rate-now", speed ? `now ${speed.now}` : "");
+  setText("rate-said", speed ? `Between ${speed.least} and ${speed.most} per second while this page was open.` : "Available after the second sample.");
 }
 
-/** Draws how long leases of all pools took. */
 export function showLatencies(history) {
   latencies ??= new Chart(byId("latency-chart"), [{ colour: "--accent" }, { colour: "--second", dash: [5, 3] }], micros);
   const all = history.latencies();
   latencies.show(all);
   const [half, most] = [told(all[1], micros), told(all[2], micros)];
-  setText(byId("latency-now"), half ? `p50 ${half.now} · p99 ${most.now}` : "");
-  setText(byId("latency-said"), half ? `Each point over one minute. Solid: half of the leases took at most ${half.now} (p50). Dashed: 99 of 100 took at most ${most.now} (p99; ${most.most} at its highest).` : "No lease in the last minute.");
+  setText("latency-now", half ? `p50 ${half.now} · p99 ${most.now}` : "");
+  setText("latency-said", half ? `Each point over one minute. Solid: half of the leases took at most ${half.now} (p50). Dashed: 99 of 100 took at most ${most.now} (p99; ${most.most} at its highest).` : "No lease in the last minute.");
 }

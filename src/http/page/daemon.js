@@ -1,8 +1,9 @@
 // The daemon itself: its refusals and calls, its journal, disk, connections and memory.
 
 import { byId, setFacts, setRows, setShown, setText } from "./dom.js";
-import { bytes, count, duration, micros, rate, relative, share, UNKNOWN } from "./format.js";
+import { bytes, count, duration, micros, rate, relative, share, usual } from "./format.js";
 import { showRefusals } from "./refusals.js";
+import { placesOf } from "./status.js";
 
 const JOURNAL_STATES = {
   ok: "well",
@@ -10,28 +11,27 @@ const JOURNAL_STATES = {
   poisoned: "failed: nothing more is confirmed",
 };
 
-/** Shows the daemon's own figures. */
 export function showDaemon(stats) {
-  setText(byId("about"), `${stats.version} · up ${duration(stats.uptime_seconds)} · durability ${stats.durability}`);
-  showRefusals(stats.refusals);
+  setText("about", `${stats.version} · up ${duration(stats.uptime_seconds)} · durability ${stats.durability}`);
+  showRefusals("refusals", stats.refusals);
   showRequests(stats.requests);
   showCallers(stats.principals);
   showJournal(stats.journal);
   const { disk } = stats;
   showDiskBar(disk);
-  setFacts(byId("process"), [
+  setFacts("process", [
     ["Free on the disk", bytes(disk?.free_bytes), "where the data directory is"],
     ["Size of the disk", bytes(disk?.total_bytes)],
     ["Memory", bytes(stats.memory.resident_bytes), "resident, mapped files included"],
     ...(stats.backup ? [["Last backup", backupInWords(stats.backup)]] : []),
-    ["Open connections", `${count(stats.connections.open)} of ${count(stats.connections.limit)}`],
+    ["Open connections", `${count(stats.connections.open)} of ${count(placesOf(stats.connections))}`, "over TCP; more are kept for Unix sockets"],
     ["Accepted connections", count(stats.connections.accepted), "since the daemon started"],
   ]);
 }
 
 function backupInWords({ at, error, name, as_of: asOf }) {
-  if (error) return `failed ${relative(at)}`;
-  return asOf ? `${name}, ${relative(asOf)}` : "none";
+  const good = asOf ? `${name}, ${relative(asOf)}` : "none";
+  return error ? `failed ${relative(at)}; last good one: ${good}` : good;
 }
 
 function showRequests(requests) {
@@ -41,24 +41,24 @@ function showRequests(requests) {
       const good = Object.entries(statuses).filter(([status]) => status < 400).reduce((sum, [, value]) => sum + value, 0);
       return { key: name, cells: [name, count(good), count(all - good), micros(latency.p50), micros(latency.p99), micros(latency.max)] };
     });
-  setRows(byId("requests").tBodies[0], rows, new Set([1, 2, 3, 4, 5]));
+  setRows("requests", rows);
 }
 
 /** Who calls, if the daemon has tokens: those that lease most first. */
 function showCallers(principals) {
-  setShown(byId("callers-card"), Boolean(principals));
+  setShown("callers-card", Boolean(principals));
   const rows = Object.entries(principals ?? {})
     .sort(([a, left], [b, right]) => right.leases - left.leases || right.requests - left.requests || a.localeCompare(b))
     .map(([name, { requests, refusals, leases }]) => ({ key: name, cells: [name, count(requests), count(refusals), count(leases)] }));
-  setRows(byId("callers").tBodies[0], rows, new Set([1, 2, 3]));
+  setRows("callers", rows);
 }
 
 function showJournal(journal) {
-  const { sync_us: sync, commit_wait_us: wait, checkpoint_age_seconds: age } = journal;
-  setText(byId("journal-state"), JOURNAL_STATES[journal.state] ?? "");
-  setFacts(byId("journal"), [
-    ["A sync takes", `${micros(sync.p50)}, p99 ${micros(sync.p99)}`, "the disk confirms what was written"],
-    ["A response waits", wait ? `${micros(wait.p50)}, p99 ${micros(wait.p99)}` : UNKNOWN, "until its change is committed"],
+  const { sync_1m_us: sync, commit_wait_1m_us: wait, checkpoint_age_seconds: age } = journal;
+  setText("journal-state", JOURNAL_STATES[journal.state] ?? "");
+  setFacts("journal", [
+    ["A sync takes", usual(sync), "in the last minute, until the disk confirms what was written"],
+    ["A response waits", usual(wait), "in the last minute, until its change is committed"],
     ["Records per sync", rate(journal.records_per_sync), "more under load, as changes share a sync"],
     ["Not yet synced", count(journal.unsynced_records)],
     ["Last checkpoint", age === null ? "none yet" : `${duration(age)} ago`, `${count(journal.checkpoints)} in all`],
@@ -69,7 +69,7 @@ function showJournal(journal) {
 function showDiskBar(disk) {
   const known = Boolean(disk?.total_bytes);
   const used = known ? disk.total_bytes - disk.free_bytes : 0;
-  setText(byId("disk-state"), known ? `${share(used, disk.total_bytes)} of the disk used` : "");
+  setText("disk-state", known ? `${share(used, disk.total_bytes)} of the disk used` : "");
   const width = known ? `${((100 * used) / disk.total_bytes).toFixed(1)}%` : "0";
   if (byId("disk-bar").style.width !== width) byId("disk-bar").style.width = width;
 }

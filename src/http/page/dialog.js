@@ -13,6 +13,11 @@ const region = byId("dialog-region");
 const act = byId("dialog-do");
 const check = byId("dialog-check");
 const problem = byId("dialog-problem");
+/** How a file is read, by the names that refusals give. */
+const MORE = [
+  { key: "column", label: "The column of a CSV with the numbers (column)", placeholder: "number" },
+  { key: "encoding", label: "Its encoding (encoding)", placeholder: "UTF-8" },
+];
 let open = null;
 let afterwards = () => {};
 let saidTimer = 0;
@@ -23,8 +28,8 @@ export const onDone = (callback) => (afterwards = callback);
 /** Shows the result of an action, and announces it to screen readers. */
 export function say(text) {
   clearTimeout(saidTimer);
-  setText(byId("said"), text);
-  saidTimer = setTimeout(() => setText(byId("said"), ""), SAID_MILLISECONDS);
+  setText("said", text);
+  saidTimer = setTimeout(() => setText("said", ""), SAID_MILLISECONDS);
 }
 
 const idOf = (key) => `dialog-${key}`;
@@ -33,7 +38,7 @@ const optionOf = (option) => (Array.isArray(option) ? option : [option, option])
 /** A field: its `key` and `label`, and its `kind`: text (unless it says otherwise), number, area, select, check, or checks, which
  *  has an array of values. */
 function makeField({ key, label, kind = "text", value = "", options = [], placeholder = "", rows = 3 }) {
-  const common = { id: idOf(key), autocomplete: "off", spellcheck: false };
+  const common = { id: idOf(key), autocomplete: "off" };
   if (kind === "check") return make("label", { className: "check" }, make("input", { ...common, type: "checkbox", checked: Boolean(value) }), label);
   if (kind === "checks") {
     const boxes = options.map(optionOf).map(([each, text]) => make("label", { className: "check" }, make("input", { type: "checkbox", value: each, checked: value.includes(each) }), text));
@@ -66,16 +71,17 @@ export function openDialog(action, given = "") {
   if (dialog.open) return;
   const { title, will, undo = "", name, fields = [] } = action;
   open = { action, checked: null };
-  setText(byId("dialog-title"), title);
-  setText(byId("dialog-will"), will);
-  setText(byId("dialog-undo"), undo);
+  setText("dialog-title", title);
+  setText("dialog-will", will);
+  setText("dialog-undo", undo);
   setText(problem, "");
   check.replaceChildren();
   fieldsPlace.replaceChildren(...fields.map(makeField));
   setShown(fieldsPlace, fields.length > 0);
-  setShown(byId("dialog-list"), Boolean(action.numbers));
+  setShown("dialog-list", Boolean(action.numbers));
   [numbers.value, file.value, region.value] = [given, "", ""];
-  numbers.disabled = false;
+  byId("dialog-more").replaceChildren(...MORE.map(makeField));
+  chosen();
   act.disabled = false;
   setText(act, action.check ? "Check" : name);
   dialog.showModal();
@@ -85,8 +91,7 @@ export function openDialog(action, given = "") {
 /** The list of numbers that is given, and a key that changes with it. */
 function givenList() {
   const [chosen] = file.files;
-  const country = region.value.trim().toUpperCase();
-  const query = country ? `region=${encodeURIComponent(country)}` : "";
+  const query = [region, ...MORE.map(({ key }) => byId(idOf(key)))].filter(({ value }) => value.trim()).map(({ id, value }) => `${id.slice(7)}=${encodeURIComponent(value.trim())}`).join("&");
   if (chosen) {
     const type = chosen.name.toLowerCase().endsWith(".csv") ? "text/csv" : "text/plain";
     return { key: `${chosen.name} ${chosen.size} ${chosen.lastModified} ${query}`, body: chosen, type, query };
@@ -133,9 +138,15 @@ byId("dialog-form").addEventListener("submit", (event) => {
 });
 byId("dialog-cancel").addEventListener("click", () => dialog.close());
 
+/** A file is taken instead of what is typed. */
+function chosen() {
+  numbers.disabled = file.files.length > 0;
+  setShown("dialog-typed", numbers.disabled && Boolean(numbers.value.trim()));
+}
+
 /** What was checked is not what is given. */
 byId("dialog-form").addEventListener("input", () => {
-  numbers.disabled = file.files.length > 0;
+  chosen();
   if (!open || open.checked === null) return;
   open.checked = null;
   setText(act, "Check");

@@ -4,7 +4,6 @@ import { lines, poolPath, Refused } from "./api.js";
 import { byId, setRows, setShown, setText } from "./dom.js";
 import { bytes, clock, count, rate } from "./format.js";
 
-/** How many are shown. */
 const SHOWN = 8;
 
 let shown = { name: null, newest: 0 };
@@ -15,7 +14,7 @@ let forbidden = false;
 export async function showEvents(name, events, all) {
   const card = byId("events-card");
   if (!events || forbidden) return setShown(card, false);
-  setText(byId("events-said"), `${rate(all.per_second)} events of all pools a second over 1 min, ${bytes(all.bytes)} kept, ${count(all.readers)} reading`);
+  setText("events-said", `${rate(all.per_second)} events of all pools a second over 1 min, ${bytes(all.bytes)} kept, ${count(all.readers)} reading`);
   const { oldest, newest } = events;
   if (asking || (shown.name === name && shown.newest === newest)) return;
   asking = true;
@@ -25,9 +24,9 @@ export async function showEvents(name, events, all) {
     shown = { name, newest };
     const row = ({ seq, at, number, event, state, outcome, holder, round }) => ({
       key: `${seq}`,
-      cells: [number === undefined ? "all" : `${number}`, event, state ?? (number === undefined ? `round ${count(round)}` : ""), outcome ?? "", holder ?? "", clock(at)],
+      cells: [number === undefined ? "all" : `${number}`, clock(at), event, state ?? (number === undefined ? `round ${count(round)}` : ""), outcome ?? "", holder ?? ""],
     });
-    setRows(byId("events").tBodies[0], last.reverse().map(row), new Set());
+    setRows("events", last.reverse().map(row));
     setShown(card, true);
   } catch (error) {
     // A caller that may not see numbers sees no events. Anything else is asked for again with the next stats.

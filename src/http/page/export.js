@@ -15,14 +15,12 @@ const FORMATS = {
   "application/octet-stream": ["Roaring bitmap, 64-bit", "roaring"],
 };
 
-/** Hands a file to the browser's downloads. */
 function download(name, file) {
   const address = URL.createObjectURL(file);
   make("a", { href: address, download: name }).click();
   setTimeout(() => URL.revokeObjectURL(address), PATIENCE_MILLISECONDS);
 }
 
-/** The action that exports a pool. */
 export const exportOf = (pool, { numbers }) => ({
   title: `Export ${pool}`,
   will: `Its numbers as a file, of the states that are ticked. Leases continue meanwhile.${numbers > MANY_NUMBERS ? ` The pool has ${count(numbers)}; for that many, the command needs less memory than a browser: allotd pool export ${pool}` : ""}`,

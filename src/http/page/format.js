@@ -11,10 +11,8 @@ export const UNKNOWN = "not known yet";
 /** 1234567 -> 1,234,567 */
 export const count = (value) => (Number.isFinite(value) ? whole.format(value) : UNKNOWN);
 
-/** Per second: tenths while it is small. */
-export const rate = (value) => (!Number.isFinite(value) ? "–" : value < 10 && value > 0 ? tenths.format(value) : whole.format(value));
+export const rate = (value) => (!Number.isFinite(value) ? "–" : value < 10 && value % 1 ? tenths.format(value) : whole.format(value));
 
-/** "1 number", "2 numbers" */
 export const many = (value, one, more = `${one}s`) => `${count(value)} ${value === 1 ? one : more}`;
 
 /** A share of a whole. A part above zero is never shown as 0 %, and less than the whole never as 100 %. */
@@ -26,7 +24,6 @@ export function share(part, all) {
   return percent > 99.9 ? "> 99.9 %" : `${tenths.format(percent)} %`;
 }
 
-/** Seconds in the two largest units. */
 export function duration(seconds) {
   const s = Math.max(0, Math.round(seconds));
   const two = (large, name, small, smallName) => {
@@ -39,21 +36,18 @@ export function duration(seconds) {
   return two(DAY, "d", HOUR, "h");
 }
 
-/** A time of day, with the date if it is not today. */
 export function clock(time) {
   const date = new Date(time);
   const day = date.toDateString() === new Date().toDateString() ? "" : `${date.toLocaleDateString("en-GB", { day: "numeric", month: "short", year: "numeric" })} `;
   return day + date.toLocaleTimeString("en-GB");
 }
 
-/** "in 5 min" or "5 min ago". */
 export function relative(time) {
   const seconds = (new Date(time) - Date.now()) / 1000;
   if (Math.abs(seconds) < 1) return "now";
   return seconds > 0 ? `in ${duration(seconds)}` : `${duration(-seconds)} ago`;
 }
 
-/** Microseconds in a unit that keeps them short. */
 export function micros(value) {
   if (!Number.isFinite(value)) return "–";
   if (value === 0) return "0";
@@ -62,7 +56,9 @@ export function micros(value) {
   return `${tenths.format(value / 1e6)} s`;
 }
 
-/** Bytes in powers of 1024. */
+/** Half of the times, and 99 of 100, if there were any. */
+export const usual = (times) => (times ? `${micros(times.p50)}, p99 ${micros(times.p99)}` : "–");
+
 export function bytes(value) {
   if (!Number.isFinite(value)) return UNKNOWN;
   const units = ["B", "KiB", "MiB", "GiB", "TiB"];

@@ -4,6 +4,8 @@ const SAMPLES = 900;
 
 /** Two samples this far apart or more give no rate, in seconds. */
 const MAX_GAP_SECONDS = 5;
+/** A start that seems later by no more is the same one. */
+const MAX_CLOCK_STEP_SECONDS = 2;
 
 /** A value per sample, in the slot of its sample; NaN if there is none. */
 const ring = () => new Float64Array(SAMPLES).fill(NaN);
@@ -15,9 +17,18 @@ export class History {
   #p99 = ring();
   /** By pool: leases per second, and the total of the last sample. */
   #pools = new Map();
+  #started = NaN;
+  #uptime = 0;
+  /** How often the daemon has begun anew since the first sample, and when it did last. */
+  restarts = { count: 0, at: 0 };
 
-  /** Adds a sample; the time is in seconds. */
-  add(time, stats) {
+  /** Adds a sample; the time is in seconds, and the daemon was `lost` since the last one, or not. */
+  add(time, stats, lost) {
+    const { uptime_seconds: uptime } = stats;
+    const started = time - uptime;
+    // Of a daemon that begins again and again, the uptime need not fall between two samples.
+    if (uptime < this.#uptime || (lost && started > this.#started + MAX_CLOCK_STEP_SECONDS)) this.restarts = { count: this.restarts.count + 1, at: 1000 * started };
+    [this.#uptime, this.#started] = [uptime, started];
     const slot = this.#taken % SAMPLES;
     const before = this.#taken ? this.#times[(this.#taken - 1) % SAMPLES] : NaN;
     const elapsed = time - before;

@@ -9,7 +9,6 @@ const DAY_MINUTES = 24 * 60;
 const DAYS = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 const NAMES = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
 const SCALE = ["0", "6", "12", "18", "24"];
-/** Most closed days that are named. */
 const MAX_DAYS_NAMED = 4;
 
 const week = byId("hours-week");
@@ -85,13 +84,12 @@ function rulesInWords({ rules, closed = [] }) {
 export function setHours(name, hours) {
   shown = { name, hours, changesAt: shown.name === name ? shown.changesAt : null };
   if (!hours) return;
-  setText(byId("hours-rules"), rulesInWords(hours));
+  setText("hours-rules", rulesInWords(hours));
   const others = "In each number's own local time, by the pool's table of time zones.";
-  setText(byId("hours-zone"), hours.zone ? `${others} Numbers without a zone, and the mark for now: ${hours.zone}.` : `${others} Numbers without a zone are never open.`);
+  setText("hours-zone", hours.zone ? `${others} Numbers without a zone, and the mark for now: ${hours.zone}.` : `${others} Numbers without a zone are never open.`);
   draw(hours);
 }
 
-/** Asks when what is open changes. */
 export async function refreshHours() {
   const { name, hours } = shown;
   asked = Date.now();
@@ -104,14 +102,13 @@ export async function refreshHours() {
   }
 }
 
-/** Shows how many numbers of a pool of the stats are open. */
 export function showHours(name, pool) {
   const has = shown.name === name && shown.hours !== null && pool.open !== null && pool.open !== undefined;
-  setShown(byId("hours"), has);
+  setShown("hours", has);
   if (!has) return;
   const over = shown.changesAt && new Date(shown.changesAt) <= Date.now();
   if (over || Date.now() - asked > ASK_MILLISECONDS) refreshHours();
   const changes = shown.changesAt && !over ? ` · changes ${relative(shown.changesAt)} (${clock(shown.changesAt)})` : "";
-  setText(byId("hours-now"), `${count(pool.open)} of ${count(pool.numbers)} open now (${share(pool.open, pool.numbers)})${changes}`);
+  setText("hours-now", `${count(pool.open)} of ${count(pool.numbers)} open now (${share(pool.open, pool.numbers)})${changes}`);
   draw(shown.hours);
 }

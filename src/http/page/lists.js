@@ -3,18 +3,17 @@
 import { call } from "./api.js";
 import { byId, make, setShown, setText } from "./dom.js";
 import { clock, count, many, relative } from "./format.js";
+import { shown } from "./token.js";
 
 const USERS_MILLISECONDS = 30_000;
 /** Most lists that are shown; the command has all. */
 const MAX_LISTS_SHOWN = 100;
-/** Most pools of a list that are named. */
 const MAX_POOLS_NAMED = 3;
 
 const section = byId("lists");
 const body = byId("lists-table").tBodies[0];
 const ACTS = [["list-add", "Add"], ["list-remove", "Remove"], ["list-replace", "Replace"], ["list-delete", "Delete"]];
 
-/** By list: its row, and the cells that change. */
 const rows = new Map();
 /** By list: the names of the pools that use it. */
 let users = new Map();
@@ -23,7 +22,7 @@ let asked = 0;
 function makeRow(list) {
   const cells = { numbers: make("td", { className: "num" }), pools: make("td", { className: "pools-of" }), changed: make("td") };
   const acts = ACTS.map(([act, name]) => make("button", { type: "button", "data-act": act, "data-of": "list", "data-name": list, "aria-label": `${name}: ${list}` }, name));
-  const row = make("tr", {}, make("th", { scope: "row" }, list), cells.numbers, cells.pools, cells.changed, make("td", {}, make("div", { className: "acts" }, ...acts)));
+  const row = make("tr", {}, make("th", { scope: "row" }, list), cells.numbers, make("td", {}, make("div", { className: "acts" }, ...acts)), cells.pools, cells.changed);
   return { row, ...cells };
 }
 
@@ -35,7 +34,6 @@ function usersInWords(list, pools) {
   return `${names.slice(0, MAX_POOLS_NAMED).join(", ")}${more > 0 ? ` and ${count(more)} more` : ""}`;
 }
 
-/** Shows the lists of the stats. */
 export function showLists(lists) {
   setShown(section, true);
   const all = Object.keys(lists);
@@ -47,7 +45,7 @@ export function showLists(lists) {
     body.replaceChildren(...names.map((name) => rows.get(name).row));
   }
   setShown(byId("lists-table").parentElement, names.length > 0);
-  setText(byId("lists-none"), names.length === 0 ? "There is no list." : more > 0 ? `There are ${count(more)} more: allotd list show` : "");
+  setText("lists-none", names.length === 0 ? `There is no list${shown().Authorization ? ", or your token does not see lists" : ""}.` : more > 0 ? `There are ${count(more)} more: allotd list show` : "");
   if (names.length && Date.now() - asked > USERS_MILLISECONDS) showUsers();
   for (const name of names) {
     const { numbers, pools, changed } = rows.get(name);
@@ -66,6 +64,6 @@ export async function showUsers() {
     const { lists } = await call("GET", "/v1/lists");
     users = new Map(lists.map(({ list, pools }) => [list, pools]));
   } catch {
-    // Their count is in the stats. A token for some pools only sees no list.
+    // Their count is in the stats.
   }
 }

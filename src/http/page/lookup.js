@@ -9,14 +9,12 @@ const result = byId("lookup-result");
 const input = byId("lookup-number");
 let pool = null;
 
-/** Sets the pool in which numbers are looked up. */
 export function lookIn(name) {
   if (name === pool) return;
   pool = name;
   result.replaceChildren();
 }
 
-/** Looks up a number and shows it. */
 export async function lookUp(digits = input.value) {
   const asked = pool;
   const number = String(digits).replace(/[^0-9]/g, "");

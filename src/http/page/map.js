@@ -27,7 +27,6 @@ let columns = WIDE_COLUMNS;
 let asked = 0;
 let onNumber = () => {};
 
-/** Called with a number when a cell of one number is opened. */
 export const onOpenNumber = (callback) => (onNumber = callback);
 
 /** Shows the map of a pool; of another pool than before, the whole map. */
@@ -37,7 +36,6 @@ export function showMap(name) {
   go([]);
 }
 
-/** Shows another part. */
 function go(parts) {
   trail = parts;
   cell = 0;
@@ -146,7 +144,7 @@ function showReadout() {
   setText(readout, problem || (bucket ? words(bucket) : "There are no numbers here."));
   byId("map-in").disabled = !bucket;
   byId("map-out").disabled = !trail.length;
-  setText(byId("map-in"), bucket && map.bucket_width === 1 ? "Look it up" : "Zoom in");
+  setText("map-in", bucket && map.bucket_width === 1 ? "Look it up" : "Zoom in");
 }
 
 function showTrail() {
@@ -163,7 +161,6 @@ function showTrail() {
   }));
 }
 
-/** Zooms into a cell, or opens its number if it has only one. */
 function zoomIn(index = cell) {
   const bucket = map?.buckets[index];
   if (!bucket) return;

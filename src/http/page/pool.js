@@ -2,9 +2,10 @@
 
 import { byId, make, setFacts, setRows, setShown, setText } from "./dom.js";
 import { clock, count, duration, many, micros, rate, relative, share, UNKNOWN } from "./format.js";
-import { showPoolRefusals } from "./refusals.js";
+import { showRefusals } from "./refusals.js";
 import { showSettings } from "./settings.js";
 import { makeBar, setBar, STATES } from "./states.js";
+import { isClosed, unsteady } from "./status.js";
 
 const bar = byId("states-bar");
 const states = byId("states").tBodies[0];
@@ -19,42 +20,40 @@ states.append(...STATES.map(({ key, name, means }) => make("tr", {},
 export function showPool(name, pool, speed, works) {
   if (name !== shownName) {
     shownName = name;
-    setText(byId("pool-name"), name);
+    setText("pool-name", name);
     showSettings(name);
   }
-  setText(byId("act-pause"), pool.paused ? "Resume" : "Pause");
+  setText("act-pause", pool.paused ? "Resume" : "Pause");
   byId("act-pause").dataset.act = pool.paused ? "resume" : "pause";
   setBar(bar, pool);
   STATES.forEach(({ key }, index) => {
     setText(states.rows[index].cells[1], count(pool[key]));
     setText(states.rows[index].cells[2], share(pool[key], pool.numbers));
   });
-  setText(byId("states-all"), count(pool.numbers));
+  setText("states-all", count(pool.numbers));
   showFigures(pool, speed, works);
   showTotals(pool);
   showLatency(pool.latency_us);
-  showPoolRefusals(pool.refusals);
+  showRefusals("pool-refusals", pool.refusals, true);
   showHolders(pool.holders);
 }
 
-/** How long calls about the pool's leases take. */
 function showLatency(latency) {
   const said = latency && `half took at most ${micros(latency.p50)}, 99 of 100 at most ${micros(latency.p99)}, the slowest ${micros(latency.max)}`;
-  setText(byId("pool-latency"), `Leases, renewals and returns of the last two minutes: ${said ?? "none"}.`);
+  setText("pool-latency", `Leases, renewals and returns of the last two minutes: ${said ?? "none"}.`);
 }
 
-/** Who holds most, in a pool that tracks holders. */
 function showHolders(holders) {
-  setShown(byId("holders-card"), Boolean(holders));
+  setShown("holders-card", Boolean(holders));
   if (!holders) return;
-  setText(byId("holders-said"), `${many(holders.count, "holder")}, ${many(holders.leased, "lease")}`);
+  setText("holders-said", `${many(holders.count, "holder")}, ${many(holders.leased, "lease")}`);
   const rows = holders.top.map(({ holder, leased }) => ({ key: holder, cells: [holder, count(leased), share(leased, holders.leased)] }));
-  setRows(byId("holders").tBodies[0], rows, new Set([1, 2]));
+  setRows("holders", rows);
 }
 
 function figure(id, value, note = "") {
-  setText(byId(`fig-${id}`), value);
-  setText(byId(`fig-${id}-of`), note);
+  setText(`fig-${id}`, value);
+  setText(`fig-${id}-of`, note);
 }
 
 function showFigures(pool, speed, { responds, ready }) {
@@ -70,29 +69,29 @@ function showFigures(pool, speed, { responds, ready }) {
   const next = pool.next_available_at;
   if (!ready) figure("next", "not now", "the daemon refuses changes: see the top of the page");
   else if (pool.paused) figure("next", "paused", "resume to hand out numbers");
-  else if (pool.open === 0 && pool.numbers > 0) {
+  else if (isClosed(pool)) {
     const opens = pool.next_open_at;
     figure("next", opens ? relative(opens) : "never", opens ? `closed until ${clock(opens)}` : "its hours do not open it, or not soon");
   }
-  else if (pool.available > 0) figure("next", "now", "a lease succeeds at once");
-  else if (next && pool.leased + pool.resting > 0) figure("next", new Date(next) > Date.now() ? relative(next) : "soon", `${clock(next)} at the earliest`);
+  else if (pool.available > 0) figure("next", "now", unsteady(pool) ? "but not for every call: see the top of the page" : "a lease succeeds at once");
+  else if (next && pool.leased + pool.resting > 0) figure("next", new Date(next) > Date.now() ? relative(next) : "soon", `${clock(next)} at the earliest${pool.blocked || pool.closed ? ", unless a list or its hours keep it" : ""}`);
   else figure("next", "never", "without an operator: see the top of the page");
 }
 
 /** What is left of the figures while the daemon does not respond: those that were true then. */
 function showUnknown(pool) {
   figure("available", count(pool.available), "when the daemon responded last");
-  for (const id of ["rate", "exhaustion", "next"]) figure(id, "–", "no response from the daemon");
+  for (const id of ["rate", "exhaustion", "next"]) figure(id, "–", "not known now");
 }
 
 function showTotals(pool) {
   const { totals, expiry_lateness_ms: late } = pool;
   const outcomes = Object.entries(totals.returns_by_outcome ?? {}).map(([outcome, value]) => `${outcome || "none"} ${count(value)}`);
-  setFacts(byId("totals"), [
+  setFacts("totals", [
     ["Leases", count(totals.leases)],
     ["Renewals", count(totals.renewals)],
     ["Returns", count(totals.returns)],
-    ...(outcomes.length ? [["by outcome", outcomes.join(", ")]] : []),
+    ...(outcomes.length ? [["Returns by outcome", outcomes.join(", ")]] : []),
     ["Expired", count(totals.expirations), "held to the end and not returned"],
     ["Exhausted", count(totals.exhausted), "leases refused because none was available"],
     ["Stale", count(totals.stale), "renewals and returns of a lease that had ended"],

@@ -45,7 +45,6 @@ function arrange() {
   narrow();
 }
 
-/** Hides what the filter leaves out. */
 function narrow() {
   const words = filter.value.trim().toLowerCase();
   let shown = 0;
@@ -55,19 +54,18 @@ function narrow() {
     setShown(row.item, fits);
     shown += fits;
   }
-  setShown(byId("pools-none"), shown === 0);
-  setText(byId("pools-count"), shown === rows.size ? count(rows.size) : `${count(shown)} of ${count(rows.size)}`);
+  setShown("pools-none", shown === 0);
+  setText("pools-count", shown === rows.size ? count(rows.size) : `${count(shown)} of ${count(rows.size)}`);
 }
 
-/** Shows the pools of these stats. */
 export function showPools(newStats, newHistory, name) {
   [stats, history] = [newStats, newHistory];
   const names = Object.keys(stats.pools);
   const gone = name !== null && !(name in stats.pools);
   const several = names.length > 1 || (gone && names.length > 0);
-  setShown(byId("pools"), several);
+  setShown("pools", several);
   document.querySelector(".body").dataset.pools = several ? "many" : "one";
-  setShown(byId("resume-several"), names.filter((each) => stats.pools[each].paused).length > 1);
+  setShown("resume-several", names.filter((each) => stats.pools[each].paused).length > 1);
   const same = names.length === rows.size && names.every((each) => rows.has(each));
   if (!same) {
     for (const each of rows.keys()) if (!(each in stats.pools)) rows.delete(each);
@@ -90,7 +88,6 @@ function showRow(row, name, pool, current) {
   else row.link.removeAttribute("aria-current");
 }
 
-/** Shows only the pools whose leases fail. */
 export function showOnlyTrouble() {
   filter.value = "";
   onlyTrouble.checked = true;

@@ -21,7 +21,6 @@ function invalidLines(lines) {
   return items((lines ?? []).map(({ line, text, reason }) => `line ${count(line)}, “${text}”: ${reason}`));
 }
 
-/** An addition to a pool. */
 export function ofAddition(would) {
   const { numbers, duplicates, invalid, first, last, country_codes: codes = {}, lengths = {}, samples = [], odd = [] } = would;
   const facts = [];

@@ -1,6 +1,6 @@
 // The meaning of each reason for a refusal, and the table of refusals.
 
-import { byId, setRows, setShown } from "./dom.js";
+import { setRows } from "./dom.js";
 import { clock, count, relative } from "./format.js";
 
 export const MEANS = {
@@ -27,26 +27,16 @@ export const MEANS = {
   internal: "the daemon failed; its log says how",
 };
 
-/** Shows the refusals of one pool. */
-export function showPoolRefusals(refusals = {}) {
-  const rows = Object.entries(refusals)
-    .sort(([a, left], [b, right]) => right.last_at.localeCompare(left.last_at) || a.localeCompare(b))
-    .map(([code, { count: all, last_at: last }]) => ({ key: code, means: MEANS[code], cells: [code, count(all), `${relative(last)} (${clock(last)})`] }));
-  setRows(byId("pool-refusals").tBodies[0], rows, new Set([1]));
-  setShown(byId("pool-refusals").parentElement, rows.length > 0);
-  setShown(byId("pool-refusals-none"), rows.length === 0);
-}
+const OVERLOADED = "as many calls wait for a number as max_waiters allows, or too much came at once";
 
-/** Shows the refusals of all pools, those of the last minute first. */
-export function showRefusals(refusals) {
-  const rows = Object.entries(refusals ?? {})
-    .sort(([a, left], [b, right]) => right.count - left.count || a.localeCompare(b))
-    .map(([code, { count: all, count_1m: lately, last_at: last }]) => ({
+/** Shows refusals in the table of this id, those that came last first; `ofPool`: they are of one pool. */
+export function showRefusals(id, refusals = {}, ofPool = false) {
+  const rows = Object.entries(refusals)
+    .sort(([a, left], [b, right]) => (right.last_at ?? "").localeCompare(left.last_at ?? "") || a.localeCompare(b))
+    .map(([code, { count: all, count_1m: lately = 0, last_at: last }]) => ({
       key: code,
-      means: MEANS[code],
+      means: ofPool && code === "overloaded" ? OVERLOADED : MEANS[code],
       cells: [code, count(lately), count(all), last ? `${relative(last)} (${clock(last)})` : ""],
     }));
-  setRows(byId("refusals").tBodies[0], rows, new Set([1, 2]));
-  setShown(byId("refusals").parentElement, rows.length > 0);
-  setShown(byId("refusals-none"), rows.length === 0);
+  setRows(id, rows);
 }

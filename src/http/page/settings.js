@@ -1,17 +1,14 @@
 // The settings and outcome rules of a pool: shown, and changed after what would change is shown.
 
 import { call, poolPath } from "./api.js";
-import { showChanges } from "./changes.js";
-import { byId, make, setFacts, setShown, setText } from "./dom.js";
+import { make, setFacts, setShown, setText } from "./dom.js";
 import { count, duration, many } from "./format.js";
 import { setHours } from "./hours.js";
 
 const ASK_MILLISECONDS = 30_000;
 let shownName = null;
-/** What the daemon said of it last. */
 let details = null;
 
-/** What becomes of a number, as commands and queries write it. */
 const thenText = (then) => (typeof then === "string" ? then : "rest" in then ? `rest:${then.rest}` : `list:${then.list}`);
 
 function thenOf(text) {
@@ -20,7 +17,6 @@ function thenOf(text) {
   return word === "list" ? { list: value } : text.trim();
 }
 
-/** What becomes of a number, for people. */
 function thenInWords(then) {
   if (typeof then === "string") return then;
   return "rest" in then ? `rests ${duration(then.rest)}` : `goes onto ${then.list}`;
@@ -89,10 +85,8 @@ function difference({ label, kind }, before, after) {
   return [...old.filter((line) => !next.includes(line)).map((line) => `${name}: no longer ${line}`), ...next.filter((line) => !old.includes(line)).map((line) => `${name}: now ${line}`)];
 }
 
-/** The fields whose value is another one than in the settings. */
 const changedFields = (fields, given) => fields.filter(({ key, value }) => given[key] !== value);
 
-/** The body of the change. */
 function changeOf(changed, given) {
   const change = {};
   for (const { key, read = (value) => value } of changed) if (!HOURS.has(key)) change[key] = read(given[key]);
@@ -131,7 +125,7 @@ export async function askSettings(pool) {
 
 function showAll({ settings, round }) {
   const { order, ttl, ttl_max: most, rest, on_expiry: end, outcomes = {}, attempts, blocked_by: lists = [], holders, max_per_holder: each, first_per_holder: first, max_waiters: waiters } = settings;
-  setText(byId("pool-about"), `round ${count(round)} · ${order} order · leases last ${duration(ttl)}`);
+  setText("pool-about", `round ${count(round)} · ${order} order · leases last ${duration(ttl)}`);
   const rows = [
     ["Order of leases", order],
     ["A lease lasts", `${duration(ttl)}, at most ${duration(most)}`, "if the call asks for another time"],
@@ -142,21 +136,13 @@ function showAll({ settings, round }) {
   ];
   if (holders) rows.push(["Holders", [each && `at most ${count(each)} each`, first && `${count(first)} before the first return`].filter(Boolean).join(", ") || "no limit"]);
   if (waiters !== undefined) rows.push(["Calls that may wait", count(waiters)]);
-  setFacts(byId("settings"), rows);
+  setFacts("settings", rows);
   const rules = Object.entries(outcomes).map(([outcome, then]) => [outcome, thenInWords(then)]);
-  setFacts(byId("outcomes"), rules);
-  setText(byId("outcomes-none"), rules.length ? "" : "There is no rule: a return without a state of its own is treated as above.");
+  setFacts("outcomes", rules);
+  setText("outcomes-none", rules.length ? "" : "There is no rule: a return without a state of its own is treated as above.");
 }
 
-/** The same, asked for anew when somebody has paused or resumed the pool. */
-export function detailsOf(name, paused) {
-  if (name !== shownName || !details) return {};
-  if (details.paused !== paused) {
-    showSettings();
-    showChanges(true);
-  }
-  return details;
-}
+export const detailsOf = (name) => (name === shownName && details) || {};
 
 /** Settings change rarely: they are requested when another pool is shown, after an action, and now and then. */
 export async function showSettings(name = shownName) {
@@ -164,17 +150,17 @@ export async function showSettings(name = shownName) {
   const another = name !== shownName;
   shownName = name;
   if (another) {
-    setText(byId("pool-about"), "");
+    setText("pool-about", "");
     details = null;
   }
-  setShown(byId("settings-card"), !another);
+  setShown("settings-card", !another);
   try {
     const pool = await call("GET", poolPath(name));
     if (name !== shownName) return;
     details = pool;
     setHours(name, pool.settings.hours ?? null);
     showAll(pool);
-    setShown(byId("settings-card"), true);
+    setShown("settings-card", true);
   } catch {
     // The pool's figures work without them, and the banner reports a daemon that does not respond.
   }

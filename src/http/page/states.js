@@ -14,7 +14,6 @@ export const STATES = [
 
 export const colourOf = (key) => colour(`--state-${key}`);
 
-/** Makes the parts of a stacked bar. */
 export function makeBar(bar) {
   bar.replaceChildren(...STATES.map(({ key }) => {
     const part = document.createElement("i");

@@ -15,7 +15,6 @@ let asking = null;
 
 const kept = () => sessionStorage.getItem(KEPT_AS);
 
-/** The headers that show the token. */
 export function shown() {
   const token = kept();
   return token ? { Authorization: `Bearer ${token}` } : {};

@@ -47,6 +47,7 @@ BEYOND_THE_SCHEMA = [
     # Of settings and fields that go together.
     r"tracks no holders",
     r"(max|first)_per_holder is for a pool that tracks holders",
+    r"then is available, as if there were no limit",
     r"keep is for backups that are named by their time",
 ]
 KNOWN = re.compile("|".join(BEYOND_THE_SCHEMA))

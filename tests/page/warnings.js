@@ -116,6 +116,16 @@ export function warningsTests(browser) {
     await daemon.stop();
   });
 
+  test("the next number may be one that is closed now", async () => {
+    const opens = new Date(Date.now() + 3_600_000).toISOString();
+    const figures = { available: 0, closed: 400, blocked: 600, open: 600, next_available_at: null, next_open_at: opens };
+    const { daemon, page } = await start(browser, ({ pools }) => void Object.assign(pools.ru, figures));
+    await page.says("#status", /600 of 1,000 are blocked by lists, 400 are outside their hours\.[^]*The first of the closed ones open at/);
+    await page.says("#fig-next", /in (59 min|1 h)/);
+    await page.close();
+    await daemon.stop();
+  });
+
   test("many leases find none, though there are numbers", async () => {
     let many = 0;
     const { daemon, page } = await start(browser, ({ pools }) => void (pools.ru.refusals = refused("exhausted", many)));
@@ -156,6 +166,7 @@ export function warningsTests(browser) {
     await page.says("#status", /The disk is slow[^]*They waited 400 ms, p99 1\.2 s in the last minute/);
     journal.waiting_seconds = 7.2;
     await page.says("#status", /PROBLEM[^]*A write to the disk has not ended for 7 s: nothing is confirmed meanwhile[^]*leases go on when it ends/);
+    await page.says("#fig-next", "not now");
     await page.close();
     await daemon.stop();
   });

@@ -17,7 +17,7 @@ import { onOpenNumber, refresh as refreshMap, showMap } from "./map.js";
 import { showPool } from "./pool.js";
 import { chosen, showOnlyTrouble, showPools } from "./pools.js";
 import { detailsOf, showSettings } from "./settings.js";
-import { isStandby, showStatus } from "./status.js";
+import { hangs, isStandby, showStatus } from "./status.js";
 import { ask, shown } from "./token.js";
 
 const POLL_MILLISECONDS = 1_000;
@@ -76,7 +76,7 @@ function show() {
   if (seen.name === name && seen.changes !== changes) catchUp();
   seen = { name, changes };
   if (!there) return;
-  showPool(name, stats.pools[name], history.rate(name), { responds: !lost, ready: stats.state === "ready" });
+  showPool(name, stats.pools[name], history.rate(name), { responds: !lost, ready: stats.state === "ready" && !hangs(stats) });
   showHours(name, stats.pools[name]);
   showEvents(name, stats.pools[name].events, stats.events);
   showRates(history, name);

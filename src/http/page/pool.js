@@ -66,7 +66,7 @@ function showFigures(pool, speed, { responds, ready }) {
   if (pool.available === 0) figure("exhaustion", "now", waiting || "none is available");
   else if (left === null || left === undefined) figure("exhaustion", "–", "the available count does not fall");
   else figure("exhaustion", duration(left), `at this pace: ${clock(Date.now() + left * 1000)}`);
-  const next = pool.next_available_at;
+  const next = [pool.leased + pool.resting > 0 && pool.next_available_at, pool.closed > 0 && pool.next_open_at].filter(Boolean).sort()[0];
   if (!ready) figure("next", "not now", "the daemon refuses changes: see the top of the page");
   else if (pool.paused) figure("next", "paused", "resume to hand out numbers");
   else if (isClosed(pool)) {
@@ -74,7 +74,7 @@ function showFigures(pool, speed, { responds, ready }) {
     figure("next", opens ? relative(opens) : "never", opens ? `closed until ${clock(opens)}` : "its hours do not open it, or not soon");
   }
   else if (pool.available > 0) figure("next", "now", unsteady(pool) ? "but not for every call: see the top of the page" : "a lease succeeds at once");
-  else if (next && pool.leased + pool.resting > 0) figure("next", new Date(next) > Date.now() ? relative(next) : "soon", `${clock(next)} at the earliest${pool.blocked || pool.closed ? ", unless a list or its hours keep it" : ""}`);
+  else if (next) figure("next", new Date(next) > Date.now() ? relative(next) : "soon", `${clock(next)} at the earliest${pool.blocked || pool.closed ? ", unless a list or its hours keep it" : ""}`);
   else figure("next", "never", "without an operator: see the top of the page");
 }
 

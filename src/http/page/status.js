@@ -25,6 +25,8 @@ const REFUSED = {
   bad_request: "A caller is made wrong: its own log has the answers.",
   pool_not_found: "A caller names a pool that was deleted, or never was: its own log has the name.",
 };
+/** Whether a write to the disk does not end. */
+export const hangs = ({ journal }) => journal?.waiting_seconds > HANGS_SECONDS;
 /** The connections over TCP: some are left for Unix sockets. */
 export const placesOf = ({ limit }) => limit - Math.min(RESERVED_CONNECTIONS, Math.floor(limit / 4));
 /** The beginning of the names of lists of numbers that were given up. */
@@ -146,7 +148,7 @@ function noFigures({ since, refused, alive }, stats) {
 export function troubles(stats, lost, shown, known) {
   const found = lost ? [noFigures(lost, stats)] : [];
   if (!stats) return found;
-  const { state, disk, pools, cluster, journal } = stats;
+  const { state, disk, pools, cluster } = stats;
   const bad = (code, title, todo) => found.push({ level: "bad", code, title, todo });
   if (isStandby(stats)) found.push(standby(cluster));
   const full = state === "storage_full";
@@ -154,7 +156,7 @@ export function troubles(stats, lost, shown, known) {
   if (full) bad("storage_full", "The disk is full: leases fail.", `${disk ? `${bytes(disk.free_bytes)} are free. ` : ""}Free some space on the disk of the data directory; leases then work again without a restart. Nothing that was confirmed is lost.`);
   if (state === "too_few_replicas") bad("not_ready", "Too few standbys are there: changes are refused, as --require-replicas says.", "Start the members that are missing, or lower the figure. allotd cluster status shows who is there.");
   if (state === "draining") found.push({ level: "warn", code: "not_ready", title: "The daemon is shutting down.", todo: "Requests in progress are finished, new connections are refused. Start it again if this was not intended." });
-  if (journal?.waiting_seconds > HANGS_SECONDS) bad(undefined, `A write to the disk has not ended for ${duration(journal.waiting_seconds)}: nothing is confirmed meanwhile.`, "Look at the disk; leases go on when it ends.");
+  if (hangs(stats)) bad(undefined, `A write to the disk has not ended for ${duration(stats.journal.waiting_seconds)}: nothing is confirmed meanwhile.`, "Look at the disk; leases go on when it ends.");
   found.push(...poolTroubles(pools, shown, known));
   if (!full && disk?.total_bytes && disk.free_bytes < DISK_NEARLY_FULL * disk.total_bytes) found.push({ level: "warn", title: `The disk of the data directory is nearly full: ${bytes(disk.free_bytes)} of ${bytes(disk.total_bytes)} are free.`, todo: "Leases still work in the space that the journal has; when it needs more, every change is refused. Free some space or enlarge the disk." });
   found.push(...upkeepTroubles(stats, known));

@@ -260,6 +260,7 @@ export function warningsTests(browser) {
     await (await page.tab.$("#dialog-file")).uploadFile(file);
     await page.says("#dialog-typed", "The file is taken, not what is typed");
     await page.click("#dialog-list summary");
+    await page.tab.type("#dialog-region", "ru");
     await page.tab.type("#dialog-column", "phone");
     await page.tab.type("#dialog-encoding", "utf-16le");
     await check(page, "a file");

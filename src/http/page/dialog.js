@@ -81,7 +81,7 @@ export function openDialog(action, given = "") {
   setShown("dialog-list", Boolean(action.numbers));
   [numbers.value, file.value, region.value] = [given, "", ""];
   byId("dialog-more").replaceChildren(...MORE.map(makeField));
-  chosen();
+  showChosen();
   act.disabled = false;
   setText(act, action.check ? "Check" : name);
   dialog.showModal();
@@ -91,6 +91,7 @@ export function openDialog(action, given = "") {
 /** The list of numbers that is given, and a key that changes with it. */
 function givenList() {
   const [chosen] = file.files;
+  region.value = region.value.toUpperCase();
   const query = [region, ...MORE.map(({ key }) => byId(idOf(key)))].filter(({ value }) => value.trim()).map(({ id, value }) => `${id.slice(7)}=${encodeURIComponent(value.trim())}`).join("&");
   if (chosen) {
     const type = chosen.name.toLowerCase().endsWith(".csv") ? "text/csv" : "text/plain";
@@ -139,14 +140,14 @@ byId("dialog-form").addEventListener("submit", (event) => {
 byId("dialog-cancel").addEventListener("click", () => dialog.close());
 
 /** A file is taken instead of what is typed. */
-function chosen() {
+function showChosen() {
   numbers.disabled = file.files.length > 0;
   setShown("dialog-typed", numbers.disabled && Boolean(numbers.value.trim()));
 }
 
 /** What was checked is not what is given. */
 byId("dialog-form").addEventListener("input", () => {
-  chosen();
+  showChosen();
   if (!open || open.checked === null) return;
   open.checked = null;
   setText(act, "Check");

@@ -270,7 +270,7 @@ fn a_check_before_the_start_and_a_doctor_after_it() {
     let ill = doctor();
     assert_eq!(ill.status.code(), Some(1), "{ill:?}");
     assert!(stdout(&ill).contains("fault   pool        ru has no number to lease (1 leased"), "{ill:?}");
-    assert!(stdout(&ill).contains("1 calls in the last minute got exhausted"), "{ill:?}");
+    assert!(stdout(&ill).contains("1 call in the last minute got exhausted"), "{ill:?}");
 }
 
 #[test]

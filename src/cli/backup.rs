@@ -12,6 +12,7 @@ use crate::disk::device::RealDisk;
 use crate::sys::umask;
 
 use super::error::CliError;
+use super::figures::many;
 use super::output;
 use super::remote::Remote;
 
@@ -66,9 +67,9 @@ pub(super) fn run_restore(args: &RestoreArgs) -> Result<(), CliError> {
         )
     });
     output::print(&format!(
-        "restored {} pools, {} numbers, {} bytes, as of {}, to {}\n{paused}",
-        restored.pools,
-        restored.numbers,
+        "restored {}, {}, {} bytes, as of {}, to {}\n{paused}",
+        many(restored.pools as usize, "pool"),
+        many(restored.numbers as usize, "number"),
         restored.bytes,
         restored.as_of,
         args.dir.display()

@@ -7,6 +7,7 @@ use clap::Args;
 use crate::check::check_directory;
 
 use super::error::CliError;
+use super::figures::many;
 use super::output;
 
 #[derive(Debug, Args)]
@@ -23,8 +24,9 @@ pub(super) fn run(args: &CheckArgs) -> Result<(), CliError> {
     }
     if checked.faults.is_empty() {
         return output::print(&format!(
-            "{} pools, {} numbers: no fault found\n",
-            checked.pools, checked.numbers
+            "{}, {}: no fault found\n",
+            many(checked.pools, "pool"),
+            many(checked.numbers as usize, "number")
         ));
     }
     Err(CliError::AlreadyLogged)

@@ -1,14 +1,17 @@
 //! `allotd doctor`: looks at a running daemon, and says what is wrong and what to do.
 
+mod pools;
+
 use clap::Args;
+use serde_json::Value;
 
 use crate::client::Connection;
 use crate::daemon::preflight::finding::{Finding, Level};
-use crate::http::response::stats::{PoolStats, Stats};
+use crate::http::response::stats::Stats;
 use crate::state::time::Timestamp;
 
 use super::error::CliError;
-use super::figures::{bytes, duration};
+use super::figures::{bytes, duration, many};
 use super::output;
 use super::remote::Remote;
 use super::stats::answer::{self, STATS_PATH, refusal_in_words, state_in_words};
@@ -17,8 +20,6 @@ use super::stats::answer::{self, STATS_PATH, refusal_in_words, state_in_words};
 const DISK_PART: u64 = 20;
 /// connections are near their limit above this percentage,
 const CONNECTIONS_PERCENT: u64 = 80;
-/// a pool is exhausted soon in less than this many seconds,
-const SOON_SECONDS: u64 = 3_600;
 /// a backup is old after this many,
 const BACKUP_SECONDS: u64 = 2 * 24 * 3_600;
 /// a token ends soon within as many,
@@ -44,24 +45,37 @@ pub(super) fn run(args: &DoctorArgs) -> Result<(), CliError> {
         return output::print(&format!("{text}\n"));
     }
     let now = Timestamp::of(std::time::SystemTime::now()).unwrap_or_default();
-    show(&examine(&answer::parse(&text)?, now))
+    let stats = answer::parse(&text)?;
+    // The statistics do not say why a pool is paused. Who may not see the pools gets all else.
+    let is_any_paused = stats.pools.values().any(|pool| pool.paused);
+    let pools = if is_any_paused { connection.get(POOLS_PATH).ok() } else { None };
+    let pools = pools.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+    show(&examine(&stats, &pools, now))
 }
+
+/// The path of all pools with their settings.
+const POOLS_PATH: &str = "/v1/pools";
 
 /// Prints what was found. Fails if anything is a fault.
 pub(super) fn show(found: &[Finding]) -> Result<(), CliError> {
-    let lines: Vec<_> = found.iter().map(Finding::to_string).collect();
-    output::print(&format!("{}\n", lines.join("\n")))?;
+    let line = |finding: &Finding| format!("{}\n", output::escaped(&finding.to_string()));
+    output::print(&found.iter().map(line).collect::<String>())?;
     let is_faulty = found.iter().any(|finding| finding.level == Level::Fault);
     if is_faulty { Err(CliError::AlreadyLogged) } else { Ok(()) }
 }
 
-fn examine(stats: &Stats, now: Timestamp) -> Vec<Finding> {
+/// What is found in the statistics, and in the list of the pools if any is paused.
+fn examine(stats: &Stats, listed: &Value, now: Timestamp) -> Vec<Finding> {
     let mut found = vec![state(stats), version(stats), disk(stats), journal(stats), connections(stats)];
     found.extend([reload(stats), backup(stats, now), clock(stats)]);
     found.extend(tokens(stats, now));
-    let pools: Vec<_> = stats.pools.iter().filter_map(|(name, pool)| of_pool(name, pool)).collect();
+    let pools: Vec<_> =
+        stats.pools.iter().filter_map(|(name, pool)| pools::examine(name, pool, listed)).collect();
     if pools.is_empty() {
-        found.push(Finding::fine("pools", format!("{} pools, all have numbers to lease", stats.pools.len())));
+        found.push(Finding::fine(
+            "pools",
+            format!("{}, all have numbers to lease", many(stats.pools.len(), "pool")),
+        ));
     }
     found.extend(pools);
     found.extend(refusals(stats));
@@ -181,35 +195,12 @@ fn tokens(stats: &Stats, now: Timestamp) -> Vec<Finding> {
     stats.principals.iter().filter_map(ending).collect()
 }
 
-/// What is wrong with a pool, if anything.
-fn of_pool(name: &str, pool: &PoolStats) -> Option<Finding> {
-    if pool.paused {
-        return Some(Finding::warning("pool", format!("{name} is paused: allotd pool resume {name}")));
-    }
-    if pool.is_closed() {
-        return Some(Finding::warning(
-            "pool",
-            format!("{name} is outside its hours: allotd pool hours {name}"),
-        ));
-    }
-    if pool.available == 0 {
-        let next = pool.next_available_at.as_deref().unwrap_or("never without an operator");
-        let text = format!(
-            "{name} has no number to lease ({} leased, {} resting, {} done, {} retired, {} blocked); the next: {next}",
-            pool.leased, pool.resting, pool.done, pool.retired, pool.blocked
-        );
-        return Some(Finding::fault("pool", text));
-    }
-    let left = pool.exhaustion_seconds.filter(|left| *left < SOON_SECONDS)?;
-    Some(Finding::warning("pool", format!("{name} will be exhausted in about {}", duration(left))))
-}
-
 fn refusals(stats: &Stats) -> Vec<Finding> {
     let last_minute = stats.refusals.iter().filter(|(_, refused)| refused.count_1m > 0);
     let finding = |(code, refused): (&String, &crate::http::response::stats::RefusalStats)| {
         let text = format!(
-            "{} calls in the last minute got {code} ({}): see the runbook",
-            refused.count_1m,
+            "{} in the last minute got {code} ({}): see the runbook",
+            many(refused.count_1m as usize, "call"),
             refusal_in_words(code)
         );
         Finding::warning("refused", text)
@@ -232,7 +223,11 @@ mod tests {
         change(&mut stats);
         let now = Timestamp::parse("2026-11-28T00:00:00Z").unwrap();
         let worse = |finding: &Finding| finding.level > Level::Fine;
-        examine(&stats, now).iter().filter(|finding| worse(finding)).map(ToString::to_string).collect()
+        examine(&stats, &Value::Null, now)
+            .iter()
+            .filter(|finding| worse(finding))
+            .map(ToString::to_string)
+            .collect()
     }
 
     #[test]

@@ -43,6 +43,11 @@ pub(super) fn short(count: u64) -> String {
     }
 }
 
+/// A count of things: `1 pool`, `2 pools`.
+pub(super) fn many(count: usize, thing: &str) -> String {
+    if count == 1 { format!("1 {thing}") } else { format!("{count} {thing}s") }
+}
+
 /// Bytes in binary units: `12.3 GiB`.
 pub(super) fn bytes(count: u64) -> String {
     match scaled(count as f64, BYTE_STEP, &BYTE_UNITS) {
@@ -75,6 +80,11 @@ fn three_digits(value: f64) -> String {
 pub(super) fn microseconds(value: f64) -> String {
     let (value, unit) = scaled(value, COUNT_STEP, &["µs", "ms", "s"]);
     format!("{} {unit}", three_digits(value))
+}
+
+/// A latency in microseconds in a table: no call takes none, so that means that there was no call.
+pub(super) fn latency_cell(value: f64) -> String {
+    if value > 0.0 { microseconds(value) } else { "-".to_owned() }
 }
 
 /// Milliseconds, likewise.
@@ -137,6 +147,7 @@ mod tests {
         let shown = [0, 999, 1_000, 12_345, 999_999, 40_000_000].map(short);
         assert_eq!(shown, ["0", "999", "1.0k", "12.3k", "1.0M", "40.0M"]);
         assert!(short(u64::MAX).ends_with('G'));
+        assert_eq!([0, 1, 2].map(|count| many(count, "pool")), ["0 pools", "1 pool", "2 pools"]);
     }
 
     #[test]
@@ -147,6 +158,7 @@ mod tests {
         assert_eq!(shown[..5], ["0s", "59s", "3m 20s", "3h 12m", "5d 3h"]);
         let shown = [0.0, 12.34, 999.6, 1_234.0, 999_900.0, 4.5e6].map(microseconds);
         assert_eq!(shown, ["0.00 µs", "12.3 µs", "1.00 ms", "1.23 ms", "1.00 s", "4.50 s"]);
+        assert_eq!([0.0, 12.34].map(latency_cell), ["-", "12.3 µs"]);
         assert_eq!([5, 1_250, 61_000].map(milliseconds), ["5 ms", "1.25 s", "1m 1s"]);
         assert_eq!([0.0, 0.25, 12.34, 1_234.4].map(rate), ["0", "0.25", "12.3", "1,234"]);
     }

@@ -138,7 +138,7 @@ fn the_commands_make_tokens_and_show_them() {
     assert!(shown.contains("alt_") && shown.contains("expires = \"") && shown.contains("pools = [\"x*\"]"));
     let checked = daemon.ok(&["token", "check", guarded.logged.path(TOKENS).to_str().unwrap()]);
     assert!(
-        checked.contains("root: admin, pools *, 1 tokens") && checked.contains("1 principals"),
+        checked.contains("root: admin, pools *, 1 token,") && checked.contains("1 principal,"),
         "{checked}"
     );
     for (flags, words) in [

@@ -7,6 +7,7 @@ use clap::Args;
 
 use crate::auth::tokens_file::{self, Entry, TokensFileError};
 use crate::cli::error::CliError;
+use crate::cli::figures::many;
 use crate::cli::output;
 
 #[derive(Debug, Args)]
@@ -23,16 +24,16 @@ pub(super) fn run(args: &CheckArgs) -> Result<(), CliError> {
             let lines: Vec<_> = faults.iter().map(ToString::to_string).collect();
             output::print(&format!("{}\n", lines.join("\n")))?;
             return Err(CliError::Failed(format!(
-                "{} has {} faults: a daemon would not take it",
+                "{} has {}: a daemon would not take it",
                 args.file.display(),
-                faults.len()
+                many(faults.len(), "fault")
             )));
         }
         Err(error @ TokensFileError::File(_)) => return Err(CliError::Failed(error.to_string())),
     };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let rows: String = entries.iter().map(|entry| row(entry, now)).collect();
-    output::print(&format!("{rows}{} principals, no faults\n", entries.len()))
+    output::print(&format!("{rows}{}, no faults\n", many(entries.len(), "principal")))
 }
 
 fn row(Entry { principal, hashes, certificates }: &Entry, now_unix_seconds: u64) -> String {
@@ -42,11 +43,11 @@ fn row(Entry { principal, hashes, certificates }: &Entry, now_unix_seconds: u64)
         Some(at) => format!("expires {at}"),
     };
     format!(
-        "{}: {}, pools {}, {} tokens, {} certificates, {expires}\n",
+        "{}: {}, pools {}, {}, {}, {expires}\n",
         principal.name,
         principal.role,
         principal.scope,
-        hashes.len(),
-        certificates.len()
+        many(hashes.len(), "token"),
+        many(certificates.len(), "certificate")
     )
 }

@@ -117,17 +117,33 @@ fn an_upload_that_fills_the_disk_is_507_to_a_client_that_sends_all_of_it() {
     assert_eq!(daemon.stop(), Some(0));
 }
 
+/// In bytes: of the files that a start makes, the journal's alone are larger.
+const ROOM_FOR_ALL_BUT_THE_JOURNAL: u64 = 2 << 20;
+
 #[test]
 fn a_daemon_that_finds_a_full_disk_says_so() {
     let Some(disk) = SmallDisk::mount(FILE_SYSTEM_BYTES) else { return };
     let data = disk.path.join("data");
     fs::create_dir(&data).unwrap();
-    let ballast = disk.fill(0);
+    let start = |room: u64| {
+        disk.fill(room);
+        let mut command = allotd();
+        command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(&data);
+        let output = command.output().unwrap();
+        support::daemon::one_line_failure(&output, 1, "No space left");
+        output
+    };
+    start(0);
+    let output = start(ROOM_FOR_ALL_BUT_THE_JOURNAL);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("needs 128 MiB there") && said.contains("--journal-file-mib"), "{said}");
     let mut command = allotd();
-    command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(&data);
+    command.args(["serve", "--check", "--listen", "127.0.0.1:0", "--data"]).arg(&data);
     let output = command.output().unwrap();
-    support::daemon::one_line_failure(&output, 1, "No space left");
-    fs::remove_file(ballast).unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("fault   space") && said.contains("needs 128 MiB"), "{said}");
+    fs::remove_file(disk.path.join("ballast")).unwrap();
     assert_eq!(Daemon::start_with(&data, &SMALL_JOURNAL).stop(), Some(0), "with space again it starts");
 }
 

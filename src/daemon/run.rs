@@ -12,7 +12,7 @@ use tracing::info;
 use crate::auth::authority::Authority;
 use crate::auth::registry::Registry;
 use crate::auth::tokens_file::TokensFileError;
-use crate::disk::bus_error;
+use crate::disk::{bus_error, files};
 use crate::engine::registry::Engine;
 use crate::engine::startup::config::EngineConfig;
 use crate::http::address::ListenAddress;
@@ -25,6 +25,7 @@ use crate::http::server::tls::ServerTls;
 use crate::http::server::tls::error::TlsError;
 use crate::http::server::tls::files::{LoadedTls, TlsFiles};
 use crate::http::server::{self, HANDLES_PER_WORKER, ServeError, Server, ServerConfig};
+use crate::journal::StartError;
 use crate::store::open_error::OpenError;
 use crate::sys::descriptors;
 
@@ -64,6 +65,17 @@ pub(crate) enum DaemonError {
     /// The data directory cannot be used.
     #[error("{}", .0.told())]
     Open(#[from] OpenError),
+    /// The disk has no room for the first file of the journal.
+    #[error(
+        "{error}. A start needs {} MiB there for a file of the journal: free some, or lower --journal-file-mib",
+        file_bytes >> 20
+    )]
+    NoRoom {
+        /// What could not be written.
+        error: StartError,
+        /// The size of a journal file.
+        file_bytes: u64,
+    },
     /// It cannot be a member of its cluster.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
@@ -161,9 +173,19 @@ pub(super) fn engine_config(config: &Config) -> EngineConfig {
     engine_config
 }
 
+/// An error of opening, with the room that is needed if that is what is missing.
+fn with_room(error: OpenError, file_bytes: u64) -> DaemonError {
+    match error {
+        OpenError::Start(error) if files::is_storage_full(&error.error) => {
+            DaemonError::NoRoom { error, file_bytes }
+        }
+        other => other.into(),
+    }
+}
+
 /// Opens the data directory.
 pub(super) fn opened(config: &EngineConfig, started: Instant) -> Result<Opened, DaemonError> {
-    let engine = Engine::open(config)?;
+    let engine = Engine::open(config).map_err(|error| with_room(error, config.journal_file_bytes))?;
     startup_log::recovered(engine.report());
     startup_log::clock_moved(engine.report(), engine.clock());
     startup_log::backups(&config.backup_dir);

@@ -16,6 +16,7 @@ use crate::disk::space::{DiskSpace, space_of};
 use crate::http::address::ListenAddress;
 use crate::http::server::tls::files::{TlsFiles, shown};
 use crate::journal::checkpointer::MAX_FILES;
+use crate::journal::durability::Durability;
 use crate::state::time::EPOCH_UNIX_SECONDS;
 use crate::sys::clock_sync::is_synchronized;
 use crate::sys::descriptors;
@@ -41,7 +42,7 @@ pub(crate) fn look(config: &Config) -> Vec<Finding> {
     }
     found.push(backups(config));
     found.push(mounts::look(&config.data_dir));
-    found.push(space(config));
+    found.push(space(config, is_in_use));
     found.push(open_files(config.max_connections));
     found.push(clock());
     found
@@ -88,10 +89,36 @@ fn backups(config: &Config) -> Finding {
     }
 }
 
-fn space(config: &Config) -> Finding {
+/// What a start allocates at once: a journal file, unless one is spare. What it removes before is room too.
+fn needed_at_start(config: &Config) -> u64 {
+    let spares = std::fs::read_dir(config.data_dir.join("journal")).into_iter().flatten().flatten();
+    let spares = spares.filter(|entry| entry.file_name().to_string_lossy().starts_with("spare-"));
+    let mut removed = 0;
+    for spare in spares {
+        let length = spare.metadata().map_or(0, |metadata| metadata.len());
+        if length == config.journal_file_bytes && !spare.file_name().to_string_lossy().ends_with(".new") {
+            return 0;
+        }
+        removed += length;
+    }
+    config.journal_file_bytes.saturating_sub(removed)
+}
+
+fn space(config: &Config, is_in_use: bool) -> Finding {
     let there = config.data_dir.ancestors().find(|place| place.exists()).unwrap_or(Path::new("."));
     let needed = MAX_FILES as u64 * config.journal_file_bytes;
+    let at_start =
+        if is_in_use || config.durability == Durability::None { 0 } else { needed_at_start(config) };
     match space_of(there) {
+        Ok(DiskSpace { free_bytes, .. }) if free_bytes < at_start => Finding::fault(
+            "space",
+            format!(
+                "{} MiB are free, and a start needs {} MiB for a file of the journal, which has up to {MAX_FILES}: free \
+                 some, or lower --journal-file-mib",
+                free_bytes >> 20,
+                at_start >> 20
+            ),
+        ),
         Ok(DiskSpace { free_bytes, .. }) if free_bytes < needed => Finding::warning(
             "space",
             format!(

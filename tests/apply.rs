@@ -90,15 +90,39 @@ fn what_is_not_understood_changes_nothing() {
 }
 
 #[test]
-fn a_refused_change_ends_it_and_the_next_goes_on_from_there() {
+fn what_would_be_refused_is_refused_before_the_first_change_and_by_a_dry_run() {
     let directory = tempfile::tempdir().unwrap();
     let daemon = Daemon::start(&directory.path().join("data"));
-    let path = file(directory.path(), &WANTED.replace("ttl_max = 90000", "ttl_max = 60"));
-    one_line_failure(&daemon.run(&["apply", &path]), 1, "ttl_max");
-    assert!(daemon.ok(&["pool", "list"]).contains("no pool"), "not even with other settings");
-    assert!(daemon.ok(&["list", "show"]).contains("optouts"));
+    let invalid = directory.path().join("invalid.txt");
+    fs::write(&invalid, "79120000005\nx\n").unwrap();
+    let refused = |text: &str, reason: &str| {
+        let path = file(directory.path(), text);
+        for args in [&["apply", &path, "--dry-run"][..], &["apply", &path]] {
+            let output = daemon.run(args);
+            one_line_failure(&output, 1, reason);
+            let blamed = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(!blamed.contains("ru.txt"), "{blamed}");
+        }
+    };
+    let cases = [
+        ("ttl_max = 90000", "ttl_max = 60", "ttl_max"),
+        ("ttl = 90000", "ttl = 0", "ttl"),
+        ("[\"optouts\"]", "[\"nolist\"]", "the list nolist, which is not there: add [lists.nolist]"),
+        ("then = \"rest:60\"", "then = \"list:nolist\"", "the list nolist"),
+        ("\"optouts.txt\"", "\"none.txt\"", "none.txt: No such file"),
+        ("\"optouts.txt\"", "\"invalid.txt\"", "invalid.txt: "),
+    ];
+    for (is, becomes, reason) in cases {
+        refused(&WANTED.replace(is, becomes), reason);
+    }
+    assert!(daemon.ok(&["pool", "list"]).contains("no pool"));
+    assert!(daemon.ok(&["list", "show"]).contains("no list"), "not even what comes before it");
     let path = file(directory.path(), WANTED);
     assert!(daemon.ok(&["apply", &path]).contains("+ pool ru, with 100 numbers\n"));
+    for (is, becomes, reason) in &cases[..4] {
+        refused(&WANTED.replace(is, becomes), reason);
+    }
+    let path = file(directory.path(), WANTED);
     assert_eq!(daemon.ok(&["apply", &path]), "nothing to change\n");
 }
 
@@ -124,5 +148,5 @@ fn the_tokens_file_keeps_its_mode_and_is_what_a_daemon_takes() {
     assert_eq!(fs::metadata(&tokens).unwrap().permissions().mode() & 0o777, 0o640);
     assert!(apply(&entry("b", "3")).starts_with("- token a\n"));
     assert_eq!(apply(&entry("b", "3")), "nothing to change\n");
-    assert!(daemon.ok(&["token", "check", tokens.to_str().unwrap()]).contains("1 principals, no faults"));
+    assert!(daemon.ok(&["token", "check", tokens.to_str().unwrap()]).contains("1 principal, no faults"));
 }

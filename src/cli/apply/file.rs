@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::cli::error::CliError;
 use crate::cli::number_files::{Format, payload, shared_format};
 use crate::cli::upload::with_query;
-use crate::client::Payload;
+use crate::client::{ClientError, Payload};
 
 /// Parameters of a query.
 pub(super) type Parameters = Vec<(&'static str, String)>;
@@ -124,9 +124,22 @@ impl NumberFile {
         payload(std::slice::from_ref(&self.path), self.format, None, |_| {})
     }
 
-    /// An error of the daemon, with the file.
-    pub(super) fn named(&self, error: &CliError) -> CliError {
-        CliError::Failed(format!("{}: {error}", self.path.display()))
+    /// An error of the daemon, with the file if that is to blame.
+    pub(super) fn named(&self, error: CliError) -> CliError {
+        match code_of(&error) {
+            None | Some("bad_request" | "too_large" | "unsupported_media_type") => {
+                CliError::Failed(format!("{}: {error}", self.path.display()))
+            }
+            Some(_) => error,
+        }
+    }
+}
+
+/// The code of a refusal by the daemon.
+pub(super) fn code_of(error: &CliError) -> Option<&str> {
+    match error {
+        CliError::Refused(ClientError::Refused { problem, .. }) => problem["code"].as_str(),
+        _ => None,
     }
 }
 

@@ -9,8 +9,9 @@ use crate::cli::error::CliError;
 use crate::cli::figures::grouped;
 use crate::cli::pool::{list_name, pool_path};
 use crate::client::{self, Call, ClientError, Payload, Server};
+use crate::domain::settings::Settings;
 
-use super::file::{ApplyFile, NumberFile, WantedList, WantedPool};
+use super::file::{ApplyFile, NumberFile, WantedList, WantedPool, code_of};
 use super::settings;
 use super::tokens::{self, TokensChange};
 
@@ -63,9 +64,23 @@ impl Plan {
         let lists = by_name(&ask(server, "/v1/lists")?, "list");
         let mut steps = Vec::new();
         for (name, list) in &wanted.lists {
-            steps.extend(list_steps(name, list, lists.contains_key(name), server)?);
+            let is_there = lists.contains_key(name);
+            if let Some(file) = list.numbers()?.filter(|_| !is_there) {
+                check_new_list(&file, &pools, server)?;
+            }
+            steps.extend(list_steps(name, list, is_there, server)?);
         }
         for (name, pool) in &wanted.pools {
+            let settings =
+                settings::resulting(name, &settings::wanted(name, &pool.settings)?, pools.get(name))?;
+            for list in settings.iter().flat_map(Settings::lists).map(|list| list.to_string()) {
+                if !lists.contains_key(&list) && !wanted.lists.contains_key(&list) {
+                    return Err(CliError::Failed(format!(
+                        "the settings of pool {name} name the list {list}, which is not there: add [lists.{list}], or \
+                         give another one"
+                    )));
+                }
+            }
             match pools.get(name) {
                 None => steps.extend(new_pool(name, pool, server)?),
                 Some(there) => steps.extend(pool_steps(name, pool, there, server)?),
@@ -102,12 +117,29 @@ fn by_name(answer: &Value, member: &str) -> BTreeMap<String, Value> {
 fn upload(server: &Server, method: Method, path: &str, file: &NumberFile) -> Result<Value, CliError> {
     let payload: Payload = file.payload()?;
     let call = Call { content_type: Some(file.content_type()), payload, ..Call::new(method, path) };
-    client::send(server, call).map_err(|error| file.named(&error.into())).and_then(answer)
+    client::send(server, call).map_err(|error| file.named(error.into())).and_then(answer)
 }
 
 /// What an upload would do, by a dry run.
 fn preview(server: &Server, method: Method, path: &str, file: &NumberFile) -> Result<Value, CliError> {
     upload(server, method, &file.at(path, true), file)
+}
+
+/// Has the daemon read the file of a list that is not there yet. It has a dry run of new pools alone, of a name that
+/// no pool has. Whoever may not ask for that gets to know at the change.
+fn check_new_list(
+    file: &NumberFile,
+    pools: &BTreeMap<String, Value>,
+    server: &Server,
+) -> Result<(), CliError> {
+    // One name more than there are pools.
+    let mut names = (0..=pools.len()).map(|number| format!("list-{number}"));
+    let unused = names.find(|name| !pools.contains_key(name));
+    let path = pool_path(&unused.unwrap_or_default(), "")?;
+    match preview(server, Method::PUT, &path, file) {
+        Err(error) if code_of(&error) == Some("forbidden") => Ok(()),
+        read => read.map(drop),
+    }
 }
 
 fn figure(answer: &Value, member: &str) -> u64 {

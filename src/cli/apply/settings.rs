@@ -42,6 +42,22 @@ fn read(pool: &str, wanted: &Map<String, Value>) -> Result<SettingsChange, CliEr
         .map_err(|error| CliError::Failed(format!("the settings of pool {pool} are not understood: {error}")))
 }
 
+/// What the settings of a pool will be, with those that it has if it is there. They are refused as the daemon refuses
+/// them, before anything is changed; `None` if it has some that this version does not know.
+pub(super) fn resulting(
+    pool: &str,
+    wanted: &Map<String, Value>,
+    there: Option<&Value>,
+) -> Result<Option<Settings>, CliError> {
+    let change = read(pool, wanted)?;
+    let result = match there.map(|there| serde_json::from_value::<Settings>(there["settings"].clone())) {
+        None => Settings::of_new_pool(&change),
+        Some(Ok(settings)) => settings.changed(&change),
+        Some(Err(_)) => return Ok(None),
+    };
+    result.map(Some).map_err(|error| CliError::Failed(format!("the settings of pool {pool}: {error}")))
+}
+
 /// What becomes of a number: as commands write it (`rest:60`), or as JSON has it.
 fn then(value: Value) -> Value {
     let parsed = value.as_str().and_then(|text| text.parse::<NextState>().ok());
@@ -116,6 +132,13 @@ mod tests {
     fn what_is_no_setting_is_refused() {
         for bad in ["ttl_seconds = 60", "ttl = \"none\"", "on_expiry = \"rest\""] {
             assert!(wanted("ru", &toml::from_str(bad).unwrap()).is_err(), "{bad}");
+        }
+        let there = json!({"settings": Settings::default()});
+        for (given, ok) in [("ttl = 0", false), ("ttl_max = 60", false), ("ttl = 60", true)] {
+            let wanted = wanted("ru", &toml::from_str(given).unwrap()).unwrap();
+            for there in [None, Some(&there)] {
+                assert_eq!(resulting("ru", &wanted, there).is_ok(), ok, "{given}");
+            }
         }
     }
 }

@@ -148,6 +148,9 @@ impl Report {
             // Writing to a string does not fail.
             let _ = writeln!(text, "{name:<16}{value}");
         };
+        if let Some(refused) = self.refused() {
+            line("REFUSED", refused);
+        }
         line("operations/s", format!("{:.0}", self.per_second(tally.answers())));
         line("numbers/s", format!("{:.0}", self.per_second(tally.numbers())));
         let percentiles = PERCENTILES.map(|(name, quantile)| {
@@ -163,6 +166,20 @@ impl Report {
         self.put_kinds(&mut text);
         self.put_notes(&mut text);
         text
+    }
+
+    /// How many of the operations got no numbers, said before the figures, which count them too; `None` if none.
+    fn refused(&self) -> Option<String> {
+        let tally = &self.measured.tally;
+        let is_refused = |kind: &&Kind| !(200..300).contains(&kind.status);
+        let refused: u64 = tally.kinds.iter().filter(is_refused).map(|kind| kind.answers).sum();
+        let all = tally.answers();
+        let percent = 100.0 * refused as f64 / all.max(1) as f64;
+        (refused > 0).then(|| {
+            format!(
+                "{refused} of {all} operations ({percent:.1} %): see below why; the figures count them too"
+            )
+        })
     }
 
     fn cpu_text(&self, cpu: Duration) -> String {

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use crate::cli::figures::{bytes, duration, grouped, microseconds, milliseconds, percent, rate};
+use crate::cli::figures::{
+    bytes, duration, grouped, latency_cell, microseconds, milliseconds, percent, rate,
+};
 use crate::cli::output::{Column, Shown, figures, pairs, table, words};
 use crate::http::response::stats::{CallStats, JournalStats, Latency, ListStats, PoolStats, Stats};
 
@@ -162,7 +164,7 @@ fn calls(stats: &Stats) -> Option<String> {
         let statuses = call.by_status.iter().map(|(status, &count)| format!("{status}:{}", grouped(count)));
         let mut row = vec![name.clone(), grouped(call.count)];
         for latency in [&call.latency_1m_us, &call.latency_us] {
-            row.extend([latency.p50, latency.p99, latency.p99_9, latency.max].map(microseconds));
+            row.extend([latency.p50, latency.p99, latency.p99_9, latency.max].map(latency_cell));
         }
         row.push(statuses.collect::<Vec<_>>().join(" "));
         row

@@ -1,7 +1,8 @@
 //! `allotd token new`
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
@@ -23,7 +24,7 @@ pub(crate) struct NewArgs {
     #[arg(long, value_name = "PATTERN", value_delimiter = ',', required = true)]
     pools: Vec<String>,
     /// How long it is valid, such as 90d or 12h [default: until it is removed]
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = time_from_now)]
     expires: Option<Duration>,
     /// Write the token to this new file, which only its owner can read, instead of printing it
     #[arg(long, value_name = "FILE")]
@@ -67,6 +68,22 @@ struct LimitArgs {
     max_live_leases: Option<u64>,
 }
 
+/// How long from now.
+fn time_from_now(text: &str) -> Result<Duration, &'static str> {
+    humantime::parse_duration(text).map_err(|_| "give how long from now, such as 90d or 12h")
+}
+
+/// Why the token is not in its file. One that is there may be somebody's token.
+fn unwritten(path: &Path, error: &io::Error) -> String {
+    let path = path.display();
+    match error.kind() {
+        io::ErrorKind::AlreadyExists => {
+            format!("{path} is there already, and is not overwritten: give another --out, or remove it first")
+        }
+        _ => format!("{path} cannot be written: {error}"),
+    }
+}
+
 pub(super) fn run(args: &NewArgs) -> Result<(), CliError> {
     let failed = |error: &dyn std::fmt::Display| CliError::Failed(error.to_string());
     let token = AccessToken::random().map_err(|error| failed(&error))?;
@@ -77,7 +94,7 @@ pub(super) fn run(args: &NewArgs) -> Result<(), CliError> {
     })?;
     match &args.out {
         Some(path) => secret_file::write_token(path, &token)
-            .map_err(|error| failed(&format!("{} cannot be written: {error}", path.display())))?,
+            .map_err(|error| CliError::Failed(unwritten(path, &error)))?,
         None => {
             output::print(&format!(
                 "Give this token to {}. It is shown only now:\n{}\n\nAdd this to the tokens file:\n",

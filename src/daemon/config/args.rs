@@ -246,6 +246,19 @@ impl ServeArgs {
     }
 }
 
+/// What a key should have had, in words instead of types.
+fn in_words(message: &str) -> String {
+    let words = [
+        ("expected usize", "expected a whole number, without quotes"),
+        ("expected u64", "expected a whole number, without quotes"),
+        ("expected u32", "expected a whole number, without quotes"),
+        ("expected a boolean", "expected true or false, without quotes"),
+        ("expected a string", "expected a text in quotes"),
+        ("expected path string", "expected a path in quotes"),
+    ];
+    words.iter().fold(message.to_owned(), |message, (of_type, words)| message.replace(of_type, words))
+}
+
 /// Reads a config file in TOML: its settings, and the keys that it has.
 pub(super) fn read_file(path: &Path) -> Result<(ServeArgs, toml::Table), ConfigError> {
     let path = path.to_owned();
@@ -256,7 +269,10 @@ pub(super) fn read_file(path: &Path) -> Result<(ServeArgs, toml::Table), ConfigE
     let malformed = |error: toml::de::Error| {
         let before = &text[..error.span().map_or(0, |span| span.start)];
         let line = before.matches('\n').count() + 1;
-        ConfigError::Malformed { path: path.clone(), message: format!("line {line}: {}", error.message()) }
+        ConfigError::Malformed {
+            path: path.clone(),
+            message: format!("line {line}: {}", in_words(error.message())),
+        }
     };
     Ok((toml::from_str(&text).map_err(malformed)?, toml::from_str(&text).map_err(malformed)?))
 }

@@ -100,5 +100,11 @@ pub(super) fn listeners(given: &[ListenArg]) -> Result<Vec<ListenerConfig>, List
 /// Flags and variables are split at their commas before they come here.
 fn parse_all(parts: &mut Vec<&str>) -> Result<Vec<ListenerConfig>, ListenError> {
     let parts = std::mem::take(parts);
+    // A word behind an address is an option that is mistyped, such as "tsl".
+    let is_word = |part: &&&str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_lowercase());
+    let mistyped = parts.iter().skip(1).filter(is_word).find(|part| !["tls", "localhost"].contains(part));
+    if let Some(option) = mistyped {
+        return Err(ListenError::Option((*option).to_owned()));
+    }
     if parts.is_empty() { Ok(Vec::new()) } else { parse_list(&parts.join(",")) }
 }

@@ -4,7 +4,7 @@ use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span, Text};
 
-use crate::cli::figures::{grouped, microseconds, rate, short};
+use crate::cli::figures::{grouped, latency_cell, rate, short};
 use crate::cli::stats::answer::refusal_in_words;
 use crate::cli::stats::watch::rates::Rates;
 use crate::cli::stats::watch::screen::Screen;
@@ -65,9 +65,9 @@ fn rows(stats: &Stats, rates: &Rates) -> Vec<Vec<Span<'static>>> {
             Span::raw(name.clone()),
             Span::raw(short(call.count)),
             Span::raw(rates.calls(name).map_or(NONE.to_owned(), rate)),
-            Span::raw(microseconds(recent.p50)),
-            Span::raw(microseconds(recent.p99)),
-            Span::raw(microseconds(recent.p99_9)),
+            Span::raw(latency_cell(recent.p50)),
+            Span::raw(latency_cell(recent.p99)),
+            Span::raw(latency_cell(recent.p99_9)),
         ]
     };
     calls.into_iter().map(row).collect()

@@ -28,7 +28,7 @@ const fn column(title: &'static str, width: u16, rank: u8) -> Column {
 /// Most cells for the names of pools.
 const MAX_NAME_WIDTH: usize = 24;
 
-const COLUMNS: [Column; 11] = [
+const COLUMNS: [Column; 12] = [
     column("pool", 8, 0),
     column("numbers", 7, 6),
     column("", BAR_WIDTH, 5),
@@ -37,6 +37,7 @@ const COLUMNS: [Column; 11] = [
     column("resting", 7, 8),
     column("done", 6, 9),
     column("retired", 7, 10),
+    column("blocked", 7, 11),
     column("lease/s", 7, 3),
     column("over 1m", 7, 7),
     column("lasts", 9, 2),
@@ -89,6 +90,7 @@ fn row(name: &str, pool: &PoolStats, rates: &Rates, theme: Theme) -> Vec<Span<'s
         count(pool.resting),
         count(pool.done),
         count(pool.retired),
+        count(pool.blocked),
         Span::raw(rates.leases(name).map_or(NONE.to_owned(), rate)),
         Span::raw(rate(pool.leases_per_second.last_1m)),
         outlook(pool, theme),

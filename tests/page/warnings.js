@@ -77,9 +77,13 @@ export function warningsTests(browser) {
     const { daemon, page } = await start(browser, null, "ttl=600");
     await daemon.lease("ru", { count: 3 });
     await daemon.call("POST", "/v1/lists/dnc/numbers", "first,last\n1000,1999", "text/csv");
-    const said = await page.says("#status", /997 of 1,000 are blocked by lists, 3 are leased\.[^]*Its lists: dnc \(1,000, [^]*a list may block that number too/);
-    assert.ok(!/--ttl/.test(said), "shorter leases would change nothing");
-    await page.says("#fig-next-of", "at the earliest, unless a list or its hours keep it");
+    const said = await page.says("#status", /997 of 1,000 are blocked by lists, 3 are leased\.[^]*Its lists: dnc \(1,000, /);
+    assert.ok(!/--ttl|earliest/.test(said), "shorter leases would change nothing, and what is leased is on the list too");
+    await page.says("#fig-next", "never");
+    await page.says("#fig-next-of", "without an operator or a return");
+    await daemon.call("POST", "/v1/lists/dnc/remove", "first,last\n1000,1002", "text/csv");
+    await page.says("#status", /The first lease ends at \d\d:\d\d:\d\d at the earliest/);
+    await page.says("#fig-next", /in \d+ min/);
     await page.close();
     await daemon.stop();
   });

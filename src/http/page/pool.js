@@ -74,8 +74,8 @@ function showFigures(pool, speed, { responds, ready }) {
     figure("next", opens ? relative(opens) : "never", opens ? `closed until ${clock(opens)}` : "its hours do not open it, or not soon");
   }
   else if (pool.available > 0) figure("next", "now", unsteady(pool) ? "but not for every call: see the top of the page" : "a lease succeeds at once");
-  else if (next) figure("next", new Date(next) > Date.now() ? relative(next) : "soon", `${clock(next)} at the earliest${pool.blocked || pool.closed ? ", unless a list or its hours keep it" : ""}`);
-  else figure("next", "never", "without an operator: see the top of the page");
+  else if (next) figure("next", new Date(next) > Date.now() ? relative(next) : "soon", `${clock(next)} at the earliest`);
+  else figure("next", "never", `without an operator${pool.leased ? " or a return" : ""}: see the top of the page`);
 }
 
 /** What is left of the figures while the daemon does not respond: those that were true then. */

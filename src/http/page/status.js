@@ -108,11 +108,11 @@ function remedy(state, name, pool, known) {
   }
 }
 
-function firstEnd({ leased, resting, blocked, open, next_available_at: next }) {
+function firstEnd({ leased, resting, open, next_available_at: next }) {
   if (open === 0) return "Its hours, which are over too, do not change that.";
   if (!next || !(leased || resting)) return "";
   const what = leased && resting ? "lease or rest" : leased ? "lease" : "rest";
-  return `The first ${what} ends at ${clock(next)} at the earliest${leased ? ", unless a number is returned sooner" : ""}${blocked ? "; a list may block that number too" : ""}.`;
+  return `The first ${what} ends at ${clock(next)} at the earliest${leased ? ", unless a number is returned sooner" : ""}.`;
 }
 
 function unsteadily(name, pool) {

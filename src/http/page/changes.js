@@ -21,7 +21,6 @@ export const changesOf = (requests) => Object.entries(requests).reduce((sum, [na
 
 const words = (value) => (value === null || value === undefined ? "none" : typeof value === "object" ? JSON.stringify(value) : String(value));
 
-/** What it was and what it is, or what the answer said. */
 function change({ before, after, code }) {
   if (code) return `refused: ${code}`;
   return Object.entries(after ?? {}).map(([name, value]) => `${name}: ${before && name in before ? `${words(before[name])} → ` : ""}${words(value)}`).join(", ");

@@ -88,7 +88,6 @@ export function openDialog(action, given = "") {
   (fieldsPlace.querySelector("input, select, textarea") ?? (action.numbers ? numbers : act)).focus();
 }
 
-/** The list of numbers that is given, and a key that changes with it. */
 function givenList() {
   const [chosen] = file.files;
   region.value = region.value.toUpperCase();

@@ -56,7 +56,6 @@ export function micros(value) {
   return `${tenths.format(value / 1e6)} s`;
 }
 
-/** Half of the times, and 99 of 100, if there were any. */
 export const usual = (times) => (times ? `${micros(times.p50)}, p99 ${micros(times.p99)}` : "–");
 
 export function bytes(value) {

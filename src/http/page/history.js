@@ -7,7 +7,6 @@ const MAX_GAP_SECONDS = 5;
 /** A start that seems later by no more is the same one. */
 const MAX_CLOCK_STEP_SECONDS = 2;
 
-/** A value per sample, in the slot of its sample; NaN if there is none. */
 const ring = () => new Float64Array(SAMPLES).fill(NaN);
 
 export class History {
@@ -49,7 +48,6 @@ export class History {
     this.#taken += 1;
   }
 
-  /** Leases per second of a pool at the last sample; NaN if unknown. */
   rate(name) {
     const kept = this.#pools.get(name);
     return kept && this.#taken ? kept.rates[(this.#taken - 1) % SAMPLES] : NaN;

@@ -80,7 +80,6 @@ function rulesInWords({ rules, closed = [] }) {
   return [...rules.map(({ days: on, from, to }) => `${on} ${from}–${to}`), days].filter(Boolean).join(" · ") || "No rule: nothing is ever open.";
 }
 
-/** Sets the hours of a pool, as its settings have them; null if it has none. */
 export function setHours(name, hours) {
   shown = { name, hours, changesAt: shown.name === name ? shown.changesAt : null };
   if (!hours) return;

@@ -32,7 +32,6 @@ export async function lookUp(digits = input.value) {
   }
 }
 
-/** What keeps a number from being leased, and what ends it. */
 const REASONS = {
   leased: () => "someone holds it",
   resting: () => "it rests",

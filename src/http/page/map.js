@@ -120,7 +120,6 @@ function mix(pen, { x, y, w, h }, bucket, colours) {
   });
 }
 
-/** Fills a cell more strongly the more of its numbers are in one state. */
 function shade(pen, { x, y, w, h }, bucket, key, colours) {
   const all = total(bucket);
   if (!all || !bucket[key]) return;

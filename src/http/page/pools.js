@@ -10,7 +10,6 @@ const filter = byId("pools-filter");
 const order = byId("pools-order");
 const onlyTrouble = byId("pools-trouble");
 
-/** By pool: its row, and the parts of the row that change. */
 const rows = new Map();
 let stats = null;
 let history = null;

@@ -3,7 +3,6 @@
 import { make } from "./dom.js";
 import { count, many } from "./format.js";
 
-/** Most pools whose numbers a change of a list concerns that are named. */
 const MAX_POOLS_NAMED = 10;
 
 const items = (texts, className = "") => (texts.length ? [make("ul", { className }, ...texts.map((text) => make("li", {}, text)))] : []);

@@ -77,7 +77,6 @@ const FIELDS = [
 ];
 const HOURS = new Set(["hours", "zone", "closed"]);
 
-/** What changes, for people: of a field with several lines, the lines. */
 function difference({ label, kind }, before, after) {
   const name = label.split(":")[0];
   if (kind !== "area") return [`${name}: ${before === "" ? "none" : before} → ${after === "" ? "none" : after}`];

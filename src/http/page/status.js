@@ -49,7 +49,6 @@ const MAX_POOLS_NAMED = 3;
 /** On a screen this narrow, only the first line and that of the shown pool are open. */
 const NARROW = matchMedia("(max-width: 760px)");
 
-/** What keeps numbers from being leased, by state. */
 const KEPT = { leased: "leased", resting: "resting", done: "done", retired: "retired", blocked: "blocked by lists", closed: "outside their hours" };
 
 /** Whether the hours of a pool keep all from being leased: not if nothing else would let one. */
@@ -67,7 +66,6 @@ function closed(name, { closed: waiting, next_open_at: opens }) {
   return { level: "bad", cause: "closed", pool: name, code: "exhausted", title: `Leases from ${name} fail: its hours leave no number open, and that does not change soon.`, todo: `Look at its rules and at the time zones of its numbers: allotd pool show ${name}, allotd pool zones ${name}` };
 }
 
-/** Who paused a pool, when and why, as far as it is known. */
 function pausedBy({ pause, reason, until }) {
   if (until) return ` A restore paused it until ${clock(until)}: leases that it does not know may live until then.`;
   return `${pause ? ` Paused by ${pause.principal ?? pause.peer} at ${clock(pause.at)}.` : ""}${reason ? ` The reason: “${reason}”.` : ""}`;

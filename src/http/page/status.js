@@ -34,7 +34,7 @@ const GIVEN_UP = "given-up-";
 /** A holder has many leases: more than this, or than this share of the numbers, and than all others. */
 const MANY_HELD = 100;
 const MANY_HELD_SHARE = 0.2;
-/** A disk is slow if 1 of 100 syncs, or waits for one, takes more microseconds; it hangs if one takes more seconds. */
+/** A disk is slow if half of the syncs, or 1 of 100 waits for them, take more microseconds; it hangs if one takes more seconds. */
 const SLOW_SYNC_US = 50_000;
 const SLOW_COMMIT_US = 1_000_000;
 const HANGS_SECONDS = 2;
@@ -169,7 +169,7 @@ function upkeepTroubles(stats, { restarts }) {
   if (reload?.error) warn("The last reload of the configuration failed: the daemon goes on with what it had.", `The next start will fail too: ${reload.error}`);
   if (restarts?.count && Date.now() - restarts.at < RESTART_TOLD_MS) warn(`The daemon has been restarted ${many(restarts.count, "time")} since this page was opened, last at ${clock(restarts.at)}.`, "Its log says why: journalctl -u allotd");
   const { sync_1m_us: sync, commit_wait_1m_us: wait } = journal ?? {};
-  if (sync?.p99 > SLOW_SYNC_US || wait?.p99 > SLOW_COMMIT_US) warn(`The disk is slow: a sync takes ${usual(sync)}, leases wait for it.`, `They waited ${usual(wait)} in the last minute. See what else uses the disk, or take a faster one.`);
+  if (sync?.p50 > SLOW_SYNC_US || wait?.p99 > SLOW_COMMIT_US) warn(`The disk is slow: a sync takes ${usual(sync)}, leases wait for it.`, `They waited ${usual(wait)} in the last minute. See what else uses the disk, or take a faster one.`);
   if (backup?.error) warn("The last backup failed.", `${backup.error}. ${backup.as_of ? `The newest good one is of ${clock(backup.as_of)}.` : "There is no good one."}`);
   else if (backup && !backup.as_of && uptime > NO_BACKUP_SECONDS && Object.values(pools).some(({ numbers }) => numbers)) warn("There is no backup.", "Make one each night: allotd backup --verify --keep 14");
   else if (backup?.as_of && Date.now() - Date.parse(backup.as_of) > BACKUP_OLD_MS) warn(`The newest backup is of ${clock(backup.as_of)}.`, "Make one each night: allotd backup --verify --keep 14");

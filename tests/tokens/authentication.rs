@@ -117,7 +117,7 @@ fn a_bad_tokens_file_is_refused_at_the_start() {
 fn the_commands_make_tokens_and_show_them() {
     let (guarded, _) = Guarded::start(&[], &[]);
     let daemon = &guarded.logged.daemon;
-    one_line_failure(&daemon.run(&["pool", "list"]), 1, "send Authorization: Bearer");
+    one_line_failure(&daemon.run(&["pool", "list"]), 1, "give its file with --token-file FILE");
     let file = guarded.logged.path("root.token");
     let file = file.to_str().unwrap();
     assert!(daemon.ok(&["pool", "list", "--token-file", file]).contains("ru"));

@@ -66,7 +66,7 @@ run() {
     (cd "$work" && SCHEMATHESIS_HOOKS="$hooks" nice timeout "$RUN_SECONDS" "$venv/bin/schemathesis" run "$@" \
         --max-examples "$EXAMPLES" --seed "$SEED" --no-shrink --continue-on-failure --no-color \
         --phases examples,coverage,fuzzing,stateful --suppress-health-check all --request-timeout 70 \
-        --exclude-checks positive_data_acceptance) >"$work/$name.txt" 2>&1 || {
+        --exclude-checks "positive_data_acceptance${EXCLUDE:+,$EXCLUDE}") >"$work/$name.txt" 2>&1 || {
         cat "$work/$name.txt"
         exit 1
     }
@@ -83,6 +83,7 @@ for role in admin client; do
     "$ALLOTD" token new caller --role "$role" --pools '*' --out "$work/$role.token" >>"$work/$role.toml"
     ALLOTD_TOKEN_FILE="$work/$role.root" start "$role" --tokens "$work/$role.toml"
     run "$role" "$document" --url "http://$address" --header "Authorization: Bearer $(<"$work/$role.token")"
-    [[ "$role" == admin ]] || run unknown "$document" --url "http://$address"
+    # Nobody is told which methods there are before the token is known.
+    [[ "$role" == admin ]] || EXCLUDE=unsupported_method run unknown "$document" --url "http://$address"
     stop "$role"
 done

@@ -178,7 +178,7 @@ mod tests {
         assert_eq!(text, "POOL        N\nru          1\nde-mobile  22\n");
         let text = members(&serde_json::json!({"a":1,"b":true,"long":{"b":null},"n":1234}));
         assert_eq!(text, "a         1\nb     yes\nlong  b:-\nn     1,234\n");
-        assert_eq!(members(&serde_json::json!({"number": 79120000001_u64})), "number  79120000001\n");
+        assert_eq!(members(&serde_json::json!({"number": 79_120_000_001_u64})), "number  79120000001\n");
     }
 
     #[test]

@@ -7,7 +7,7 @@
 //!
 //! The generation has the same bits as in the word. Only a lease for a holder writes an entry, before it changes
 //! the word: so whoever sees the word sees its entry. An entry counts as long as the word has its generation. It
-//! only grows, as the word does: merging two histories is `max`.
+//! only grows, as the word does: merging two histories is `max`. A start forgets entries that no word knows.
 //!
 //! While a word says that its number is leased, its entry does not change, as only the thread that has taken an
 //! available rank out of the free index writes one.
@@ -70,6 +70,17 @@ impl<W: AsRef<[AtomicU64]>> HolderColumn<W> {
     pub fn find_hints(&self, ranks: Range<u32>) {
         for rank in ranks.map(Rank) {
             self.hints.put(rank, named_by(self.entries.get(rank)).0);
+        }
+    }
+
+    /// Forgets the entries of leases that the words do not know. A loss of power can leave them alone on the disk, if
+    /// nothing is synced; the next lease has their generation, and may be for nobody. Before others use the column.
+    pub fn forget_unleased<V: AsRef<[AtomicU64]>>(&self, words: &WordTable<V>, ranks: Range<u32>) {
+        for rank in ranks.map(Rank) {
+            if self.entries.get(rank).generation() > words.get(rank).generation() {
+                self.entries.reset(rank);
+                self.dirty.mark(rank);
+            }
         }
     }
 
@@ -167,5 +178,18 @@ mod tests {
         column.put(Rank(1), MAX_GENERATION, HolderId(MAX_HOLDER_ID));
         assert_eq!(column.raw(Rank(1)), (MAX_GENERATION, HolderId(MAX_HOLDER_ID)));
         assert_eq!(column.raw(Rank(0)), (0, HolderId::NOBODY));
+    }
+
+    #[test]
+    fn an_entry_whose_lease_was_lost_names_nobody_of_the_next() {
+        let cells = || WordTable::new([AtomicU64::new(0), AtomicU64::new(0)]);
+        let (words, column) = (cells(), HolderColumn::new(cells(), DirtyBlocks::new(2)));
+        let lease = |rank| words.update(rank, |own| own.lease(Timestamp::new(9), Floors::NONE)).unwrap().1;
+        column.put(Rank(0), 1, HolderId(7));
+        lease(Rank(0));
+        column.put(Rank(1), 1, HolderId(8));
+        column.forget_unleased(&words, 0..2);
+        assert_eq!(column.holder(Rank(0), words.get(Rank(0))), HolderId(7));
+        assert_eq!(column.holder(Rank(1), lease(Rank(1))), HolderId::NOBODY);
     }
 }

@@ -75,8 +75,8 @@ impl<W: AsRef<[AtomicU64]>> WordTable<W> {
         cell.compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst).is_ok()
     }
 
-    /// Resets a word to that of a number that was never leased. Only for a damaged word, before anyone uses
-    /// the table.
+    /// Resets a word to that of a number that was never leased. Only for one that is damaged or that nothing stands
+    /// for, before anyone uses the table.
     pub fn reset(&self, rank: Rank) {
         self.words.as_ref()[rank.index()].store(0, Ordering::SeqCst);
     }

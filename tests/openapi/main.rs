@@ -140,6 +140,19 @@ fn every_problem_of_the_code_is_in_it_with_its_status_and_none_else() {
 }
 
 #[test]
+fn each_call_that_needs_a_token_says_how_it_is_refused_without_one() {
+    let document = Document::load();
+    // See `auth`: these need none, and have no limit of requests.
+    let open = ["/healthz", "/readyz", "/"];
+    for operation in document.operations().filter(|operation| !open.contains(&operation.path)) {
+        let statuses: BTreeSet<_> = operation.responses().into_iter().map(|(status, _)| status).collect();
+        for status in ["401", "403", "429"] {
+            assert!(statuses.contains(status), "{} {}: {status}", operation.method, operation.path);
+        }
+    }
+}
+
+#[test]
 fn its_limits_are_those_of_the_code() {
     let document = Document::load();
     for (pointer, limit) in code::limits() {

@@ -352,6 +352,8 @@ impl Pool {
 
     /// Refreshes all numbers of the pool, after it got other lists; `is_told` if who follows the changes is told.
     pub(crate) fn refresh_blocked(&self, is_told: bool) {
+        // One that has asked the lists of before may still be about to block a number that no bit tells of yet.
+        self.shared.lists.end_refreshes();
         let of = |segment: &Arc<Segment>, is_told| {
             self.block_segment(segment, is_told);
             let all = Rank(0)..Rank(segment.state.free.len());

@@ -18,7 +18,8 @@
 //!    the pool's segments. An addition first makes its numbers known there (those of a new segment in
 //!    `Blocking::incoming`), then asks the lists, and only then puts them into the index.
 //! 2. *A list changes while a pool begins to use it.* The pool first has the list, then looks at what the list
-//!    holds; a change of the list first changes it, then looks for pools that use it.
+//!    holds; a change of the list first changes it, then looks for pools that use it. A pool that uses a list no more
+//!    waits for the refreshes that asked it before, and then looks which of its numbers are blocked.
 //! 3. *A lease, or the return of a lease, is in progress.* See 5 and 6 of [`crate::state::free_index`], and
 //!    [`crate::journal::handle::Journal::settled_position`], for which whoever confirms a change waits.
 //! 4. *The process ends.* Changes of few numbers are records of the journal, and are in it before they are
@@ -214,5 +215,12 @@ impl Lists {
     fn shard(&self, number: Number) -> MutexGuard<'_, ()> {
         let shard = ((number.get() >> WINDOW_SHIFT) % SHARDS as u64) as usize;
         self.shards[shard].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for the refreshes under way: those that begin after it ask the lists as they are now.
+    fn end_refreshes(&self) {
+        for shard in &self.shards {
+            drop(shard.lock().unwrap_or_else(PoisonError::into_inner));
+        }
     }
 }

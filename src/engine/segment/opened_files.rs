@@ -387,6 +387,8 @@ impl OpenedSegment {
         let segment = Segment::new(id, set, state, table, sources);
         if let Some(holders) = holders {
             let (column, file) = holders.activate()?;
+            let words = &segment.state.words;
+            parallel::for_each(parts(used), |ranks| column.forget_unleased(words, ranks));
             segment.use_holders(column, file);
         }
         Ok((segment, counts))

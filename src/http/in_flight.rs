@@ -83,8 +83,8 @@ impl InFlight {
         if let Some(code) = refused {
             state.stats.refusals.record(code, state.calls.clock.now().seconds());
         }
-        if state.sampler.chooses(took_nanos, now_nanos) {
-            count_latency(self.call, state, pool_name(), (took_nanos, now_nanos));
+        if is_counted(self.call) && state.sampler.chooses(took_nanos, now_nanos) {
+            count_latency(state, pool_name(), (took_nanos, now_nanos));
         }
         let should_log = request_log::should_log(self.call, status, took_nanos);
         (self.has_id || should_log).then_some(took_nanos)
@@ -93,16 +93,9 @@ impl InFlight {
 
 /// Counts the latency of a call about leases of the pool that the request names, if it is there.
 #[cold]
-fn count_latency(
-    call: Call,
-    state: &mut WorkerState,
-    pool_name: Option<&str>,
-    (took_nanos, now_nanos): (u64, u64),
-) {
+fn count_latency(state: &mut WorkerState, pool_name: Option<&str>, (took_nanos, now_nanos): (u64, u64)) {
     let weight = state.sampler.weight(took_nanos, now_nanos);
-    if is_counted(call)
-        && let Some(pool) = pool_name.and_then(|name| state.pools.load().get(name))
-    {
+    if let Some(pool) = pool_name.and_then(|name| state.pools.load().get(name)) {
         state.stats.pool_latencies.record(pool.id(), weight, took_nanos, now_nanos);
     }
 }

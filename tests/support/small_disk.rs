@@ -35,6 +35,8 @@ impl SmallDisk {
         while file.write_all(&[1; 4096]).is_ok() {}
         let length = file.metadata().unwrap().len();
         file.set_len(length.saturating_sub(spare)).unwrap();
+        // What is still being written keeps its space for a moment after the file is removed.
+        file.sync_all().unwrap();
         path
     }
 }

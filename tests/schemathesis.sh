@@ -23,7 +23,8 @@ document=$(realpath src/http/openapi.json)
 work=$(mktemp -d)
 daemon=""
 clean_up() {
-    [[ -z "$daemon" ]] || kill "$daemon" 2>/dev/null || true
+    # It writes until it has ended.
+    [[ -z "$daemon" ]] || { kill "$daemon" && wait "$daemon"; } 2>/dev/null || true
     rm -rf "$work"
 }
 trap clean_up EXIT

@@ -47,6 +47,8 @@ BEYOND_THE_SCHEMA = [
     # Of settings and fields that go together.
     r"tracks no holders",
     r"(max|first)_per_holder is for a pool that tracks holders",
+    # A rest of more than ten years.
+    r"is \"rest:\d{9,}\": give available",
     r"then is available, as if there were no limit",
     r"keep is for backups that are named by their time",
 ]

@@ -4,8 +4,8 @@
 NOT_RUN = {
     "README.md: bash tests/all.sh               # all tests and checks": "it is what runs this",
     "docs/bench.md: allotd bench demo                                           # leases, 64 connections, as fast as it goes":
-        "it takes minutes, and its figures are the machine's; tests/http_bench.rs runs the command",
-    "docs/command-line.md: man allotd-pool-create": "man has its own directories of pages; tests/command_line.rs reads them with groff",
+        "it takes minutes, and its figures are the machine's; tests/http/bench.rs runs the command",
+    "docs/command-line.md: man allotd-pool-create": "man has its own directories of pages; tests/daemon/command_line.rs reads them with groff",
     "docs/command-line.md: allotd cluster status": "it needs etcd and a build with clusters; tests/cluster runs these three",
     "docs/command-line.md: allotd cluster handover b": "as above",
     "docs/command-line.md: allotd cluster forget c": "as above",
@@ -13,16 +13,16 @@ NOT_RUN = {
     "docs/durability.md: allotd pool show ru                                    # ttl_max": "it follows the recovery of a damaged directory; tests/durability has one",
     "docs/examples/phone-bank/README.md": "it installs packages from PyPI; the example has tests of its own",
     "docs/operations/access.md: allotd serve --data ./data --listen 127.0.0.1:7979 --listen 10.1.0.5:7979,tls,calls=lease \\":
-        "another machine's address and users; tests/listeners.rs has such listeners",
+        "another machine's address and users; tests/daemon/listeners.rs has such listeners",
     "docs/operations/access.md: export ALLOTD_SERVER=https://localhost:7979 ALLOTD_CA=ca.crt": "it follows that daemon; tests/tls/readme.rs runs it",
     "docs/operations/cluster.md": "it needs etcd and a build with clusters; tests/cluster has the same",
     "docs/operations/kubernetes.md": "it needs a cluster of Kubernetes; tests/kubernetes.sh holds the manifest",
-    "docs/operations/metrics.md": "promtool is not everywhere; tests/http_stats.rs runs it where it is",
+    "docs/operations/metrics.md": "promtool is not everywhere; tests/http/stats.rs runs it where it is",
     "docs/operations/running.md: cargo install --locked cargo-deb": "it builds and installs a package; tests/package.sh does",
-    "docs/operations/running.md: $ systemd-analyze security --offline=true docs/packaging/allotd.service | tail -n 1": "systemd; tests/service_manager.rs looks at the unit",
+    "docs/operations/running.md: $ systemd-analyze security --offline=true docs/packaging/allotd.service | tail -n 1": "systemd; tests/daemon/service_manager.rs looks at the unit",
     "docs/operations/running.md: docker build -f docs/packaging/Dockerfile -t allotd .": "Docker; tests/package.sh says what was built",
     "docs/operations/upgrading.md: allotd backup --verify --name before-upgrade   # 1. a backup, on another disk if there is one":
-        "it installs a package; tests/upgrade.rs upgrades a daemon",
+        "it installs a package; tests/daemon/upgrade.rs upgrades a daemon",
 }
 
 # Programs without which a page is not run.

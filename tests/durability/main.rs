@@ -6,10 +6,12 @@
 
 mod bad_input;
 mod clocks;
+mod events_disk;
 mod faults;
 mod faulty;
 mod flips;
 mod history;
+mod journal_files;
 mod lists;
 mod modes;
 mod power;

@@ -122,7 +122,7 @@ export function causesTests(browser) {
     } catch (error) {
       return t.skip(`strace is not there or may not trace: ${error}`);
     }
-    // Injected errors of the disk, as in tests/io_faults.rs; the daemon is the child of this process.
+    // Injected errors of the disk, as in tests/daemon/io_faults.rs; the daemon is the child of this process.
     const fault = "pwrite64:error=EIO:when=40+";
     const daemon = await Daemon.start({ tracer: [strace, "-D", "-f", "--seccomp-bpf", "-o", "/dev/null", "-e", "trace=pwrite64", "-e", `inject=${fault}`] });
     await daemon.createPool("ru", "100-10099");

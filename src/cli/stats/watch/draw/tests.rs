@@ -1,4 +1,4 @@
-//! The screen drawn from a recorded answer, which `tests/http_stats.rs` compares with the daemon's.
+//! The screen drawn from a recorded answer, which `tests/http/stats.rs` compares with the daemon's.
 
 use std::time::Duration;
 

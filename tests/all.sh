@@ -97,6 +97,8 @@ cargo test --locked --doc
 step "tests"
 results=$(mktemp)
 trap 'rm -f "$results"' EXIT
+# Most of them wait: for a timeout, a process, a disk.
+export RUST_TEST_THREADS=$((2 * $(nproc)))
 # One run tells all that fail.
 cargo test --locked --no-fail-fast --lib --bins --tests | tee "$results"
 if builds_clusters && command -v etcd >/dev/null; then

@@ -232,11 +232,14 @@ impl Life {
         world::note(|| format!("start a round of {name}"));
         // Rounds count up, whichever of two calls comes first.
         let begun = world::steps();
-        let counting = {
+        // Others may see it before this call ends: the next, or the one after it if another call is between.
+        let next = world::quietly(|| pool.round()) + 1;
+        let (counting, expected) = {
             let mut model = self.run.model();
-            let anew = &mut model.pools.get_mut(&pool.id()).expect("it is known").counted_anew;
-            anew.push(Interval { begun, ended: NEVER });
-            anew.len() - 1
+            let known = model.pools.get_mut(&pool.id()).expect("it is known");
+            known.counted_anew.push(Interval { begun, ended: NEVER });
+            let expected = [next, next + 1].map(|round| known.round.begin(round, begun));
+            (known.counted_anew.len() - 1, expected)
         };
         let result = pool.start_round();
         let at = world::steps();
@@ -246,6 +249,7 @@ impl Life {
             Ok(started) => {
                 let known = &mut model.pools.get_mut(&pool.id()).expect("it is known");
                 known.counted_anew[counting].ended = at;
+                expected.into_iter().for_each(|number| known.round.withdraw(number));
                 let number = known.round.begin(started.round, begun);
                 known.round.confirm(number, at);
             }
@@ -253,6 +257,8 @@ impl Life {
                 if !model.may_be_deleted(name, found_at, at) {
                     model.find(format!("pool {name} is said to be deleted, {found_at}..{at}"));
                 }
+                let known = model.pools.get_mut(&pool.id()).expect("it is known");
+                expected.into_iter().for_each(|number| known.round.withdraw(number));
             }
             Err(_) => {
                 let next = world::quietly(|| pool.round()) + 1;

@@ -72,6 +72,9 @@ pub trait Log: fmt::Debug + Send + Sync + 'static {
     /// Becomes primary if there is none. Returns the epoch, or `None` if there is one.
     fn campaign(&self) -> Result<Option<u64>, LogError>;
 
+    /// Says who is to be primary next, while this member still is: that one hurries to say that it has all.
+    fn name_next(&self, epoch: u64, next: &str) -> Result<(), LogError>;
+
     /// Ends the epoch; `next` is who is to be primary next.
     fn resign(&self, epoch: u64, next: Option<&str>) -> Result<(), LogError>;
 

@@ -229,6 +229,15 @@ impl Log for MemoryLog {
         })
     }
 
+    fn name_next(&self, epoch: u64, next: &str) -> Result<(), LogError> {
+        self.ask(|state| {
+            if state.view.primary.as_ref().is_some_and(|primary| primary.epoch == epoch) {
+                state.view.next = Some(next.to_owned());
+                state.view.version += 1;
+            }
+        })
+    }
+
     fn resign(&self, epoch: u64, next: Option<&str>) -> Result<(), LogError> {
         self.ask(|state| {
             if state.view.primary.as_ref().is_some_and(|primary| primary.epoch == epoch) {

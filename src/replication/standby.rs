@@ -274,7 +274,8 @@ impl<'a, P: Process> Standby<'a, P> {
             }
             was_at_end = is_idle;
             let position = follower.file.position;
-            let is_due = said_at.elapsed() >= PUBLISH_INTERVAL || follower.file.files != before;
+            let hurries = view.next.as_deref() == Some(log.member());
+            let is_due = hurries || said_at.elapsed() >= PUBLISH_INTERVAL || follower.file.files != before;
             if (position != published && is_due) || said_at.elapsed() >= REPEAT_INTERVAL {
                 follower.save()?;
                 self.publish(position, follower.file.epoch, true);

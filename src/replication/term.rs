@@ -136,6 +136,10 @@ pub fn end(
         ..MemberFile::new(cluster, log.member())
     };
     file.write(&*standing.disk, &standing.data_dir)?;
+    if let Some(next) = next {
+        // It makes the wait shorter; the resignation says it again.
+        let _ = log.name_next(primary.epoch(), next);
+    }
     let begun = Instant::now();
     while let Some(next) = next
         && begun.elapsed() < HANDOVER_PATIENCE

@@ -200,6 +200,20 @@ impl EtcdLog {
         })
     }
 
+    /// Does all of this if `epoch` is that of the primary, and nothing otherwise.
+    fn as_primary(&self, epoch: u64, then: Vec<TxnOp>) -> Result<(), LogError> {
+        let own = Compare::create_revision(self.inner.key("primary"), CompareOp::Equal, epoch.cast_signed());
+        let mut client = self.inner.client();
+        self.call(
+            async move { client.txn(Txn::new().when([own]).and_then(then)).await.map_err(failed).map(drop) },
+        )
+    }
+
+    fn put_next(&self, next: &str) -> TxnOp {
+        let options = PutOptions::new().with_lease(self.inner.lease());
+        TxnOp::put(self.inner.key("next"), next, Some(options))
+    }
+
     /// How long keys stand without word of their member.
     pub fn ttl(&self) -> Duration {
         Duration::from_secs(self.inner.ttl_seconds.into())
@@ -227,19 +241,14 @@ impl Log for EtcdLog {
         })
     }
 
+    fn name_next(&self, epoch: u64, next: &str) -> Result<(), LogError> {
+        self.as_primary(epoch, vec![self.put_next(next)])
+    }
+
     fn resign(&self, epoch: u64, next: Option<&str>) -> Result<(), LogError> {
-        let inner = &self.inner;
-        let (key, next_key, lease) = (inner.key("primary"), inner.key("next"), inner.lease());
-        let next = next.map(str::to_owned);
-        let mut client = inner.client();
-        self.call(async move {
-            let own = Compare::create_revision(key.clone(), CompareOp::Equal, epoch.cast_signed());
-            let mut then = vec![TxnOp::delete(key, None)];
-            then.extend(
-                next.map(|next| TxnOp::put(next_key, next, Some(PutOptions::new().with_lease(lease)))),
-            );
-            client.txn(Txn::new().when([own]).and_then(then)).await.map_err(failed).map(drop)
-        })
+        let mut then = vec![TxnOp::delete(self.inner.key("primary"), None)];
+        then.extend(next.map(|next| self.put_next(next)));
+        self.as_primary(epoch, then)
     }
 
     fn append(&self, epoch: u64, sequence: u64, entry: &[u8]) -> Result<Appended, LogError> {

@@ -33,9 +33,9 @@ pub mod log;
 #[cfg(feature = "daemon")]
 pub mod numbers;
 #[cfg(feature = "daemon")]
-pub mod replication;
+pub mod offline_export;
 #[cfg(feature = "daemon")]
-pub mod snapshot;
+pub mod replication;
 #[cfg(feature = "daemon")]
 pub mod state;
 #[cfg(feature = "daemon")]

@@ -14,7 +14,6 @@
 //!    opening of a round. A pool or segment that is in a manifest but was not copied in step 2 is copied now,
 //!    and steps 3 and 4 are repeated. A pool that was deleted meanwhile is left out; recovery ignores its
 //!    records.
-//!
 //! 5. The lists are copied with the manifests, so they are not older than either. A list that a manifest names is
 //!    in the backup: neither changes in between.
 //!

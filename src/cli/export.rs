@@ -11,7 +11,7 @@ use crate::domain::holder::HolderName;
 use crate::domain::settings::PoolName;
 use crate::numbers::number::NumberRange;
 use crate::numbers::set::writer::SetWriter;
-use crate::snapshot::{Snapshot, SnapshotError};
+use crate::offline_export::{Snapshot, SnapshotError};
 use crate::state::number_state::State;
 
 use super::error::CliError;

@@ -8,7 +8,7 @@ use crate::coordinates::{Rank, SegmentId};
 use crate::domain::counts::Counts;
 use crate::domain::settings::{PoolName, Settings};
 use crate::engine::operations::import::{ImportError, ImportReport, NumberSource, Numbers, open_new_segment};
-use crate::engine::operations::restore_states::word;
+use crate::engine::operations::imported_states::word;
 use crate::state::block::BLOCK_WORDS;
 use crate::state::number_state::State;
 use crate::store::manifest::{FIRST_ROUND, Manifest};

@@ -19,6 +19,7 @@
 pub(crate) mod background;
 pub mod budgets;
 pub(crate) mod calendar;
+pub(crate) mod checkpoint;
 pub mod clock;
 pub mod counters;
 pub mod create_delete;

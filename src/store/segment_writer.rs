@@ -58,7 +58,7 @@ pub(crate) fn make_segment_of(
     let len = written.numbers as u32;
     match words {
         None => TableFile::create(disk, &paths.table, len)?,
-        Some(words) => table::restored::create(disk, &paths.table, len, words)?,
+        Some(words) => table::given_words::create(disk, &paths.table, len, words)?,
     }
     Ok(SegmentEntry {
         id,

@@ -22,13 +22,13 @@ mod lists;
 mod logs;
 mod lost_answers;
 mod messages;
+mod offline_export;
 mod operations;
 mod reload;
 mod rust_client;
 mod sandbox;
 mod service_manager;
 mod smuggling;
-mod snapshot;
 mod standing_lists;
 mod storage_full;
 #[path = "../support/mod.rs"]

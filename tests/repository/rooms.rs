@@ -12,7 +12,7 @@ const ROOMS: [&[&str]; 13] = [
     &["main", "lib"],
     &["cli"],
     &["daemon"],
-    &["http", "check", "snapshot"],
+    &["http", "check", "offline_export"],
     &["backup", "bench"],
     &["engine"],
     &["replication"],

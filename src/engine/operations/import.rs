@@ -39,7 +39,7 @@ use crate::sys::sync::{Instant, thread};
 
 use super::grow::STAGED;
 pub use super::import_error::ImportError;
-use super::restore_states::{read_states, rows_in, word};
+use super::imported_states::{read_states, rows_in, word};
 
 /// Where numbers come from.
 pub enum NumberSource<'a> {

@@ -16,10 +16,10 @@ use arc_swap::ArcSwap;
 
 use crate::disk::device::Disk;
 use crate::disk::mapping::Sharing;
-use crate::engine::background::checkpoint::checkpoint;
 use crate::engine::background::merger::start_merger;
 use crate::engine::background::recorder::start_recorder;
 use crate::engine::background::sweeper::start_sweeper;
+use crate::engine::checkpoint::checkpoint;
 use crate::engine::events::catch_up::{self, Recovering};
 use crate::engine::events::thread::EventThread;
 use crate::engine::waiting::waking::WakingThread;

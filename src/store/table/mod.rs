@@ -18,7 +18,7 @@
 //! the words are private here too: a journal of another mode is replayed into memory.
 
 mod batch;
-pub(crate) mod restored;
+pub(crate) mod given_words;
 mod upgrade;
 pub(crate) mod word_checksums;
 

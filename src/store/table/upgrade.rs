@@ -18,7 +18,7 @@ use crate::state::word_table::WordTable;
 use crate::sys::parallel;
 
 use super::word_checksums::{self, Kind, Layout};
-use super::{TableFile, TablePaths, restored};
+use super::{TableFile, TablePaths, given_words};
 
 /// Fewest words that a thread changes.
 const MIN_WORDS_PER_THREAD: u32 = 1 << 20;
@@ -60,7 +60,7 @@ impl TableFile {
             _ => {}
         }
         let all = coordinates::each(&(Rank(0)..Rank(self.len))).map(|rank| words.get(rank));
-        let (sums, max_generation) = restored::create_words(&*self.disk, &upgraded, self.len, all)?;
+        let (sums, max_generation) = given_words::create_words(&*self.disk, &upgraded, self.len, all)?;
         files::sync_parent(&*self.disk, &upgraded)?;
         let mut written = self.lock();
         (written.sums, written.max_generation) = (sums, max_generation);

@@ -12,16 +12,16 @@ use crate::engine::shared::{CHECKPOINT_SLOT, Shared};
 use crate::store::{holders_file, idempotency_file};
 use crate::sys::slot::Slot;
 
-/// Writes all changed words to their tables, and the keys, the names of holders and the changes of lists to their files. The older journal files are not
-/// needed afterwards.
+/// Writes the keys, the names of holders and the changes of lists to their files, and all changed words to their tables.
+/// The older journal files are not needed afterwards.
 pub(crate) fn checkpoint(
     shared: &Shared,
     pools: &Pools,
     data_dir: &Path,
     rest: &paced::Pacer<'_>,
 ) -> io::Result<()> {
-    // The keys first: their file needs space, and a full disk then shows before any work is done. A call that uses a key holds its lock until it has pushed the records. So either the key is seen here,
-    // or its records are pushed after the older files were closed.
+    // The keys first: their file needs space, and a full disk then shows before any work is done. An entry is complete before
+    // its records are pushed. So either the key is seen here, or its records are pushed after the older files were closed.
     let keys = shared.keys.records();
     idempotency_file::write(&*shared.disk, &idempotency_file::path_in(data_dir), &keys, rest)?;
     // As with the keys: a name is known before its record is pushed.

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::disk::space::{self, DiskSpace};
 use crate::sys::descriptors;
@@ -61,6 +62,21 @@ pub(crate) struct Budgets {
     journal_bytes: u64,
 }
 
+/// How many of the numbers are those of one pool. `None` once it is deleted. A deletion gives back what stands here, and not
+/// what the pool counts: an addition that it meets may have counted its numbers and still be refused.
+#[derive(Debug)]
+pub(crate) struct PoolAccount(Mutex<Option<u64>>);
+
+impl PoolAccount {
+    pub(crate) fn new() -> Self {
+        Self(Mutex::new(Some(0)))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<u64>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Numbers that are being added. What is not kept is given back when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Reserved<'a> {
@@ -78,13 +94,19 @@ impl Budgets {
         }
     }
 
-    /// Counts numbers that are there already, whatever the limit is.
-    pub(crate) fn count(&self, numbers: u64) {
+    /// Counts numbers that a pool has already, whatever the limit is.
+    pub(crate) fn count(&self, numbers: u64, pool: &PoolAccount) {
         self.numbers.fetch_add(numbers, Ordering::Relaxed);
+        *pool.lock() = Some(numbers);
     }
 
-    /// Counts numbers that are gone.
-    pub(crate) fn give_back(&self, numbers: u64) {
+    /// Gives back all that a pool has. What is added to it from now on is given back too.
+    pub(crate) fn close(&self, pool: &PoolAccount) {
+        let numbers = pool.lock().take();
+        self.give_back(numbers.unwrap_or(0));
+    }
+
+    fn give_back(&self, numbers: u64) {
         self.numbers.fetch_sub(numbers, Ordering::Relaxed);
     }
 
@@ -120,9 +142,13 @@ pub(crate) fn check(space: DiskSpace, least_bytes: u64) -> Result<(), BudgetErro
 }
 
 impl Reserved<'_> {
-    /// Keeps this many, which have been added.
-    pub(crate) fn keep(mut self, numbers: u64) {
-        self.numbers -= numbers.min(self.numbers);
+    /// Keeps this many, which have been added to a pool.
+    pub(crate) fn keep(mut self, numbers: u64, pool: &PoolAccount) {
+        if let Some(kept) = &mut *pool.lock() {
+            let numbers = numbers.min(self.numbers);
+            *kept += numbers;
+            self.numbers -= numbers;
+        }
     }
 }
 
@@ -139,15 +165,31 @@ mod tests {
     #[test]
     fn numbers_that_are_not_added_are_given_back() {
         let budgets = Budgets::new(Some(10), Path::new("/"), 0);
-        budgets.count(4);
+        let (a, b) = (PoolAccount::new(), PoolAccount::new());
+        budgets.count(4, &a);
         let reserved = budgets.reserve(6).unwrap();
         assert_eq!(budgets.reserve(1).unwrap_err(), BudgetError::Numbers { limit: 10, used: 10 });
-        reserved.keep(2);
+        reserved.keep(2, &a);
         assert!(budgets.reserve(5).is_err());
-        budgets.reserve(4).unwrap().keep(4);
+        budgets.reserve(4).unwrap().keep(4, &b);
         assert!(budgets.reserve(1).is_err() && budgets.reserve(0).is_ok());
-        budgets.give_back(10);
+        budgets.close(&b);
+        assert!(budgets.reserve(5).is_err() && budgets.reserve(4).is_ok());
+        budgets.close(&a);
         assert!(budgets.reserve(10).is_ok());
+    }
+
+    #[test]
+    fn what_is_added_to_a_deleted_pool_is_given_back_once() {
+        let budgets = Budgets::new(Some(10), Path::new("/"), 0);
+        let pool = PoolAccount::new();
+        budgets.count(4, &pool);
+        let (added, refused) = (budgets.reserve(3).unwrap(), budgets.reserve(3).unwrap());
+        budgets.close(&pool);
+        added.keep(3, &pool);
+        drop(refused);
+        budgets.close(&pool);
+        assert_eq!(budgets.reserve(11).unwrap_err(), BudgetError::Numbers { limit: 10, used: 0 });
     }
 
     #[test]

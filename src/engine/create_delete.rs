@@ -68,6 +68,7 @@ impl Engine {
         match opened {
             Ok(pool) => {
                 let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+                reserved.keep(loaded.numbers, &pool.account);
                 self.change_pools(|pools| pools.insert(name.to_string(), pool))
             }
             Err(error) => {
@@ -79,7 +80,6 @@ impl Engine {
                 return Err(error);
             }
         };
-        reserved.keep(loaded.numbers);
         Ok(loaded)
     }
 
@@ -117,7 +117,7 @@ impl Engine {
         let pools_dir = disk.open_directory(&self.dirs.pools)?;
         pool.delete(force, || disk.rename(&pool.dir, &hidden))?;
         self.change_pools(|pools| pools.remove(name));
-        self.shared.budgets.give_back(pool.counts().numbers);
+        self.shared.budgets.close(&pool.account);
         disk.sync_opened(&pools_dir, &self.dirs.pools)?;
         // The pool is deleted. The next start removes what cannot be removed now.
         let _ = disk.remove_directory(&hidden);

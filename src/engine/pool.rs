@@ -30,6 +30,7 @@ use crate::sys::atomics::{AtomicU32, AtomicU64, Ordering};
 use crate::sys::lock::Lock;
 use crate::sys::sync::{Instant, Mutex, MutexGuard};
 
+use super::budgets::PoolAccount;
 use super::counters::PoolCounters;
 use super::growth::Growth;
 use super::holders::Holders;
@@ -63,6 +64,8 @@ pub struct Pool {
     /// The time zones of the numbers.
     pub(crate) zones: ArcSwapOption<ZoneTable>,
     pub(crate) growth: Growth,
+    /// What it takes of `--max-numbers`.
+    pub(crate) account: PoolAccount,
     pub(crate) blocking: Blocking,
     pub(crate) holders: Holders,
     /// The manifest on disk. Locked during a change, so that changes are serialized.
@@ -131,6 +134,7 @@ impl Pool {
             terms: Terms::new(&manifest.settings),
             note: ArcSwapOption::from_pointee(manifest.note.clone()),
             growth: Growth::new(&segments, &manifest),
+            account: PoolAccount::new(),
             blocking: Blocking::new(),
             segments: ArcSwap::from_pointee(segments),
             zones: ArcSwapOption::empty(),

@@ -248,7 +248,7 @@ impl Pool {
             let each = numbers.ranges().flat_map(|range| range.first().get()..=range.last().get());
             self.add_few(each.filter_map(|number| Number::new(number).ok()).collect())?
         };
-        reserved.keep(added);
+        reserved.keep(added, &self.account);
         Ok(Added { added, existing: loaded.numbers - added, loaded })
     }
 

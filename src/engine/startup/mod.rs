@@ -141,7 +141,9 @@ impl Engine {
         raw.begin_epochs(config, &report.journal)?;
         let keys = raw.take_keys();
         let pools = raw.activate(&shared, config, &kept_totals, &mut report)?;
-        shared.budgets.count(pools.values().map(|pool| pool.counts().numbers).sum());
+        for pool in pools.values() {
+            shared.budgets.count(pool.counts().numbers, &pool.account);
+        }
         let by_id: HashMap<u64, &Arc<Pool>> = pools.values().map(|pool| (pool.id(), pool)).collect();
         let follows = matches!(config.membership, Membership::Following);
         if follows {
